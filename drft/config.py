@@ -1,0 +1,231 @@
+"""TrialConfig: everything one two-phase fine-tuning depends on, besides the photographs.
+
+Every dimension of a search space names a path in here (``depth_phase.lr``), so a dimension that is
+searched but never applied cannot exist. All parts are frozen; unknown keys are errors that name the
+nearest known key; ``parse_config`` reports every fault at once.
+"""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from drft.errors import ConfigError
+
+Metric = Literal["accuracy", "qwk", "balanced_accuracy"]
+Schedule = Literal["cosine", "constant"]
+
+METRICS: tuple[Metric, ...] = get_args(Metric)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),
+    )
+
+
+class BackboneConfig(_Part):
+    """Which pretrained network is fine-tuned."""
+
+    name: str = "mobilenetv3_small_050"
+    """Name of a timm model."""
+
+    weights: str = "embedded"
+    """``embedded`` (shipped with this package), ``hub`` (timm's download), ``none`` (random), or the path of a
+    ``.safetensors`` or ``.pth`` file."""
+
+    drop_path: float = Field(0.0, ge=0, lt=1)
+    """Stochastic depth rate (Huang et al. 2016); backbones without it refuse a value above 0."""
+
+
+class SplitConfig(_Part):
+    """How the training photographs are divided; official test photographs are never in either part."""
+
+    validation_fraction: float = Field(0.2, gt=0, lt=1)
+    """Share of the training photographs that is held out for validation, stratified by grade."""
+
+    seed: int = Field(0, ge=0)
+    """Seed of the split; one study uses one split for all its trials."""
+
+
+class AugmentationConfig(_Part):
+    """Random views of the training photographs."""
+
+    strength: Literal[0.0, 0.25, 0.5, 0.75, 1.0] = 0.5
+    """Augmentation strength: 0 shows the plain pictures, 1 the strongest views that keep small lesions."""
+
+    seed: int = Field(0, ge=0)
+    """Seed of the views; trials with equal seed and strength see the same views (common random numbers)."""
+
+
+class OptimizerConfig(_Part):
+    """The optimizer of both phases; each phase gets a new one."""
+
+    name: Literal["adamw", "sgd"] = "adamw"
+    """AdamW (Loshchilov & Hutter 2019) or SGD with Nesterov momentum."""
+
+    weight_decay: float = Field(0.01, ge=0)
+    """Decoupled (AdamW) or L2 (SGD) weight decay; biases and norm parameters are exempt."""
+
+    momentum: float = Field(0.9, ge=0, lt=1)
+    """Momentum of SGD; first moment coefficient of AdamW."""
+
+
+class LossConfig(_Part):
+    """The training loss: cross-entropy over the grades."""
+
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Label smoothing (Szegedy et al. 2016)."""
+
+    class_weighting: Literal["none", "balanced", "sqrt"] = "none"
+    """Weight of a grade in the loss: equal, inverse frequency, or the square root of inverse frequency."""
+
+
+class HeadPhaseConfig(_Part):
+    """Phase 1: the head is trained on a frozen backbone."""
+
+    epochs: int = Field(3, ge=0)
+    """Epochs of the head phase."""
+
+    lr: float = Field(3e-3, gt=0)
+    """Peak learning rate of the head."""
+
+    schedule: Schedule = "constant"
+    """Learning rate after the warm-up."""
+
+    warmup_epochs: float = Field(0.0, ge=0)
+    """Linear warm-up, in epochs."""
+
+
+class DepthPhaseConfig(_Part):
+    """Phase 2: the last ``depth`` blocks and the head are trained."""
+
+    epochs: int = Field(7, ge=0)
+    """Epochs of the depth phase."""
+
+    lr: float = Field(5e-4, gt=0)
+    """Peak learning rate of the trained block next to the head."""
+
+    head_lr: float = Field(1e-3, gt=0)
+    """Peak learning rate of the head in the depth phase."""
+
+    layer_decay: float = Field(0.8, gt=0, le=1)
+    """Discriminative learning rates (Howard & Ruder 2018): each earlier block learns at this multiple of the next."""
+
+    schedule: Schedule = "cosine"
+    """Learning rate after the warm-up."""
+
+    warmup_epochs: float = Field(0.5, ge=0)
+    """Linear warm-up, in epochs."""
+
+
+class EarlyStoppingConfig(_Part):
+    """When a training ends by itself."""
+
+    patience: int = Field(0, ge=0)
+    """End after this many depth-phase epochs without a new best validation score; 0 never ends early."""
+
+
+class TrialConfig(_Part):
+    """One two-phase fine-tuning."""
+
+    seed: int = Field(0, ge=0)
+    """Seed of head initialization, batch order and dropout."""
+
+    depth: int = Field(2, ge=0)
+    """How many blocks, counted from the head, the depth phase trains; 0 trains the head alone."""
+
+    image_size: int = Field(96, ge=16, le=2048)
+    """Height and width of the network's input, in pixels."""
+
+    batch_size: int = Field(32, ge=1)
+    """Training photographs per optimizer step."""
+
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout before the classifier."""
+
+    metric: Metric = "accuracy"
+    """Validation score that picks the best epoch."""
+
+    batch_norm: Literal["frozen", "adapt"] = "adapt"
+    """Running statistics of the trained blocks' batch norms: kept as pretrained, or adapted to the new
+    photographs. Those of frozen blocks never move."""
+
+    backbone: BackboneConfig = BackboneConfig()
+    split: SplitConfig = SplitConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    loss: LossConfig = LossConfig()
+    head_phase: HeadPhaseConfig = HeadPhaseConfig()
+    depth_phase: DepthPhaseConfig = DepthPhaseConfig()
+    early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
+
+
+def config_paths(part: type[BaseModel] = TrialConfig, prefix: str = "") -> Iterator[str]:
+    """Yield every leaf path of a configuration, such as ``depth_phase.lr``."""
+    for name, field in part.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from config_paths(field.annotation, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """Return `` (did you mean 'x'?)`` for the closest known word, or an empty string."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn ``{"depth_phase.lr": 1e-3}`` into ``{"depth_phase": {"lr": 1e-3}}``."""
+    tree: dict[str, Any] = {}
+    for path, value in values.items():
+        *parents, leaf = path.split(".")
+        branch = tree
+        for parent in parents:
+            branch = branch.setdefault(parent, {})
+        branch[leaf] = value
+    return tree
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``base`` with the nested ``changes`` laid over it."""
+    result = dict(base)
+    for key, value in changes.items():
+        old = result.get(key)
+        result[key] = merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return result
+
+
+def parse_config(values: Mapping[str, Any], base: TrialConfig | None = None) -> TrialConfig:
+    """Build a configuration from a nested mapping, laid over ``base``.
+
+    Raises:
+        ConfigError: with one fault per wrong key or value.
+    """
+    try:
+        return TrialConfig.model_validate(merged(base.model_dump() if base else {}, values))
+    except ValidationError as error:
+        raise ConfigError(_fault(detail) for detail in error.errors()) from None
+
+
+def with_values(base: TrialConfig, values: Mapping[str, Any]) -> TrialConfig:
+    """Return ``base`` with dotted paths set to new values, validated.
+
+    Raises:
+        ConfigError: with one fault per wrong path or value.
+    """
+    return parse_config(nested(values), base)
+
+
+def _fault(detail: ErrorDetails) -> str:
+    path = ".".join(str(place) for place in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return f"{path}: unknown setting{nearest(path, list(config_paths()))}"
+    return f"{path}: {detail['msg'][0].lower()}{detail['msg'][1:]}, got {detail['input']!r}"

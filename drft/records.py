@@ -1,0 +1,114 @@
+"""What a training says: one EpochRecord per step, one TrialResult at its end."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drft.config import Metric, TrialConfig
+
+Phase = Literal["head", "depth"]
+Part = Literal["train", "validation", "test"]
+Ending = Literal["completed", "early_stopped", "pruned"]
+
+PARTS: tuple[Part, ...] = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRecord:
+    """One epoch of one training. Scores are measured in evaluation mode on plain pictures."""
+
+    step: int
+    """Epoch counted through both phases, from 1, never reset."""
+    phase: Phase
+    epoch: int
+    """Epoch within the phase, from 1."""
+    train_accuracy: float
+    train_loss: float
+    """Mean cross-entropy in nats, unweighted and without smoothing."""
+    train_qwk: float
+    """Quadratic weighted kappa."""
+    train_balanced_accuracy: float
+    val_accuracy: float
+    val_loss: float
+    val_qwk: float
+    val_balanced_accuracy: float
+    running_loss: float
+    """Mean training objective over the epoch's own batches (augmented, training mode)."""
+    head_lr: float
+    """Learning rate of the head at the end of the epoch."""
+    block_lr: float
+    """Learning rate of the trained block next to the head at the end of the epoch; 0 in the head phase."""
+    seconds: float
+    """Wall time of the epoch, evaluation included."""
+    cached: bool = False
+    """Whether the frozen prefix came from a cache."""
+
+    def score(self, metric: Metric) -> float:
+        """Return the validation score that ``metric`` names."""
+        scores: dict[Metric, float] = {
+            "accuracy": self.val_accuracy,
+            "qwk": self.val_qwk,
+            "balanced_accuracy": self.val_balanced_accuracy,
+        }
+        return scores[metric]
+
+    @property
+    def gap(self) -> float:
+        """Generalization gap: train accuracy minus validation accuracy."""
+        return self.train_accuracy - self.val_accuracy
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """Class probabilities of one part of the cohort at every step.
+
+    ``probabilities`` is float16 of shape (steps, images, grades); ``ids`` and ``grades`` have one entry per image.
+    """
+
+    ids: tuple[str, ...]
+    grades: NDArray[np.int64]
+    probabilities: NDArray[np.float16]
+
+
+@dataclass(frozen=True, slots=True)
+class TrialResult:
+    """All that one training leaves behind.
+
+    ``predictions["test"]`` is sealed: search, pruning and selection never read it; only ``confirm`` and the
+    report's test section do. ``best_state`` holds the tensors of the best epoch that differ from the pretrained
+    weights, by parameter name, head included.
+    """
+
+    config: TrialConfig
+    records: tuple[EpochRecord, ...]
+    ending: Ending
+    depth_fraction: float
+    """Depth over the number of blocks."""
+    trainable_fraction: float
+    """Share of the backbone's parameters (the head not counted) that the depth phase trains."""
+    predictions: Mapping[Part, Predictions]
+    best_state: Mapping[str, NDArray[np.generic]] = field(repr=False)
+    device: str = "cpu"
+    seconds: float = 0.0
+
+    @property
+    def best(self) -> EpochRecord:
+        """The first step with the highest validation score."""
+        return best_record(self.records, self.config.metric)
+
+    @property
+    def last(self) -> EpochRecord:
+        """The last step that ran."""
+        return self.records[-1]
+
+
+def best_record(records: tuple[EpochRecord, ...] | list[EpochRecord], metric: Metric) -> EpochRecord:
+    """Return the first record with the highest validation score.
+
+    Raises:
+        ValueError: when there are no records.
+    """
+    return max(records, key=lambda record: (record.score(metric), -record.step))

@@ -1,0 +1,92 @@
+"""What an executor is: it runs trainings somewhere and knows nothing of Optuna.
+
+The driver submits jobs, waits for events and answers every reported epoch with *keep on* or *stop*.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, Self
+
+from drft.config import TrialConfig
+from drft.records import EpochRecord, TrialResult
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What every worker needs before its first job; small and picklable."""
+
+    source: str
+    """Data source, as ``drft.data.open_cohort`` takes it."""
+    source_options: tuple[tuple[str, str], ...] = ()
+    """Options of the source (``labels``, ``image_column`` ...), as sorted pairs."""
+    cache_dir: Path | None = None
+    """Where decoded and rendered photographs are kept; None for the user's cache folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One training to run."""
+
+    number: int
+    """Optuna's trial number."""
+    config: TrialConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A worker took the job."""
+
+    number: int
+    worker: str
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """An epoch ended; the worker waits for ``answer``."""
+
+    number: int
+    record: EpochRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The training ended by itself or was told to stop."""
+
+    number: int
+    result: TrialResult
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The training went wrong; the worker (or its successor) is ready for the next job."""
+
+    number: int
+    reason: str
+    """One line for the user."""
+    traceback: str = ""
+
+
+Event = Started | Reported | Finished | Failed
+
+
+class Executor(Protocol):
+    """Runs jobs on slots. A context manager: leaving it ends all workers."""
+
+    @property
+    def slots(self) -> int:
+        """How many jobs can run at once."""
+
+    def submit(self, job: Job) -> None:
+        """Give a job to a free slot. At most ``slots`` jobs may be under way."""
+
+    def wait(self, timeout: float | None) -> Sequence[Event]:
+        """Return the events there are, waiting up to ``timeout`` seconds for the first."""
+
+    def answer(self, number: int, *, keep_on: bool) -> None:
+        """Answer the last ``Reported`` of a job."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exc: object) -> None: ...
