@@ -7,15 +7,18 @@ nearest known key; ``parse_config`` reports every fault at once.
 
 import difflib
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from drft.errors import ConfigError
 
 Metric = Literal["accuracy", "qwk", "balanced_accuracy"]
 Schedule = Literal["cosine", "constant"]
+
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""The grid of augmentation strengths: few values, so that trials share their views."""
 
 METRICS: tuple[Metric, ...] = get_args(Metric)
 
@@ -54,10 +57,16 @@ class SplitConfig(_Part):
     """Seed of the split; one study uses one split for all its trials."""
 
 
+def _on_grid(strength: float) -> float:
+    if strength not in STRENGTHS:
+        raise ValueError(f"strength should be one of {', '.join(map(str, STRENGTHS))}")
+    return strength
+
+
 class AugmentationConfig(_Part):
     """Random views of the training photographs."""
 
-    strength: Literal[0.0, 0.25, 0.5, 0.75, 1.0] = 0.5
+    strength: Annotated[float, AfterValidator(_on_grid)] = 0.5
     """Augmentation strength: 0 shows the plain pictures, 1 the strongest views that keep small lesions."""
 
     seed: int = Field(0, ge=0)
