@@ -1,0 +1,81 @@
+"""Parameter groups, discriminative learning rates and schedules: each phase gets a new optimizer."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import nn
+from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from drft.config import OptimizerConfig, Schedule
+from drft.models.blocks import Block
+
+
+def parameter_groups(
+    net: nn.Module, trained_blocks: Sequence[Block], *, head_lr: float, block_lr: float, layer_decay: float
+) -> list[dict[str, Any]]:
+    """Group the trained parameters by learning rate and weight decay, the head first.
+
+    The block next to the head learns at ``block_lr``, each earlier one at ``layer_decay`` times the next (Howard &
+    Ruder 2018). Vectors (biases and norm parameters) are exempt from weight decay.
+
+    Args:
+        net: the model; parameters that require no gradient are in no group.
+        trained_blocks: the unfrozen blocks, stem first.
+        head_lr: learning rate of the head.
+        block_lr: learning rate of the block next to the head.
+        layer_decay: learning rate of a block as a multiple of the next one's.
+    """
+    rate = {
+        name: block_lr * layer_decay**distance
+        for distance, block in enumerate(reversed(trained_blocks))
+        for name in block.parameters
+    }
+    groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in net.named_parameters():
+        if parameter.requires_grad:
+            key = (rate.get(name, head_lr), name not in rate, parameter.ndim > 1)
+            groups.setdefault(key, []).append(parameter)
+    return [
+        {"params": parameters, "lr": lr, "head": head, **({} if decayed else {"weight_decay": 0.0})}
+        for (lr, head, decayed), parameters in sorted(groups.items(), key=lambda item: (not item[0][1], -item[0][0]))
+    ]
+
+
+def make_optimizer(config: OptimizerConfig, groups: list[dict[str, Any]]) -> Optimizer:
+    """Return a new optimizer over the groups."""
+    if config.name == "sgd":
+        nesterov = config.momentum > 0
+        return SGD(groups, lr=0.0, momentum=config.momentum, nesterov=nesterov, weight_decay=config.weight_decay)
+    return AdamW(groups, lr=0.0, betas=(config.momentum, 0.999), weight_decay=config.weight_decay)
+
+
+def lr_factor(schedule: Schedule, warmup: int, total: int) -> Callable[[int], float]:
+    """Return the multiple of the peak learning rate at an update, counted from 0.
+
+    Linear warm-up over the first ``warmup`` of ``total`` updates, then constant or half a cosine down towards 0
+    (Loshchilov & Hutter 2017).
+    """
+
+    def factor(update: int) -> float:
+        if update < warmup:
+            return (update + 1) / (warmup + 1)
+        if schedule == "constant":
+            return 1.0
+        return 0.5 * (1 + math.cos(math.pi * (update - warmup) / max(1, total - warmup)))
+
+    return factor
+
+
+def make_scheduler(
+    optimizer: Optimizer, schedule: Schedule, *, warmup_epochs: float, epochs: int, updates_per_epoch: int
+) -> LambdaLR:
+    """Return the scheduler of a phase; call its ``step`` after every update."""
+    warmup = round(warmup_epochs * updates_per_epoch)
+    return LambdaLR(optimizer, lr_factor(schedule, warmup, epochs * updates_per_epoch))
+
+
+def current_lr(optimizer: Optimizer, *, head: bool) -> float:
+    """Return the highest learning rate among the groups of the head, or of the blocks; 0 where there are none."""
+    return max((float(group["lr"]) for group in optimizer.param_groups if group["head"] is head), default=0.0)
