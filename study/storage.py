@@ -1,0 +1,173 @@
+"""Where studies are kept: a URL or a path becomes an Optuna storage, or one clear sentence says why not.
+
+SQLite files are opened in write-ahead mode with a busy time-out, so that the dashboard may read while the driver
+writes. Whatever is wrong is found before anything is written.
+"""
+
+import contextlib
+import re
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import optuna
+import sqlalchemy
+from optuna.storages import RDBStorage
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from drft.errors import StudyError
+
+BUSY_SECONDS = 60.0
+"""How long a statement waits for another process to release the SQLite file."""
+
+_SQLITE = "sqlite:///"
+_SQLITE_MAGIC = b"SQLite format 3\x00"
+
+
+def study_url(results: Path, study: str) -> str:
+    """Return the URL of the default storage of a study: ``results/STUDY/study.db``."""
+    return f"{_SQLITE}{results / study / 'study.db'}"
+
+
+def check_study_name(name: str) -> None:
+    """Refuse a name that cannot be a folder.
+
+    Raises:
+        StudyError: when it holds anything but letters, digits, ``.``, ``_`` and ``-``.
+    """
+    if not re.fullmatch(r"\w[\w.-]{0,99}", name):
+        raise StudyError(
+            f"study name {name!r}: use up to 100 letters, digits, '.', '_' and '-', starting with a letter or digit"
+        )
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a folder in which no file can be made; leaves nothing behind.
+
+    Raises:
+        StudyError: when the folder, or its nearest existing parent, is no folder or cannot be written.
+    """
+    nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not nearest.is_dir():
+        raise StudyError(f"results folder {folder}: {nearest} is a file; choose another folder with --results")
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise StudyError(
+            f"results folder {folder} cannot be written ({error.strerror}); choose another folder with --results"
+        ) from None
+
+
+def storage_exists(url_or_path: str | Path) -> bool:
+    """Return whether a storage is already there; anything but a SQLite file is taken to be."""
+    path = _sqlite_path(_as_url(url_or_path))
+    return path is None or path.exists()
+
+
+def open_storage(url_or_path: str | Path, *, create: bool = True) -> RDBStorage:
+    """Open, or with ``create`` make, the storage of a study.
+
+    Args:
+        url_or_path: path of a SQLite file, or any database URL that SQLAlchemy knows.
+        create: whether a storage that is not there yet may be made.
+
+    Raises:
+        StudyError: when it is missing, unreachable, of another schema, or no storage of Optuna.
+    """
+    url = _as_url(url_or_path)
+    path = _sqlite_path(url)
+    if path is not None and not create and not path.exists():
+        raise StudyError(f"storage {path} does not exist; start a study with 'drft-study run'")
+    with _storage_faults(url):
+        return _open_url(url) if path is None else _open_sqlite(url, path)
+
+
+def _as_url(url_or_path: str | Path) -> str:
+    text = str(url_or_path)
+    return text if "://" in text else f"{_SQLITE}{text}"
+
+
+def _sqlite_path(url: str) -> Path | None:
+    return Path(url.removeprefix(_SQLITE)) if url.startswith(_SQLITE) else None
+
+
+def _open_sqlite(url: str, path: Path) -> RDBStorage:
+    known = path.exists() and path.stat().st_size > 0
+    if known:
+        _check_sqlite_file(path)
+    else:
+        check_writable(path.parent)
+        path.parent.mkdir(parents=True, exist_ok=True)
+    storage = RDBStorage(url, engine_kwargs={"creator": partial(_connect, path)}, skip_table_creation=known)
+    _use_write_ahead_log(path)
+    return storage
+
+
+def _open_url(url: str) -> RDBStorage:
+    engine = sqlalchemy.create_engine(url)
+    tables = sqlalchemy.inspect(engine).get_table_names()
+    engine.dispose()
+    return RDBStorage(url, engine_kwargs={"pool_pre_ping": True}, skip_table_creation="alembic_version" in tables)
+
+
+def _check_sqlite_file(path: Path) -> None:
+    with path.open("rb") as file:
+        if file.read(len(_SQLITE_MAGIC)) != _SQLITE_MAGIC:
+            raise StudyError(f"storage {path} is no SQLite database; choose another file with --storage")
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not {"studies", "trials", "version_info", "alembic_version"} <= tables:
+        raise StudyError(f"storage {path} is a database of another program; choose another file with --storage")
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
+    # In write-ahead mode NORMAL keeps every commit through a crash of this program; only a power cut may undo the
+    # last ones, and then the trials they spoke of are run again.
+    connection.execute("PRAGMA synchronous = NORMAL")
+    return connection
+
+
+def _use_write_ahead_log(path: Path) -> None:
+    """Switch the file to write-ahead mode, which it keeps."""
+    with contextlib.closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
+        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise StudyError(
+            f"storage {path}: this file system has no SQLite write-ahead mode; keep results on a local disk "
+            "or name a PostgreSQL database with --storage"
+        )
+
+
+@contextlib.contextmanager
+def _storage_faults(url: str) -> Iterator[None]:
+    """Turn what databases raise into one sentence, without the password."""
+    try:
+        yield
+    except (ArgumentError, ModuleNotFoundError, ImportError) as error:
+        raise StudyError(f"storage {_public(url)}: {_first_line(error)}") from None
+    except (SQLAlchemyError, sqlite3.Error, OSError, optuna.exceptions.StorageInternalError) as error:
+        cause = error.__cause__ or error
+        raise StudyError(f"storage {_public(url)} cannot be opened: {_first_line(cause)}") from None
+    except RuntimeError as error:
+        advice = "upgrade it with 'optuna storage upgrade' after a backup, or choose another with --storage"
+        if "upgrade" not in str(error):
+            advice = "it was made by a newer Optuna: update optuna, or choose another with --storage"
+        raise StudyError(
+            f"storage {_public(url)} has another schema than Optuna {optuna.__version__}: {advice}"
+        ) from None
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _public(url: str) -> str:
+    try:
+        return sqlalchemy.engine.make_url(url).render_as_string(hide_password=True).removeprefix(_SQLITE)
+    except (ArgumentError, ValueError):
+        return url.rsplit("@", maxsplit=1)[-1]
