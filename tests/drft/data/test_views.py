@@ -46,7 +46,8 @@ def test_strength_zero_is_the_plain_picture():
 @given(st.integers(0, 200), STRENGTH)
 def test_views_stay_in_range_and_the_surround_stays_black(view, strength):
     pictures = make_views().augmented(np.arange(COUNT), view, strength)
-    assert 0 <= pictures.min() and pictures.max() <= 1
+    assert pictures.min() >= 0
+    assert pictures.max() <= 1
     assert pictures[:, :, 0, 0].max() < 0.05
 
 

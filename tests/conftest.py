@@ -1,0 +1,61 @@
+"""What many tests share: a cache of their own, a small cohort, and the real data where there is any."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from PIL import Image
+
+from drft.data.cohort import Cohort, Photograph, fingerprint
+
+settings.register_profile("default", deadline=None)
+settings.load_profile("default")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory):
+    """Tests never touch the user's cache; `DRFT_CACHE`, where set, is used so that runs can share one."""
+    if "DRFT_CACHE" not in os.environ:
+        os.environ["DRFT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def tiny_cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
+    """60 photographs of 40 px with 3 spots per grade: 48 to train on, 12 official test ones."""
+    folder = tmp_path_factory.mktemp("tiny")
+    photographs = [_photograph(folder, index) for index in range(60)]
+    digests = [hashlib.sha256(photograph.path.read_bytes()).hexdigest() for photograph in photographs]
+    return Cohort("tiny", tuple(photographs), fingerprint(photographs, digests))
+
+
+def _photograph(folder: Path, index: int) -> Photograph:
+    grade, random = index % 5, np.random.default_rng(index)
+    y, x = np.mgrid[-1:1:40j, -1:1:40j]
+    pixels = np.array([180, 90, 40]) * (x**2 + y**2 < 0.9)[..., None] + random.normal(0, 4, (40, 40, 3))
+    for row, column in random.integers(10, 30, (3 * grade, 2)):
+        pixels[row - 1 : row + 2, column - 1 : column + 2] = (60, 10, 10)
+    path = folder / f"photo_{index:03d}.png"
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+    origin = "test" if index >= 48 else "train"
+    return Photograph(f"{origin}/{path.stem}", path, grade, origin, path.stem)
+
+
+def _folder(variable: str) -> Path:
+    if not os.environ.get(variable):
+        pytest.skip(f"{variable} is not set")
+    return Path(os.environ[variable])
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with `idrid/`, `idrid-kaggle/` and `full-size/`."""
+    return _folder("DRFT_TEST_DATA")
+
+
+@pytest.fixture(scope="session")
+def real_weights() -> Path:
+    """ImageNet weights of mobilenetv2_100."""
+    return _folder("DRFT_TEST_WEIGHTS") / "mobilenetv2_100.imagenet.safetensors"

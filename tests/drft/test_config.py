@@ -1,0 +1,45 @@
+"""TrialConfig refuses what it does not know, all of it at once, and every path in it can be set."""
+
+import pytest
+
+from drft.config import TrialConfig, config_paths, parse_config, with_values
+from drft.errors import ConfigError
+
+
+def test_unknown_keys_and_bad_values_are_named_at_once():
+    with pytest.raises(ConfigError) as caught:
+        parse_config({"dept": 3, "depth_phase": {"lr": -1.0, "learning_rate": 0.1}, "augmentation": {"strength": 0.3}})
+    text = str(caught.value)
+    assert len(caught.value.faults) == 4
+    assert "dept: unknown setting (did you mean 'depth'?)" in text
+    assert "depth_phase.lr: input should be greater than 0, got -1.0" in text
+    assert "depth_phase.learning_rate: unknown setting" in text
+    assert "augmentation.strength" in text
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_non_finite_numbers_are_refused(value):
+    with pytest.raises(ConfigError, match=r"depth_phase\.lr"):
+        with_values(TrialConfig(), {"depth_phase.lr": value})
+
+
+def test_values_are_laid_over_a_base():
+    base = with_values(TrialConfig(), {"depth_phase.lr": 0.5, "depth": 4})
+    changed = with_values(base, {"depth_phase.epochs": 9})
+    assert (changed.depth_phase.lr, changed.depth_phase.epochs, changed.depth) == (0.5, 9, 4)
+    assert base.depth_phase.epochs == TrialConfig().depth_phase.epochs
+
+
+def test_every_path_is_documented_and_survives_json():
+    assert TrialConfig.model_validate_json(TrialConfig().model_dump_json()) == TrialConfig()
+    schema = TrialConfig.model_json_schema()
+    for path in config_paths():
+        part = schema
+        for name in path.split(".")[:-1]:
+            part = schema["$defs"][part["properties"][name]["$ref"].split("/")[-1]]
+        assert part["properties"][path.split(".")[-1]]["description"], path
+
+
+def test_configurations_are_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        TrialConfig().depth = 3
