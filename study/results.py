@@ -1,0 +1,271 @@
+"""A study read back as tidy tables: one row per trial, one row per epoch, and what the study is about.
+
+Everything but the predictions comes from the Optuna storage, so a study can be read without its folder.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import optuna
+import pandas as pd
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import OptunaError
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from drft.config import Metric, nearest
+from drft.errors import StudyError
+from drft.records import EpochRecord, Predictions, best_record
+
+SCHEMA = 1
+"""The layout of study and trial attributes that this module reads (``drft_schema``)."""
+
+_FIRST = ("step", "phase", "epoch", "train_accuracy", "val_accuracy", "train_loss", "val_loss", "val_qwk", "seconds")
+EPOCH_COLUMNS = ("trial", *_FIRST, *(field.name for field in fields(EpochRecord) if field.name not in _FIRST))
+
+OUTCOME_COLUMNS = (
+    *("best_step", "best_phase", "val_accuracy_best", "train_accuracy_best", "gap_best"),
+    *("val_accuracy_last", "train_accuracy_last", "gap_last", "val_qwk_best"),
+    *("seconds", "worker", "retry_of", "fail_reason"),
+)
+FURTHER_COLUMNS = ("last_step", "ending", "device", "control")
+WHOLE_NUMBERS = ("number", "depth", "best_step", "last_step", "retry_of")
+
+
+@dataclass(frozen=True, slots=True)
+class StudyInfo:
+    """What a study is about, as the run that made it wrote it down."""
+
+    name: str
+    folder: Path
+    """``results/NAME``; it need not exist."""
+    url: str
+    """Storage URL without its password."""
+    metric: Metric
+    source: str
+    cohort: Mapping[str, Any]
+    split: Mapping[str, Any]
+    blocks: Sequence[Mapping[str, Any]]
+    base_config: Mapping[str, Any]
+    space: str
+    space_fingerprint: str
+    seed: int
+    sampler: str
+    pruner: str
+    command: str
+    versions: Mapping[str, str]
+    trials_wanted: int
+    dimensions: Mapping[str, BaseDistribution]
+    """The searched dimensions, by their path in TrialConfig, in the order of their first appearance."""
+    started: datetime | None
+    finished: datetime | None
+
+
+@dataclass(frozen=True)
+class StudyResults:
+    """One study, read once: later changes of its storage are not seen."""
+
+    info: StudyInfo
+    trials: pd.DataFrame
+    """One row per trial, ordered by number."""
+    epochs: pd.DataFrame
+    """One row per trial and step, in that order."""
+
+    @cached_property
+    def complete(self) -> pd.DataFrame:
+        """The trials that ran to their own end and have a best step."""
+        return self.trials[(self.trials["state"] == "COMPLETE") & self.trials["best_step"].notna()]
+
+    def predictions(self, number: int, part: Literal["train", "validation"] = "validation") -> Predictions | None:
+        """Return the class probabilities of a trial at every step, or None if its folder does not hold them.
+
+        The test photographs stay sealed: there is no part ``test`` here.
+        """
+        path = self.info.folder / "trials" / f"{number:04d}" / "predictions.npz"
+        if not path.is_file():
+            return None
+        with np.load(path, allow_pickle=False) as stored:
+            ids = tuple(str(name) for name in stored[f"{part}_ids"])
+            return Predictions(ids, stored[f"{part}_grades"], stored[f"{part}_probabilities"])
+
+
+@dataclass(frozen=True, slots=True)
+class StudyPlace:
+    """Where a study is: its name in the storage at ``url``, and the folder its files belong in."""
+
+    name: str
+    url: str
+    folder: Path
+
+    def open(self) -> optuna.Study:
+        """Open the Optuna study."""
+        return optuna.load_study(study_name=self.name, storage=open_storage(self.url))
+
+
+def read_study(study: str, results: Path = Path("results"), storage: str | None = None) -> StudyResults:
+    """Read a study.
+
+    Args:
+        study: a name under ``results``, the path of a study folder or, with ``storage``, a name in that storage.
+        results: folder of studies.
+        storage: URL of an Optuna storage; None for the ``study.db`` of the study's folder.
+
+    Raises:
+        StudyError: when there is no such study, or when it was not written by this program.
+    """
+    place = find_study(study, results, storage)
+    opened = place.open()
+    attributes = opened.user_attrs
+    if attributes.get("drft_schema") != SCHEMA:
+        raise StudyError(
+            f"study {place.name!r} in {_shown(place.url)} is not a drft-study of schema {SCHEMA} "
+            f"(it says {attributes.get('drft_schema')!r}): read it with the version of the program that wrote it"
+        )
+    frozen = opened.get_trials(deepcopy=False)
+    info = _info(place, attributes, frozen)
+    records = {trial.number: _records(trial) for trial in frozen}
+    return StudyResults(info, _trials_table(info, frozen, records), _epochs_table(records))
+
+
+def find_study(study: str, results: Path = Path("results"), storage: str | None = None) -> StudyPlace:
+    """Find a study; arguments and errors as in :func:`read_study`."""
+    if storage is not None:
+        names = optuna.get_all_study_names(open_storage(storage))
+        if study not in names:
+            raise StudyError(f"no study {study!r} in {_shown(storage)}: {_there_are(study, names)}")
+        return StudyPlace(study, storage, results / _as_folder(study))
+    folder = next((f for f in (results / study, Path(study)) if (f / "study.db").is_file()), None)
+    if folder is None:
+        found = sorted(path.parent.name for path in results.glob("*/study.db"))
+        raise StudyError(f"no study {study!r} in {results}: {_there_are(study, found)}")
+    url = f"sqlite:///{(folder / 'study.db').resolve()}"
+    return StudyPlace(_only_name(url, folder), url, folder)
+
+
+def open_storage(url: str) -> RDBStorage:
+    """Open an existing Optuna storage; unlike Optuna itself, never create one.
+
+    Raises:
+        StudyError: when there is none at this URL or it cannot be read.
+    """
+    try:
+        parts = make_url(url)
+        if parts.get_backend_name() == "sqlite" and parts.database and not Path(parts.database).is_file():
+            raise StudyError(f"no storage at {_shown(url)}: the file does not exist")
+        return RDBStorage(url, skip_table_creation=True)
+    except (SQLAlchemyError, OptunaError, ImportError, RuntimeError) as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise StudyError(f"cannot read {_shown(url)} as an Optuna storage: {reason}") from None
+
+
+def _shown(url: str) -> str:
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except SQLAlchemyError:
+        return repr(url)
+
+
+def _there_are(study: str, names: Iterable[str]) -> str:
+    known = list(names)
+    if not known:
+        return "there are no studies; make one with `drft-study run`"
+    more = f" and {len(known) - 10} more" if len(known) > 10 else ""
+    return f"there are {', '.join(known[:10])}{more}{nearest(study, known)}"
+
+
+def _as_folder(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "_", name).strip(".") or "study"
+
+
+def _only_name(url: str, folder: Path) -> str:
+    names = optuna.get_all_study_names(open_storage(url))
+    if folder.resolve().name in names:
+        return folder.resolve().name
+    if len(names) == 1:
+        return names[0]
+    raise StudyError(
+        f"{folder / 'study.db'} holds {len(names)} studies and none is called {folder.name!r}: "
+        "name one of them with --storage"
+    )
+
+
+def _info(place: StudyPlace, attributes: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> StudyInfo:
+    started = [trial.datetime_start for trial in trials if trial.datetime_start]
+    finished = [trial.datetime_complete for trial in trials if trial.datetime_complete]
+    texts = ("metric", "source", "space", "space_fingerprint", "seed", "sampler", "pruner", "command", "trials_wanted")
+    decoded = ("cohort", "split", "blocks", "base_config", "versions")
+    missing = [name for name in (*texts, *decoded) if name not in attributes]
+    if missing:
+        raise StudyError(f"study {place.name!r} in {_shown(place.url)} lacks {', '.join(missing)}: it is not whole")
+    return StudyInfo(
+        name=place.name,
+        folder=place.folder,
+        url=_shown(place.url),
+        dimensions={name: dist for trial in trials for name, dist in trial.distributions.items()},
+        started=min(started, default=None),
+        finished=max(finished, default=None),
+        **{name: attributes[name] for name in texts},
+        **{name: json.loads(attributes[name]) for name in decoded},
+    )
+
+
+def _records(trial: FrozenTrial) -> list[EpochRecord]:
+    keys = sorted(key for key in trial.user_attrs if key.startswith("epoch:"))
+    return [EpochRecord(**json.loads(trial.user_attrs[key])) for key in keys]
+
+
+def _epochs_table(records: Mapping[int, Sequence[EpochRecord]]) -> pd.DataFrame:
+    rows = [
+        (number, *(getattr(record, column) for column in EPOCH_COLUMNS[1:]))
+        for number, told in records.items()
+        for record in told
+    ]
+    return pd.DataFrame(rows, columns=list(EPOCH_COLUMNS))
+
+
+def _trials_table(
+    info: StudyInfo, trials: Sequence[FrozenTrial], records: Mapping[int, Sequence[EpochRecord]]
+) -> pd.DataFrame:
+    searched = [name for name in info.dimensions if name != "depth"]
+    columns = ["number", "state", "depth", "depth_fraction", "trainable_fraction", *searched]
+    rows = [_trial_row(trial, records[trial.number], info.metric) for trial in trials]
+    table = pd.DataFrame(rows, columns=[*columns, *OUTCOME_COLUMNS, *FURTHER_COLUMNS])
+    return table.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
+
+
+def _trial_row(trial: FrozenTrial, records: Sequence[EpochRecord], metric: Metric) -> dict[str, Any]:
+    names = ("depth", "depth_fraction", "trainable_fraction", "seconds", "worker", "retry_of", "fail_reason")
+    told = {name: trial.user_attrs.get(name) for name in (*names, *FURTHER_COLUMNS)}
+    told["depth"] = trial.params.get("depth") if told["depth"] is None else told["depth"]
+    return {
+        **trial.params,
+        **told,
+        "number": trial.number,
+        "state": TrialState(trial.state).name,
+        **(_outcome(list(records), metric) if records else {}),
+    }
+
+
+def _outcome(records: list[EpochRecord], metric: Metric) -> dict[str, Any]:
+    best, last = best_record(records, metric), records[-1]
+    return {
+        "best_step": best.step,
+        "best_phase": best.phase,
+        "val_accuracy_best": best.val_accuracy,
+        "train_accuracy_best": best.train_accuracy,
+        "gap_best": best.gap,
+        "val_accuracy_last": last.val_accuracy,
+        "train_accuracy_last": last.train_accuracy,
+        "gap_last": last.gap,
+        "val_qwk_best": best.val_qwk,
+        "last_step": last.step,
+    }

@@ -1,0 +1,191 @@
+"""Made-up studies in exactly the format the conductor writes, so that readers can be tested without training."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+
+from drft.config import TrialConfig, with_values
+from drft.records import EpochRecord, best_record
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+BLOCKS = 5
+N_VALIDATION = 83
+DIMENSIONS = {
+    "depth": IntDistribution(0, BLOCKS),
+    "depth_phase.lr": FloatDistribution(1e-5, 1e-2, log=True),
+    "augmentation.strength": CategoricalDistribution((0.0, 0.25, 0.5, 0.75, 1.0)),
+    "loss.class_weighting": CategoricalDistribution(("none", "balanced", "sqrt")),
+    "dropout": FloatDistribution(0.0, 0.5),
+}
+SPACE = """# How deep, with everything else retuned?
+depth: {int: [0, 5]}
+depth_phase.lr: {log: [1.0e-5, 1.0e-2]}
+augmentation.strength: {choice: [0.0, 0.25, 0.5, 0.75, 1.0]}
+"""
+
+
+def made_record(step: int, head_epochs: int, train: float, val: float) -> EpochRecord:
+    head = step <= head_epochs
+    return EpochRecord(
+        step=step,
+        phase="head" if head else "depth",
+        epoch=step if head else step - head_epochs,
+        train_accuracy=train,
+        train_loss=1.6 - 1.4 * train,
+        train_qwk=train - 0.02,
+        train_balanced_accuracy=train - 0.05,
+        val_accuracy=val,
+        val_loss=1.7 - 1.1 * val + 0.02 * step,
+        val_qwk=val - 0.05,
+        val_balanced_accuracy=val - 0.1,
+        running_loss=1.6 - 1.3 * train,
+        head_lr=3e-3,
+        block_lr=0.0 if head else 5e-4,
+        seconds=0.8,
+    )
+
+
+def made_curve(rng: np.random.Generator, depth: int, lr: float, config: TrialConfig) -> list[EpochRecord]:
+    """Train accuracy climbs with depth; validation peaks early and fades."""
+    strength = depth / BLOCKS * (0.4 + 0.6 * np.exp(-((np.log10(lr) + 3.5) ** 2)))
+    steps = config.head_phase.epochs + config.depth_phase.epochs
+    records = []
+    for step in range(1, steps + 1):
+        progress = max(0, step - config.head_phase.epochs) / config.depth_phase.epochs
+        train = 0.42 + 0.04 * min(step, config.head_phase.epochs) + 0.46 * strength * (1 - np.exp(-3 * progress))
+        peak = 0.06 * strength * np.sin(min(1.0, 1.7 * progress) * np.pi * 0.62)
+        val = 0.40 + 0.04 * min(step, config.head_phase.epochs) + peak - 0.05 * strength * progress
+        val = round(float(val + rng.normal(0, 0.022)) * N_VALIDATION) / N_VALIDATION
+        records.append(made_record(step, config.head_phase.epochs, float(min(0.995, train + rng.normal(0, 0.01))), val))
+    return records
+
+
+def study_attributes(base: TrialConfig, **changes: Any) -> dict[str, Any]:
+    cohort = {
+        "name": "synthetic",
+        "fingerprint": "ab" * 32,
+        "rendered": True,
+        "counts_train": [134, 20, 136, 74, 49],
+        "counts_test": [34, 5, 32, 19, 13],
+        "notes": ["6 pairs of photographs are byte-identical; they stay on one side of the split."],
+        "grades": ["no DR", "mild", "moderate", "severe", "proliferative"],
+        "n": 516,
+    }
+    split = {"n_train": 330, "n_validation": N_VALIDATION, "n_test": 103, "seed": 0, "validation_fraction": 0.2}
+    blocks = [
+        {"index": i, "name": f"blocks.{i}", "parameters": 1000 * (i + 1), "trainable_fraction": (i + 1) / BLOCKS}
+        for i in range(BLOCKS)
+    ]
+    attributes = {
+        "drft_schema": 1,
+        "space": SPACE,
+        "space_fingerprint": "cd" * 32,
+        "source": "synthetic",
+        "cohort": json.dumps(cohort),
+        "split": json.dumps(split),
+        "blocks": json.dumps(blocks),
+        "base_config": base.model_dump_json(),
+        "metric": "accuracy",
+        "seed": 0,
+        "sampler": "tpe",
+        "pruner": "asha",
+        "command": "drft-study run --trials 60",
+        "versions": json.dumps({"drft-study": "0.1.0", "torch": "2.15.0", "optuna": "5.0.0", "python": "3.11.9"}),
+        "trials_wanted": 60,
+    }
+    return attributes | changes
+
+
+def trial_attributes(config: TrialConfig, records: list[EpochRecord], ending: str) -> dict[str, Any]:
+    attributes: dict[str, Any] = {
+        "depth": config.depth,
+        "depth_fraction": config.depth / BLOCKS,
+        "trainable_fraction": config.depth / BLOCKS,
+        "worker": "local-0",
+        "device": "cpu",
+        "control": False,
+        "config": config.model_dump_json(),
+    }
+    attributes |= {f"epoch:{record.step:03d}": json.dumps(asdict(record)) for record in records}
+    if ending in {"completed", "pruned"}:
+        best = best_record(records, config.metric)
+        attributes |= {"ending": ending, "best_step": best.step, "seconds": sum(r.seconds for r in records)}
+    return attributes
+
+
+def made_trial(number: int, state: TrialState, seed: int = 0) -> optuna.trial.FrozenTrial:
+    rng = np.random.default_rng([seed, number])
+    params = {
+        "depth": int(rng.integers(0, BLOCKS + 1)),
+        "depth_phase.lr": float(10 ** rng.uniform(-5, -2)),
+        "augmentation.strength": float(rng.choice((0.0, 0.25, 0.5, 0.75, 1.0))),
+        "loss.class_weighting": str(rng.choice(("none", "balanced", "sqrt"))),
+    }
+    if number % 2:
+        params["dropout"] = float(rng.uniform(0, 0.5))
+    if state is TrialState.WAITING:
+        return optuna.trial.create_trial(state=state)
+    config = with_values(TrialConfig(), params)
+    records = made_curve(rng, config.depth, config.depth_phase.lr, config)
+    kept = {TrialState.PRUNED: 5, TrialState.FAIL: 2, TrialState.RUNNING: 1}.get(state, len(records))
+    records = records[:kept]
+    ending = {TrialState.COMPLETE: "completed", TrialState.PRUNED: "pruned"}.get(state, "")
+    attributes = trial_attributes(config, records, ending)
+    if state is TrialState.FAIL:
+        attributes["fail_reason"] = "the training loss became NaN at step 3"
+    if number and number % 10 == 8:
+        attributes["retry_of"] = number - 1
+    best_so_far = np.maximum.accumulate([record.val_accuracy for record in records])
+    return optuna.trial.create_trial(
+        state=state,
+        value=float(best_so_far[-1]) if state in {TrialState.COMPLETE, TrialState.PRUNED} else None,
+        params=params,
+        distributions={name: DIMENSIONS[name] for name in params},
+        user_attrs=attributes,
+        intermediate_values={r.step: float(b) for r, b in zip(records, best_so_far, strict=True)},
+    )
+
+
+def mixed_states(n: int) -> list[TrialState]:
+    """About three of five complete, a third pruned, one of ten failed; the newest one running, one waiting."""
+    cycle = "CCPCCPCFCP"
+    named = {"C": TrialState.COMPLETE, "P": TrialState.PRUNED, "F": TrialState.FAIL}
+    states = [named[cycle[number % 10]] for number in range(n)]
+    return [*states[:-2], TrialState.RUNNING, TrialState.WAITING] if n > 2 else states
+
+
+StudyMaker = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def make_study() -> StudyMaker:
+    """Write a study folder ``results/name`` with a SQLite ``study.db``; returns ``results``."""
+
+    def write(
+        results: Path, name: str = "demo", states: list[TrialState] | None = None, folder: str = "", **changes: Any
+    ) -> Path:
+        place = results / (folder or name)
+        place.mkdir(parents=True, exist_ok=True)
+        study = optuna.create_study(study_name=name, storage=f"sqlite:///{place / 'study.db'}", direction="maximize")
+        for key, value in study_attributes(TrialConfig(), **changes).items():
+            study.set_user_attr(key, value)
+        chosen = mixed_states(60) if states is None else states
+        study.add_trials([made_trial(number, state) for number, state in enumerate(chosen)])
+        return results
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def demo(make_study: StudyMaker, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder with one study, ``demo``, of 60 trials; read it, do not change it."""
+    return make_study(tmp_path_factory.mktemp("results"))
