@@ -1,1 +1,52 @@
-"""."""
+"""One two-phase fine-tuning, at a chosen depth.
+
+::
+
+    from drft import open_cohort, run_trial, TrialConfig
+
+    result = run_trial(TrialConfig(depth=3), open_cohort("synthetic"))
+    print(result.best.step, result.best.val_accuracy, result.best.gap)
+
+Names are imported when they are first used, so that light rooms (configuration, errors) stay light.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from drft.checkpoint import load_checkpoint, save_checkpoint
+    from drft.config import TrialConfig
+    from drft.data import Cohort, open_cohort
+    from drft.errors import DrftError
+    from drft.records import EpochRecord, TrialResult
+    from drft.trial import run_trial
+
+__all__ = [
+    "Cohort",
+    "DrftError",
+    "EpochRecord",
+    "TrialConfig",
+    "TrialResult",
+    "load_checkpoint",
+    "open_cohort",
+    "run_trial",
+    "save_checkpoint",
+]
+
+_ROOMS = {
+    "Cohort": "drft.data",
+    "DrftError": "drft.errors",
+    "EpochRecord": "drft.records",
+    "TrialConfig": "drft.config",
+    "TrialResult": "drft.records",
+    "load_checkpoint": "drft.checkpoint",
+    "open_cohort": "drft.data",
+    "run_trial": "drft.trial",
+    "save_checkpoint": "drft.checkpoint",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'drft' has no attribute {name!r}")
+    return getattr(importlib.import_module(_ROOMS[name]), name)
