@@ -1,0 +1,98 @@
+"""A healthy eye: where its landmarks lie, its colours, and the painting of retina, macula and optic disc."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from drft.data.fundus.canvas import Canvas, Picture, absorb, over
+
+
+@dataclass(frozen=True, slots=True)
+class Anatomy:
+    """What differs from eye to eye; positions and lengths in field radii."""
+
+    disc: tuple[float, float]
+    fovea: tuple[float, float]
+    disc_radius: float
+    cup_ratio: float
+    colour: tuple[float, float, float]
+    """Colour of the retina in the middle of the field."""
+    macular_pigment: float
+    tessellation: float
+    """How clearly the vessels of the choroid shine through."""
+    mottling: float
+    tortuosity: float
+    calibre: float
+    """Width of all vessels relative to the average eye."""
+    left: bool
+
+    @classmethod
+    def sample(cls, rng: np.random.Generator) -> "Anatomy":
+        """Draw an eye; colours follow the spread of adult fundi under one camera."""
+        fovea = (float(rng.normal(-0.06, 0.07)), float(rng.normal(0.04, 0.06)))
+        distance = rng.normal(0.78, 0.04)
+        return cls(
+            disc=(fovea[0] + float(distance), fovea[1] + float(rng.normal(-0.1, 0.06))),
+            fovea=fovea,
+            disc_radius=float(np.clip(rng.normal(0.132, 0.012), 0.1, 0.165)),
+            cup_ratio=float(rng.uniform(0.3, 0.6)),
+            colour=_retinal_colour(rng),
+            macular_pigment=float(rng.uniform(0.25, 0.75)),
+            tessellation=float(rng.beta(1.2, 3.0)),
+            mottling=float(rng.uniform(0.02, 0.07)),
+            tortuosity=float(rng.gamma(4.0, 0.25)),
+            calibre=float(np.clip(rng.normal(1.0, 0.12), 0.75, 1.3)),
+            left=bool(rng.random() < 0.5),
+        )
+
+
+def _retinal_colour(rng: np.random.Generator) -> tuple[float, float, float]:
+    """Draw a colour: warm orange, or pinkish with more blue, from pale to dark."""
+    red = float(np.clip(rng.normal(0.7, 0.09), 0.45, 0.88))
+    green = red * float(np.clip(rng.normal(0.5, 0.065), 0.33, 0.64))
+    pinkish = rng.random() < 0.5
+    blue = red * float(np.clip(rng.normal(0.3, 0.06), 0.15, 0.45) if pinkish else rng.uniform(0.02, 0.13))
+    return red, green, blue
+
+
+def paint_retina(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy) -> Picture:
+    """Paint the retina with choroid, macula and fovea, still without disc and vessels."""
+    picture = np.broadcast_to(np.asarray(anatomy.colour, dtype=np.float32), (canvas.height, canvas.width, 3))
+    clouds = canvas.noise(rng, 0.5) + 0.6 * canvas.noise(rng, 0.2) + 0.4 * canvas.noise(rng, 0.08)
+    picture = absorb(picture, anatomy.mottling * clouds, (0.7, 1.2, 1.0))
+    picture = _show_choroid(rng, canvas, anatomy, picture)
+    macula = canvas.bump(*anatomy.fovea, 0.23) + 0.9 * canvas.bump(*anatomy.fovea, 0.07)
+    return absorb(picture, anatomy.macular_pigment * macula, (0.36, 0.55, 0.6))
+
+
+def _show_choroid(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, picture: Picture) -> Picture:
+    """Let choroidal vessels shine through as pale streaks, most of all away from the macula."""
+    streaks = np.exp(-4 * np.abs(canvas.noise(rng, 0.14, 1.8))) + np.exp(-5 * np.abs(canvas.noise(rng, 0.1, 1.3)))
+    away = 1 - np.exp(-((canvas.distance(*anatomy.fovea) / 0.5) ** 2))
+    patches = np.clip(0.5 + 0.5 * canvas.noise(rng, 0.7), 0, 1)
+    pale = anatomy.tessellation * away * patches * streaks
+    return absorb(picture, -0.35 * pale, (0.6, 1.0, 0.6))
+
+
+def paint_disc(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, picture: Picture) -> Picture:
+    """Paint the optic disc: glow, crescent, rim (redder on the nasal side) and pale cup."""
+    x, y = anatomy.disc
+    radius = anatomy.disc_radius
+    distance = canvas.distance(x, y, 1.12) / radius
+    brightness = anatomy.colour[0] / 0.7
+    blue = 0.22 + 0.9 * anatomy.colour[2]
+    picture = over(picture, 0.22 * np.exp(-0.5 * (distance / 1.9) ** 2), (0.95 * brightness, 0.62 * brightness, blue))
+    crescent = canvas.distance(x - 0.3 * radius, y, 1.1) / radius
+    edge = float(rng.uniform(0.0, 0.55)) ** 2
+    picture = over(picture, edge * _inside(crescent, 1.05, 12), (0.85 * brightness, 0.6 * brightness, blue))
+    rim = (min(1.0, 0.98 * brightness), 0.66 * brightness, 0.8 * blue)
+    picture = over(picture, 0.85 * _inside(distance, 1.0, 14), rim)
+    nasal = np.clip((canvas.x - x) / radius, 0, 1) * _inside(distance, 1.0, 14)
+    picture = absorb(picture, 0.35 * nasal, (0.25, 0.8, 0.6))
+    cup = canvas.distance(x - 0.15 * radius, y, 1.1) / (radius * anatomy.cup_ratio)
+    return over(picture, 0.8 * _inside(cup, 1.1, 4), (1.0, 0.9 * min(1.1, brightness), 0.45 + 0.6 * blue))
+
+
+def _inside(distance: np.ndarray, edge: float, sharpness: float) -> np.ndarray:
+    """Return 1 inside, 0 outside, with a soft edge."""
+    return (1 / (1 + np.exp(np.clip(sharpness * (distance - edge), -30, 30)))).astype(np.float32)

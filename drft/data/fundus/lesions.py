@@ -1,0 +1,151 @@
+"""Lesions inside the retina: microaneurysms, haemorrhages, exudates, IRMA and laser scars."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from drft.data.fundus.anatomy import Anatomy
+from drft.data.fundus.canvas import Canvas, Layer, Picture, absorb, over
+from drft.data.fundus.findings import Findings
+
+Point = NDArray[np.float64]
+
+BLOOD = (0.42, 1.0, 0.8)
+"""Absorption of blood in red, green and blue, relative to green."""
+
+
+def paint_bright_lesions(
+    rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, findings: Findings, picture: Picture
+) -> Picture:
+    """Paint soft and hard exudates; vessels run over them."""
+    shine = min(1.15, anatomy.colour[0] / 0.65)
+    soft = canvas.layer()
+    for _ in range(findings.soft_exudates):
+        centre = _near_arcades(rng, anatomy)
+        for _ in range(5):
+            blob(rng, soft, centre + rng.normal(0, 0.018, 2), rng.uniform(0.012, 0.03), rng.uniform(0.5, 0.85))
+    cotton = ndimage.gaussian_filter(soft.alpha(), 0.012 * canvas.radius)
+    picture = over(picture, cotton, (0.95 * shine, 0.78 * shine, 0.3 + 0.8 * anatomy.colour[2]))
+    hard = canvas.layer()
+    _draw_exudates(rng, hard, anatomy, findings)
+    return over(picture, 0.95 * hard.alpha(), (0.98 * shine, 0.82 * shine, 0.2 + 0.9 * anatomy.colour[2]))
+
+
+def _draw_exudates(rng: np.random.Generator, layer: Layer, anatomy: Anatomy, findings: Findings) -> None:
+    """Draw hard exudates in rings, stars around the fovea and loose groups."""
+    clusters = [_cluster(rng, anatomy) for _ in range(findings.exudate_clusters)]
+    for _ in range(findings.hard_exudates):
+        centre, radius, spread = clusters[int(rng.integers(len(clusters)))]
+        angle = rng.uniform(-np.pi, np.pi)
+        away = radius * rng.normal(1, 0.14) + abs(rng.normal(0, spread))
+        at = centre + away * np.array([np.cos(angle), np.sin(angle)])
+        blob(rng, layer, at, 0.006 + rng.gamma(1.6, 0.0055), rng.uniform(0.6, 1.0))
+
+
+def _cluster(rng: np.random.Generator, anatomy: Anatomy) -> tuple[Point, float, float]:
+    """Return centre, ring radius and spread of a group of exudates."""
+    centre = np.array(anatomy.fovea) + rng.normal(0, (0.22, 0.18))
+    ring = rng.random() < 0.5
+    return centre, float(rng.uniform(0.08, 0.22)) if ring else 0.02, 0.025 if ring else float(rng.uniform(0.05, 0.13))
+
+
+def paint_red_lesions(
+    rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, findings: Findings, picture: Picture
+) -> Picture:
+    """Paint microaneurysms, haemorrhages and IRMA."""
+    layer = canvas.layer()
+    for _ in range(findings.microaneurysms):
+        blob(rng, layer, _in_posterior_pole(rng, anatomy), rng.uniform(0.009, 0.015), rng.uniform(0.6, 0.9))
+    for _ in range(findings.haemorrhages):
+        _draw_haemorrhage(rng, layer, anatomy)
+    for _ in range(findings.irma):
+        tangle(rng, layer, _near_arcades(rng, anatomy), size=0.06, strands=4, width=0.006)
+    blood = ndimage.gaussian_filter(layer.alpha(), 0.004 * canvas.radius)
+    return absorb(picture, 0.9 * blood, BLOOD)
+
+
+def _draw_haemorrhage(rng: np.random.Generator, layer: Layer, anatomy: Anatomy) -> None:
+    """Draw a dot, a blot, or a flame along the nerve fibres."""
+    at = _anywhere(rng, anatomy)
+    kind = rng.random()
+    if kind < 0.45:
+        blob(rng, layer, at, rng.uniform(0.014, 0.024), rng.uniform(0.7, 1.0))
+    elif kind < 0.78:
+        blob(rng, layer, at, 0.022 + rng.gamma(2.0, 0.008), rng.uniform(0.65, 0.95))
+    else:
+        _draw_flame(rng, layer, anatomy, at)
+
+
+def _draw_flame(rng: np.random.Generator, layer: Layer, anatomy: Anatomy, at: Point) -> None:
+    """Draw short strokes side by side, pointing to the disc."""
+    towards = np.array(anatomy.disc) - at
+    towards /= max(float(np.linalg.norm(towards)), 1e-3)
+    across = np.array([-towards[1], towards[0]])
+    length = rng.uniform(0.03, 0.08)
+    for offset in np.linspace(-1, 1, 5):
+        middle = at + 0.016 * offset * across + rng.normal(0, 0.008) * towards
+        reach = length * (1 - 0.5 * abs(offset)) * rng.uniform(0.7, 1.1)
+        layer.stroke(np.array([middle - reach * towards, middle + reach * towards]), 0.009, rng.uniform(0.6, 0.95))
+
+
+def paint_laser_scars(
+    rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, count: int, picture: Picture
+) -> Picture:
+    """Paint burns of scatter photocoagulation: pale spots with pigment, outside the arcades."""
+    pale, pigment = canvas.layer(), canvas.layer()
+    for _ in range(count):
+        at = _in_periphery(rng, anatomy)
+        size = rng.uniform(0.018, 0.032)
+        blob(rng, pale, at, size, rng.uniform(0.25, 0.7))
+        if rng.random() < 0.5:
+            blob(rng, pigment, at + rng.normal(0, 0.008, 2), 0.45 * size, rng.uniform(0.3, 0.9))
+    picture = over(picture, 0.6 * pale.alpha(), (0.9, 0.72, 0.3 + 0.7 * anatomy.colour[2]))
+    return absorb(picture, 0.8 * pigment.alpha(), (0.9, 0.9, 0.8))
+
+
+def blob(rng: np.random.Generator, layer: Layer, at: Point, radius: float, opacity: float) -> None:
+    """Draw a roundish spot with an irregular outline."""
+    angles = np.linspace(0, 2 * np.pi, 14, endpoint=False)
+    wobble = sum(rng.uniform(0, 0.22) / wave * np.sin(wave * angles + rng.uniform(0, 7)) for wave in (2, 3, 4))
+    outline = (
+        radius * (1 + 1.4 * np.asarray(wobble))[:, np.newaxis] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    )
+    layer.polygon(at + outline, opacity)
+
+
+def tangle(rng: np.random.Generator, layer: Layer, at: Point, size: float, strands: int, width: float) -> None:
+    """Draw fine, tortuous vessels that loop and cross within ``size`` of a point."""
+    for _ in range(strands):
+        turns = rng.normal(0, 0.45, 26) + rng.normal(0, 0.12)
+        headings = rng.uniform(-np.pi, np.pi) + np.cumsum(turns)
+        path = np.cumsum(0.14 * size * np.stack([np.cos(headings), np.sin(headings)], axis=1), axis=0)
+        layer.stroke(at + path - path[0] + rng.normal(0, 0.2 * size, 2), width, rng.uniform(0.5, 0.9))
+
+
+def _in_posterior_pole(rng: np.random.Generator, anatomy: Anatomy) -> Point:
+    """Return a place inside the arcades, the fovea itself excepted."""
+    angle, away = rng.uniform(-np.pi, np.pi), rng.uniform(0.1, 0.62)
+    return np.array(anatomy.fovea) + away * np.array([np.cos(angle), 0.95 * np.sin(angle)])
+
+
+def _near_arcades(rng: np.random.Generator, anatomy: Anatomy) -> Point:
+    """Return a place in the band along the great vessels."""
+    angle, away = rng.uniform(-np.pi, np.pi), rng.normal(0.6, 0.1)
+    return np.array(anatomy.fovea) + away * np.array([np.cos(angle) + 0.3, np.sin(angle)])
+
+
+def _anywhere(rng: np.random.Generator, anatomy: Anatomy) -> Point:
+    """Return a place in the field that is not on the disc."""
+    while True:
+        angle, away = rng.uniform(-np.pi, np.pi), 0.92 * np.sqrt(rng.uniform(0.01, 1))
+        at = np.array([away * np.cos(angle), away * np.sin(angle)])
+        if np.hypot(*(at - np.array(anatomy.disc))) > 1.2 * anatomy.disc_radius:
+            return at
+
+
+def _in_periphery(rng: np.random.Generator, anatomy: Anatomy) -> Point:
+    """Return a place outside the arcades."""
+    while True:
+        at = _anywhere(rng, anatomy)
+        if np.hypot(*(at - np.array(anatomy.fovea))) > 0.6:
+            return at

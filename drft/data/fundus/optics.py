@@ -1,0 +1,92 @@
+"""The camera: uneven light, haze, blur, sensor noise, the edge of the field and the black frame around it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from drft.data.fundus.canvas import Canvas, Field, Picture, over
+
+FRAME_ASPECT = 1.506
+"""Width over height of the whole photograph (4288 x 2848 pixels in IDRiD)."""
+FIELD_CENTRE = 0.462
+"""Where the middle of the field lies, as a share of the frame's width."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """How one photograph was taken."""
+
+    vignetting: float
+    tilt: tuple[float, float]
+    """How much brighter the right and the lower side are lit."""
+    halo: float
+    """Strength of the bright crescent that stray light leaves at the edge."""
+    halo_direction: float
+    haze: float
+    """Veil of cloudy media: 0 none, 1 nothing seen."""
+    blur: float
+    """Standard deviation in field radii."""
+    noise: float
+
+    @classmethod
+    def sample(cls, rng: np.random.Generator, haze: float = 0.0) -> "Exposure":
+        """Draw an exposure; ``haze`` adds to that of the average eye."""
+        return cls(
+            vignetting=float(rng.uniform(0.1, 0.4)),
+            tilt=(float(rng.normal(0, 0.1)), float(rng.normal(0, 0.08))),
+            halo=float(rng.uniform(0.3, 0.9)) if rng.random() < 0.22 else 0.0,
+            halo_direction=float(rng.uniform(-np.pi, np.pi)),
+            haze=min(0.75, haze + float(rng.beta(1.2, 6.0))),
+            blur=float(rng.gamma(4.0, 0.0011)) + 0.002,
+            noise=float(rng.uniform(0.006, 0.016)),
+        )
+
+
+def expose(rng: np.random.Generator, canvas: Canvas, exposure: Exposure, picture: Picture) -> Picture:
+    """Return the retina as the camera sees it, still without frame."""
+    veil = np.clip(exposure.haze * (1 + 0.5 * canvas.noise(rng, 0.8)), 0, 0.85)
+    seen = over(picture, veil, picture.mean(axis=(0, 1)) * np.array([1.0, 1.04, 1.12], dtype=np.float32))
+    seen = seen * _light(rng, canvas, exposure)[..., np.newaxis]
+    seen = _add_halo(canvas, exposure, seen)
+    sigma = exposure.blur * canvas.radius
+    seen = ndimage.gaussian_filter(seen, (sigma, sigma, 0), truncate=3.0)
+    grain = rng.standard_normal(seen.shape, dtype=np.float32)
+    return seen + np.float32(exposure.noise) * ndimage.uniform_filter(grain, (2, 2, 0))
+
+
+def _light(rng: np.random.Generator, canvas: Canvas, exposure: Exposure) -> Field:
+    """Return the illumination: brightest near the middle, tilted, with a few soft clouds."""
+    fall = 1 - exposure.vignetting * canvas.eccentricity**2.2
+    tilt = 1 + exposure.tilt[0] * canvas.x + exposure.tilt[1] * canvas.y
+    return np.asarray(fall * tilt * (1 + 0.05 * canvas.noise(rng, 0.9)), dtype=np.float32)
+
+
+def _add_halo(canvas: Canvas, exposure: Exposure, picture: Picture) -> Picture:
+    """Lay stray light along one side of the edge."""
+    if exposure.halo == 0:
+        return picture
+    angle = np.arctan2(canvas.y, canvas.x) - exposure.halo_direction
+    rim = np.exp(-np.clip(1 - canvas.eccentricity, 0, None) / 0.07) * np.clip(np.cos(angle), 0, 1) ** 1.5
+    glow = picture.mean(axis=(0, 1)) * 0.5 + np.array([0.45, 0.38, 0.22], dtype=np.float32)
+    return over(picture, exposure.halo * rim, glow)
+
+
+def frame(canvas: Canvas, picture: Picture) -> NDArray[np.uint8]:
+    """Return the photograph: the field with its alignment notches in a black frame, shape (height, width, 3)."""
+    lit = picture * _aperture(canvas)[..., np.newaxis]
+    width = round(FRAME_ASPECT * canvas.height)
+    photograph = np.full((canvas.height, width, 3), 1, dtype=np.uint8)
+    left = round(FIELD_CENTRE * width - canvas.width / 2)
+    pixels = (np.clip(lit, 0, 1) * 255 + 0.5).astype(np.uint8)
+    photograph[:, left : left + canvas.width] = np.maximum(pixels, 1)
+    return photograph
+
+
+def _aperture(canvas: Canvas) -> Field:
+    """Return the field stop: a circle with two teeth at the upper right."""
+    angle = np.degrees(np.arctan2(-canvas.y, canvas.x))
+    teeth = np.maximum(1 - np.abs(angle - 33) / 1.6, 1 - np.abs(angle - 29) / 1.6)
+    edge = 0.995 + 0.05 * np.clip(teeth, 0, 1)
+    return np.clip((edge - canvas.eccentricity) * canvas.radius + 0.5, 0, 1).astype(np.float32)

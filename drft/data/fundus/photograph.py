@@ -1,0 +1,51 @@
+"""One rendered photograph, from the healthy eye to the camera's pixels."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drft.data.fundus.anatomy import Anatomy, paint_disc, paint_retina
+from drft.data.fundus.canvas import Canvas
+from drft.data.fundus.findings import Findings, draw_findings
+from drft.data.fundus.lesions import paint_bright_lesions, paint_laser_scars, paint_red_lesions
+from drft.data.fundus.optics import Exposure, expose, frame
+from drft.data.fundus.proliferation import paint_proliferation
+from drft.data.fundus.vessels import grow_tree, paint_vessels
+
+
+def render_photograph(rng: np.random.Generator, grade: int, height: int = 256) -> NDArray[np.uint8]:
+    """Render a fundus photograph of an eye of one grade.
+
+    Args:
+        rng: source of chance; equal states give equal pictures.
+        grade: what the eye shows on the international scale, 0 to 4.
+        height: height of the picture in pixels; it is 1.5 times as wide.
+
+    Returns:
+        RGB pixels of shape (height, width, 3).
+    """
+    eye, lesions, camera = rng.spawn(3)
+    return render_eye(eye, lesions, camera, draw_findings(lesions, grade), height)
+
+
+def render_eye(
+    eye: np.random.Generator,
+    lesions: np.random.Generator,
+    camera: np.random.Generator,
+    findings: Findings,
+    height: int = 256,
+) -> NDArray[np.uint8]:
+    """Render an eye with given findings; the same eye generator gives the same eye, healthy or ill."""
+    canvas = Canvas(height)
+    anatomy = Anatomy.sample(eye)
+    tree = grow_tree(eye, anatomy, findings.venous_beading)
+    picture = paint_retina(eye, canvas, anatomy)
+    picture = paint_disc(eye, canvas, anatomy, picture)
+    picture = paint_bright_lesions(lesions, canvas, anatomy, findings, picture)
+    picture = paint_laser_scars(lesions, canvas, anatomy, findings.laser_scars, picture)
+    picture = paint_vessels(canvas, tree, picture)
+    picture = paint_red_lesions(lesions, canvas, anatomy, findings, picture)
+    picture = paint_proliferation(lesions, canvas, anatomy, findings, picture)
+    if anatomy.left:
+        picture = picture[:, ::-1]
+    exposure = Exposure.sample(camera, findings.vitreous_haze)
+    return frame(canvas, expose(camera, canvas, exposure, picture))

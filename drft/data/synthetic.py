@@ -1,0 +1,144 @@
+"""The built-in cohort: rendered fundus photographs with IDRiD's numbers of photographs and grades.
+
+It needs no download and no patient, and is hard in the same way as a small set of real photographs: few pictures,
+a rare grade, lesions of a few pixels, and graders who do not always agree.
+"""
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from drft.data.cache import default_cache_dir
+from drft.data.cohort import Cohort, Origin, Photograph, fingerprint
+from drft.data.fundus.farm import Job, render_files
+from drft.data.progress import Progress
+from drft.errors import DataError
+
+COUNTS: dict[Origin, tuple[int, ...]] = {"train": (134, 20, 136, 74, 49), "test": (34, 5, 32, 19, 13)}
+"""Photographs of each grade: those of IDRiD (Porwal et al. 2018, *Data* 3:25)."""
+
+DISAGREEMENT = 0.2
+"""Share of photographs whose label is a neighbouring grade of what the eye was rendered with. Ophthalmologists
+grading the same photographs differ about as often (Krause et al. 2018, *Ophthalmology* 125:1264)."""
+
+HEIGHT = 256
+"""Height of the photographs in pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One photograph before it is rendered."""
+
+    stem: str
+    origin: Origin
+    label: int
+    shown: int
+    """The grade the eye is rendered with."""
+    entropy: tuple[int, ...]
+
+
+def render_cohort(seed: int = 0, cache_dir: Path | None = None, progress: Progress | None = None) -> Cohort:
+    """Return the synthetic cohort of one seed, rendering its photographs if the cache lacks them.
+
+    Args:
+        seed: equal seeds give equal photographs and labels.
+        cache_dir: where photographs are kept; the user's cache folder if None.
+        progress: told how many photographs are rendered.
+
+    Raises:
+        DataError: if the cache folder cannot be written, or lacks some of its photographs.
+    """
+    plans = list(plan_cohort(seed))
+    folder = (cache_dir or default_cache_dir()) / "synthetic" / _cache_key(seed)
+    if not folder.is_dir():
+        _render_whole(plans, folder, progress)
+    photographs = tuple(_photograph(plan, folder) for plan in plans)
+    return Cohort(
+        name="synthetic",
+        photographs=photographs,
+        fingerprint=fingerprint(photographs, _digests(photographs, folder)),
+        rendered=True,
+        notes=(
+            "Rendered pictures, not patients: figures on them say nothing about clinical performance.",
+            f"About {DISAGREEMENT:.0%} of the labels differ by a grade from what was rendered, as graders do.",
+        ),
+    )
+
+
+def plan_cohort(seed: int) -> Iterator[Plan]:
+    """Yield the plans of all photographs, train before test, with grades in random order."""
+    rng = np.random.default_rng(np.random.SeedSequence(seed))
+    for part, (origin, counts) in enumerate(COUNTS.items()):
+        labels = rng.permutation(np.repeat(np.arange(len(counts)), counts))
+        for number, label in enumerate(labels.tolist(), start=1):
+            shown = _second_opinion(rng, label, len(counts) - 1)
+            yield Plan(f"SYN_{number:03d}", origin, label, shown, (seed, part, number))
+
+
+def _second_opinion(rng: np.random.Generator, label: int, highest: int) -> int:
+    """Return the label, or now and then a grade next to it."""
+    if rng.random() >= DISAGREEMENT:
+        return label
+    return int(rng.choice([grade for grade in (label - 1, label + 1) if 0 <= grade <= highest]))
+
+
+def _cache_key(seed: int) -> str:
+    """Return a name for the photographs of one seed that changes with the code that renders them."""
+    digest = hashlib.sha256(f"{seed} {HEIGHT}".encode())
+    painter = resources.files("drft.data.fundus")
+    sources = [file for file in painter.iterdir() if file.name.endswith(".py")]
+    for source in [*sorted(sources, key=lambda file: file.name), Path(__file__)]:
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _photograph(plan: Plan, folder: Path) -> Photograph:
+    identity = f"{plan.origin}/{plan.stem}"
+    return Photograph(identity, folder / plan.origin / f"{plan.stem}.jpg", plan.label, plan.origin, group=identity)
+
+
+def _digests(photographs: tuple[Photograph, ...], folder: Path) -> list[str]:
+    try:
+        return [hashlib.sha256(photograph.path.read_bytes()).hexdigest() for photograph in photographs]
+    except OSError as error:
+        raise DataError(f"{error.filename}: {error.strerror}; remove {folder} to render it anew") from None
+
+
+def _render_whole(plans: list[Plan], folder: Path, progress: Progress | None) -> None:
+    """Render beside the folder, then rename: it is there whole or not at all, whoever else renders it too."""
+    beside = _scratch(folder)
+    try:
+        _render(plans, beside, progress)
+        beside.rename(folder)
+    except OSError as error:
+        if not folder.is_dir():
+            raise DataError(f"{folder}: cannot be written ({error.strerror}); choose another cache folder") from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _scratch(folder: Path) -> Path:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=".rendering-", dir=folder.parent))
+    except OSError as error:
+        raise DataError(f"{folder.parent}: cannot be written ({error.strerror}); choose another cache folder") from None
+
+
+def _render(plans: list[Plan], folder: Path, progress: Progress | None) -> None:
+    for origin in COUNTS:
+        (folder / origin).mkdir()
+    folder.chmod(0o755)
+    jobs = [Job(str(folder / p.origin / f"{p.stem}.jpg"), p.entropy, p.shown, HEIGHT) for p in plans]
+
+    def on_saved(done: int) -> None:
+        if progress:
+            progress("rendering fundus photographs", done, len(jobs))
+
+    render_files(jobs, on_saved)
