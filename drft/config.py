@@ -43,6 +43,10 @@ class BackboneConfig(_Part):
     """``embedded`` (shipped with this package), ``hub`` (timm's download), ``none`` (random), or the path of a
     ``.safetensors`` or ``.pth`` file."""
 
+    normalization: Literal["auto", "imagenet", "half"] = "auto"
+    """Mean and standard deviation of the inputs: ``auto`` asks the weight file's metadata, then timm; ``imagenet``
+    and ``half`` (both 0.5) say it for files whose weights were trained with another one than timm's."""
+
     drop_path: float = Field(0.0, ge=0, lt=1)
     """Stochastic depth rate (Huang et al. 2016); backbones without it refuse a value above 0."""
 

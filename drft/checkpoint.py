@@ -1,0 +1,107 @@
+"""Checkpoints: the tensors a training changed, beside the configuration that made them.
+
+Only what differs from the pretrained weights is kept, so a checkpoint of depth 0 is a few kilobytes. It is
+laid over the same pretrained weights again when it is loaded.
+"""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from drft.config import TrialConfig
+from drft.errors import WeightsError
+
+if TYPE_CHECKING:  # the driver of a study saves checkpoints without torch
+    from torch import Tensor, nn
+
+    from drft.models.backbone import Model
+
+_SCHEMA = "1"
+
+
+def changed_tensors(net: "nn.Module", pretrained: Mapping[str, "Tensor"]) -> dict[str, NDArray[np.generic]]:
+    """Return the parameters and buffers that differ from the pretrained state, and always those of the head."""
+    import torch  # noqa: PLC0415  see TYPE_CHECKING
+
+    from drft.models.blocks import head_names  # noqa: PLC0415
+
+    head = head_names(net)
+    state = ((name, tensor.detach().cpu()) for name, tensor in net.state_dict().items())
+    return {
+        name: tensor.contiguous().numpy().copy()
+        for name, tensor in state
+        if name in head or not torch.equal(tensor, pretrained[name])
+    }
+
+
+def save_checkpoint(path: Path, state: Mapping[str, NDArray[np.generic]], config: TrialConfig, classes: int) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    Args:
+        path: the ``.safetensors`` file to write.
+        state: as ``changed_tensors`` returns it.
+        config: the configuration of the training.
+        classes: outputs of the head.
+    """
+    metadata = {"drft_schema": _SCHEMA, "config": config.model_dump_json(), "classes": str(classes)}
+    tensors = {name: np.ascontiguousarray(array) for name, array in state.items()}
+    _write_whole(path, save(tensors, metadata))
+
+
+def load_checkpoint(path: Path) -> tuple["Model", TrialConfig]:
+    """Rebuild the model of a checkpoint: its configuration's backbone and weights, the saved tensors over them.
+
+    Raises:
+        WeightsError: when the file is missing, damaged, not a checkpoint, or does not fit its backbone.
+        BackboneError: when the backbone no longer exists.
+    """
+    from drft.models.backbone import build_model  # noqa: PLC0415  see TYPE_CHECKING
+
+    tensors, config, classes = _read(path)
+    model = build_model(config, classes)
+    own = model.net.state_dict()
+    wrong = sorted(name for name, tensor in tensors.items() if name not in own or own[name].shape != tensor.shape)
+    if wrong:
+        raise WeightsError(f"{path}: {len(wrong)} tensors do not fit {config.backbone.name} (first: {wrong[0]})")
+    model.net.load_state_dict({**own, **tensors})
+    return model, config
+
+
+def _read(path: Path) -> tuple[dict[str, "Tensor"], TrialConfig, int]:
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such checkpoint: check the path")
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: damaged checkpoint ({error}): train it again") from None
+    if metadata.get("drft_schema") != _SCHEMA:
+        raise WeightsError(f"{path}: not a checkpoint of this version of drft-study")
+    try:
+        return tensors, TrialConfig.model_validate_json(metadata["config"]), int(metadata["classes"])
+    except (ValidationError, KeyError, ValueError):
+        raise WeightsError(f"{path}: its configuration cannot be read: it was written by another version") from None
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write beside, flush to disk, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as beside:
+        try:
+            beside.write(content)
+            beside.flush()
+            os.fsync(beside.fileno())
+            Path(beside.name).chmod(0o644)
+            Path(beside.name).replace(path)
+        except BaseException:
+            Path(beside.name).unlink(missing_ok=True)
+            raise
