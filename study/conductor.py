@@ -1,0 +1,239 @@
+"""The conductor: the only room that talks to the Optuna study.
+
+It asks for trials, takes in what they report, finishes or fails them, and gives back to the queue what a dead
+driver left behind. Optuna's own states are the truth: COMPLETE, PRUNED or FAIL; a crash is never a score.
+"""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+import optuna
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from drft.config import TrialConfig
+from drft.errors import TrainingError
+from drft.records import EpochRecord, TrialResult
+from study import owner
+from study.draws import is_control, trial_seed
+from study.executors.base import Job
+from study.facts import StudyFacts, check_study
+from study.standing import FINISHED, Ranked, Standing, count, rank
+
+_UNOWNED_GRACE = timedelta(seconds=60)
+"""A trial gets its owner right after its birth; one without for so long belongs to a driver that died between."""
+
+_KEPT_BY_A_RETRY = ("seed", "control")
+"""So that the retry is the very training that was lost."""
+
+
+class Suggester(Protocol):
+    """A bound search space, as far as the conductor needs it."""
+
+    def suggest(self, trial: Trial) -> TrialConfig:
+        """Draw one configuration."""
+
+
+@dataclass(slots=True)
+class _Running:
+    trial: Trial
+    config: TrialConfig
+    control: bool
+    best: float = -math.inf
+    fault: str = ""
+    would_prune: bool = False
+
+    def prunable_at(self, step: int) -> bool:
+        """Never in the head phase, and not at the last step, where there is nothing left to save."""
+        head = self.config.head_phase.epochs
+        return head < step < head + self.config.depth_phase.epochs
+
+
+class Conductor:
+    """Leads the trials of one study."""
+
+    def __init__(
+        self, facts: StudyFacts, space: Suggester, storage: BaseStorage, sampler: BaseSampler, pruner: BasePruner
+    ) -> None:
+        """Create the study, or load it to go on with it.
+
+        Raises:
+            StudyError: when a study of that name exists that is not this one.
+        """
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        check_study(facts, storage)
+        self._facts = facts
+        self._space = space
+        self._storage = optuna.storages.get_storage(storage)
+        self._study = optuna.create_study(
+            study_name=facts.name,
+            storage=self._storage,
+            direction="maximize",
+            sampler=sampler,
+            pruner=pruner,
+            load_if_exists=True,
+        )
+        self._study_id = self._storage.get_study_id_from_name(facts.name)
+        self._owner = owner.this_process()
+        self._running: dict[int, _Running] = {}
+        self._record_facts()
+
+    def ask(self) -> Job:
+        """Start the next trial: one that waits in the queue first, then one from the sampler."""
+        trial = self._study.ask()
+        trial.set_user_attr("owner", self._owner)
+        known = trial.user_attrs
+        seed = known.get("seed", trial_seed(self._facts.seed, trial.number))
+        control = known.get("control", is_control(self._facts.seed, trial.number))
+        try:
+            config = self._space.suggest(trial).model_copy(update={"seed": seed})
+        except Exception as error:
+            self._end_as_failed(trial.number, str(error))
+            raise
+        self._note(trial.number, seed=seed, control=control, depth=config.depth, config=config.model_dump_json())
+        self._running[trial.number] = _Running(trial, config, control)
+        return Job(trial.number, config)
+
+    def started(self, number: int, worker: str, device: str) -> None:
+        """Note where a trial runs."""
+        self._note(number, worker=worker, device=device)
+
+    def report(self, number: int, record: EpochRecord) -> bool:
+        """Take in one epoch and return whether the trial shall keep on.
+
+        Optuna gets the best score so far, so that noise does not prune an early peak; the record is kept whole.
+        """
+        running = self._running[number]
+        self._note(number, **{f"epoch:{record.step:03d}": json.dumps(dataclasses.asdict(record))})
+        score = record.score(self._facts.metric)
+        if not math.isfinite(score):
+            running.fault = f"validation {self._facts.metric} became {score} at step {record.step}"
+            return False
+        running.best = max(running.best, score)
+        running.trial.report(running.best, record.step)
+        return not self._prunes(running, record.step)
+
+    def check(self, number: int, result: TrialResult) -> None:
+        """Refuse a result that is no result.
+
+        Raises:
+            TrainingError: when a score of it was not a number.
+        """
+        fault = self._running[number].fault
+        if fault or not math.isfinite(result.best.score(self._facts.metric)):
+            raise TrainingError(fault or f"the best validation {self._facts.metric} is not a number")
+
+    def finish(self, number: int, result: TrialResult) -> None:
+        """End a trial as COMPLETE, or as PRUNED when it was told to stop."""
+        self._note(
+            number,
+            depth_fraction=result.depth_fraction,
+            trainable_fraction=result.trainable_fraction,
+            best_step=result.best.step,
+            ending=result.ending,
+            device=result.device,
+            seconds=result.seconds,
+        )
+        if result.ending == "pruned":
+            self._study.tell(number, state=TrialState.PRUNED)
+        else:
+            self._study.tell(number, result.best.score(self._facts.metric))
+        del self._running[number]
+
+    def fail(self, number: int, reason: str) -> None:
+        """End a trial as FAIL, with the reason."""
+        self._end_as_failed(number, reason)
+        del self._running[number]
+
+    def interrupt(self, reason: str) -> list[int]:
+        """Fail all running trials of this driver and queue them again; return their numbers."""
+        numbers = sorted(self._running)
+        for number in numbers:
+            self._queue_again(self._storage.get_trial(self._trial_id(number)))
+            self.fail(number, reason)
+        return numbers
+
+    def reclaim(self) -> list[int]:
+        """Fail the running trials of dead drivers and queue them again with the same parameters.
+
+        Returns:
+            The numbers of the trials that were failed.
+        """
+        dead = [trial for trial in self.trials(TrialState.RUNNING) if self._is_abandoned(trial)]
+        retried = {trial.user_attrs.get("retry_of") for trial in self.trials()} if dead else set()
+        for trial in dead:
+            # A driver may have died right here, between the queueing and the failing.
+            if trial.number not in retried:
+                self._queue_again(trial)
+            self._end_as_failed(trial.number, "its driver died")
+        return [trial.number for trial in dead]
+
+    @property
+    def running(self) -> int:
+        """How many trials of this driver are under way."""
+        return len(self._running)
+
+    @property
+    def finished(self) -> int:
+        """How many trials are COMPLETE or PRUNED."""
+        return len(self.trials(*FINISHED))
+
+    @property
+    def standing(self) -> Standing:
+        """How many trials are in which state, and the best one."""
+        return count(self.trials())
+
+    @property
+    def ranking(self) -> list[Ranked]:
+        """The finished trials by value, best first."""
+        return rank(self.trials(*FINISHED))
+
+    def trials(self, *states: TrialState) -> list[FrozenTrial]:
+        """Return the trials (in these states); they are no copies, so change nothing in them."""
+        return self._study.get_trials(deepcopy=False, states=states or None)
+
+    def _record_facts(self) -> None:
+        recorded = self._study.user_attrs
+        for name, value in self._facts.attributes().items():
+            if recorded.get(name) != value:
+                self._study.set_user_attr(name, value)
+
+    def _prunes(self, running: _Running, step: int) -> bool:
+        if not running.prunable_at(step):
+            return False
+        # The control arm is asked about too: the pruner learns its rungs, and the audit what would have been.
+        prunes = running.trial.should_prune()
+        if prunes and running.control and not running.would_prune:
+            running.would_prune = True
+            self._note(running.trial.number, would_prune=step)
+        return prunes and not running.control
+
+    def _is_abandoned(self, trial: FrozenTrial) -> bool:
+        tag = trial.user_attrs.get("owner")
+        if tag is not None:
+            return bool(tag != self._owner and not owner.is_alive(tag))
+        started = trial.datetime_start
+        return started is None or datetime.now() - started > _UNOWNED_GRACE  # noqa: DTZ005 (Optuna's times are naive)
+
+    def _queue_again(self, trial: FrozenTrial) -> None:
+        kept = {name: value for name, value in trial.user_attrs.items() if name in _KEPT_BY_A_RETRY}
+        self._study.enqueue_trial(trial.params, user_attrs={**kept, "retry_of": trial.number})
+        self._note(trial.number, requeued=True)
+
+    def _end_as_failed(self, number: int, reason: str) -> None:
+        self._note(number, fail_reason=reason)
+        self._study.tell(number, state=TrialState.FAIL)
+
+    def _note(self, number: int, **attributes: Any) -> None:
+        trial_id = self._trial_id(number)
+        for name, value in attributes.items():
+            self._storage.set_trial_user_attr(trial_id, name, value)
+
+    def _trial_id(self, number: int) -> int:
+        return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)

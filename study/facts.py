@@ -1,0 +1,128 @@
+"""What is fixed for a whole study, as the study itself records it, and what may not change between two runs."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.storages import BaseStorage
+
+from drft.config import Metric, TrialConfig, config_paths
+from drft.errors import StudyError
+
+SCHEMA = 1
+"""Version of the attributes that studies and trials carry."""
+
+
+@dataclass(frozen=True, slots=True)
+class StudyFacts:
+    """Everything a study is about, besides its trials."""
+
+    name: str
+    space: str
+    """The search space as written (YAML)."""
+    space_fingerprint: str
+    source: str
+    """Data source, as ``drft.data.open_cohort`` takes it."""
+    cohort: Mapping[str, Any]
+    split: Mapping[str, Any]
+    blocks: Sequence[Mapping[str, Any]]
+    """The backbone's blocks, stem first, with the trainable fraction at the depth that reaches each."""
+    base_config: TrialConfig
+    """What trials have in common; the space lays its values over it."""
+    seed: int
+    sampler: str
+    pruner: str
+    command: str
+    versions: Mapping[str, str]
+    trials_wanted: int
+
+    @property
+    def metric(self) -> Metric:
+        """The validation score that is maximized."""
+        return self.base_config.metric
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the study's user attributes; whatever is no number or text is JSON."""
+        return {
+            "drft_schema": SCHEMA,
+            "space": self.space,
+            "space_fingerprint": self.space_fingerprint,
+            "source": self.source,
+            "cohort": json.dumps(self.cohort),
+            "split": json.dumps(self.split),
+            "blocks": json.dumps(self.blocks),
+            "base_config": self.base_config.model_dump_json(),
+            "metric": self.metric,
+            "seed": self.seed,
+            "sampler": self.sampler,
+            "pruner": self.pruner,
+            "command": self.command,
+            "versions": json.dumps(self.versions),
+            "trials_wanted": self.trials_wanted,
+        }
+
+    def conflicts(self, recorded: Mapping[str, Any]) -> list[str]:
+        """Return what differs from a recorded study so much that their trials cannot be compared."""
+        found = []
+        if recorded["space_fingerprint"] != self.space_fingerprint:
+            found.append("another search space")
+        if json.loads(recorded["cohort"])["fingerprint"] != self.cohort["fingerprint"]:
+            found.append(f"other data ({recorded['source']} there, {self.source} here)")
+        if recorded["seed"] != self.seed:
+            found.append(f"another seed ({recorded['seed']} there, {self.seed} here)")
+        there = TrialConfig.model_validate_json(recorded["base_config"])
+        return found + [
+            f"another {path} ({_at(there, path)} there, {_at(self.base_config, path)} here)"
+            for path in config_paths()
+            if _at(there, path) != _at(self.base_config, path) and path not in _FOLLOW_SEED
+        ]
+
+
+_FOLLOW_SEED = {"seed", "split.seed", "augmentation.seed"}
+"""Set from the study's seed; naming that one difference is enough."""
+
+
+def check_study(facts: StudyFacts, storage: BaseStorage) -> None:
+    """Refuse to go on with a study that is not the one of ``facts``; one that does not exist yet is fine.
+
+    Raises:
+        StudyError: saying what differs.
+    """
+    try:
+        study_id = storage.get_study_id_from_name(facts.name)
+    except KeyError:
+        return
+    recorded = storage.get_study_user_attrs(study_id)
+    unborn = "trials_wanted" not in recorded and not storage.get_all_trials(study_id, deepcopy=False)
+    if unborn and "drft_schema" in (recorded or {"drft_schema"}):
+        return  # a driver died while it wrote the attributes; they are written anew
+    check_schema(facts.name, recorded)
+    conflicts = facts.conflicts(recorded)
+    if conflicts:
+        raise StudyError(
+            f"study {facts.name!r} exists with {'; '.join(conflicts)}: choose another name with --study, "
+            "or run it with what it began with"
+        )
+
+
+def check_schema(name: str, attributes: Mapping[str, Any]) -> None:
+    """Refuse a study that this version of drft-study did not write.
+
+    Raises:
+        StudyError: when it is of another program or another version.
+    """
+    schema = attributes.get("drft_schema")
+    if schema is None:
+        raise StudyError(f"study {name!r} is of another program than drft-study: choose another name with --study")
+    if schema != SCHEMA:
+        raise StudyError(
+            f"study {name!r} has schema {schema}, and this drft-study reads {SCHEMA}: use the version that made it"
+        )
+
+
+def _at(config: TrialConfig, path: str) -> Any:
+    value: Any = config
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
