@@ -1,1 +1,21 @@
-"""."""
+"""Data: from a source to a cohort, from a cohort to pictures and splits."""
+
+from drft.data.cache import default_cache_dir
+from drft.data.cohort import GRADES, Cohort, Origin, Photograph
+from drft.data.images import load_images
+from drft.data.progress import Progress
+from drft.data.sources import open_cohort
+from drft.data.splits import Split, stratified_split
+
+__all__ = [
+    "GRADES",
+    "Cohort",
+    "Origin",
+    "Photograph",
+    "Progress",
+    "Split",
+    "default_cache_dir",
+    "load_images",
+    "open_cohort",
+    "stratified_split",
+]

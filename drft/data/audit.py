@@ -1,0 +1,113 @@
+"""What is wrong or remarkable with the files of a cohort: unreadable ones, and the same picture twice."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from drft.data.cohort import Photograph
+from drft.data.faults import Faults
+from drft.data.progress import Progress
+from drft.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """The photographs with duplicates in common groups, their SHA-256 digests and what was noticed."""
+
+    photographs: tuple[Photograph, ...]
+    digests: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def audit_files(photographs: Sequence[Photograph], faults: Faults, progress: Progress) -> Audit:
+    """Read every file once; faulty files are added to ``faults`` and missing from the result."""
+    sound: list[Photograph] = []
+    digests: list[str] = []
+    with ThreadPoolExecutor() as pool:
+        for done, (photograph, result) in enumerate(
+            zip(photographs, pool.map(_digest_or_fault, [p.path for p in photographs]), strict=True), start=1
+        ):
+            progress("checking photographs", done, len(photographs))
+            if isinstance(result, DataError):
+                faults.add(result.faults)
+                continue
+            sound.append(photograph)
+            digests.append(result)
+    copies = _copies(sound, digests)
+    return Audit(_grouped(sound, copies), tuple(digests), tuple(_notes(copies)))
+
+
+def checked_digest(path: Path) -> str:
+    """Return the SHA-256 of an image file whose beginning and end are those of a whole image.
+
+    Raises:
+        DataError: when the file is empty, cut off, unreadable or no image.
+    """
+    try:
+        content = path.read_bytes()
+        with Image.open(BytesIO(content)) as image:
+            kind = image.format
+    except UnidentifiedImageError:
+        what = "is no image file" if path.stat().st_size else "is empty"
+        raise DataError(f"{path} {what}: replace it or remove its line from the label table") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error}): mend it or remove its line") from None
+    if _cut_off(content, kind):
+        raise DataError(f"{path} is cut off, its end is missing: copy it again or remove its line")
+    return hashlib.sha256(content).hexdigest()
+
+
+def _digest_or_fault(path: Path) -> str | DataError:
+    try:
+        return checked_digest(path)
+    except DataError as error:
+        return error
+
+
+def _cut_off(content: bytes, kind: str | None) -> bool:
+    """Tell a file without its end marker; the end of a thumbnail inside a JPEG comes before the last scan."""
+    if kind == "JPEG":
+        return content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda")
+    return kind == "PNG" and b"IEND" not in content[-64:]
+
+
+def _copies(photographs: Sequence[Photograph], digests: Sequence[str]) -> list[list[Photograph]]:
+    """Return the sets of photographs that have the same bytes."""
+    same: dict[str, list[Photograph]] = defaultdict(list)
+    for photograph, digest in zip(photographs, digests, strict=True):
+        same[digest].append(photograph)
+    return [copies for copies in same.values() if len(copies) > 1]
+
+
+def _grouped(photographs: Sequence[Photograph], copies: Sequence[Sequence[Photograph]]) -> tuple[Photograph, ...]:
+    """Join the groups of byte-identical photographs, patients included: two patients may share a picture."""
+    joined: dict[str, str] = {}
+
+    def root(group: str) -> str:
+        while group in joined:
+            group = joined[group]
+        return group
+
+    for first, *others in copies:
+        for other in others:
+            kept, gone = sorted((root(first.group), root(other.group)))
+            if kept != gone:
+                joined[gone] = kept
+    return tuple(replace(photograph, group=root(photograph.group)) for photograph in photographs)
+
+
+def _notes(copies: Sequence[Sequence[Photograph]]) -> Iterator[str]:
+    for same in copies:
+        names = " and ".join(f"{photograph.id} (grade {photograph.grade})" for photograph in same)
+        conflict = len({photograph.grade for photograph in same}) > 1
+        across = len({photograph.origin for photograph in same}) > 1
+        yield (
+            f"{names} are the same file{' with different grades' if conflict else ''}"
+            f"{'; the training one is left out so that the test set stays unseen' if across else ''}."
+        )

@@ -1,0 +1,145 @@
+"""Photographs as the network will see them: decoded once, cropped to the field of view, resized, memory-mapped.
+
+A fundus photograph is a bright disc on a black frame. The crop is the square around that disc, padded with black
+where the camera cut the disc off, so that the circle stays a circle and every camera shows it at the same size.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from drft.data.cache import default_cache_dir, whole_file
+from drft.data.cohort import Cohort, Photograph
+from drft.data.faults import Faults
+from drft.data.progress import Progress, silent
+from drft.errors import DataError
+
+CROP_VERSION = 1
+"""Part of every cache key; raised when the same file would give other pixels."""
+
+Box = tuple[int, int, int, int]
+"""Left, top, right and bottom in pixels; may reach beyond the picture."""
+
+_PROBE = 256
+"""Longest side, in pixels, of the small copy in which the field of view is looked for."""
+
+_LIT_SHARE = 0.02
+"""A row or column belongs to the field of view when this share of it is lit: specks and captions do not count."""
+
+
+def load_images(
+    cohort: Cohort, image_size: int, cache_dir: Path | None = None, progress: Progress | None = None
+) -> NDArray[np.uint8]:
+    """Return all photographs of a cohort, in its order.
+
+    Args:
+        cohort: the photographs.
+        image_size: height and width in pixels.
+        cache_dir: where the decoded photographs are kept; by default the user's cache folder.
+        progress: told how many are decoded.
+
+    Returns:
+        Read-only memory map of shape (photographs, image_size, image_size, 3), RGB.
+
+    Raises:
+        DataError: naming every file that cannot be decoded, or the cache folder when it cannot be written to.
+    """
+    path = (cache_dir or default_cache_dir()) / "images" / f"{_cache_key(cohort, image_size)}.npy"
+    if not path.exists():
+        try:
+            _decode_all(cohort.photographs, image_size, path, progress or silent)
+        except OSError as error:
+            raise DataError(
+                f"decoded photographs cannot be written to {path.parent} ({error.strerror or error}): "
+                "make room there or name another folder with the environment variable DRFT_CACHE"
+            ) from error
+    return cast("NDArray[np.uint8]", np.load(path, mmap_mode="r"))
+
+
+def decode(path: Path, image_size: int) -> NDArray[np.uint8]:
+    """Decode one photograph, crop it to the field of view and resize it.
+
+    Returns:
+        RGB picture of shape (image_size, image_size, 3).
+
+    Raises:
+        DataError: when the file cannot be decoded to its end.
+    """
+    try:
+        with Image.open(path) as opened:
+            picture = _as_rgb(opened, image_size)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path} cannot be decoded ({error}): copy it again or remove its line") from None
+    square = picture.crop(field_of_view(picture))
+    return np.asarray(square.resize((image_size, image_size), Image.Resampling.BICUBIC))
+
+
+def field_of_view(picture: Image.Image) -> Box:
+    """Return the square around the bright disc of a fundus photograph.
+
+    A photograph without a dark frame gives its own bounds, squared; one with next to nothing lit its centre square.
+    """
+    width, height = picture.size
+    scale = max(1, max(width, height) // _PROBE)
+    probe = np.asarray(picture.reduce(scale)).max(axis=2)
+    lit = probe > max(12.0, 0.12 * float(np.percentile(probe, 95)))
+    left, right = _extent(lit.mean(axis=0))
+    top, bottom = _extent(lit.mean(axis=1))
+    if min(right - left, bottom - top) * 3 < min(lit.shape):
+        return _square((0, 0, width, height), min(width, height))
+    box = (left * scale, top * scale, min(right * scale, width), min(bottom * scale, height))
+    return _square(box, max(box[2] - box[0], box[3] - box[1]))
+
+
+def _cache_key(cohort: Cohort, image_size: int) -> str:
+    order = "\n".join(photograph.id for photograph in cohort.photographs)
+    return hashlib.sha256(f"{cohort.fingerprint}\n{image_size}\n{CROP_VERSION}\n{order}".encode()).hexdigest()
+
+
+def _decode_all(photographs: Sequence[Photograph], image_size: int, path: Path, progress: Progress) -> None:
+    """Write the decoded photographs to ``path``, whole or not at all."""
+    faults = Faults()
+    with whole_file(path) as draft, ThreadPoolExecutor(os.cpu_count()) as pool:
+        images = np.lib.format.open_memmap(
+            draft, mode="w+", dtype=np.uint8, shape=(len(photographs), image_size, image_size, 3)
+        )
+
+        def fill(index: int) -> list[str]:
+            try:
+                images[index] = decode(photographs[index].path, image_size)
+            except DataError as error:
+                return list(error.faults)
+            return []
+
+        for done, lines in enumerate(pool.map(fill, range(len(photographs))), start=1):
+            faults.add(lines)
+            progress("decoding photographs", done, len(photographs))
+        faults.raise_all()
+        images.flush()
+
+
+def _as_rgb(opened: Image.Image, image_size: int) -> Image.Image:
+    """Decode to 8-bit RGB; large JPEGs at a fraction of their size, but at least twice the size wanted."""
+    opened.draft("RGB", (2 * image_size, 2 * image_size))
+    if opened.mode.startswith("I") or opened.mode == "F":
+        raise ValueError("more than 8 bits per channel, convert it to 8 bits")
+    return ImageOps.exif_transpose(opened).convert("RGB")
+
+
+def _extent(lit_shares: NDArray[np.float64]) -> tuple[int, int]:
+    """Return where the lit part of an axis begins and ends."""
+    inside = np.flatnonzero(lit_shares > _LIT_SHARE)
+    return (int(inside[0]), int(inside[-1]) + 1) if inside.size else (0, 0)
+
+
+def _square(box: Box, side: int) -> Box:
+    left = (box[0] + box[2] - side) // 2
+    top = (box[1] + box[3] - side) // 2
+    return left, top, left + side, top + side

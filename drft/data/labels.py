@@ -1,0 +1,90 @@
+"""From the lines of label tables to a cohort: every claim is checked, every fault is named."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from drft.data.audit import audit_files
+from drft.data.cohort import GRADES, Cohort, Origin, Photograph, fingerprint
+from drft.data.faults import Faults
+from drft.data.folders import ImageFolder
+from drft.data.progress import Progress
+from drft.errors import DataError
+
+_WHOLE_NUMBER = re.compile(r"(\d)(\.0*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What one line of a label table claims, before anything of it is believed."""
+
+    id: str
+    """Origin and name without suffix."""
+    name: str
+    """The photograph, as the table calls it."""
+    grade: str
+    origin: Origin
+    folder: ImageFolder
+    where: str
+    """Table and line, for messages."""
+    group: str | None = None
+    """What keeps photographs together, such as a patient; None for a photograph on its own."""
+
+
+def cohort_of(name: str, listed: Sequence[Listed], notes: Sequence[str], progress: Progress) -> Cohort:
+    """Check every line and every file and build the cohort.
+
+    Raises:
+        DataError: with one line for each bad grade, name, repeated id and missing or unreadable file.
+    """
+    faults = Faults()
+    photographs = faults.collect(_photograph, listed)
+    faults.add(_repeated(listed))
+    audit = audit_files(photographs, faults, progress)
+    faults.raise_all()
+    return Cohort(
+        name=name,
+        photographs=audit.photographs,
+        fingerprint=fingerprint(audit.photographs, audit.digests),
+        notes=(*notes, *_unlisted(listed, photographs), *_without_test(photographs), *audit.notes),
+    )
+
+
+def parse_grade(text: str) -> int:
+    """Return a grade of the international scale.
+
+    Raises:
+        DataError: when the text is no whole number from 0 to 4.
+    """
+    number = _WHOLE_NUMBER.fullmatch(text)
+    if number is None or int(number[1]) >= len(GRADES):
+        raise DataError(f"grade {text!r} should be a whole number from 0 to {len(GRADES) - 1}: correct the line")
+    return int(number[1])
+
+
+def _photograph(line: Listed) -> Photograph:
+    faults = Faults()
+    path = faults.collect(line.folder.find, [line.name])
+    grade = faults.collect(parse_grade, [line.grade])
+    if faults.lines:
+        raise DataError(f"{line.where}: {fault}" for fault in faults.lines)
+    return Photograph(line.id, path[0], grade[0], line.origin, line.group or line.id)
+
+
+def _repeated(listed: Sequence[Listed]) -> Iterator[str]:
+    for first, second in pairwise(sorted(listed, key=lambda line: line.id)):
+        if first.id == second.id:
+            yield f"{second.where}: {second.name!r} is listed before, in {first.where}: remove one of the lines"
+
+
+def _unlisted(listed: Sequence[Listed], photographs: Sequence[Photograph]) -> Iterator[str]:
+    used = {photograph.path for photograph in photographs}
+    for folder in {line.folder.path: line.folder for line in listed}.values():
+        if count := folder.unlisted(used):
+            yield f"{count} photographs in {folder.path.name} have no line in the label table and are not used."
+
+
+def _without_test(photographs: Sequence[Photograph]) -> Iterator[str]:
+    if all(photograph.origin == "train" for photograph in photographs):
+        yield "The source names no test photographs, so nothing is held back for a final test."

@@ -1,0 +1,83 @@
+"""Which photographs are trained on, which validate, and which stay sealed for the final test."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drft.config import SplitConfig
+from drft.data.cohort import Cohort, Photograph
+from drft.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Ascending indices into ``cohort.photographs``."""
+
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    test: NDArray[np.int64]
+    """Sealed: nothing in training, search or selection looks at these."""
+
+
+def stratified_split(cohort: Cohort, config: SplitConfig) -> Split:
+    """Divide the training photographs by grade, keeping groups whole.
+
+    The photographs whose origin is ``test`` are the test part. A training photograph that shares a group with one
+    of them (the same file, the same patient) is in no part. Each grade gives validation its share as nearly as whole
+    groups allow; a grade of two groups or more is in both parts.
+
+    Raises:
+        DataError: when too few photographs are left for both parts.
+    """
+    sealed = {photograph.group for photograph in cohort.photographs if photograph.origin == "test"}
+    strata = _groups_by_grade(cohort.photographs, sealed)
+    rng = np.random.default_rng(config.seed)
+    train: list[int] = []
+    validation: list[int] = []
+    for _, groups in sorted(strata.items()):
+        shuffled = [groups[place] for place in rng.permutation(len(groups))]
+        held_out = _held_out(shuffled, config.validation_fraction)
+        for place, group in enumerate(shuffled):
+            (validation if place in held_out else train).extend(group)
+    if not train or not validation:
+        raise DataError(
+            f"{cohort.name} has too few training photographs to hold some out for validation: "
+            "it takes two of one grade that are not duplicates"
+        )
+    test = [index for index, photograph in enumerate(cohort.photographs) if photograph.origin == "test"]
+    return Split(_ascending(train), _ascending(validation), _ascending(test))
+
+
+def _groups_by_grade(photographs: Sequence[Photograph], sealed: set[str]) -> dict[int, list[list[int]]]:
+    """Return the groups of indices of each grade; a group of several grades counts as its most frequent one."""
+    members: dict[str, list[int]] = defaultdict(list)
+    for index, photograph in enumerate(photographs):
+        if photograph.group not in sealed:
+            members[photograph.group].append(index)
+    strata: dict[int, list[list[int]]] = defaultdict(list)
+    for indices in members.values():
+        grades = [photographs[index].grade for index in indices]
+        strata[max(sorted(set(grades)), key=grades.count)].append(indices)
+    return strata
+
+
+def _held_out(groups: Sequence[Sequence[int]], fraction: float) -> set[int]:
+    """Choose the places of groups for validation: in order, as long as each brings it nearer to its share."""
+    if len(groups) < 2:
+        return set()
+    wanted = fraction * sum(map(len, groups))
+    chosen: set[int] = set()
+    held = 0
+    for place, group in enumerate(groups):
+        nearer = abs(held + len(group) - wanted) < abs(held - wanted)
+        if nearer and len(chosen) < len(groups) - 1:
+            chosen.add(place)
+            held += len(group)
+    return chosen or {min(range(len(groups)), key=lambda place: len(groups[place]))}
+
+
+def _ascending(indices: Sequence[int]) -> NDArray[np.int64]:
+    return np.array(sorted(indices), dtype=np.int64)
