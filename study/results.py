@@ -37,7 +37,7 @@ OUTCOME_COLUMNS = (
     *("val_accuracy_last", "train_accuracy_last", "gap_last", "val_qwk_best"),
     *("seconds", "worker", "retry_of", "fail_reason"),
 )
-FURTHER_COLUMNS = ("last_step", "ending", "device", "control")
+FURTHER_COLUMNS = ("score", "last_step", "ending", "device", "control")
 WHOLE_NUMBERS = ("number", "depth", "best_step", "last_step", "retry_of")
 
 
@@ -76,14 +76,15 @@ class StudyResults:
 
     info: StudyInfo
     trials: pd.DataFrame
-    """One row per trial, ordered by number."""
+    """One row per trial, ordered by number; ``score`` is the study's metric at the best step."""
     epochs: pd.DataFrame
     """One row per trial and step, in that order."""
 
     @cached_property
     def complete(self) -> pd.DataFrame:
-        """The trials that ran to their own end and have a best step."""
-        return self.trials[(self.trials["state"] == "COMPLETE") & self.trials["best_step"].notna()]
+        """The trials that ran to their own end and have a best step, highest score (then lowest number) first."""
+        ended = self.trials[(self.trials["state"] == "COMPLETE") & self.trials["best_step"].notna()]
+        return ended.sort_values(["score", "number"], ascending=[False, True], ignore_index=True)
 
     def predictions(self, number: int, part: Literal["train", "validation"] = "validation") -> Predictions | None:
         """Return the class probabilities of a trial at every step, or None if its folder does not hold them.
@@ -267,5 +268,6 @@ def _outcome(records: list[EpochRecord], metric: Metric) -> dict[str, Any]:
         "train_accuracy_last": last.train_accuracy,
         "gap_last": last.gap,
         "val_qwk_best": best.val_qwk,
+        "score": best.score(metric),
         "last_step": last.step,
     }
