@@ -1,1 +1,21 @@
-"""."""
+"""Executors run trainings somewhere: warm processes on this machine, so far."""
+
+from study.executors.base import Event, Executor, Failed, Finished, Job, Reported, Started, Workload
+from study.executors.local import LocalExecutor
+from study.executors.slots import Slot, choose_slots, cpu_slots, gpu_slots
+
+__all__ = [
+    "Event",
+    "Executor",
+    "Failed",
+    "Finished",
+    "Job",
+    "LocalExecutor",
+    "Reported",
+    "Slot",
+    "Started",
+    "Workload",
+    "choose_slots",
+    "cpu_slots",
+    "gpu_slots",
+]

@@ -22,6 +22,8 @@ class Workload:
     """Options of the source (``labels``, ``image_column`` ...), as sorted pairs."""
     cache_dir: Path | None = None
     """Where decoded and rendered photographs are kept; None for the user's cache folder."""
+    trainer: str = "study.executors.training:two_phase_trainer"
+    """``module:function`` that a worker calls once with this workload; what it returns runs one training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ Event = Started | Reported | Finished | Failed
 
 
 class Executor(Protocol):
-    """Runs jobs on slots. A context manager: leaving it ends all workers."""
+    """Runs jobs on slots. A context manager: leaving it ends all workers, busy ones at once."""
 
     @property
     def slots(self) -> int:

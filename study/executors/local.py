@@ -1,0 +1,182 @@
+"""The local executor: warm worker processes on this machine, one per slot.
+
+Workers are spawned, not forked, so that none inherits a CUDA context, a lock or an open database.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Self
+
+from drft.errors import DrftError, UsageError
+from study.executors.base import Event, Failed, Finished, Job, Workload
+from study.executors.slots import Slot
+from study.executors.worker import Post, Ready, Unfit, main
+
+_GRACE = 5.0
+"""Seconds that an idle worker has to leave by itself."""
+
+_FAILED_STARTS = 3
+"""A worker that dies this often before it is ready will never be."""
+
+
+class LocalExecutor:
+    """Runs jobs on warm workers of this machine."""
+
+    def __init__(self, workload: Workload, slots: Sequence[Slot], log: Path | None = None) -> None:
+        """Prepare; the workers start with the ``with`` block.
+
+        Args:
+            workload: what every worker gets ready with.
+            slots: one worker runs on each.
+            log: file for whatever workers print; None throws it away.
+        """
+        self._workers = [_Worker(slot, workload, log) for slot in slots]
+        self._broken_starts = 0
+
+    @property
+    def slots(self) -> int:
+        """How many jobs can run at once."""
+        return len(self._workers)
+
+    def submit(self, job: Job) -> None:
+        """Give a job to a free worker."""
+        next(worker for worker in self._workers if worker.job is None).give(job)
+
+    def wait(self, timeout: float | None) -> Sequence[Event]:
+        """Return the events there are, waiting up to ``timeout`` seconds for the first.
+
+        Raises:
+            UsageError: when no worker can get ready, and the user can mend it.
+            DrftError: when no worker can get ready.
+        """
+        speaking = wait([worker.pipe for worker in self._workers], timeout)
+        return [event for worker in self._workers if worker.pipe in speaking for event in self._listen(worker)]
+
+    def answer(self, number: int, *, keep_on: bool) -> None:
+        """Answer the last report of a job."""
+        next(worker for worker in self._workers if worker.job == number).say(keep_on)
+
+    def _listen(self, worker: "_Worker") -> Iterator[Event]:
+        try:
+            message = worker.pipe.recv()
+        except (EOFError, OSError):
+            yield from self._replace(worker)
+            return
+        match message:
+            case Ready():
+                worker.ready = True
+                self._broken_starts = 0
+            case Unfit(faults, usage):
+                raise UsageError(faults) if usage else DrftError(f"workers cannot start: {'; '.join(faults)}")
+            case _:
+                if isinstance(message, Finished | Failed):
+                    worker.job = None
+                yield message
+
+    def _replace(self, worker: "_Worker") -> Iterator[Failed]:
+        """Start a successor for a dead worker and fail the job that died with it."""
+        lost, how = worker.job, worker.bury()
+        if not worker.ready:
+            self._broken_starts += 1
+        if self._broken_starts >= _FAILED_STARTS:
+            raise DrftError(f"workers cannot start: {how}")
+        worker.start()
+        if lost is not None:
+            yield Failed(lost, how)
+
+    def __enter__(self) -> Self:
+        for worker in self._workers:
+            worker.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for worker in self._workers:
+            worker.dismiss()
+        deadline = time.monotonic() + _GRACE
+        for worker in self._workers:
+            worker.see_off(deadline)
+
+
+class _Worker:
+    """One slot's process and the driver's end of its pipe."""
+
+    pipe: Connection
+    _process: SpawnProcess
+
+    def __init__(self, slot: Slot, workload: Workload, log: Path | None) -> None:
+        self._slot = slot
+        self._workload = workload
+        self._post = Post(slot.name, slot.device, log)
+        self.job: int | None = None
+        self.ready = False
+
+    def start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self._process = context.Process(
+            target=main, args=(theirs, self._workload, self._post), name=f"drft-{self._slot.name}"
+        )
+        with _environment(self._slot.environment):
+            self._process.start()
+        theirs.close()  # or the driver would never see the end of the pipe
+        self.job, self.ready = None, False
+
+    def give(self, job: Job) -> None:
+        self.job = job.number
+        self.say(job)
+
+    def say(self, message: object) -> None:
+        # A dead worker is found, and its job failed, when the pipe is read.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.pipe.send(message)
+
+    def bury(self) -> str:
+        """Clear away the dead process and return how it died."""
+        self.pipe.close()
+        self._process.join(_GRACE)
+        if self._process.exitcode is None:
+            self._process.kill()
+            self._process.join()
+        return _obituary(self._process.exitcode)
+
+    def dismiss(self) -> None:
+        """Ask an idle worker to leave; end a busy one, whose job nobody waits for."""
+        if self.job is None and self.ready:
+            self.say(None)
+        else:
+            self._process.terminate()
+
+    def see_off(self, deadline: float) -> None:
+        self._process.join(max(0.0, deadline - time.monotonic()))
+        self.bury() if self._process.exitcode is None else self.pipe.close()
+        self._process.close()
+
+
+def _obituary(exitcode: int | None) -> str:
+    if exitcode is None or exitcode >= 0:
+        return f"the worker process left with exit code {exitcode}"
+    name = signal.Signals(-exitcode).name
+    hint = " (often the system's answer to a lack of memory: try fewer --jobs)" if name == "SIGKILL" else ""
+    return f"the worker process was killed by {name}{hint}"
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for the processes started within."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,89 @@
+"""Slots: the places where one training runs at a time."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from drft.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One place for one worker."""
+
+    name: str
+    gpu: str | None
+    """GPU that the worker sees, as ``CUDA_VISIBLE_DEVICES`` takes it; None for the CPU."""
+    threads: int
+    """CPU threads of the worker."""
+
+    @property
+    def device(self) -> str:
+        """The device by its name for people."""
+        return "cpu" if self.gpu is None else f"gpu {self.gpu}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the worker's environment must say before it imports numpy or torch."""
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(self.threads))
+        return {**threads, "CUDA_VISIBLE_DEVICES": self.gpu or ""}
+
+
+def cores() -> int:
+    """Return how many CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpu_slots(jobs: int | None = None) -> list[Slot]:
+    """Return ``jobs`` CPU slots that share the cores; one per core by default."""
+    count = jobs or cores()
+    return [Slot(f"cpu-{index}", None, max(1, cores() // count)) for index in range(count)]
+
+
+def gpu_slots(gpus: Sequence[str], per_gpu: int = 1) -> list[Slot]:
+    """Return ``per_gpu`` slots on each GPU; neighbours in the list are on different GPUs."""
+    threads = max(1, cores() // (len(gpus) * per_gpu))
+    return [Slot(f"gpu-{gpu}-{place}", gpu, threads) for place in range(per_gpu) for gpu in gpus]
+
+
+def choose_slots(jobs: int | None, gpus: Sequence[str] | None, per_gpu: int | None) -> list[Slot]:
+    """Return the slots that the options ask for: all GPUs there are if nothing is said, else the CPU.
+
+    Raises:
+        UsageError: when a GPU is asked for that is not there, or options contradict each other.
+    """
+    if jobs is not None:
+        if gpus or per_gpu:
+            raise UsageError("--jobs counts CPU slots: use it without --gpus and --trials-per-gpu")
+        return cpu_slots(jobs)
+    present = visible_gpus()
+    missing = [gpu for gpu in gpus or () if gpu not in present]
+    if missing:
+        raise UsageError(f"--gpus: no GPU {', '.join(missing)}; this machine offers {', '.join(present) or 'none'}")
+    if per_gpu and not present:
+        raise UsageError("--trials-per-gpu: this machine offers no GPU; leave it out to train on the CPU")
+    chosen = gpus or present
+    return gpu_slots(chosen, per_gpu or 1) if chosen else cpu_slots()
+
+
+def visible_gpus() -> list[str]:
+    """Return the GPUs this process may use, without starting CUDA here: a worker must be the first to do that."""
+    if not _has_gpu_driver():
+        return []
+    script = "import torch; print(torch.cuda.device_count() if torch.cuda.is_available() else 0)"
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)  # noqa: S603
+    count = int(found.stdout.strip() or 0) if found.returncode == 0 else 0
+    allowed = [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
+    return allowed[:count] if allowed else [str(index) for index in range(count)]
+
+
+def _has_gpu_driver() -> bool:
+    """Return whether asking torch, which takes seconds, can be worth it."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in {"", "-1"}:
+        return False
+    return not sys.platform.startswith("linux") or any(
+        os.path.exists(place)  # noqa: PTH110 (device nodes, not files)
+        for place in ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+    )

@@ -1,0 +1,112 @@
+"""The life of one worker process: get ready once, then train what comes down the pipe.
+
+The driver decides everything; a worker leaves when told, when the pipe closes, or when the driver is gone.
+"""
+
+import importlib
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import cast
+
+from drft.config import TrialConfig
+from drft.errors import DrftError, UsageError
+from drft.records import EpochRecord, TrialResult
+from study.executors.base import Failed, Finished, Job, Reported, Started, Workload
+
+OnEpoch = Callable[[EpochRecord], bool]
+Trainer = Callable[[TrialConfig, OnEpoch], TrialResult]
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """Where a worker works: its name and device, both for people, and the file for whatever it prints."""
+
+    worker: str
+    device: str
+    log: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The worker is ready for its first job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """The worker could not get ready, and neither would another one."""
+
+    faults: tuple[str, ...]
+    usage: bool
+    """Whether it is the user who can mend it."""
+
+
+def main(pipe: Connection, workload: Workload, post: Post) -> None:
+    """Serve jobs until the driver says ``None``, closes the pipe or dies."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to decide on
+    _turn_output_to(post.log)
+    _leave_with_driver()
+    try:
+        trainer = _get_ready(workload)
+    except Exception as error:  # noqa: BLE001 (told to the driver, which ends the study)
+        traceback.print_exc()
+        pipe.send(Unfit(_faults(error), isinstance(error, UsageError)))
+        return
+    pipe.send(Ready())
+    try:
+        while (job := pipe.recv()) is not None:
+            pipe.send(Started(job.number, post.worker, post.device))
+            pipe.send(_train(job, trainer, pipe))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
+
+
+def _get_ready(workload: Workload) -> Trainer:
+    module, _, function = workload.trainer.partition(":")
+    return cast("Trainer", getattr(importlib.import_module(module), function)(workload))
+
+
+def _train(job: Job, trainer: Trainer, pipe: Connection) -> Finished | Failed:
+    def report(record: EpochRecord) -> bool:
+        pipe.send(Reported(job.number, record))
+        return bool(pipe.recv())
+
+    try:
+        return Finished(job.number, trainer(job.config, report))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        raise
+    except Exception as error:  # noqa: BLE001 (a trial may fail in any way; the worker goes on)
+        return Failed(job.number, "; ".join(_faults(error)), traceback.format_exc())
+
+
+def _faults(error: Exception) -> tuple[str, ...]:
+    if isinstance(error, DrftError):
+        return tuple(str(error).splitlines())
+    lines = str(error).strip().splitlines()
+    return (f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__,)
+
+
+def _turn_output_to(log: Path | None) -> None:
+    """Send what libraries print, C code included, to a file: the terminal belongs to the driver."""
+    target = os.open(log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(target, 1)
+    os.dup2(target, 2)
+    os.close(target)
+
+
+def _leave_with_driver() -> None:
+    """End this process the moment the driver ends, even in the middle of an epoch."""
+    driver = multiprocessing.parent_process()
+    assert driver is not None
+
+    def watch() -> None:
+        driver.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, name="driver-watch", daemon=True).start()

@@ -1,0 +1,98 @@
+"""A trainer for workers of tests: the configuration says how the training shall go, in no time.
+
+The weight decay is the script: 0 goes well, and each of the constants below makes its kind of trouble.
+"""
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+
+from drft.config import TrialConfig
+from drft.records import EpochRecord, Predictions, TrialResult, best_record
+
+RAISES, DIES, DIVERGES, HANGS, LEAVES = 1.0, 2.0, 3.0, 4.0, 5.0
+
+
+def scripted(trouble: float = 0.0, *, depth: int = 2, head: int = 2, epochs: int = 3, **values) -> TrialConfig:
+    return TrialConfig.model_validate(
+        {
+            "depth": depth,
+            "head_phase": {"epochs": head},
+            "depth_phase": {"epochs": epochs},
+            "optimizer": {"weight_decay": trouble},
+            **values,
+        }
+    )
+
+
+def fake_record(config: TrialConfig, step: int, accuracy: float | None = None) -> EpochRecord:
+    """Validation accuracy peaks at step 3, the higher the deeper; training accuracy climbs on."""
+    head = config.head_phase.epochs
+    score = 0.5 + 0.01 * config.depth - 0.02 * abs(step - 3) if accuracy is None else accuracy
+    phase, epoch = ("head", step) if step <= head else ("depth", step - head)
+    return EpochRecord(
+        step=step, phase=phase, epoch=epoch, train_accuracy=0.4 + 0.1 * step, train_loss=1 / step, train_qwk=0.5,
+        train_balanced_accuracy=0.4, val_accuracy=score, val_loss=1.0, val_qwk=score, val_balanced_accuracy=score,
+        running_loss=1.0, head_lr=1e-3, block_lr=1e-4, seconds=0.01,
+    )  # fmt: skip
+
+
+def fake_result(config: TrialConfig, records: list[EpochRecord], ending: str) -> TrialResult:
+    predictions = {
+        part: Predictions((f"{part}/1", f"{part}/2"), np.array([0, 4]), np.full((len(records), 2, 5), 0.2, np.float16))
+        for part in ("train", "validation", "test")
+    }
+    state = {"head.weight": np.full((5, 3), config.depth, np.float32)}
+    return TrialResult(config, tuple(records), ending, config.depth / 4, config.depth / 8, predictions, state)
+
+
+def fake_trainer(workload):
+    return train
+
+
+def unfit_trainer(workload):
+    from drft.errors import DataError
+
+    raise DataError("the photographs are gone: bring them back")
+
+
+def broken_trainer(workload):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def train(config: TrialConfig, on_epoch) -> TrialResult:
+    records: list[EpochRecord] = []
+    for step in range(1, config.head_phase.epochs + config.depth_phase.epochs + 1):
+        if step == 2:
+            make_trouble(config)
+        diverged = config.optimizer.weight_decay == DIVERGES and step == 2
+        records.append(fake_record(config, step, float("nan") if diverged else None))
+        if not on_epoch(records[-1]):
+            return fake_result(config, records, "pruned")
+    assert best_record(records, config.metric)
+    return fake_result(config, records, "completed")
+
+
+def make_trouble(config: TrialConfig) -> None:
+    trouble = config.optimizer.weight_decay
+    if trouble == RAISES:
+        print("a library talks")
+        raise ValueError("the loss went astray\nand more")
+    if trouble == DIES:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if trouble == LEAVES:
+        raise SystemExit(3)
+    if trouble == HANGS:
+        signal.pause()
+
+
+def environment_trainer(workload):
+    """Reports what the worker sees in its environment, by way of an exception."""
+
+    def tell(config, on_epoch):
+        names = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
+        raise RuntimeError(" ".join(f"{name}={os.environ.get(name)}" for name in names) + f" {Path.cwd()}")
+
+    return tell

@@ -1,0 +1,162 @@
+"""One contract for all executors: whatever a training does, its job ends with exactly one event."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # spawned workers take over the path, and find their trainers on it
+
+from fake_training import DIES, HANGS, LEAVES, RAISES, scripted
+
+from drft.errors import DrftError, UsageError
+from study.executors import Failed, Finished, Job, LocalExecutor, Reported, Started, Workload, choose_slots, gpu_slots
+from study.executors.slots import Slot, cpu_slots
+
+WAIT = 60.0
+
+
+def workload(trainer: str = "fake_trainer") -> Workload:
+    return Workload("none", trainer=f"fake_training:{trainer}")
+
+
+@pytest.fixture(scope="module", params=["local"])
+def executor(request):
+    assert request.param == "local"
+    with LocalExecutor(workload(), cpu_slots(2)) as executor:
+        yield executor
+
+
+def run(executor, *jobs: Job, keep_on=lambda record: True) -> dict[int, list]:
+    """Submit jobs, answer their reports and return each one's events."""
+    for job in jobs:
+        executor.submit(job)
+    events: dict[int, list] = {job.number: [] for job in jobs}
+    open_jobs = set(events)
+    while open_jobs:
+        for event in executor.wait(WAIT):
+            events[event.number].append(event)
+            if isinstance(event, Reported):
+                executor.answer(event.number, keep_on=keep_on(event.record))
+            if isinstance(event, Finished | Failed):
+                open_jobs.remove(event.number)
+    return events
+
+
+class TestContract:
+    def test_a_training_starts_reports_every_epoch_and_finishes(self, executor):
+        started, *reports, finished = run(executor, Job(0, scripted()))[0]
+        assert isinstance(started, Started)
+        assert [event.record.step for event in reports] == [1, 2, 3, 4, 5]
+        assert finished.result.ending == "completed"
+        assert finished.result.config == scripted()
+        assert finished.result.records == tuple(event.record for event in reports)
+
+    def test_an_answer_of_no_ends_the_training(self, executor):
+        *_, finished = run(executor, Job(0, scripted()), keep_on=lambda record: record.step < 2)[0]
+        assert finished.result.ending == "pruned"
+        assert finished.result.last.step == 2
+
+    def test_jobs_run_side_by_side(self, executor):
+        events = run(executor, *(Job(number, scripted(depth=number)) for number in range(executor.slots)))
+        assert {number: ended[-1].result.config.depth for number, ended in events.items()} == {0: 0, 1: 1}
+
+    def test_an_exception_fails_the_job_with_reason_and_traceback(self, executor):
+        failed = run(executor, Job(0, scripted(RAISES)))[0][-1]
+        assert failed.reason == "ValueError: the loss went astray"
+        assert "make_trouble" in failed.traceback
+
+    def test_a_killed_worker_fails_its_job_and_nothing_else(self, executor):
+        events = run(executor, Job(0, scripted(DIES)), Job(1, scripted()))
+        assert "SIGKILL" in events[0][-1].reason
+        assert isinstance(events[1][-1], Finished)
+
+    def test_a_worker_that_leaves_fails_its_job(self, executor):
+        assert "exit code 3" in run(executor, Job(0, scripted(LEAVES)))[0][-1].reason
+
+    def test_all_slots_serve_again_after_deaths(self, executor):
+        run(executor, *(Job(number, scripted(DIES)) for number in range(executor.slots)))
+        events = run(executor, *(Job(number, scripted()) for number in range(executor.slots)))
+        assert all(isinstance(ended[-1], Finished) for ended in events.values())
+
+    def test_waiting_comes_back_empty_handed(self, executor):
+        assert list(executor.wait(0.0)) == []
+
+
+class TestLocal:
+    def test_leaving_ends_busy_workers(self):
+        with LocalExecutor(workload(), cpu_slots(1)) as executor:
+            executor.submit(Job(0, scripted(HANGS)))
+            while not any(isinstance(event, Reported) for event in executor.wait(WAIT)):
+                pass
+            process = executor._workers[0]._process
+            pid = process.pid
+            executor.answer(0, keep_on=True)
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+    def test_a_worker_that_cannot_get_ready_says_what_the_user_can_mend(self):
+        with LocalExecutor(workload("unfit_trainer"), cpu_slots(1)) as executor:
+            with pytest.raises(UsageError, match="bring them back"):
+                executor.wait(WAIT)
+
+    def test_workers_that_die_before_they_are_ready_are_given_up(self):
+        with LocalExecutor(workload("broken_trainer"), cpu_slots(1)) as executor:
+            with pytest.raises(DrftError, match="cannot start.*SIGKILL"):
+                while not list(executor.wait(WAIT)):
+                    pass
+
+    def test_ctrl_c_is_not_for_workers(self):
+        with LocalExecutor(workload(), cpu_slots(1)) as executor:
+            run(executor, Job(0, scripted()))
+            os.kill(executor._workers[0]._process.pid, signal.SIGINT)
+            assert isinstance(run(executor, Job(1, scripted()))[1][-1], Finished)
+
+    def test_what_workers_print_goes_to_the_log(self, tmp_path, capfd):
+        with LocalExecutor(workload(), cpu_slots(1), log=tmp_path / "log") as executor:
+            run(executor, Job(0, scripted(RAISES)))
+        assert "a library talks" in (tmp_path / "log").read_text()
+        assert capfd.readouterr() == ("", "")
+
+    @pytest.mark.parametrize(
+        ("slot", "seen"),
+        [
+            (Slot("a", "1", 3), "CUDA_VISIBLE_DEVICES=1 OMP_NUM_THREADS=3"),
+            (Slot("b", None, 2), "CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=2"),
+        ],
+    )
+    def test_a_worker_sees_its_device_and_threads_only(self, slot, seen, monkeypatch):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+        with LocalExecutor(workload("environment_trainer"), [slot]) as executor:
+            assert seen in run(executor, Job(0, scripted()))[0][-1].reason
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "7"
+
+
+class TestSlots:
+    def test_cpu_slots_share_the_cores(self, monkeypatch):
+        monkeypatch.setattr("study.executors.slots.cores", lambda: 8)
+        assert [slot.threads for slot in cpu_slots(3)] == [2, 2, 2]
+        assert [slot.threads for slot in cpu_slots()] == [1] * 8
+        assert [slot.threads for slot in cpu_slots(20)] == [1] * 20
+
+    def test_slots_of_one_gpu_are_spread(self):
+        assert [slot.gpu for slot in gpu_slots(["0", "1"], 2)] == ["0", "1", "0", "1"]
+        assert len({slot.name for slot in gpu_slots(["0", "1"], 2)}) == 4
+
+    def test_all_gpus_are_taken_unless_said_otherwise(self, monkeypatch):
+        monkeypatch.setattr("study.executors.slots.visible_gpus", lambda: ["0", "1"])
+        assert [slot.gpu for slot in choose_slots(None, None, None)] == ["0", "1"]
+        assert [slot.gpu for slot in choose_slots(None, ["1"], 2)] == ["1", "1"]
+        assert [slot.gpu for slot in choose_slots(1, None, None)] == [None]
+
+    def test_without_gpus_the_cpu_serves(self, monkeypatch):
+        monkeypatch.setattr("study.executors.slots.visible_gpus", list)
+        assert {slot.gpu for slot in choose_slots(None, None, None)} == {None}
+
+    @pytest.mark.parametrize("options", [(2, ["0"], None), (None, ["5"], None), (None, None, 2)])
+    def test_what_cannot_be_had_is_refused(self, options, monkeypatch):
+        monkeypatch.setattr("study.executors.slots.visible_gpus", list)
+        with pytest.raises(UsageError):
+            choose_slots(*options)
