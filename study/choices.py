@@ -1,0 +1,9 @@
+"""Names the command line offers, apart from what they stand for: ``--help`` imports this and no Optuna."""
+
+from typing import Literal, get_args
+
+Sampler = Literal["tpe", "random", "qmc", "gp", "cmaes", "grid"]
+Pruner = Literal["asha", "hyperband", "median", "none"]
+
+SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
+PRUNERS: tuple[Pruner, ...] = get_args(Pruner)

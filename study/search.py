@@ -1,0 +1,186 @@
+"""From names to Optuna's samplers and pruners, set up for short parallel trainings with two phases."""
+
+import importlib.util
+import warnings
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.samplers import (
+    BaseSampler,
+    BruteForceSampler,
+    CmaEsSampler,
+    GPSampler,
+    QMCSampler,
+    RandomSampler,
+    TPESampler,
+)
+from optuna.trial import FrozenTrial, TrialState
+
+from drft.errors import ConfigError
+from study.choices import PRUNERS, SAMPLERS
+from study.space import BoundSpace, Range
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_STARTUP_TRIALS = 10
+"""Trials at random before a model is trusted."""
+
+
+def make_sampler(name: str, *, seed: int, space: BoundSpace, finished_trials: int) -> BaseSampler:
+    """Return the sampler called ``name`` (one of ``SAMPLERS``).
+
+    Args:
+        name: the name.
+        seed: the study's seed.
+        space: what is searched.
+        finished_trials: trials the study has already. The sampler's seed follows from both numbers, so that a
+            study that goes on does not draw its first points again.
+
+    Raises:
+        ConfigError: when the sampler cannot search this space, or lacks its package.
+    """
+    if name not in SAMPLERS:
+        raise ConfigError(f"unknown sampler {name!r}; choose one of {', '.join(SAMPLERS)}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        if name == "qmc":  # one sequence through the whole study, whose place the storage remembers
+            return _QuasiRandom(space, seed)
+        return _SAMPLERS[name](space, _sampler_seed(seed, finished_trials))
+
+
+def sampler_notes(name: str, space: BoundSpace) -> tuple[str, ...]:
+    """Return what a user should know about this sampler on this space, one sentence each."""
+    notes = []
+    if name in {"gp", "cmaes"}:
+        notes.append(f"{name} learns from trials that ran to their end; pruned trials teach it nothing")
+        left_out = _left_to_chance(name, space)
+        if left_out:
+            notes.append(f"{name} draws these at random, as it cannot model them: {', '.join(left_out)}")
+    if name == "grid":
+        notes.append(f"the grid has {space.size} points; trials beyond that repeat some at random")
+    return tuple(notes)
+
+
+def make_pruner(name: str, *, first_step: int, last_step: int) -> BasePruner:
+    """Return the pruner called ``name`` (one of ``PRUNERS``) for a study that maximizes.
+
+    Args:
+        name: the name.
+        first_step: the earliest step at which a trial may be pruned: head phase over plus one epoch.
+        last_step: the last step a trial can have.
+
+    Raises:
+        ConfigError: when there is no such pruner.
+    """
+    if name not in PRUNERS:
+        raise ConfigError(f"unknown pruner {name!r}; choose one of {', '.join(PRUNERS)}")
+    if name == "none" or first_step >= last_step:  # nothing left to save
+        return NopPruner()
+    return AfterHeadPhase(_pruner(name, first_step, last_step), first_step)
+
+
+def _pruner(name: str, first_step: int, last_step: int) -> BasePruner:
+    """Return asynchronous successive halving (Li et al. 2020), Hyperband (Li et al. 2018) or the median rule.
+
+    Halving in two, where Optuna's own default is four or three: ten epochs leave room for one or two rungs only,
+    at the first step and at its doubles.
+    """
+    if name == "asha":
+        return SuccessiveHalvingPruner(min_resource=first_step, reduction_factor=2)
+    if name == "hyperband":
+        return HyperbandPruner(min_resource=first_step, max_resource=last_step, reduction_factor=2)
+    return MedianPruner(n_startup_trials=5, n_warmup_steps=first_step)
+
+
+class AfterHeadPhase(BasePruner):
+    """Asks another pruner, but never before the trial's head phase is over plus one epoch.
+
+    Where the epochs of the head phase are searched, the trial's own number counts.
+    """
+
+    def __init__(self, pruner: BasePruner, first_step: int) -> None:
+        self._pruner = pruner
+        self._first_step = first_step
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        """Tell whether the trial should stop."""
+        first_step = max(self._first_step, trial.params.get("head_phase.epochs", 0) + 1)
+        if trial.last_step is None or trial.last_step < first_step:
+            return False
+        return self._pruner.prune(study, trial)
+
+
+class _QuasiRandom(QMCSampler):
+    """A scrambled Sobol' sequence over all dimensions at once.
+
+    Optuna's own infers the dimensions from the first trial, which it draws at random. Here every trial gets a
+    point of the whole space; coordinates of dimensions that are inactive in a trial are not used.
+    """
+
+    def __init__(self, space: BoundSpace, seed: int) -> None:
+        super().__init__(scramble=True, seed=seed, warn_independent_sampling=False)
+        self._whole = {path: d for path, d in space.distributions.items() if not d.single()}
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self._whole
+
+
+class _Grid(BruteForceSampler):
+    """Every configuration once, in random order; conditions are understood, so none is run twice."""
+
+    def after_trial(
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: "Sequence[float] | None"
+    ) -> None:
+        """Do nothing: Optuna's own ends ``study.optimize`` here, and the conductor counts trials itself."""
+
+
+def _tpe(space: BoundSpace, seed: int) -> BaseSampler:
+    return TPESampler(
+        n_startup_trials=_STARTUP_TRIALS, multivariate=True, group=space.conditional, constant_liar=True, seed=seed
+    )
+
+
+def _cmaes(space: BoundSpace, seed: int) -> BaseSampler:
+    if importlib.util.find_spec("cmaes") is None:
+        raise ConfigError("the sampler cmaes needs one more package; run: pip install 'drft-study[cmaes]'")
+    if len(_left_to_chance("cmaes", space)) == len(space.dimensions):
+        raise ConfigError(
+            f"the sampler cmaes has nothing to learn in the space {space.name!r}: it needs a float or int "
+            "dimension without a condition; choose another sampler, such as tpe"
+        )
+    return CmaEsSampler(n_startup_trials=_STARTUP_TRIALS, with_margin=True, seed=seed, warn_independent_sampling=False)
+
+
+def _grid(space: BoundSpace, seed: int) -> BaseSampler:
+    space.grid()  # names every dimension that has no end
+    return _Grid(seed=seed)
+
+
+_SAMPLERS: Mapping[str, Callable[[BoundSpace, int], BaseSampler]] = MappingProxyType(
+    {
+        "tpe": _tpe,
+        "random": lambda _, seed: RandomSampler(seed=seed),
+        "gp": lambda _, seed: GPSampler(n_startup_trials=_STARTUP_TRIALS, seed=seed, warn_independent_sampling=False),
+        "cmaes": _cmaes,
+        "grid": _grid,
+    }
+)
+
+
+def _left_to_chance(name: str, space: BoundSpace) -> list[str]:
+    """Return the dimensions that a sampler without a notion of conditions (or categories) draws at random."""
+    return [
+        dimension.path
+        for dimension in space.dimensions
+        if dimension.when or (name == "cmaes" and not isinstance(dimension.domain, Range))
+    ]
+
+
+def _sampler_seed(seed: int, finished_trials: int) -> int:
+    return int(np.random.SeedSequence([seed, finished_trials]).generate_state(1)[0])

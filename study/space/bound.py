@@ -1,0 +1,126 @@
+"""A search space on one backbone: every value in it is one a training can run with."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+from optuna.trial import BaseTrial
+
+from drft.config import TrialConfig, with_values
+from drft.errors import ConfigError
+from study.space.dimension import Dimension, Value
+
+_HEAD_EPOCHS = "head_phase.epochs"
+_DEPTH_EPOCHS = "depth_phase.epochs"
+
+
+@dataclass(frozen=True, slots=True)
+class BoundSpace:
+    """What ``Space.bind`` returns: turns Optuna trials into configurations."""
+
+    name: str
+    base: TrialConfig
+    """Fixed values included; a dimension that is inactive in a trial keeps its value from here."""
+    blocks: int
+    dimensions: tuple[Dimension, ...]
+
+    def suggest(self, trial: BaseTrial) -> TrialConfig:
+        """Ask the trial for the dimensions that are active, in their order, and return its configuration.
+
+        Dimensions are named by their paths in the trial. The configuration's ``seed`` is the base's.
+        """
+        params: dict[str, Value] = {}
+        for dimension in self.dimensions:
+            if dimension.active(params):
+                params[dimension.path] = dimension.domain.suggest(trial, dimension.path)
+        return with_values(self.base, params)
+
+    @property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Optuna's distribution of every dimension, active or not."""
+        return {dimension.path: dimension.domain.distribution() for dimension in self.dimensions}
+
+    @property
+    def conditional(self) -> bool:
+        """Whether any dimension is searched only under a condition."""
+        return any(dimension.when for dimension in self.dimensions)
+
+    def grid(self) -> dict[str, Sequence[Value]]:
+        """Return all values of every dimension, for exhaustive search.
+
+        Raises:
+            ConfigError: when a dimension has endless values, naming each of those.
+        """
+        endless = [dimension.path for dimension in self.dimensions if dimension.domain.values() is None]
+        if endless:
+            raise ConfigError(
+                f"{path}: has endless values, which no grid can hold; "
+                "give it a step, or list its values with type: categorical"
+                for path in endless
+            )
+        return {dimension.path: dimension.domain.values() or () for dimension in self.dimensions}
+
+    @property
+    def size(self) -> int | None:
+        """Number of distinct configurations, or None where a dimension has endless values."""
+        counts = {dimension.path: len(dimension.domain.values() or ()) for dimension in self.dimensions}
+        if not all(counts.values()):
+            return None
+        return sum(
+            math.prod(counts[d.path] for d in self.dimensions if d.path not in self._parents and d.active(params))
+            for params in self._parent_values()
+        )
+
+    @property
+    def min_steps(self) -> int:
+        """The fewest epochs a trial can have, both phases together."""
+        return int(self._epochs(_HEAD_EPOCHS)[0] + self._epochs(_DEPTH_EPOCHS)[0])
+
+    @property
+    def max_steps(self) -> int:
+        """The most epochs a trial can have, both phases together."""
+        return int(self._epochs(_HEAD_EPOCHS)[-1] + self._epochs(_DEPTH_EPOCHS)[-1])
+
+    @property
+    def first_prunable_step(self) -> int:
+        """The first step at which any trial's head phase is over plus one epoch."""
+        return int(self._epochs(_HEAD_EPOCHS)[0]) + 1
+
+    def _epochs(self, path: str) -> tuple[float, float]:
+        """Return the fewest and the most epochs a phase can have."""
+        fixed = _setting(self.base, path)
+        searched = next((dimension for dimension in self.dimensions if dimension.path == path), None)
+        if searched is None:
+            return fixed, fixed
+        low, high = searched.domain.smallest, searched.domain.largest
+        return (min(low, fixed), max(high, fixed)) if searched.when else (low, high)
+
+    @property
+    def _parents(self) -> set[str]:
+        return {condition.path for dimension in self.dimensions for condition in dimension.when}
+
+    def _parent_values(self) -> Iterator[Mapping[str, Value]]:
+        """Yield every distinct assignment of the dimensions that conditions look at."""
+        parents = [dimension for dimension in self.dimensions if dimension.path in self._parents]
+        yield from _assignments(parents, {})
+
+
+def _setting(config: TrialConfig, path: str) -> float:
+    value: Any = config
+    for name in path.split("."):
+        value = getattr(value, name)
+    return float(value)
+
+
+def _assignments(dimensions: Sequence[Dimension], params: dict[str, Value]) -> Iterator[dict[str, Value]]:
+    if not dimensions:
+        yield params
+        return
+    first, *rest = dimensions
+    if not first.active(params):
+        yield from _assignments(rest, params)
+        return
+    for value in first.domain.values() or ():
+        yield from _assignments(rest, {**params, first.path: value})

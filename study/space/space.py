@@ -1,0 +1,111 @@
+"""A search space as its file says it: loaded by path or by name, then bound to a backbone."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Self
+
+from drft.config import TrialConfig, nearest, with_values
+from drft.errors import ConfigError
+from study.space.bound import BoundSpace
+from study.space.dimension import ALL, Dimension, Fixed
+from study.space.document import Document, Faults
+from study.space.parse import check_conditions, parse
+
+_SHIPPED = Path(__file__).parents[2] / "search_spaces"
+"""Beside the packages, both in the repository and where a wheel is installed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """A search space that is right in itself, not yet bound to a backbone."""
+
+    name: str
+    question: str
+    fixed: tuple[Fixed, ...]
+    dimensions: tuple[Dimension, ...]
+    text: str
+    """The YAML as written."""
+    where: str
+    """How the file is called in a fault."""
+
+    @classmethod
+    def load(cls, path_or_name: str) -> Self:
+        """Read a space from a file, or a shipped one by its name (``default``).
+
+        Raises:
+            ConfigError: when there is no such file or name, or with every fault of the file, each with its line.
+        """
+        path = _find(path_or_name)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise ConfigError(f"{path}: is not UTF-8 text; save it as UTF-8") from None
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file") from None
+        return cls.parse(text, where=str(path))
+
+    @classmethod
+    def parse(cls, text: str, where: str) -> Self:
+        """Read a space from its text; ``where`` names it in faults.
+
+        Raises:
+            ConfigError: with every fault of the text, each with its line.
+        """
+        draft = parse(Document(text, where))
+        return cls(draft.name or Path(where).stem, draft.question, draft.fixed, draft.dimensions, text, where)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of what is fixed and searched; name, question, comments and layout do not matter."""
+        content = {
+            "fixed": {fixed.path: fixed.value for fixed in self.fixed},
+            "search": [asdict(replace(dimension, line=0)) for dimension in self.dimensions],
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def bind(self, base: TrialConfig, blocks: int) -> BoundSpace:
+        """Lay the fixed values over ``base`` and replace ``all`` by the number of blocks.
+
+        Raises:
+            ConfigError: with every fault that shows only on this backbone.
+        """
+        dimensions = tuple(dimension.resolved(blocks) for dimension in self.dimensions)
+        faults = Faults(self.where)
+        for line, depth in self._too_deep(dimensions, blocks):
+            beyond = f"beyond the {blocks} blocks of {base.backbone.name}"
+            faults.add(line, f"depth: {depth:g} is {beyond}; use at most {blocks}, or all")
+        check_conditions(faults, dimensions)
+        faults.raise_all()
+        fixed = {fixed.path: blocks if fixed.value == ALL else fixed.value for fixed in self.fixed}
+        bound = BoundSpace(self.name, with_values(base, fixed), blocks, dimensions)
+        if bound.min_steps < 1:
+            raise ConfigError(f"{self.where}: both phases have 0 epochs, so nothing is trained; raise one of them")
+        return bound
+
+    def _too_deep(self, dimensions: tuple[Dimension, ...], blocks: int) -> Iterator[tuple[int, float]]:
+        """Yield the line of every depth beyond the blocks, and the depth."""
+        for fixed in self.fixed:
+            if fixed.path == "depth" and blocks < fixed.value < ALL:
+                yield fixed.line, fixed.value
+        for dimension in dimensions:
+            if dimension.path == "depth" and dimension.domain.largest > blocks:
+                yield dimension.line, dimension.domain.largest
+
+
+def shipped_spaces() -> dict[str, Path]:
+    """Return the files of the spaces that come with this program, by name."""
+    return {path.stem: path for path in sorted(_SHIPPED.glob("*.yaml"))}
+
+
+def _find(path_or_name: str) -> Path:
+    path = Path(path_or_name)
+    if path.suffix in {".yaml", ".yml"} or len(path.parts) != 1:
+        return path
+    shipped = shipped_spaces()
+    if path_or_name not in shipped:
+        hint = nearest(path_or_name, list(shipped)) or f"; there are {', '.join(shipped)}"
+        raise ConfigError(f"no search space is called {path_or_name!r}{hint}; or give the path of a .yaml file")
+    return shipped[path_or_name]
