@@ -16,8 +16,6 @@ import numpy as np
 import optuna
 import pandas as pd
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import OptunaError
-from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
@@ -25,9 +23,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from drft.config import Metric, nearest
 from drft.errors import StudyError
 from drft.records import EpochRecord, Predictions, best_record
-
-SCHEMA = 1
-"""The layout of study and trial attributes that this module reads (``drft_schema``)."""
+from study.facts import SCHEMA
+from study.storage import open_storage
 
 _FIRST = ("step", "phase", "epoch", "train_accuracy", "val_accuracy", "train_loss", "val_loss", "val_qwk", "seconds")
 EPOCH_COLUMNS = ("trial", *_FIRST, *(field.name for field in fields(EpochRecord) if field.name not in _FIRST))
@@ -109,7 +106,7 @@ class StudyPlace:
 
     def open(self) -> optuna.Study:
         """Open the Optuna study."""
-        return optuna.load_study(study_name=self.name, storage=open_storage(self.url))
+        return optuna.load_study(study_name=self.name, storage=open_storage(self.url, create=False))
 
 
 def read_study(study: str, results: Path = Path("results"), storage: str | None = None) -> StudyResults:
@@ -140,7 +137,7 @@ def read_study(study: str, results: Path = Path("results"), storage: str | None 
 def find_study(study: str, results: Path = Path("results"), storage: str | None = None) -> StudyPlace:
     """Find a study; arguments and errors as in :func:`read_study`."""
     if storage is not None:
-        names = optuna.get_all_study_names(open_storage(storage))
+        names = optuna.get_all_study_names(open_storage(storage, create=False))
         if study not in names:
             raise StudyError(f"no study {study!r} in {_shown(storage)}: {_there_are(study, names)}")
         return StudyPlace(study, storage, results / _as_folder(study))
@@ -150,22 +147,6 @@ def find_study(study: str, results: Path = Path("results"), storage: str | None 
         raise StudyError(f"no study {study!r} in {results}: {_there_are(study, found)}")
     url = f"sqlite:///{(folder / 'study.db').resolve()}"
     return StudyPlace(_only_name(url, folder), url, folder)
-
-
-def open_storage(url: str) -> RDBStorage:
-    """Open an existing Optuna storage; unlike Optuna itself, never create one.
-
-    Raises:
-        StudyError: when there is none at this URL or it cannot be read.
-    """
-    try:
-        parts = make_url(url)
-        if parts.get_backend_name() == "sqlite" and parts.database and not Path(parts.database).is_file():
-            raise StudyError(f"no storage at {_shown(url)}: the file does not exist")
-        return RDBStorage(url, skip_table_creation=True)
-    except (SQLAlchemyError, OptunaError, ImportError, RuntimeError) as error:
-        reason = str(error.__cause__ or error).splitlines()[0]
-        raise StudyError(f"cannot read {_shown(url)} as an Optuna storage: {reason}") from None
 
 
 def _shown(url: str) -> str:
@@ -188,7 +169,7 @@ def _as_folder(name: str) -> str:
 
 
 def _only_name(url: str, folder: Path) -> str:
-    names = optuna.get_all_study_names(open_storage(url))
+    names = optuna.get_all_study_names(open_storage(url, create=False))
     if folder.resolve().name in names:
         return folder.resolve().name
     if len(names) == 1:

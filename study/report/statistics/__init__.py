@@ -1,6 +1,7 @@
 """Plain functions from tables to named tuples: each figure with its n, its interval and when it is valid."""
 
 from study.report.statistics.depth import Curve, DepthRow, depth_curves, depth_table
+from study.report.statistics.history import TrialPoint, history
 from study.report.statistics.importance import Bar, Importance, importance
 from study.report.statistics.intervals import (
     Estimate,
@@ -26,6 +27,7 @@ __all__ = [
     "Peak",
     "Statistics",
     "StepCount",
+    "TrialPoint",
     "Withheld",
     "best_versus_last",
     "bootstrap_mean",
@@ -34,6 +36,7 @@ __all__ = [
     "depth_table",
     "detectable_difference",
     "discordance",
+    "history",
     "importance",
     "mean_estimate",
     "noise",

@@ -19,8 +19,8 @@ class DepthRow(NamedTuple):
     trainable_fraction: float
     n: int
     best: Estimate
-    """Validation accuracy of the highest score, with Wilson's interval over the validation photographs. A maximum: it grows with
-    n by luck alone, so depths with unequal n do not compare by it."""
+    """Validation accuracy of the highest score, with Wilson's interval over the validation photographs. A maximum:
+    it grows with n by luck alone, so depths with unequal n do not compare by it."""
     best_trial: int
     accuracy: Estimate
     """Mean validation accuracy at the best step, over trials."""

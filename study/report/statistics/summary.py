@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.report.statistics.depth import Curve, DepthRow, depth_curves, depth_table
+from study.report.statistics.history import TrialPoint, history
 from study.report.statistics.importance import Importance, importance
 from study.report.statistics.intervals import Withheld
 from study.report.statistics.noise import Noise, noise
@@ -20,6 +21,7 @@ COMPARED = 20
 class Statistics:
     """What a report says in figures; a statistic that would be invalid is ``Withheld``."""
 
+    history: tuple[TrialPoint, ...] | Withheld
     depths: tuple[DepthRow, ...] | Withheld
     curves: tuple[Curve, ...] | Withheld
     peak: Peak | Withheld
@@ -33,6 +35,7 @@ def summarize(results: StudyResults) -> Statistics:
     """Compute all statistics of a study."""
     complete, n_validation = results.complete, int(results.info.split["n_validation"])
     return Statistics(
+        history=history(results.trials),
         depths=depth_table(complete, n_validation),
         curves=depth_curves(complete, results.epochs),
         peak=peak(complete),
