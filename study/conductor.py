@@ -217,7 +217,7 @@ class Conductor:
     def _is_abandoned(self, trial: FrozenTrial) -> bool:
         tag = trial.user_attrs.get("owner")
         if tag is not None:
-            return bool(tag != self._owner and not owner.is_alive(tag))
+            return trial.number not in self._running if tag == self._owner else not owner.is_alive(tag)
         started = trial.datetime_start
         return started is None or datetime.now() - started > _UNOWNED_GRACE  # noqa: DTZ005 (Optuna's times are naive)
 

@@ -1,0 +1,159 @@
+"""The folder of a study, ``results/STUDY/``: everything in it appears whole or not at all.
+
+::
+
+    study.yaml  space.yaml  workers.log
+    trials/0042/{config.yaml, epochs.csv, predictions.npz, best.safetensors}
+    trials/0043/{config.yaml, failure.txt}
+"""
+
+import csv
+import dataclasses
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from drft.checkpoint import save_checkpoint
+from drft.config import TrialConfig
+from drft.records import PARTS, EpochRecord, TrialResult
+
+CHECKPOINT = "best.safetensors"
+
+_FIRST_COLUMNS = ("step", "phase", "epoch")
+EPOCH_COLUMNS = (
+    *_FIRST_COLUMNS,
+    *(field.name for field in dataclasses.fields(EpochRecord) if field.name not in _FIRST_COLUMNS),
+)
+
+
+class StudyFolder:
+    """Writes the files of one study."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._trials = path / "trials"
+
+    @property
+    def worker_log(self) -> Path:
+        """Where workers' prints go."""
+        return self.path / "workers.log"
+
+    def trial(self, number: int) -> Path:
+        """Return the folder of a trial."""
+        return self._trials / f"{number:04d}"
+
+    def write_study(self, space: str, facts: Mapping[str, Any]) -> None:
+        """Write ``space.yaml`` as it was given and ``study.yaml``, and clear away what a crash left half done."""
+        self._trials.mkdir(parents=True, exist_ok=True)
+        for draft in self._trials.glob(".*"):
+            shutil.rmtree(draft)
+        _write_whole(self.path / "space.yaml", space.encode())
+        _write_whole(self.path / "study.yaml", _as_yaml(facts))
+
+    def write_trial(self, number: int, result: TrialResult, *, checkpoint: bool) -> None:
+        """Write the folder of a finished trial.
+
+        Args:
+            number: trial number.
+            result: what the training left behind.
+            checkpoint: whether its best state is kept.
+        """
+        with self._new_trial(number) as draft:
+            _write(draft / "config.yaml", _as_yaml(result.config.model_dump(mode="json")))
+            _write(draft / "epochs.csv", _epochs_csv(result.records))
+            _write(draft / "predictions.npz", _predictions_npz(result))
+            if checkpoint:
+                classes = result.predictions["train"].probabilities.shape[-1]
+                save_checkpoint(draft / CHECKPOINT, result.best_state, result.config, classes)
+
+    def write_failure(self, number: int, config: TrialConfig, reason: str, traceback: str) -> None:
+        """Write the folder of a failed trial: what was tried, and how it went wrong."""
+        with self._new_trial(number) as draft:
+            _write(draft / "config.yaml", _as_yaml(config.model_dump(mode="json")))
+            _write(draft / "failure.txt", f"{reason}\n\n{traceback}".strip().encode() + b"\n")
+
+    def drop_trials(self, numbers: Collection[int]) -> None:
+        """Remove the folders of trials that did not finish after all."""
+        for number in numbers:
+            if self.trial(number).exists():
+                shutil.rmtree(self.trial(number))
+
+    def keep_checkpoints(self, numbers: Collection[int]) -> None:
+        """Remove the checkpoints of all other trials; their predictions stay."""
+        kept = {self.trial(number) for number in numbers}
+        for checkpoint in self._trials.glob(f"*/{CHECKPOINT}"):
+            if checkpoint.parent not in kept:
+                checkpoint.unlink()
+
+    @contextmanager
+    def _new_trial(self, number: int) -> Iterator[Path]:
+        """Give a hidden folder to fill, which then becomes the trial's."""
+        draft = Path(tempfile.mkdtemp(prefix=f".{number:04d}-", dir=self._trials))
+        try:
+            yield draft
+            draft.chmod(0o755)
+            _sync(draft)
+            self.drop_trials([number])
+            draft.rename(self.trial(number))
+            _sync(self._trials)
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+
+
+def _epochs_csv(records: Sequence[EpochRecord]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(EPOCH_COLUMNS)
+    writer.writerows([getattr(record, column) for column in EPOCH_COLUMNS] for record in records)
+    return text.getvalue().encode()
+
+
+def _predictions_npz(result: TrialResult) -> bytes:
+    """Pack the class probabilities; those of the test part are under names that say they are sealed."""
+    arrays: dict[str, Any] = {}
+    for part in PARTS:
+        name, predictions = "sealed_test" if part == "test" else part, result.predictions[part]
+        arrays[f"{name}_ids"] = np.array(predictions.ids, dtype=np.str_)
+        arrays[f"{name}_grades"] = predictions.grades
+        arrays[f"{name}_probabilities"] = predictions.probabilities
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **arrays)
+    return packed.getvalue()
+
+
+def _as_yaml(values: Mapping[str, Any]) -> bytes:
+    return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True).encode()
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write beside, flush to disk, rename."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    _write(draft, content)
+    draft.replace(path)
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Flush a folder's entries to disk, where the system can."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

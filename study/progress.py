@@ -1,0 +1,212 @@
+"""What the user sees while a study runs: a live display on a terminal, one line per finished trial elsewhere."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from drft.data.progress import Progress as Tell
+from drft.records import EpochRecord, TrialResult
+from study.driver import Display
+from study.executors.base import Job, Started
+from study.standing import Standing
+
+
+def open_display(console: Console) -> Display:
+    """Return the display that suits a console."""
+    return LiveDisplay(console) if console.is_terminal else PlainDisplay(console)
+
+
+@contextmanager
+def preparation(console: Console) -> Iterator[Tell]:
+    """Show long work before the first trial (rendering, decoding): a bar, or one line for each kind of work."""
+    if console.is_terminal:
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        with Progress(*columns, console=console, transient=True) as bars:
+            yield _bar_for_each_work(bars)
+    else:
+        yield _line_for_each_work(console)
+
+
+@dataclass(slots=True)
+class Clock:
+    """Estimates when a run is over, from the trials it finished itself."""
+
+    goal: int
+    finished_before: int
+    started: float = field(default_factory=time.monotonic)
+
+    def remaining(self, finished: int) -> float | None:
+        """Return the seconds left; None as long as no trial has finished."""
+        mine = finished - self.finished_before
+        if mine <= 0:
+            return None
+        return (time.monotonic() - self.started) / mine * max(0, self.goal - finished)
+
+
+class PlainDisplay:
+    """One line per finished or failed trial."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._clock = Clock(0, 0)
+
+    def begin(self, standing: Standing, goal: int) -> None:
+        """Say where the study stands."""
+        self._clock = Clock(goal, standing.finished)
+        self._say(f"{standing.finished} of {goal} trials are finished")
+
+    def started(self, job: Job, event: Started) -> None:
+        """Say nothing."""
+
+    def epoch(self, job: Job, record: EpochRecord) -> None:
+        """Say nothing."""
+
+    def ended(self, job: Job, outcome: TrialResult | str, standing: Standing) -> None:
+        """Say how the trial went."""
+        left = duration(self._clock.remaining(standing.finished))
+        self._say(f"{verdict(job, outcome)} | {tally(standing, self._clock.goal)} | {left}")
+
+    def end(self) -> None:
+        """Say nothing."""
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@dataclass(slots=True)
+class _Row:
+    """What is shown of a running trial."""
+
+    job: Job
+    worker: str
+    record: EpochRecord | None = None
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        config = self.job.config
+        name = f"trial {self.job.number}"
+        if self.record is None:
+            return self.worker, name, f"depth {config.depth}", "starting", ""
+        phase, of = self.record.phase, getattr(config, f"{self.record.phase}_phase").epochs
+        scores = f"train {self.record.train_accuracy:.3f}  val {self.record.val_accuracy:.3f}"
+        return self.worker, name, f"depth {config.depth}", f"{phase} phase {self.record.epoch}/{of}", scores
+
+
+class LiveDisplay:
+    """A bar, the best trial, and one line per slot, redrawn in place."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._clock = Clock(0, 0)
+        self._standing = Standing()
+        self._rows: dict[int, _Row] = {}
+        self._bar = Progress(BarColumn(), MofNCompleteColumn(), TextColumn("trials"), _Left(self), console=console)
+        self._task = self._bar.add_task("")
+        self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=4, transient=True)
+
+    def begin(self, standing: Standing, goal: int) -> None:
+        """Open the display."""
+        self._clock = Clock(goal, standing.finished)
+        self._set(standing)
+        self._live.start()
+
+    def started(self, job: Job, event: Started) -> None:
+        """Add the trial's line."""
+        self._rows[job.number] = _Row(job, event.worker)
+
+    def epoch(self, job: Job, record: EpochRecord) -> None:
+        """Bring the trial's line up to date."""
+        self._rows[job.number].record = record
+
+    def ended(self, job: Job, outcome: TrialResult | str, standing: Standing) -> None:
+        """Remove the trial's line; failures stay above the display, for they should be seen."""
+        self._rows.pop(job.number, None)
+        self._set(standing)
+        if isinstance(outcome, str):
+            self._console.print(Text(verdict(job, outcome), style="red"), soft_wrap=True)
+
+    def end(self) -> None:
+        """Close the display."""
+        self._live.stop()
+
+    @property
+    def left(self) -> str:
+        """The time left, in words."""
+        return duration(self._clock.remaining(self._standing.finished))
+
+    def _set(self, standing: Standing) -> None:
+        self._standing = standing
+        self._bar.update(self._task, total=self._clock.goal, completed=standing.finished)
+
+    def _draw(self) -> Group:
+        table = Table.grid(padding=(0, 2))
+        for row in sorted(self._rows.values(), key=lambda row: row.worker):
+            table.add_row(*row.cells)
+        return Group(self._bar, Text(tally(self._standing, self._clock.goal)), table)
+
+
+class _Left(ProgressColumn):
+    def __init__(self, display: LiveDisplay) -> None:
+        super().__init__()
+        self._display = display
+
+    def render(self, task: object) -> Text:
+        return Text(self._display.left)
+
+
+def verdict(job: Job, outcome: TrialResult | str) -> str:
+    """Say in a line how one trial went."""
+    name = f"trial {job.number} (depth {job.config.depth})"
+    if isinstance(outcome, str):
+        return f"{name} failed: {outcome}"
+    best, last, metric = outcome.best, outcome.last, outcome.config.metric
+    score = f"best {metric} {best.score(metric):.3f} at step {best.step} of {last.step}"
+    return f"{name} {outcome.ending.replace('_', ' ')}: {score}"
+
+
+def tally(standing: Standing, goal: int) -> str:
+    """Say in a line how far a study is."""
+    parts = [f"{standing.finished}/{goal} finished, {standing.pruned} of them pruned", f"{standing.failed} failed"]
+    if standing.best:
+        parts.append(f"best {standing.best.value:.3f} (trial {standing.best.number})")
+    return ", ".join(parts)
+
+
+def duration(seconds: float | None) -> str:
+    """Say how long something will take."""
+    if seconds is None:
+        return "time left unknown"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min left"
+    return f"{minutes} min {rest} s left" if minutes else f"{rest} s left"
+
+
+def _bar_for_each_work(bars: Progress) -> Tell:
+    tasks = {}
+
+    def tell(what: str, done: int, total: int) -> None:
+        if what not in tasks:
+            tasks[what] = bars.add_task(what)
+        bars.update(tasks[what], completed=done, total=total)
+
+    return tell
+
+
+def _line_for_each_work(console: Console) -> Tell:
+    said = set()
+
+    def tell(what: str, done: int, total: int) -> None:
+        if what not in said:
+            said.add(what)
+            console.print(f"{what} ({total})", markup=False, highlight=False, soft_wrap=True)
+
+    return tell
