@@ -3,7 +3,6 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -12,6 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from drft.data.cohort import Photograph
 from drft.data.faults import Faults
+from drft.data.parallel import attempts
 from drft.data.progress import Progress
 from drft.errors import DataError
 
@@ -29,16 +29,13 @@ def audit_files(photographs: Sequence[Photograph], faults: Faults, progress: Pro
     """Read every file once; faulty files are added to ``faults`` and missing from the result."""
     sound: list[Photograph] = []
     digests: list[str] = []
-    with ThreadPoolExecutor() as pool:
-        for done, (photograph, result) in enumerate(
-            zip(photographs, pool.map(_digest_or_fault, [p.path for p in photographs]), strict=True), start=1
-        ):
-            progress("checking photographs", done, len(photographs))
+    with attempts(checked_digest, [p.path for p in photographs], "checking photographs", progress) as results:
+        for photograph, result in zip(photographs, results, strict=True):
             if isinstance(result, DataError):
                 faults.add(result.faults)
-                continue
-            sound.append(photograph)
-            digests.append(result)
+            else:
+                sound.append(photograph)
+                digests.append(result)
     copies = _copies(sound, digests)
     return Audit(_grouped(sound, copies), tuple(digests), tuple(_notes(copies)))
 
@@ -54,20 +51,15 @@ def checked_digest(path: Path) -> str:
         with Image.open(BytesIO(content)) as image:
             kind = image.format
     except UnidentifiedImageError:
-        what = "is no image file" if path.stat().st_size else "is empty"
+        what = "is no image file" if content else "is empty"
         raise DataError(f"{path} {what}: replace it or remove its line from the label table") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror or error}): mend it or remove its line") from None
+    except (OSError, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"{path} cannot be read ({getattr(error, 'strerror', None) or error}): mend it or remove its line"
+        ) from None
     if _cut_off(content, kind):
         raise DataError(f"{path} is cut off, its end is missing: copy it again or remove its line")
     return hashlib.sha256(content).hexdigest()
-
-
-def _digest_or_fault(path: Path) -> str | DataError:
-    try:
-        return checked_digest(path)
-    except DataError as error:
-        return error
 
 
 def _cut_off(content: bytes, kind: str | None) -> bool:

@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -15,8 +15,8 @@ _DEEPEST = 6
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """Yield the files in a folder and its subfolders in a fixed order, hidden ones left out."""
-    for place, subfolders, names in os.walk(folder):
+    """Yield the files in a folder and its subfolders in a fixed order, hidden ones left out; links are followed."""
+    for place, subfolders, names in os.walk(folder, followlinks=True):
         depth = len(Path(place).relative_to(folder).parts)
         subfolders[:] = sorted(name for name in subfolders if not _hidden(name)) if depth < _DEEPEST else []
         yield from (Path(place, name) for name in sorted(names) if not _hidden(name))
@@ -37,18 +37,24 @@ class ImageFolder:
 
     path: Path
     files: Sequence[Path]
-    _by_name: dict[str, list[Path]]
+    _by_path: Mapping[str, Sequence[Path]]
+    """Files by their whole path below the folder, with and without suffix."""
+    _by_tail: Mapping[str, Sequence[Path]]
+    """Files by the end of that path: name, folder and name, and so on."""
 
     @classmethod
     def of(cls, path: Path) -> "ImageFolder":
         """List the photographs below ``path``."""
         files = [file for file in files_below(path) if file.suffix.lower() in SUFFIXES]
-        by_name: dict[str, list[Path]] = defaultdict(list)
+        by_path: dict[str, list[Path]] = defaultdict(list)
+        by_tail: dict[str, list[Path]] = defaultdict(list)
         for file in files:
-            relative = file.relative_to(path).as_posix()
-            for name in {relative, stem_of(relative), file.name, file.stem}:
-                by_name[name].append(file)
-        return cls(path, files, dict(by_name))
+            parts = file.relative_to(path).parts
+            for start in range(len(parts)):
+                tail = "/".join(parts[start:])
+                for name in (tail, stem_of(tail)):
+                    (by_tail if start else by_path)[name].append(file)
+        return cls(path, files, by_path, by_tail)
 
     def find(self, name: str) -> Path:
         """Return the photograph that a table calls ``name``, with or without folders and suffix.
@@ -59,7 +65,8 @@ class ImageFolder:
         if leads_out(name):
             raise DataError(f"image name {name!r} leads out of {self.path}: use names of files in that folder")
         tidy = PurePosixPath(name.replace("\\", "/")).as_posix()
-        found = self._by_name.get(tidy) or self._by_name.get(stem_of(tidy)) or []
+        candidates = (index.get(key) for index in (self._by_path, self._by_tail) for key in (tidy, stem_of(tidy)))
+        found = next(filter(None, candidates), ())
         if not found:
             raise DataError(f"no photograph {name!r} in {self.path}: add the file or remove the line")
         if len(found) > 1:

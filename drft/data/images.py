@@ -5,9 +5,8 @@ where the camera cut the disc off, so that the circle stays a circle and every c
 """
 
 import hashlib
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -18,6 +17,7 @@ from PIL import Image, ImageOps
 from drft.data.cache import default_cache_dir, whole_file
 from drft.data.cohort import Cohort, Photograph
 from drft.data.faults import Faults
+from drft.data.parallel import attempts
 from drft.data.progress import Progress, silent
 from drft.errors import DataError
 
@@ -106,23 +106,22 @@ def _cache_key(cohort: Cohort, image_size: int) -> str:
 def _decode_all(photographs: Sequence[Photograph], image_size: int, path: Path, progress: Progress) -> None:
     """Write the decoded photographs to ``path``, whole or not at all."""
     faults = Faults()
-    with whole_file(path) as draft, ThreadPoolExecutor(os.cpu_count()) as pool:
-        images = np.lib.format.open_memmap(
-            draft, mode="w+", dtype=np.uint8, shape=(len(photographs), image_size, image_size, 3)
-        )
-
-        def fill(index: int) -> list[str]:
-            try:
-                images[index] = decode(photographs[index].path, image_size)
-            except DataError as error:
-                return list(error.faults)
-            return []
-
-        for done, lines in enumerate(pool.map(fill, range(len(photographs))), start=1):
-            faults.add(lines)
-            progress("decoding photographs", done, len(photographs))
+    shape = (len(photographs), image_size, image_size, 3)
+    files = [photograph.path for photograph in photographs]
+    with (
+        whole_file(path) as draft,
+        draft.open("wb") as file,
+        attempts(partial(decode, image_size=image_size), files, "decoding photographs", progress) as results,
+    ):
+        # Written, not mapped: a full disk is then an error and not a signal that ends the process.
+        header = {"descr": np.dtype(np.uint8).str, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for result in results:
+            if isinstance(result, DataError):
+                faults.add(result.faults)
+            else:
+                file.write(result.tobytes())
         faults.raise_all()
-        images.flush()
 
 
 def _as_rgb(opened: Image.Image, image_size: int) -> Image.Image:

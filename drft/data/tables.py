@@ -10,6 +10,7 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 from drft.config import nearest
@@ -85,9 +86,12 @@ def read_table(path: Path) -> Table:
     if not text.strip():
         raise DataError(f"{path} is empty: it should name one photograph and its grade per line")
     delimiter = max(",;\t", key=text.splitlines()[0].count)
-    reader = csv.reader(text.splitlines(), delimiter=delimiter)
-    header = [name.strip() for name in next(reader)]
-    rows = tuple((reader.line_num, _cells(header, row)) for row in reader if any(cell.strip() for cell in row))
+    reader = csv.reader(StringIO(text), delimiter=delimiter)
+    try:
+        header = [name.strip() for name in next(reader)]
+        rows = tuple((reader.line_num, _cells(header, row)) for row in reader if any(cell.strip() for cell in row))
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num} is no CSV ({error}): mend the line") from None
     if not rows:
         raise DataError(f"{path} has no rows below its header: it should name one photograph and its grade per line")
     return Table(path, tuple(name for name in header if name), rows)

@@ -1,0 +1,221 @@
+"""Label tables of any data set, and what can be wrong with them."""
+
+from pathlib import Path
+
+import pytest
+
+from drft.data import open_cohort
+from drft.errors import DataError
+
+
+@pytest.fixture
+def table(tmp_path, draw_photograph):
+    """Write a label table and a photograph for each of the names."""
+
+    def make(text: str, names: tuple[str, ...] = ("a", "b"), images: str = "images") -> Path:
+        for seed, name in enumerate(names):
+            draw_photograph(tmp_path / images / (name if "." in name else f"{name}.png"), seed)
+        path = tmp_path / "labels.csv"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return make
+
+
+def grades(cohort):
+    return {photograph.id: photograph.grade for photograph in cohort.photographs}
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["id_code,diagnosis", "image,level", "Image name,Retinopathy grade ", "image_id,adjudicated_dr_grade", "ID,Grade"],
+)
+def test_known_columns_are_recognised(table, header):
+    cohort = open_cohort(str(table(f"{header}\na,0\nb,4\n")))
+
+    assert cohort.name == "labels"
+    assert grades(cohort) == {"train/a": 0, "train/b": 4}
+
+
+def test_folder_with_one_table_is_enough(table):
+    assert len(open_cohort(str(table("image,level\na,0\nb,4\n").parent))) == 2
+
+
+def test_folder_with_several_tables_is_not_chosen_from(table):
+    path = table("image,level\na,0\n")
+    path.with_name("more.csv").write_text(path.read_text())
+
+    with pytest.raises(DataError, match=r"2 CSV files \(labels.csv, more.csv\): name the one"):
+        open_cohort(str(path.parent))
+
+
+@pytest.mark.parametrize(
+    ("written", "stored"), [("a.jpg", "a.jpg"), ("a", "a.JPEG"), ("a", "a.tiff"), ("sub/a", "sub/a.png")]
+)
+def test_suffixes_and_folders_in_names_are_optional(table, written, stored):
+    cohort = open_cohort(str(table(f"image,grade\n{written},1\n", names=(stored,))))
+
+    assert [photograph.path.name for photograph in cohort.photographs] == [Path(stored).name]
+
+
+@pytest.mark.parametrize(
+    "text", ["image;grade\r\na;1\r\nb;2\r\n", "image\tgrade\na\t1\nb\t2\n", "\ufeffimage,grade\n\na,1.0\nb,2,,\n"]
+)
+def test_delimiters_and_line_ends_of_any_program(table, text):
+    assert grades(open_cohort(str(table(text)))) == {"train/a": 1, "train/b": 2}
+
+
+def test_columns_and_folder_by_option(table, tmp_path):
+    path = table("picture,eye,who,part\na,1,x,train\nb,2,x,test\n", images="elsewhere/deep")
+    options = {
+        "image_column": "picture",
+        "grade_column": "Eye",
+        "group_column": "who",
+        "origin_column": "part",
+        "images": str(tmp_path / "elsewhere"),
+    }
+
+    first, second = open_cohort(str(path), options=options).photographs
+
+    assert (first.id, first.origin, second.id, second.origin) == ("train/a", "train", "test/b", "test")
+    assert first.group == second.group
+
+
+def test_both_eyes_of_a_patient_are_one_group(table):
+    names = ("10_left", "10_right", "11_left")
+    cohort = open_cohort(str(table("image,level\n10_left,0\n10_right,1\n11_left,2\n", names=names)))
+
+    left, right, other = (photograph.group for photograph in cohort.photographs)
+    assert left == right != other
+    assert any("two eyes of one patient" in note for note in cohort.notes)
+
+
+def test_ungradable_photographs_are_left_out(table):
+    text = "image_id,adjudicated_dr_grade,adjudicated_gradable\na,1,1\nb,,0\n"
+
+    cohort = open_cohort(str(table(text)))
+
+    assert grades(cohort) == {"train/a": 1}
+    assert any("1 photographs that graders marked as not gradable" in note for note in cohort.notes)
+
+
+def test_unlisted_photographs_and_a_missing_test_part_are_noted(table):
+    cohort = open_cohort(str(table("image,grade\na,1\n")))
+
+    assert any("1 photographs in" in note and "not used" in note for note in cohort.notes)
+    assert any("no test photographs" in note for note in cohort.notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", "is empty"),
+        ("\n \n", "is empty"),
+        ("image,grade\n", "no rows below its header"),
+        ("image,grade\na,7\n", r"labels.csv, line 2: grade '7' should be a whole number from 0 to 4"),
+        ("image,grade\na,\n", "line 2: grade ''"),
+        ("image,grade\na,2.5\n", "grade '2.5'"),
+        ("image,grade\na,-1\n", "grade '-1'"),
+        ("image,grade\nc,1\n", "line 2: no photograph 'c' in .*: add the file or remove the line"),
+        ("image,grade\n,1\n", "line 2: no image is named"),
+        ("image,grade\na,1\nb,1\na,1\n", "line 4: 'a' is listed before, in labels.csv, line 2"),
+        ("image,grade\na,1\na.png,1\n", "line 3: 'a.png' is listed before"),
+        ("image,diagnosys\na,1\n", r"the grade \(did you mean 'diagnosys'\?\); its columns are 'image', 'diagnosys'"),
+        ("fundus,grade\na,1\n", "no column that names the image.*--image-column"),
+        ("image,grade,split\na,1,later\n", "line 2: split 'later' should be 'train' or 'test'"),
+    ],
+)  # fmt: skip
+def test_each_fault_is_one_line(table, text, fault):
+    with pytest.raises(DataError, match=fault) as raised:
+        open_cohort(str(table(text)))
+    assert len(raised.value.faults) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["../secret", "images/../../secret", "/etc/passwd", "..\\secret", "C:\\secret", "~/secret"]
+)
+def test_names_that_lead_out_of_the_folder_are_refused(table, draw_photograph, name):
+    path = table(f"image,grade\n{name},1\na,1\n")
+    draw_photograph(path.parent.parent / "secret.png")
+
+    with pytest.raises(DataError, match=r"line 2: image name .* leads out of") as raised:
+        open_cohort(str(path))
+    assert len(raised.value.faults) == 1
+
+
+def test_all_faults_are_named_up_to_a_limit(table):
+    text = "image,grade\n" + "".join(f"x{number},9\n" for number in range(30))
+
+    with pytest.raises(DataError) as raised:
+        open_cohort(str(table(text)))
+
+    assert len(raised.value.faults) == 21
+    assert raised.value.faults[-1] == "... and 40 more"
+
+
+def test_a_name_that_fits_two_files_is_not_chosen(table, draw_photograph):
+    path = table("image,grade\na,1\n")
+    draw_photograph(path.parent / "other" / "a.png", 9)
+
+    with pytest.raises(DataError, match=r"ambiguous, it may be images/a\.png and other/a\.png"):
+        open_cohort(str(path))
+
+
+def test_folders_in_names_tell_equal_names_apart(table, draw_photograph):
+    path = table("image,grade\nimages/a,1\nother/a.png,2\n")
+    draw_photograph(path.parent / "other" / "a.png", 9)
+
+    cohort = open_cohort(str(path))
+
+    assert [photograph.path.parent.name for photograph in cohort.photographs] == ["images", "other"]
+
+
+def test_a_wrong_column_option_names_the_nearest_and_all(table):
+    options = {"image_column": "imge", "grade_column": "mark"}
+
+    with pytest.raises(DataError) as raised:
+        open_cohort(str(table("image,grade\na,1\n")), options=options)
+
+    first, second = raised.value.faults
+    assert "no column 'imge' (did you mean 'image'?); its columns are 'image', 'grade'" in first
+    assert "no column 'mark'" in second
+
+
+def test_options_that_would_do_nothing_are_refused(table):
+    with pytest.raises(DataError) as raised:
+        open_cohort(str(table("image,grade\na,1\n")), options={"labels": "official", "imges": "x"})
+
+    assert "'labels' does not apply" in raised.value.faults[0]
+    assert "unknown data option 'imges' (did you mean 'images'?)" in raised.value.faults[1]
+
+
+@pytest.mark.parametrize(
+    ("source", "fault"),
+    [
+        ("idird", r"no data source 'idird' \(did you mean 'idrid'\?\)"),
+        ("/no/such/folder", "no data source '/no/such/folder': use synthetic"),
+        ("synthetic:x", "the seed should be a whole number"),
+        ("synthetic:", "the seed should be a whole number"),
+    ],
+)
+def test_unknown_sources(source, fault):
+    with pytest.raises(DataError, match=fault):
+        open_cohort(source)
+
+
+def test_a_folder_without_a_table(tmp_path):
+    with pytest.raises(DataError, match="holds neither IDRiD nor a label table"):
+        open_cohort(str(tmp_path))
+
+
+def test_a_missing_image_folder(table, tmp_path):
+    with pytest.raises(DataError, match="there is no image folder"):
+        open_cohort(str(table("image,grade\na,1\n")), options={"images": str(tmp_path / "none")})
+
+
+def test_a_table_that_is_no_text(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_bytes(b"PK\x03\x04\xff\xfe\x00")
+
+    with pytest.raises(DataError, match="is not UTF-8 text"):
+        open_cohort(str(path))
