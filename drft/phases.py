@@ -98,6 +98,7 @@ class _Trainer:
         )
         grades = stage.grades[stage.division.train]
         self.loss: nn.Module = training_loss(stage.config.loss, grades, stage.classes).to(stage.device)
+        self.head_lr = self.block_lr = 0.0
         self._plain: dict[Part, list[Tensor]] = {}
 
     def train_epoch(self, step: int) -> float:
@@ -114,6 +115,7 @@ class _Trainer:
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.optimizer.step()
+            self.head_lr, self.block_lr = (current_lr(self.optimizer, head=head) for head in (True, False))
             self.scheduler.step()
             losses.append(loss.detach() * len(batch))
         mean = float(torch.stack(losses).sum()) / len(self.stage.division.train)
@@ -179,7 +181,7 @@ def _record(
         val_qwk=validation.qwk,
         val_balanced_accuracy=validation.balanced_accuracy,
         running_loss=running_loss,
-        head_lr=current_lr(trainer.optimizer, head=True),
-        block_lr=current_lr(trainer.optimizer, head=False),
+        head_lr=trainer.head_lr,
+        block_lr=trainer.block_lr,
         seconds=seconds,
     )

@@ -38,9 +38,9 @@ class EpochRecord:
     running_loss: float
     """Mean training objective over the epoch's own batches (augmented, training mode)."""
     head_lr: float
-    """Learning rate of the head at the end of the epoch."""
+    """Learning rate of the head in the last update of the epoch."""
     block_lr: float
-    """Learning rate of the trained block next to the head at the end of the epoch; 0 in the head phase."""
+    """Likewise of the trained block next to the head; 0 in the head phase."""
     seconds: float
     """Wall time of the epoch, evaluation included."""
     cached: bool = False
