@@ -1,0 +1,113 @@
+"""Small studies for tests of conductor and driver."""
+
+import sys
+from pathlib import Path
+
+import optuna
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from fake_training import scripted
+
+from drft.config import TrialConfig
+from study.conductor import Conductor
+from study.executors import Event, Failed, Finished, Job, Reported, Started
+from study.facts import StudyFacts
+from study.storage import open_storage
+
+
+class DepthSpace:
+    """Searches the depth; trials whose number is in ``troubles`` make that trouble."""
+
+    def __init__(self, troubles: dict[int, float] | None = None, **values) -> None:
+        self.troubles = troubles or {}
+        self.values = values
+
+    def suggest(self, trial) -> TrialConfig:
+        depth = trial.suggest_int("depth", 0, 3)
+        return scripted(self.troubles.get(trial.number, 0.0), depth=depth, **self.values)
+
+
+class Refuses(optuna.pruners.BasePruner):
+    """Prunes whenever it is asked, and remembers when."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, int]] = []
+
+    def prune(self, study, trial) -> bool:
+        self.asked.append((trial.number, trial.last_step))
+        return True
+
+
+def facts(**changes) -> StudyFacts:
+    values = {
+        "name": "demo",
+        "space": "# a question\n",
+        "space_fingerprint": "aa",
+        "source": "synthetic",
+        "cohort": {"fingerprint": "bb", "name": "synthetic"},
+        "split": {"n_train": 3},
+        "blocks": [{"index": 0}],
+        "base_config": scripted(),
+        "seed": 0,
+        "sampler": "random",
+        "pruner": "none",
+        "command": "drft-study run",
+        "versions": {"python": "3"},
+        "trials_wanted": 10,
+    }
+    return StudyFacts(**values | changes)
+
+
+def conduct(path: Path, space=None, pruner=None, **changes) -> Conductor:
+    storage = open_storage(path / "study.db")
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    return Conductor(facts(**changes), space or DepthSpace(), storage, sampler, pruner or optuna.pruners.NopPruner())
+
+
+class InProcess:
+    """An executor that trains in this process, one epoch per look; ``deadly`` events stand for what may happen."""
+
+    def __init__(self, slots: int = 2) -> None:
+        self.slots = slots
+        self.most_at_once = 0
+        self._jobs: dict[int, Job] = {}
+        self._steps: dict[int, list] = {}
+        self._stopped: set[int] = set()
+
+    def submit(self, job: Job) -> None:
+        assert len(self._jobs) < self.slots
+        self._jobs[job.number] = job
+        self.most_at_once = max(self.most_at_once, len(self._jobs))
+
+    def answer(self, number: int, *, keep_on: bool) -> None:
+        if not keep_on:
+            self._stopped.add(number)
+
+    def wait(self, timeout) -> list[Event]:
+        return [self._advance(job) for job in list(self._jobs.values())]
+
+    def _advance(self, job: Job) -> Event:
+        from fake_training import DIVERGES, fake_record, fake_result
+
+        number, config = job.number, job.config
+        if number not in self._steps:
+            self._steps[number] = []
+            return Started(number, "here", "cpu")
+        records, trouble = self._steps[number], config.optimizer.weight_decay
+        last = config.head_phase.epochs + config.depth_phase.epochs
+        if number in self._stopped or len(records) == last:
+            del self._jobs[number]
+            return Finished(number, fake_result(config, records, "pruned" if number in self._stopped else "completed"))
+        if trouble not in {0.0, DIVERGES} and records:
+            del self._jobs[number]
+            return Failed(number, f"trouble {trouble:g}", "Traceback: here")
+        diverged = trouble == DIVERGES and len(records) == 1
+        records.append(fake_record(config, len(records) + 1, float("nan") if diverged else None))
+        return Reported(number, records[-1])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._jobs.clear()

@@ -1,0 +1,110 @@
+"""Storages: WAL mode, and one sentence for whatever is wrong, with nothing written."""
+
+import sqlite3
+
+import optuna
+import pytest
+
+from drft.errors import StudyError
+from study.storage import check_study_name, check_writable, open_storage, storage_exists, study_url
+
+
+def listing(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def query(path, sql):
+    connection = sqlite3.connect(path)
+    try:
+        rows = connection.execute(sql).fetchall()
+        connection.commit()
+    finally:
+        connection.close()
+    return rows
+
+
+def test_a_new_storage_makes_its_folder_and_writes_ahead(tmp_path):
+    url = study_url(tmp_path, "demo")
+    assert not storage_exists(url)
+    open_storage(url)
+    assert storage_exists(url)
+    assert query(tmp_path / "demo/study.db", "PRAGMA journal_mode") == [("wal",)]
+
+
+def test_an_existing_storage_is_opened_by_path_and_by_url(tmp_path):
+    path = tmp_path / "study.db"
+    optuna.create_study(study_name="demo", storage=open_storage(path))
+    for place in (path, str(path), f"sqlite:///{path}"):
+        assert open_storage(place, create=False).get_study_id_from_name("demo") == 1
+
+
+def test_a_missing_storage_is_not_made_by_those_who_only_read(tmp_path):
+    with pytest.raises(StudyError, match=r"study\.db does not exist"):
+        open_storage(tmp_path / "a" / "study.db", create=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_schema_is_refused_and_left_alone(tmp_path):
+    path = tmp_path / "study.db"
+    open_storage(path).engine.dispose()
+    query(path, "UPDATE alembic_version SET version_num = 'v9.9.9.a'")
+    before = query(path, "SELECT * FROM version_info"), query(path, "SELECT * FROM alembic_version")
+    with pytest.raises(StudyError, match="another schema"):
+        open_storage(path)
+    assert before == (query(path, "SELECT * FROM version_info"), query(path, "SELECT * FROM alembic_version"))
+
+
+def test_an_older_schema_names_the_upgrade(tmp_path):
+    path = tmp_path / "study.db"
+    open_storage(path).engine.dispose()
+    query(path, "UPDATE alembic_version SET version_num = 'v3.0.0.d'")
+    with pytest.raises(StudyError, match="optuna storage upgrade"):
+        open_storage(path)
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path):
+    path = tmp_path / "study.db"
+    path.write_text("my shopping list, which is long enough")
+    before = listing(tmp_path)
+    with pytest.raises(StudyError, match="no SQLite database"):
+        open_storage(path)
+    assert listing(tmp_path) == before
+
+
+def test_a_database_of_another_program_is_refused_and_left_alone(tmp_path):
+    path = tmp_path / "study.db"
+    query(path, "CREATE TABLE songs (name TEXT)")
+    before = listing(tmp_path)
+    with pytest.raises(StudyError, match="another program"):
+        open_storage(path)
+    assert listing(tmp_path) == before
+
+
+@pytest.mark.parametrize("url", ["nonsense://x", "postgresql+nodriver://u:secret@localhost/x", "mysql://"])
+def test_urls_that_cannot_be_opened_say_so_without_the_password(url):
+    with pytest.raises(StudyError, match="storage") as caught:
+        open_storage(url)
+    assert "secret" not in str(caught.value)
+    assert len(caught.value.faults) == 1
+
+
+def test_a_file_in_the_way_of_the_folder_is_named(tmp_path):
+    (tmp_path / "results").write_text("")
+    with pytest.raises(StudyError, match="is a file"):
+        open_storage(tmp_path / "results" / "demo" / "study.db")
+
+
+def test_checking_a_folder_leaves_nothing_behind(tmp_path):
+    check_writable(tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", ".hidden", "a b", "x" * 101])
+def test_names_that_cannot_be_folders_are_refused(name):
+    with pytest.raises(StudyError, match="study name"):
+        check_study_name(name)
+
+
+@pytest.mark.parametrize("name", ["demo", "default-synthetic-mobilenetv3_small_050", "2026.11"])
+def test_plain_names_are_fine(name):
+    assert check_study_name(name) is None
