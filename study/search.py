@@ -3,6 +3,7 @@
 import importlib.util
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from drft.errors import ConfigError
 from study.choices import PRUNERS, SAMPLERS
+from study.isolation import IsolatingSampler
 from study.space import BoundSpace, Range
 
 if TYPE_CHECKING:
@@ -49,9 +51,13 @@ def make_sampler(name: str, *, seed: int, space: BoundSpace, finished_trials: in
         raise ConfigError(f"unknown sampler {name!r}; choose one of {', '.join(SAMPLERS)}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        if name == "qmc":  # one sequence through the whole study, whose place the storage remembers
-            return _QuasiRandom(space, seed)
-        return _SAMPLERS[name](space, _sampler_seed(seed, finished_trials))
+        if space.isolate is None or name == "grid":
+            return _SAMPLERS[name](space, _Seeds(seed, finished_trials))
+        return IsolatingSampler(
+            space.isolate,
+            space.values(space.isolate),
+            lambda part: _SAMPLERS[name](space, _Seeds(seed, finished_trials, part)),
+        )
 
 
 def sampler_notes(name: str, space: BoundSpace) -> tuple[str, ...]:
@@ -64,6 +70,8 @@ def sampler_notes(name: str, space: BoundSpace) -> tuple[str, ...]:
             notes.append(f"{name} draws these at random, as it cannot model them: {', '.join(left_out)}")
     if name == "grid":
         notes.append(f"the grid has {space.size} points; trials beyond that repeat some at random")
+    elif space.isolate is not None:
+        notes.append(f"every value of {space.isolate} gets its own {name} sampler and as many trials as the others")
     return tuple(notes)
 
 
@@ -140,13 +148,48 @@ class _Grid(BruteForceSampler):
         """Do nothing: Optuna's own ends ``study.optimize`` here, and the conductor counts trials itself."""
 
 
-def _tpe(space: BoundSpace, seed: int) -> BaseSampler:
+@dataclass(frozen=True, slots=True)
+class _Seeds:
+    """The seeds of one sampler; ``part`` counts the samplers of a study that has several."""
+
+    study: int
+    finished_trials: int
+    part: int = 0
+
+    @property
+    def now(self) -> int:
+        """A seed that changes as the study goes on."""
+        return _drawn(self.study, self.part, self.finished_trials)
+
+    @property
+    def lasting(self) -> int:
+        """A seed that stays the same through the whole study."""
+        return _drawn(self.study, self.part)
+
+
+def _drawn(*entropy: int) -> int:
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0])
+
+
+def _tpe(space: BoundSpace, seeds: _Seeds) -> BaseSampler:
     return TPESampler(
-        n_startup_trials=_STARTUP_TRIALS, multivariate=True, group=space.conditional, constant_liar=True, seed=seed
+        n_startup_trials=_STARTUP_TRIALS,
+        multivariate=True,
+        group=space.conditional,
+        constant_liar=True,
+        seed=seeds.now,
     )
 
 
-def _cmaes(space: BoundSpace, seed: int) -> BaseSampler:
+def _qmc(space: BoundSpace, seeds: _Seeds) -> BaseSampler:
+    return _QuasiRandom(space, seeds.lasting)  # one sequence, whose place the storage remembers
+
+
+def _gp(_: BoundSpace, seeds: _Seeds) -> BaseSampler:
+    return GPSampler(n_startup_trials=_STARTUP_TRIALS, seed=seeds.now, warn_independent_sampling=False)
+
+
+def _cmaes(space: BoundSpace, seeds: _Seeds) -> BaseSampler:
     if importlib.util.find_spec("cmaes") is None:
         raise ConfigError("the sampler cmaes needs one more package; run: pip install 'drft-study[cmaes]'")
     if len(_left_to_chance("cmaes", space)) == len(space.dimensions):
@@ -154,19 +197,22 @@ def _cmaes(space: BoundSpace, seed: int) -> BaseSampler:
             f"the sampler cmaes has nothing to learn in the space {space.name!r}: it needs a float or int "
             "dimension without a condition; choose another sampler, such as tpe"
         )
-    return CmaEsSampler(n_startup_trials=_STARTUP_TRIALS, with_margin=True, seed=seed, warn_independent_sampling=False)
+    return CmaEsSampler(
+        n_startup_trials=_STARTUP_TRIALS, with_margin=True, seed=seeds.now, warn_independent_sampling=False
+    )
 
 
-def _grid(space: BoundSpace, seed: int) -> BaseSampler:
+def _grid(space: BoundSpace, seeds: _Seeds) -> BaseSampler:
     space.grid()  # names every dimension that has no end
-    return _Grid(seed=seed)
+    return _Grid(seed=seeds.now)
 
 
-_SAMPLERS: Mapping[str, Callable[[BoundSpace, int], BaseSampler]] = MappingProxyType(
+_SAMPLERS: Mapping[str, Callable[[BoundSpace, _Seeds], BaseSampler]] = MappingProxyType(
     {
         "tpe": _tpe,
-        "random": lambda _, seed: RandomSampler(seed=seed),
-        "gp": lambda _, seed: GPSampler(n_startup_trials=_STARTUP_TRIALS, seed=seed, warn_independent_sampling=False),
+        "random": lambda _, seeds: RandomSampler(seed=seeds.now),
+        "qmc": _qmc,
+        "gp": _gp,
         "cmaes": _cmaes,
         "grid": _grid,
     }
@@ -180,7 +226,3 @@ def _left_to_chance(name: str, space: BoundSpace) -> list[str]:
         for dimension in space.dimensions
         if dimension.when or (name == "cmaes" and not isinstance(dimension.domain, Range))
     ]
-
-
-def _sampler_seed(seed: int, finished_trials: int) -> int:
-    return int(np.random.SeedSequence([seed, finished_trials]).generate_state(1)[0])

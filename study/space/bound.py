@@ -1,7 +1,7 @@
 """A search space on one backbone: every value in it is one a training can run with."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,8 @@ class BoundSpace:
     """Fixed values included; a dimension that is inactive in a trial keeps its value from here."""
     blocks: int
     dimensions: tuple[Dimension, ...]
+    isolate: str | None = None
+    """The dimension whose every value gets a sub-study of equal budget, or None."""
 
     def suggest(self, trial: BaseTrial) -> TrialConfig:
         """Ask the trial for the dimensions that are active, in their order, and return its configuration.
@@ -47,30 +49,40 @@ class BoundSpace:
         """Whether any dimension is searched only under a condition."""
         return any(dimension.when for dimension in self.dimensions)
 
-    def grid(self) -> dict[str, Sequence[Value]]:
+    def values(self, path: str) -> tuple[Value, ...]:
+        """Return all values of one dimension, none where they are endless.
+
+        Raises:
+            KeyError: when there is no such dimension.
+        """
+        return {dimension.path: dimension.domain.values() or () for dimension in self.dimensions}[path]
+
+    def grid(self) -> dict[str, tuple[Value, ...]]:
         """Return all values of every dimension, for exhaustive search.
 
         Raises:
             ConfigError: when a dimension has endless values, naming each of those.
         """
-        endless = [dimension.path for dimension in self.dimensions if dimension.domain.values() is None]
+        grid = {dimension.path: self.values(dimension.path) for dimension in self.dimensions}
+        endless = [path for path, values in grid.items() if not values]
         if endless:
             raise ConfigError(
                 f"{path}: has endless values, which no grid can hold; "
                 "give it a step, or list its values with type: categorical"
                 for path in endless
             )
-        return {dimension.path: dimension.domain.values() or () for dimension in self.dimensions}
+        return grid
 
     @property
     def size(self) -> int | None:
         """Number of distinct configurations, or None where a dimension has endless values."""
-        counts = {dimension.path: len(dimension.domain.values() or ()) for dimension in self.dimensions}
-        if not all(counts.values()):
+        if not all(self.values(dimension.path) for dimension in self.dimensions):
             return None
+        parents = {condition.path for dimension in self.dimensions for condition in dimension.when}
+        free = [dimension for dimension in self.dimensions if dimension.path not in parents]
         return sum(
-            math.prod(counts[d.path] for d in self.dimensions if d.path not in self._parents and d.active(params))
-            for params in self._parent_values()
+            math.prod(len(self.values(dimension.path)) for dimension in free if dimension.active(params))
+            for params in _assignments([d for d in self.dimensions if d.path in parents], {})
         )
 
     @property
@@ -97,15 +109,6 @@ class BoundSpace:
         low, high = searched.domain.smallest, searched.domain.largest
         return (min(low, fixed), max(high, fixed)) if searched.when else (low, high)
 
-    @property
-    def _parents(self) -> set[str]:
-        return {condition.path for dimension in self.dimensions for condition in dimension.when}
-
-    def _parent_values(self) -> Iterator[Mapping[str, Value]]:
-        """Yield every distinct assignment of the dimensions that conditions look at."""
-        parents = [dimension for dimension in self.dimensions if dimension.path in self._parents]
-        yield from _assignments(parents, {})
-
 
 def _setting(config: TrialConfig, path: str) -> float:
     value: Any = config
@@ -115,6 +118,7 @@ def _setting(config: TrialConfig, path: str) -> float:
 
 
 def _assignments(dimensions: Sequence[Dimension], params: dict[str, Value]) -> Iterator[dict[str, Value]]:
+    """Yield ``params`` with every distinct assignment of further dimensions; inactive ones are left out."""
     if not dimensions:
         yield params
         return

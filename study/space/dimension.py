@@ -189,6 +189,9 @@ class Fixed:
     value: Any
     line: int = 0
 
+    def __str__(self) -> str:
+        return f"{self.path} = {_written(self.value)}"
+
 
 def _resolved(value: Any, blocks: int) -> Any:
     return blocks if value == ALL else value

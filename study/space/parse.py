@@ -7,12 +7,13 @@ from typing import Any
 
 from yaml.nodes import MappingNode, Node, ScalarNode
 
+from drft.config import nearest
 from study.space.dimension import ALL, Choices, Condition, Dimension, Domain, Fixed, Range
 from study.space.document import Document, Entries, Faults
 from study.space.ranges import range_faults
 from study.space.settings import NEVER_FIXED, NEVER_SEARCHED, PATHS, checked, unknown
 
-_TOP_KEYS = ("name", "question", "fixed", "search")
+_TOP_KEYS = ("name", "question", "fixed", "search", "isolate")
 _RANGE_KEYS = ("type", "low", "high", "step", "log", "when")
 _DIMENSION_KEYS = {
     "float": _RANGE_KEYS,
@@ -29,6 +30,7 @@ class Draft:
     question: str
     fixed: tuple[Fixed, ...]
     dimensions: tuple[Dimension, ...]
+    isolate: str | None
 
 
 def parse(document: Document) -> Draft:
@@ -45,6 +47,7 @@ def parse(document: Document) -> Draft:
         question=_text(document, top, "question"),
         fixed=tuple(fixed.values()),
         dimensions=tuple(dimensions.values()),
+        isolate=_read_isolate(document, top["isolate"], dimensions) if "isolate" in top else None,
     )
     check_conditions(document.faults, draft.dimensions)
     document.faults.raise_all()
@@ -134,6 +137,20 @@ class _Earlier:
     dimensions: dict[str, Dimension]
     fixed: dict[str, Fixed]
     written: tuple[str, ...]
+
+
+def _read_isolate(document: Document, node: Node, dimensions: dict[str, Dimension]) -> str | None:
+    path = document.value(node)
+    dimension = dimensions.get(path) if isinstance(path, str) else None
+    if dimension is None:
+        hint = nearest(str(path), list(dimensions)) or "; search it as well"
+        document.fault(node, f"isolate: {path!r} is no dimension of this space{hint}")
+        return None
+    if dimension.when:
+        document.fault(node, f"isolate: {path} is searched under a condition only; isolate one that every trial has")
+    if dimension.domain.resolved(1).values() is None:
+        document.fault(node, f"isolate: {path} has endless values; give it a step")
+    return dimension.path
 
 
 def _read_dimension(document: Document, path: str, node: Node, earlier: _Earlier) -> Dimension | None:

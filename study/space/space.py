@@ -26,6 +26,8 @@ class Space:
     question: str
     fixed: tuple[Fixed, ...]
     dimensions: tuple[Dimension, ...]
+    isolate: str | None
+    """The dimension whose every value gets a sub-study of equal budget, or None."""
     text: str
     """The YAML as written."""
     where: str
@@ -55,12 +57,14 @@ class Space:
             ConfigError: with every fault of the text, each with its line.
         """
         draft = parse(Document(text, where))
-        return cls(draft.name or Path(where).stem, draft.question, draft.fixed, draft.dimensions, text, where)
+        name = draft.name or Path(where).stem
+        return cls(name, draft.question, draft.fixed, draft.dimensions, draft.isolate, text, where)
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 of what is fixed and searched; name, question, comments and layout do not matter."""
         content = {
+            "isolate": self.isolate,
             "fixed": {fixed.path: fixed.value for fixed in self.fixed},
             "search": [asdict(replace(dimension, line=0)) for dimension in self.dimensions],
         }
@@ -80,7 +84,7 @@ class Space:
         check_conditions(faults, dimensions)
         faults.raise_all()
         fixed = {fixed.path: blocks if fixed.value == ALL else fixed.value for fixed in self.fixed}
-        bound = BoundSpace(self.name, with_values(base, fixed), blocks, dimensions)
+        bound = BoundSpace(self.name, with_values(base, fixed), blocks, dimensions, self.isolate)
         if bound.min_steps < 1:
             raise ConfigError(f"{self.where}: both phases have 0 epochs, so nothing is trained; raise one of them")
         return bound
