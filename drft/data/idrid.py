@@ -19,8 +19,8 @@ from drft.data.progress import Progress
 from drft.data.tables import find_columns, read_table
 from drft.errors import DataError
 
-OPTIONS = ("labels",)
-"""Options of IDRiD: ``labels`` is ``as-given`` or ``official``."""
+OPTIONS = ("labels", "image_column", "grade_column")
+"""Options of IDRiD: ``labels`` is ``as-given`` or ``official``; the columns are for tables that someone has changed."""
 
 KAGGLE = "mariaherrerot/idrid-dataset"
 
@@ -82,8 +82,8 @@ def open_idrid(layout: Layout, options: Mapping[str, str], progress: Progress) -
     if labels not in {"as-given", "official"}:
         raise DataError(f"labels should be as-given or official, not {labels!r}")
     if not layout.kaggle:
-        return cohort_of("idrid", _official(layout), [*_missing_test(layout)], progress)
-    listed, notes = _settle_grades(_kaggle(layout), official=labels == "official")
+        return cohort_of("idrid", _official(layout, options), [*_missing_test(layout)], progress)
+    listed, notes = _settle_grades(_kaggle(layout, options), official=labels == "official")
     return cohort_of("idrid-kaggle", listed, notes, progress)
 
 
@@ -119,19 +119,19 @@ def _layout_below(folder: Path) -> Layout | None:
     return None
 
 
-def _official(layout: Layout) -> list[Listed]:
+def _official(layout: Layout, options: Mapping[str, str]) -> list[Listed]:
     tables: list[tuple[Path, Origin]] = [(layout.training, "train")]
     if layout.testing:
         tables.append((layout.testing, "test"))
     faults = Faults()
-    listed = faults.collect(lambda entry: _official_part(*entry), tables)
+    listed = faults.collect(lambda entry: _official_part(*entry, options), tables)
     faults.raise_all()
     return [line for part in listed for line in part]
 
 
-def _official_part(path: Path, origin: Origin) -> list[Listed]:
+def _official_part(path: Path, origin: Origin, options: Mapping[str, str]) -> list[Listed]:
     table = read_table(path)
-    columns = find_columns(table, {})
+    columns = find_columns(table, options)
     names = [cells[columns.image] for _, cells in table.rows]
     folder = _image_folder(path, f"{origin}ing set", names)
     return [
@@ -158,9 +158,9 @@ def _missing_test(layout: Layout) -> Iterator[str]:
         yield "The official testing labels are not there, so the official test photographs are not used."
 
 
-def _kaggle(layout: Layout) -> list[Listed]:
+def _kaggle(layout: Layout, options: Mapping[str, str]) -> list[Listed]:
     table = read_table(layout.training)
-    columns = find_columns(table, {})
+    columns = find_columns(table, options)
     folder = ImageFolder.of(layout.training.parent)
     return [
         Listed(id_, cells[columns.image], cells[columns.grade], origin, folder, table.where(line))

@@ -1,5 +1,6 @@
 """From what the user calls a data source to a cohort."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -43,11 +44,18 @@ def open_cohort(
         return _render(source, rest, cache_dir, progress)
     if source == "idrid":
         return _open_folder(_fetch_idrid(cache_dir or default_cache_dir()), options, told)
-    path = Path(source).expanduser().absolute()
+    try:
+        return _open_path(source, options, told)
+    except OSError as error:
+        raise DataError(f"{source} cannot be opened ({error}): check the path and its permissions") from error
+
+
+def _open_path(source: str, options: Mapping[str, str], progress: Progress) -> Cohort:
+    path = Path(os.path.expanduser(source)).absolute()  # noqa: PTH111  leaves the name of an unknown user as it is
     if path.is_dir():
-        return _open_folder(path, options, told)
+        return _open_folder(path, options, progress)
     if path.is_file() and path.suffix.lower() == ".csv":
-        return _open_csv(path, options, told)
+        return _open_csv(path, options, progress)
     raise DataError(
         f"no data source {source!r}{nearest(source, list(NAMES))}: use synthetic, synthetic:SEED, idrid, "
         "the folder of a data set or the path of a CSV"
@@ -89,7 +97,7 @@ def _open_folder(folder: Path, options: Mapping[str, str], progress: Progress) -
 
 
 def _open_csv(path: Path, options: Mapping[str, str], progress: Progress) -> Cohort:
-    if not set(options) & set(tables.OPTIONS) and idrid.is_label_table(path):
+    if set(options) <= set(idrid.OPTIONS) and idrid.is_label_table(path):
         return _open_folder(path.parent, options, progress)
     _check_options(options, tables.OPTIONS, str(path))
     return tables.open_table(path, options, progress)

@@ -94,6 +94,17 @@ def test_faults_of_both_tables_are_named_at_once(official_copy):
     assert "Testing Labels.csv, line 2" in third
 
 
+def test_a_renamed_column_can_be_named(kaggle_copy):
+    root = kaggle_copy({"IDRiD_001": 3})
+    table = root / "idrid_labels.csv"
+    table.write_text(table.read_text().replace("diagnosis", "stage"))
+
+    with pytest.raises(DataError, match=r"no column that names the grade.*--grade-column"):
+        open_cohort(str(root))
+    for source in (root, table):
+        assert open_cohort(str(source), options={"grade_column": "stage"}).name == "idrid-kaggle"
+
+
 def test_two_copies_are_not_chosen_from(official_copy, kaggle_copy):
     official_copy([0], [1])
     root = kaggle_copy({"IDRiD_001": 0}).parent

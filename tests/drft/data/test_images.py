@@ -74,6 +74,16 @@ def test_undecodable_files_are_all_named_and_nothing_is_kept(cohort, tmp_path):
     assert [file for file in (tmp_path / "cache").rglob("*") if file.is_file()] == []
 
 
+def test_an_interruption_leaves_nothing_behind(cohort, tmp_path):
+    def interrupt(what, done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        load_images(cohort, 24, tmp_path / "cache", interrupt)
+
+    assert [file for file in (tmp_path / "cache").rglob("*") if file.is_file()] == []
+
+
 def test_several_at_once_agree(cohort, tmp_path):
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(lambda _: load_images(cohort, 24, tmp_path / "cache"), range(4)))

@@ -194,6 +194,8 @@ def test_options_that_would_do_nothing_are_refused(table):
     [
         ("idird", r"no data source 'idird' \(did you mean 'idrid'\?\)"),
         ("/no/such/folder", "no data source '/no/such/folder': use synthetic"),
+        ("~nobody-of-this-name/data", "no data source"),
+        ("x" * 5000, "cannot be opened .*: check the path"),
         ("synthetic:x", "the seed should be a whole number"),
         ("synthetic:", "the seed should be a whole number"),
     ],
