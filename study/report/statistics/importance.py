@@ -10,7 +10,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.importance import PedAnovaImportanceEvaluator
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from study.report.statistics.intervals import Withheld
@@ -84,9 +83,7 @@ def _bars(evaluate: Evaluator, scores: NDArray[np.float64], seed: int) -> tuple[
 
 
 def _evaluator(complete: pd.DataFrame, dimensions: Mapping[str, BaseDistribution], top: float) -> Evaluator:
-    storage = optuna.storages.InMemoryStorage()
-    storage.create_new_study([StudyDirection.MINIMIZE], "importance")  # create_study would log a line
-    study = optuna.load_study(study_name="importance", storage=storage)
+    study = _silent_study()
     study.add_trials([_frozen(row, dimensions) for row in complete.to_dict("records")])
     pedanova = PedAnovaImportanceEvaluator(target_quantile=top)
 
@@ -96,6 +93,16 @@ def _evaluator(complete: pd.DataFrame, dimensions: Mapping[str, BaseDistribution
             return pedanova.evaluate(study, list(dimensions), target=lambda trial: float(scores[trial.number]))
 
     return evaluate
+
+
+def _silent_study() -> optuna.Study:
+    """Make a study in memory without Optuna's log line about it."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        return optuna.create_study()
+    finally:
+        optuna.logging.set_verbosity(verbosity)
 
 
 def _frozen(row: Mapping[Any, Any], dimensions: Mapping[str, BaseDistribution]) -> FrozenTrial:

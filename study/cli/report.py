@@ -1,0 +1,19 @@
+"""``drft-study report``: write the report of a study."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("study")
+@click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+@click.option("--storage", metavar="URL", help="Optuna storage that holds STUDY, instead of its study.db.")
+def command(study: str, results: Path, storage: str | None) -> None:
+    """Write the report of STUDY and print where it is.
+
+    STUDY is a name under --results, or the path of a study folder. A study that still runs can be reported, too.
+    """
+    from study.report import write_report
+
+    click.echo(write_report(study, results, storage))

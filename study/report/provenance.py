@@ -1,0 +1,56 @@
+"""Where a study came from, and what one cannot conclude from it."""
+
+from datetime import datetime
+
+from study.report.tables import trials_by_state
+from study.results import StudyInfo, StudyResults
+
+
+def limits(results: StudyResults) -> list[str]:
+    """Return what a reader should not conclude from a study, one sentence or two each."""
+    info, counts = results.info, trials_by_state(results)
+    told = [
+        (
+            f"The validation set is small: {info.split['n_validation']} photographs, one split. Another split would "
+            "give other figures, and differences of a few points are noise."
+        ),
+        (
+            f"The best of {counts['COMPLETE']} trials was picked on the same photographs it is scored on, so its "
+            "score is optimistic (selection, or winner's curse)."
+        ),
+    ]
+    if counts["PRUNED"]:
+        told.append(
+            f"{counts['PRUNED']} trials were pruned before their end. Statistics over whole trials leave them out, and "
+            "speak of the stronger trials only (censoring)."
+        )
+    if info.sampler not in {"random", "qmc", "grid"}:
+        told.append(
+            f"The sampler ({info.sampler}) learns while it searches: it tries promising depths and settings more often, "
+            "so depths have unequal numbers of trials and their other settings differ."
+        )
+    told.append(
+        "Equal depth is not equal capacity: blocks differ in size. The trainable share is given beside each depth."
+    )
+    return [*told, *info.cohort.get("notes", ())]
+
+
+def provenance(info: StudyInfo) -> list[tuple[str, str]]:
+    """Return where a study came from, as terms and descriptions."""
+    split, cohort, backbone = info.split, info.cohort, info.base_config.get("backbone", {})
+    parts = f"{split['n_train']} train, {split['n_validation']} validation, {split['n_test']} test (sealed)"
+    return [
+        ("Command", info.command),
+        ("Study", f"{info.name}, seed {info.seed}, {info.trials_wanted} trials wanted"),
+        ("Searched with", f"sampler {info.sampler}, pruner {info.pruner}, metric {info.metric}"),
+        ("Backbone", f"{backbone.get('name', '?')}, weights {backbone.get('weights', '?')}, {len(info.blocks)} blocks"),
+        ("Data", f"{info.source} ({cohort['n']} photographs), fingerprint {cohort['fingerprint'][:16]}…"),
+        ("Split", f"{parts}; seed {split['seed']}"),
+        ("Space fingerprint", f"{info.space_fingerprint[:16]}…"),
+        ("Ran", f"{_moment(info.started)} to {_moment(info.finished)}"),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in info.versions.items())),
+    ]
+
+
+def _moment(moment: datetime | None) -> str:
+    return "?" if moment is None else f"{moment:%Y-%m-%d %H:%M}"

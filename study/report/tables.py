@@ -1,0 +1,121 @@
+"""The tables of the page and of the Markdown report, as text that is ready to print."""
+
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from study.report.statistics import DepthRow, Estimate
+from study.report.wording import number, percent
+from study.results import StudyInfo, StudyResults
+
+
+class Cell(NamedTuple):
+    """One cell: what it shows, and what it is sorted by (empty for nothing)."""
+
+    text: str
+    key: str = ""
+
+
+class TrialRow(NamedTuple):
+    """One trial of the trial table."""
+
+    state: str
+    best: bool
+    cells: tuple[Cell, ...]
+
+
+DEPTH_HEADINGS = (
+    *("depth", "trainable share", "n", "best (95 % interval)", "best trial"),
+    *("mean accuracy", "gap, best step", "gap, last step"),
+)
+
+STATES = {"COMPLETE": "completed", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
+
+_PERCENTS = {
+    "val_accuracy_best": "validation, best step",
+    "train_accuracy_best": "train, best step",
+    "val_accuracy_last": "validation, last step",
+    "train_accuracy_last": "train, last step",
+}
+_GAPS = {"gap_best": "gap, best step", "gap_last": "gap, last step"}
+
+
+def depth_rows(depths: tuple[DepthRow, ...]) -> list[tuple[str, ...]]:
+    """Return one row of texts per depth, in the order of ``DEPTH_HEADINGS``."""
+    return [
+        (
+            str(row.depth),
+            percent(row.trainable_fraction),
+            str(row.n),
+            f"{percent(row.best.value)} ({percent(row.best.low or 0.0)} to {percent(row.best.high or 1.0)})",
+            str(row.best_trial),
+            _spread(row.accuracy),
+            _spread(row.gap_best),
+            _spread(row.gap_last),
+        )
+        for row in depths
+    ]
+
+
+def trial_headings(info: StudyInfo) -> tuple[str, ...]:
+    """Return the headings of the trial table."""
+    measured = ("best step", *_PERCENTS.values(), *_GAPS.values(), "QWK, best step", "seconds")
+    return ("trial", "state", "depth", *measured, *_searched(info), "note")
+
+
+def trial_rows(results: StudyResults) -> list[TrialRow]:
+    """Return one row per trial, in the order of :func:`trial_headings`."""
+    best = None if results.complete.empty else int(results.complete.iloc[0]["number"])
+    searched = _searched(results.info)
+    return [
+        TrialRow(STATES[row["state"]], row["number"] == best, _trial_cells(row, searched))
+        for row in results.trials.to_dict("records")
+    ]
+
+
+def trials_by_state(results: StudyResults) -> dict[str, int]:
+    """Count the trials of each state, also of those that do not occur."""
+    found = results.trials["state"].value_counts()
+    return {state: int(found.get(state, 0)) for state in STATES}
+
+
+def _searched(info: StudyInfo) -> tuple[str, ...]:
+    return tuple(name for name in info.dimensions if name != "depth")
+
+
+def _trial_cells(row: dict[Any, Any], searched: tuple[str, ...]) -> tuple[Cell, ...]:
+    step = "" if pd.isna(row["best_step"]) else f"{row['best_step']} of {row['last_step']}"
+    return (
+        _cell(row["number"]),
+        Cell(STATES[row["state"]], STATES[row["state"]]),
+        _cell(row["depth"]),
+        Cell(step, step and str(row["best_step"])),
+        *(_cell(row[name], percent) for name in _PERCENTS),
+        *(_cell(row[name], lambda gap: number(100 * gap)) for name in _GAPS),
+        _cell(row["val_qwk_best"], lambda qwk: number(qwk, 2)),
+        _cell(row["seconds"], number),
+        *(_cell(row[name], _short) for name in searched),
+        Cell(_note(row)),
+    )
+
+
+def _cell(value: Any, write: Any = str) -> Cell:
+    return Cell("") if pd.isna(value) else Cell(write(value), str(value))
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _note(row: dict[Any, Any]) -> str:
+    parts = [] if pd.isna(row["fail_reason"]) else [str(row["fail_reason"])]
+    if not pd.isna(row["retry_of"]):
+        parts.append(f"again after trial {row['retry_of']}")
+    return "; ".join(parts)
+
+
+def _spread(estimate: Estimate) -> str:
+    middle = number(100 * estimate.value)
+    if estimate.low is None or estimate.high is None:
+        return middle
+    return f"{middle} ± {number(50 * (estimate.high - estimate.low))}"

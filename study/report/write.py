@@ -1,0 +1,37 @@
+"""Read a study, compute, draw, and write ``results/STUDY/report``."""
+
+from pathlib import Path
+
+from study.report.exports import csv, summary_json
+from study.report.files import write_whole
+from study.report.page import html_page, markdown_page
+from study.report.statistics import summarize
+from study.results import read_study
+
+
+def write_report(study: str, results: Path = Path("results"), storage: str | None = None) -> Path:
+    """Write the report of a study, finished or not, and return the path of its page.
+
+    All files are made before the first is written, and each is replaced whole; ``index.html`` comes last.
+
+    Args:
+        study: a name under ``results``, the path of a study folder or, with ``storage``, a name in that storage.
+        results: folder of studies.
+        storage: URL of an Optuna storage; None for the ``study.db`` of the study's folder.
+
+    Raises:
+        StudyError: when there is no such study, or its folder cannot be written.
+    """
+    read = read_study(study, results, storage)
+    statistics = summarize(read)
+    files = {
+        "trials.csv": csv(read.trials),
+        "epochs.csv": csv(read.epochs),
+        "summary.json": summary_json(read, statistics),
+        "report.md": markdown_page(read, statistics),
+        "index.html": html_page(read, statistics),
+    }
+    folder = read.info.folder / "report"
+    for name, text in files.items():
+        write_whole(folder / name, text)
+    return folder / "index.html"
