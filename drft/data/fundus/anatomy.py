@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from drft.data.fundus.canvas import Canvas, Picture, absorb, over
+from drft.data.fundus.canvas import Canvas, Field, Picture, absorb, over
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Anatomy:
         return cls(
             disc=(fovea[0] + float(distance), fovea[1] + float(rng.normal(-0.1, 0.06))),
             fovea=fovea,
-            disc_radius=float(np.clip(rng.normal(0.132, 0.012), 0.1, 0.165)),
+            disc_radius=float(np.clip(rng.normal(0.142, 0.012), 0.11, 0.175)),
             cup_ratio=float(rng.uniform(0.3, 0.6)),
             colour=_retinal_colour(rng),
             macular_pigment=float(rng.uniform(0.25, 0.75)),
@@ -57,7 +57,7 @@ def _retinal_colour(rng: np.random.Generator) -> tuple[float, float, float]:
 
 def paint_retina(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy) -> Picture:
     """Paint the retina with choroid, macula and fovea, still without disc and vessels."""
-    picture = np.broadcast_to(np.asarray(anatomy.colour, dtype=np.float32), (canvas.height, canvas.width, 3))
+    picture = np.full((canvas.height, canvas.width, 3), anatomy.colour, dtype=np.float32)
     clouds = canvas.noise(rng, 0.5) + 0.6 * canvas.noise(rng, 0.2) + 0.4 * canvas.noise(rng, 0.08)
     picture = absorb(picture, anatomy.mottling * clouds, (0.7, 1.2, 1.0))
     picture = _show_choroid(rng, canvas, anatomy, picture)
@@ -67,7 +67,7 @@ def paint_retina(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy) -> 
 
 def _show_choroid(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, picture: Picture) -> Picture:
     """Let choroidal vessels shine through as pale streaks, most of all away from the macula."""
-    streaks = np.exp(-4 * np.abs(canvas.noise(rng, 0.14, 1.8))) + np.exp(-5 * np.abs(canvas.noise(rng, 0.1, 1.3)))
+    streaks = np.exp(-4 * np.abs(canvas.noise(rng, 0.12, 3.0))) + np.exp(-5 * np.abs(canvas.noise(rng, 0.09, 2.2)))
     away = 1 - np.exp(-((canvas.distance(*anatomy.fovea) / 0.5) ** 2))
     patches = np.clip(0.5 + 0.5 * canvas.noise(rng, 0.7), 0, 1)
     pale = anatomy.tessellation * away * patches * streaks
@@ -78,21 +78,27 @@ def paint_disc(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, pictu
     """Paint the optic disc: glow, crescent, rim (redder on the nasal side) and pale cup."""
     x, y = anatomy.disc
     radius = anatomy.disc_radius
-    distance = canvas.distance(x, y, 1.12) / radius
-    brightness = anatomy.colour[0] / 0.7
-    blue = 0.22 + 0.9 * anatomy.colour[2]
-    picture = over(picture, 0.22 * np.exp(-0.5 * (distance / 1.9) ** 2), (0.95 * brightness, 0.62 * brightness, blue))
-    crescent = canvas.distance(x - 0.3 * radius, y, 1.1) / radius
-    edge = float(rng.uniform(0.0, 0.55)) ** 2
-    picture = over(picture, edge * _inside(crescent, 1.05, 12), (0.85 * brightness, 0.6 * brightness, blue))
-    rim = (min(1.0, 0.98 * brightness), 0.66 * brightness, 0.8 * blue)
-    picture = over(picture, 0.85 * _inside(distance, 1.0, 14), rim)
-    nasal = np.clip((canvas.x - x) / radius, 0, 1) * _inside(distance, 1.0, 14)
-    picture = absorb(picture, 0.35 * nasal, (0.25, 0.8, 0.6))
-    cup = canvas.distance(x - 0.15 * radius, y, 1.1) / (radius * anatomy.cup_ratio)
-    return over(picture, 0.8 * _inside(cup, 1.1, 4), (1.0, 0.9 * min(1.1, brightness), 0.45 + 0.6 * blue))
+    stretch = float(rng.uniform(1.02, 1.2))
+    distance = canvas.distance(x, y, stretch) / radius
+    picture = over(picture, float(rng.uniform(0.1, 0.4)) * np.exp(-distance / 1.6), _paler(anatomy, 0.35))
+    crescent = canvas.distance(x - 0.3 * radius, y, stretch) / radius
+    picture = over(picture, float(rng.uniform(0, 0.7)) ** 2 * _inside(crescent, 1.05, 12), _paler(anatomy, 0.7))
+    inside = _inside(distance, 1.0, 22)
+    picture = over(picture, 0.9 * inside, _paler(anatomy, 0.75))
+    nasal = np.clip((canvas.x - x) / radius, 0, 1) * inside
+    picture = absorb(picture, 0.4 * nasal, (0.15, 0.8, 0.7))
+    cup = canvas.distance(x - 0.15 * radius, y, stretch) / (radius * anatomy.cup_ratio)
+    return over(picture, 0.85 * _inside(cup, 1.15, 4), _paler(anatomy, 1.1))
 
 
-def _inside(distance: np.ndarray, edge: float, sharpness: float) -> np.ndarray:
+def _paler(anatomy: Anatomy, degree: float) -> tuple[float, float, float]:
+    """Return the retina's colour without some of its blood and pigment: first more yellow, then white."""
+    red, green, blue = anatomy.colour
+    paler = red * (1 + 0.75 * degree), green * (1 + 1.15 * degree), blue + 0.22 * degree**2
+    return min(1.05, paler[0]), min(0.98, paler[1]), min(0.85, paler[2])
+
+
+def _inside(distance: Field, edge: float, sharpness: float) -> Field:
     """Return 1 inside, 0 outside, with a soft edge."""
-    return (1 / (1 + np.exp(np.clip(sharpness * (distance - edge), -30, 30)))).astype(np.float32)
+    inside: Field = 1 / (1 + np.exp(np.clip(sharpness * (distance - edge), -30, 30)))
+    return inside

@@ -5,12 +5,13 @@ nose (the side of the optic disc) and y downwards. A left eye is the mirror imag
 """
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-Field = NDArray[np.float32]
+Field = NDArray[np.floating[Any]]
 """One value per pixel, shape (height, width)."""
 Picture = NDArray[np.float32]
 """Red, green and blue from 0 to 1, shape (height, width, 3)."""
@@ -52,11 +53,13 @@ class Canvas:
 
     def distance(self, x: float, y: float, stretch: float = 1.0) -> Field:
         """Return each pixel's distance from a point; ``stretch`` > 1 makes circles taller than wide."""
-        return np.hypot(self.x - x, (self.y - y) / stretch)
+        distance: Field = np.hypot(self.x - x, (self.y - y) / stretch)
+        return distance
 
     def bump(self, x: float, y: float, sigma: float, stretch: float = 1.0) -> Field:
         """Return a Gaussian bump of height 1."""
-        return np.exp(-0.5 * (self.distance(x, y, stretch) / sigma) ** 2)
+        height: Field = np.exp(-0.5 * (self.distance(x, y, stretch) / sigma) ** 2)
+        return height
 
     def noise(self, rng: np.random.Generator, grain: float, stretch: float = 1.0) -> Field:
         """Return smooth noise of about unit variance whose features are ``grain`` wide (times ``stretch`` in y)."""
@@ -97,12 +100,15 @@ class Layer:
         return np.asarray(self._image.reduce(SUPERSAMPLING), dtype=np.float32) / np.float32(255)
 
 
-def over(picture: Picture, alpha: Field, colour: NDArray[np.float32] | tuple[float, float, float]) -> Picture:
+def over(picture: Picture, alpha: Field, colour: tuple[float, float, float]) -> Picture:
     """Return the picture with a colour laid over it at the given opacity."""
-    tint = np.asarray(colour, dtype=np.float32)
-    return picture + alpha[..., np.newaxis] * (tint - picture)
+    channels = [
+        picture[..., c] + alpha.astype(np.float32) * (np.float32(colour[c]) - picture[..., c]) for c in range(3)
+    ]
+    return np.stack(channels, axis=-1)
 
 
 def absorb(picture: Picture, density: Field, tint: tuple[float, float, float]) -> Picture:
     """Return the picture seen through an absorber of this optical density, times ``tint`` per channel."""
-    return picture * np.exp(-density[..., np.newaxis] * np.asarray(tint, dtype=np.float32))
+    channels = [picture[..., c] * np.exp(density.astype(np.float32) * np.float32(-tint[c])) for c in range(3)]
+    return np.stack(channels, axis=-1)

@@ -39,7 +39,7 @@ def draw_findings(rng: np.random.Generator, grade: int) -> Findings:
     return (_none, _mild, _moderate, _severe, _proliferative)[grade](rng)
 
 
-def _none(rng: np.random.Generator) -> Findings:
+def _none(_: np.random.Generator) -> Findings:
     return Findings()
 
 
@@ -48,23 +48,23 @@ def _mild(rng: np.random.Generator) -> Findings:
 
 
 def _moderate(rng: np.random.Generator) -> Findings:
-    exudates = _amount(rng, 0.7, 45)
+    exudates = _amount(rng, 0.7, 60)
     return Findings(
         microaneurysms=int(rng.integers(4, 18)),
         haemorrhages=2 + _amount(rng, 1.0, 8),
         hard_exudates=exudates,
-        exudate_clusters=1 + int(exudates > 40) + int(rng.integers(2)),
+        exudate_clusters=1 + int(exudates > 60) + int(rng.integers(2)),
         soft_exudates=int(rng.integers(1, 4)) if rng.random() < 0.25 else 0,
     )
 
 
 def _severe(rng: np.random.Generator) -> Findings:
-    exudates = _amount(rng, 0.75, 70)
+    exudates = _amount(rng, 0.75, 90)
     return Findings(
         microaneurysms=int(rng.integers(12, 40)),
         haemorrhages=18 + _amount(rng, 1.0, 22),
         hard_exudates=exudates,
-        exudate_clusters=1 + int(exudates > 40) + int(rng.integers(3)),
+        exudate_clusters=1 + int(exudates > 60) + int(rng.integers(3)),
         soft_exudates=int(rng.integers(1, 7)) if rng.random() < 0.55 else 0,
         venous_beading=float(rng.uniform(0.4, 1.0)) if rng.random() < 0.7 else 0.0,
         irma=int(rng.integers(1, 5)) if rng.random() < 0.7 else 0,
@@ -72,7 +72,7 @@ def _severe(rng: np.random.Generator) -> Findings:
 
 
 def _proliferative(rng: np.random.Generator) -> Findings:
-    exudates = _amount(rng, 0.5, 40)
+    exudates = _amount(rng, 0.5, 60)
     bleeding = rng.random() < 0.5
     on_disc = bool(rng.random() < 0.5)
     return Findings(

@@ -1,5 +1,7 @@
 """Lesions inside the retina: microaneurysms, haemorrhages, exudates, IRMA and laser scars."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -10,8 +12,12 @@ from drft.data.fundus.findings import Findings
 
 Point = NDArray[np.float64]
 
-BLOOD = (0.42, 1.0, 0.8)
+BLOOD = (0.32, 1.0, 0.85)
 """Absorption of blood in red, green and blue, relative to green."""
+
+_ANGLES = np.linspace(0, 2 * np.pi, 12, endpoint=False)
+_CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
+_WAVES = np.array([2.0, 3.0, 4.0])
 
 
 def paint_bright_lesions(
@@ -23,30 +29,44 @@ def paint_bright_lesions(
     for _ in range(findings.soft_exudates):
         centre = _near_arcades(rng, anatomy)
         for _ in range(5):
-            blob(rng, soft, centre + rng.normal(0, 0.018, 2), rng.uniform(0.012, 0.03), rng.uniform(0.5, 0.85))
-    cotton = ndimage.gaussian_filter(soft.alpha(), 0.012 * canvas.radius)
-    picture = over(picture, cotton, (0.95 * shine, 0.78 * shine, 0.3 + 0.8 * anatomy.colour[2]))
+            blob(rng, soft, centre + rng.normal(0, 0.016, 2), rng.uniform(0.01, 0.028), rng.uniform(0.4, 0.75))
+    cotton = ndimage.gaussian_filter(soft.alpha(), 0.011 * canvas.radius)
+    picture = over(picture, cotton, (0.93 * shine, 0.78 * shine, 0.25 + 0.8 * anatomy.colour[2]))
     hard = canvas.layer()
     _draw_exudates(rng, hard, anatomy, findings)
-    return over(picture, 0.95 * hard.alpha(), (0.98 * shine, 0.82 * shine, 0.2 + 0.9 * anatomy.colour[2]))
+    return over(picture, 0.95 * hard.alpha(), (0.98 * shine, 0.85 * shine, 0.12 + 0.9 * anatomy.colour[2]))
 
 
 def _draw_exudates(rng: np.random.Generator, layer: Layer, anatomy: Anatomy, findings: Findings) -> None:
-    """Draw hard exudates in rings, stars around the fovea and loose groups."""
+    """Draw hard exudates in rings, clumps and loose groups; the edge of a ring is broken, not closed."""
     clusters = [_cluster(rng, anatomy) for _ in range(findings.exudate_clusters)]
     for _ in range(findings.hard_exudates):
-        centre, radius, spread = clusters[int(rng.integers(len(clusters)))]
-        angle = rng.uniform(-np.pi, np.pi)
-        away = radius * rng.normal(1, 0.14) + abs(rng.normal(0, spread))
-        at = centre + away * np.array([np.cos(angle), np.sin(angle)])
-        blob(rng, layer, at, 0.006 + rng.gamma(1.6, 0.0055), rng.uniform(0.6, 1.0))
+        cluster = clusters[int(rng.integers(len(clusters)))]
+        angle = cluster.direction + rng.normal(0, cluster.opening)
+        away = cluster.radius * rng.normal(1, 0.12) + abs(rng.normal(0, cluster.spread))
+        at = cluster.centre + away * np.array([np.cos(angle), np.sin(angle)])
+        blob(rng, layer, at, 0.005 + rng.gamma(1.3, 0.0045), rng.uniform(0.5, 1.0))
 
 
-def _cluster(rng: np.random.Generator, anatomy: Anatomy) -> tuple[Point, float, float]:
-    """Return centre, ring radius and spread of a group of exudates."""
-    centre = np.array(anatomy.fovea) + rng.normal(0, (0.22, 0.18))
+@dataclass(frozen=True, slots=True)
+class _Cluster:
+    centre: Point
+    radius: float
+    spread: float
+    direction: float
+    opening: float
+
+
+def _cluster(rng: np.random.Generator, anatomy: Anatomy) -> _Cluster:
+    """Draw where a group of exudates lies: around the fovea or around a leaking vessel."""
     ring = rng.random() < 0.5
-    return centre, float(rng.uniform(0.08, 0.22)) if ring else 0.02, 0.025 if ring else float(rng.uniform(0.05, 0.13))
+    return _Cluster(
+        centre=np.array(anatomy.fovea) + rng.normal(0, (0.22, 0.2)),
+        radius=rng.uniform(0.07, 0.2) if ring else 0.0,
+        spread=0.02 if ring else rng.uniform(0.04, 0.12),
+        direction=rng.uniform(-np.pi, np.pi),
+        opening=rng.uniform(0.6, 2.5) if ring else 4.0,
+    )
 
 
 def paint_red_lesions(
@@ -55,23 +75,28 @@ def paint_red_lesions(
     """Paint microaneurysms, haemorrhages and IRMA."""
     layer = canvas.layer()
     for _ in range(findings.microaneurysms):
-        blob(rng, layer, _in_posterior_pole(rng, anatomy), rng.uniform(0.009, 0.015), rng.uniform(0.6, 0.9))
-    for _ in range(findings.haemorrhages):
-        _draw_haemorrhage(rng, layer, anatomy)
+        blob(rng, layer, _in_posterior_pole(rng, anatomy), rng.uniform(0.008, 0.013), rng.uniform(0.5, 0.85))
+    foci = [_anywhere(rng, anatomy) for _ in range(4)]
+    for number in range(findings.haemorrhages):
+        focus = foci[number % 4] + rng.normal(0, 0.16, 2)
+        at = focus if rng.random() < 0.6 and np.hypot(*focus) < 0.95 else _anywhere(rng, anatomy)
+        _draw_haemorrhage(rng, layer, anatomy, at)
     for _ in range(findings.irma):
         tangle(rng, layer, _near_arcades(rng, anatomy), size=0.06, strands=4, width=0.006)
-    blood = ndimage.gaussian_filter(layer.alpha(), 0.004 * canvas.radius)
-    return absorb(picture, 0.9 * blood, BLOOD)
+    blood = ndimage.gaussian_filter(layer.alpha(), 0.006 * canvas.radius)
+    return absorb(picture, (0.75 + 0.12 * canvas.noise(rng, 0.06)) * blood, BLOOD)
 
 
-def _draw_haemorrhage(rng: np.random.Generator, layer: Layer, anatomy: Anatomy) -> None:
-    """Draw a dot, a blot, or a flame along the nerve fibres."""
-    at = _anywhere(rng, anatomy)
+def _draw_haemorrhage(rng: np.random.Generator, layer: Layer, anatomy: Anatomy, at: Point) -> None:
+    """Draw a dot, a ragged blot, or a flame along the nerve fibres."""
     kind = rng.random()
-    if kind < 0.45:
-        blob(rng, layer, at, rng.uniform(0.014, 0.024), rng.uniform(0.7, 1.0))
-    elif kind < 0.78:
-        blob(rng, layer, at, 0.022 + rng.gamma(2.0, 0.008), rng.uniform(0.65, 0.95))
+    if kind < 0.5:
+        blob(rng, layer, at, rng.uniform(0.011, 0.02), rng.uniform(0.5, 0.95))
+    elif kind < 0.75:
+        opacity = rng.uniform(0.5, 0.95)
+        size = 0.012 + rng.gamma(2.0, 0.005)
+        for _ in range(4):
+            blob(rng, layer, at + rng.normal(0, 0.9 * size, 2), size * rng.uniform(0.5, 1.1), opacity)
     else:
         _draw_flame(rng, layer, anatomy, at)
 
@@ -81,11 +106,11 @@ def _draw_flame(rng: np.random.Generator, layer: Layer, anatomy: Anatomy, at: Po
     towards = np.array(anatomy.disc) - at
     towards /= max(float(np.linalg.norm(towards)), 1e-3)
     across = np.array([-towards[1], towards[0]])
-    length = rng.uniform(0.03, 0.08)
-    for offset in np.linspace(-1, 1, 5):
-        middle = at + 0.016 * offset * across + rng.normal(0, 0.008) * towards
-        reach = length * (1 - 0.5 * abs(offset)) * rng.uniform(0.7, 1.1)
-        layer.stroke(np.array([middle - reach * towards, middle + reach * towards]), 0.009, rng.uniform(0.6, 0.95))
+    length, opacity = rng.uniform(0.025, 0.065), rng.uniform(0.4, 0.9)
+    for offset in (-1.0, -0.5, 0.0, 0.5, 1.0):
+        middle = at + (0.014 * offset + rng.normal(0, 0.003)) * across + rng.normal(0, 0.012) * towards
+        reach = length * (1 - 0.4 * abs(offset)) * rng.uniform(0.5, 1.1)
+        layer.stroke(np.array([middle - reach * towards, middle + reach * towards]), 0.008, opacity)
 
 
 def paint_laser_scars(
@@ -105,12 +130,8 @@ def paint_laser_scars(
 
 def blob(rng: np.random.Generator, layer: Layer, at: Point, radius: float, opacity: float) -> None:
     """Draw a roundish spot with an irregular outline."""
-    angles = np.linspace(0, 2 * np.pi, 14, endpoint=False)
-    wobble = sum(rng.uniform(0, 0.22) / wave * np.sin(wave * angles + rng.uniform(0, 7)) for wave in (2, 3, 4))
-    outline = (
-        radius * (1 + 1.4 * np.asarray(wobble))[:, np.newaxis] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    )
-    layer.polygon(at + outline, opacity)
+    wobble = rng.uniform(0, 1, 3) @ np.sin(_WAVES[:, np.newaxis] * (_ANGLES + rng.uniform(0, 7, (3, 1)))) / 7
+    layer.polygon(at + radius * (1 + wobble)[:, np.newaxis] * _CIRCLE, opacity)
 
 
 def tangle(rng: np.random.Generator, layer: Layer, at: Point, size: float, strands: int, width: float) -> None:

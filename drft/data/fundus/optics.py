@@ -39,7 +39,7 @@ class Exposure:
             halo=float(rng.uniform(0.3, 0.9)) if rng.random() < 0.22 else 0.0,
             halo_direction=float(rng.uniform(-np.pi, np.pi)),
             haze=min(0.75, haze + float(rng.beta(1.2, 6.0))),
-            blur=float(rng.gamma(4.0, 0.0011)) + 0.002,
+            blur=0.002 + float(rng.gamma(3.0, 0.001)),
             noise=float(rng.uniform(0.006, 0.016)),
         )
 
@@ -47,20 +47,23 @@ class Exposure:
 def expose(rng: np.random.Generator, canvas: Canvas, exposure: Exposure, picture: Picture) -> Picture:
     """Return the retina as the camera sees it, still without frame."""
     veil = np.clip(exposure.haze * (1 + 0.5 * canvas.noise(rng, 0.8)), 0, 0.85)
-    seen = over(picture, veil, picture.mean(axis=(0, 1)) * np.array([1.0, 1.04, 1.12], dtype=np.float32))
-    seen = seen * _light(rng, canvas, exposure)[..., np.newaxis]
+    red, green, blue = picture.mean(axis=(0, 1)).tolist()
+    seen = over(picture, veil, (red, 1.04 * green, 1.12 * blue))
+    seen *= _light(rng, canvas, exposure)[..., np.newaxis]
     seen = _add_halo(canvas, exposure, seen)
     sigma = exposure.blur * canvas.radius
-    seen = ndimage.gaussian_filter(seen, (sigma, sigma, 0), truncate=3.0)
-    grain = rng.standard_normal(seen.shape, dtype=np.float32)
-    return seen + np.float32(exposure.noise) * ndimage.uniform_filter(grain, (2, 2, 0))
+    grain = ndimage.uniform_filter(rng.standard_normal(seen.shape, dtype=np.float32), (2, 2, 0))
+    sharp: Picture = ndimage.gaussian_filter(seen, (sigma, sigma, 0), truncate=3.0)
+    sharp += np.float32(exposure.noise) * grain
+    return sharp
 
 
 def _light(rng: np.random.Generator, canvas: Canvas, exposure: Exposure) -> Field:
     """Return the illumination: brightest near the middle, tilted, with a few soft clouds."""
     fall = 1 - exposure.vignetting * canvas.eccentricity**2.2
     tilt = 1 + exposure.tilt[0] * canvas.x + exposure.tilt[1] * canvas.y
-    return np.asarray(fall * tilt * (1 + 0.05 * canvas.noise(rng, 0.9)), dtype=np.float32)
+    light: Field = fall * tilt * (1 + 0.05 * canvas.noise(rng, 0.9))
+    return light
 
 
 def _add_halo(canvas: Canvas, exposure: Exposure, picture: Picture) -> Picture:
@@ -69,8 +72,8 @@ def _add_halo(canvas: Canvas, exposure: Exposure, picture: Picture) -> Picture:
         return picture
     angle = np.arctan2(canvas.y, canvas.x) - exposure.halo_direction
     rim = np.exp(-np.clip(1 - canvas.eccentricity, 0, None) / 0.07) * np.clip(np.cos(angle), 0, 1) ** 1.5
-    glow = picture.mean(axis=(0, 1)) * 0.5 + np.array([0.45, 0.38, 0.22], dtype=np.float32)
-    return over(picture, exposure.halo * rim, glow)
+    red, green, blue = picture.mean(axis=(0, 1)).tolist()
+    return over(picture, exposure.halo * rim, (0.45 + 0.5 * red, 0.38 + 0.5 * green, 0.2 + 0.5 * blue))
 
 
 def frame(canvas: Canvas, picture: Picture) -> NDArray[np.uint8]:
@@ -87,6 +90,7 @@ def frame(canvas: Canvas, picture: Picture) -> NDArray[np.uint8]:
 def _aperture(canvas: Canvas) -> Field:
     """Return the field stop: a circle with two teeth at the upper right."""
     angle = np.degrees(np.arctan2(-canvas.y, canvas.x))
-    teeth = np.maximum(1 - np.abs(angle - 33) / 1.6, 1 - np.abs(angle - 29) / 1.6)
-    edge = 0.995 + 0.05 * np.clip(teeth, 0, 1)
-    return np.clip((edge - canvas.eccentricity) * canvas.radius + 0.5, 0, 1).astype(np.float32)
+    teeth = np.maximum(2.2 - np.abs(angle - 34), 2.4 - np.abs(angle - 28.5))
+    edge = 0.995 + 0.045 * np.clip(teeth, 0, 1)
+    aperture: Field = np.clip((edge - canvas.eccentricity) * canvas.radius + 0.5, 0, 1)
+    return aperture

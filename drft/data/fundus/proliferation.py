@@ -46,7 +46,7 @@ def _paint_bleeding(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, 
     deck = -0.12 * depth * (1 - across**2) + 0.1 * depth * rng.normal() * across
     outline = np.concatenate([np.stack([across * width, hull], 1), np.stack([across * width, deck], 1)[::-1]])
     layer = canvas.layer()
-    layer.polygon(outline + (x, y), 1.0)
+    layer.polygon(outline + np.array([x, y]), 1.0)
     blood = ndimage.gaussian_filter(layer.alpha(), 0.008 * canvas.radius)
     streaks = np.clip(canvas.noise(rng, 0.12, 2.0) - 0.9, 0, 1) * canvas.bump(x, y + depth, 0.3)
     density = blood * (0.95 + 0.12 * canvas.noise(rng, 0.1)) + 0.5 * streaks
@@ -74,4 +74,4 @@ def _paint_band(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, pict
 def _along_arcades(rng: np.random.Generator, anatomy: Anatomy) -> Point:
     """Return a place on the upper or lower arcade."""
     up = -1 if rng.random() < 0.5 else 1
-    return np.array(anatomy.fovea) + (rng.uniform(-0.4, 0.6), up * rng.normal(0.52, 0.08))
+    return np.array([anatomy.fovea[0] + rng.uniform(-0.4, 0.6), anatomy.fovea[1] + up * rng.normal(0.52, 0.08)])

@@ -9,10 +9,13 @@ from numpy.typing import NDArray
 from drft.data.fundus.anatomy import Anatomy
 from drft.data.fundus.canvas import Canvas, Picture, absorb
 
-STEP = 0.018
-"""Distance between the points of a vessel, in field radii."""
-AVASCULAR_RADIUS = 0.13
+STEP = 0.02
+"""Distance between the points of a branch, in field radii."""
+AVASCULAR_RADIUS = 0.12
 """No vessel comes closer to the fovea."""
+VEIN_WIDTH = 0.032
+"""Width of a great vein near the disc, in field radii."""
+ARTERY_WIDTH = 0.023
 
 Points = NDArray[np.float64]
 
@@ -32,61 +35,64 @@ def grow_tree(rng: np.random.Generator, anatomy: Anatomy, beading: float = 0.0) 
     """Grow all vessels of an eye, thickest last.
 
     Args:
-        rng: source of chance.
+        rng: source of chance; how much of it is used does not depend on the beading.
         anatomy: the eye.
         beading: depth of venous beading (0 none, 1 like a string of pearls).
     """
     trunks = [*_arcades(rng, anatomy), *_macular_twigs(rng, anatomy)]
     tree = [vessel for trunk in trunks for vessel in _with_branches(rng, anatomy, trunk, generations=2)]
-    if beading:
-        tree = [_beaded(rng, vessel, beading) for vessel in tree]
-    return sorted(tree, key=lambda vessel: float(vessel.widths[0]))
+    tree = [_beaded(vessel, beading) for vessel in tree]
+    return sorted(tree, key=lambda vessel: float(vessel.widths.max()))
 
 
 def _arcades(rng: np.random.Generator, anatomy: Anatomy) -> Iterator[Vessel]:
-    """Yield an artery and a vein in each quadrant."""
-    fovea = np.array(anatomy.fovea)
-    start = np.array(anatomy.disc)
+    """Yield the arteries and veins of the temporal arcades and of the nasal side."""
+    fovea, disc = np.array(anatomy.fovea), np.array(anatomy.disc)
     for vein in (True, False):
-        width = anatomy.calibre * (0.036 if vein else 0.026)
+        width = anatomy.calibre * (VEIN_WIDTH if vein else ARTERY_WIDTH)
         for up in (-1, 1):
-            jitter = rng.normal(0, 0.05, (6, 2))
-            height = rng.uniform(0.6, 0.78)
-            origin = start + (rng.normal(-0.01, 0.02), up * 0.02)
-            bow = start + (-0.08, up * 0.5) + jitter[0]
-            crest = fovea + (0.12, up * height) + jitter[1]
-            temporal = np.array([origin, bow, crest, fovea + (-0.95, up * rng.uniform(0.3, 0.75)) + jitter[2]])
-            yield _course(rng, anatomy, temporal, width * rng.uniform(0.85, 1.1), vein)
-            nasal = np.array([origin, start + (0.06, up * 0.2), start + (0.2, up * 0.4), start + (0.6, up * 0.7)])
-            nasal[1:] += jitter[3:]
-            yield _course(rng, anatomy, nasal, width * rng.uniform(0.55, 0.8), vein)
+            height = up * (rng.uniform(0.56, 0.7) if vein else rng.uniform(0.66, 0.85))
+            origin = disc + np.array([rng.normal(0.02, 0.03), up * rng.uniform(0.0, 0.05)])
+            corners = np.array(
+                [
+                    origin,
+                    disc + np.array([-0.02 if vein else 0.06, 0.75 * height]) + rng.normal(0, 0.05, 2),
+                    fovea + np.array([0.15, 1.05 * height]) + rng.normal(0, 0.06, 2),
+                    fovea + np.array([-0.95, rng.uniform(0.5, 1.0) * height]),
+                ]
+            )
+            yield _course(rng, anatomy, corners, width * rng.uniform(0.85, 1.1), vein)
+            side = rng.uniform(0.15, 0.75)
+            reach = disc + np.array([side, up * rng.uniform(0.6, 0.9)])
+            bow = (origin + reach) / 2 + rng.normal(0, 0.06, (2, 2))
+            yield _course(rng, anatomy, np.array([origin, *bow, reach]), width * rng.uniform(0.5, 0.75), vein)
 
 
 def _macular_twigs(rng: np.random.Generator, anatomy: Anatomy) -> Iterator[Vessel]:
     """Yield the thin vessels that leave the disc towards the macula and the nose."""
-    for _ in range(int(rng.integers(4, 8))):
-        heading = (np.pi if rng.random() < 0.7 else 0.0) + rng.normal(0, 0.55)
-        start = np.array(anatomy.disc) + 0.05 * np.array([np.cos(heading), np.sin(heading)])
-        length = float(rng.uniform(0.35, 0.75))
-        vessel = _walk(rng, anatomy, start, heading, length, 0.011 * anatomy.calibre, vein=bool(rng.random() < 0.5))
+    for _ in range(int(rng.integers(6, 11))):
+        heading = (np.pi if rng.random() < 0.65 else 0.0) + rng.normal(0, 0.6)
+        start = np.array(anatomy.disc) + 0.6 * anatomy.disc_radius * np.array([np.cos(heading), np.sin(heading)])
+        length = rng.uniform(0.35, 0.8)
+        width = rng.uniform(0.008, 0.013) * anatomy.calibre
+        vessel = _walk(rng, anatomy, start, heading, length, width, vein=bool(rng.random() < 0.5))
         if vessel:
             yield vessel
 
 
 def _course(rng: np.random.Generator, anatomy: Anatomy, corners: Points, width: float, vein: bool) -> Vessel:
-    """Return a vessel along a cubic Bézier curve, made tortuous."""
+    """Return a vessel along a cubic Bézier curve, made tortuous, thin where it leaves the disc."""
     t = np.linspace(0, 1, 90)[:, np.newaxis]
     basis = np.hstack([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3])
     points = basis @ corners
     tangent = np.gradient(points, axis=0)
     normal = np.stack([-tangent[:, 1], tangent[:, 0]], axis=1) / np.linalg.norm(tangent, axis=1, keepdims=True)
-    swing = sum(
-        size * np.sin(2 * np.pi * (waves * t[:, 0] + rng.random()))
-        for waves, size in ((3, 0.014), (7, 0.007), (13, 0.003))
-    )
-    envelope = np.minimum(1, 6 * t[:, 0])
-    points = points + normal * (anatomy.tortuosity * envelope * swing)[:, np.newaxis]
-    return Vessel(points, width * (1 - 0.72 * t[:, 0]), vein)
+    swing = np.zeros(len(t))
+    for waves, size in ((2.5, 0.02), (6, 0.008), (13, 0.0035)):
+        swing += size * np.sin(2 * np.pi * (waves * t[:, 0] + rng.random()))
+    envelope = anatomy.tortuosity * np.minimum(1, 6 * t[:, 0])
+    taper = np.minimum(0.55 + 6 * t[:, 0], 1) * (1 - 0.68 * t[:, 0])
+    return Vessel(points + normal * (envelope * swing)[:, np.newaxis], width * taper, vein)
 
 
 def _walk(
@@ -103,8 +109,8 @@ def _walk(
     steps = int(length / STEP)
     if steps < 4:
         return None
-    bend = np.convolve(rng.normal(0, 0.16 * anatomy.tortuosity**0.5, steps + 4), np.ones(5) / 2.5, mode="valid")
-    headings = heading + np.cumsum(bend + rng.normal(0, 0.02))
+    wiggle = np.convolve(rng.normal(0, 0.13, steps + 4), np.ones(5) / 2.2, mode="valid")
+    headings = heading + rng.normal(0, 0.6 / steps) * np.arange(steps) + anatomy.tortuosity**0.5 * wiggle
     points = start + np.cumsum(STEP * np.stack([np.cos(headings), np.sin(headings)], axis=1), axis=0)
     points = np.vstack([start, points])
     to_fovea = np.hypot(*(points - np.array(anatomy.fovea)).T)
@@ -112,7 +118,7 @@ def _walk(
     end = int(np.argmax(outside)) if outside.any() else len(points)
     if end < 4:
         return None
-    return Vessel(points[:end], np.linspace(width, 0.35 * width, end), vein)
+    return Vessel(points[:end], np.linspace(width, 0.4 * width, end), vein)
 
 
 def _with_branches(rng: np.random.Generator, anatomy: Anatomy, trunk: Vessel, generations: int) -> Iterator[Vessel]:
@@ -122,27 +128,27 @@ def _with_branches(rng: np.random.Generator, anatomy: Anatomy, trunk: Vessel, ge
         return
     steps = np.linalg.norm(np.diff(trunk.points, axis=0), axis=1)
     along = np.concatenate([[0.0], np.cumsum(steps)])
-    place, side = float(rng.uniform(0.12, 0.3)), 1 if rng.random() < 0.5 else -1
+    place, side = rng.uniform(0.15, 0.3), 1 if rng.random() < 0.5 else -1
     while place < along[-1] - 0.05:
         at = int(np.searchsorted(along, place))
         dx, dy = trunk.points[at] - trunk.points[at - 1]
-        heading = float(np.arctan2(dy, dx) + side * rng.uniform(0.5, 1.1))
-        width = float(trunk.widths[at]) * rng.uniform(0.4, 0.75)
-        length = rng.uniform(0.2, 0.65) * (1.0 if generations > 1 else 0.5)
+        heading = float(np.arctan2(dy, dx) + side * rng.uniform(0.35, 0.95))
+        width = float(trunk.widths[at]) * rng.uniform(0.35, 0.65)
+        length = rng.uniform(0.25, 0.85) * (1.0 if generations > 1 else 0.45)
         child = _walk(rng, anatomy, trunk.points[at], heading, length, width, vein=trunk.vein)
         if child:
             yield from _with_branches(rng, anatomy, child, generations - 1)
-        place += rng.uniform(0.08, 0.28)
+        place += rng.uniform(0.1, 0.32)
         side = -side if rng.random() < 0.75 else side
 
 
-def _beaded(rng: np.random.Generator, vessel: Vessel, depth: float) -> Vessel:
-    """Return a vein with beading along a stretch of it; arteries and thin veins stay as they are."""
-    if not vessel.vein or vessel.widths[0] < 0.015:
+def _beaded(vessel: Vessel, depth: float) -> Vessel:
+    """Return a great vein with beads along its middle; arteries and thin veins stay as they are."""
+    if not vessel.vein or vessel.widths.max() < 0.5 * VEIN_WIDTH:
         return vessel
     index = np.arange(len(vessel.widths))
-    stretch = np.exp(-0.5 * ((index - rng.uniform(0.2, 0.8) * len(index)) / (0.25 * len(index))) ** 2)
-    beads = np.sin(2 * np.pi * index / rng.uniform(4.5, 6.5))
+    stretch = np.sin(np.pi * index / len(index))
+    beads = np.sin(2 * np.pi * index / 5.5)
     return Vessel(vessel.points, vessel.widths * (1 + depth * stretch * (0.25 + 0.6 * beads)), vein=True)
 
 
@@ -151,14 +157,15 @@ def paint_vessels(canvas: Canvas, tree: list[Vessel], picture: Picture) -> Pictu
     veins, arteries, reflex = canvas.layer(), canvas.layer(), canvas.layer()
     for vessel in tree:
         layer = veins if vessel.vein else arteries
-        for first in range(0, len(vessel.points) - 1, 2):
-            points = vessel.points[first : first + 4]
+        run = 2 if vessel.widths.max() > 0.5 * ARTERY_WIDTH else 5
+        for first in range(0, len(vessel.points) - 1, run):
+            points = vessel.points[first : first + run + 2]
             width = float(vessel.widths[first])
-            layer.stroke(points, width, float(np.clip(width / 0.022, 0.3, 1)))
-            if width > 0.014:
+            layer.stroke(points, width, min(1.0, max(0.35, width / 0.02)))
+            if width > 0.015:
                 reflex.stroke(points, 0.28 * width, 0.8)
     artery = arteries.alpha()
     vein = veins.alpha() * (1 - artery)
-    picture = absorb(picture, 0.85 * vein, (0.38, 0.85, 0.6))
-    picture = absorb(picture, 0.62 * artery, (0.3, 0.95, 0.75))
-    return absorb(picture, -0.22 * reflex.alpha(), (0.5, 1.0, 0.8))
+    picture = absorb(picture, 0.8 * vein, (0.33, 0.9, 0.6))
+    picture = absorb(picture, 0.62 * artery, (0.2, 0.95, 0.75))
+    return absorb(picture, -0.22 * reflex.alpha(), (0.4, 1.0, 0.8))
