@@ -13,6 +13,12 @@ Value = str | int | float | bool | None
 ALL = math.inf
 """What ``all`` reads as until a space is bound to a backbone: more blocks than any has."""
 
+_MOST_VALUES = 10_000
+"""A range with more values than this counts as endless."""
+
+_ROUNDING = 1e-6
+"""Share of a step by which floating point may miss the end of a range."""
+
 
 @dataclass(frozen=True, slots=True)
 class Range:
@@ -44,11 +50,11 @@ class Range:
         return replace(self, low=_resolved(self.low, blocks), high=_resolved(self.high, blocks))
 
     def values(self) -> tuple[Value, ...] | None:
-        """Return all values in order, or None where they are endless."""
-        step = self._grid_step
-        if step is None or math.isinf(self.high):
+        """Return all values in order, or None where there are too many to list."""
+        step = self.step or (1 if self.whole else None)
+        if step is None or not (self.high - self.low) / step < _MOST_VALUES:
             return None
-        count = math.floor((self.high - self.low) / step + 1e-9) + 1
+        count = math.floor((self.high - self.low) / step + _ROUNDING) + 1
         points = (self.low + step * point for point in range(count))
         return tuple(int(point) if self.whole else round(point, 12) for point in points)
 
@@ -64,13 +70,9 @@ class Range:
             return trial.suggest_int(path, int(self.low), int(self.high), step=int(self.step or 1), log=self.log)
         return trial.suggest_float(path, self.low, self.high, step=self.step, log=self.log)
 
-    @property
-    def _grid_step(self) -> float | None:
-        return self.step or 1 if self.whole else self.step
-
     def __str__(self) -> str:
         step = f" in steps of {self.step:g}" if self.step else ""
-        return f"{_written(self.low)} to {_written(self.high)}{step}{', log' if self.log else ''}"
+        return f"{written(self.low)} to {written(self.high)}{step}{', log' if self.log else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +97,8 @@ class Choices:
         return max(option for option in self.options if isinstance(option, int | float))
 
     def resolved(self, blocks: int) -> Self:
-        """Return the choices with ``all`` replaced by the number of blocks."""
-        return replace(self, options=tuple(_resolved(option, blocks) for option in self.options))
+        """Return the choices with ``all`` replaced by the number of blocks, which may be among them already."""
+        return replace(self, options=tuple(dict.fromkeys(_resolved(option, blocks) for option in self.options)))
 
     def values(self) -> tuple[Value, ...] | None:
         """Return all values in the order given."""
@@ -112,7 +114,7 @@ class Choices:
         return chosen
 
     def __str__(self) -> str:
-        return ", ".join(_written(option) for option in self.options)
+        return ", ".join(written(option) for option in self.options)
 
 
 Domain = Range | Choices
@@ -156,9 +158,9 @@ class Condition:
 
     def __str__(self) -> str:
         if self.among:
-            return f"{self.path} is {' or '.join(_written(value) for value in self.among)}"
-        low = "" if math.isinf(self.minimum) and self.minimum < 0 else f"{_written(self.minimum)} ≤ "
-        high = "" if math.isinf(self.maximum) else f" ≤ {_written(self.maximum)}"
+            return f"{self.path} is {' or '.join(written(value) for value in self.among)}"
+        low = "" if math.isinf(self.minimum) and self.minimum < 0 else f"{written(self.minimum)} ≤ "
+        high = "" if math.isinf(self.maximum) else f" ≤ {written(self.maximum)}"
         return f"{low}{self.path}{high}"
 
 
@@ -190,14 +192,15 @@ class Fixed:
     line: int = 0
 
     def __str__(self) -> str:
-        return f"{self.path} = {_written(self.value)}"
+        return f"{self.path} = {written(self.value)}"
 
 
 def _resolved(value: Any, blocks: int) -> Any:
     return blocks if value == ALL else value
 
 
-def _written(value: Value) -> str:
+def written(value: Value) -> str:
+    """Return a value as a user would write it."""
     if isinstance(value, float):
         return "all" if value == ALL else f"{value:g}"
     return str(value)

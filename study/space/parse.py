@@ -1,6 +1,5 @@
 """From YAML nodes to fixed values and dimensions, remembering every fault on the way."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +19,9 @@ _DIMENSION_KEYS = {
     "int": _RANGE_KEYS,
     "categorical": ("type", "choices", "when"),
 }
+
+_LARGEST = 1e15
+"""No setting comes near it; beyond, whole numbers are no longer exact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +198,7 @@ def _number(document: Document, node: Node, path: str, key: str, *, whole: bool 
     value = document.value(node)
     if value == "all" and path == "depth" and key != "step":
         return ALL
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _LARGEST:
         document.fault(node, f"{path}: {key} should be a number, got {value!r}")
         return None
     if whole and value != int(value):
@@ -258,6 +260,8 @@ def _read_condition(document: Document, other: str, node: Node) -> Condition:
 def _setting(document: Document, node: Node, path: str) -> Any:
     """Return a value as its setting reads it; ``all`` stands for every block."""
     value = document.value(node)
+    if not isinstance(node, ScalarNode):
+        return None
     if path == "depth" and value == "all":
         return ALL
     value, problem = checked(path, value)

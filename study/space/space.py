@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -10,9 +10,10 @@ from typing import Self
 from drft.config import TrialConfig, nearest, with_values
 from drft.errors import ConfigError
 from study.space.bound import BoundSpace
-from study.space.dimension import ALL, Dimension, Fixed
+from study.space.dimension import ALL, Dimension, Fixed, Range
 from study.space.document import Document, Faults
 from study.space.parse import check_conditions, parse
+from study.space.ranges import range_faults
 
 _SHIPPED = Path(__file__).parents[2] / "search_spaces"
 """Beside the packages, both in the repository and where a wheel is installed."""
@@ -78,25 +79,34 @@ class Space:
         """
         dimensions = tuple(dimension.resolved(blocks) for dimension in self.dimensions)
         faults = Faults(self.where)
-        for line, depth in self._too_deep(dimensions, blocks):
-            beyond = f"beyond the {blocks} blocks of {base.backbone.name}"
-            faults.add(line, f"depth: {depth:g} is {beyond}; use at most {blocks}, or all")
+        for line, depth in self._depths(dimensions):
+            if depth > blocks:
+                beyond = f"beyond the {blocks} blocks of {base.backbone.name}"
+                faults.add(line, f"depth: {depth:g} is {beyond}; use at most {blocks}, or all")
+        faults.raise_all()
+        for dimension in dimensions:
+            if isinstance(dimension.domain, Range):
+                for _, problem in range_faults(dimension.path, dimension.domain):
+                    faults.add(dimension.line, f"{dimension.path}: {problem} (all is {blocks} here)")
         check_conditions(faults, dimensions)
         faults.raise_all()
+        return self._bound(base, blocks, dimensions)
+
+    def _depths(self, dimensions: Sequence[Dimension]) -> Iterator[tuple[int, float]]:
+        """Yield the greatest depth of every line that names one."""
+        for fixed in self.fixed:
+            if fixed.path == "depth" and fixed.value != ALL:
+                yield fixed.line, fixed.value
+        for dimension in dimensions:
+            if dimension.path == "depth":
+                yield dimension.line, max(dimension.domain.smallest, dimension.domain.largest)
+
+    def _bound(self, base: TrialConfig, blocks: int, dimensions: tuple[Dimension, ...]) -> BoundSpace:
         fixed = {fixed.path: blocks if fixed.value == ALL else fixed.value for fixed in self.fixed}
         bound = BoundSpace(self.name, with_values(base, fixed), blocks, dimensions, self.isolate)
         if bound.min_steps < 1:
-            raise ConfigError(f"{self.where}: both phases have 0 epochs, so nothing is trained; raise one of them")
+            raise ConfigError(f"{self.where}: both phases can have 0 epochs, which trains nothing; raise one of them")
         return bound
-
-    def _too_deep(self, dimensions: tuple[Dimension, ...], blocks: int) -> Iterator[tuple[int, float]]:
-        """Yield the line of every depth beyond the blocks, and the depth."""
-        for fixed in self.fixed:
-            if fixed.path == "depth" and blocks < fixed.value < ALL:
-                yield fixed.line, fixed.value
-        for dimension in dimensions:
-            if dimension.path == "depth" and dimension.domain.largest > blocks:
-                yield dimension.line, dimension.domain.largest
 
 
 def shipped_spaces() -> dict[str, Path]:
