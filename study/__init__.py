@@ -1,1 +1,36 @@
-"""."""
+"""Many fine-tunings: search, execution, results and report.
+
+::
+
+    from study import RunOptions, run_study
+
+    outcome = run_study(RunOptions(trials=20, space="quick"))
+
+Names are imported when they are first used, so that ``drft-study --help`` stays fast.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from study.options import RunOptions
+    from study.report import write_report
+    from study.results import read_study
+    from study.run import run_study
+    from study.space import Space
+
+__all__ = ["RunOptions", "Space", "read_study", "run_study", "write_report"]
+
+_ROOMS = {
+    "RunOptions": "study.options",
+    "Space": "study.space",
+    "read_study": "study.results",
+    "run_study": "study.run",
+    "write_report": "study.report",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'study' has no attribute {name!r}")
+    return getattr(importlib.import_module(_ROOMS[name]), name)

@@ -191,8 +191,8 @@ class Conductor:
 
     @property
     def ranking(self) -> list[Ranked]:
-        """The finished trials by value, best first."""
-        return rank(self.trials(*FINISHED))
+        """The trials that ran to their end by value, best first."""
+        return rank(self.trials(TrialState.COMPLETE))
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
         """Return the trials (in these states); they are no copies, so change nothing in them."""

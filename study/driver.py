@@ -177,6 +177,8 @@ class Driver:
         self.display.ended(job, outcome, self.conductor.standing)
 
     def _is_leading(self, result: TrialResult) -> bool:
+        if result.ending == "pruned":
+            return False
         score = result.best.score(result.config.metric)
         better = sum(ranked.value >= score for ranked in self.conductor.ranking)
         return better < self.goal.checkpoints

@@ -62,6 +62,12 @@ class StudyFacts:
             "trials_wanted": self.trials_wanted,
         }
 
+    def overview(self) -> dict[str, Any]:
+        """Return what ``study.yaml`` says: everything but the text of the space, in plain lists and mappings."""
+        told = {name: value for name, value in self.attributes().items() if name != "space"}
+        decoded = {name: json.loads(told[name]) for name in ("cohort", "split", "blocks", "base_config", "versions")}
+        return {"name": self.name, **told, **decoded}
+
     def conflicts(self, recorded: Mapping[str, Any]) -> list[str]:
         """Return what differs from a recorded study so much that their trials cannot be compared."""
         found = []

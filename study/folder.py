@@ -50,13 +50,13 @@ class StudyFolder:
         """Return the folder of a trial."""
         return self._trials / f"{number:04d}"
 
-    def write_study(self, space: str, facts: Mapping[str, Any]) -> None:
+    def write_study(self, space: str, overview: Mapping[str, Any]) -> None:
         """Write ``space.yaml`` as it was given and ``study.yaml``, and clear away what a crash left half done."""
         self._trials.mkdir(parents=True, exist_ok=True)
         for draft in self._trials.glob(".*"):
             shutil.rmtree(draft)
         _write_whole(self.path / "space.yaml", space.encode())
-        _write_whole(self.path / "study.yaml", _as_yaml(facts))
+        _write_whole(self.path / "study.yaml", _as_yaml(overview))
 
     def write_trial(self, number: int, result: TrialResult, *, checkpoint: bool) -> None:
         """Write the folder of a finished trial.

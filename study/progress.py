@@ -205,7 +205,7 @@ def _line_for_each_work(console: Console) -> Tell:
     said = set()
 
     def tell(what: str, done: int, total: int) -> None:
-        if what not in said:
+        if what not in said and done < total:
             said.add(what)
             console.print(f"{what} ({total})", markup=False, highlight=False, soft_wrap=True)
 

@@ -11,7 +11,7 @@ FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 class Ranked(NamedTuple):
-    """A finished trial and its value."""
+    """A trial that ran to its end, and its value."""
 
     number: int
     value: float
@@ -50,6 +50,6 @@ def count(trials: Sequence[FrozenTrial]) -> Standing:
 
 
 def rank(trials: Sequence[FrozenTrial]) -> list[Ranked]:
-    """Return the finished trials by value, best first; the earlier one on ties."""
-    scored = [Ranked(t.number, t.value) for t in trials if t.state in FINISHED and t.value is not None]
+    """Return the trials that ran to their end by value, best first; the earlier one on ties."""
+    scored = [Ranked(t.number, t.value) for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
     return sorted(scored, key=lambda ranked: (-ranked.value, ranked.number))

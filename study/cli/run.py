@@ -1,0 +1,81 @@
+"""``drft-study run``: run a study, or go on with it."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from study.choices import PRUNERS, SAMPLERS
+
+METRICS = ("accuracy", "qwk", "balanced_accuracy")
+
+
+class Duration(click.ParamType[float]):
+    """Seconds, or numbers with ``h``, ``m`` and ``s``."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the seconds."""
+        from study.options import parse_duration
+
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.command()
+@click.option("--trials", type=click.IntRange(1), default=100, show_default=True, help="Finished trials to come to.")
+@click.option("--space", default="default", show_default=True, help="Search space: a YAML file or a shipped name.")
+@click.option("--data", default="synthetic", show_default=True, help="synthetic, idrid, a folder, or a CSV file.")
+@click.option("--labels", help="Labels of IDRiD's Kaggle layout: as-given or official.")
+@click.option("--images", help="Folder of a table's pictures.")
+@click.option("--image-column", help="Column of a table that names the pictures.")
+@click.option("--grade-column", help="Column of a table with the grades.")
+@click.option("--group-column", help="Column of a table that keeps pictures together, such as the patient.")
+@click.option("--origin-column", help="Column of a table that says train or test.")
+@click.option("--study", help="Name of the study; made of space, data and backbone by default.")
+@click.option("--storage", metavar="URL", help="Optuna storage; results/STUDY/study.db by default.")
+@click.option("--results", type=click.Path(path_type=Path), default="results", show_default=True)
+@click.option("--backbone", help="Name of a timm model.")
+@click.option("--weights", help="embedded, hub, none, or a .safetensors or .pth file.")
+@click.option("--image-size", type=click.IntRange(16, 2048), help="Pixels of the network's input.")
+@click.option("--sampler", type=click.Choice(SAMPLERS), default="tpe", show_default=True)
+@click.option("--pruner", type=click.Choice(PRUNERS), default="asha", show_default=True)
+@click.option("--metric", type=click.Choice(METRICS), help="Validation score to maximize; accuracy by default.")
+@click.option("--timeout", type=Duration(), help="Stop after this long: 600, 10m, 2h.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of split, search and trials.")
+@click.option("--executor", type=click.Choice(["local"]), default="local", show_default=True)
+@click.option("--jobs", type=click.IntRange(1), help="Trials at once on the CPU; one per core by default.")
+@click.option("--gpus", help="GPUs to use, such as 0,1; all by default.")
+@click.option("--trials-per-gpu", type=click.IntRange(1), help="Trials at once on each GPU; 1 by default.")
+@click.option("--keep-checkpoints", type=click.IntRange(0), default=5, show_default=True, help="Best trials to keep.")
+@click.option("--report/--no-report", default=True, show_default=True, help="Write the report at the end.")
+def command(**given: Any) -> None:
+    """Run a study: many short two-phase trainings, then a report.
+
+    The same command, run again, goes on where the study was. Ctrl-C stops it so that it can.
+    """
+    from rich.console import Console
+
+    console = Console()
+    with console.status("starting"):  # torch takes its seconds to import
+        from study.run import run_study
+    outcome = run_study(_options(given), console)
+    if outcome.ended == "interrupted":
+        sys.exit(130)
+    if outcome.ended == "failing":
+        sys.exit(1)
+
+
+def _options(given: dict[str, Any]) -> Any:
+    from study.options import RunOptions
+
+    columns = ("labels", "images", "image_column", "grade_column", "group_column", "origin_column")
+    data_options = {name: given[name] for name in columns if given[name] is not None}
+    rest = {name: value for name, value in given.items() if name not in columns}
+    rest["gpus"] = given["gpus"].split(",") if given["gpus"] else None
+    return RunOptions(**rest, data_options=data_options, command=shlex.join(["drft-study", *sys.argv[1:]]))

@@ -1,0 +1,88 @@
+"""What a run can be told: the options of ``drft-study run``, as one value for the Python API too."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from drft.config import Metric
+from drft.errors import UsageError
+from study.choices import Pruner, Sampler
+
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "": 1.0}
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a study is run. ``None`` leaves a choice to the search space, or to what the machine offers."""
+
+    trials: int = 100
+    """Finished trials the study shall come to."""
+    space: str = "default"
+    """Name of a shipped search space, or the path of a YAML file."""
+    data: str = "synthetic"
+    data_options: Mapping[str, str] = field(default_factory=dict)
+    """Options of the data source, as ``drft.data.open_cohort`` takes them."""
+    study: str | None = None
+    """Name of the study; by default made of space, data and backbone."""
+    storage: str | None = None
+    """URL of an Optuna storage; by default ``results/STUDY/study.db``."""
+    results: Path = Path("results")
+    backbone: str | None = None
+    weights: str | None = None
+    image_size: int | None = None
+    sampler: Sampler = "tpe"
+    pruner: Pruner = "asha"
+    metric: Metric | None = None
+    timeout: float | None = None
+    """Seconds after which the run stops."""
+    seed: int = 0
+    executor: Literal["local"] = "local"
+    jobs: int | None = None
+    gpus: Sequence[str] | None = None
+    trials_per_gpu: int | None = None
+    keep_checkpoints: int = 5
+    report: bool = True
+    command: str = "study.run_study(...)"
+    """How the run was started, for the record."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that make no sense.
+
+        Raises:
+            UsageError: naming each of them.
+        """
+        least = {"trials": 1, "seed": 0, "jobs": 1, "trials_per_gpu": 1, "keep_checkpoints": 0}
+        found = {name: getattr(self, name) for name in least}
+        faults = [
+            f"{name.replace('_', '-')} should be at least {least[name]}, not {value}"
+            for name, value in found.items()
+            if value is not None and value < least[name]
+        ]
+        if faults:
+            raise UsageError(faults)
+
+    @property
+    def config_values(self) -> dict[str, str | int]:
+        """What was said of the training, by its path in TrialConfig."""
+        said = {
+            "backbone.name": self.backbone,
+            "backbone.weights": self.weights,
+            "image_size": self.image_size,
+            "metric": self.metric,
+        }
+        return {path: value for path, value in said.items() if value is not None}
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds of ``600``, ``90s``, ``10m``, ``2h`` or ``1h30m``.
+
+    Raises:
+        ValueError: when it is no duration above zero.
+    """
+    parts = re.findall(r"(\d+(?:\.\d+)?)([hms]?)", text)
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if "".join(number + unit for number, unit in parts) != text or seconds <= 0:
+        raise ValueError(f"{text!r} is no duration: write 600, 90s, 10m, 2h or 1h30m")
+    return seconds

@@ -1,0 +1,245 @@
+"""Everything that is checked and made ready before a study writes its first byte.
+
+All faults are collected and raised together, so that a user mends a command once and not five times.
+"""
+
+import importlib.metadata
+import platform
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
+
+from drft.config import BackboneConfig, TrialConfig, with_values
+from drft.data import GRADES, Cohort, Progress, load_images, open_cohort, stratified_split
+from drft.errors import UsageError
+from drft.models import build_model, describe_backbone
+from drft.models.weights import EMBEDDED_BACKBONE
+from study.executors import Slot, Workload, choose_slots
+from study.facts import StudyFacts, check_study
+from study.options import RunOptions
+from study.search import make_pruner, make_sampler
+from study.space import BoundSpace, Space
+from study.storage import check_study_name, check_writable, open_storage, storage_exists, study_url
+
+_PACKAGES = ("drft-study", "torch", "timm", "optuna", "numpy", "pillow")
+
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A study that can be run."""
+
+    facts: StudyFacts
+    space: BoundSpace
+    sampler: BaseSampler
+    pruner: BasePruner
+    workload: Workload
+    slots: Sequence[Slot]
+    storage: str
+    """URL of the storage."""
+    folder: Path
+    """``results/STUDY``."""
+
+
+class Faults:
+    """Collects what the user has to mend."""
+
+    def __init__(self) -> None:
+        self._found: list[str] = []
+
+    def attempt(self, make: Callable[[], Made]) -> Made | None:
+        """Return what ``make`` makes, or None after taking down its faults."""
+        try:
+            return make()
+        except UsageError as error:
+            self._found += error.faults
+            return None
+
+    def raise_all(self) -> None:
+        """Raise everything that was found.
+
+        Raises:
+            UsageError: when there is anything.
+        """
+        if self._found:
+            raise UsageError(dict.fromkeys(self._found))
+
+
+def prepare(options: RunOptions, tell: Progress) -> Plan:
+    """Check everything a run depends on and decode its photographs; nothing is written but the cache of pictures.
+
+    Raises:
+        UsageError: with every fault there is.
+    """
+    faults = Faults()
+    slots = faults.attempt(lambda: choose_slots(options.jobs, options.gpus, options.trials_per_gpu))
+    faults.attempt(lambda: check_writable(options.results))
+    if options.study is not None:
+        faults.attempt(partial(check_study_name, options.study))
+    bound = faults.attempt(lambda: _bind(options, faults))
+    cohort = faults.attempt(lambda: open_cohort(options.data, options=options.data_options, progress=tell))
+    if bound is not None:
+        faults.attempt(partial(build_model, bound.space.base, len(cohort.grades) if cohort else len(GRADES)))
+    if cohort is not None and bound is not None:
+        faults.attempt(partial(_decode, cohort, bound.space, tell))
+    faults.raise_all()
+    assert slots is not None
+    assert bound is not None
+    assert cohort is not None
+    return _plan(options, bound, cohort, slots)
+
+
+def _plan(options: RunOptions, bound: "_Bound", cohort: Cohort, slots: Sequence[Slot]) -> Plan:
+    """Make the plan from parts that are right in themselves, if they go together with the study that is there."""
+    space, facts = bound.space, _facts(options, bound, cohort)
+    url = options.storage or study_url(options.results, facts.name)
+    faults = Faults()
+    trials = faults.attempt(lambda: _check_storage(url, facts)) or 0
+    sampler = faults.attempt(
+        lambda: make_sampler(options.sampler, seed=options.seed, space=space, finished_trials=trials)
+    )
+    faults.raise_all()
+    assert sampler is not None
+    return Plan(
+        facts=facts,
+        space=space,
+        sampler=sampler,
+        pruner=make_pruner(options.pruner, first_step=space.first_prunable_step, last_step=space.max_steps),
+        workload=Workload(options.data, tuple(sorted(options.data_options.items()))),
+        slots=slots,
+        storage=url,
+        folder=options.results / facts.name,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    written: Space
+    space: BoundSpace
+
+
+def _bind(options: RunOptions, faults: Faults) -> _Bound:
+    """Bring together, weakest first: defaults, the study's seed, what the space fixes, what the command says."""
+    written = Space.load(options.space)
+    fixed = {entry.path: entry.value for entry in written.fixed}
+    said = options.config_values
+    searched = {dimension.path for dimension in written.dimensions}
+    faults.attempt(lambda: _refuse_searched(said, searched, options.space))
+    values: dict[str, Any] = {"split.seed": options.seed, "augmentation.seed": options.seed, **fixed, **said}
+    name = str(values.get("backbone.name", BackboneConfig().name))
+    weights = values.get("backbone.weights", "embedded" if name == EMBEDDED_BACKBONE else "hub")
+    ours = {
+        **{path: values[path] for path in ("split.seed", "augmentation.seed", *said)},
+        "backbone.name": name,
+        "backbone.weights": weights,
+    }
+    base = with_values(TrialConfig(), ours)
+    space = written.bind(base, len(describe_backbone(name)))
+    return _Bound(written, replace(space, base=with_values(space.base, ours)))
+
+
+def _refuse_searched(said: dict[str, str | int], searched: set[str], space: str) -> None:
+    twice = sorted(searched & said.keys())
+    if twice:
+        raise UsageError(
+            f"--{path.split('.')[0].replace('_', '-')}: the space {space} searches {path}; leave the option out, "
+            "or take the dimension out of the space"
+            for path in twice
+        )
+
+
+def _decode(cohort: Cohort, space: BoundSpace, tell: Progress) -> None:
+    """Decode all photographs at every size that trials can ask for, so that workers find them ready."""
+    sizes = {space.base.image_size}
+    for dimension in space.dimensions:
+        if dimension.path == "image_size":
+            sizes = {int(size) for size in dimension.domain.values() or () if size is not None}
+    for size in sorted(sizes):
+        load_images(cohort, size, progress=tell)
+
+
+def _facts(options: RunOptions, bound: _Bound, cohort: Cohort) -> StudyFacts:
+    base = bound.space.base
+    split = stratified_split(cohort, base.split)
+    return StudyFacts(
+        name=options.study or _default_name(bound.written, options.data, base.backbone.name),
+        space=bound.written.text,
+        space_fingerprint=bound.written.fingerprint,
+        source=options.data,
+        cohort={
+            "name": cohort.name,
+            "fingerprint": cohort.fingerprint,
+            "rendered": cohort.rendered,
+            "counts_train": cohort.counts("train"),
+            "counts_test": cohort.counts("test"),
+            "notes": cohort.notes,
+            "grades": cohort.grades,
+            "n": len(cohort),
+        },
+        split={
+            "n_train": len(split.train),
+            "n_validation": len(split.validation),
+            "n_test": len(split.test),
+            "seed": base.split.seed,
+            "validation_fraction": base.split.validation_fraction,
+        },
+        blocks=_blocks(base.backbone.name),
+        base_config=base,
+        seed=options.seed,
+        sampler=options.sampler,
+        pruner=options.pruner,
+        command=options.command,
+        versions=versions(),
+        trials_wanted=options.trials,
+    )
+
+
+def _blocks(backbone: str) -> list[dict[str, Any]]:
+    rows = describe_backbone(backbone)
+    return [
+        {
+            "index": len(rows) - row.depth,
+            "name": row.name,
+            "parameters": row.parameters,
+            "trainable_fraction": row.trainable_fraction,
+        }
+        for row in reversed(rows)
+    ]
+
+
+def _default_name(space: Space, data: str, backbone: str) -> str:
+    """Name a study by what it is about: space, data and backbone."""
+    source = data if data.startswith("synthetic") else Path(data).expanduser().resolve().stem
+    words = (re.sub(r"[^A-Za-z0-9_.]+", "-", word).strip("-.") for word in (space.name, source, backbone))
+    return "-".join(word for word in words if word)[:100]
+
+
+def _check_storage(url: str, facts: StudyFacts) -> int:
+    """Return how many trials the study has; refuse a storage or study that cannot be gone on with."""
+    if not storage_exists(url):
+        return 0
+    storage = open_storage(url)
+    check_study(facts, storage)
+    try:
+        study_id = storage.get_study_id_from_name(facts.name)
+    except KeyError:
+        return 0
+    return storage.get_n_trials(study_id)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that results depend on."""
+    found = {"python": platform.python_version(), "system": platform.platform(terse=True)}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:  # run from its folder, not installed
+            found[package] = "not installed"
+    return found

@@ -1,0 +1,59 @@
+"""From options to outcome: prepare, drive, report, and say what came out."""
+
+from rich.console import Console
+
+from study.conductor import Conductor
+from study.driver import Driver, Goal, Outcome
+from study.executors import LocalExecutor
+from study.folder import StudyFolder
+from study.options import RunOptions
+from study.preparation import Plan, prepare
+from study.progress import open_display, preparation
+from study.results import read_study
+from study.storage import open_storage
+from study.summary import DISCLAIMER, closing_words, opening_words
+
+
+def run_study(options: RunOptions = RunOptions(), console: Console | None = None) -> Outcome:  # noqa: B008 (frozen)
+    """Bring a study to ``options.trials`` finished trials, and write its report.
+
+    A study of that name is gone on with; Ctrl-C stops it so that it can be.
+
+    Args:
+        options: what to run.
+        console: where progress is shown; None for nowhere.
+
+    Raises:
+        UsageError: when the options, the data, the backbone or the storage cannot be used; nothing is written.
+    """
+    console = console or Console(quiet=True)
+    with preparation(console) as tell:
+        plan = prepare(options, tell)
+    say(console, opening_words(plan))
+    outcome = drive(plan, options, console)
+    say(console, closing_words(read_study(plan.facts.name, options.results, options.storage), outcome, options.command))
+    if options.report and outcome.standing.finished and outcome.ended in {"done", "time"}:
+        from study.report import write_report  # noqa: PLC0415 (plotting waits until there is something to plot)
+
+        say(console, [f"Report: {write_report(plan.facts.name, options.results, options.storage)}"])
+    say(console, [DISCLAIMER])
+    return outcome
+
+
+def drive(plan: Plan, options: RunOptions, console: Console) -> Outcome:
+    """Run the trials of a plan."""
+    folder = StudyFolder(plan.folder)
+    storage = open_storage(plan.storage)
+    conductor = Conductor(plan.facts, plan.space, storage, plan.sampler, plan.pruner)
+    folder.write_study(plan.facts.space, plan.facts.overview())
+    with LocalExecutor(plan.workload, plan.slots, folder.worker_log) as executor:
+        goal = Goal(options.trials, options.timeout, options.keep_checkpoints)
+        outcome = Driver(conductor, executor, folder, open_display(console), goal).run()
+    storage.engine.dispose()
+    return outcome
+
+
+def say(console: Console, lines: list[str]) -> None:
+    """Print lines as they are."""
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)

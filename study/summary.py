@@ -1,0 +1,109 @@
+"""A study in words: what it is about when it begins, what it found when it ends."""
+
+from collections import Counter
+
+import pandas as pd
+
+from study.driver import Outcome
+from study.preparation import Plan
+from study.results import StudyInfo, StudyResults
+
+DISCLAIMER = "For research and education only; nothing here is a medical device."
+
+
+def opening_words(plan: Plan) -> list[str]:
+    """Say what is about to be studied."""
+    facts, base, split = plan.facts, plan.facts.base_config, plan.facts.split
+    parts = f"{split['n_train']} to train, {split['n_validation']} to validate, {split['n_test']} sealed for the test"
+    devices = Counter("the CPU" if slot.gpu is None else f"GPU {slot.gpu}" for slot in plan.slots)
+    slots = ", ".join(f"{count} at once on {device}" for device, count in devices.items())
+    return [
+        f"Study {facts.name} in {plan.folder}",
+        f"  data      {facts.cohort['name']}: {parts}",
+        f"  backbone  {base.backbone.name}, {len(facts.blocks)} blocks, weights {base.backbone.weights}",
+        f"  search    {len(plan.space.dimensions)} dimensions of {plan.space.name}, {facts.sampler}, {facts.pruner}",
+        f"  trials    {facts.trials_wanted} wanted, {slots}",
+    ]
+
+
+def closing_words(results: StudyResults, outcome: Outcome, command: str) -> list[str]:
+    """Say what a study found, how sure that is, and how to go on."""
+    return [
+        "",
+        _how_it_ended(outcome),
+        *_insight(results, outcome),
+        *(_how_to_go_on(outcome, command) if outcome.ended != "done" else []),
+    ]
+
+
+def _how_it_ended(outcome: Outcome) -> str:
+    standing = outcome.standing
+    counts = f"{standing.complete} trials ran to their end, {standing.pruned} were pruned, {standing.failed} failed"
+    how = {
+        "done": "Done",
+        "time": "Time is up",
+        "interrupted": "Interrupted",
+        "failing": f"Stopped, for nearly every trial fails ({outcome.reason})",
+    }
+    minutes, seconds = divmod(round(outcome.seconds), 60)
+    return f"{how[outcome.ended]} after {minutes} min {seconds} s: {counts}."
+
+
+def _how_to_go_on(outcome: Outcome, command: str) -> list[str]:
+    stopped = f"{outcome.requeued} trials under way were stopped and will be run again. " if outcome.requeued else ""
+    return [f"{stopped}To go on: {command}"]
+
+
+def _insight(results: StudyResults, outcome: Outcome) -> list[str]:
+    complete = results.complete
+    if complete.empty:
+        return []
+    return [
+        *_best(results, outcome),
+        *_best_step_against_last(complete),
+        *_gap_by_depth(complete),
+        _how_sure(results.info),
+    ]
+
+
+def _best(results: StudyResults, outcome: Outcome) -> list[str]:
+    if outcome.standing.best is None:
+        return []
+    number, value = outcome.standing.best
+    (trial,) = results.trials[results.trials["number"] == number].itertuples(index=False)
+    capacity = f"{trial.trainable_fraction:.0%} of the backbone's parameters"
+    score = f"validation {results.info.metric} {value:.3f} at step {trial.best_step} ({trial.best_phase} phase)"
+    return [f"Best is trial {number}: depth {trial.depth} of {len(results.info.blocks)} ({capacity}), {score}."]
+
+
+def _best_step_against_last(complete: pd.DataFrame) -> list[str]:
+    best, last = complete["val_accuracy_best"], complete["val_accuracy_last"]
+    peaks = f"validation peaks at step {complete['best_step'].median():g} (median)"
+    if (best <= last).all():
+        return [f"Of {len(complete)} trials that ran to their end, each was best at its last step."]
+    before = (best > last).mean()
+    words = (
+        f"Best step against last: {peaks} of {complete['last_step'].max()}; accuracy is {best.mean():.3f} there and "
+        f"{last.mean():.3f} at the last step, on average over {len(complete)} trials that ran to their end. "
+        f"{before:.0%} of them would have lost by keeping the last epoch."
+    )
+    return [words]
+
+
+def _gap_by_depth(complete: pd.DataFrame) -> list[str]:
+    by_depth = complete.groupby("depth")["gap_last"].agg(["mean", "size"])
+    if len(by_depth) < 2:
+        return []
+    shallow, deep = by_depth.iloc[0], by_depth.iloc[-1]
+    words = (
+        f"Train accuracy is ahead of validation accuracy by {shallow['mean']:+.3f} at depth {by_depth.index[0]} "
+        f"(n = {shallow['size']:.0f}) and by {deep['mean']:+.3f} at depth {by_depth.index[-1]} "
+        f"(n = {deep['size']:.0f}), last step."
+    )
+    return [words]
+
+
+def _how_sure(info: StudyInfo) -> str:
+    n = int(info.split["n_validation"])
+    rendered = " These are rendered pictures, not patients." if info.cohort["rendered"] else ""
+    return f"One of {n} validation photographs is worth {1 / n:.3f}: small differences are noise.{rendered}"
