@@ -38,9 +38,9 @@ def curve_panels(curves: Sequence[Curve], columns: int) -> go.Figure:
             drawing.add_trace(trace, **where)
         drawing.add_vline(x=curve.head_steps + 0.5, line={"dash": "dot", "width": 1, "color": QUIET}, **where)
     drawing.update_annotations(font_size=12)
-    styled(drawing, 90 + 165 * rows, legend={"y": 1 + 34 / (165 * rows)}, margin={"t": 70})
+    styled(drawing, 110 + 190 * rows, legend={"y": 1 + 34 / (190 * rows)}, margin={"t": 70})
     drawing.update_yaxes(tickformat=PERCENT)
-    drawing.update_xaxes(title_text="step", title_standoff=4, row=rows)
+    drawing.update_xaxes(title_text="step", row=rows)
     return drawing
 
 
@@ -86,7 +86,7 @@ def accuracy_by_depth(depths: Sequence[DepthRow], history: Sequence[TrialPoint])
         y=rounded(row.best.value for row in depths),
         error_y=_errors([row.best for row in depths]),
         customdata=[[row.best_trial, row.n] for row in depths],
-        name="best completed, 95 % interval",
+        name="best completed, 95% interval",
         mode="markers",
         marker={"symbol": "diamond", "color": TRAIN, "size": 10},
         hovertemplate="depth %{x}: best %{y:.1%}, trial %{customdata[0]} of n = %{customdata[1]}<extra></extra>",
@@ -146,29 +146,24 @@ def best_versus_last(compared: BestVersusLast) -> go.Figure:
 
 
 def importance_bars(importance: Importance) -> go.Figure:
-    """Share of importance of each dimension; the tick shows what chance alone reaches."""
-    bars = importance.bars[::-1]
-    names = [bar.dimension for bar in bars]
+    """Share of importance of each dimension, grey where chance alone reaches as much."""
+    drawing = figure(106 + 30 * len(importance.bars), xaxis_title="share of importance")
     color = VALIDATION if importance.target == "score" else TRAIN
-    drawing = figure(96 + 30 * len(bars), xaxis_title="share of importance")
-    drawing.add_bar(
-        x=rounded(bar.share for bar in bars),
-        y=names,
-        orientation="h",
-        name="importance",
-        marker={"color": color},
-        hovertemplate="%{y}: %{x:.0%}<extra></extra>",
-    )
-    drawing.add_scatter(
-        x=rounded(bar.chance for bar in bars),
-        y=names,
-        name="chance alone (95 %)",
-        mode="markers",
-        marker={"symbol": "line-ns", "size": 16, "line": {"width": 3, "color": QUIET}},
-        hovertemplate="%{y}: chance reaches %{x:.0%}<extra></extra>",
-    )
+    for name, paint, above in (("above chance", color, True), ("within chance", QUIET, False)):
+        bars = [bar for bar in importance.bars if (bar.share > bar.chance) is above]
+        drawing.add_bar(
+            x=rounded(bar.share for bar in bars),
+            y=[bar.dimension for bar in bars],
+            orientation="h",
+            name=name,
+            showlegend=True,
+            marker={"color": paint},
+            customdata=rounded(bar.chance for bar in bars),
+            hovertemplate="%{y}: %{x:.0%}; chance alone reaches %{customdata:.0%}<extra></extra>",
+        )
     drawing.update_xaxes(tickformat=PERCENT, rangemode="tozero")
-    drawing.update_yaxes(automargin=True, showgrid=False)
+    order = [bar.dimension for bar in importance.bars[::-1]]
+    drawing.update_yaxes(automargin=True, showgrid=False, categoryorder="array", categoryarray=order)
     return drawing
 
 
@@ -206,7 +201,7 @@ def evenly_spaced(curves: Sequence[Curve]) -> list[Curve]:
     return [curves[round(place)] for place in np.linspace(0, len(curves) - 1, MAX_PANELS)]
 
 
-_DEPTH_AXIS = "depth (blocks trained, counted from the head)"
+_DEPTH_AXIS = "depth (blocks trained)"
 _STATES = {"COMPLETE": "completed", "PRUNED": "pruned"}
 
 

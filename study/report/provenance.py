@@ -26,8 +26,8 @@ def limits(results: StudyResults) -> list[str]:
         )
     if info.sampler not in {"random", "qmc", "grid"}:
         told.append(
-            f"The sampler ({info.sampler}) learns while it searches: it tries promising depths and settings more often, "
-            "so depths have unequal numbers of trials and their other settings differ."
+            f"The sampler ({info.sampler}) learns while it searches: it tries promising depths and settings more "
+            "often, so depths have unequal numbers of trials and their other settings differ."
         )
     told.append(
         "Equal depth is not equal capacity: blocks differ in size. The trainable share is given beside each depth."

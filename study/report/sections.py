@@ -58,10 +58,10 @@ def noise_text(noise: Noise | Withheld) -> str:
     source = "as counted from the stored predictions" if noise.discordance_measured else "as for independent errors"
     return (
         f"Validation accuracy is measured on {noise.n_images} photographs: one photograph is "
-        f"{points(1 / noise.n_images)}, and the best trial's {percent(noise.best.value)} has a 95 % interval of "
+        f"{points(1 / noise.n_images)}, and the best trial's {percent(noise.best.value)} has a 95% interval of "
         f"{percent(noise.best.low or 0.0)} to {percent(noise.best.high or 1.0)} (Wilson). Of {noise.n_trials} "
         f"completed trials, {noise.within} lie inside it. Two trials that disagree on {percent(noise.discordance)} of "
-        f"the photographs ({source}) must truly differ by {points(noise.detectable)} before a 5 % test on these "
+        f"the photographs ({source}) must truly differ by {points(noise.detectable)} before a 5% test on these "
         "photographs finds it four times out of five (McNemar's test, Connor 1987). And the best of many is lucky by "
         "construction: its true accuracy is more likely below the figure than above."
     )
@@ -108,7 +108,7 @@ def _highest(curve: Curve) -> int:
 def _gap_caption(depths: tuple[DepthRow, ...]) -> str:
     first, last = depths[0], depths[-1]
     return (
-        "Training minus validation accuracy, mean over the completed trials of each depth with 95 % t interval. "
+        "Training minus validation accuracy, mean over the completed trials of each depth with 95% t interval. "
         f"At the best step it is {points(first.gap_best.value)} at depth {first.depth} and "
         f"{points(last.gap_best.value)} at depth {last.depth}; at the last step {points(first.gap_last.value)} and "
         f"{points(last.gap_last.value)}. Trials of one depth differ in all other dimensions too."
@@ -121,7 +121,7 @@ def _peak(peak: Peak) -> Mapping[str, go.Figure]:
 
 def _peak_caption(peak: Peak) -> str:
     step = peak.best_step
-    sure = "" if step.low is None or step.high is None else f" (95 % interval {step.low:g} to {step.high:g})"
+    sure = "" if step.low is None or step.high is None else f" (95% interval {step.low:g} to {step.high:g})"
     return (
         f"Best step of each of {peak.n} completed trials; the dashed line is the median, step {step.value:g}{sure}. "
         f"{percent(peak.in_head_phase.value)} peaked in the head phase, before any block was trained. Pruned trials "
@@ -149,7 +149,7 @@ def _accuracy(both: tuple[tuple[DepthRow, ...], tuple[TrialPoint, ...]]) -> Mapp
 def _accuracy_caption(both: tuple[tuple[DepthRow, ...], tuple[TrialPoint, ...]]) -> str:
     counts = [row.n for row in both[0]]
     return (
-        "Validation accuracy of every trial at its best step, and the best completed one of each depth with its 95 % "
+        "Validation accuracy of every trial at its best step, and the best completed one of each depth with its 95% "
         f"Wilson interval. The depths have {min(counts)} to {max(counts)} completed trials: the best of more trials "
         "is higher by luck alone, and a sampler that learns does not try all depths equally."
     )
@@ -165,8 +165,8 @@ def _bars_caption(importance: Importance) -> str:
     found = f"Above chance: {', '.join(clear)}." if clear else "No dimension stands above chance."
     return (
         f"Which dimensions set the {percent(importance.top)} of trials with {goal} apart from all "
-        f"{importance.n} completed ones (PED-ANOVA). The tick is what a dimension without any influence stays below in "
-        f"95 % of studies (scores shuffled). {found}"
+        f"{importance.n} completed ones (PED-ANOVA). Grey bars are within what a dimension without any influence "
+        f"reaches in 95% of studies (scores shuffled). {found}"
     )
 
 

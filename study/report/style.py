@@ -34,7 +34,7 @@ def styled(drawing: go.Figure, height: int, **layout: Any) -> go.Figure:
         font={"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 13, "color": "#333a44"},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        margin={"l": 56, "r": 16, "t": 44, "b": 52},
+        margin={"l": 56, "r": 16, "t": 44, "b": 58},
         legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
         hoverlabel={"namelength": -1},
         dragmode=False,
@@ -43,6 +43,8 @@ def styled(drawing: go.Figure, height: int, **layout: Any) -> go.Figure:
     drawing.update_xaxes(showline=True, linecolor=GRID, gridcolor=GRID, zeroline=False, ticks="outside", tickcolor=GRID)
     drawing.update_yaxes(showline=False, gridcolor=GRID, zeroline=False)
     drawing.update_layout(**layout)
+    drawing.update_xaxes(title_font_size=13, title_standoff=8)
+    drawing.update_yaxes(title_font_size=13, title_standoff=8)
     return drawing
 
 

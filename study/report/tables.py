@@ -25,7 +25,7 @@ class TrialRow(NamedTuple):
 
 
 DEPTH_HEADINGS = (
-    *("depth", "trainable share", "n", "best (95 % interval)", "best trial"),
+    *("depth", "trainable share", "n", "best (95% interval)", "best trial"),
     *("mean accuracy", "gap, best step", "gap, last step"),
 )
 

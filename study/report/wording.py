@@ -13,8 +13,8 @@ class Sentence(NamedTuple):
 
 
 def percent(value: float) -> str:
-    """Write a share: ``61.4 %``."""
-    return f"{100 * value:.1f} %"
+    """Write a share: ``61.4%``."""
+    return f"{100 * value:.1f}%"
 
 
 def points(value: float) -> str:
@@ -31,7 +31,7 @@ def interval(estimate: Estimate) -> str:
     """Write an interval of a difference and its n, or why there is none."""
     if estimate.low is None or estimate.high is None:
         return f"n = {estimate.n}, too few for an interval" if estimate.n < 2 else f"n = {estimate.n}, no spread"
-    return f"95 % interval {number(100 * estimate.low)} to {number(100 * estimate.high)}, n = {estimate.n}"
+    return f"95% interval {number(100 * estimate.low)} to {number(100 * estimate.high)}, n = {estimate.n}"
 
 
 def answer(statistics: Statistics) -> tuple[Sentence, Sentence, Sentence]:
@@ -92,15 +92,17 @@ def epoch_sentence(peak: Peak | Withheld, compared: BestVersusLast | Withheld) -
         return f"{peaked}; what the best step gains over the last one is not said, since {compared.reason}."
     return (
         f"{peaked}; keeping the best step instead of the last one gained {points(compared.difference.value)} of "
-        f"validation accuracy ({interval(compared.difference)}), part of it luck, as the best of several noisy "
-        "measurements always is."
+        f"validation accuracy ({interval(compared.difference)}), part of it luck, since the highest of several "
+        "noisy measurements flatters."
     )
 
 
 def _against(shallow: DepthRow, noise: Noise) -> str:
     name = "the head alone (depth 0)" if shallow.depth == 0 else f"depth {shallow.depth}"
     lead = noise.best.value - shallow.best.value
-    least = f"the {points(noise.detectable)} that {noise.n_images} photographs can show"
+    least = f"the {points(noise.detectable)} that {noise.n_images} photographs can reliably show"
+    if lead == 0:
+        return f"{name} reached the same"
     if lead < noise.detectable:
         return f"{name} reached {percent(shallow.best.value)}, and the lead of {points(lead)} is less than {least}"
     return f"{name} reached {percent(shallow.best.value)}, and the lead of {points(lead)} is more than {least}"

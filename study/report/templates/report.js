@@ -18,7 +18,7 @@
       if (narrow.matches) Object.assign(layout.margin, { l: 46, r: 8 });
       if (narrow.matches) layout.font.size = 12;
       place.style.minHeight = `${layout.height}px`;
-      Plotly.react(place, data, layout, { responsive: true, displaylogo: false, modeBarButtons: [["toImage"]] });
+      Plotly.react(place, data, layout, { responsive: true, displayModeBar: false });
     }
   }
 
