@@ -4,8 +4,6 @@ Only what differs from the pretrained weights is kept, so a checkpoint of depth 
 laid over the same pretrained weights again when it is loaded.
 """
 
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from drft.config import TrialConfig
+from drft.data.cache import whole_file
 from drft.errors import WeightsError
 
 if TYPE_CHECKING:  # the driver of a study saves checkpoints without torch
@@ -53,7 +52,8 @@ def save_checkpoint(path: Path, state: Mapping[str, NDArray[np.generic]], config
     """
     metadata = {"drft_schema": _SCHEMA, "config": config.model_dump_json(), "classes": str(classes)}
     tensors = {name: np.ascontiguousarray(array) for name, array in state.items()}
-    _write_whole(path, save(tensors, metadata))
+    with whole_file(path) as draft:
+        draft.write_bytes(save(tensors, metadata))
 
 
 def load_checkpoint(path: Path) -> tuple["Model", TrialConfig]:
@@ -90,18 +90,3 @@ def _read(path: Path) -> tuple[dict[str, "Tensor"], TrialConfig, int]:
         return tensors, TrialConfig.model_validate_json(metadata["config"]), int(metadata["classes"])
     except (ValidationError, KeyError, ValueError):
         raise WeightsError(f"{path}: its configuration cannot be read: it was written by another version") from None
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write beside, flush to disk, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as beside:
-        try:
-            beside.write(content)
-            beside.flush()
-            os.fsync(beside.fileno())
-            Path(beside.name).chmod(0o644)
-            Path(beside.name).replace(path)
-        except BaseException:
-            Path(beside.name).unlink(missing_ok=True)
-            raise

@@ -1,0 +1,166 @@
+"""The embedded weights: a small backbone pretrained on procedural scenes, without natural images.
+
+``python -m drft.models.pretrain --out FILE --seed 0`` makes them again; equal arguments give equal weights on
+one kind of machine. The backbone learns to name the texture, shape and fractal of a scene, to tell how many lines
+and how many small dark and bright spots there are, and how large the spots are: all from one pooled feature
+vector, which is what a fine-tuning starts from.
+"""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import timm
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from rich.progress import track
+from safetensors.torch import save_file
+from torch import Generator, Tensor, nn
+
+from drft.data.cache import whole_file
+from drft.models.blocks import head_names
+from drft.models.procedural import TASKS, Scenes, render_scenes
+from drft.models.weights import EMBEDDED_BACKBONE, EMBEDDED_FILE
+
+IMAGE_SIZE = 96
+_HELD_OUT = 1024
+_HELD_OUT_SEED = 2**31
+_WARM_UP = 0.05
+_SMOOTHING = 0.1
+_STATISTICS_BATCHES = 64
+
+
+def pretrain(images: int, epochs: int, *, seed: int = 0, batch: int = 128, lr: float = 4e-3) -> nn.Module:
+    """Pretrain the backbone on procedural scenes and return it with its pretext head.
+
+    Args:
+        images: scenes rendered before the training; each epoch shows all of them, turned, flipped and relit.
+        epochs: passes over the scenes.
+        seed: of the scenes, the initial weights and the order.
+        batch: scenes per optimizer step.
+        lr: peak learning rate of AdamW, after a linear warm-up and before a cosine to zero.
+    """
+    scenes = render_scenes(images, IMAGE_SIZE, seed)
+    torch.manual_seed(seed)
+    net: nn.Module = timm.create_model(EMBEDDED_BACKBONE, num_classes=sum(TASKS.values()))
+    net = net.to(memory_format=torch.channels_last).train()
+    optimizer = torch.optim.AdamW(_parameter_groups(net), lr=lr, weight_decay=0.05)
+    steps = epochs * (images // batch)
+    generator = torch.Generator().manual_seed(seed)
+    batches = _shuffled_batches(scenes, epochs, batch, generator)
+    for step, (pictures, labels) in enumerate(track(batches, "pretraining", total=steps)):
+        for group in optimizer.param_groups:
+            group["lr"] = lr * _schedule((step + 1) / steps)
+        loss = pretext_loss(net(normalized(augmented(pictures, generator))), labels)
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        optimizer.step()
+    _settle_statistics(net, scenes, batch)
+    return net.eval()
+
+
+def pretext_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean cross-entropy of all tasks, each as a share of that of guessing."""
+    parts = torch.split(logits, list(TASKS.values()), dim=1)
+    losses = [
+        F.cross_entropy(part, label, label_smoothing=_SMOOTHING) / math.log(part.shape[1])
+        for part, label in zip(parts, labels.unbind(1), strict=True)
+    ]
+    return torch.stack(losses).mean()
+
+
+@torch.inference_mode()
+def pretext_accuracy(net: nn.Module, scenes: Scenes, batch: int = 256) -> dict[str, float]:
+    """Return the accuracy of each task on scenes, in evaluation mode."""
+    net.eval()
+    logits = torch.cat([net(normalized(pictures)) for pictures in torch.split(scenes.pictures, batch)])
+    parts = torch.split(logits, list(TASKS.values()), dim=1)
+    hits = [(part.argmax(1) == label) for part, label in zip(parts, scenes.labels.unbind(1), strict=True)]
+    return {name: hit.float().mean().item() for name, hit in zip(TASKS, hits, strict=True)}
+
+
+def normalized(pictures: Tensor) -> Tensor:
+    """Turn bytes (n, 3, size, size) into the network's input in [-1, 1] (mean and deviation 0.5)."""
+    return (pictures.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+
+
+def augmented(pictures: Tensor, generator: Generator) -> Tensor:
+    """Turn, flip and relight a batch; labels stay true."""
+    turns, flip = torch.randint(4, (), generator=generator), torch.randint(2, (), generator=generator)
+    pictures = torch.rot90(pictures, int(turns), (2, 3))
+    pictures = pictures.flip(3) if flip else pictures
+    gain = 0.75 + 0.5 * torch.rand(len(pictures), 3, 1, 1, generator=generator)
+    return (pictures * gain).clamp(0, 255)
+
+
+def save_backbone(path: Path, net: nn.Module, facts: dict[str, str]) -> None:
+    """Write the backbone without its head, in half precision, with facts about its making as metadata."""
+    head = head_names(net)
+    state = {name: tensor for name, tensor in net.state_dict().items() if name not in head}
+    tensors = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    with whole_file(path) as draft:
+        save_file(contiguous, draft, {"mean": "[0.5, 0.5, 0.5]", "std": "[0.5, 0.5, 0.5]", **facts})
+
+
+def main() -> None:
+    """Pretrain, measure the pretext tasks on fresh scenes and write the weights."""
+    parser = argparse.ArgumentParser(description="Pretrain the embedded backbone on procedural scenes.")
+    parser.add_argument("--out", type=Path, default=EMBEDDED_FILE, help="where the weights are written")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--images", type=int, default=32_000, help="scenes to render")
+    parser.add_argument("--epochs", type=int, default=16)
+    wanted = parser.parse_args()
+    started = time.perf_counter()
+    net = pretrain(wanted.images, wanted.epochs, seed=wanted.seed)
+    accuracy = pretext_accuracy(net, render_scenes(_HELD_OUT, IMAGE_SIZE, _HELD_OUT_SEED + wanted.seed))
+    recipe = f"python -m drft.models.pretrain --seed {wanted.seed} --images {wanted.images} --epochs {wanted.epochs}"
+    rounded = {name: round(value, 3) for name, value in accuracy.items()}
+    facts = {"recipe": recipe, "timm": timm.__version__, "pretext_accuracy": json.dumps(rounded)}
+    save_backbone(wanted.out, net, {"architecture": EMBEDDED_BACKBONE, "seed": str(wanted.seed), **facts})
+    console = Console()
+    console.print(f"{wanted.out}: {wanted.out.stat().st_size / 1e6:.2f} MB, {time.perf_counter() - started:.0f} s")
+    for name, value in accuracy.items():
+        console.print(f"  {name:12s} {value:.3f}  (guessing {1 / TASKS[name]:.3f})")
+
+
+def _parameter_groups(net: nn.Module) -> list[dict[str, object]]:
+    """Exempt biases and norms from weight decay."""
+    parameters = list(net.parameters())
+    return [
+        {"params": [parameter for parameter in parameters if parameter.ndim > 1]},
+        {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def _shuffled_batches(scenes: Scenes, epochs: int, batch: int, generator: Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    for _ in range(epochs):
+        order = torch.randperm(len(scenes), generator=generator)
+        for chosen in torch.split(order[: len(scenes) // batch * batch], batch):
+            yield scenes.pictures[chosen], scenes.labels[chosen]
+
+
+def _schedule(progress: float) -> float:
+    if progress < _WARM_UP:
+        return progress / _WARM_UP
+    return 0.5 + 0.5 * math.cos(math.pi * (progress - _WARM_UP) / (1 - _WARM_UP))
+
+
+@torch.no_grad()
+def _settle_statistics(net: nn.Module, scenes: Scenes, batch: int) -> None:
+    """Average the batch-norm statistics over many batches, instead of the moving average of the last few."""
+    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # cumulative average
+    net.train()
+    for pictures in torch.split(scenes.pictures[: batch * _STATISTICS_BATCHES], batch):
+        net(normalized(pictures))
+
+
+if __name__ == "__main__":
+    main()

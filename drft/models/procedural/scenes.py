@@ -1,0 +1,148 @@
+"""Scenes: a colourful texture with a shape, a fractal, lines and spots before it, and the labels of all of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from drft.models.procedural import fractals, objects
+from drft.models.procedural.textures import TEXTURES, power_law, uniform
+
+TASKS: Mapping[str, int] = MappingProxyType(
+    {
+        "texture": len(TEXTURES),
+        "shape": len(objects.SHAPES),
+        "fractal": fractals.CLASSES + 1,
+        "lines": len(objects.LINES),
+        "dark_spots": len(objects.COUNTS),
+        "bright_spots": len(objects.COUNTS),
+        "spot_size": 2,
+    }
+)
+"""Name and number of classes of each pretext task."""
+
+_BANK_SIZE = 64
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Pictures as uint8 (n, 3, size, size) and their labels (n, tasks), in the order of ``TASKS``."""
+
+    pictures: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class SceneRenderer:
+    """Renders batches of scenes; one generator makes one sequence."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self._size = size
+        self._generator = torch.Generator().manual_seed(seed)
+        self._bank = fractals.fractal_bank(_BANK_SIZE)
+
+    def render(self, n: int) -> Scenes:
+        """Draw n scenes."""
+        labels = self._draw_labels(n)
+        texture, shape, fractal, lines, dark, bright, large = labels.unbind(1)
+        size, generator = self._size, self._generator
+        picture = _coloured(self._textures(texture), _palettes(n, 3, generator))
+        picture = self._painted(picture, objects.shapes(shape, size, generator))
+        picture = self._painted(picture, self._fractals(fractal))
+        picture = self._painted(picture, objects.lines(lines, size, generator))
+        picture = self._shaded(picture, objects.spots(dark, large > 0, size, generator), bright=False)
+        picture = self._shaded(picture, objects.spots(bright, large > 0, size, generator), bright=True)
+        return Scenes(_as_bytes(self._photographed(picture)), labels)
+
+    def _draw_labels(self, n: int) -> Tensor:
+        drawn = [torch.randint(count, (n,), generator=self._generator) for count in TASKS.values()]
+        labels = torch.stack(drawn, dim=1)
+        names = list(TASKS)
+        for name in ("shape", "fractal", "lines"):  # half the scenes go without, so that spots stay visible
+            labels[torch.rand(n, generator=self._generator) < 0.5, names.index(name)] = 0
+        return labels
+
+    def _textures(self, labels: Tensor) -> Tensor:
+        fields = torch.empty(len(labels), self._size, self._size)
+        for label, texture in enumerate(TEXTURES):
+            chosen = labels == label
+            if chosen.any():
+                fields[chosen] = texture(int(chosen.sum()), self._size, self._generator)
+        grain = power_law(0.8, 2.0)(len(labels), self._size, self._generator)
+        return torch.lerp(fields, grain, uniform(len(labels), 0, 0.35, self._generator))
+
+    def _fractals(self, labels: Tensor) -> Tensor:
+        """Return a random variant of each fractal, turned, scaled and shifted; label 0 stays empty."""
+        n = len(labels)
+        variant = torch.randint(self._bank.shape[1], (n,), generator=self._generator)
+        pictures = self._bank[(labels - 1).clamp_min(0), variant] * (labels > 0)[:, None, None]
+        angle = uniform(n, 0, 6.2832, self._generator)
+        zoom = uniform(n, 1.1, 2.2, self._generator)
+        cos, sin = (zoom * angle.cos())[:, 0, 0], (zoom * angle.sin())[:, 0, 0]
+        shift = 0.8 * torch.rand(n, 2, generator=self._generator) - 0.4
+        affine = torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1)
+        grid = F.affine_grid(torch.cat([affine, shift[..., None]], 2), [n, 1, self._size, self._size], False)
+        return F.grid_sample(pictures[:, None], grid, align_corners=False)[:, 0].clamp(0, 1)
+
+    def _painted(self, picture: Tensor, coverage: Tensor) -> Tensor:
+        """Lay a colour over the picture where something covers it."""
+        n = len(picture)
+        colour = _palettes(n, 1, self._generator)[..., None]
+        opacity = uniform(n, 0.35, 1, self._generator)
+        return torch.lerp(picture, colour.view(n, 3, 1, 1), (coverage * opacity)[:, None])
+
+    def _shaded(self, picture: Tensor, coverage: Tensor, *, bright: bool) -> Tensor:
+        """Darken or lighten the picture where spots are, with a tint, so that they differ from any background."""
+        n = len(picture)
+        tint = 0.35 * torch.rand(n, 3, 1, 1, generator=self._generator)
+        target = 1 - tint if bright else tint
+        opacity = uniform(n, 0.35, 0.9, self._generator)
+        return torch.lerp(picture, target.expand_as(picture), (coverage * opacity)[:, None])
+
+    def _photographed(self, picture: Tensor) -> Tensor:
+        """Add uneven light, a round aperture on some, blur on some, and sensor noise."""
+        n, size, generator = len(picture), self._size, self._generator
+        axis = torch.linspace(-1, 1, size)
+        y, x = torch.meshgrid(axis, axis, indexing="ij")
+        light = 1 + uniform(n, -0.3, 0.3, generator) * x + uniform(n, -0.3, 0.3, generator) * y
+        aperture = ((uniform(n, 0.85, 1.6, generator) - torch.hypot(x, y)) * 30).clamp(0, 1)
+        dark = uniform(n, 0, 0.6, generator).round()
+        picture = picture * (light * torch.lerp(torch.ones(()), aperture, dark))[:, None]
+        soft = F.avg_pool2d(picture, 3, stride=1, padding=1, count_include_pad=False)
+        picture = torch.lerp(picture, soft, uniform(n, 0, 1, generator)[:, None])
+        noise = torch.randn(picture.shape, generator=generator)
+        return picture + uniform(n, 0, 0.04, generator)[:, None] * noise
+
+
+def render_scenes(n: int, size: int, seed: int, batch: int = 256) -> Scenes:
+    """Render n scenes of size x size pixels; equal arguments give equal scenes."""
+    renderer = SceneRenderer(size, seed)
+    parts = [renderer.render(min(batch, n - start)) for start in range(0, n, batch)]
+    return Scenes(torch.cat([part.pictures for part in parts]), torch.cat([part.labels for part in parts]))
+
+
+def _palettes(n: int, colours: int, generator: Generator) -> Tensor:
+    """Draw colours (n, 3, colours): half of the palettes anywhere, half between brown, red, orange and yellow."""
+    free = torch.rand(n, 3, colours, generator=generator)
+    red = 0.35 + 0.65 * torch.rand(n, 1, colours, generator=generator)
+    green = red * (0.15 + 0.7 * torch.rand(n, 1, colours, generator=generator))
+    blue = green * torch.rand(n, 1, colours, generator=generator)
+    warm = torch.rand(n, 1, 1, generator=generator) < 0.5
+    return torch.where(warm, torch.cat([red, green, blue], 1), free)
+
+
+def _coloured(field: Tensor, palette: Tensor) -> Tensor:
+    """Map a field in [0, 1] along the three colours of a palette (n, 3, 3)."""
+    first, middle, last = (colour[..., None, None] for colour in palette.unbind(2))
+    height = 2 * field[:, None]
+    lower = torch.lerp(first, middle, height.clamp_max(1))
+    return torch.lerp(lower, last.expand_as(lower), (height - 1).clamp_min(0))
+
+
+def _as_bytes(picture: Tensor) -> Tensor:
+    return (picture.clamp(0, 1) * 255).round().to(torch.uint8)

@@ -1,0 +1,180 @@
+import pytest
+import timm
+import torch
+from torch import nn
+
+from drft.errors import BackboneError
+from drft.models.blocks import (
+    freeze_map,
+    head_module,
+    head_names,
+    list_blocks,
+    set_trainable,
+    train_mode,
+    trainable_fraction,
+    trained_names,
+)
+
+TEST_MODELS = timm.list_models("test_*")
+REAL_MODELS = {
+    "resnet18": 5,
+    "mobilenetv2_100": 8,
+    "mobilenetv3_small_100": 8,
+    "mobilenetv3_small_050": 8,
+    "efficientnet_b0": 8,
+    "convnext_atto": 5,
+    "vit_tiny_patch16_224": 13,
+    "swin_tiny_patch4_window7_224": 5,
+    "densenet121": 5,
+    "regnety_002": 5,
+}
+
+
+def skeleton(name: str) -> nn.Module:
+    with torch.device("meta"):
+        return timm.create_model(name, num_classes=5)
+
+
+def real_model(name: str, size: int) -> nn.Module:
+    torch.manual_seed(0)
+    fixed = timm.get_pretrained_cfg_value(name, "fixed_input_size")
+    return timm.create_model(name, num_classes=5, drop_rate=0.1, **({"img_size": size} if fixed else {}))
+
+
+def optimizer_step(model: nn.Module, depth: int, batch_norm: str, size: int) -> set[str]:
+    """Train one real step and return the names of all state that moved."""
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    set_trainable(model, depth)
+    train_mode(model, depth, batch_norm)
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.5)
+    pictures = torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(1))
+    nn.functional.cross_entropy(model(pictures), torch.arange(4)).backward()
+    with torch.no_grad():  # a gradient may be exactly zero by chance or by a zero-initialized neighbour
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.grad = parameter.grad + 1e-3
+    optimizer.step()
+    return {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
+
+
+def buffers_of(model: nn.Module, names: set[str]) -> set[str]:
+    """Return the buffers that live in the modules of these parameters."""
+    owners = {name.rpartition(".")[0] for name in names}
+    return {name for name, _ in model.named_buffers() if name.rpartition(".")[0] in owners}
+
+
+def assert_only_the_named_blocks_move(model: nn.Module, depth: int, size: int) -> None:
+    trained = trained_names(model, depth)
+    moved = optimizer_step(model, depth, "adapt", size)
+    assert moved >= trained
+    assert moved - trained <= buffers_of(model, trained)
+    statistics = {name for name in buffers_of(model, trained) if name.endswith("running_mean")}
+    assert statistics <= moved
+
+
+@pytest.mark.parametrize("name", TEST_MODELS)
+def test_exactly_the_named_blocks_of_every_timm_test_model_move(name):
+    model = real_model(name, 64)
+    blocks = len(list_blocks(model))
+    for depth in (0, 1, blocks // 2, blocks):
+        assert_only_the_named_blocks_move(model, depth, 64)
+
+
+@pytest.mark.parametrize("name", TEST_MODELS)
+def test_frozen_batch_norm_keeps_all_backbone_statistics(name):
+    model = real_model(name, 64)
+    moved = optimizer_step(model, len(list_blocks(model)), "frozen", 64)
+    assert moved == trained_names(model, len(list_blocks(model)))
+
+
+@pytest.mark.parametrize("name", REAL_MODELS)
+def test_exactly_the_named_blocks_of_real_backbones_move(name):
+    assert_only_the_named_blocks_move(real_model(name, 64), 2, 64)
+
+
+@pytest.mark.parametrize(("name", "blocks"), REAL_MODELS.items())
+def test_every_parameter_is_in_one_block_or_the_head(name, blocks):
+    model = skeleton(name)
+    listed = [parameter for block in list_blocks(model) for parameter in block.parameters]
+    assert len(list_blocks(model)) == blocks
+    assert sorted([*listed, *head_names(model)]) == sorted(name for name, _ in model.named_parameters())
+
+
+def test_blocks_have_readable_names_from_the_stem_on():
+    names = [block.name for block in list_blocks(skeleton("mobilenetv3_small_100"))]
+    assert names == ["stem", *(f"blocks.{index}" for index in range(6)), "conv_head"]
+    assert [block.name for block in list_blocks(skeleton("resnet18"))] == [
+        "stem",
+        "layer1",
+        "layer2",
+        "layer3",
+        "layer4",
+    ]
+    assert list_blocks(skeleton("densenet121"))[-1].name == "features.denseblock4"
+
+
+def test_final_norm_belongs_to_the_last_block_and_tokens_to_the_stem():
+    blocks = list_blocks(skeleton("vit_tiny_patch16_224"))
+    assert {"cls_token", "pos_embed"} <= set(blocks[0].parameters)
+    assert {"norm.weight", "norm.bias"} <= set(blocks[-1].parameters)
+    assert "features.norm5.weight" in list_blocks(skeleton("densenet121"))[-1].parameters
+
+
+def test_depth_beyond_the_blocks_is_refused():
+    model = skeleton("resnet18")
+    for act in (set_trainable, train_mode, trainable_fraction, trained_names):
+        with pytest.raises(BackboneError, match=r"depth 6: resnet18 has 5 blocks, choose 0 to 5"):
+            act(model, 6)
+    with pytest.raises(BackboneError, match="depth -1"):
+        set_trainable(model, -1)
+
+
+def test_two_headed_models_are_refused():
+    with pytest.raises(BackboneError, match="no single classifier"):
+        list_blocks(skeleton("deit_tiny_distilled_patch16_224"))
+
+
+def test_models_that_are_not_of_timm_are_refused():
+    with pytest.raises(BackboneError, match="no single classifier"):
+        list_blocks(nn.Linear(2, 2))
+
+
+def test_fractions_grow_with_depth_from_nothing_to_all():
+    model = skeleton("efficientnet_b0")
+    fractions = [trainable_fraction(model, depth) for depth in range(len(list_blocks(model)) + 1)]
+    assert fractions[0] == 0
+    assert fractions[-1] == 1
+    assert fractions == sorted(fractions)
+    assert [row.trainable_fraction for row in freeze_map(model)] == pytest.approx(fractions[1:])
+
+
+def test_freeze_map_names_the_block_each_depth_adds():
+    rows = freeze_map(skeleton("resnet18"))
+    assert [(row.depth, row.name) for row in rows][:2] == [(1, "layer4"), (2, "layer3")]
+    assert sum(row.parameters for row in rows) == 11_176_512
+
+
+def test_parameterless_modules_follow_their_block():
+    model = timm.create_model("vit_tiny_patch16_224", num_classes=5, drop_rate=0.5, drop_path_rate=0.2, img_size=64)
+    train_mode(model, 2)
+    assert not model.pos_drop.training
+    assert not model.blocks[9].drop_path1.training
+    assert model.blocks[10].drop_path1.training
+    assert model.head_drop.training
+    assert head_module(model).training
+
+
+def test_frozen_network_with_dropout_is_deterministic_before_the_head():
+    model = timm.create_model("test_vit", num_classes=5, proj_drop_rate=0.5, img_size=64)
+    train_mode(model, 0)
+    pictures = torch.randn(2, 3, 64, 64)
+    assert torch.equal(model.forward_features(pictures), model.forward_features(pictures))
+
+
+def test_train_mode_can_be_changed_from_deep_to_shallow():
+    model = skeleton("resnet18")
+    train_mode(model, 5)
+    train_mode(model, 1)
+    assert not model.layer3[0].bn1.training
+    assert model.layer4[0].bn1.training
+    assert not model.bn1.training
