@@ -1,0 +1,224 @@
+"""Samplers and pruners by name, on a toy training of ten steps."""
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from drft.config import TrialConfig
+from drft.errors import ConfigError
+from study import search
+from study.choices import PRUNERS, SAMPLERS
+from study.search import AfterHeadPhase, make_pruner, make_sampler, sampler_notes
+from study.space import BoundSpace, Space
+
+HEAD_EPOCHS, STEPS = 3, 10
+
+MIXED = """
+search:
+  depth: {type: int, low: 0, high: 4}
+  depth_phase.lr: {type: float, low: 1e-5, high: 1e-2, log: true}
+  batch_norm: {type: categorical, choices: [frozen, adapt]}
+  depth_phase.layer_decay: {type: float, low: 0.5, high: 1, when: {depth: {min: 2}}}
+"""
+
+FINITE = """
+search:
+  depth: {type: int, low: 0, high: 2}
+  augmentation.strength: {type: float, low: 0, high: 1, step: 0.5}
+  batch_norm: {type: categorical, choices: [frozen, adapt], when: {depth: {min: 1}}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    yield
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+
+
+def bound(text: str) -> BoundSpace:
+    return Space.parse(text, "space.yaml").bind(TrialConfig(), 8)
+
+
+def new_study(space: BoundSpace, sampler: str, pruner: str = "none", seed: int = 0) -> optuna.Study:
+    first, last = space.first_prunable_step, space.max_steps
+    return optuna.create_study(
+        study_name="toy",
+        direction="maximize",
+        sampler=make_sampler(sampler, seed=seed, space=space, finished_trials=0),
+        pruner=make_pruner(pruner, first_step=first, last_step=last),
+    )
+
+
+def train(study: optuna.Study, trial: optuna.Trial, config: TrialConfig) -> None:
+    """Report a score that rises by step, higher for greater depths."""
+    for step in range(1, config.head_phase.epochs + config.depth_phase.epochs + 1):
+        trial.report(0.1 * config.depth + 0.01 * step, step)
+        if trial.should_prune():
+            study.tell(trial, state=TrialState.PRUNED)
+            return
+    study.tell(trial, 0.1 * config.depth + 0.1)
+
+
+def run(space: BoundSpace, study: optuna.Study, trials: int) -> list[dict[str, Any]]:
+    for _ in range(trials):
+        trial = study.ask()
+        train(study, trial, space.suggest(trial))
+    return [trial.params for trial in study.trials]
+
+
+@pytest.mark.parametrize("pruner", PRUNERS)
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_works_with_every_pruner(sampler: str, pruner: str) -> None:
+    if sampler == "cmaes":
+        pytest.importorskip("cmaes")
+    space = bound(FINITE if sampler == "grid" else MIXED)
+    study = new_study(space, sampler, pruner)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run(space, study, 14)
+    pruned = [trial for trial in study.trials if trial.state == TrialState.PRUNED]
+    assert len(study.trials) == 14
+    assert all(trial.last_step is not None and trial.last_step > HEAD_EPOCHS for trial in pruned)
+    assert bool(pruned) == (pruner != "none")
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_equal_seeds_draw_equally_and_others_do_not(sampler: str) -> None:
+    if sampler == "cmaes":
+        pytest.importorskip("cmaes")
+    space = bound(FINITE if sampler == "grid" else MIXED)
+    first, again, other = (run(space, new_study(space, sampler, seed=seed), 12) for seed in (3, 3, 4))
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "gp"])
+def test_a_study_that_goes_on_does_not_draw_its_first_points_again(sampler: str) -> None:
+    space = bound(MIXED)
+    study = new_study(space, sampler)
+    run(space, study, 5)
+    study.sampler = make_sampler(sampler, seed=0, space=space, finished_trials=5)
+    params = run(space, study, 5)
+    assert params[5] != params[0]
+    assert len({tuple(drawn.items()) for drawn in params}) == 10
+
+
+def test_qmc_goes_on_with_its_sequence_and_spreads_depths_evenly() -> None:
+    space = bound("search: {depth: {type: int, low: 0, high: 3}, dropout: {type: float, low: 0, high: 0.5}}")
+    study = new_study(space, "qmc")
+    run(space, study, 8)
+    study.sampler = make_sampler("qmc", seed=0, space=space, finished_trials=8)
+    params = run(space, study, 8)
+    assert params == run(space, new_study(space, "qmc"), 16)
+    assert set(Counter(drawn["depth"] for drawn in params).values()) == {4}
+
+
+def test_grid_visits_every_configuration_once() -> None:
+    space = bound(FINITE)
+    params = run(space, new_study(space, "grid"), space.size or 0)
+    assert space.size == 15
+    assert len({tuple(drawn.items()) for drawn in params}) == 15
+
+
+def test_grid_refuses_endless_dimensions_by_name() -> None:
+    with pytest.raises(ConfigError) as raised:
+        make_sampler("grid", seed=0, space=bound(MIXED), finished_trials=0)
+    assert [fault.partition(":")[0] for fault in raised.value.faults] == ["depth_phase.lr", "depth_phase.layer_decay"]
+
+
+def test_cmaes_refuses_a_space_without_numbers() -> None:
+    pytest.importorskip("cmaes")
+    space = bound("search: {batch_norm: {type: categorical, choices: [frozen, adapt]}}")
+    with pytest.raises(ConfigError, match="nothing to learn"):
+        make_sampler("cmaes", seed=0, space=space, finished_trials=0)
+
+
+def test_cmaes_names_the_package_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'drft-study\[cmaes\]'"):
+        make_sampler("cmaes", seed=0, space=bound(MIXED), finished_trials=0)
+
+
+def test_unknown_names_are_refused_with_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="choose one of tpe, random"):
+        make_sampler("bayes", seed=0, space=bound(MIXED), finished_trials=0)
+    with pytest.raises(ConfigError, match="choose one of asha"):
+        make_pruner("asah", first_step=4, last_step=10)
+
+
+def test_notes_say_what_a_sampler_leaves_to_chance() -> None:
+    assert sampler_notes("tpe", bound(MIXED)) == ()
+    assert "depth_phase.layer_decay" in sampler_notes("gp", bound(MIXED))[1]
+    assert "batch_norm, depth_phase.layer_decay" in sampler_notes("cmaes", bound(MIXED))[1]
+    assert "15 points" in sampler_notes("grid", bound(FINITE))[0]
+    assert "every value of depth" in sampler_notes("tpe", bound(MIXED + "isolate: depth"))[0]
+
+
+class AlwaysPrune(optuna.pruners.BasePruner):
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("head_epochs", "first"), [(2, 4), (3, 4), (5, 6)])
+def test_a_trial_is_never_pruned_before_its_own_head_phase_is_over_plus_one_epoch(head_epochs: int, first: int) -> None:
+    study = optuna.create_study(direction="maximize", pruner=AfterHeadPhase(AlwaysPrune(), first_step=4))
+    trial = study.ask()
+    trial.suggest_int("head_phase.epochs", head_epochs, head_epochs)
+    asked = []
+    assert not trial.should_prune()
+    for step in range(1, STEPS + 1):
+        trial.report(0.5, step)
+        asked.append(trial.should_prune())
+    assert asked == [step >= first for step in range(1, STEPS + 1)]
+
+
+@pytest.mark.parametrize("pruner", PRUNERS)
+def test_no_pruner_acts_where_no_epoch_would_be_saved(pruner: str) -> None:
+    assert isinstance(make_pruner(pruner, first_step=4, last_step=4), optuna.pruners.NopPruner)
+
+
+# One sub-study for each depth.
+
+ISOLATED = MIXED + "isolate: depth\n"
+
+
+@pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name != "grid"])
+def test_isolated_values_get_equally_many_trials(sampler: str) -> None:
+    if sampler == "cmaes":
+        pytest.importorskip("cmaes")
+    space = bound(ISOLATED)
+    params = run(space, new_study(space, sampler), 60 if sampler == "tpe" else 25)
+    assert set(Counter(drawn["depth"] for drawn in params).values()) == {len(params) // 5}
+
+
+def test_isolated_samplers_draw_apart_and_repeatably() -> None:
+    space = bound(ISOLATED)
+    params = run(space, new_study(space, "random"), 5)
+    assert len({drawn["depth_phase.lr"] for drawn in params}) == 5
+    assert params == run(space, new_study(space, "random"), 5)
+
+
+def test_a_trial_that_is_queued_again_keeps_its_value_and_counts_once() -> None:
+    space = bound(ISOLATED)
+    study = new_study(space, "tpe")
+    run(space, study, 4)
+    lost = study.ask()
+    space.suggest(lost)
+    study.tell(lost, state=TrialState.FAIL)
+    study.enqueue_trial(lost.params, user_attrs={"retry_of": lost.number})
+    params = run(space, study, 6)
+    assert params[5] == params[4]
+    assert Counter(drawn["depth"] for drawn in params) == {0: 2, 1: 2, 2: 2, 3: 2, 4: 3}
+
+
+def test_trials_under_way_count_for_their_value() -> None:
+    space = bound(ISOLATED)
+    study = new_study(space, "tpe")
+    asked = [study.ask() for _ in range(10)]
+    assert Counter(space.suggest(trial).depth for trial in asked) == dict.fromkeys(range(5), 2)

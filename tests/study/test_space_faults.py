@@ -1,0 +1,230 @@
+"""Search spaces that are wrong: every fault is named at once, with its line and what to do."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drft.config import TrialConfig
+from drft.errors import ConfigError
+from study.space import Space
+
+GOOD = """name: good
+fixed:
+  head_phase.epochs: 3
+search:
+  depth: {type: int, low: 0, high: all}
+  depth_phase.lr:
+    type: float
+    low: 1e-5
+    high: 1e-2
+    log: true
+  dropout: {type: float, low: 0, high: 0.5, when: {depth: {min: 1}}}
+"""
+
+
+def faults(text: str) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as raised:
+        Space.parse(text, "space.yaml")
+    return tuple(raised.value.faults)
+
+
+def faults_at_binding(text: str, blocks: int) -> tuple[str, ...]:
+    space = Space.parse(text, "space.yaml")
+    with pytest.raises(ConfigError) as raised:
+        space.bind(TrialConfig(), blocks)
+    return tuple(raised.value.faults)
+
+
+@pytest.mark.parametrize(
+    ("search", "said"),
+    [
+        ("depht: {type: int, low: 0, high: 2}", "unknown setting 'depht' (did you mean 'depth'?)"),
+        ("optimizer: {type: categorical, choices: [sgd]}", "optimizer is a group of settings"),
+        ("seed: {type: int, low: 0, high: 9}", "seed cannot be searched"),
+        ("split.seed: {type: int, low: 0, high: 9}", "split.seed cannot be searched"),
+        ("backbone.name: {type: categorical, choices: [resnet18]}", "name it with --backbone"),
+        ("head_phase.lr: {type: float, low: 0.1, high: 0.2}", "searched and also fixed on line 2"),
+        ("dropout: {type: float, low: 0.5, high: 0.1}", "low 0.5 is above high 0.1"),
+        ("dropout: {type: float, low: 0, high: 0.5, log: true}", "a log range starts above 0"),
+        ("dropout: {type: float, low: 0.1, high: 0.5, log: true, step: 0.1}", "a log range has no step"),
+        ("dropout: {type: float, low: 0, high: 0.5, step: 0}", "step should be above 0"),
+        ("dropout: {type: float, low: 0, high: 0.5, step: 0.2}", "steps of 0.2 from 0 do not reach 0.5"),
+        ("dropout: {type: float, low: 0, high: 0.5, log: sometimes}", "log should be true or false"),
+        ("dropout: {type: float, low: 0, high: 1}", "input should be less than 1"),
+        ("dropout: {type: float, low: -1, high: 0.5}", "greater than or equal to 0"),
+        ("dropout: {type: float, low: none, high: 0.5}", "low should be a number, got 'none'"),
+        ("dropout: {type: float, low: .nan, high: 0.5}", "low should be a number, got nan"),
+        ("dropout: {type: float, low: 0, high: .inf}", "high should be a number, got inf"),
+        ("dropout: {type: float, low: 0, high: all}", "high should be a number, got 'all'"),
+        ("dropout: {type: float, low: true, high: 0.5}", "low should be a number, got True"),
+        ("dropout: {type: float, low: 0}", "high is missing"),
+        ("dropout: {type: flaot, low: 0, high: 0.5}", "unknown type 'flaot'"),
+        ("dropout: {low: 0, high: 0.5}", "type is missing"),
+        ("dropout: {type: float, low: 0, high: 0.5, logg: true}", "unknown key 'logg' (did you mean 'log'?)"),
+        ("dropout: 0.5", "dropout should be a mapping"),
+        ("batch_size: {type: float, low: 8, high: 32}", "valid integer"),
+        ("batch_size: {type: int, low: 8.5, high: 32}", "low should be a whole number"),
+        ("batch_size: {type: int, low: 8, high: 1e400}", "high should be a number"),
+        ("augmentation.strength: {type: float, low: 0, high: 1}", "strength should be one of"),
+        ("batch_norm: {type: categorical, choices: [frozen, thawed]}", "'frozen' or 'adapt', got 'thawed'"),
+        ("batch_norm: {type: categorical, choices: [frozen, frozen]}", "among the choices twice"),
+        ("batch_norm: {type: categorical, choices: []}", "list with at least one value"),
+        ("batch_norm: {type: categorical, choices: frozen}", "list with at least one value"),
+        ("batch_norm: {type: categorical, choices: [[frozen]]}", "one value should stand here"),
+        ("batch_norm: {type: categorical}", "choices is missing"),
+        ("dropout: {type: float, low: 0, high: 0.5, when: {dropout: {min: 0.1}}}", "cannot depend on itself"),
+        ("dropout: {type: float, low: 0, high: 0.5, when: {head_phase.lr: 0.1}}", "is fixed, so this is always"),
+        ("dropout: {type: float, low: 0, high: 0.5, when: {image_size: 64}}", "image_size is not searched"),
+        ("dropout: {type: float, low: 0, high: 0.5, when: {detph: {min: 1}}}", "did you mean 'depth'?"),
+        ("dropout: {type: float, low: 0, high: 0.5, when: {batch_size: 4}}", "move it above dropout"),
+        ("dropout: {type: float, low: 0, high: 0.5, when: {depth: {mni: 1}}}", "did you mean 'min'?"),
+        ("dropout: {type: float, low: 0, high: 0.5, when: {depth: {}}}", "give min, max or both"),
+        ("dropout: {type: float, low: 0, high: 0.5, when: {depth: -1}}", "greater than or equal to 0"),
+        ("dropout: {type: float, low: 0, high: 0.5, when: {depth: 7}}", "depth is 7 never holds"),
+        ("dropout: {type: float, low: 0, high: 0.5, when: {depth: {min: 4}}}", "4 ≤ depth never holds"),
+        ("dropout: {type: float, low: 0, high: 0.5, when: depth}", "should be a mapping"),
+    ],
+)
+def test_a_wrong_dimension_is_named_with_its_line(search: str, said: str) -> None:
+    text = f"fixed:\n  head_phase.lr: 0.1\nsearch:\n  depth: {{type: int, low: 0, high: 3}}\n  {search}\n"
+    if "batch_size: 4" in search:
+        text += "  batch_size: {type: int, low: 4, high: 8}\n"
+    found = faults(text)
+    assert all(fault.startswith("space.yaml:5: ") for fault in found)
+    assert any(said in fault for fault in found), found
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "space.yaml: is empty"),
+        ("# only a comment", "space.yaml: is empty"),
+        ("- depth", "space.yaml:1: a search space should be a mapping"),
+        ("depth", "space.yaml:1: a search space should be a mapping"),
+        ("name: x", "space.yaml:1: search: is missing"),
+        ("name: x\nsearch: {}", "space.yaml:2: search: is empty"),
+        ("name: x\nsearch: [", "space.yaml:2: not valid YAML"),
+        ("name: x\n---\nname: y", "not valid YAML"),
+        ("name: \x07", "not valid YAML"),
+        ("[" * 5000, "nested too deeply"),
+        ("name: !!python/object:os.system {}\n" + GOOD[11:], "space.yaml:1: one value should stand here"),
+        ("name: 2024-13-45\n" + GOOD[11:], "space.yaml:1: '2024-13-45' cannot be read as timestamp"),
+        ("name: 7\n" + GOOD[11:], "space.yaml:1: name should be text, got 7"),
+        (GOOD + "serach: {}\n", "space.yaml:12: a search space: unknown key 'serach' (did you mean 'search'?)"),
+        (GOOD + "name: again\n", "space.yaml:12: a search space: name is given twice (first on line 1)"),
+        (GOOD + "1: again\n", "space.yaml:12: a search space: the key 1 should be a name"),
+        (GOOD + "isolate: dpeth\n", "space.yaml:12: isolate: 'dpeth' is no dimension of this space (did you mean"),
+        (GOOD + "isolate: dropout\n", "space.yaml:12: isolate: dropout is searched under a condition only"),
+        (GOOD + "isolate: depth_phase.lr\n", "space.yaml:12: isolate: depth_phase.lr has endless values"),
+        (GOOD.replace("head_phase.epochs: 3", "head_phase.epoch: 3"), "space.yaml:3: unknown setting"),
+        (GOOD.replace("head_phase.epochs: 3", "head_phase: 3"), "space.yaml:3: head_phase is a group of settings"),
+        (
+            GOOD.replace("head_phase.epochs: 3", "head_phase.epochs: -3"),
+            "space.yaml:3: head_phase.epochs: input should",
+        ),
+        (GOOD.replace("head_phase.epochs: 3", "metric: qwk"), "space.yaml:3: metric cannot be fixed in a space"),
+    ],
+)
+def test_a_wrong_document_is_named_with_its_line(text: str, said: str) -> None:
+    assert any(said in fault for fault in faults(text)), faults(text)
+
+
+def test_fixed_values_given_dotted_and_nested_are_given_twice() -> None:
+    text = GOOD.replace("head_phase.epochs: 3", "head_phase.epochs: 3\n  head_phase:\n    epochs: 4")
+    assert faults(text) == ("space.yaml:5: head_phase.epochs is fixed twice (first on line 3); keep one",)
+
+
+def test_all_faults_come_at_once_in_the_order_of_lines() -> None:
+    text = GOOD.replace("epochs: 3", "epohcs: 3").replace("low: 1e-5", "low: -1").replace("0.5", "2")
+    lines = [int(fault.split(":")[1]) for fault in faults(text)]
+    assert lines == [3, 8, 11]
+
+
+@pytest.mark.parametrize(
+    ("search", "blocks", "said"),
+    [
+        (
+            "depth: {type: int, low: 0, high: 12}",
+            8,
+            "12 is beyond the 8 blocks of mobilenetv3_small_050; use at most 8",
+        ),
+        ("depth: {type: categorical, choices: [0, 12]}", 8, "12 is beyond the 8 blocks"),
+        ("depth: {type: int, low: 5, high: all}", 3, "5 is beyond the 3 blocks"),
+        ("depth: {type: int, low: 0, high: all, step: 2}", 5, "steps of 2 from 0 do not reach 5"),
+        (
+            (
+                "depth: {type: int, low: 0, high: all}\n"
+                "  dropout: {type: float, low: 0, high: 0.5, when: {depth: {min: 6}}}"
+            ),
+            4,
+            "6 ≤ depth never holds",
+        ),
+    ],
+)
+def test_what_shows_only_on_a_backbone_is_named_at_binding(search: str, blocks: int, said: str) -> None:
+    (fault,) = faults_at_binding(f"search:\n  {search}\n", blocks)
+    assert fault.startswith("space.yaml:")
+    assert said in fault
+
+
+def test_a_fixed_depth_beyond_the_blocks_is_named_at_binding() -> None:
+    text = "fixed:\n  depth: 12\nsearch:\n  dropout: {type: float, low: 0, high: 0.5}\n"
+    (fault,) = faults_at_binding(text, 8)
+    assert fault.startswith("space.yaml:2: depth: 12 is beyond the 8 blocks")
+
+
+def test_trainings_without_epochs_are_refused() -> None:
+    text = (
+        "fixed: {head_phase.epochs: 0, depth_phase.epochs: 0}\nsearch:\n  dropout: {type: float, low: 0, high: 0.5}\n"
+    )
+    assert "trains nothing" in faults_at_binding(text, 8)[0]
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("defalut", "no search space is called 'defalut' (did you mean 'default'?)"),
+        ("zzz", "there are default, depth_isolation"),
+        ("missing/space.yaml", "missing/space.yaml: cannot be read (No such file or directory)"),
+        ("missing.yaml", "missing.yaml: cannot be read"),
+    ],
+)
+def test_a_space_that_is_not_there_is_named(argument: str, said: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        Space.load(argument)
+    assert said in str(raised.value)
+
+
+def test_files_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_bytes(b"name: \xff\xfe")
+    with pytest.raises(ConfigError, match="is not UTF-8 text"):
+        Space.load(str(path))
+    with pytest.raises(ConfigError, match="Is a directory"):
+        Space.load(f"{tmp_path}/")
+
+
+def test_a_file_is_read_as_its_name_says(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(GOOD.removeprefix("name: good\n"))
+    space = Space.load(str(path))
+    assert (space.name, space.where) == ("mine", str(path))
+
+
+_TOKENS = st.sampled_from(
+    ["depth", "all", "type", "float", "low", "when", "{", "}", "[", "]", ":", ",", "&a ", "*a", "!!int ", "0", "-1",
+     "1e999", "9" * 400, "1e-320", "~", "\n", "  ", "'", "search", "<<", "min", ".nan", "step: 1e-300", "2020-99-99"]
+)  # fmt: skip
+
+
+@given(st.integers(0, len(GOOD)), st.integers(0, 30), st.lists(_TOKENS, max_size=4))
+def test_damaged_files_never_break_the_parser(place: int, cut: int, tokens: list[str]) -> None:
+    text = GOOD[:place] + "".join(tokens) + GOOD[place + cut :]
+    try:
+        said = [dimension.path for dimension in Space.parse(text, "space.yaml").bind(TrialConfig(), 8).dimensions]
+    except ConfigError as error:
+        said = [fault for fault in error.faults if fault.startswith("space.yaml") and "\n" not in fault]
+        said = said if len(said) == len(error.faults) else []
+    assert said
