@@ -51,7 +51,7 @@ def save_checkpoint(path: Path, state: Mapping[str, NDArray[np.generic]], config
         classes: outputs of the head.
     """
     metadata = {"drft_schema": _SCHEMA, "config": config.model_dump_json(), "classes": str(classes)}
-    tensors = {name: np.ascontiguousarray(array) for name, array in state.items()}
+    tensors = {name: np.asarray(array, order="C") for name, array in state.items()}
     with whole_file(path) as draft:
         draft.write_bytes(save(tensors, metadata))
 
