@@ -24,6 +24,9 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 NOTE_HEADING = "## What drft-study found"
 """Opens our note: a note that opens otherwise was written by a person, and is left alone."""
 
+CARD_HEIGHT = 440
+"""Pixels: what the dashboard leaves for a figure."""
+
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
@@ -106,7 +109,8 @@ def _save_figures(study: optuna.Study, statistics: Statistics) -> None:
     for place, exhibit in enumerate(exhibits(statistics).values(), start=1):
         if exhibit.drawings:
             drawing = exhibit.drawings["wide"]
-            drawing.update_layout(title={"text": exhibit.title, "x": 0.01, "y": 0.98}, margin={"t": 84})
+            title = {"text": exhibit.title, "x": 0.01, "y": 0.98, "font": {"size": 17}}
+            drawing.update_layout(title=title, margin={"t": 90}, height=CARD_HEIGHT)
             optuna_dashboard.save_plotly_graph_object(study, drawing, graph_object_id=f"drft-{place}-{exhibit.id}")
 
 

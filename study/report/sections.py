@@ -44,8 +44,12 @@ def exhibits(statistics: Statistics) -> dict[str, Exhibit]:
         _exhibit("peak", "When validation peaked", statistics.peak, _peak, _peak_caption),
         _exhibit("saved", "The best step against the last", statistics.best_versus_last, _saved, _saved_caption),
         _exhibit("depth", "Accuracy at each depth", both, _accuracy, _accuracy_caption),
-        _exhibit("score-importance", "For validation accuracy", statistics.score_importance, _bars, _bars_caption),
-        _exhibit("gap-importance", "For the gap", statistics.gap_importance, _bars, _bars_caption),
+        _exhibit(
+            "score-importance", "What sets the best scores apart", statistics.score_importance, _bars, _bars_caption
+        ),
+        _exhibit(
+            "gap-importance", "What sets the smallest gaps apart", statistics.gap_importance, _bars, _bars_caption
+        ),
         _exhibit("history", "Trials in their order", told, _history, _history_caption),
     )
     return {exhibit.id: exhibit for exhibit in drawn}

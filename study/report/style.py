@@ -37,6 +37,7 @@ def styled(drawing: go.Figure, height: int, **layout: Any) -> go.Figure:
         margin={"l": 56, "r": 16, "t": 44, "b": 58},
         legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
         hoverlabel={"namelength": -1},
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": QUIET},
         dragmode=False,
         barmode="stack",
     )
