@@ -49,7 +49,7 @@ class Anatomy:
 def _retinal_colour(rng: np.random.Generator) -> tuple[float, float, float]:
     """Draw a colour: warm orange, or pinkish with more blue, from pale to dark."""
     red = float(np.clip(rng.normal(0.7, 0.09), 0.45, 0.88))
-    green = red * float(np.clip(rng.normal(0.5, 0.065), 0.33, 0.64))
+    green = red * float(np.clip(rng.normal(0.49, 0.07), 0.3, 0.62))
     pinkish = rng.random() < 0.5
     blue = red * float(np.clip(rng.normal(0.3, 0.06), 0.15, 0.45) if pinkish else rng.uniform(0.02, 0.13))
     return red, green, blue
@@ -71,7 +71,7 @@ def _show_choroid(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, pi
     away = 1 - np.exp(-((canvas.distance(*anatomy.fovea) / 0.5) ** 2))
     patches = np.clip(0.5 + 0.5 * canvas.noise(rng, 0.7), 0, 1)
     pale = anatomy.tessellation * away * patches * streaks
-    return absorb(picture, -0.35 * pale, (0.6, 1.0, 0.6))
+    return absorb(picture, -0.32 * pale, (0.75, 0.8, 0.2))
 
 
 def paint_disc(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, picture: Picture) -> Picture:

@@ -34,8 +34,8 @@ class Exposure:
     def sample(cls, rng: np.random.Generator, haze: float = 0.0) -> "Exposure":
         """Draw an exposure; ``haze`` adds to that of the average eye."""
         return cls(
-            vignetting=float(rng.uniform(0.1, 0.4)),
-            tilt=(float(rng.normal(0, 0.1)), float(rng.normal(0, 0.08))),
+            vignetting=float(rng.uniform(0.15, 0.55)),
+            tilt=(float(rng.normal(0, 0.13)), float(rng.normal(0, 0.1))),
             halo=float(rng.uniform(0.3, 0.9)) if rng.random() < 0.22 else 0.0,
             halo_direction=float(rng.uniform(-np.pi, np.pi)),
             haze=min(0.75, haze + float(rng.beta(1.2, 6.0))),
@@ -62,7 +62,7 @@ def _light(rng: np.random.Generator, canvas: Canvas, exposure: Exposure) -> Fiel
     """Return the illumination: brightest near the middle, tilted, with a few soft clouds."""
     fall = 1 - exposure.vignetting * canvas.eccentricity**2.2
     tilt = 1 + exposure.tilt[0] * canvas.x + exposure.tilt[1] * canvas.y
-    light: Field = fall * tilt * (1 + 0.05 * canvas.noise(rng, 0.9))
+    light: Field = fall * tilt * (1 + 0.07 * canvas.noise(rng, 0.9))
     return light
 
 

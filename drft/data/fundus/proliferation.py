@@ -20,8 +20,8 @@ def paint_proliferation(
     if findings.vessels_on_disc:
         _draw_disc_vessels(rng, fine, anatomy)
     for _ in range(findings.vessels_elsewhere):
-        tangle(rng, fine, _along_arcades(rng, anatomy), size=rng.uniform(0.1, 0.2), strands=9, width=0.007)
-    picture = absorb(picture, 0.85 * fine.alpha(), (0.3, 1.0, 0.8))
+        tangle(rng, fine, _along_arcades(rng, anatomy), size=rng.uniform(0.08, 0.16), strands=7, width=0.006)
+    picture = absorb(picture, 0.75 * fine.alpha(), (0.2, 1.0, 0.8))
     for _ in range(findings.fibrous_bands):
         picture = _paint_band(rng, canvas, anatomy, picture)
     for _ in range(findings.preretinal_haemorrhages):
@@ -31,44 +31,46 @@ def paint_proliferation(
 
 def _draw_disc_vessels(rng: np.random.Generator, layer: Layer, anatomy: Anatomy) -> None:
     """Draw a wheel of fine vessels on the disc and beyond its edge."""
-    for _ in range(5):
-        at = np.array(anatomy.disc) + rng.normal(0, 0.6 * anatomy.disc_radius, 2)
-        tangle(rng, layer, at, size=rng.uniform(0.1, 0.16), strands=5, width=0.007)
+    for _ in range(4):
+        at = np.array(anatomy.disc) + rng.normal(0, 0.7 * anatomy.disc_radius, 2)
+        tangle(rng, layer, at, size=rng.uniform(0.08, 0.13), strands=4, width=0.006)
 
 
 def _paint_bleeding(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, picture: Picture) -> Picture:
-    """Paint a boat-shaped haemorrhage: level above, sagging below, hiding what lies behind."""
+    """Paint a boat-shaped haemorrhage: level above, sagging below, ragged, hiding what lies behind."""
     x, y = _along_arcades(rng, anatomy)
-    width, depth = rng.uniform(0.12, 0.38), rng.uniform(0.06, 0.2)
+    width, depth = rng.uniform(0.1, 0.36), rng.uniform(0.06, 0.2)
     across = np.linspace(-1, 1, 24)
-    ragged = np.convolve(rng.normal(0, 0.16, 28), np.ones(5) / 5, mode="valid")
-    hull = depth * (1 - across**2) * (1 + ragged)
-    deck = -0.12 * depth * (1 - across**2) + 0.1 * depth * rng.normal() * across
+    belly = 1 - np.abs(across) ** rng.uniform(1.5, 3.5)
+    hull = depth * belly * (1 + _wander(rng, 0.25)) + 0.25 * depth * across * rng.normal()
+    deck = hull - depth * belly * (1 + _wander(rng, 0.15))
     outline = np.concatenate([np.stack([across * width, hull], 1), np.stack([across * width, deck], 1)[::-1]])
     layer = canvas.layer()
     layer.polygon(outline + np.array([x, y]), 1.0)
-    blood = ndimage.gaussian_filter(layer.alpha(), 0.008 * canvas.radius)
-    streaks = np.clip(canvas.noise(rng, 0.12, 2.0) - 0.9, 0, 1) * canvas.bump(x, y + depth, 0.3)
-    density = blood * (0.95 + 0.12 * canvas.noise(rng, 0.1)) + 0.5 * streaks
-    return absorb(picture, 1.25 * density.astype(np.float32), BLOOD)
+    blood = ndimage.gaussian_filter(layer.alpha(), 0.012 * canvas.radius)
+    streaks = np.clip(canvas.noise(rng, 0.12, 2.0) - 0.7, 0, 1) * canvas.bump(x, y + depth, 0.3)
+    density = blood * (0.85 + 0.2 * canvas.noise(rng, 0.07)) + 0.6 * streaks
+    return absorb(picture, 1.2 * density, BLOOD)
+
+
+def _wander(rng: np.random.Generator, size: float) -> NDArray[np.float64]:
+    """Return 24 values that wander about 0."""
+    return np.convolve(rng.normal(0, size, 26), np.ones(3) / 1.7, mode="valid")
 
 
 def _paint_band(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, picture: Picture) -> Picture:
-    """Paint a whitish strand of scar tissue, drawn out along an arcade."""
+    """Paint a bluish-white veil of scar tissue, drawn out along an arcade, with denser strands in it."""
     start = _along_arcades(rng, anatomy)
-    heading = rng.uniform(-np.pi, np.pi)
-    layer = canvas.layer()
-    for _ in range(7):
-        headings = heading + rng.normal(0, 0.2) + np.cumsum(rng.normal(0, 0.12, 18))
-        reach = rng.uniform(0.015, 0.04)
-        path = (
-            start
-            + rng.normal(0, 0.03, 2)
-            + np.cumsum(reach * np.stack([np.cos(headings), np.sin(headings)], 1), axis=0)
-        )
-        layer.stroke(path, rng.uniform(0.008, 0.035), rng.uniform(0.25, 0.6))
-    alpha = ndimage.gaussian_filter(layer.alpha(), 0.01 * canvas.radius)
-    return over(picture, 0.85 * alpha, (0.85, 0.72, 0.42 + 0.5 * anatomy.colour[2]))
+    headings = rng.uniform(-np.pi, np.pi) + np.cumsum(rng.normal(0, 0.13, 18))
+    spine = start + np.cumsum(rng.uniform(0.02, 0.045) * np.stack([np.cos(headings), np.sin(headings)], 1), axis=0)
+    veil, strands = canvas.layer(), canvas.layer()
+    veil.stroke(spine, rng.uniform(0.06, 0.13), 0.6)
+    for _ in range(6):
+        course = spine + np.cumsum(rng.normal(0, 0.008, spine.shape), axis=0) + rng.normal(0, 0.03, 2)
+        strands.stroke(course, rng.uniform(0.006, 0.02), rng.uniform(0.3, 0.7))
+    soft = ndimage.gaussian_filter(veil.alpha(), 0.03 * canvas.radius) * (0.9 + 0.3 * canvas.noise(rng, 0.1))
+    alpha = np.clip(0.7 * soft + 0.55 * ndimage.gaussian_filter(strands.alpha(), 0.008 * canvas.radius), 0, 0.95)
+    return over(picture, alpha, (0.82, 0.72, 0.5 + 0.5 * anatomy.colour[2]))
 
 
 def _along_arcades(rng: np.random.Generator, anatomy: Anatomy) -> Point:

@@ -51,13 +51,13 @@ def _arcades(rng: np.random.Generator, anatomy: Anatomy) -> Iterator[Vessel]:
     for vein in (True, False):
         width = anatomy.calibre * (VEIN_WIDTH if vein else ARTERY_WIDTH)
         for up in (-1, 1):
-            height = up * (rng.uniform(0.56, 0.7) if vein else rng.uniform(0.66, 0.85))
+            height = up * (rng.uniform(0.56, 0.76) if vein else rng.uniform(0.66, 0.92))
             origin = disc + np.array([rng.normal(0.02, 0.03), up * rng.uniform(0.0, 0.05)])
             corners = np.array(
                 [
                     origin,
                     disc + np.array([-0.02 if vein else 0.06, 0.75 * height]) + rng.normal(0, 0.05, 2),
-                    fovea + np.array([0.15, 1.05 * height]) + rng.normal(0, 0.06, 2),
+                    fovea + np.array([0.15, 1.1 * height]) + rng.normal(0, 0.1, 2),
                     fovea + np.array([-0.95, rng.uniform(0.5, 1.0) * height]),
                 ]
             )
@@ -166,6 +166,6 @@ def paint_vessels(canvas: Canvas, tree: list[Vessel], picture: Picture) -> Pictu
                 reflex.stroke(points, 0.28 * width, 0.8)
     artery = arteries.alpha()
     vein = veins.alpha() * (1 - artery)
-    picture = absorb(picture, 0.8 * vein, (0.33, 0.9, 0.6))
+    picture = absorb(picture, 0.85 * vein, (0.28, 0.9, 0.6))
     picture = absorb(picture, 0.62 * artery, (0.2, 0.95, 0.75))
     return absorb(picture, -0.22 * reflex.alpha(), (0.4, 1.0, 0.8))

@@ -1,0 +1,211 @@
+"""The synthetic cohort: IDRiD's numbers, equal pictures for equal seeds, lesions that follow the grade."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from drft.data import synthetic
+from drft.data.fundus import Findings, draw_findings, render_eye, render_photograph
+from drft.data.fundus.farm import Job, render_files
+from drft.errors import DataError, DrftError
+
+HEIGHT = 96
+
+
+def small_plans(plans: list[synthetic.Plan]) -> list[synthetic.Plan]:
+    """One photograph of each origin and grade."""
+    seen: Counter[tuple[str, int]] = Counter()
+    chosen = []
+    for plan in plans:
+        seen[plan.origin, plan.label] += 1
+        if seen[plan.origin, plan.label] == 1:
+            chosen.append(plan)
+    return chosen
+
+
+@pytest.fixture
+def small_cohort(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten small photographs instead of 516."""
+    whole = synthetic.plan_cohort
+    monkeypatch.setattr(synthetic, "plan_cohort", lambda seed: small_plans(list(whole(seed))))
+    monkeypatch.setattr(synthetic, "HEIGHT", 48)
+
+
+def eye_with(findings: Findings, seed: int) -> np.ndarray:
+    """The same eye in the same light, with these findings; as float."""
+    eye, lesions, camera = np.random.default_rng(seed).spawn(3)
+    return render_eye(eye, lesions, camera, findings, HEIGHT).astype(float)
+
+
+def test_counts_are_those_of_idrid():
+    plans = list(synthetic.plan_cohort(0))
+    assert Counter((plan.origin, plan.label) for plan in plans) == {
+        **{("train", grade): count for grade, count in enumerate((134, 20, 136, 74, 49))},
+        **{("test", grade): count for grade, count in enumerate((34, 5, 32, 19, 13))},
+    }
+
+
+@given(seed=st.integers(0, 2**40))
+@settings(max_examples=10, deadline=None)
+def test_plans_follow_the_seed(seed: int):
+    plans = list(synthetic.plan_cohort(seed))
+    assert plans == list(synthetic.plan_cohort(seed))
+    assert plans != list(synthetic.plan_cohort(seed + 1))
+    assert len({plan.entropy for plan in plans}) == len(plans)
+
+
+def test_graders_disagree_by_one_grade_about_as_often_as_stated():
+    plans = [plan for seed in range(5) for plan in synthetic.plan_cohort(seed)]
+    apart = np.array([abs(plan.shown - plan.label) for plan in plans])
+    assert set(apart) == {0, 1}
+    assert np.mean(apart == 1) == pytest.approx(synthetic.DISAGREEMENT, abs=0.03)
+
+
+@pytest.mark.parametrize("grade", range(5))
+def test_equal_seeds_give_equal_pictures(grade: int):
+    first, again, other = (render_photograph(np.random.default_rng(seed), grade, HEIGHT) for seed in (3, 3, 4))
+    assert first.dtype == np.uint8
+    assert first.shape == (HEIGHT, round(1.506 * HEIGHT), 3)
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_files_do_not_depend_on_the_number_of_processes(tmp_path: Path):
+    contents = []
+    for processes in (1, 2):
+        folder = tmp_path / str(processes)
+        folder.mkdir()
+        jobs = [Job(str(folder / f"{number}.jpg"), (7, number), number % 5, 48) for number in range(16)]
+        counted: list[int] = []
+        render_files(jobs, counted.append, processes=processes)
+        assert counted == list(range(1, 17))
+        contents.append([Path(job.path).read_bytes() for job in jobs])
+    assert contents[0] == contents[1]
+
+
+def test_a_failing_process_is_reported(tmp_path: Path):
+    with pytest.raises(DrftError, match="no-such-folder"):
+        render_files([Job(str(tmp_path / "no-such-folder" / "1.jpg"), (0,), 0, 48)], lambda _: None)
+
+
+def test_a_photograph_looks_like_one():
+    picture = render_photograph(np.random.default_rng(0), 0, HEIGHT).astype(float)
+    corner, field = picture[:8, :8], picture[HEIGHT // 3 : 2 * HEIGHT // 3, HEIGHT // 2 : HEIGHT]
+    assert corner.max() < 10
+    red, green, blue = field.mean(axis=(0, 1))
+    assert red > 1.3 * green > 1.3 * blue
+
+
+def test_the_disc_is_brighter_than_the_macula():
+    picture = render_photograph(np.random.default_rng(1), 0, HEIGHT)[..., 1].astype(float)
+    left = round(0.462 * picture.shape[1])
+    assert picture.max() > 1.5 * np.median(picture[HEIGHT // 2 - 6 : HEIGHT // 2 + 6, left - 6 : left + 6])
+
+
+def test_findings_follow_the_international_scale():
+    drawn = [[draw_findings(np.random.default_rng([seed, grade]), grade) for seed in range(60)] for grade in range(5)]
+    assert all(findings == Findings() for findings in drawn[0])
+    assert all(replace(findings, microaneurysms=0) == Findings() and findings.microaneurysms for findings in drawn[1])
+    assert all(findings.haemorrhages for grade in (2, 3, 4) for findings in drawn[grade])
+    signs = [[f.vessels_on_disc or f.vessels_elsewhere or f.preretinal_haemorrhages for f in fs] for fs in drawn]
+    assert not any(any(grade) for grade in signs[:4])
+    assert all(signs[4])
+    mean = [np.mean([findings.haemorrhages for findings in grade]) for grade in drawn]
+    assert mean[0] == mean[1] == 0 < mean[2] < mean[3]
+
+
+@pytest.mark.parametrize(
+    ("findings", "darker"),
+    [
+        (Findings(haemorrhages=60), True),
+        (Findings(preretinal_haemorrhages=3), True),
+        (Findings(vessels_on_disc=True, vessels_elsewhere=4), True),
+        (Findings(microaneurysms=40), True),
+        (Findings(hard_exudates=200, exudate_clusters=2), False),
+        (Findings(soft_exudates=8), False),
+        (Findings(fibrous_bands=3), False),
+    ],
+)
+def test_lesions_change_the_same_eye_as_they_should(findings: Findings, darker: bool):
+    changes = [(eye_with(findings, seed) - eye_with(Findings(), seed))[..., 1] for seed in range(3)]
+    assert all((change.mean() < 0) == darker for change in changes)
+    assert all(np.abs(change).max() > 15 for change in changes)
+
+
+def test_beading_changes_the_veins_alone():
+    plain, beaded = (eye_with(Findings(venous_beading=depth), 5) for depth in (0.0, 1.0))
+    changed = np.abs(plain - beaded).max(axis=2) > 12
+    assert 0 < changed.mean() < 0.08
+
+
+def test_cohort_is_rendered_once(small_cohort: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    told: list[tuple[int, int]] = []
+    first = synthetic.render_cohort(1, tmp_path, lambda _, done, total: told.append((done, total)))
+    assert told == [(done, 10) for done in range(1, 11)]
+    monkeypatch.setattr(synthetic, "render_files", lambda *_: pytest.fail("rendered again"))
+    assert synthetic.render_cohort(1, tmp_path) == first
+    assert first.rendered
+    assert first.notes
+    assert first.name == "synthetic"
+    assert {photograph.id for photograph in first.photographs} >= {"train/SYN_001", "test/SYN_001"}
+    assert all(Image.open(photograph.path).format == "JPEG" for photograph in first.photographs)
+    assert [path.name for path in (tmp_path / "synthetic").iterdir()] == [first.photographs[0].path.parents[1].name]
+
+
+def test_fingerprint_follows_the_seed(small_cohort: None, tmp_path: Path):
+    prints = [
+        synthetic.render_cohort(seed, tmp_path / place).fingerprint for seed, place in ((0, "a"), (0, "b"), (1, "a"))
+    ]
+    assert prints[0] == prints[1] != prints[2]
+
+
+def test_an_interrupted_rendering_leaves_nothing(small_cohort: None, tmp_path: Path):
+    def interrupt(what: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        synthetic.render_cohort(0, tmp_path, interrupt)
+    assert not list((tmp_path / "synthetic").iterdir())
+
+
+def test_whoever_renders_first_wins(small_cohort: None, tmp_path: Path):
+    def overtake(what: str, done: int, total: int) -> None:
+        if done == total:
+            overtaken.append(synthetic.render_cohort(0, tmp_path))
+
+    overtaken: list[synthetic.Cohort] = []
+    assert synthetic.render_cohort(0, tmp_path, overtake) == overtaken[0]
+    assert len(list((tmp_path / "synthetic").iterdir())) == 1
+
+
+def test_a_lost_photograph_is_named(small_cohort: None, tmp_path: Path):
+    lost = synthetic.render_cohort(0, tmp_path).photographs[3].path
+    lost.unlink()
+    with pytest.raises(DataError, match=rf"{lost.name}.*remove"):
+        synthetic.render_cohort(0, tmp_path)
+
+
+def test_a_cache_that_is_a_file_is_named(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"cannot be written.*choose another"):
+        synthetic.render_cohort(0, tmp_path / "file")
+
+
+def test_renders_from_a_script_on_standard_input(tmp_path: Path):
+    script = f"""
+from drft.data.fundus.farm import Job, render_files
+render_files([Job({json.dumps(str(tmp_path))} + f"/{{n}}.jpg", (n,), 0, 48) for n in range(16)], lambda _: None, 2)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    subprocess.run([sys.executable, "-"], input=script, text=True, check=True, env=environment, cwd=tmp_path)
+    assert len(list(tmp_path.glob("*.jpg"))) == 16
