@@ -22,6 +22,10 @@ _Loader.add_implicit_resolver(
 )
 
 
+_UNREADABLE = (yaml.YAMLError, ValueError, LookupError, AttributeError)
+"""What PyYAML raises for a scalar that is not what its tag says, as in ``!!bool maybe``."""
+
+
 class Entries(dict[str, Node]):
     """The entries of a mapping by key, and the line of each key."""
 
@@ -101,9 +105,8 @@ class Document:
                 entries.lines[key] = line_of(key_node)
         return entries
 
-    def known(self, node: Node, what: str, keys: Sequence[str]) -> Entries:
-        """Return the entries of a mapping whose keys are all known; others are faults and left out."""
-        entries = self.mapping(node, what)
+    def known(self, entries: Entries, what: str, keys: Sequence[str]) -> Entries:
+        """Keep the entries whose keys are known; others are faults."""
         for key in [key for key in entries if key not in keys]:
             hint = nearest(key, list(keys)) or f"; known are {', '.join(keys)}"
             self.fault(entries.lines[key], f"{what}: unknown key {key!r}{hint}")
@@ -124,7 +127,7 @@ class Document:
             return None
         try:
             return _Loader("").construct_object(node)
-        except (yaml.YAMLError, ValueError):
+        except _UNREADABLE:
             self.fault(node, f"{node.value!r} cannot be read as {node.tag.rpartition(':')[2]}; put quotes around it")
             return None
 

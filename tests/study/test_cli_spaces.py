@@ -1,5 +1,6 @@
 """``drft-study spaces`` and ``drft-study blocks``, as a user calls them."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -19,6 +20,14 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *a
         code = int(leaving.code or 0)
     captured = capsys.readouterr()
     return code, captured.out, captured.err
+
+
+def test_help_waits_for_neither_optuna_nor_torch() -> None:
+    said = (
+        "import sys, study.choices, study.cli.blocks, study.cli.spaces; print(*{'optuna', 'torch'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
 
 
 def test_list_names_every_shipped_space_with_its_question(

@@ -6,7 +6,7 @@ from typing import Any
 import optuna
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drft.config import TrialConfig, with_values
@@ -198,6 +198,7 @@ def spaces(draw: st.DrawFn) -> dict[str, Any]:
     return {"search": search}
 
 
+@settings(deadline=None)
 @given(spaces(), st.integers(0, 1000))
 def test_every_suggestion_of_every_space_is_valid(content: dict[str, Any], seed: int) -> None:
     search = content["search"]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drft.config import TrialConfig
@@ -64,6 +64,8 @@ def faults_at_binding(text: str, blocks: int) -> tuple[str, ...]:
         ("dropout: {low: 0, high: 0.5}", "type is missing"),
         ("dropout: {type: float, low: 0, high: 0.5, logg: true}", "unknown key 'logg' (did you mean 'log'?)"),
         ("dropout: 0.5", "dropout should be a mapping"),
+        ("dropout: {}", "dropout: type is missing"),
+        ("dropout:", "dropout should be a mapping"),
         ("batch_size: {type: float, low: 8, high: 32}", "valid integer"),
         ("batch_size: {type: int, low: 8.5, high: 32}", "low should be a whole number"),
         ("batch_size: {type: int, low: 8, high: 1e400}", "high should be a number"),
@@ -108,9 +110,12 @@ def test_a_wrong_dimension_is_named_with_its_line(search: str, said: str) -> Non
         ("name: x\nsearch: [", "space.yaml:2: not valid YAML"),
         ("name: x\n---\nname: y", "not valid YAML"),
         ("name: \x07", "not valid YAML"),
-        ("[" * 5000, "nested too deeply"),
+        ("[" * 2000, "nested too deeply"),
         ("name: !!python/object:os.system {}\n" + GOOD[11:], "space.yaml:1: one value should stand here"),
         ("name: 2024-13-45\n" + GOOD[11:], "space.yaml:1: '2024-13-45' cannot be read as timestamp"),
+        ("name: !!bool maybe\n" + GOOD[11:], "space.yaml:1: 'maybe' cannot be read as bool"),
+        ("name: !!timestamp soon\n" + GOOD[11:], "space.yaml:1: 'soon' cannot be read as timestamp"),
+        ("name: !!int\n" + GOOD[11:], "space.yaml:1: '' cannot be read as int"),
         ("name: 7\n" + GOOD[11:], "space.yaml:1: name should be text, got 7"),
         (GOOD + "serach: {}\n", "space.yaml:12: a search space: unknown key 'serach' (did you mean 'search'?)"),
         (GOOD + "name: again\n", "space.yaml:12: a search space: name is given twice (first on line 1)"),
@@ -129,6 +134,11 @@ def test_a_wrong_dimension_is_named_with_its_line(search: str, said: str) -> Non
 )
 def test_a_wrong_document_is_named_with_its_line(text: str, said: str) -> None:
     assert any(said in fault for fault in faults(text)), faults(text)
+
+
+def test_a_key_given_twice_is_one_fault() -> None:
+    text = GOOD.replace("    log: true", "    low: 1e-4")
+    assert faults(text) == ("space.yaml:10: depth_phase.lr: low is given twice (first on line 8); keep one",)
 
 
 def test_fixed_values_given_dotted_and_nested_are_given_twice() -> None:
@@ -214,11 +224,11 @@ def test_a_file_is_read_as_its_name_says(tmp_path: Path) -> None:
 
 
 _TOKENS = st.sampled_from(
-    ["depth", "all", "type", "float", "low", "when", "{", "}", "[", "]", ":", ",", "&a ", "*a", "!!int ", "0", "-1",
-     "1e999", "9" * 400, "1e-320", "~", "\n", "  ", "'", "search", "<<", "min", ".nan", "step: 1e-300", "2020-99-99"]
+    ["depth", "all", "type", "float", "low", "when", "search", "min", "step: 1e-300", "{", "}", "[", "]", ":", ",", "&a ", "*a", "<<", "!!int ", "!!bool ", "!!timestamp ", "!!set ", "!!null ", "\n", "  ", "'", "~", ".nan", "0", "-1", "1e999", "9" * 400, "1e-320", "2020-99-99"]
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(GOOD)), st.integers(0, 30), st.lists(_TOKENS, max_size=4))
 def test_damaged_files_never_break_the_parser(place: int, cut: int, tokens: list[str]) -> None:
     text = GOOD[:place] + "".join(tokens) + GOOD[place + cut :]
