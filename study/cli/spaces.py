@@ -31,7 +31,10 @@ def list_spaces() -> None:
 @click.argument("file")
 @click.option("--backbone", metavar="NAME", help="Check it for this timm model too: its number of blocks.")
 def check(file: str, backbone: str | None) -> None:
-    """Check the search space FILE (a path, or the name of a shipped one), naming every fault with its line."""
+    """Check a search space, naming every fault with its line.
+
+    FILE is a path, or the name of a space that comes with this program.
+    """
     from study.cli.tables import print_table
     from study.space import Space
 
