@@ -223,9 +223,11 @@ def test_a_file_is_read_as_its_name_says(tmp_path: Path) -> None:
     assert (space.name, space.where) == ("mine", str(path))
 
 
-_WORDS = "depth all type float low when search min { } [ ] : , *a << ' ~ .nan 0 -1 1e999 1e-320 2020-99-99".split()
+_WORDS = ["depth", "all", "type", "float", "low", "when", "search", "min", "step: 1e-300"]
+_SIGNS = [*"{}[]:,'~", "*a", "&a ", "<<", "\n", "  "]
+_NUMBERS = [".nan", "0", "-1", "1e999", "1e-320", "2020-99-99", "9" * 400]
 _TAGS = [f"!!{tag} " for tag in ("int", "bool", "timestamp", "set", "null")]
-_TOKENS = st.sampled_from([*_WORDS, *_TAGS, "&a ", "\n", "  ", "step: 1e-300", "9" * 400])
+_TOKENS = st.sampled_from(_WORDS + _SIGNS + _NUMBERS + _TAGS)
 
 
 @settings(deadline=None)
