@@ -3,11 +3,14 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from study.choices import PRUNERS, SAMPLERS
+
+if TYPE_CHECKING:
+    from study.options import RunOptions
 
 METRICS = ("accuracy", "qwk", "balanced_accuracy")
 
@@ -71,7 +74,7 @@ def command(**given: Any) -> None:
         sys.exit(1)
 
 
-def _options(given: dict[str, Any]) -> Any:
+def _options(given: dict[str, Any]) -> "RunOptions":
     from study.options import RunOptions
 
     columns = ("labels", "images", "image_column", "grade_column", "group_column", "origin_column")

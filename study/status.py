@@ -1,0 +1,85 @@
+"""How far a study is, in lines for the terminal."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from optuna.trial import FrozenTrial, TrialState
+
+from study import owner
+from study.facts import check_schema
+from study.progress import duration
+from study.results import StudyPlace, find_study
+from study.standing import FINISHED, Standing, count
+
+_FAILURES_SHOWN = 3
+
+
+def status_lines(study: str, results: Path = Path("results"), storage: str | None = None) -> list[str]:
+    """Return what there is to say of a study.
+
+    Args:
+        study: as :func:`study.results.find_study` takes it.
+        results: folder of studies.
+        storage: URL of an Optuna storage; None for the ``study.db`` of the study's folder.
+
+    Raises:
+        StudyError: when there is no such study, or another program made it.
+    """
+    place = find_study(study, results, storage)
+    opened = place.open()
+    attributes = opened.user_attrs
+    check_schema(place.name, attributes)
+    trials = opened.get_trials(deepcopy=False)
+    standing, wanted = count(trials), int(attributes["trials_wanted"])
+    return [
+        f"Study {place.name} in {place.folder}",
+        f"  trials    {_states(standing, wanted)}",
+        f"  driver    {_driver(trials, standing, wanted)}",
+        f"  best      {_best(standing, trials, str(attributes['metric']))}",
+        *_failures(trials),
+        f"  report    {_report(place)}",
+    ]
+
+
+def _states(standing: Standing, wanted: int) -> str:
+    parts = [f"{standing.finished} of {wanted} finished ({standing.complete} complete, {standing.pruned} pruned)"]
+    others = {name: getattr(standing, name) for name in ("failed", "interrupted", "running", "waiting")}
+    return ", ".join(parts + [f"{number} {name}" for name, number in others.items() if number])
+
+
+def _driver(trials: Sequence[FrozenTrial], standing: Standing, wanted: int) -> str:
+    owners = {trial.user_attrs.get("owner", "") for trial in trials if trial.state == TrialState.RUNNING}
+    if not any(tag and owner.is_alive(tag) for tag in owners):
+        return "none; the study is done" if standing.finished >= wanted else "none; run the same command to go on"
+    return f"at work, {duration(_seconds_left(trials, owners, wanted - standing.finished))}"
+
+
+def _seconds_left(trials: Sequence[FrozenTrial], owners: set[str], missing: int) -> float | None:
+    """Estimate from the pace of the drivers at work."""
+    theirs = [trial for trial in trials if trial.user_attrs.get("owner") in owners and trial.datetime_start]
+    done = sum(trial.state in FINISHED for trial in theirs)
+    if not done:
+        return None
+    begun = min(trial.datetime_start for trial in theirs if trial.datetime_start)
+    return (datetime.now() - begun).total_seconds() / done * max(0, missing)  # noqa: DTZ005 (Optuna's times are naive)
+
+
+def _best(standing: Standing, trials: Sequence[FrozenTrial], metric: str) -> str:
+    if standing.best is None:
+        return "no trial has run to its end yet"
+    number, value = standing.best
+    (trial,) = (trial for trial in trials if trial.number == number)
+    step = f"at step {trial.user_attrs.get('best_step')}"
+    return f"trial {number}, depth {trial.user_attrs.get('depth')}: validation {metric} {value:.3f} {step}"
+
+
+def _failures(trials: Sequence[FrozenTrial]) -> list[str]:
+    failed = [trial for trial in trials if trial.state == TrialState.FAIL and "requeued" not in trial.user_attrs]
+    last = failed[-_FAILURES_SHOWN:]
+    return [f"  failed    trial {trial.number}: {trial.user_attrs.get('fail_reason', 'unknown')}" for trial in last]
+
+
+def _report(place: StudyPlace) -> str:
+    page = place.folder / "report" / "index.html"
+    return str(page) if page.exists() else f"not written yet: drft-study report {place.name}"
