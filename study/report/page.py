@@ -1,6 +1,7 @@
 """The report as a page (``index.html``) and as Markdown (``report.md``), from the templates beside this file."""
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -10,7 +11,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from study.report.provenance import limits, provenance
-from study.report.sections import Exhibit, exhibits, noise_text
+from study.report.sections import Exhibit, noise_text
 from study.report.statistics import Statistics, Withheld
 from study.report.tables import DEPTH_HEADINGS, depth_rows, trial_headings, trial_rows, trials_by_state
 from study.report.wording import answer, number, percent
@@ -27,9 +28,8 @@ SEALED = (
 )
 
 
-def html_page(results: StudyResults, statistics: Statistics) -> str:
+def html_page(results: StudyResults, statistics: Statistics, shown: Mapping[str, Exhibit]) -> str:
     """Return one self-contained HTML page that needs no network."""
-    shown = exhibits(statistics)
     return (
         _environment()
         .get_template("index.html")
@@ -43,13 +43,13 @@ def html_page(results: StudyResults, statistics: Statistics) -> str:
     )
 
 
-def markdown_page(results: StudyResults, statistics: Statistics) -> str:
+def markdown_page(results: StudyResults, statistics: Statistics, shown: Mapping[str, Exhibit]) -> str:
     """Return the report as Markdown: answers, tables and captions."""
-    context = _context(results, statistics, exhibits(statistics))
+    context = _context(results, statistics, shown)
     return _environment().get_template("report.md").render(**context)
 
 
-def _context(results: StudyResults, statistics: Statistics, shown: dict[str, Exhibit]) -> dict[str, Any]:
+def _context(results: StudyResults, statistics: Statistics, shown: Mapping[str, Exhibit]) -> dict[str, Any]:
     info, depths = results.info, statistics.depths
     return {
         "info": info,
@@ -84,7 +84,7 @@ def _tiles(results: StudyResults) -> list[tuple[str, str]]:
     ]
 
 
-def _figures_json(shown: dict[str, Exhibit]) -> Markup:
+def _figures_json(shown: Mapping[str, Exhibit]) -> Markup:
     entries = (
         f'"{exhibit.id}":{{{",".join(_drawing(size, drawing) for size, drawing in exhibit.drawings.items())}}}'
         for exhibit in shown.values()

@@ -5,6 +5,7 @@ from pathlib import Path
 from study.report.exports import csv, summary_json
 from study.report.files import write_whole
 from study.report.page import html_page, markdown_page
+from study.report.sections import exhibits
 from study.report.statistics import summarize
 from study.results import read_study
 
@@ -24,12 +25,13 @@ def write_report(study: str, results: Path = Path("results"), storage: str | Non
     """
     read = read_study(study, results, storage)
     statistics = summarize(read)
+    shown = exhibits(statistics)
     files = {
         "trials.csv": csv(read.trials),
         "epochs.csv": csv(read.epochs),
         "summary.json": summary_json(read, statistics),
-        "report.md": markdown_page(read, statistics),
-        "index.html": html_page(read, statistics),
+        "report.md": markdown_page(read, statistics, shown),
+        "index.html": html_page(read, statistics, shown),
     }
     folder = read.info.folder / "report"
     for name, text in files.items():

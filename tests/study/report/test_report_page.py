@@ -1,0 +1,164 @@
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+from optuna.trial import TrialState
+from plotly.offline import get_plotlyjs
+
+from study.report.page import html_page, markdown_page
+from study.report.sections import exhibits
+from study.report.statistics import summarize
+from study.results import read_study
+
+COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
+NASTY = '<script>alert("x")</script>&{{ 7*7 }}'
+
+
+class Page(HTMLParser):
+    """Collects what a browser would act on."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.resources, self.tags, self.rows, self.scripts, self.ids = [], [], [], [], []
+        self._open = None
+        plotly = get_plotlyjs()
+        assert plotly in text
+        self.feed(text.replace(plotly, "plotly"))  # 5 MB that need no parsing here
+
+    def handle_starttag(self, tag, attrs):
+        named = dict(attrs)
+        self.tags.append((tag, named))
+        self.ids += [named["id"]] if "id" in named else []
+        if tag != "a":
+            self.resources += [named[key] for key in ("src", "href", "data", "action") if key in named]
+        if tag == "tr" and "data-state" in named:
+            self.rows.append(named["data-state"])
+        if tag == "script":
+            self.scripts.append("")
+            self._open = tag
+
+    def handle_endtag(self, tag):
+        self._open = None
+
+    def handle_data(self, data):
+        if self._open:
+            self.scripts[-1] += data
+
+
+def page_of(read):
+    statistics = summarize(read)
+    return html_page(read, statistics, exhibits(statistics))
+
+
+def markdown_of(read):
+    statistics = summarize(read)
+    return markdown_page(read, statistics, exhibits(statistics))
+
+
+@pytest.fixture(scope="module")
+def read(demo):
+    return read_study("demo", demo)
+
+
+@pytest.fixture(scope="module")
+def text(read):
+    return page_of(read)
+
+
+@pytest.fixture(scope="module")
+def page(text):
+    return Page(text)
+
+
+def test_page_needs_no_network(page, text):
+    assert page.resources == []
+    assert "default-src 'none'" in text
+    assert not re.search(r"@import|url\(", text.split("</style>")[0])
+    assert len(text.encode()) < 8_000_000
+
+
+def test_page_opens_with_banner_answers_and_ends_with_the_disclaimer(text):
+    first, last = text.split("<figure", 1)[0], text.split("</main>")[1]
+    assert "Rendered pictures, not patients" in first
+    for question in ("What does depth buy?", "What does it cost in generalization?", "Which epoch should be kept?"):
+        assert question in first
+    assert "For research and education only" in last
+
+
+def test_real_photographs_have_no_banner(make_study, tmp_path):
+    cohort = {"name": "idrid", "fingerprint": "ab" * 32, "rendered": False, "notes": [], "n": 516}
+    make_study(tmp_path, "real", [COMPLETE] * 2, cohort=json.dumps(cohort))
+    assert "Rendered pictures" not in page_of(read_study("real", tmp_path))
+
+
+def test_every_trial_has_its_row(page, read):
+    assert len(page.rows) == len(read.trials) == 60
+    assert set(page.rows) == {"completed", "pruned", "failed", "running", "waiting"}
+
+
+def test_all_figures_are_there_and_drawn_in_plain_lists(page):
+    places = [named["data-figure"] for _, named in page.tags if "data-figure" in named]
+    figures = json.loads(page.scripts[0])
+    assert set(places) == set(figures)
+    assert {"curves", "gap", "depth", "peak", "saved", "score-importance", "gap-importance", "history"} == set(places)
+    assert set(figures["curves"]) == {"wide", "narrow"}
+    assert "bdata" not in page.scripts[0]  # packed arrays would need a recent plotly wherever they are shown
+
+
+def test_ids_are_unique_and_navigation_leads_somewhere(page):
+    assert len(page.ids) == len(set(page.ids))
+    targets = [named["href"][1:] for tag, named in page.tags if tag == "a" and named["href"].startswith("#")]
+    assert targets
+    assert set(targets) <= set(page.ids)
+
+
+def test_test_set_stays_sealed(text):
+    assert "the test set stays sealed" in text
+
+
+def test_hostile_names_are_text(make_study, tmp_path):
+    texts = {"space": f"# {NASTY}", "command": NASTY, "source": f"</script>{NASTY}"}
+    make_study(tmp_path, NASTY, [COMPLETE] * 6 + [FAIL, PRUNED], folder="nasty", **texts)
+    read = read_study("nasty", tmp_path)
+    page = Page(page_of(read))
+    assert len(page.scripts) == 3  # figures, plotly, ours
+    assert not any("alert(" in script for script in page.scripts)
+    assert "<script>" not in markdown_of(read)
+
+
+@pytest.mark.parametrize(
+    ("states", "reason"),
+    [
+        ([], "no trial has completed"),
+        ([FAIL] * 3, "no trial has completed"),
+        ([PRUNED] * 3, "no trial has completed"),
+        ([TrialState.RUNNING, TrialState.WAITING], "no trial has completed"),
+        ([COMPLETE], "a paired bootstrap needs at least 5 completed trials, there are 1"),
+        ([COMPLETE] * 6, "importance needs at least 20 completed trials, there are 6"),
+    ],
+)
+def test_too_few_trials_are_told_with_the_reason(make_study, tmp_path, states, reason):
+    make_study(tmp_path, "few", states)
+    read = read_study("few", tmp_path)
+    assert reason in page_of(read)
+    assert reason in markdown_of(read)
+
+
+def test_markdown_holds_answers_table_and_disclaimer(read):
+    text = markdown_of(read)
+    assert text.startswith("# How deep should one fine-tune? demo\n")
+    assert "> **Rendered pictures" in text
+    lines = text.splitlines()
+    header = next(n for n, line in enumerate(lines) if line.startswith("| depth"))
+    assert {line.count("|") for line in lines[header : header + 8]} == {9}
+    assert "For research and education only" in text
+
+
+def test_pruning_and_an_adaptive_sampler_are_named_among_the_limits(text, make_study, tmp_path):
+    assert "trials were pruned before their end" in text
+    assert "The sampler (tpe) learns" in text
+    make_study(tmp_path, "plain", [COMPLETE] * 2, sampler="random")
+    plain = page_of(read_study("plain", tmp_path))
+    assert "trials were pruned before" not in plain
+    assert "learns while it searches" not in plain

@@ -1,0 +1,49 @@
+from study.report.statistics import DepthRow, Estimate, Noise, Withheld
+from study.report.wording import depth_sentence, epoch_sentence, gap_sentence, interval, number, percent, points
+
+
+def estimate(value, reach=0.01, n=9):
+    return Estimate(value, value - reach, value + reach, n)
+
+
+def row(depth, best, gap, trial, reach=0.01):
+    gaps = {"gap_best": estimate(gap), "gap_last": estimate(gap, reach)}
+    return DepthRow(depth, depth / 5, depth / 5, 9, estimate(best, 0.1, 83), trial, estimate(best), **gaps)
+
+
+def noise(best, trial, detectable):
+    return Noise(83, trial, estimate(best, 0.1, 83), 0.3, True, detectable, 4, 18)
+
+
+def test_numbers_in_words():
+    assert (percent(0.6142), points(0.0414), number(-1.25)) == ("61.4%", "4.1 points", "\N{MINUS SIGN}1.2")
+    assert interval(Estimate(0.1, 0.05, 0.15, 7)) == "95% interval 5.0 to 15.0, n = 7"
+    assert interval(Estimate(0.1, None, None, 1)) == "n = 1, too few for an interval"
+
+
+def test_small_lead_is_called_too_small():
+    text = depth_sentence((row(0, 0.55, 0.02, 1), row(5, 0.60, 0.3, 2)), noise(0.60, 2, 0.18))
+    assert "60.0% validation accuracy" in text
+    assert "the head alone (depth 0) reached 55.0%, and the lead of 5.0 points is less than the 18.0 points" in text
+
+
+def test_large_lead_is_called_large():
+    text = depth_sentence((row(1, 0.30, 0.02, 1), row(5, 0.60, 0.3, 2)), noise(0.60, 2, 0.18))
+    assert "depth 1 reached 30.0%, and the lead of 30.0 points is more than" in text
+
+
+def test_best_trial_at_the_shallowest_depth_says_that_depth_bought_nothing():
+    text = depth_sentence((row(0, 0.60, 0.02, 1), row(5, 0.55, 0.3, 2)), noise(0.60, 1, 0.18))
+    assert "bought nothing" in text
+
+
+def test_gap_grows_only_when_the_intervals_are_apart():
+    assert "grows from 2.0 points" in gap_sentence((row(0, 0.5, 0.02, 1), row(5, 0.5, 0.3, 2)))
+    assert "shrinks from 30.0 points" in gap_sentence((row(0, 0.5, 0.3, 1), row(5, 0.5, 0.02, 2)))
+    assert "do not tell the two apart" in gap_sentence((row(0, 0.5, 0.02, 1, 0.2), row(5, 0.5, 0.3, 2, 0.2)))
+
+
+def test_withheld_figures_give_their_reason():
+    reason = Withheld("no trial has completed")
+    assert depth_sentence(reason, reason) == "Not answered yet: no trial has completed."
+    assert epoch_sentence(reason, reason) == "Not answered yet: no trial has completed."

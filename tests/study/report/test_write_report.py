@@ -1,0 +1,122 @@
+import csv
+import json
+import os
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from optuna.trial import TrialState
+
+from drft.errors import StudyError
+from study.cli.report import command
+from study.report import write_report
+from study.report.exports import plain
+from study.report.statistics import Estimate, Withheld
+from study.results import read_study
+
+
+@pytest.fixture(scope="module")
+def report(make_study, tmp_path_factory):
+    results = make_study(tmp_path_factory.mktemp("written"), "demo")
+    return write_report("demo", results).parent
+
+
+def test_report_has_its_five_files_and_nothing_else(report):
+    files = sorted(path.name for path in report.iterdir())
+    assert files == ["epochs.csv", "index.html", "report.md", "summary.json", "trials.csv"]
+
+
+def test_summary_agrees_with_the_tables(report):
+    summary = json.loads((report / "summary.json").read_text())
+    trials = pd.read_csv(report / "trials.csv")
+    epochs = pd.read_csv(report / "epochs.csv")
+    complete = trials[trials["state"] == "COMPLETE"]
+    assert summary["trials"] == {**dict.fromkeys(summary["trials"], 0), **trials["state"].value_counts()}
+    assert summary["best"]["val_accuracy_best"] == complete["val_accuracy_best"].max()
+    assert summary["best"]["dimensions"].keys() == set(summary["study"]["dimensions"])
+    assert sum(row["n"] for row in summary["by_depth"]) == len(complete)
+    for row in summary["by_depth"]:
+        of_depth = complete[complete["depth"] == row["depth"]]
+        assert row["gap_last"]["value"] == pytest.approx(of_depth["gap_last"].mean())
+        assert row["best"]["value"] == pytest.approx(of_depth["val_accuracy_best"].max())
+    difference = (complete["val_accuracy_best"] - complete["val_accuracy_last"]).mean()
+    assert summary["statistics"]["best_versus_last"]["difference"]["value"] == pytest.approx(difference)
+    assert set(epochs["trial"]) <= set(trials["number"])
+
+
+def test_every_estimate_has_its_n_and_interval(report):
+    found = []
+
+    def walk(value):
+        if isinstance(value, dict):
+            found.extend([value] if "value" in value else [])
+            for entry in value.values():
+                walk(entry)
+        elif isinstance(value, list):
+            for entry in value:
+                walk(entry)
+
+    walk(json.loads((report / "summary.json").read_text()))
+    assert len(found) > 20
+    assert all({"low", "high", "n"} <= set(estimate) for estimate in found)
+
+
+def test_csv_leaves_unknown_cells_empty_and_whole_numbers_whole(report):
+    with (report / "trials.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    waiting = next(row for row in rows if row["state"] == "WAITING")
+    assert (waiting["best_step"], waiting["gap_last"]) == ("", "")
+    assert all(row["best_step"].isdigit() for row in rows if row["state"] == "COMPLETE")
+
+
+def test_report_is_written_again_over_the_old_one(make_study, tmp_path):
+    make_study(tmp_path, "again", [TrialState.COMPLETE] * 2)
+    first = write_report("again", tmp_path)
+    first.write_text("old")
+    assert write_report("again", tmp_path) == first
+    assert first.read_text().startswith("<!doctype html>")
+
+
+def test_report_from_a_storage_lands_under_results_even_with_a_strange_name(make_study, tmp_path):
+    make_study(tmp_path, "../up/and away", [TrialState.COMPLETE], folder="kept")
+    url = f"sqlite:///{tmp_path / 'kept' / 'study.db'}"
+    page = write_report("../up/and away", tmp_path / "results", url)
+    assert page.is_relative_to(tmp_path / "results")
+    assert ".." not in page.relative_to(tmp_path).parts
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_folder_that_cannot_be_written_is_named(make_study, tmp_path):
+    make_study(tmp_path, "locked", [TrialState.COMPLETE])
+    (tmp_path / "locked" / "report").mkdir(mode=0o500)
+    with pytest.raises(StudyError, match="cannot write"):
+        write_report("locked", tmp_path)
+
+
+def test_file_in_the_place_of_the_folder_is_named(make_study, tmp_path):
+    make_study(tmp_path, "blocked", [TrialState.COMPLETE])
+    (tmp_path / "blocked" / "report").write_text("")
+    with pytest.raises(StudyError, match="cannot write"):
+        write_report("blocked", tmp_path)
+
+
+def test_command_prints_where_the_page_is(make_study, tmp_path):
+    make_study(tmp_path, "cli", [TrialState.COMPLETE])
+    told = CliRunner().invoke(command, ["cli", "--results", str(tmp_path)], catch_exceptions=False)
+    assert told.output.strip() == str(tmp_path / "cli" / "report" / "index.html")
+
+
+def test_plain_makes_json_of_everything():
+    value = {"a": Estimate(0.5, None, float("nan"), 3), "b": Withheld("too few"), "c": (1, pd.NA)}
+    assert plain(value) == {
+        "a": {"value": 0.5, "low": None, "high": None, "n": 3, "sd": None},
+        "b": {"withheld": "too few"},
+        "c": [1, None],
+    }
+
+
+def test_reading_and_writing_leave_the_study_alone(make_study, tmp_path):
+    make_study(tmp_path, "same", [TrialState.COMPLETE] * 2)
+    before = read_study("same", tmp_path)
+    write_report("same", tmp_path)
+    pd.testing.assert_frame_equal(read_study("same", tmp_path).trials, before.trials)
