@@ -61,7 +61,7 @@ class LocalExecutor:
 
     def answer(self, number: int, *, keep_on: bool) -> None:
         """Answer the last report of a job."""
-        next(worker for worker in self._workers if worker.job == number).say(keep_on)
+        next(worker for worker in self._workers if worker.job and worker.job.number == number).say(keep_on)
 
     def _listen(self, worker: "_Worker") -> Iterator[Event]:
         try:
@@ -81,15 +81,16 @@ class LocalExecutor:
                 yield message
 
     def _replace(self, worker: "_Worker") -> Iterator[Failed]:
-        """Start a successor for a dead worker and fail the job that died with it."""
-        lost, how = worker.job, worker.bury()
-        if not worker.ready:
-            self._broken_starts += 1
+        """Start a successor for a dead worker; it takes over a job that had not begun, else the job failed."""
+        job, begun, how = worker.job, worker.ready, worker.bury()
+        self._broken_starts += not begun
         if self._broken_starts >= _FAILED_STARTS:
             raise DrftError(f"workers cannot start: {how}")
         worker.start()
-        if lost is not None:
-            yield Failed(lost, how)
+        if job is not None and begun:
+            yield Failed(job.number, how)
+        elif job is not None:
+            worker.give(job)
 
     def __enter__(self) -> Self:
         for worker in self._workers:
@@ -114,7 +115,7 @@ class _Worker:
         self._slot = slot
         self._workload = workload
         self._post = Post(slot.name, slot.device, log)
-        self.job: int | None = None
+        self.job: Job | None = None
         self.ready = False
 
     def start(self) -> None:
@@ -129,7 +130,7 @@ class _Worker:
         self.job, self.ready = None, False
 
     def give(self, job: Job) -> None:
-        self.job = job.number
+        self.job = job
         self.say(job)
 
     def say(self, message: object) -> None:

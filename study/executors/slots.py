@@ -39,12 +39,12 @@ def cores() -> int:
 def cpu_slots(jobs: int | None = None) -> list[Slot]:
     """Return ``jobs`` CPU slots that share the cores; one per core by default."""
     count = jobs or cores()
-    return [Slot(f"cpu-{index}", None, max(1, cores() // count)) for index in range(count)]
+    return [Slot(f"cpu-{index}", None, _threads(count)) for index in range(count)]
 
 
 def gpu_slots(gpus: Sequence[str], per_gpu: int = 1) -> list[Slot]:
     """Return ``per_gpu`` slots on each GPU; neighbours in the list are on different GPUs."""
-    threads = max(1, cores() // (len(gpus) * per_gpu))
+    threads = _threads(len(gpus) * per_gpu)
     return [Slot(f"gpu-{gpu}-{place}", gpu, threads) for place in range(per_gpu) for gpu in gpus]
 
 
@@ -77,6 +77,13 @@ def visible_gpus() -> list[str]:
     count = int(found.stdout.strip() or 0) if found.returncode == 0 else 0
     allowed = [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
     return allowed[:count] if allowed else [str(index) for index in range(count)]
+
+
+def _threads(slots: int) -> int:
+    """Return the CPU threads of one of so many slots: its share of the cores, or fewer where the user says so."""
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    share = max(1, cores() // slots)
+    return min(share, int(said)) if said.isdigit() and int(said) > 0 else share
 
 
 def _has_gpu_driver() -> bool:

@@ -185,7 +185,7 @@ BAD_DATA = {
     "an id that leaves the folder": (changed(3, 0, "../photo1"), r"../photo1"),
     "an empty table": (lambda rows: [], "empty"),
     "a table without rows": (lambda rows: rows[:1], "labels.csv"),
-    "an unknown column": (lambda rows: [("picture of", "how bad"), *rows[1:]], "column"),
+    "an unknown column": (lambda rows: [("image", "how bad"), *rows[1:]], "column"),
 }
 
 BAD_OPTIONS = {

@@ -97,16 +97,13 @@ class TestLocal:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
 
-    def test_a_worker_that_cannot_get_ready_says_what_the_user_can_mend(self):
-        with LocalExecutor(workload("unfit_trainer"), cpu_slots(1)) as executor:
-            with pytest.raises(UsageError, match="bring them back"):
-                executor.wait(WAIT)
-
-    def test_workers_that_die_before_they_are_ready_are_given_up(self):
-        with LocalExecutor(workload("broken_trainer"), cpu_slots(1)) as executor:
-            with pytest.raises(DrftError, match="cannot start.*SIGKILL"):
-                while not list(executor.wait(WAIT)):
-                    pass
+    @pytest.mark.parametrize(
+        ("trainer", "error", "said"),
+        [("unfit_trainer", UsageError, "bring them back"), ("broken_trainer", DrftError, r"cannot start.*SIGKILL")],
+    )
+    def test_workers_that_cannot_get_ready_end_the_study(self, trainer, error, said):
+        with LocalExecutor(workload(trainer), cpu_slots(1)) as executor, pytest.raises(error, match=said):
+            run(executor, Job(0, scripted()))
 
     def test_ctrl_c_is_not_for_workers(self):
         with LocalExecutor(workload(), cpu_slots(1)) as executor:
@@ -137,9 +134,15 @@ class TestLocal:
 class TestSlots:
     def test_cpu_slots_share_the_cores(self, monkeypatch):
         monkeypatch.setattr("study.executors.slots.cores", lambda: 8)
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
         assert [slot.threads for slot in cpu_slots(3)] == [2, 2, 2]
         assert [slot.threads for slot in cpu_slots()] == [1] * 8
         assert [slot.threads for slot in cpu_slots(20)] == [1] * 20
+
+    def test_a_user_who_wants_fewer_threads_gets_them(self, monkeypatch):
+        monkeypatch.setattr("study.executors.slots.cores", lambda: 8)
+        monkeypatch.setenv("OMP_NUM_THREADS", "3")
+        assert [slot.threads for slot in cpu_slots(1) + cpu_slots(4)] == [3, 2, 2, 2, 2]
 
     def test_slots_of_one_gpu_are_spread(self):
         assert [slot.gpu for slot in gpu_slots(["0", "1"], 2)] == ["0", "1", "0", "1"]
