@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from drft.models.procedural import TASKS, render_scenes
+from drft.models.procedural import CELL, MAPS, TASKS, render_scenes
 from drft.models.procedural.fractals import CLASSES, fractal_bank
 from drft.models.procedural.objects import COUNTS, LINES, SHAPES, lines, shapes, spots
 from drft.models.procedural.textures import TEXTURES
@@ -30,6 +30,14 @@ def test_scenes_are_colour_pictures_with_a_label_per_task(scenes):
     assert scenes.labels.shape == (24, len(TASKS))
     assert (scenes.labels < torch.tensor(list(TASKS.values()))).all()
     assert scenes.pictures.float().std((1, 2, 3)).min() > 2
+
+
+def test_maps_tell_where_things_are(scenes):
+    assert scenes.maps.shape == (24, len(MAPS), 48 // CELL, 48 // CELL)
+    for index, name in enumerate(MAPS):
+        present = scenes.labels[:, list(TASKS).index(name)] > 0
+        assert not scenes.maps[~present, index].any()
+        assert scenes.maps[present, index].any()
 
 
 @pytest.mark.parametrize("texture", TEXTURES)
