@@ -52,7 +52,7 @@ def _retinal_colour(rng: np.random.Generator) -> tuple[float, float, float]:
     green = red * float(np.clip(rng.normal(0.49, 0.07), 0.3, 0.62))
     pinkish = rng.random() < 0.5
     blue = red * float(np.clip(rng.normal(0.3, 0.06), 0.15, 0.45) if pinkish else rng.uniform(0.02, 0.13))
-    return red, green, blue
+    return red, green, min(blue, 0.75 * green)
 
 
 def paint_retina(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy) -> Picture:
@@ -84,7 +84,7 @@ def paint_disc(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, pictu
     crescent = canvas.distance(x - 0.3 * radius, y, stretch) / radius
     picture = over(picture, float(rng.uniform(0, 0.7)) ** 2 * _inside(crescent, 1.05, 12), _paler(anatomy, 0.7))
     inside = _inside(distance, 1.0, 22)
-    picture = over(picture, 0.9 * inside, _paler(anatomy, 0.75))
+    picture = over(picture, 0.92 * inside, _paler(anatomy, 0.75))
     nasal = np.clip((canvas.x - x) / radius, 0, 1) * inside
     picture = absorb(picture, 0.4 * nasal, (0.15, 0.8, 0.7))
     cup = canvas.distance(x - 0.15 * radius, y, stretch) / (radius * anatomy.cup_ratio)
@@ -94,7 +94,7 @@ def paint_disc(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, pictu
 def _paler(anatomy: Anatomy, degree: float) -> tuple[float, float, float]:
     """Return the retina's colour without some of its blood and pigment: first more yellow, then white."""
     red, green, blue = anatomy.colour
-    paler = red * (1 + 0.75 * degree), green * (1 + 1.15 * degree), blue + 0.22 * degree**2
+    paler = red * (1 + 0.85 * degree), green * (1 + 1.2 * degree), blue + 0.22 * degree**2
     return min(1.05, paler[0]), min(0.98, paler[1]), min(0.85, paler[2])
 
 

@@ -26,7 +26,7 @@ class Canvas:
     """Pixel grid of the field of view.
 
     Args:
-        height: height of the photograph in pixels; the width follows from the field of view.
+        height: height of the photograph in pixels; the canvas is as wide as the field of view.
     """
 
     def __init__(self, height: int) -> None:
@@ -85,10 +85,11 @@ class Layer:
         self._middle = np.array([self._image.width / 2, self._image.height / 2])
 
     def stroke(self, points: NDArray[np.float64], width: float, opacity: float) -> None:
-        """Draw a line through points of shape (n, 2) with round joints."""
+        """Draw a line through points of shape (n, 2); joints are round where that can be seen."""
         pixels = (points * self._scale + self._middle).ravel().tolist()
         thickness = max(1, round(width * self._scale))
-        self._draw.line(pixels, fill=round(255 * opacity), width=thickness, joint="curve")
+        joint = "curve" if thickness > 2 * SUPERSAMPLING else None
+        self._draw.line(pixels, fill=round(255 * opacity), width=thickness, joint=joint)
 
     def polygon(self, points: NDArray[np.float64], opacity: float) -> None:
         """Fill a polygon with corners of shape (n, 2)."""
@@ -102,6 +103,8 @@ class Layer:
 
 def over(picture: Picture, alpha: Field, colour: tuple[float, float, float]) -> Picture:
     """Return the picture with a colour laid over it at the given opacity."""
+    if not alpha.any():
+        return picture
     channels = [
         picture[..., c] + alpha.astype(np.float32) * (np.float32(colour[c]) - picture[..., c]) for c in range(3)
     ]
@@ -110,5 +113,7 @@ def over(picture: Picture, alpha: Field, colour: tuple[float, float, float]) -> 
 
 def absorb(picture: Picture, density: Field, tint: tuple[float, float, float]) -> Picture:
     """Return the picture seen through an absorber of this optical density, times ``tint`` per channel."""
+    if not density.any():
+        return picture
     channels = [picture[..., c] * np.exp(density.astype(np.float32) * np.float32(-tint[c])) for c in range(3)]
     return np.stack(channels, axis=-1)

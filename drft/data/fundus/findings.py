@@ -29,7 +29,8 @@ class Findings:
     """Neovascularization of the disc."""
     vessels_elsewhere: int = 0
     preretinal_haemorrhages: int = 0
-    vitreous_haze: float = 0.0
+    haze: float = 0.0
+    """Cloudy media: cataract, which comes early with diabetes, or blood in the vitreous."""
     fibrous_bands: int = 0
     laser_scars: int = 0
 
@@ -48,32 +49,34 @@ def _mild(rng: np.random.Generator) -> Findings:
 
 
 def _moderate(rng: np.random.Generator) -> Findings:
-    exudates = _amount(rng, 0.7, 60)
+    exudates = _amount(rng, 0.8, 70)
     return Findings(
         microaneurysms=int(rng.integers(4, 18)),
-        haemorrhages=2 + _amount(rng, 1.0, 8),
+        haemorrhages=2 + _amount(rng, 1.0, 7),
         hard_exudates=exudates,
         exudate_clusters=1 + int(exudates > 60) + int(rng.integers(2)),
         soft_exudates=int(rng.integers(1, 4)) if rng.random() < 0.25 else 0,
+        haze=rng.uniform(0, 0.08),
     )
 
 
 def _severe(rng: np.random.Generator) -> Findings:
-    exudates = _amount(rng, 0.75, 90)
+    exudates = _amount(rng, 0.8, 90)
     return Findings(
-        microaneurysms=int(rng.integers(12, 40)),
-        haemorrhages=18 + _amount(rng, 1.0, 22),
+        microaneurysms=int(rng.integers(15, 45)),
+        haemorrhages=28 + _amount(rng, 1.0, 26),
         hard_exudates=exudates,
         exudate_clusters=1 + int(exudates > 60) + int(rng.integers(3)),
         soft_exudates=int(rng.integers(1, 7)) if rng.random() < 0.55 else 0,
         venous_beading=float(rng.uniform(0.4, 1.0)) if rng.random() < 0.7 else 0.0,
         irma=int(rng.integers(1, 5)) if rng.random() < 0.7 else 0,
+        haze=rng.uniform(0, 0.16),
     )
 
 
 def _proliferative(rng: np.random.Generator) -> Findings:
     exudates = _amount(rng, 0.5, 60)
-    bleeding = rng.random() < 0.5
+    bleeding = rng.random() < 0.6
     on_disc = bool(rng.random() < 0.5)
     return Findings(
         microaneurysms=int(rng.integers(4, 25)),
@@ -85,10 +88,10 @@ def _proliferative(rng: np.random.Generator) -> Findings:
         irma=int(rng.integers(1, 4)) if rng.random() < 0.4 else 0,
         vessels_on_disc=on_disc,
         vessels_elsewhere=int(rng.integers(1, 4)) if not on_disc or rng.random() < 0.4 else 0,
-        preretinal_haemorrhages=int(rng.integers(1, 3)) if bleeding else 0,
-        vitreous_haze=float(rng.uniform(0.1, 0.5)) if bleeding and rng.random() < 0.5 else 0.0,
-        fibrous_bands=int(rng.integers(1, 4)) if rng.random() < 0.4 else 0,
-        laser_scars=int(rng.integers(25, 110)) if rng.random() < 0.3 else 0,
+        preretinal_haemorrhages=int(rng.integers(1, 4)) if bleeding else 0,
+        haze=rng.uniform(0.1, 0.45) if bleeding and rng.random() < 0.6 else rng.uniform(0, 0.2),
+        fibrous_bands=int(rng.integers(1, 4)) if rng.random() < 0.5 else 0,
+        laser_scars=int(rng.integers(40, 140)) if rng.random() < 0.4 else 0,
     )
 
 

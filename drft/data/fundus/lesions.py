@@ -45,7 +45,7 @@ def _draw_exudates(rng: np.random.Generator, layer: Layer, anatomy: Anatomy, fin
         angle = cluster.direction + rng.normal(0, cluster.opening)
         away = cluster.radius * rng.normal(1, 0.12) + abs(rng.normal(0, cluster.spread))
         at = cluster.centre + away * np.array([np.cos(angle), np.sin(angle)])
-        blob(rng, layer, at, 0.005 + rng.gamma(1.3, 0.0045), rng.uniform(0.5, 1.0))
+        blob(rng, layer, at, 0.007 + rng.gamma(1.3, 0.005), rng.uniform(0.6, 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +84,17 @@ def paint_red_lesions(
     for _ in range(findings.irma):
         tangle(rng, layer, _near_arcades(rng, anatomy), size=0.06, strands=4, width=0.006)
     blood = ndimage.gaussian_filter(layer.alpha(), 0.006 * canvas.radius)
-    return absorb(picture, (0.75 + 0.12 * canvas.noise(rng, 0.06)) * blood, BLOOD)
+    return absorb(picture, (0.9 + 0.14 * canvas.noise(rng, 0.06)) * blood, BLOOD)
 
 
 def _draw_haemorrhage(rng: np.random.Generator, layer: Layer, anatomy: Anatomy, at: Point) -> None:
     """Draw a dot, a ragged blot, or a flame along the nerve fibres."""
     kind = rng.random()
     if kind < 0.5:
-        blob(rng, layer, at, rng.uniform(0.011, 0.02), rng.uniform(0.5, 0.95))
+        blob(rng, layer, at, rng.uniform(0.014, 0.024), rng.uniform(0.6, 1.0))
     elif kind < 0.75:
         opacity = rng.uniform(0.5, 0.95)
-        size = 0.012 + rng.gamma(2.0, 0.005)
+        size = 0.015 + rng.gamma(2.0, 0.006)
         for _ in range(4):
             blob(rng, layer, at + rng.normal(0, 0.9 * size, 2), size * rng.uniform(0.5, 1.1), opacity)
     else:
@@ -106,7 +106,7 @@ def _draw_flame(rng: np.random.Generator, layer: Layer, anatomy: Anatomy, at: Po
     towards = np.array(anatomy.disc) - at
     towards /= max(float(np.linalg.norm(towards)), 1e-3)
     across = np.array([-towards[1], towards[0]])
-    length, opacity = rng.uniform(0.025, 0.065), rng.uniform(0.4, 0.9)
+    length, opacity = rng.uniform(0.03, 0.07), rng.uniform(0.5, 1.0)
     for offset in (-1.0, -0.5, 0.0, 0.5, 1.0):
         middle = at + (0.014 * offset + rng.normal(0, 0.003)) * across + rng.normal(0, 0.012) * towards
         reach = length * (1 - 0.4 * abs(offset)) * rng.uniform(0.5, 1.1)
@@ -120,7 +120,7 @@ def paint_laser_scars(
     pale, pigment = canvas.layer(), canvas.layer()
     for _ in range(count):
         at = _in_periphery(rng, anatomy)
-        size = rng.uniform(0.018, 0.032)
+        size = rng.uniform(0.022, 0.038)
         blob(rng, pale, at, size, rng.uniform(0.25, 0.7))
         if rng.random() < 0.5:
             blob(rng, pigment, at + rng.normal(0, 0.008, 2), 0.45 * size, rng.uniform(0.3, 0.9))

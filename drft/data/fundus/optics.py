@@ -38,7 +38,7 @@ class Exposure:
             tilt=(float(rng.normal(0, 0.13)), float(rng.normal(0, 0.1))),
             halo=float(rng.uniform(0.3, 0.9)) if rng.random() < 0.22 else 0.0,
             halo_direction=float(rng.uniform(-np.pi, np.pi)),
-            haze=min(0.75, haze + float(rng.beta(1.2, 6.0))),
+            haze=min(0.75, haze + float(rng.beta(1.2, 9.0))),
             blur=0.002 + float(rng.gamma(3.0, 0.001)),
             noise=float(rng.uniform(0.006, 0.016)),
         )

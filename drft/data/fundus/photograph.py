@@ -47,5 +47,5 @@ def render_eye(
     picture = paint_proliferation(lesions, canvas, anatomy, findings, picture)
     if anatomy.left:
         picture = picture[:, ::-1]
-    exposure = Exposure.sample(camera, findings.vitreous_haze)
+    exposure = Exposure.sample(camera, findings.haze)
     return frame(canvas, expose(camera, canvas, exposure, picture))

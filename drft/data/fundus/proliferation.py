@@ -21,7 +21,7 @@ def paint_proliferation(
         _draw_disc_vessels(rng, fine, anatomy)
     for _ in range(findings.vessels_elsewhere):
         tangle(rng, fine, _along_arcades(rng, anatomy), size=rng.uniform(0.08, 0.16), strands=7, width=0.006)
-    picture = absorb(picture, 0.75 * fine.alpha(), (0.2, 1.0, 0.8))
+    picture = absorb(picture, 0.9 * fine.alpha(), (0.22, 1.0, 0.8))
     for _ in range(findings.fibrous_bands):
         picture = _paint_band(rng, canvas, anatomy, picture)
     for _ in range(findings.preretinal_haemorrhages):
