@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -40,12 +40,17 @@ class Clock:
 
     goal: int
     finished_before: int
-    started: float = field(default_factory=time.monotonic)
+    started: float | None = None
+
+    def start(self) -> None:
+        """Start with the first trial: the workers' own start says nothing about the pace."""
+        if self.started is None:
+            self.started = time.monotonic()
 
     def remaining(self, finished: int) -> float | None:
         """Return the seconds left; None as long as no trial has finished."""
         mine = finished - self.finished_before
-        if mine <= 0:
+        if mine <= 0 or self.started is None:
             return None
         return (time.monotonic() - self.started) / mine * max(0, self.goal - finished)
 
@@ -64,6 +69,7 @@ class PlainDisplay:
 
     def started(self, job: Job, event: Started) -> None:
         """Say nothing."""
+        self._clock.start()
 
     def epoch(self, job: Job, record: EpochRecord) -> None:
         """Say nothing."""
@@ -119,6 +125,7 @@ class LiveDisplay:
 
     def started(self, job: Job, event: Started) -> None:
         """Add the trial's line."""
+        self._clock.start()
         self._rows[job.number] = _Row(job, event.worker)
 
     def epoch(self, job: Job, record: EpochRecord) -> None:
@@ -149,6 +156,8 @@ class LiveDisplay:
         table = Table.grid(padding=(0, 2))
         for row in sorted(self._rows.values(), key=lambda row: row.worker):
             table.add_row(*row.cells)
+        if self._clock.started is None:
+            table.add_row("workers are starting")
         return Group(self._bar, Text(tally(self._standing, self._clock.goal)), table)
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 from study.driver import Outcome
 from study.preparation import Plan
 from study.results import StudyInfo, StudyResults
+from study.search import sampler_notes
 
 DISCLAIMER = "For research and education only; nothing here is a medical device."
 
@@ -23,6 +24,7 @@ def opening_words(plan: Plan) -> list[str]:
         f"  backbone  {base.backbone.name}, {len(facts.blocks)} blocks, weights {base.backbone.weights}",
         f"  search    {len(plan.space.dimensions)} dimensions of {plan.space.name}, {facts.sampler}, {facts.pruner}",
         f"  trials    {facts.trials_wanted} wanted, {slots}",
+        *(f"  note      {note}" for note in sampler_notes(facts.sampler, plan.space)),
     ]
 
 
