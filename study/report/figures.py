@@ -41,6 +41,7 @@ def curve_panels(curves: Sequence[Curve], columns: int) -> go.Figure:
     styled(drawing, 110 + 190 * rows, legend={"y": 1 + 34 / (190 * rows)}, margin={"t": 70})
     drawing.update_yaxes(tickformat=PERCENT)
     drawing.update_xaxes(title_text="step", row=rows)
+    drawing.update_xaxes(**whole_steps(max(curve.steps[-1] for curve in shown), ticks=5))
     return drawing
 
 
@@ -63,7 +64,7 @@ def gap_by_depth(depths: Sequence[DepthRow]) -> go.Figure:
             marker={"color": color, "symbol": symbol, "size": 9},
             hovertemplate=f"depth %{{customdata[0]}}, {name}: %{{y:.1f}} points, n = %{{customdata[1]}}<extra></extra>",
         )
-    drawing.update_xaxes(tickvals=[row.depth for row in depths])
+    drawing.update_xaxes(**whole_steps(depths[-1].depth, ticks=14))
     return drawing
 
 
@@ -92,7 +93,7 @@ def accuracy_by_depth(depths: Sequence[DepthRow], history: Sequence[TrialPoint])
         hovertemplate="depth %{x}: best %{y:.1%}, trial %{customdata[0]} of n = %{customdata[1]}<extra></extra>",
     )
     drawing.update_yaxes(tickformat=PERCENT)
-    drawing.update_xaxes(tickvals=[row.depth for row in depths])
+    drawing.update_xaxes(**whole_steps(depths[-1].depth, ticks=14))
     return drawing
 
 
@@ -110,6 +111,7 @@ def best_steps(peak: Peak) -> go.Figure:
             marker={"color": color},
             hovertemplate="step %{x}: %{y} trials<extra></extra>",
         )
+    drawing.update_xaxes(**whole_steps(len(peak.counts), ticks=12))
     drawing.add_vline(x=peak.best_step.value, line={"dash": "dash", "width": 2, "color": TRAIN})
     return drawing
 
@@ -192,6 +194,11 @@ def trial_history(history: Sequence[TrialPoint]) -> go.Figure:
     )
     drawing.update_yaxes(tickformat=PERCENT)
     return drawing
+
+
+def whole_steps(last: int, ticks: int) -> dict[str, int]:
+    """Return axis settings that tick whole numbers from 0 to ``last`` only, at most ``ticks`` after 0."""
+    return {"tick0": 0, "dtick": max(1, ceil(last / ticks))}
 
 
 def evenly_spaced(curves: Sequence[Curve]) -> list[Curve]:

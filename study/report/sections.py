@@ -39,7 +39,7 @@ def exhibits(statistics: Statistics) -> dict[str, Exhibit]:
     depths, told = statistics.depths, statistics.history
     both = depths if isinstance(depths, Withheld) else told if isinstance(told, Withheld) else (depths, told)
     drawn = (
-        _exhibit("curves", "Training climbs, validation peaks", statistics.curves, _curves, _curves_caption),
+        _exhibit("curves", "Training and validation, step by step", statistics.curves, _curves, _curves_caption),
         _exhibit("gap", "The gap at each depth", depths, lambda d: _wide(figures.gap_by_depth(d)), _gap_caption),
         _exhibit("peak", "When validation peaked", statistics.peak, _peak, _peak_caption),
         _exhibit("saved", "The best step against the last", statistics.best_versus_last, _saved, _saved_caption),
@@ -88,7 +88,8 @@ def _wide(drawing: go.Figure) -> Mapping[str, go.Figure]:
 
 
 def _curves(curves: tuple[Curve, ...]) -> Mapping[str, go.Figure]:
-    return {"wide": figures.curve_panels(curves, columns=3), "narrow": figures.curve_panels(curves, columns=2)}
+    wide = figures.curve_panels(curves, columns=3 if len(curves) <= 6 else 4)
+    return {"wide": wide, "narrow": figures.curve_panels(curves, columns=2)}
 
 
 def _curves_caption(curves: tuple[Curve, ...]) -> str:
@@ -100,7 +101,7 @@ def _curves_caption(curves: tuple[Curve, ...]) -> str:
         "pictures: training dashed, validation solid; the dotted line ends the head phase. "
         f"At depth {deepest.depth} training ends at {percent(deepest.train[-1][1])}, while the median validation curve "
         f"is highest at step {_highest(deepest)} of {deepest.steps[-1]}. "
-        f"Pruned trials are left out, so the curves show the stronger trials.{some}"
+        f"Pruned trials are not among them, so the curves show the stronger trials.{some}"
     )
 
 

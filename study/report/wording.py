@@ -30,7 +30,7 @@ def number(value: float, decimals: int = 1) -> str:
 def interval(estimate: Estimate) -> str:
     """Write an interval of a difference and its n, or why there is none."""
     if estimate.low is None or estimate.high is None:
-        return f"n = {estimate.n}, too few for an interval" if estimate.n < 2 else f"n = {estimate.n}, no spread"
+        return f"n = {estimate.n}, too few for an interval" if estimate.n < 3 else f"n = {estimate.n}, no spread"
     return f"95% interval {number(100 * estimate.low)} to {number(100 * estimate.high)}, n = {estimate.n}"
 
 

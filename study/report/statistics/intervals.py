@@ -12,6 +12,9 @@ LEVEL = 0.95
 RESAMPLES = 4000
 """Bootstrap resamples: the ends of an interval then move by about 1 % of its width from seed to seed."""
 
+MIN_FOR_T = 3
+"""Two values have an interval on paper, thirteen times as wide as their distance: it would only hide the rest."""
+
 MIN_FOR_BOOTSTRAP = 5
 """Below five values the percentile bootstrap is far too narrow (Efron & Tibshirani 1993, ch. 13)."""
 
@@ -36,13 +39,13 @@ class Withheld(NamedTuple):
 def mean_estimate(values: ArrayLike) -> Estimate:
     """Mean with Student's t interval.
 
-    Valid for values drawn independently and not grossly skewed; with fewer than two values, or when all are equal,
-    there is no interval.
+    Valid for values drawn independently and not grossly skewed; with fewer than ``MIN_FOR_T`` values, or when all are
+    equal, there is no interval.
     """
     array = np.asarray(values, dtype=np.float64)
     n, mean = len(array), float(array.mean())
     sd = float(array.std(ddof=1)) if n > 1 else None
-    if not sd:
+    if n < MIN_FOR_T or not sd:
         return Estimate(mean, None, None, n, sd)
     reach = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * sd / n**0.5
     return Estimate(mean, mean - reach, mean + reach, n, sd)

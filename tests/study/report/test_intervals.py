@@ -7,7 +7,7 @@ from scipy import stats
 from study.report.statistics import bootstrap_mean, bootstrap_median, mean_estimate, proportion
 
 shares = st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
-samples = st.lists(st.floats(-1, 1), min_size=2, max_size=40)
+samples = st.lists(st.floats(-1, 1), min_size=3, max_size=40)
 
 
 @given(shares)
@@ -42,8 +42,9 @@ def test_mean_is_students_interval(values):
     assert (found.low, found.high) == pytest.approx((low, high), abs=1e-9)
 
 
-def test_mean_of_one_value_has_no_interval():
+def test_mean_of_one_or_two_values_has_no_interval():
     assert mean_estimate([0.3]) == (0.3, None, None, 1, None)
+    assert mean_estimate([0.3, 0.5])[:4] == (0.4, None, None, 2)
 
 
 @pytest.mark.parametrize("bootstrap", [bootstrap_mean, bootstrap_median])
