@@ -85,8 +85,9 @@ def prepare(options: RunOptions, tell: Progress) -> Plan:
         faults.attempt(partial(check_study_name, options.study))
     bound = faults.attempt(lambda: _bind(options, faults))
     cohort = faults.attempt(lambda: open_cohort(options.data, options=options.data_options, progress=tell))
-    if bound is not None:
-        faults.attempt(partial(build_model, bound.space.base, len(cohort.grades) if cohort else len(GRADES)))
+    base = bound.space.base if bound is not None else faults.attempt(lambda: _said(options))
+    if base is not None:
+        faults.attempt(partial(build_model, base, len(cohort.grades) if cohort else len(GRADES)))
     if cohort is not None and bound is not None:
         faults.attempt(partial(_decode, cohort, bound.space, tell))
     faults.raise_all()
@@ -125,24 +126,23 @@ class _Bound:
     space: BoundSpace
 
 
+def _said(options: RunOptions) -> TrialConfig:
+    """Return the defaults with what the command says laid over them."""
+    name = options.backbone or BackboneConfig().name
+    weights = options.weights or ("embedded" if name == EMBEDDED_BACKBONE else "hub")
+    seeds = {"split.seed": options.seed, "augmentation.seed": options.seed}
+    return with_values(
+        TrialConfig(), {**seeds, **options.config_values, "backbone.name": name, "backbone.weights": weights}
+    )
+
+
 def _bind(options: RunOptions, faults: Faults) -> _Bound:
-    """Bring together, weakest first: defaults, the study's seed, what the space fixes, what the command says."""
-    written = Space.load(options.space)
-    fixed = {entry.path: entry.value for entry in written.fixed}
-    said = options.config_values
+    """Bring together, weakest first: defaults and the study's seed, what the space fixes, what the command says."""
+    written, base, said = Space.load(options.space), _said(options), options.config_values
     searched = {dimension.path for dimension in written.dimensions}
     faults.attempt(lambda: _refuse_searched(said, searched, options.space))
-    values: dict[str, Any] = {"split.seed": options.seed, "augmentation.seed": options.seed, **fixed, **said}
-    name = str(values.get("backbone.name", BackboneConfig().name))
-    weights = values.get("backbone.weights", "embedded" if name == EMBEDDED_BACKBONE else "hub")
-    ours = {
-        **{path: values[path] for path in ("split.seed", "augmentation.seed", *said)},
-        "backbone.name": name,
-        "backbone.weights": weights,
-    }
-    base = with_values(TrialConfig(), ours)
-    space = written.bind(base, len(describe_backbone(name)))
-    return _Bound(written, replace(space, base=with_values(space.base, ours)))
+    space = written.bind(base, len(describe_backbone(base.backbone.name)))
+    return _Bound(written, replace(space, base=with_values(space.base, said)))
 
 
 def _refuse_searched(said: dict[str, str | int], searched: set[str], space: str) -> None:

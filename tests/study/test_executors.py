@@ -1,7 +1,9 @@
 """One contract for all executors: whatever a training does, its job ends with exactly one event."""
 
 import os
+import select
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +18,23 @@ from study.executors import Failed, Finished, Job, LocalExecutor, Reported, Star
 from study.executors.slots import Slot, cpu_slots
 
 WAIT = 60.0
+
+DRIVER = """
+import sys
+sys.path[:0] = sys.argv[1:]
+from fake_training import HANGS, scripted
+from study.executors import Job, LocalExecutor, Reported, Workload, cpu_slots
+
+if __name__ == "__main__":
+    with LocalExecutor(Workload("none", trainer="fake_training:fake_trainer"), cpu_slots(1)) as executor:
+        executor.submit(Job(0, scripted(HANGS)))
+        while not any(isinstance(event, Reported) for event in executor.wait(60)):
+            pass
+        executor.answer(0, keep_on=True)
+        print(executor._workers[0]._process.pid, flush=True)
+        input()
+"""
+"""Drives a worker into a training that hangs, says its process id, and waits to be killed."""
 
 
 def workload(trainer: str = "fake_trainer") -> Workload:
@@ -104,6 +123,19 @@ class TestLocal:
     def test_workers_that_cannot_get_ready_end_the_study(self, trainer, error, said):
         with LocalExecutor(workload(trainer), cpu_slots(1)) as executor, pytest.raises(error, match=said):
             run(executor, Job(0, scripted()))
+
+    @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="watches the worker as Linux allows")
+    def test_workers_end_with_a_killed_driver_even_in_the_middle_of_an_epoch(self):
+        driver = subprocess.Popen(
+            [sys.executable, "-c", DRIVER, str(Path(__file__).parent), str(Path(__file__).parents[2])],
+            stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        worker = os.pidfd_open(int(driver.stdout.readline()))
+        driver.kill()
+        driver.wait()
+        ended, _, _ = select.select([worker], [], [], WAIT)
+        assert ended == [worker]
+        os.close(worker)
 
     def test_ctrl_c_is_not_for_workers(self):
         with LocalExecutor(workload(), cpu_slots(1)) as executor:

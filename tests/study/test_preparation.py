@@ -1,0 +1,146 @@
+"""Before the first byte is written: what a study is made of, and what it refuses to be made of."""
+
+import csv
+import json
+import sqlite3
+
+import numpy as np
+import optuna
+import pytest
+from PIL import Image
+
+from drft.errors import UsageError
+from study.conductor import Conductor
+from study.options import RunOptions
+from study.preparation import prepare, versions
+from study.storage import open_storage
+
+SPACE = """
+name: tiny
+question: Does the program work?
+fixed:
+  image_size: 32
+  head_phase.epochs: 1
+search:
+  depth: {type: int, low: 0, high: all}
+"""
+
+
+@pytest.fixture(scope="module")
+def labels(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("my data")
+    rows = [("image", "grade")] + [(f"photo{index}", str(index % 5)) for index in range(30)]
+    for index in range(30):
+        pixels = np.random.default_rng(index).integers(0, 255, (40, 40, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"photo{index}.png")
+    with (folder / "my labels.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return folder / "my labels.csv"
+
+
+@pytest.fixture
+def ready(tmp_path, labels, monkeypatch):
+    """Prepare a tiny study in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def ready(space=SPACE, **options):
+        (tmp_path / "tiny.yaml").write_text(space)
+        usual = {"space": "tiny.yaml", "data": str(labels), "backbone": "test_resnet", "weights": "none", "jobs": 1}
+        return prepare(RunOptions(**usual | options), lambda what, done, total: None)
+
+    return ready
+
+
+def begin(plan):
+    """Create the study of a plan."""
+    return Conductor(plan.facts, plan.space, open_storage(plan.storage), plan.sampler, plan.pruner)
+
+
+def test_a_plan_writes_nothing(ready, tmp_path):
+    ready()
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.yaml"]
+
+
+def test_a_study_is_named_by_space_data_and_backbone(ready):
+    assert ready().facts.name == "tiny-my-labels-test_resnet"
+    assert ready(study="mine").folder.as_posix() == "results/mine"
+
+
+def test_the_facts_say_what_the_study_is_about(ready):
+    facts = ready().facts
+    assert facts.cohort["n"] == sum(facts.split[part] for part in ("n_train", "n_validation", "n_test")) == 30
+    assert facts.cohort["counts_train"] == (6, 6, 6, 6, 6)
+    assert [block["index"] for block in facts.blocks] == list(range(len(facts.blocks)))
+    assert facts.blocks[0]["name"] == "stem"
+    assert facts.blocks[0]["trainable_fraction"] == 1
+    assert json.loads(facts.attributes()["base_config"])["image_size"] == 32
+
+
+def test_the_command_says_more_than_the_space_and_the_space_more_than_the_seed(ready):
+    plan = ready(image_size=48, seed=5)
+    base = plan.facts.base_config
+    assert (base.image_size, base.head_phase.epochs, base.split.seed, base.augmentation.seed) == (48, 1, 5, 5)
+    assert plan.space.base == base
+
+
+def test_an_option_for_what_the_space_searches_is_refused(ready):
+    searching = SPACE.replace("  image_size: 32\n", "") + "  image_size: {type: categorical, choices: [32, 48]}\n"
+    assert ready(searching).space.dimensions[1].path == "image_size"
+    with pytest.raises(UsageError, match=r"--image-size: the space tiny\.yaml searches image_size"):
+        ready(searching, image_size=32)
+
+
+def test_weights_are_embedded_for_their_backbone_and_from_the_hub_for_others(ready, monkeypatch):
+    monkeypatch.setattr("study.preparation.build_model", lambda *_: None)
+    assert ready(backbone=None, weights=None).facts.base_config.backbone.weights == "embedded"
+    assert ready(weights=None).facts.base_config.backbone.weights == "hub"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"space": SPACE.replace("high: all", "high: 2")}, "another search space"),
+        ({"seed": 3}, "another seed"),
+        ({"image_size": 48}, r"another image_size \(32 there, 48 here\)"),
+    ],
+)
+def test_a_study_that_exists_with_something_else_is_refused(ready, change, said):
+    begin(ready(study="mine"))
+    with pytest.raises(UsageError, match=said):
+        ready(study="mine", **change)
+
+
+def test_a_study_is_prepared_again_with_its_trials_counted(ready, monkeypatch):
+    conductor = begin(ready(study="mine"))
+    conductor.ask()
+    seen = []
+    monkeypatch.setattr("study.preparation.make_sampler", lambda *_, **given: seen.append(given) or True)
+    ready(study="mine", trials=200)
+    assert seen[0]["finished_trials"] == 1
+
+
+def test_a_storage_of_another_schema_is_refused(ready, tmp_path):
+    begin(ready(study="mine"))
+    with sqlite3.connect(tmp_path / "results/mine/study.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'v9.9.9.a'")
+    connection.close()
+    with pytest.raises(UsageError, match="another schema"):
+        ready(study="mine")
+
+
+def test_a_study_of_another_program_is_refused(ready, tmp_path):
+    storage = open_storage(tmp_path / "shared.db")
+    optuna.create_study(study_name="mine", storage=storage).set_user_attr("by", "someone else")
+    with pytest.raises(UsageError, match="another program"):
+        ready(study="mine", storage=f"sqlite:///{tmp_path / 'shared.db'}")
+
+
+def test_faults_of_all_parts_are_raised_together(ready):
+    with pytest.raises(UsageError) as caught:
+        ready(SPACE.replace("high: all", "high: 99"), data="nowhere", study="a/b", weights="gone.pth")
+    said = "\n".join(caught.value.faults)
+    assert all(word in said for word in ("99", "nowhere", "a/b", "gone.pth"))
+
+
+def test_versions_name_what_results_depend_on():
+    assert {"python", "torch", "timm", "optuna", "drft-study"} <= versions().keys()
