@@ -49,7 +49,7 @@ def _mild(rng: np.random.Generator) -> Findings:
 
 
 def _moderate(rng: np.random.Generator) -> Findings:
-    exudates = _amount(rng, 0.8, 70)
+    exudates = _amount(rng, 0.9, 80)
     return Findings(
         microaneurysms=int(rng.integers(4, 18)),
         haemorrhages=2 + _amount(rng, 1.0, 7),
@@ -76,7 +76,7 @@ def _severe(rng: np.random.Generator) -> Findings:
 
 def _proliferative(rng: np.random.Generator) -> Findings:
     exudates = _amount(rng, 0.5, 60)
-    bleeding = rng.random() < 0.6
+    bleeding = rng.random() < 0.65
     on_disc = bool(rng.random() < 0.5)
     return Findings(
         microaneurysms=int(rng.integers(4, 25)),
@@ -91,7 +91,7 @@ def _proliferative(rng: np.random.Generator) -> Findings:
         preretinal_haemorrhages=int(rng.integers(1, 4)) if bleeding else 0,
         haze=rng.uniform(0.1, 0.45) if bleeding and rng.random() < 0.6 else rng.uniform(0, 0.2),
         fibrous_bands=int(rng.integers(1, 4)) if rng.random() < 0.5 else 0,
-        laser_scars=int(rng.integers(40, 140)) if rng.random() < 0.4 else 0,
+        laser_scars=int(rng.integers(50, 140)) if rng.random() < (0.3 if bleeding else 0.8) else 0,
     )
 
 

@@ -39,7 +39,7 @@ def _draw_disc_vessels(rng: np.random.Generator, layer: Layer, anatomy: Anatomy)
 def _paint_bleeding(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, picture: Picture) -> Picture:
     """Paint a boat-shaped haemorrhage: level above, sagging below, ragged, hiding what lies behind."""
     x, y = _along_arcades(rng, anatomy)
-    width, depth = rng.uniform(0.1, 0.36), rng.uniform(0.06, 0.2)
+    width, depth = rng.uniform(0.14, 0.4), rng.uniform(0.08, 0.24)
     across = np.linspace(-1, 1, 24)
     belly = 1 - np.abs(across) ** rng.uniform(1.5, 3.5)
     hull = depth * belly * (1 + _wander(rng, 0.25)) + 0.25 * depth * across * rng.normal()
