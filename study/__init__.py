@@ -4,7 +4,8 @@
 
     from study import RunOptions, run_study
 
-    outcome = run_study(RunOptions(trials=20, space="quick"))
+    if __name__ == "__main__":  # workers are spawned: they import the calling script anew
+        outcome = run_study(RunOptions(trials=20, space="quick"))
 
 Names are imported when they are first used, so that ``drft-study --help`` stays fast.
 """
