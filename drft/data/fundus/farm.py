@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import IO
@@ -18,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from drft.data.fundus.photograph import render_photograph
-from drft.errors import DrftError
+from drft.errors import DataError
 
 JPEG_QUALITY = 92
 
@@ -43,7 +44,7 @@ def render_files(jobs: Sequence[Job], on_saved: Callable[[int], None], processes
         processes: how many processes share the work; one per core if None.
 
     Raises:
-        DrftError: if a process could not do its share.
+        DataError: if a process could not do its share.
     """
     count = max(1, min(processes or _cores(), len(jobs) // 8))
     read_end, write_end = os.pipe()
@@ -60,6 +61,7 @@ def render_files(jobs: Sequence[Job], on_saved: Callable[[int], None], processes
             for worker in workers:
                 worker.kill()
                 worker.wait()
+                _pipe(worker.stderr).close()
 
 
 def _cores() -> int:
@@ -79,16 +81,16 @@ def _start(stdout: int) -> subprocess.Popen[str]:
 
 
 def _hand_over(worker: subprocess.Popen[str], jobs: Sequence[Job]) -> None:
-    stdin = _pipe(worker.stdin)
-    stdin.writelines(json.dumps(astuple(job)) + "\n" for job in jobs)
-    stdin.close()
+    with suppress(BrokenPipeError), _pipe(worker.stdin) as stdin:  # one that died says why on its way out
+        stdin.writelines(json.dumps(astuple(job)) + "\n" for job in jobs)
 
 
 def _check(workers: Sequence[subprocess.Popen[str]]) -> None:
     for worker in workers:
         complaint = _pipe(worker.stderr).read()
         if worker.wait() != 0:
-            raise DrftError(f"rendering failed in a process of its own: {complaint.strip() or worker.returncode}")
+            reason = complaint.strip().splitlines()[-1:] or [f"exit status {worker.returncode}"]
+            raise DataError(f"photographs could not be rendered: {reason[0]}")
 
 
 def _pipe(stream: IO[str] | None) -> IO[str]:

@@ -17,7 +17,7 @@ from PIL import Image
 from drft.data import synthetic
 from drft.data.fundus import Findings, draw_findings, render_eye, render_photograph
 from drft.data.fundus.farm import Job, render_files
-from drft.errors import DataError, DrftError
+from drft.errors import DataError
 
 HEIGHT = 96
 
@@ -94,8 +94,14 @@ def test_files_do_not_depend_on_the_number_of_processes(tmp_path: Path):
 
 
 def test_a_failing_process_is_reported(tmp_path: Path):
-    with pytest.raises(DrftError, match="no-such-folder"):
+    with pytest.raises(DataError, match=r"could not be rendered: FileNotFoundError.*no-such-folder"):
         render_files([Job(str(tmp_path / "no-such-folder" / "1.jpg"), (0,), 0, 48)], lambda _: None)
+
+
+def test_a_process_that_cannot_start_its_work_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("drft.data.fundus.farm.__spec__.name", "drft.no_such_module")
+    with pytest.raises(DataError, match=r"could not be rendered: .*no_such_module"):
+        render_files([Job(str(tmp_path / "1.jpg"), (0,), 0, 48)] * 2000, lambda _: None, processes=2)
 
 
 def test_a_photograph_looks_like_one():
