@@ -52,7 +52,7 @@ def _how_it_ended(outcome: Outcome) -> str:
 
 
 def _how_to_go_on(outcome: Outcome, command: str) -> list[str]:
-    stopped = f"{outcome.requeued} trials under way were stopped and will be run again. " if outcome.requeued else ""
+    stopped = f"Stopped under way, to be run again: {outcome.requeued}. " if outcome.requeued else ""
     return [f"{stopped}To go on: {command}"]
 
 

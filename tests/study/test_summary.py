@@ -48,7 +48,7 @@ def test_the_figures_are_those_of_the_tables(results, standing):
 
 def test_a_stopped_study_says_how_to_go_on(results, standing):
     said = words(results, standing, "interrupted", requeued=2)
-    assert "2 trials under way were stopped and will be run again. To go on: drft-study run --trials 60" in said
+    assert "Stopped under way, to be run again: 2. To go on: drft-study run --trials 60" in said
 
 
 def test_a_failing_study_names_the_reason(results, standing):
