@@ -47,7 +47,8 @@ def fine_tune(config: TrialConfig, cohort: Cohort) -> tuple[float, float]:
 
 def measure(cohort: Cohort, weights: Sequence[str], seeds: Sequence[int], backbone: str, lr: float) -> None:
     """Print one line per source of weights: probe, best and last accuracy, mean ± standard deviation over seeds."""
-    print(f"\n{cohort.name}: {sum(cohort.counts('train'))} training photographs, {len(seeds)} seeds and splits")
+    photographs = sum(cohort.counts("train"))
+    print(f"\n{cohort.name} ({cohort.fingerprint[:8]}): {photographs} photographs, {len(seeds)} seeds and splits")
     for source in weights:
         runs = [_configuration(source, backbone, seed, lr) for seed in seeds]
         probes = [linear_probe(config, cohort) for config in runs]

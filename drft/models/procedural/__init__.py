@@ -4,6 +4,6 @@
 downloaded and nothing is licensed.
 """
 
-from drft.models.procedural.scenes import CELL, MAPS, TASKS, Scenes, render_scenes
+from drft.models.procedural.scenes import TASKS, Scenes, render_scenes
 
-__all__ = ["CELL", "MAPS", "TASKS", "Scenes", "render_scenes"]
+__all__ = ["TASKS", "Scenes", "render_scenes"]

@@ -1,5 +1,6 @@
 """Fractals of random iterated function systems, one label per system (FractalDB, Kataoka et al. 2020)."""
 
+import functools
 import math
 
 import torch
@@ -17,6 +18,7 @@ _FILLED = 0.06
 _SYSTEMS_SEED = 1977  # the systems are part of the task, not of a run
 
 
+@functools.cache
 def fractal_bank(size: int) -> Tensor:
     """Return density pictures in [0, 1] of shape (CLASSES, variants, size, size).
 

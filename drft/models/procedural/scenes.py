@@ -24,38 +24,26 @@ TASKS: Mapping[str, int] = MappingProxyType(
 )
 """Name and number of classes of each pretext task."""
 
-MAPS = ("shape", "fractal", "lines", "dark_spots", "bright_spots")
-"""What is also told place by place: how much of each cell of ``CELL`` x ``CELL`` pixels it covers."""
-
-CELL = 16
-
 _BANK_SIZE = 64
-
-
-_FIELDS = ("pictures", "labels", "maps")
 
 
 @dataclass(frozen=True)
 class Scenes:
-    """Rendered pictures and what is in them."""
+    """Pictures as uint8 (n, 3, size, size) and their labels (n, tasks), in the order of ``TASKS``."""
 
     pictures: Tensor
-    """uint8 of shape (n, 3, size, size)."""
     labels: Tensor
-    """int64 of shape (n, tasks), in the order of ``TASKS``."""
-    maps: Tensor
-    """Square root of the share of each cell that is covered, float32 of shape (n, maps, size / CELL, size / CELL).
-    The root tells one small spot from none as well as twenty from ten."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
 class SceneRenderer:
-    """Renders batches of scenes; one generator makes one sequence."""
+    """Renders batches of scenes; one generator makes one sequence. Calm scenes have faint textures, clear spots."""
 
-    def __init__(self, size: int, seed: int) -> None:
+    def __init__(self, size: int, seed: int, *, calm: bool = False) -> None:
         self._size = size
+        self._calm = calm
         self._generator = torch.Generator().manual_seed(seed)
         self._bank = fractals.fractal_bank(_BANK_SIZE)
 
@@ -64,20 +52,13 @@ class SceneRenderer:
         labels = self._draw_labels(n)
         texture, shape, fractal, lines, dark, bright, large = labels.unbind(1)
         size, generator = self._size, self._generator
-        coverages = (
-            objects.shapes(shape, size, generator),
-            self._fractals(fractal),
-            objects.lines(lines, size, generator),
-            objects.spots(dark, large > 0, size, generator),
-            objects.spots(bright, large > 0, size, generator),
-        )
         picture = _coloured(self._textures(texture), _palettes(n, 3, generator))
-        for coverage in coverages[:3]:
-            picture = self._painted(picture, coverage)
-        picture = self._shaded(picture, coverages[3], bright=False)
-        picture = self._shaded(picture, coverages[4], bright=True)
-        maps = F.avg_pool2d(torch.stack(coverages, dim=1), CELL).sqrt()
-        return Scenes(_as_bytes(self._photographed(picture)), labels, maps)
+        picture = self._painted(picture, objects.shapes(shape, size, generator))
+        picture = self._painted(picture, self._fractals(fractal))
+        picture = self._painted(picture, objects.lines(lines, size, generator))
+        picture = self._shaded(picture, objects.spots(dark, large > 0, size, generator), bright=False)
+        picture = self._shaded(picture, objects.spots(bright, large > 0, size, generator), bright=True)
+        return Scenes(_as_bytes(self._photographed(picture)), labels)
 
     def _draw_labels(self, n: int) -> Tensor:
         drawn = [torch.randint(count, (n,), generator=self._generator) for count in TASKS.values()]
@@ -95,7 +76,7 @@ class SceneRenderer:
                 fields[chosen] = texture(int(chosen.sum()), self._size, self._generator)
         grain = power_law(0.8, 2.0)(len(labels), self._size, self._generator)
         fields = torch.lerp(fields, grain, uniform(len(labels), 0, 0.35, self._generator))
-        return 0.5 + (fields - 0.5) * uniform(len(labels), 0.15, 1, self._generator)
+        return 0.5 + (fields - 0.5) * uniform(len(labels), 0.1, 0.8, self._generator) if self._calm else fields
 
     def _fractals(self, labels: Tensor) -> Tensor:
         """Return a random variant of each fractal, turned, scaled and shifted; label 0 stays empty."""
@@ -122,7 +103,8 @@ class SceneRenderer:
         n = len(picture)
         tint = 0.35 * torch.rand(n, 3, 1, 1, generator=self._generator)
         target = 1 - tint if bright else tint
-        opacity = uniform(n, 0.45, 1, self._generator)
+        least, most = (0.6, 1.0) if self._calm else (0.35, 0.9)
+        opacity = uniform(n, least, most, self._generator)
         return torch.lerp(picture, target.expand_as(picture), (coverage * opacity)[:, None])
 
     def _photographed(self, picture: Tensor) -> Tensor:
@@ -140,12 +122,11 @@ class SceneRenderer:
         return picture + uniform(n, 0, 0.04, generator)[:, None] * noise
 
 
-def render_scenes(n: int, size: int, seed: int, batch: int = 256) -> Scenes:
+def render_scenes(n: int, size: int, seed: int, *, calm: bool = False, batch: int = 256) -> Scenes:
     """Render n scenes of size x size pixels; equal arguments give equal scenes."""
-    renderer = SceneRenderer(size, seed)
+    renderer = SceneRenderer(size, seed, calm=calm)
     parts = [renderer.render(min(batch, n - start)) for start in range(0, n, batch)]
-    pictures, labels, maps = (torch.cat([getattr(part, name) for part in parts]) for name in _FIELDS)
-    return Scenes(pictures, labels, maps)
+    return Scenes(torch.cat([part.pictures for part in parts]), torch.cat([part.labels for part in parts]))
 
 
 def _palettes(n: int, colours: int, generator: Generator) -> Tensor:
