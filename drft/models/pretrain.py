@@ -11,7 +11,6 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import timm
@@ -35,57 +34,32 @@ _SMOOTHING = 0.1
 _STATISTICS_BATCHES = 64
 
 
-@dataclass(frozen=True)
-class Course:
-    """One part of the pretraining, with scenes, heads and a learning rate cycle of its own."""
-
-    images: int
-    epochs: int
-    calm: bool
-    batch: int
-    lr: float
-
-
-COURSES = (
-    Course(images=16_000, epochs=12, calm=False, batch=128, lr=4e-3),
-    Course(images=12_000, epochs=8, calm=True, batch=64, lr=2e-3),
-)
-"""Textures are learnt first, then the small things that lie on them."""
-
-
-def pretrain(courses: tuple[Course, ...] = COURSES, *, seed: int = 0) -> nn.Module:
+def pretrain(images: int, epochs: int, *, seed: int = 0, batch: int = 128, lr: float = 4e-3) -> nn.Module:
     """Pretrain the backbone on procedural scenes and return it with its pretext head.
 
     Args:
-        courses: run one after the other; each starts from the backbone of the one before, as a file holds it.
+        images: scenes rendered before the training; each epoch shows all of them, turned, flipped and relit.
+        epochs: passes over the scenes.
         seed: of the scenes, the initial weights and the order.
+        batch: scenes per optimizer step.
+        lr: peak learning rate of AdamW, after a linear warm-up and before a cosine to zero.
     """
-    state: dict[str, Tensor] = {}
-    for number, course in enumerate(courses):
-        net = run_course(course, state, seed + number)
-        state = backbone_state(net)
-    return net
-
-
-def run_course(course: Course, start: dict[str, Tensor], seed: int) -> nn.Module:
-    """Train a backbone from a starting state (empty for random weights) with a fresh pretext head."""
-    scenes = render_scenes(course.images, IMAGE_SIZE, seed, calm=course.calm)
+    scenes = render_scenes(images, IMAGE_SIZE, seed)
     torch.manual_seed(seed)
     net: nn.Module = timm.create_model(EMBEDDED_BACKBONE, num_classes=sum(TASKS.values()))
-    net.load_state_dict({**net.state_dict(), **start})
     net = net.to(memory_format=torch.channels_last).train()
-    optimizer = torch.optim.AdamW(_parameter_groups(net), lr=course.lr, weight_decay=0.05)
-    steps = course.epochs * (course.images // course.batch)
+    optimizer = torch.optim.AdamW(_parameter_groups(net), lr=lr, weight_decay=0.05)
+    steps = epochs * (images // batch)
     generator = torch.Generator().manual_seed(seed)
-    batches = _shuffled_batches(scenes, course.epochs, course.batch, generator)
+    batches = _shuffled_batches(scenes, epochs, batch, generator)
     for step, (pictures, labels) in enumerate(track(batches, "pretraining", total=steps)):
         for group in optimizer.param_groups:
-            group["lr"] = course.lr * _schedule((step + 1) / steps)
+            group["lr"] = lr * _schedule((step + 1) / steps)
         loss = pretext_loss(net(normalized(augmented(pictures, generator))), labels)
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimizer.step()
-    _settle_statistics(net, scenes, course.batch)
+    _settle_statistics(net, scenes, batch)
     return net.eval()
 
 
@@ -123,17 +97,14 @@ def augmented(pictures: Tensor, generator: Generator) -> Tensor:
     return (pictures * gain).clamp(0, 255)
 
 
-def backbone_state(net: nn.Module) -> dict[str, Tensor]:
-    """Return the state of a timm model without its head, in half precision."""
-    head = head_names(net)
-    state = {name: tensor.contiguous() for name, tensor in net.state_dict().items() if name not in head}
-    return {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
-
-
 def save_backbone(path: Path, net: nn.Module, facts: dict[str, str]) -> None:
-    """Write a timm model without its head, in half precision, with facts about its making as metadata."""
+    """Write the backbone without its head, in half precision, with facts about its making as metadata."""
+    head = head_names(net)
+    state = {name: tensor for name, tensor in net.state_dict().items() if name not in head}
+    tensors = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
     with whole_file(path) as draft:
-        save_file(backbone_state(net), draft, {"mean": "[0.5, 0.5, 0.5]", "std": "[0.5, 0.5, 0.5]", **facts})
+        save_file(contiguous, draft, {"mean": "[0.5, 0.5, 0.5]", "std": "[0.5, 0.5, 0.5]", **facts})
 
 
 def main() -> None:
@@ -141,21 +112,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Pretrain the embedded backbone on procedural scenes.")
     parser.add_argument("--out", type=Path, default=EMBEDDED_FILE, help="where the weights are written")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--images", type=int, default=16_000, help="scenes to render")
+    parser.add_argument("--epochs", type=int, default=12)
     wanted = parser.parse_args()
     started = time.perf_counter()
-    write_weights(wanted.out, pretrain(seed=wanted.seed), wanted.seed)
-    Console().print(f"{time.perf_counter() - started:.0f} s")
-
-
-def write_weights(path: Path, net: nn.Module, seed: int) -> None:
-    """Measure the pretext tasks on fresh scenes, write the weights with what was measured and print it."""
-    held_out = render_scenes(_HELD_OUT, IMAGE_SIZE, _HELD_OUT_SEED + seed, calm=COURSES[-1].calm)
-    accuracy = {name: round(value, 3) for name, value in pretext_accuracy(net, held_out).items()}
-    recipe = f"python -m drft.models.pretrain --seed {seed}"
-    facts = {"architecture": EMBEDDED_BACKBONE, "recipe": recipe, "seed": str(seed), "timm": timm.__version__}
-    save_backbone(path, net, facts | {"pretext_accuracy": json.dumps(accuracy)})
+    net = pretrain(wanted.images, wanted.epochs, seed=wanted.seed)
+    accuracy = pretext_accuracy(net, render_scenes(_HELD_OUT, IMAGE_SIZE, _HELD_OUT_SEED + wanted.seed))
+    recipe = f"python -m drft.models.pretrain --seed {wanted.seed} --images {wanted.images} --epochs {wanted.epochs}"
+    rounded = {name: round(value, 3) for name, value in accuracy.items()}
+    facts = {"recipe": recipe, "timm": timm.__version__, "pretext_accuracy": json.dumps(rounded)}
+    save_backbone(wanted.out, net, {"architecture": EMBEDDED_BACKBONE, "seed": str(wanted.seed), **facts})
     console = Console()
-    console.print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
+    console.print(f"{wanted.out}: {wanted.out.stat().st_size / 1e6:.2f} MB, {time.perf_counter() - started:.0f} s")
     for name, value in accuracy.items():
         console.print(f"  {name:12s} {value:.3f}  (guessing {1 / TASKS[name]:.3f})")
 

@@ -39,11 +39,10 @@ class Scenes:
 
 
 class SceneRenderer:
-    """Renders batches of scenes; one generator makes one sequence. Calm scenes have faint textures, clear spots."""
+    """Renders batches of scenes; one generator makes one sequence."""
 
-    def __init__(self, size: int, seed: int, *, calm: bool = False) -> None:
+    def __init__(self, size: int, seed: int) -> None:
         self._size = size
-        self._calm = calm
         self._generator = torch.Generator().manual_seed(seed)
         self._bank = fractals.fractal_bank(_BANK_SIZE)
 
@@ -75,8 +74,7 @@ class SceneRenderer:
             if chosen.any():
                 fields[chosen] = texture(int(chosen.sum()), self._size, self._generator)
         grain = power_law(0.8, 2.0)(len(labels), self._size, self._generator)
-        fields = torch.lerp(fields, grain, uniform(len(labels), 0, 0.35, self._generator))
-        return 0.5 + (fields - 0.5) * uniform(len(labels), 0.1, 0.8, self._generator) if self._calm else fields
+        return torch.lerp(fields, grain, uniform(len(labels), 0, 0.35, self._generator))
 
     def _fractals(self, labels: Tensor) -> Tensor:
         """Return a random variant of each fractal, turned, scaled and shifted; label 0 stays empty."""
@@ -103,8 +101,7 @@ class SceneRenderer:
         n = len(picture)
         tint = 0.35 * torch.rand(n, 3, 1, 1, generator=self._generator)
         target = 1 - tint if bright else tint
-        least, most = (0.6, 1.0) if self._calm else (0.35, 0.9)
-        opacity = uniform(n, least, most, self._generator)
+        opacity = uniform(n, 0.35, 0.9, self._generator)
         return torch.lerp(picture, target.expand_as(picture), (coverage * opacity)[:, None])
 
     def _photographed(self, picture: Tensor) -> Tensor:
@@ -122,9 +119,9 @@ class SceneRenderer:
         return picture + uniform(n, 0, 0.04, generator)[:, None] * noise
 
 
-def render_scenes(n: int, size: int, seed: int, *, calm: bool = False, batch: int = 256) -> Scenes:
+def render_scenes(n: int, size: int, seed: int, batch: int = 256) -> Scenes:
     """Render n scenes of size x size pixels; equal arguments give equal scenes."""
-    renderer = SceneRenderer(size, seed, calm=calm)
+    renderer = SceneRenderer(size, seed)
     parts = [renderer.render(min(batch, n - start)) for start in range(0, n, batch)]
     return Scenes(torch.cat([part.pictures for part in parts]), torch.cat([part.labels for part in parts]))
 
