@@ -16,6 +16,7 @@ from drft.errors import ConfigError
 
 Metric = Literal["accuracy", "qwk", "balanced_accuracy"]
 Schedule = Literal["cosine", "constant"]
+Normalization = Literal["auto", "imagenet", "half"]
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """The grid of augmentation strengths: few values, so that trials share their views."""
@@ -43,7 +44,7 @@ class BackboneConfig(_Part):
     """``embedded`` (shipped with this package), ``hub`` (timm's download), ``none`` (random), or the path of a
     ``.safetensors`` or ``.pth`` file."""
 
-    normalization: Literal["auto", "imagenet", "half"] = "auto"
+    normalization: Normalization = "auto"
     """Mean and standard deviation of the inputs: ``auto`` asks the weight file's metadata, then timm; ``imagenet``
     and ``half`` (both 0.5) say it for files whose weights were trained with another one than timm's."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from drft.config import Metric
+from drft.config import Metric, Normalization
 from drft.errors import UsageError
 from study.choices import Pruner, Sampler
 
@@ -31,6 +31,7 @@ class RunOptions:
     results: Path = Path("results")
     backbone: str | None = None
     weights: str | None = None
+    normalization: Normalization | None = None
     image_size: int | None = None
     sampler: Sampler = "tpe"
     pruner: Pruner = "asha"
@@ -69,6 +70,7 @@ class RunOptions:
         said = {
             "backbone.name": self.backbone,
             "backbone.weights": self.weights,
+            "backbone.normalization": self.normalization,
             "image_size": self.image_size,
             "metric": self.metric,
         }

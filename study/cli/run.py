@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from study.options import RunOptions
 
 METRICS = ("accuracy", "qwk", "balanced_accuracy")
+NORMALIZATIONS = ("auto", "imagenet", "half")
 
 
 class Duration(click.ParamType[float]):
@@ -45,6 +46,7 @@ class Duration(click.ParamType[float]):
 @click.option("--results", type=click.Path(path_type=Path), default="results", show_default=True)
 @click.option("--backbone", help="Name of a timm model.")
 @click.option("--weights", help="embedded, hub, none, or a .safetensors or .pth file.")
+@click.option("--normalization", type=click.Choice(NORMALIZATIONS), help="Mean and deviation that --weights expects.")
 @click.option("--image-size", type=click.IntRange(16, 2048), help="Pixels of the network's input.")
 @click.option("--sampler", type=click.Choice(SAMPLERS), default="tpe", show_default=True)
 @click.option("--pruner", type=click.Choice(PRUNERS), default="asha", show_default=True)
