@@ -23,7 +23,7 @@ from drft.errors import DataError
 COUNTS: dict[Origin, tuple[int, ...]] = {"train": (134, 20, 136, 74, 49), "test": (34, 5, 32, 19, 13)}
 """Photographs of each grade: those of IDRiD (Porwal et al. 2018, *Data* 3:25)."""
 
-DISAGREEMENT = 0.15
+DISAGREEMENT = 0.2
 """Share of photographs whose label is a grade next to the one rendered: graders of the same photographs differ
 too (Krause et al. 2018, *Ophthalmology* 125:1264)."""
 
