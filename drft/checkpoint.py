@@ -56,7 +56,7 @@ def save_checkpoint(path: Path, state: Mapping[str, NDArray[np.generic]], config
         draft.write_bytes(save(tensors, metadata))
 
 
-def load_checkpoint(path: Path) -> tuple["Model", TrialConfig]:
+def load_checkpoint(path: Path | str) -> tuple["Model", TrialConfig]:
     """Rebuild the model of a checkpoint: its configuration's backbone and weights, the saved tensors over them.
 
     Raises:
@@ -65,7 +65,7 @@ def load_checkpoint(path: Path) -> tuple["Model", TrialConfig]:
     """
     from drft.models.backbone import build_model  # noqa: PLC0415  see TYPE_CHECKING
 
-    tensors, config, classes = _read(path)
+    tensors, config, classes = _read(Path(path))
     model = build_model(config, classes)
     own = model.net.state_dict()
     wrong = sorted(name for name, tensor in tensors.items() if name not in own or own[name].shape != tensor.shape)

@@ -55,7 +55,7 @@ def test_changed_tensors_are_copies(trained):
 def test_loaded_checkpoint_predicts_as_the_model_did(tmp_path, config, trained):
     path = tmp_path / "deep" / "best.safetensors"
     save_checkpoint(path, changed_tensors(trained.net, trained.pretrained), config, classes=4)
-    loaded, loaded_config = load_checkpoint(path)
+    loaded, loaded_config = load_checkpoint(str(path))
     pictures = torch.randn(2, 3, 32, 32)
     assert loaded_config == config
     with torch.no_grad():
