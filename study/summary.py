@@ -4,6 +4,7 @@ from collections import Counter
 
 import pandas as pd
 
+from drft.config import BackboneConfig
 from study.driver import Outcome
 from study.preparation import Plan
 from study.results import StudyInfo, StudyResults
@@ -24,8 +25,19 @@ def opening_words(plan: Plan) -> list[str]:
         f"  backbone  {base.backbone.name}, {len(facts.blocks)} blocks, weights {base.backbone.weights}",
         f"  search    {len(plan.space.dimensions)} dimensions of {plan.space.name}, {facts.sampler}, {facts.pruner}",
         f"  trials    {facts.trials_wanted} wanted, {slots}",
-        *(f"  note      {note}" for note in sampler_notes(facts.sampler, plan.space)),
+        *(
+            f"  note      {note}"
+            for note in (*_weights_notes(base.backbone), *sampler_notes(facts.sampler, plan.space))
+        ),
     ]
+
+
+def _weights_notes(backbone: BackboneConfig) -> list[str]:
+    """Say what is taken for granted of a weight file: the wrong normalization costs accuracy without any error."""
+    if backbone.weights in {"embedded", "hub", "none"} or backbone.normalization != "auto":
+        return []
+    asked = f"inputs are normalized as the weight file says, else as timm does for {backbone.name}"
+    return [f"{asked}; --normalization says otherwise"]
 
 
 def closing_words(results: StudyResults, outcome: Outcome, command: str) -> list[str]:

@@ -7,13 +7,16 @@ import sqlite3
 import numpy as np
 import optuna
 import pytest
+import timm
 from PIL import Image
+from safetensors.torch import save_file
 
 from drft.errors import UsageError
 from study.conductor import Conductor
 from study.options import RunOptions
 from study.preparation import prepare, versions
 from study.storage import open_storage
+from study.summary import opening_words
 
 SPACE = """
 name: tiny
@@ -64,6 +67,17 @@ def test_a_plan_writes_nothing(ready, tmp_path):
 def test_a_study_is_named_by_space_data_and_backbone(ready):
     assert ready().facts.name == "tiny-my-labels-test_resnet"
     assert ready(study="mine").folder.as_posix() == "results/mine"
+
+
+def test_what_is_taken_for_granted_of_a_weight_file_is_said(ready, tmp_path):
+    file = tmp_path / "weights.safetensors"
+    save_file(
+        {name: tensor.contiguous() for name, tensor in timm.create_model("test_resnet").state_dict().items()}, file
+    )
+    said = "inputs are normalized as the weight file says, else as timm does for test_resnet"
+    assert said in "\n".join(opening_words(ready(weights=str(file))))
+    assert said not in "\n".join(opening_words(ready(weights=str(file), normalization="half")))
+    assert said not in "\n".join(opening_words(ready()))
 
 
 def test_the_facts_say_what_the_study_is_about(ready):
