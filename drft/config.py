@@ -22,6 +22,7 @@ STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """The grid of augmentation strengths: few values, so that trials share their views."""
 
 METRICS: tuple[Metric, ...] = get_args(Metric)
+NORMALIZATIONS: tuple[Normalization, ...] = get_args(Normalization)
 
 
 class _Part(BaseModel):

@@ -23,6 +23,7 @@ import yaml
 
 from drft.checkpoint import save_checkpoint
 from drft.config import TrialConfig
+from drft.data.cache import whole_file
 from drft.records import PARTS, EpochRecord, TrialResult
 
 CHECKPOINT = "best.safetensors"
@@ -143,9 +144,8 @@ def _write(path: Path, content: bytes) -> None:
 
 def _write_whole(path: Path, content: bytes) -> None:
     """Write beside, flush to disk, rename."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    _write(draft, content)
-    draft.replace(path)
+    with whole_file(path) as draft:
+        draft.write_bytes(content)
     _sync(path.parent)
 
 

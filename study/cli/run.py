@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from drft.config import METRICS, NORMALIZATIONS
 from study.choices import PRUNERS, SAMPLERS
 
 if TYPE_CHECKING:
     from study.options import RunOptions
-
-METRICS = ("accuracy", "qwk", "balanced_accuracy")
-NORMALIZATIONS = ("auto", "imagenet", "half")
 
 
 class Duration(click.ParamType[float]):
