@@ -16,11 +16,16 @@ def default_cache_dir() -> Path:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield a path to write to; when the block ends well, that file becomes ``path`` in one step.
 
     The file is written beside its goal under a name of its own, so that two processes may write the same file
     at once: the later one replaces an equal file. When the block raises, nothing is left behind.
+
+    Args:
+        path: the file to write.
+        durable: whether the file must outlive a power cut. Waiting for the disk takes its time; a file that carries
+            a checksum and can be computed again does without.
 
     Raises:
         OSError: when the folder cannot be made or written to.
@@ -31,8 +36,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     draft = Path(name)
     try:
         yield draft
-        with draft.open("rb+") as written:
-            os.fsync(written.fileno())
+        if durable:
+            with draft.open("rb+") as written:
+                os.fsync(written.fileno())
         draft.chmod(0o644)
         draft.replace(path)
     finally:

@@ -15,6 +15,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "dashboard": "Open a study in the Optuna dashboard.",
         "blocks": "Print the freeze map of a backbone.",
         "spaces": "List and check search spaces.",
+        "cache": "Say what the cache holds, or empty it.",
     }
 )
 

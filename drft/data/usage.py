@@ -1,0 +1,160 @@
+"""What the cache folder holds, for people, and how to empty it while others use it."""
+
+import contextlib
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from drft.data.shelves import (
+    ABANDONED,
+    activations_folder,
+    read_about,
+    remove_shelf,
+    shelf_files,
+    shelf_folders,
+    stored_files,
+)
+from drft.errors import DataError
+
+_SCRATCH = ".clearing-"
+"""Begins the name of a folder that is being removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """Some files together."""
+
+    files: int = 0
+    size: int = 0
+    """In bytes."""
+    used: float | None = None
+    """When one of them was last used or written, in seconds since 1970; None if there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShelfUsage:
+    """Activations that were computed the same way."""
+
+    about: Mapping[str, str | int | float]
+    volume: Volume
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a cache folder holds."""
+
+    decoded: Volume
+    rendered: Volume
+    shelves: tuple[ShelfUsage, ...]
+    activations: Volume
+    """All shelves together, with drafts."""
+
+
+def usage(cache_dir: Path) -> Usage:
+    """Look through a cache folder; one that does not exist holds nothing."""
+    folder = activations_folder(cache_dir)
+    return Usage(
+        decoded=_volume(_images(cache_dir)),
+        rendered=_volume(_files_below(cache_dir / "synthetic")),
+        shelves=tuple(shelf for shelf in map(_shelf_usage, shelf_folders(folder)) if shelf.volume.files),
+        activations=_volume(file.path for file in stored_files(folder)),
+    )
+
+
+def clear(cache_dir: Path, *, pictures: bool = False) -> Volume:
+    """Delete the activations of a cache folder; what a study uses meanwhile it computes again.
+
+    Args:
+        cache_dir: the cache folder.
+        pictures: whether to delete the decoded and the rendered photographs too.
+
+    Returns:
+        What was deleted.
+
+    Raises:
+        DataError: naming the first file that cannot be deleted; the others are.
+    """
+    folder = activations_folder(cache_dir)
+    faults: list[OSError] = []
+    targets = [file.path for file in stored_files(folder)]
+    targets += _images(cache_dir) if pictures else []
+    gone = [_delete(path, faults) for path in targets if not _is_being_written(path)]
+    for shelf in shelf_folders(folder):
+        if not any(shelf_files(shelf, 0.0)):
+            with contextlib.suppress(OSError):  # a worker has just put something on it
+                remove_shelf(shelf)
+    if pictures:
+        gone += [_delete_folder(cohort, faults) for cohort in _cohort_folders(cache_dir)]
+    if faults:
+        raise DataError(f"{faults[0].filename}: cannot be deleted ({faults[0].strerror}); have its owner do it")
+    return _sum(gone)
+
+
+def _shelf_usage(shelf: Path) -> ShelfUsage:
+    about = read_about(shelf)
+    return ShelfUsage(
+        about.about, _volume(f.path for f in shelf_files(shelf, about.seconds_per_byte) if not f.is_draft)
+    )
+
+
+def _images(cache_dir: Path) -> list[Path]:
+    return sorted((cache_dir / "images").glob("*.npy"))
+
+
+def _cohort_folders(cache_dir: Path) -> list[Path]:
+    """Return the folders of rendered photographs, and those that a killed process left half made or half removed."""
+    folders = [path for path in (cache_dir / "synthetic").glob("*") if path.is_dir()]
+    return [path for path in folders if not _is_being_written(path)]
+
+
+def _is_being_written(path: Path) -> bool:
+    """Return whether a file or folder is a draft that somebody may still be working on."""
+    if not path.name.startswith(".") or path.name.startswith(_SCRATCH):
+        return False
+    volume = _volume([path])
+    return volume.used is None or time.time() - volume.used < ABANDONED
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_file())
+
+
+def _volume(paths: Iterable[Path]) -> Volume:
+    found = []
+    for path in paths:
+        with contextlib.suppress(OSError):  # deleted meanwhile
+            seen = path.stat()
+            found.append(Volume(1, seen.st_size, seen.st_mtime))
+    return _sum(found)
+
+
+def _sum(volumes: Iterable[Volume]) -> Volume:
+    everything = list(volumes)
+    used = max((volume.used for volume in everything if volume.used is not None), default=None)
+    return Volume(sum(v.files for v in everything), sum(v.size for v in everything), used)
+
+
+def _delete(path: Path, faults: list[OSError]) -> Volume:
+    volume = _volume([path])
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        faults.append(error)
+        return Volume()
+    return volume
+
+
+def _delete_folder(folder: Path, faults: list[OSError]) -> Volume:
+    """Rename, then remove: whoever looks for the folder finds all of it or nothing."""
+    volume = _volume(_files_below(folder))
+    try:
+        scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=folder.parent))
+        folder.rename(scratch / folder.name)
+        shutil.rmtree(scratch)
+    except OSError as error:
+        faults.append(error)
+        return Volume()
+    return volume

@@ -1,0 +1,65 @@
+"""What other processes do with the cache in the tests; a module of its own, so that spawned ones can import it."""
+
+import os
+import signal
+import zlib
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Barrier, Event
+from pathlib import Path
+
+import torch
+
+from drft.models import activations, entries
+from drft.models.activations import ActivationCache, Shelf
+
+NAMES = [f"view-{number}" for number in range(12)]
+ROWS = torch.arange(8)
+
+
+def values(shelf: Shelf, name: str) -> torch.Tensor:
+    """The activations of an entry, 8 rows of 4 kB: whoever computes them gets the same."""
+    seed = zlib.crc32(f"{shelf.key} {name}".encode())
+    return torch.randn(8, 16, 8, 8, generator=torch.Generator().manual_seed(seed)).to(memory_format=torch.channels_last)
+
+
+def shelves(count: int) -> list[Shelf]:
+    """Shelves of rising worth."""
+    return [Shelf(f"{number:04x}", {"depth": number}, 1e-6 * (1 + number)) for number in range(count)]
+
+
+def use_all(folder: Path, budget: int, start: Barrier, outcomes: "SimpleQueue[tuple[int, bool]]") -> None:
+    """Go twice over all entries; say how many were computed, and whether all values were right."""
+    cache = ActivationCache(folder, budget, memory=0)
+    computed, right = 0, True
+    start.wait()
+    for shelf in 2 * shelves(2):
+        for name in NAMES:
+            entry = cache.get(shelf, name)
+            if entry is None:
+                with cache.lock(shelf, name):
+                    entry = cache.get(shelf, name)
+                    if entry is None:
+                        computed += 1
+                        entry = cache.put(shelf, name, (values(shelf, name),))
+            right = right and torch.equal(entry.rows(ROWS)[0], values(shelf, name))
+    outcomes.put((computed, right))
+
+
+def hold_lock(folder: Path, shelf: Shelf, name: str, holds: Event) -> None:
+    """Take a lock and never let it go."""
+    with ActivationCache(folder, 10**9).lock(shelf, name):
+        holds.set()
+        signal.pause()
+
+
+def stop_while_writing(folder: Path, shelf: Shelf, name: str, halfway: Event) -> None:
+    """Write the first half of an entry and never the rest."""
+
+    def write_half(path: Path, entry: entries.Entry) -> None:
+        with path.open("r+b") as file:
+            file.write(os.urandom(entries.entry_file_size(entry) // 2))
+        halfway.set()
+        signal.pause()
+
+    activations.write_entry = write_half
+    ActivationCache(folder, 10**9).put(shelf, name, (values(shelf, name),))
