@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from drft.data.cohort import Photograph
+from drft.data.digests import Digests
 from drft.data.faults import Faults
 from drft.data.parallel import attempts
 from drft.data.progress import Progress
@@ -25,17 +26,26 @@ class Audit:
     notes: tuple[str, ...]
 
 
-def audit_files(photographs: Sequence[Photograph], faults: Faults, progress: Progress) -> Audit:
-    """Read every file once; faulty files are added to ``faults`` and missing from the result."""
-    sound: list[Photograph] = []
-    digests: list[str] = []
-    with attempts(checked_digest, [p.path for p in photographs], "checking photographs", progress) as results:
-        for photograph, result in zip(photographs, results, strict=True):
+def audit_files(
+    photographs: Sequence[Photograph], faults: Faults, progress: Progress, cache_dir: Path | None = None
+) -> Audit:
+    """Read every file once, and those found sound before not at all if they are unchanged.
+
+    Faulty files are added to ``faults`` and missing from the result.
+    """
+    known = Digests([photograph.path for photograph in photographs], cache_dir)
+    unknown = [photograph.path for photograph in photographs if known.of(photograph.path) is None]
+    found: dict[Path, str] = {}
+    with attempts(checked_digest, unknown, "checking photographs", progress) as results:
+        for path, result in zip(unknown, results, strict=True):
             if isinstance(result, DataError):
                 faults.add(result.faults)
             else:
-                sound.append(photograph)
-                digests.append(result)
+                found[path] = result
+    known.keep(found)
+    told = [(photograph, known.of(photograph.path) or found.get(photograph.path)) for photograph in photographs]
+    sound = [photograph for photograph, digest in told if digest is not None]
+    digests = [digest for _, digest in told if digest is not None]
     copies = _copies(sound, digests)
     return Audit(_grouped(sound, copies), tuple(digests), tuple(_notes(copies)))
 

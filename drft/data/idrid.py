@@ -66,7 +66,7 @@ def is_label_table(path: Path) -> bool:
     return _is_training(path) or _is_testing(path) or _is_kaggle(path)
 
 
-def open_idrid(layout: Layout, options: Mapping[str, str], progress: Progress) -> Cohort:
+def open_idrid(layout: Layout, options: Mapping[str, str], progress: Progress, cache_dir: Path | None = None) -> Cohort:
     """Read one copy of IDRiD as a cohort.
 
     Args:
@@ -74,6 +74,7 @@ def open_idrid(layout: Layout, options: Mapping[str, str], progress: Progress) -
         options: ``labels``: ``as-given`` (default) keeps the grades of the tables, ``official`` puts the official
             grades in the place of those that the Kaggle table has changed.
         progress: told about the files that are checked.
+        cache_dir: where digests of files are kept; by default the user's cache folder.
 
     Raises:
         DataError: with one line per fault of the tables and their files.
@@ -82,9 +83,9 @@ def open_idrid(layout: Layout, options: Mapping[str, str], progress: Progress) -
     if labels not in {"as-given", "official"}:
         raise DataError(f"labels should be as-given or official, not {labels!r}")
     if not layout.kaggle:
-        return cohort_of("idrid", _official(layout, options), [*_missing_test(layout)], progress)
+        return cohort_of("idrid", _official(layout, options), [*_missing_test(layout)], progress, cache_dir)
     listed, notes = _settle_grades(_kaggle(layout, options), official=labels == "official")
-    return cohort_of("idrid-kaggle", listed, notes, progress)
+    return cohort_of("idrid-kaggle", listed, notes, progress, cache_dir)
 
 
 def _plain(name: str) -> str:

@@ -5,6 +5,7 @@ where the camera cut the disc off, so that the circle stays a circle and every c
 """
 
 import hashlib
+import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,11 +13,12 @@ from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageChops, ImageOps
 
 from drft.data.cache import default_cache_dir, whole_file
 from drft.data.cohort import Cohort, Photograph
 from drft.data.faults import Faults
+from drft.data.locks import holding
 from drft.data.parallel import attempts
 from drft.data.progress import Progress, silent
 from drft.errors import DataError
@@ -26,6 +28,9 @@ CROP_VERSION = 1
 
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom in pixels; may reach beyond the picture."""
+
+_PATIENCE = 900.0
+"""Seconds to wait for another process that decodes the same photographs, before doing it too."""
 
 _PROBE = 256
 """Longest side, in pixels, of the small copy in which the field of view is looked for."""
@@ -37,7 +42,7 @@ _LIT_SHARE = 0.02
 def load_images(
     cohort: Cohort, image_size: int, cache_dir: Path | None = None, progress: Progress | None = None
 ) -> NDArray[np.uint8]:
-    """Return all photographs of a cohort, in its order.
+    """Return all photographs of a cohort, in its order; several processes that want the same decode them once.
 
     Args:
         cohort: the photographs.
@@ -53,13 +58,9 @@ def load_images(
     """
     path = (cache_dir or default_cache_dir()) / "images" / f"{_cache_key(cohort, image_size)}.npy"
     if not path.exists():
-        try:
-            _decode_all(cohort.photographs, image_size, path, progress or silent)
-        except OSError as error:
-            raise DataError(
-                f"decoded photographs cannot be written to {path.parent} ({error.strerror or error}): "
-                "make room there or name another folder with the environment variable DRFT_CACHE"
-            ) from error
+        with holding(path.with_suffix(".lock"), _PATIENCE):
+            if not path.exists():  # another process may have decoded them while this one waited
+                _make_store(cohort.photographs, image_size, path, progress or silent)
     return cast("NDArray[np.uint8]", np.load(path, mmap_mode="r"))
 
 
@@ -88,8 +89,9 @@ def field_of_view(picture: Image.Image) -> Box:
     """
     width, height = picture.size
     scale = max(1, max(width, height) // _PROBE)
-    probe = np.asarray(picture.reduce(scale)).max(axis=2)
-    lit = probe > max(12.0, 0.12 * float(np.percentile(probe, 95)))
+    red, green, blue = picture.reduce(scale).split()
+    probe = ImageChops.lighter(ImageChops.lighter(red, green), blue)
+    lit = np.asarray(probe) > max(12.0, 0.12 * _percentile(probe.histogram(), 95))
     left, right = _extent(lit.mean(axis=0))
     top, bottom = _extent(lit.mean(axis=1))
     if min(right - left, bottom - top) * 3 < min(lit.shape):
@@ -101,6 +103,16 @@ def field_of_view(picture: Image.Image) -> Box:
 def _cache_key(cohort: Cohort, image_size: int) -> str:
     order = "\n".join(photograph.id for photograph in cohort.photographs)
     return hashlib.sha256(f"{cohort.fingerprint}\n{image_size}\n{CROP_VERSION}\n{order}".encode()).hexdigest()
+
+
+def _make_store(photographs: Sequence[Photograph], image_size: int, path: Path, progress: Progress) -> None:
+    try:
+        _decode_all(photographs, image_size, path, progress)
+    except OSError as error:
+        raise DataError(
+            f"decoded photographs cannot be written to {path.parent} ({error.strerror or error}): "
+            "make room there or name another folder with the environment variable DRFT_CACHE"
+        ) from error
 
 
 def _decode_all(photographs: Sequence[Photograph], image_size: int, path: Path, progress: Progress) -> None:
@@ -129,7 +141,17 @@ def _as_rgb(opened: Image.Image, image_size: int) -> Image.Image:
     opened.draft("RGB", (2 * image_size, 2 * image_size))
     if opened.mode.startswith("I") or opened.mode == "F":
         raise ValueError("more than 8 bits per channel, convert it to 8 bits")
-    return ImageOps.exif_transpose(opened).convert("RGB")
+    ImageOps.exif_transpose(opened, in_place=True)
+    opened.load()
+    return opened if opened.mode == "RGB" else opened.convert("RGB")
+
+
+def _percentile(histogram: Sequence[int], percent: float) -> float:
+    """Return the percentile of 8-bit values, as ``np.percentile`` does from the values themselves, but faster."""
+    up_to = np.cumsum(histogram)
+    place = percent / 100 * (int(up_to[-1]) - 1)
+    below, above = np.searchsorted(up_to, (math.floor(place), math.ceil(place)), side="right")
+    return float(below + (above - below) * (place % 1))
 
 
 def _extent(lit_shares: NDArray[np.float64]) -> tuple[int, int]:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 from drft.data.audit import audit_files
 from drft.data.cohort import GRADES, Cohort, Origin, Photograph, fingerprint
@@ -32,7 +33,9 @@ class Listed:
     """What keeps photographs together, such as a patient; None for a photograph on its own."""
 
 
-def cohort_of(name: str, listed: Sequence[Listed], notes: Sequence[str], progress: Progress) -> Cohort:
+def cohort_of(
+    name: str, listed: Sequence[Listed], notes: Sequence[str], progress: Progress, cache_dir: Path | None = None
+) -> Cohort:
     """Check every line and every file and build the cohort.
 
     Raises:
@@ -41,7 +44,7 @@ def cohort_of(name: str, listed: Sequence[Listed], notes: Sequence[str], progres
     faults = Faults()
     photographs = faults.collect(_photograph, listed)
     faults.add(_repeated(listed))
-    audit = audit_files(photographs, faults, progress)
+    audit = audit_files(photographs, faults, progress, cache_dir)
     faults.raise_all()
     return Cohort(
         name=name,

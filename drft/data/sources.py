@@ -31,7 +31,7 @@ def open_cohort(
             that holds IDRiD or one label table, or the path of a label table (CSV).
         options: ``labels`` for IDRiD; ``image_column``, ``grade_column``, ``group_column``, ``origin_column`` and
             ``images`` for other label tables.
-        cache_dir: where rendered photographs are kept; by default the user's cache folder.
+        cache_dir: where rendered photographs and digests of files are kept; by default the user's cache folder.
         progress: told how far slow work is.
 
     Raises:
@@ -43,19 +43,19 @@ def open_cohort(
         _check_options(options, (), source)
         return _render(source, rest, cache_dir, progress)
     if source == "idrid":
-        return _open_folder(_fetch_idrid(cache_dir or default_cache_dir()), options, told)
+        return _open_folder(_fetch_idrid(cache_dir or default_cache_dir()), options, told, cache_dir)
     try:
-        return _open_path(source, options, told)
+        return _open_path(source, options, told, cache_dir)
     except OSError as error:
         raise DataError(f"{source} cannot be opened ({error}): check the path and its permissions") from error
 
 
-def _open_path(source: str, options: Mapping[str, str], progress: Progress) -> Cohort:
+def _open_path(source: str, options: Mapping[str, str], progress: Progress, cache_dir: Path | None) -> Cohort:
     path = Path(os.path.expanduser(source)).absolute()  # noqa: PTH111  leaves the name of an unknown user as it is
     if path.is_dir():
-        return _open_folder(path, options, progress)
+        return _open_folder(path, options, progress, cache_dir)
     if path.is_file() and path.suffix.lower() == ".csv":
-        return _open_csv(path, options, progress)
+        return _open_csv(path, options, progress, cache_dir)
     raise DataError(
         f"no data source {source!r}{nearest(source, list(NAMES))}: use synthetic, synthetic:SEED, idrid, "
         "the folder of a data set or the path of a CSV"
@@ -83,24 +83,24 @@ def _render(source: str, seed: str, cache_dir: Path | None, progress: Progress |
     return render_cohort(int(seed or 0), cache_dir, progress)
 
 
-def _open_folder(folder: Path, options: Mapping[str, str], progress: Progress) -> Cohort:
+def _open_folder(folder: Path, options: Mapping[str, str], progress: Progress, cache_dir: Path | None) -> Cohort:
     if layout := idrid.find_layout(folder):
         _check_options(options, idrid.OPTIONS, str(folder))
-        return idrid.open_idrid(layout, options, progress)
+        return idrid.open_idrid(layout, options, progress, cache_dir)
     found = [file for file in files_below(folder) if file.suffix.lower() == ".csv"]
     if not found:
         raise DataError(f"{folder} holds neither IDRiD nor a label table: name a folder with a CSV, or the CSV itself")
     if len(found) > 1:
         some = ", ".join(str(file.relative_to(folder)) for file in found[:5])
         raise DataError(f"{folder} holds {len(found)} CSV files ({some}): name the one that is the label table")
-    return _open_csv(found[0], options, progress)
+    return _open_csv(found[0], options, progress, cache_dir)
 
 
-def _open_csv(path: Path, options: Mapping[str, str], progress: Progress) -> Cohort:
+def _open_csv(path: Path, options: Mapping[str, str], progress: Progress, cache_dir: Path | None) -> Cohort:
     if set(options) <= set(idrid.OPTIONS) and idrid.is_label_table(path):
-        return _open_folder(path.parent, options, progress)
+        return _open_folder(path.parent, options, progress, cache_dir)
     _check_options(options, tables.OPTIONS, str(path))
-    return tables.open_table(path, options, progress)
+    return tables.open_table(path, options, progress, cache_dir)
 
 
 def _fetch_idrid(cache_dir: Path) -> Path:

@@ -113,13 +113,14 @@ def find_columns(table: Table, options: Mapping[str, str]) -> Columns:
     return Columns(image, grade, group, origin)
 
 
-def open_table(path: Path, options: Mapping[str, str], progress: Progress) -> Cohort:
+def open_table(path: Path, options: Mapping[str, str], progress: Progress, cache_dir: Path | None = None) -> Cohort:
     """Read any label table and its photographs as a cohort.
 
     Args:
         path: the CSV.
         options: those of ``OPTIONS``; ``images`` is the image folder, by default the one the CSV is in.
         progress: told about the files that are checked.
+        cache_dir: where digests of files are kept; by default the user's cache folder.
 
     Raises:
         DataError: with one line per fault of the table and its files.
@@ -131,7 +132,7 @@ def open_table(path: Path, options: Mapping[str, str], progress: Progress) -> Co
     faults = Faults()
     listed = faults.collect(lambda row: _listed(table, columns, folder, row), gradable)
     faults.raise_all()
-    return cohort_of(path.stem, listed, [*notes, *_eyes(listed, columns)], progress)
+    return cohort_of(path.stem, listed, [*notes, *_eyes(listed, columns)], progress, cache_dir)
 
 
 def _plain(name: str) -> str:

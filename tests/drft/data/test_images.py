@@ -1,12 +1,17 @@
 """Decoding, the crop to the field of view, and the cache of decoded photographs."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from drft.data import load_images, open_cohort
+from drft.data import images, load_images, open_cohort
 from drft.data.images import decode, field_of_view
 from drft.errors import DataError
 
@@ -14,6 +19,11 @@ from drft.errors import DataError
 @pytest.fixture
 def cohort(kaggle_copy):
     return open_cohort(str(kaggle_copy({f"IDRiD_{number:03d}": number % 5 for number in range(1, 9)})))
+
+
+def kept(folder):
+    """Return the files that are there, locks left out."""
+    return [file for file in folder.rglob("*") if file.is_file() and file.suffix != ".lock"]
 
 
 def disc(size, middle, radius, colour=(180, 90, 40), background=(4, 3, 3)):
@@ -71,7 +81,7 @@ def test_undecodable_files_are_all_named_and_nothing_is_kept(cohort, tmp_path):
 
     assert ["IDRiD_003" in raised.value.faults[0], "IDRiD_004" in raised.value.faults[1]] == [True, True]
     assert len(raised.value.faults) == 2
-    assert [file for file in (tmp_path / "cache").rglob("*") if file.is_file()] == []
+    assert kept(tmp_path / "cache") == []
 
 
 def test_an_interruption_leaves_nothing_behind(cohort, tmp_path):
@@ -81,7 +91,7 @@ def test_an_interruption_leaves_nothing_behind(cohort, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         load_images(cohort, 24, tmp_path / "cache", interrupt)
 
-    assert [file for file in (tmp_path / "cache").rglob("*") if file.is_file()] == []
+    assert kept(tmp_path / "cache") == []
 
 
 def test_several_at_once_agree(cohort, tmp_path):
@@ -89,7 +99,37 @@ def test_several_at_once_agree(cohort, tmp_path):
         results = list(pool.map(lambda _: load_images(cohort, 24, tmp_path / "cache"), range(4)))
 
     assert all(np.array_equal(result, results[0]) for result in results)
-    assert len([file for file in (tmp_path / "cache").rglob("*") if file.is_file()]) == 1
+    assert len(kept(tmp_path / "cache")) == 1
+
+
+def test_those_who_wait_for_another_do_not_decode_again(cohort, tmp_path):
+    told, waiting = [], []
+
+    def hold(what, done, total):
+        """Let the other one come while the first photograph is decoded."""
+        told.append(done)
+        if not waiting:
+            waiting.append(pool.submit(load_images, cohort, 24, tmp_path, lambda *news: told.append(news)))
+
+    with ThreadPoolExecutor(1) as pool:
+        first = load_images(cohort, 24, tmp_path, hold)
+        second = waiting[0].result()
+
+    assert told == list(range(1, 9))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_a_decoder_that_was_killed_is_followed_by_another(cohort, tmp_path):
+    script = (
+        "import os, sys; from pathlib import Path; from drft.data import load_images, open_cohort\n"
+        "load_images(open_cohort(sys.argv[1]), 24, Path(sys.argv[2]), lambda *_: os.kill(os.getpid(), 9))"
+    )
+    source = cohort.photographs[0].path.parents[2]
+    subprocess.run([sys.executable, "-c", script, str(source), str(tmp_path)], check=False, cwd=Path.cwd())
+
+    images = load_images(cohort, 24, tmp_path)
+
+    np.testing.assert_array_equal(images[0], decode(cohort.photographs[0].path, 24))
 
 
 def test_a_cache_that_cannot_be_written_to_is_named(cohort, tmp_path):
@@ -137,6 +177,12 @@ def test_a_nearly_black_photograph_gives_its_centre_square(level):
 
 def test_a_photograph_without_a_frame_is_kept_whole():
     assert field_of_view(Image.new("RGB", (200, 200), (150, 80, 30))) == (0, 0, 200, 200)
+
+
+@given(st.lists(st.integers(0, 255), min_size=1, max_size=300), st.sampled_from([0, 5, 50, 95, 100]))
+def test_percentiles_are_those_of_numpy(values, percent):
+    histogram = np.bincount(values, minlength=256).tolist()
+    assert images._percentile(histogram, percent) == pytest.approx(np.percentile(values, percent))
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "CMYK"])
