@@ -19,12 +19,17 @@ from torch import Tensor
 # channel gain (fractions), share of the blurred picture.
 _ROTATION, _ZOOM, _SHIFT, _BRIGHTNESS, _CONTRAST, _SATURATION, _GAIN, _BLUR = 90.0, 0.2, 0.05, 0.2, 0.3, 0.3, 0.1, 0.8
 _DRAWS = 13
+VIEWS_VERSION = 1
+"""Part of every cache key; raised when the same numbers would give another view."""
+
 _FIELD_EDGE = 0.04  # below this grey level a pixel fades into the black surround
 _LUMA = (0.299, 0.587, 0.114)
 
 
 class Views:
-    """Plain pictures and augmented views of a cohort's photographs, normalized for a backbone.
+    """Plain pictures and augmented views of a cohort's photographs, and their normalization for a backbone.
+
+    A view is a picture of 8 bits a channel, as a photograph is: so it can be kept at a quarter of the size, exactly.
 
     Args:
         images: decoded photographs, uint8, shape (images, size, size, 3); may be memory-mapped.
@@ -45,54 +50,84 @@ class Views:
     ) -> None:
         self._images = images
         self._device = device
-        self._seed = seed
-        self._mean = torch.tensor(mean, device=device).view(1, 3, 1, 1)
-        self._std = torch.tensor(std, device=device).view(1, 3, 1, 1)
+        self.seed = seed
+        self._scale = torch.tensor([1 / (255 * each) for each in std], device=device).view(1, 3, 1, 1)
+        self._shift = torch.tensor([m / s for m, s in zip(mean, std, strict=True)], device=device).view(1, 3, 1, 1)
+
+    @property
+    def size(self) -> int:
+        """Height and width of a picture, in pixels."""
+        return int(self._images.shape[1])
+
+    def __len__(self) -> int:
+        return len(self._images)
 
     def plain(self, indices: NDArray[np.int64]) -> Tensor:
-        """Return the plain pictures, float32 of shape (n, 3, size, size)."""
-        return self._normalize(self._pixels(indices))
+        """Return the plain pictures, uint8 of shape (n, 3, size, size), channels last in memory."""
+        batch = torch.from_numpy(np.ascontiguousarray(self._images[indices])).to(self._device)
+        return batch.permute(0, 3, 1, 2)
 
     def augmented(self, indices: NDArray[np.int64], view: int, strength: float) -> Tensor:
-        """Return view number ``view`` at ``strength``, shape as ``plain``; strength 0 is the plain picture."""
+        """Return view number ``view`` at ``strength``, as ``plain`` does; strength 0 is the plain picture."""
         if strength == 0:
             return self.plain(indices)
-        draws = draw_view(self._seed, indices, view).to(self._device)
-        pictures = _move(self._pixels(indices), draws, strength)
-        return self._normalize(_recolour(_blur(pictures, draws, strength), draws, strength))
+        draws = draw_view(self.seed, indices, view)
+        pictures = _move(self.plain(indices).float().div_(255), draws, strength)
+        recoloured = _recolour(_blur(pictures, draws, strength), draws, strength)
+        eight_bits = recoloured.mul_(255).round_().to(torch.uint8)
+        return eight_bits.contiguous(memory_format=torch.channels_last)
 
-    def _pixels(self, indices: NDArray[np.int64]) -> Tensor:
-        batch = torch.from_numpy(np.ascontiguousarray(self._images[indices])).to(self._device)
-        return batch.permute(0, 3, 1, 2).float().div_(255)
-
-    def _normalize(self, pictures: Tensor) -> Tensor:
-        return ((pictures - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
+    def normalize(self, pictures: Tensor) -> Tensor:
+        """Return pictures as the backbone takes them: float32 of the same shape, channels last in memory."""
+        return pictures.to(torch.float32, memory_format=torch.channels_last).mul_(self._scale).sub_(self._shift)
 
 
-def draw_view(seed: int, indices: NDArray[np.int64], view: int) -> Tensor:
+def draw_view(seed: int, indices: NDArray[np.int64], view: int) -> NDArray[np.float64]:
     """Return the random numbers behind one view of some images: uniform in [-1, 1), shape (n, 13).
 
     Philox (Salmon et al. 2011) fills its rows in order, so row i never depends on how many rows are drawn.
     """
     generator = np.random.Generator(np.random.Philox(key=np.array([seed, view], dtype=np.uint64)))
     rows = generator.random((int(indices.max()) + 1, _DRAWS), dtype=np.float32)
-    return torch.from_numpy(rows[indices] * 2 - 1)
+    return np.asarray(rows[indices] * 2 - 1, dtype=np.float64)
 
 
-def _move(pictures: Tensor, draws: Tensor, strength: float) -> Tensor:
+# What is one number an image is computed in double precision and rounded once: vectorized single precision
+# functions may round the last image of a batch otherwise than the first, and a view must not depend on its batch.
+
+
+def _move(pictures: Tensor, draws: NDArray[np.float64], strength: float) -> Tensor:
     """Flip, rotate, zoom and shift in one resampling; what comes into the frame is black, as around the field."""
-    angle = draws[:, 0] * (strength * _ROTATION * torch.pi / 180)
-    zoom = torch.exp(draws[:, 1] * (strength * _ZOOM))
-    flip_x, flip_y = torch.sign(draws[:, 2] + 1e-9), torch.sign(draws[:, 3] + 1e-9)
-    shift = draws[:, 4:6] * (strength * _SHIFT * 2)
-    cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
-    rows = torch.stack([cos * flip_x, -sin * flip_y, shift[:, 0], sin * flip_x, cos * flip_y, shift[:, 1]], dim=1)
-    grid = F.affine_grid(rows.view(-1, 2, 3), list(pictures.shape), align_corners=False)
-    return F.grid_sample(pictures, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    angle = draws[:, 0] * (strength * _ROTATION * np.pi / 180)
+    zoom = np.exp(draws[:, 1] * (strength * _ZOOM))
+    flip_x, flip_y = (np.where(draws[:, column] < 0, -1.0, 1.0) for column in (2, 3))
+    shift_x, shift_y = (draws[:, column] * (strength * _SHIFT * 2) for column in (4, 5))
+    cos, sin = np.cos(angle) / zoom, np.sin(angle) / zoom
+    x, y = _pixel_centres(pictures)
+    grid = torch.stack(
+        [
+            _each(cos * flip_x, pictures) * x - _each(sin * flip_y, pictures) * y + _each(shift_x, pictures),
+            _each(sin * flip_x, pictures) * x + _each(cos * flip_y, pictures) * y + _each(shift_y, pictures),
+        ],
+        dim=-1,
+    )
+    return F.grid_sample(pictures.contiguous(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def _blur(pictures: Tensor, draws: Tensor, strength: float) -> Tensor:
-    share = (draws[:, 6].clamp(min=0) * (strength * _BLUR)).view(-1, 1, 1, 1)
+def _pixel_centres(pictures: Tensor) -> tuple[Tensor, Tensor]:
+    """Return x of shape (1, 1, size) and y of shape (1, size, 1) in [-1, 1], as ``grid_sample`` counts."""
+    size = pictures.shape[-1]
+    centres = (torch.arange(size, device=pictures.device) * 2 + 1) / size - 1
+    return centres.view(1, 1, -1), centres.view(1, -1, 1)
+
+
+def _each(values: NDArray[np.float64], pictures: Tensor) -> Tensor:
+    """Return one number for each picture as float32 of shape (n, 1, 1)."""
+    return torch.from_numpy(values.astype(np.float32)).to(pictures.device).view(-1, 1, 1)
+
+
+def _blur(pictures: Tensor, draws: NDArray[np.float64], strength: float) -> Tensor:
+    share = _each(draws[:, 6].clip(min=0) * (strength * _BLUR), pictures).unsqueeze(1)
     return torch.lerp(pictures, _smooth(_smooth(pictures, 2), 3), share)
 
 
@@ -104,17 +139,19 @@ def _smooth(pictures: Tensor, dim: int) -> Tensor:
     return before.add_(after).mul_(0.25).add_(pictures, alpha=0.5)
 
 
-def _recolour(pictures: Tensor, draws: Tensor, strength: float) -> Tensor:
+def _recolour(pictures: Tensor, draws: NDArray[np.float64], strength: float) -> Tensor:
     """Change brightness, contrast, saturation and the balance of the channels; black stays black."""
 
-    def factor(columns: slice, most: float) -> Tensor:
-        return (1 + draws[:, columns] * (strength * most)).view(len(draws), -1, 1, 1)
+    def factor(column: int, most: float) -> NDArray[np.float64]:
+        return np.asarray(1 + draws[:, column] * (strength * most))
 
     luma = torch.tensor(_LUMA, device=pictures.device).view(1, 3, 1, 1)
     grey = (pictures * luma).sum(dim=1, keepdim=True)
-    field = (grey / _FIELD_EDGE).clamp(max=1)
-    level = (grey * field).sum(dim=(2, 3), keepdim=True) / field.sum(dim=(2, 3), keepdim=True).clamp(min=1)
-    pictures = grey + (pictures - grey) * factor(slice(7, 8), _SATURATION)
-    pictures = level + (pictures - level) * factor(slice(8, 9), _CONTRAST)
-    gain = factor(slice(9, 12), _GAIN) * factor(slice(12, 13), _BRIGHTNESS)
-    return (pictures * gain * field).clamp(0, 1)
+    field = (grey / _FIELD_EDGE).clamp_(max=1)
+    lit = field.sum(dim=(2, 3), keepdim=True, dtype=torch.float64).clamp_(min=1)
+    level = ((grey * field).sum(dim=(2, 3), keepdim=True, dtype=torch.float64) / lit).float()
+    saturated = torch.lerp(grey, pictures, _each(factor(7, _SATURATION), pictures).unsqueeze(1))
+    contrasted = torch.lerp(level, saturated, _each(factor(8, _CONTRAST), pictures).unsqueeze(1))
+    gains = np.stack([factor(column, _GAIN) for column in (9, 10, 11)], axis=1) * factor(12, _BRIGHTNESS)[:, None]
+    gain = torch.from_numpy(gains.astype(np.float32)).to(pictures.device).view(-1, 3, 1, 1)
+    return contrasted.mul_(gain).mul_(field).clamp_(0, 1)

@@ -25,7 +25,7 @@ def make_views(seed: int = 0) -> Views:
 def test_a_view_does_not_depend_on_its_batch(order, count, view, strength):
     views, some = make_views(), np.array(order[:count])
     together = views.augmented(np.arange(COUNT), view, strength)[some]
-    assert torch.allclose(views.augmented(some, view, strength), together, atol=1e-6)
+    assert torch.equal(views.augmented(some, view, strength), together)
 
 
 @pytest.mark.parametrize("strength", STRENGTHS[1:])
@@ -33,8 +33,8 @@ def test_seed_and_view_change_the_picture(strength):
     everything = np.arange(COUNT)
     first = make_views().augmented(everything, 1, strength)
     assert torch.equal(first, make_views().augmented(everything, 1, strength))
-    assert not torch.allclose(first, make_views().augmented(everything, 2, strength), atol=0.02)
-    assert not torch.allclose(first, make_views(seed=1).augmented(everything, 1, strength), atol=0.02)
+    for other in (make_views().augmented(everything, 2, strength), make_views(1).augmented(everything, 1, strength)):
+        assert (first.int() - other.int()).abs().max() > 5
 
 
 def test_strength_zero_is_the_plain_picture():
@@ -44,11 +44,11 @@ def test_strength_zero_is_the_plain_picture():
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 200), STRENGTH)
-def test_views_stay_in_range_and_the_surround_stays_black(view, strength):
+def test_views_are_pictures_and_the_surround_stays_black(view, strength):
     pictures = make_views().augmented(np.arange(COUNT), view, strength)
-    assert pictures.min() >= 0
-    assert pictures.max() <= 1
-    assert pictures[:, :, 0, 0].max() < 0.05
+    assert pictures.dtype == torch.uint8
+    assert pictures.is_contiguous(memory_format=torch.channels_last)
+    assert pictures[:, :, 0, 0].max() < 13
 
 
 @settings(max_examples=40, deadline=None)
@@ -58,10 +58,11 @@ def test_a_lesion_of_two_pixels_survives_the_strongest_view(view):
     pixels[0, 30:32, 34:36] = 20
     views = Views(pixels, (0.0,) * 3, (1.0,) * 3, device=torch.device("cpu"))
     picture = views.augmented(np.array([0]), view, 1.0)[0, :, 16:48, 16:48]
-    assert picture.min() < 0.75 * picture.median()
+    assert picture.min() < 0.75 * picture.float().median()
 
 
 def test_normalization_uses_mean_and_deviation_of_the_backbone():
     pixels = np.full((1, 4, 4, 3), 255, dtype=np.uint8)
     views = Views(pixels, (0.5, 0.0, 1.0), (0.5, 2.0, 1.0), device=torch.device("cpu"))
-    assert views.plain(np.array([0]))[0, :, 0, 0].tolist() == [1.0, 0.5, 0.0]
+    normalized = views.normalize(views.plain(np.array([0])))
+    assert normalized[0, :, 0, 0].tolist() == pytest.approx([1.0, 0.5, 0.0], abs=1e-6)
