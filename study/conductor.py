@@ -4,17 +4,16 @@ It asks for trials, takes in what they report, finishes or fails them, and gives
 driver left behind. Optuna's own states are the truth: COMPLETE, PRUNED or FAIL; a crash is never a score.
 """
 
-import dataclasses
-import json
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import optuna
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
-from optuna.storages import BaseStorage
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from drft.config import TrialConfig
@@ -22,9 +21,11 @@ from drft.errors import TrainingError
 from drft.records import EpochRecord, TrialResult
 from study import owner
 from study.draws import is_control, trial_seed
+from study.epochs import pack
 from study.executors.base import Job
 from study.facts import StudyFacts, check_study
-from study.standing import FINISHED, Ranked, Standing, count, rank
+from study.ledger import Ledger
+from study.standing import Ranked, Standing, Tally
 
 _UNOWNED_GRACE = timedelta(seconds=60)
 """A trial gets its owner right after its birth; one without for so long belongs to a driver that died between."""
@@ -45,6 +46,7 @@ class _Running:
     trial: Trial
     config: TrialConfig
     control: bool
+    records: list[EpochRecord] = field(default_factory=list)
     best: float = -math.inf
     fault: str = ""
     would_prune: bool = False
@@ -59,7 +61,7 @@ class Conductor:
     """Leads the trials of one study."""
 
     def __init__(
-        self, facts: StudyFacts, space: Suggester, storage: BaseStorage, sampler: BaseSampler, pruner: BasePruner
+        self, facts: StudyFacts, space: Suggester, storage: RDBStorage, sampler: BaseSampler, pruner: BasePruner
     ) -> None:
         """Create the study, or load it to go on with it.
 
@@ -70,27 +72,27 @@ class Conductor:
         check_study(facts, storage)
         self._facts = facts
         self._space = space
-        self._storage = optuna.storages.get_storage(storage)
-        self._study = optuna.create_study(
-            study_name=facts.name,
-            storage=self._storage,
-            direction="maximize",
-            sampler=sampler,
-            pruner=pruner,
-            load_if_exists=True,
-        )
-        self._study_id = self._storage.get_study_id_from_name(facts.name)
+        optuna.create_study(study_name=facts.name, storage=storage, direction="maximize", load_if_exists=True)
+        self._ledger = Ledger(storage, storage.get_study_id_from_name(facts.name))
+        self._study = optuna.load_study(study_name=facts.name, storage=self._ledger, sampler=sampler, pruner=pruner)
+        self._tally = Tally()
+        self._tallied = 0
         self._owner = owner.this_process()
         self._running: dict[int, _Running] = {}
         self._record_facts()
 
     def ask(self) -> Job:
         """Start the next trial: one that waits in the queue first, then one from the sampler."""
+        self._ledger.refresh()
+        with self._ledger.together():
+            return self._ask()
+
+    def _ask(self) -> Job:
         trial = self._study.ask()
-        trial.set_user_attr("owner", self._owner)
-        known = trial.user_attrs
+        known = self._trial(trial.number).user_attrs
         seed = known.get("seed", trial_seed(self._facts.seed, trial.number))
         control = known.get("control", is_control(self._facts.seed, trial.number))
+        self._note(trial.number, owner=self._owner)
         try:
             config = self._space.suggest(trial).model_copy(update={"seed": seed})
         except Exception as error:
@@ -107,17 +109,19 @@ class Conductor:
     def report(self, number: int, record: EpochRecord) -> bool:
         """Take in one epoch and return whether the trial shall keep on.
 
-        Optuna gets the best score so far, so that noise does not prune an early peak; the record is kept whole.
+        Optuna gets the best score so far, so that noise does not prune an early peak; the records are kept whole,
+        and are written when the trial ends. Of a trial whose driver is killed, the scores reported to Optuna remain.
         """
         running = self._running[number]
-        self._note(number, **{f"epoch:{record.step:03d}": json.dumps(dataclasses.asdict(record))})
+        running.records.append(record)
         score = record.score(self._facts.metric)
         if not math.isfinite(score):
             running.fault = f"validation {self._facts.metric} became {score} at step {record.step}"
             return False
         running.best = max(running.best, score)
-        running.trial.report(running.best, record.step)
-        return not self._prunes(running, record.step)
+        with self._ledger.together():
+            running.trial.report(running.best, record.step)
+            return not self._prunes(running, record.step)
 
     def check(self, number: int, result: TrialResult) -> None:
         """Refuse a result that is no result.
@@ -131,32 +135,37 @@ class Conductor:
 
     def finish(self, number: int, result: TrialResult) -> None:
         """End a trial as COMPLETE, or as PRUNED when it was told to stop."""
-        self._note(
-            number,
-            depth_fraction=result.depth_fraction,
-            trainable_fraction=result.trainable_fraction,
-            best_step=result.best.step,
-            ending=result.ending,
-            device=result.device,
-            seconds=result.seconds,
-        )
-        if result.ending == "pruned":
-            self._study.tell(number, state=TrialState.PRUNED)
-        else:
-            self._study.tell(number, result.best.score(self._facts.metric))
+        pruned = result.ending == "pruned"
+        with self._ledger.together():
+            self._note(
+                number,
+                epochs=pack(result.records),
+                depth_fraction=result.depth_fraction,
+                trainable_fraction=result.trainable_fraction,
+                best_step=result.best.step,
+                ending=result.ending,
+                device=result.device,
+                seconds=result.seconds,
+            )
+            self._study.tell(
+                number,
+                None if pruned else result.best.score(self._facts.metric),
+                state=TrialState.PRUNED if pruned else TrialState.COMPLETE,
+            )
         del self._running[number]
 
     def fail(self, number: int, reason: str) -> None:
         """End a trial as FAIL, with the reason."""
-        self._end_as_failed(number, reason)
+        self._end_as_failed(number, reason, self._running[number].records)
         del self._running[number]
 
     def interrupt(self, reason: str) -> list[int]:
         """Fail all running trials of this driver and queue them again; return their numbers."""
         numbers = sorted(self._running)
         for number in numbers:
-            self._queue_again(self._storage.get_trial(self._trial_id(number)))
-            self.fail(number, reason)
+            with self._ledger.together():
+                self._queue_again(self._trial(number))
+                self.fail(number, reason)
         return numbers
 
     def reclaim(self) -> list[int]:
@@ -168,10 +177,10 @@ class Conductor:
         dead = [trial for trial in self.trials(TrialState.RUNNING) if self._is_abandoned(trial)]
         retried = {trial.user_attrs.get("retry_of") for trial in self.trials()} if dead else set()
         for trial in dead:
-            # A driver may have died right here, between the queueing and the failing.
-            if trial.number not in retried:
-                self._queue_again(trial)
-            self._end_as_failed(trial.number, "its driver died")
+            with self._ledger.together():
+                # A driver may have died right here, between the queueing and the failing.
+                self._queue_again(trial, queued=trial.number in retried)
+                self._end_as_failed(trial.number, "its driver died")
         return [trial.number for trial in dead]
 
     @property
@@ -182,21 +191,33 @@ class Conductor:
     @property
     def finished(self) -> int:
         """How many trials are COMPLETE or PRUNED."""
-        return len(self.trials(*FINISHED))
+        return self._up_to_date().finished
 
     @property
     def standing(self) -> Standing:
         """How many trials are in which state, and the best one."""
-        return count(self.trials())
+        unfinished = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
+        return self._up_to_date().standing(unfinished)
 
     @property
-    def ranking(self) -> list[Ranked]:
+    def ranking(self) -> Sequence[Ranked]:
         """The trials that ran to their end by value, best first."""
-        return rank(self.trials(TrialState.COMPLETE))
+        return self._up_to_date().ranking
+
+    def refresh(self) -> None:
+        """See at once what other drivers of the study did; else it is seen within a second."""
+        self._ledger.refresh()
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
         """Return the trials (in these states); they are no copies, so change nothing in them."""
+        self.refresh()
         return self._study.get_trials(deepcopy=False, states=states or None)
+
+    def _up_to_date(self) -> Tally:
+        for trial in self._ledger.finished[self._tallied :]:
+            self._tally.add(trial)
+        self._tallied = len(self._ledger.finished)
+        return self._tally
 
     def _record_facts(self) -> None:
         recorded = self._study.user_attrs
@@ -221,19 +242,24 @@ class Conductor:
         started = trial.datetime_start
         return started is None or datetime.now() - started > _UNOWNED_GRACE  # noqa: DTZ005 (Optuna's times are naive)
 
-    def _queue_again(self, trial: FrozenTrial) -> None:
-        kept = {name: value for name, value in trial.user_attrs.items() if name in _KEPT_BY_A_RETRY}
-        self._study.enqueue_trial(trial.params, user_attrs={**kept, "retry_of": trial.number})
+    def _queue_again(self, trial: FrozenTrial, *, queued: bool = False) -> None:
+        """Give a trial back to the queue, unless it is ``queued`` there already."""
+        if not queued:
+            kept = {name: value for name, value in trial.user_attrs.items() if name in _KEPT_BY_A_RETRY}
+            self._study.enqueue_trial(trial.params, user_attrs={**kept, "retry_of": trial.number})
         self._note(trial.number, requeued=True)
 
-    def _end_as_failed(self, number: int, reason: str) -> None:
-        self._note(number, fail_reason=reason)
-        self._study.tell(number, state=TrialState.FAIL)
+    def _end_as_failed(self, number: int, reason: str, records: Sequence[EpochRecord] = ()) -> None:
+        with self._ledger.together():
+            self._note(number, fail_reason=reason, **({"epochs": pack(records)} if records else {}))
+            self._study.tell(number, state=TrialState.FAIL)
 
     def _note(self, number: int, **attributes: Any) -> None:
-        trial_id = self._trial_id(number)
-        for name, value in attributes.items():
-            self._storage.set_trial_user_attr(trial_id, name, value)
+        trial_id = self._trial(number)._trial_id
+        with self._ledger.together():
+            for name, value in attributes.items():
+                self._ledger.set_trial_user_attr(trial_id, name, value)
 
-    def _trial_id(self, number: int) -> int:
-        return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+    def _trial(self, number: int) -> FrozenTrial:
+        ledger = self._ledger
+        return ledger.get_trial(ledger.get_trial_id_from_study_id_trial_number(self._study._study_id, number))

@@ -100,6 +100,7 @@ class Driver:
         """
         started = time.monotonic()
         self.folder.drop_trials(self.conductor.reclaim())
+        self.folder.find_checkpoints()
         self.display.begin(self.conductor.standing, self.goal.trials)
         ended: Ended | None = None
         try:
@@ -111,6 +112,8 @@ class Driver:
         finally:
             requeued = [] if ended == "done" else self.conductor.interrupt(_STOPPED[ended])
             self.display.end()
+        self.folder.find_checkpoints()
+        self._drop_checkpoints()
         return Outcome(
             ended=ended,
             standing=self.conductor.standing,
@@ -132,7 +135,10 @@ class Driver:
 
     def _fill_slots(self) -> None:
         free = self.executor.slots - self.conductor.running
-        wanted = self.goal.trials - self.conductor.finished - self.conductor.running if free else 0
+        if not free:
+            return
+        self.conductor.refresh()
+        wanted = self.goal.trials - self.conductor.finished - self.conductor.running
         for _ in range(min(free, wanted)):
             job = self.conductor.ask()
             self._jobs[job.number] = job
@@ -161,7 +167,7 @@ class Driver:
         # Files first: should the driver die in between, the trial is run again and its folder written anew.
         self.folder.write_trial(job.number, result, checkpoint=self._is_leading(result))
         self.conductor.finish(job.number, result)
-        self.folder.keep_checkpoints([ranked.number for ranked in self.conductor.ranking[: self.goal.checkpoints]])
+        self._drop_checkpoints()
         self._failed_in_a_row = 0
         self._end(job, result)
 
@@ -176,12 +182,16 @@ class Driver:
         del self._jobs[job.number]
         self.display.ended(job, outcome, self.conductor.standing)
 
+    def _drop_checkpoints(self) -> None:
+        best = self.conductor.ranking[: self.goal.checkpoints]
+        self.folder.keep_checkpoints([ranked.number for ranked in best])
+
     def _is_leading(self, result: TrialResult) -> bool:
         if result.ending == "pruned":
             return False
         score = result.best.score(result.config.metric)
-        better = sum(ranked.value >= score for ranked in self.conductor.ranking)
-        return better < self.goal.checkpoints
+        best = self.conductor.ranking[: self.goal.checkpoints]
+        return sum(ranked.value >= score for ranked in best) < self.goal.checkpoints
 
 
 @dataclass(slots=True)

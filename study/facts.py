@@ -10,8 +10,11 @@ from optuna.storages import BaseStorage
 from drft.config import Metric, TrialConfig, config_paths
 from drft.errors import StudyError
 
-SCHEMA = 1
-"""Version of the attributes that studies and trials carry."""
+SCHEMA = 2
+"""Version of the attributes that studies and trials carry: 2 keeps a trial's epochs in one attribute."""
+
+READABLE = (1, SCHEMA)
+"""Versions that can be read, and gone on with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +124,10 @@ def check_schema(name: str, attributes: Mapping[str, Any]) -> None:
     schema = attributes.get("drft_schema")
     if schema is None:
         raise StudyError(f"study {name!r} is of another program than drft-study: choose another name with --study")
-    if schema != SCHEMA:
+    if schema not in READABLE:
         raise StudyError(
-            f"study {name!r} has schema {schema}, and this drft-study reads {SCHEMA}: use the version that made it"
+            f"study {name!r} has schema {schema}, and this drft-study reads {SCHEMA} and older: "
+            "use the version that made it"
         )
 
 

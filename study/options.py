@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from drft.config import Metric, Normalization
+from drft.config import Metric, Normalization, Precision
 from drft.errors import UsageError
 from study.choices import Pruner, Sampler
 
@@ -33,6 +33,7 @@ class RunOptions:
     weights: str | None = None
     normalization: Normalization | None = None
     image_size: int | None = None
+    precision: Precision | None = None
     sampler: Sampler = "tpe"
     pruner: Pruner = "asha"
     metric: Metric | None = None
@@ -43,6 +44,8 @@ class RunOptions:
     jobs: int | None = None
     gpus: Sequence[str] | None = None
     trials_per_gpu: int | None = None
+    cache_size: int | None = None
+    """Bytes that activations of all studies may take on the disk; None for a share of what is free, 0 keeps none."""
     keep_checkpoints: int = 5
     report: bool = True
     command: str = "study.run_study(...)"
@@ -54,7 +57,7 @@ class RunOptions:
         Raises:
             UsageError: naming each of them.
         """
-        least = {"trials": 1, "seed": 0, "jobs": 1, "trials_per_gpu": 1, "keep_checkpoints": 0}
+        least = {"trials": 1, "seed": 0, "jobs": 1, "trials_per_gpu": 1, "cache_size": 0, "keep_checkpoints": 0}
         found = {name: getattr(self, name) for name in least}
         faults = [
             f"{name.replace('_', '-')} should be at least {least[name]}, not {value}"
@@ -72,6 +75,7 @@ class RunOptions:
             "backbone.weights": self.weights,
             "backbone.normalization": self.normalization,
             "image_size": self.image_size,
+            "precision": self.precision,
             "metric": self.metric,
         }
         return {path: value for path, value in said.items() if value is not None}

@@ -23,7 +23,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from drft.config import Metric, nearest
 from drft.errors import StudyError
 from drft.records import EpochRecord, Predictions, best_record
-from study.facts import SCHEMA
+from study.epochs import unpack
+from study.facts import READABLE, SCHEMA
 from study.storage import open_storage
 
 _FIRST = ("step", "phase", "epoch", "train_accuracy", "val_accuracy", "train_loss", "val_loss", "val_qwk", "seconds")
@@ -123,14 +124,14 @@ def read_study(study: str, results: Path = Path("results"), storage: str | None 
     place = find_study(study, results, storage)
     opened = place.open()
     attributes = opened.user_attrs
-    if attributes.get("drft_schema") != SCHEMA:
+    if attributes.get("drft_schema") not in READABLE:
         raise StudyError(
-            f"study {place.name!r} in {_shown(place.url)} is not a drft-study of schema {SCHEMA} "
+            f"study {place.name!r} in {_shown(place.url)} is not a drft-study of schema {SCHEMA} or older "
             f"(it says {attributes.get('drft_schema')!r}): read it with the version of the program that wrote it"
         )
     frozen = opened.get_trials(deepcopy=False)
     info = _info(place, attributes, frozen)
-    records = {trial.number: _records(trial) for trial in frozen}
+    records = {trial.number: unpack(trial.user_attrs) for trial in frozen}
     return StudyResults(info, _trials_table(info, frozen, records), _epochs_table(records))
 
 
@@ -198,11 +199,6 @@ def _info(place: StudyPlace, attributes: Mapping[str, Any], trials: Sequence[Fro
         **{name: attributes[name] for name in texts},
         **{name: json.loads(attributes[name]) for name in decoded},
     )
-
-
-def _records(trial: FrozenTrial) -> list[EpochRecord]:
-    keys = sorted(key for key in trial.user_attrs if key.startswith("epoch:"))
-    return [EpochRecord(**json.loads(trial.user_attrs[key])) for key in keys]
 
 
 def _epochs_table(records: Mapping[int, Sequence[EpochRecord]]) -> pd.DataFrame:

@@ -30,8 +30,8 @@ from study.space import BoundSpace, Range
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_STARTUP_TRIALS = 10
-"""Trials at random before a model is trusted."""
+_STARTUP_TRIALS = 30
+"""Trials at random before a model is trusted: three at each depth of a usual backbone, so that none goes unheard."""
 
 
 def make_sampler(name: str, *, seed: int, space: BoundSpace, finished_trials: int) -> BaseSampler:

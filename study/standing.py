@@ -1,7 +1,8 @@
 """How far a study is: trials by state, and the best of them."""
 
+import bisect
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from optuna.trial import FrozenTrial, TrialState
@@ -34,22 +35,47 @@ class Standing(NamedTuple):
         return self.complete + self.pruned
 
 
-def count(trials: Sequence[FrozenTrial]) -> Standing:
+class Tally:
+    """Counts finished trials one by one, so that a standing costs the same however many there are."""
+
+    def __init__(self) -> None:
+        self.ranking: list[Ranked] = []
+        """The trials that ran to their end by value, best first; the earlier one on ties."""
+        self._states: Counter[TrialState] = Counter()
+        self._requeued = 0
+
+    @property
+    def finished(self) -> int:
+        """Trials that count towards the wanted number."""
+        return sum(self._states[state] for state in FINISHED)
+
+    def add(self, trial: FrozenTrial) -> None:
+        """Take a trial into account that is finished."""
+        self._states[trial.state] += 1
+        self._requeued += trial.state == TrialState.FAIL and "requeued" in trial.user_attrs
+        if trial.state == TrialState.COMPLETE and trial.value is not None:
+            bisect.insort(self.ranking, Ranked(trial.number, trial.value), key=lambda one: (-one.value, one.number))
+
+    def standing(self, unfinished: Iterable[FrozenTrial]) -> Standing:
+        """Return how the study stands with these trials beside the finished ones."""
+        unended = Counter(trial.state for trial in unfinished)
+        return Standing(
+            complete=self._states[TrialState.COMPLETE],
+            pruned=self._states[TrialState.PRUNED],
+            failed=self._states[TrialState.FAIL] - self._requeued,
+            interrupted=self._requeued,
+            running=unended[TrialState.RUNNING],
+            waiting=unended[TrialState.WAITING],
+            best=self.ranking[0] if self.ranking else None,
+        )
+
+
+def count(trials: Iterable[FrozenTrial]) -> Standing:
     """Count trials by state and find the best one."""
-    states = Counter(trial.state for trial in trials)
-    requeued = sum(trial.state == TrialState.FAIL and "requeued" in trial.user_attrs for trial in trials)
-    return Standing(
-        complete=states[TrialState.COMPLETE],
-        pruned=states[TrialState.PRUNED],
-        failed=states[TrialState.FAIL] - requeued,
-        interrupted=requeued,
-        running=states[TrialState.RUNNING],
-        waiting=states[TrialState.WAITING],
-        best=next(iter(rank(trials)), None),
-    )
-
-
-def rank(trials: Sequence[FrozenTrial]) -> list[Ranked]:
-    """Return the trials that ran to their end by value, best first; the earlier one on ties."""
-    scored = [Ranked(t.number, t.value) for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
-    return sorted(scored, key=lambda ranked: (-ranked.value, ranked.number))
+    tally, unfinished = Tally(), []
+    for trial in trials:
+        if trial.state.is_finished():
+            tally.add(trial)
+        else:
+            unfinished.append(trial)
+    return tally.standing(unfinished)

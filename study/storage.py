@@ -95,14 +95,14 @@ def _sqlite_path(url: str) -> Path | None:
 
 
 def _open_sqlite(url: str, path: Path) -> RDBStorage:
-    known = path.exists() and path.stat().st_size > 0
-    if known:
-        _check_sqlite_file(path)
-    else:
+    known = path.exists() and path.stat().st_size > 0 and _holds_studies(path)
+    if not known:
         check_writable(path.parent)
         path.parent.mkdir(parents=True, exist_ok=True)
+        _use_write_ahead_log(path)  # first, or each table would wait for the disk
     storage = RDBStorage(url, engine_kwargs={"creator": partial(_connect, path)}, skip_table_creation=known)
-    _use_write_ahead_log(path)
+    if known:
+        _use_write_ahead_log(path)
     return storage
 
 
@@ -113,14 +113,16 @@ def _open_url(url: str) -> RDBStorage:
     return RDBStorage(url, engine_kwargs={"pool_pre_ping": True}, skip_table_creation="alembic_version" in tables)
 
 
-def _check_sqlite_file(path: Path) -> None:
+def _holds_studies(path: Path) -> bool:
+    """Tell a storage from a database in which there is nothing yet, and refuse any other file."""
     with path.open("rb") as file:
         if file.read(len(_SQLITE_MAGIC)) != _SQLITE_MAGIC:
             raise StudyError(f"storage {path} is no SQLite database; choose another file with --storage")
     with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if not {"studies", "trials", "version_info", "alembic_version"} <= tables:
+    if tables and not {"studies", "trials", "version_info", "alembic_version"} <= tables:
         raise StudyError(f"storage {path} is a database of another program; choose another file with --storage")
+    return bool(tables)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

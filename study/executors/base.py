@@ -22,6 +22,8 @@ class Workload:
     """Options of the source (``labels``, ``image_column`` ...), as sorted pairs."""
     cache_dir: Path | None = None
     """Where decoded and rendered photographs are kept; None for the user's cache folder."""
+    cache_size: int | None = None
+    """Bytes that activations may take on the disk; None for a share of what is free, 0 keeps none."""
     trainer: str = "study.executors.training:two_phase_trainer"
     """``module:function`` that a worker calls once with this workload; what it returns runs one training."""
 

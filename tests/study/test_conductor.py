@@ -5,7 +5,6 @@ import math
 import os
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import optuna
@@ -21,6 +20,8 @@ from sweep_parts import DepthSpace, Refuses, conduct, facts
 from drft.errors import StudyError, TrainingError
 from study import owner
 from study.draws import CONTROL_EVERY, is_control, trial_seed
+from study.epochs import unpack
+from study.facts import SCHEMA
 from study.storage import open_storage
 
 COMPLETE, PRUNED, FAIL = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED, optuna.trial.TrialState.FAIL
@@ -55,8 +56,7 @@ class TestOneTrial:
         assert trial.state == COMPLETE
         assert trial.value == 0.5
         assert trial.intermediate_values == {1: 0.3, 2: 0.5, 3: 0.5, 4: 0.5, 5: 0.5}
-        told = [json.loads(trial.user_attrs[f"epoch:{step:03d}"]) for step in range(1, 6)]
-        assert told == [asdict(record) for record in result.records]
+        assert unpack(trial.user_attrs) == list(result.records)
         expected = {"best_step": 2, "ending": "completed", "worker": "cpu-0", "device": "cpu"}
         assert expected.items() <= trial.user_attrs.items()
         assert trial.user_attrs["depth_fraction"] == job.config.depth / 4
@@ -73,6 +73,7 @@ class TestOneTrial:
         conductor.fail(job.number, "it broke")
         (trial,) = conductor.trials()
         assert (trial.state, trial.value, trial.user_attrs["fail_reason"]) == (FAIL, None, "it broke")
+        assert [record.step for record in unpack(trial.user_attrs)] == [1]
         assert conductor.finished == conductor.running == 0
         assert conductor.standing.best is None
 
@@ -155,7 +156,10 @@ class TestGoingOn:
     def test_trials_of_a_dead_driver_are_reclaimed_once(self, tmp_path):
         script = (
             "import sys; sys.path[:0] = sys.argv[1:3]; from sweep_parts import conduct; from pathlib import Path\n"
-            "c = conduct(Path(sys.argv[3])); print(c.ask().config.depth, c.ask().config.depth, flush=True)\n"
+            "from fake_training import fake_record\n"
+            "c = conduct(Path(sys.argv[3])); jobs = [c.ask(), c.ask()]\n"
+            "print(*(job.config.depth for job in jobs), flush=True)\n"
+            "c.report(0, fake_record(jobs[0].config, 1, 0.25))\n"
             "import os; os.kill(os.getpid(), 9)"
         )
         here = Path(__file__).parent
@@ -164,6 +168,8 @@ class TestGoingOn:
         conductor = conduct(tmp_path)
         assert conductor.reclaim() == [0, 1]
         assert conductor.reclaim() == []
+        assert conductor.trials()[0].intermediate_values == {1: 0.25}
+        assert conductor.standing.interrupted == conductor.standing.waiting == 2
         assert [conductor.ask().config.depth for _ in range(2)] == depths
         assert {trial.user_attrs["fail_reason"] for trial in conductor.trials() if trial.state == FAIL} == {
             "its driver died"
@@ -229,7 +235,7 @@ class TestSameStudy:
         conduct(tmp_path)
         attributes = open_storage(tmp_path / "study.db").get_study_user_attrs(1)
         assert attributes == facts().attributes()
-        assert attributes["drft_schema"] == 1
+        assert attributes["drft_schema"] == SCHEMA
 
     @pytest.mark.parametrize(
         ("change", "said"),
@@ -263,8 +269,8 @@ class TestSameStudy:
 
     def test_a_study_of_another_version_is_refused(self, tmp_path):
         conduct(tmp_path)
-        open_storage(tmp_path / "study.db").set_study_user_attr(1, "drft_schema", 2)
-        with pytest.raises(StudyError, match="schema 2"):
+        open_storage(tmp_path / "study.db").set_study_user_attr(1, "drft_schema", 3)
+        with pytest.raises(StudyError, match="schema 3"):
             conduct(tmp_path)
 
     def test_a_driver_that_died_at_the_birth_of_a_study_is_no_harm(self, tmp_path):

@@ -1,5 +1,6 @@
 """The folder of a study: whole files, sealed test predictions, checkpoints of the best only."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -68,6 +69,17 @@ def test_checkpoints_of_trials_that_drop_out_are_removed(folder):
     assert (folder.trial(0) / "predictions.npz").exists()
 
 
+def test_checkpoints_of_earlier_runs_are_removed_once_they_are_found(folder):
+    folder.write_trial(0, result(), checkpoint=True)
+    again = StudyFolder(folder.path)
+    again.write_trial(1, result(), checkpoint=True)
+    again.keep_checkpoints([1])
+    assert (folder.trial(0) / CHECKPOINT).exists()
+    again.find_checkpoints()
+    again.keep_checkpoints([1])
+    assert [path.parent.name for path in folder.path.rglob(CHECKPOINT)] == ["0001"]
+
+
 def test_a_trial_written_again_replaces_the_old_one(folder):
     folder.write_failure(3, scripted(), "it broke", "Traceback")
     folder.write_trial(3, result(), checkpoint=False)
@@ -91,9 +103,12 @@ def test_a_trial_that_cannot_be_written_leaves_nothing(folder, monkeypatch):
 
 
 def test_what_a_crash_left_half_done_is_cleared_away(folder):
-    (folder.path / "trials" / ".0007-abc").mkdir()
+    abandoned, at_work = (folder.path / "trials" / name for name in (".0007-abc", ".0008-def"))
+    abandoned.mkdir()
+    at_work.mkdir()
+    os.utime(abandoned, (1_500_000_000, 1_500_000_000))
     folder.write_study("", {})
-    assert list((folder.path / "trials").iterdir()) == []
+    assert list((folder.path / "trials").iterdir()) == [at_work]
 
 
 def test_folders_of_trials_that_did_not_finish_are_dropped(folder):

@@ -124,7 +124,7 @@ def test_password_of_the_storage_is_not_shown():
 def test_study_of_another_program_is_refused(tmp_path):
     (tmp_path / "foreign").mkdir()
     optuna.create_study(study_name="foreign", storage=f"sqlite:///{tmp_path / 'foreign' / 'study.db'}")
-    with pytest.raises(StudyError, match="not a drft-study of schema 1"):
+    with pytest.raises(StudyError, match="not a drft-study of schema 2 or older"):
         read_study("foreign", tmp_path)
 
 

@@ -80,6 +80,13 @@ def test_a_database_of_another_program_is_refused_and_left_alone(tmp_path):
     assert listing(tmp_path) == before
 
 
+def test_a_driver_killed_before_it_made_the_tables_is_no_harm(tmp_path):
+    path = tmp_path / "study.db"
+    query(path, "PRAGMA journal_mode = WAL")
+    assert path.stat().st_size > 0
+    optuna.create_study(study_name="demo", storage=open_storage(path))
+
+
 @pytest.mark.parametrize("url", ["nonsense://x", "postgresql+nodriver://u:secret@localhost/x", "mysql://"])
 def test_urls_that_cannot_be_opened_say_so_without_the_password(url):
     with pytest.raises(StudyError, match="storage") as caught:

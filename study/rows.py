@@ -1,0 +1,153 @@
+"""Rows of Optuna's tables, written many at a time.
+
+The tables are those of the installed Optuna, whose schema :mod:`study.storage` checks when it opens a storage. Whether
+a row is new is known to the caller, so that plain inserts and updates do, which every database has.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy
+from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.storages._rdb import models
+from optuna.trial import TrialState
+from sqlalchemy import bindparam
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+_STUDIES = models.StudyModel.__table__
+_TRIALS = models.TrialModel.__table__
+_PARAMS = models.TrialParamModel.__table__
+_VALUES = models.TrialValueModel.__table__
+_INTERMEDIATE = models.TrialIntermediateValueModel.__table__
+_ATTRIBUTES = {"user": models.TrialUserAttributeModel.__table__, "system": models.TrialSystemAttributeModel.__table__}
+
+_INSERT_TRIAL = sqlalchemy.insert(_TRIALS)
+_INSERTS = {table: sqlalchemy.insert(table) for table in (_PARAMS, _VALUES, _INTERMEDIATE, *_ATTRIBUTES.values())}
+_THIS = _TRIALS.c.trial_id == bindparam("id")
+_AS_BEFORE = (_THIS, _TRIALS.c.state == bindparam("before"))
+_AFTER: dict[str, Any] = {"state": bindparam("after")}
+_START = sqlalchemy.update(_TRIALS).where(*_AS_BEFORE).values(**_AFTER, datetime_start=bindparam("when"))
+_END = sqlalchemy.update(_TRIALS).where(*_AS_BEFORE).values(**_AFTER, datetime_complete=bindparam("when"))
+_LOCK_STUDY = sqlalchemy.select(_STUDIES.c.study_id).where(_STUDIES.c.study_id == bindparam("study")).with_for_update()
+_OF_STUDY = _TRIALS.c.study_id == bindparam("study")
+_COUNT_BEFORE = sqlalchemy.select(sqlalchemy.func.count()).where(_OF_STUDY, _TRIALS.c.trial_id < bindparam("id"))
+_SET_NUMBER = sqlalchemy.update(_TRIALS).where(_THIS).values(number=bindparam("count"))
+_LOOK = sqlalchemy.select(_TRIALS.c.trial_id, _TRIALS.c.state).where(
+    _OF_STUDY,
+    sqlalchemy.or_(_TRIALS.c.trial_id > bindparam("last"), _TRIALS.c.trial_id.in_(bindparam("among", expanding=True))),
+)
+# Made once: building a statement takes longer than executing it.
+
+
+class Rows:
+    """What is to be written next."""
+
+    def __init__(self) -> None:
+        self._new: defaultdict[sqlalchemy.Table, list[dict[str, Any]]] = defaultdict(list)
+        self._changed: list[sqlalchemy.Update] = []
+        self._ended: dict[int, tuple[TrialState, TrialState, datetime]] = {}
+
+    def add_param(self, trial_id: int, name: str, internal_value: float, distribution: BaseDistribution) -> None:
+        """Add a parameter of a trial."""
+        self._new[_PARAMS].append(
+            {
+                "trial_id": trial_id,
+                "param_name": name,
+                "param_value": internal_value,
+                "distribution_json": distribution_to_json(distribution),
+            }
+        )
+
+    def put_attribute(self, kind: str, trial_id: int, key: str, value_json: str, *, anew: bool) -> None:
+        """Add or change a ``user`` or ``system`` attribute of a trial."""
+        self._put(_ATTRIBUTES[kind], {"trial_id": trial_id, "key": key}, {"value_json": value_json}, anew=anew)
+
+    def put_intermediate(self, trial_id: int, step: int, value: float, *, anew: bool) -> None:
+        """Add or change what a trial reports at a step."""
+        stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
+        values = {"intermediate_value": stored, "intermediate_value_type": kind}
+        self._put(_INTERMEDIATE, {"trial_id": trial_id, "step": step}, values, anew=anew)
+
+    def end(self, trial_id: int, before: TrialState, after: TrialState, values: Sequence[float] | None) -> None:
+        """End a trial that is in the state ``before``."""
+        for objective, value in enumerate(values or ()):
+            stored, kind = models.TrialValueModel.value_to_stored_repr(value)
+            row = {"trial_id": trial_id, "objective": objective, "value": stored, "value_type": kind}
+            self._new[_VALUES].append(row)
+        self._ended[trial_id] = (before, after, datetime.now())  # noqa: DTZ005 (Optuna's times are naive)
+
+    def write(self, engine: Engine) -> None:
+        """Write everything in one transaction and forget it; what the database did not take is kept for the next time.
+
+        Raises:
+            UpdateFinishedTrialError: when another process ended a trial that is to be ended here.
+            StorageInternalError: when the database does not take it.
+        """
+        if not (self._new or self._changed or self._ended):
+            return
+        try:
+            with engine.begin() as connection:
+                self._execute(connection)
+        except SQLAlchemyError as error:
+            raise StorageInternalError(f"the study's storage cannot be written: {error}") from error
+        except UpdateFinishedTrialError:
+            self._forget()  # it would never be taken, and stand in the way of other trials
+            raise
+        self._forget()
+
+    def _forget(self) -> None:
+        self._new.clear()
+        self._changed.clear()
+        self._ended.clear()
+
+    def _execute(self, connection: Connection) -> None:
+        for table, rows in self._new.items():
+            connection.execute(_INSERTS[table], rows)
+        for statement in self._changed:
+            connection.execute(statement)
+        for trial_id, (before, after, when) in self._ended.items():
+            if not change_state(connection, trial_id, before, after, when):
+                raise UpdateFinishedTrialError(f"another process ended the trial with the id {trial_id}")
+
+    def _put(self, table: sqlalchemy.Table, key: Mapping[str, Any], values: Mapping[str, Any], *, anew: bool) -> None:
+        if anew:
+            self._new[table].append({**key, **values})
+        else:
+            same = [table.c[name] == value for name, value in key.items()]
+            self._changed.append(sqlalchemy.update(table).where(*same).values(**values))
+
+
+def create_trial(engine: Engine, study_id: int, when: datetime) -> tuple[int, int]:
+    """Add a running trial; return its id and its number, which counts the study's trials."""
+    with engine.begin() as connection:
+        # Elsewhere than in SQLite, which lets one write at a time, the study's lock keeps numbers apart.
+        connection.execute(_LOCK_STUDY, {"study": study_id})
+        row = {"study_id": study_id, "state": TrialState.RUNNING, "datetime_start": _utc(when)}
+        key: Any = connection.execute(_INSERT_TRIAL, row).inserted_primary_key
+        trial_id = int(key[0])
+        number = connection.execute(_COUNT_BEFORE, {"study": study_id, "id": trial_id}).scalar_one()
+        connection.execute(_SET_NUMBER, {"id": trial_id, "count": number})
+    return trial_id, number
+
+
+def change_state(connection: Connection, trial_id: int, before: TrialState, after: TrialState, when: datetime) -> bool:
+    """Bring a trial from one state to another at a time; return whether it was in the first."""
+    statement = _START if after == TrialState.RUNNING else _END
+    values = {"id": trial_id, "before": before, "after": after, "when": _utc(when)}
+    return connection.execute(statement, values).rowcount == 1
+
+
+def look(engine: Engine, study_id: int, after: int, among: Collection[int]) -> dict[int, TrialState]:
+    """Return the states, by id, of a study's trials that came after the id ``after`` or are ``among`` these."""
+    with engine.connect() as connection:
+        rows = connection.execute(_LOOK, {"study": study_id, "last": after, "among": list(among)})
+        return {row.trial_id: row.state for row in rows}
+
+
+def _utc(when: datetime) -> datetime:
+    """Return a local time as Optuna stores it."""
+    return when.astimezone(UTC).replace(tzinfo=None)
