@@ -1,0 +1,97 @@
+"""This program as a contestant: a real study, with storage, workers, records and checkpoints, on an empty cache."""
+
+import os
+import time
+from typing import Any
+
+import optuna
+import yaml
+from rich.console import Console
+
+from benchmarks.contest import Epoch, Measured, TrialTold
+from benchmarks.plan import Plan
+from drft.config import STRENGTHS
+from drft.data.progress import silent
+from drft.errors import DrftError
+from study.conductor import Conductor
+from study.options import RunOptions
+from study.preparation import Plan as StudyPlan
+from study.preparation import prepare
+from study.results import StudyResults, read_study
+from study.run import drive
+from study.storage import open_storage
+
+_SEARCHED = {
+    "depth": {"type": "int", "low": 0, "high": "all"},
+    "augmentation.strength": {"type": "float", "low": 0, "high": STRENGTHS[-1], "step": 0.25},
+}
+
+
+def run(plan: Plan) -> Measured:
+    """Run all trials of a plan as one study; first decoding and first fills are part of it."""
+    os.environ["DRFT_CACHE"] = str(plan.folder / "cache")  # inherited by the workers
+    options = study_options(plan)
+    started = time.perf_counter()
+    prepared = prepare(options, silent)
+    ready = time.perf_counter()
+    enqueue(prepared, plan)
+    outcome = drive(prepared, options, Console())
+    ended = time.perf_counter()
+    if outcome.ended != "done" or outcome.standing.complete != len(plan.trials):
+        raise DrftError(f"the study ended as {outcome.ended} with {outcome.standing.complete} complete trials")
+    return Measured(
+        setup_seconds=ready - started,
+        seconds=ended - ready,
+        trials=_told(read_study(prepared.facts.name, options.results)),
+        workers=len(prepared.slots),
+        threads=prepared.slots[0].threads,
+    )
+
+
+def study_options(plan: Plan, **changes: Any) -> RunOptions:
+    """Return how a user would ask for this study, with its search space written to a file."""
+    config = plan.trials[0]
+    fixed = config.model_dump(mode="json", exclude={"seed", "depth", "image_size", "backbone", "metric"})
+    del fixed["augmentation"]
+    space = plan.folder / "space.yaml"
+    space.write_text(yaml.safe_dump({"name": "benchmark", "fixed": fixed, "search": _SEARCHED}))
+    said: dict[str, Any] = {
+        "trials": len(plan.trials),
+        "space": str(space),
+        "data": str(plan.table),
+        "study": "benchmark",
+        "results": plan.folder / "results",
+        "backbone": config.backbone.name,
+        "weights": config.backbone.weights,
+        "normalization": config.backbone.normalization,
+        "image_size": config.image_size,
+        "jobs": plan.jobs,
+        "pruner": "none",
+        "report": False,
+        "command": "python -m benchmarks.peers",
+    }
+    return RunOptions(**{**said, **changes})
+
+
+def enqueue(prepared: StudyPlan, plan: Plan) -> None:
+    """Make the study and put the plan's trials, with their seeds, in its queue: those are asked for first."""
+    storage = open_storage(prepared.storage)
+    Conductor(prepared.facts, prepared.space, storage, prepared.sampler, prepared.pruner)
+    study = optuna.load_study(study_name=prepared.facts.name, storage=storage)
+    for config in plan.trials:
+        params = {"depth": config.depth, "augmentation.strength": config.augmentation.strength}
+        study.enqueue_trial(params, user_attrs={"seed": config.seed})
+    storage.engine.dispose()
+
+
+def _told(results: StudyResults) -> tuple[TrialTold, ...]:
+    epochs = results.epochs.groupby("trial")
+    return tuple(
+        TrialTold(
+            number=number,
+            depth=depth,
+            seconds=seconds,
+            epochs=tuple(Epoch(**row) for row in epochs.get_group(number)[list(Epoch.model_fields)].to_dict("records")),
+        )
+        for number, depth, seconds in results.trials[["number", "depth", "seconds"]].itertuples(index=False)
+    )

@@ -1,0 +1,148 @@
+"""The plain peer: files on disk, a DataLoader, torchvision's transforms, timm and Optuna.
+
+Written as a capable user writes it: pictures resized once beforehand, loader processes on all cores that live as long
+as the trial, tensors decoded and augmented as uint8, channels_last, fused AdamW.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Subset
+from torchvision.transforms import InterpolationMode, v2
+
+from benchmarks.contest import Epoch, Measured, optimize
+from benchmarks.plan import Plan
+from drft.config import TrialConfig
+from drft.data import stratified_split
+from drft.models import build_model, list_blocks, set_trainable, train_mode
+from drft.models.blocks import head_names
+from study.executors.slots import cores
+
+_EVALUATION_BATCH = 128
+
+
+class Photographs(Dataset[tuple[Tensor, int]]):
+    """JPEG files and their grades."""
+
+    def __init__(self, folder: Path, grades: Sequence[int], transform: v2.Transform) -> None:
+        self._folder = folder
+        self._grades = grades
+        self._transform = transform
+
+    def __len__(self) -> int:
+        return len(self._grades)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """Return the transformed picture, float32 of shape (3, size, size), and its grade."""
+        with Image.open(self._folder / f"{index}.jpg") as opened:
+            picture = self._transform(v2.functional.pil_to_tensor(opened))
+        return picture, self._grades[index]
+
+
+class PlainPeer:
+    """Trains the configurations of a plan.
+
+    Args:
+        plan: its photographs must be stored as JPEG files.
+        loaders: loader processes for each pass over the pictures.
+    """
+
+    def __init__(self, plan: Plan, loaders: int) -> None:
+        self._loader_processes = loaders
+        cohort = plan.cohort()
+        self._folder = plan.stored
+        self._grades = cohort.labels().tolist()
+        self._classes = len(cohort.grades)
+        self._split = stratified_split(cohort, plan.trials[0].split)
+        model = build_model(plan.trials[0], self._classes)
+        head = head_names(model.net)
+        self._weights = {name: tensor for name, tensor in model.pretrained.items() if name not in head}
+        self._normalize = [v2.ToDtype(torch.float32, scale=True), v2.Normalize(model.mean, model.std)]
+
+    def train(self, config: TrialConfig) -> list[Epoch]:
+        """Fine-tune in two phases and return the scores of every epoch."""
+        torch.manual_seed(config.seed)
+        net = timm.create_model(config.backbone.name, num_classes=self._classes)
+        net.load_state_dict(self._weights, strict=False)
+        net = net.to(memory_format=torch.channels_last)
+        batches, plain = self._loaders(config)
+        head, deep = config.head_phase, config.depth_phase
+        phases = [(0, head.epochs, head.lr, None)] if head.epochs else []
+        phases += [(config.depth, deep.epochs, deep.head_lr, deep)] if deep.epochs else []
+        epochs: list[Epoch] = []
+        for depth, count, head_lr, cosine in phases:
+            set_trainable(net, depth)
+            groups = [{"params": list(net.get_classifier().parameters()), "lr": head_lr}]
+            for distance, block in enumerate(reversed(list_blocks(net)[-depth:] if depth else [])):
+                parameters = [net.get_parameter(name) for name in block.parameters]
+                groups.append({"params": parameters, "lr": deep.lr * deep.layer_decay**distance})
+            optimizer = torch.optim.AdamW(groups, weight_decay=config.optimizer.weight_decay, fused=True)
+            updates = count * len(batches)
+            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates) if cosine else None
+            for _ in range(count):
+                train_mode(net, depth, config.batch_norm)
+                for pictures, grades in batches:
+                    loss = F.cross_entropy(net(pictures.contiguous(memory_format=torch.channels_last)), grades)
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+                    if schedule:
+                        schedule.step()
+                epochs.append(self._evaluate(net, plain, len(epochs) + 1))
+        return epochs
+
+    def _loaders(self, config: TrialConfig) -> tuple[DataLoader[tuple[Tensor, Tensor]], ...]:
+        size, strength = config.image_size, config.augmentation.strength
+        fit = [v2.Resize(size)] if strength == 0 else augmentation(size, strength)
+        augmented = Photographs(self._folder, self._grades, v2.Compose([*fit, *self._normalize]))
+        plain = Photographs(self._folder, self._grades, v2.Compose([v2.Resize(size), *self._normalize]))
+        train, validation = self._split.train.tolist(), self._split.validation.tolist()
+        options = {"num_workers": self._loader_processes, "persistent_workers": self._loader_processes > 0}
+        one_left = len(train) % config.batch_size == 1  # too few for batch norm
+        return (
+            DataLoader(Subset(augmented, train), config.batch_size, shuffle=True, drop_last=one_left, **options),
+            DataLoader(Subset(plain, train + validation), _EVALUATION_BATCH, **options),
+        )
+
+    @torch.inference_mode()
+    def _evaluate(self, net: nn.Module, plain: DataLoader[tuple[Tensor, Tensor]], step: int) -> Epoch:
+        net.eval()
+        logits = torch.cat([net(pictures.contiguous(memory_format=torch.channels_last)) for pictures, _ in plain])
+        grades = torch.tensor([self._grades[i] for i in np.concatenate([self._split.train, self._split.validation])])
+        return score(logits, grades, len(self._split.train), step)
+
+
+def augmentation(size: int, strength: float) -> list[v2.Transform]:
+    """Return torchvision's transforms of the same kinds and ranges as this program's views."""
+    return [
+        v2.RandomResizedCrop(size, scale=(1 - 0.35 * strength, 1.0), ratio=(1.0, 1.0), antialias=True),
+        v2.RandomHorizontalFlip(),
+        v2.RandomVerticalFlip(),
+        v2.RandomRotation(90 * strength, interpolation=InterpolationMode.BILINEAR),
+        v2.ColorJitter(brightness=0.2 * strength, contrast=0.3 * strength, saturation=0.3 * strength),
+    ]
+
+
+def score(logits: Tensor, grades: Tensor, train: int, step: int) -> Epoch:
+    """Return accuracy and cross-entropy of the first ``train`` pictures and of the rest, which validate."""
+    right = (logits.argmax(dim=1) == grades).float()
+    loss = F.cross_entropy(logits, grades, reduction="none")
+    return Epoch(
+        step=step,
+        train_accuracy=float(right[:train].mean()),
+        train_loss=float(loss[:train].mean()),
+        val_accuracy=float(right[train:].mean()),
+        val_loss=float(loss[train:].mean()),
+    )
+
+
+def run(plan: Plan) -> Measured:
+    """Run the chosen trials; there is no setup that a user would wait for."""
+    trials, seconds = optimize(plan, PlainPeer(plan, cores()).train)
+    return Measured(setup_seconds=0.0, seconds=seconds, trials=trials, threads=torch.get_num_threads())
