@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
@@ -18,10 +18,10 @@ from optuna.samplers import BaseSampler
 from drft.config import BackboneConfig, TrialConfig, with_values
 from drft.data import GRADES, Cohort, Progress, load_images, open_cohort, stratified_split
 from drft.errors import UsageError
-from drft.models import build_model, describe_backbone
-from drft.models.weights import EMBEDDED_BACKBONE
 from study.executors import Slot, Workload, choose_slots
+from study.executors.processes import warm_up
 from study.facts import StudyFacts, check_study
+from study.inspection import Block, Inspector
 from study.options import RunOptions
 from study.search import make_pruner, make_sampler
 from study.space import BoundSpace, Space
@@ -78,16 +78,20 @@ def prepare(options: RunOptions, tell: Progress) -> Plan:
     Raises:
         UsageError: with every fault there is.
     """
+    warm_up()  # the inspector and the workers wait for torch; until it is imported, there are the data to look at
     faults = Faults()
     slots = faults.attempt(lambda: choose_slots(options.jobs, options.gpus, options.trials_per_gpu))
     faults.attempt(lambda: check_writable(options.results))
     if options.study is not None:
         faults.attempt(partial(check_study_name, options.study))
-    bound = faults.attempt(lambda: _bind(options, faults))
     cohort = faults.attempt(lambda: open_cohort(options.data, options=options.data_options, progress=tell))
-    base = bound.space.base if bound is not None else faults.attempt(lambda: _said(options))
-    if base is not None:
-        faults.attempt(partial(build_model, base, len(cohort.grades) if cohort else len(GRADES)))
+    with Inspector() as inspector:
+        bound = faults.attempt(lambda: _bind(options, inspector, faults))
+        base = bound.space.base if bound is not None else faults.attempt(lambda: _said(options))
+        if base is not None:
+            faults.attempt(partial(inspector.check, base, len(cohort.grades) if cohort else len(GRADES)))
+    if base is not None and slots is not None:
+        faults.attempt(partial(_check_precision, base, slots))
     if cohort is not None and bound is not None:
         faults.attempt(partial(_decode, cohort, bound.space, tell))
     faults.raise_all()
@@ -113,7 +117,7 @@ def _plan(options: RunOptions, bound: "_Bound", cohort: Cohort, slots: Sequence[
         space=space,
         sampler=sampler,
         pruner=make_pruner(options.pruner, first_step=space.first_prunable_step, last_step=space.max_steps),
-        workload=Workload(options.data, tuple(sorted(options.data_options.items()))),
+        workload=Workload(options.data, tuple(sorted(options.data_options.items())), cache_size=options.cache_size),
         slots=slots,
         storage=url,
         folder=options.results / facts.name,
@@ -124,25 +128,29 @@ def _plan(options: RunOptions, bound: "_Bound", cohort: Cohort, slots: Sequence[
 class _Bound:
     written: Space
     space: BoundSpace
+    blocks: Sequence[Block]
+    """Of the backbone."""
 
 
 def _said(options: RunOptions) -> TrialConfig:
     """Return the defaults with what the command says laid over them."""
-    name = options.backbone or BackboneConfig().name
-    weights = options.weights or ("embedded" if name == EMBEDDED_BACKBONE else "hub")
+    default = BackboneConfig()
+    name = options.backbone or default.name
+    weights = options.weights or (default.weights if name == default.name else "hub")
     seeds = {"split.seed": options.seed, "augmentation.seed": options.seed}
     return with_values(
         TrialConfig(), {**seeds, **options.config_values, "backbone.name": name, "backbone.weights": weights}
     )
 
 
-def _bind(options: RunOptions, faults: Faults) -> _Bound:
+def _bind(options: RunOptions, inspector: Inspector, faults: Faults) -> _Bound:
     """Bring together, weakest first: defaults and the study's seed, what the space fixes, what the command says."""
     written, base, said = Space.load(options.space), _said(options), options.config_values
     searched = {dimension.path for dimension in written.dimensions}
     faults.attempt(lambda: _refuse_searched(said, searched, options.space))
-    space = written.bind(base, len(describe_backbone(base.backbone.name)))
-    return _Bound(written, replace(space, base=with_values(space.base, said)))
+    blocks = inspector.blocks(base.backbone.name)
+    space = written.bind(base, len(blocks))
+    return _Bound(written, replace(space, base=with_values(space.base, said)), blocks)
 
 
 def _refuse_searched(said: dict[str, str | int], searched: set[str], space: str) -> None:
@@ -153,6 +161,11 @@ def _refuse_searched(said: dict[str, str | int], searched: set[str], space: str)
             "or take the dimension out of the space"
             for path in twice
         )
+
+
+def _check_precision(base: TrialConfig, slots: Sequence[Slot]) -> None:
+    if base.precision == "fp16" and any(slot.gpu is None for slot in slots):
+        raise UsageError("precision: fp16 needs a GPU, this study would run on the CPU: choose bf16 or fp32")
 
 
 def _decode(cohort: Cohort, space: BoundSpace, tell: Progress) -> None:
@@ -190,7 +203,7 @@ def _facts(options: RunOptions, bound: _Bound, cohort: Cohort) -> StudyFacts:
             "seed": base.split.seed,
             "validation_fraction": base.split.validation_fraction,
         },
-        blocks=_blocks(base.backbone.name),
+        blocks=bound.blocks,
         base_config=base,
         seed=options.seed,
         sampler=options.sampler,
@@ -199,19 +212,6 @@ def _facts(options: RunOptions, bound: _Bound, cohort: Cohort) -> StudyFacts:
         versions=versions(),
         trials_wanted=options.trials,
     )
-
-
-def _blocks(backbone: str) -> list[dict[str, Any]]:
-    rows = describe_backbone(backbone)
-    return [
-        {
-            "index": len(rows) - row.depth,
-            "name": row.name,
-            "parameters": row.parameters,
-            "trainable_fraction": row.trainable_fraction,
-        }
-        for row in reversed(rows)
-    ]
 
 
 def _default_name(space: Space, data: str, backbone: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drft.config import METRICS, NORMALIZATIONS
+from drft.config import METRICS, NORMALIZATIONS, PRECISIONS
 from study.choices import PRUNERS, SAMPLERS
 
 if TYPE_CHECKING:
@@ -29,6 +29,21 @@ class Duration(click.ParamType[float]):
             self.fail(str(error), param, ctx)
 
 
+class Size(click.ParamType[int]):
+    """Bytes, as a number and a unit."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the bytes."""
+        from drft.data.sizes import parse_size
+
+        try:
+            return parse_size(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 @click.command()
 @click.option("--trials", type=click.IntRange(1), default=100, show_default=True, help="Finished trials to come to.")
 @click.option("--space", default="default", show_default=True, help="Search space: a YAML file or a shipped name.")
@@ -46,6 +61,7 @@ class Duration(click.ParamType[float]):
 @click.option("--weights", help="embedded, hub, none, or a .safetensors or .pth file.")
 @click.option("--normalization", type=click.Choice(NORMALIZATIONS), help="Mean and deviation that --weights expects.")
 @click.option("--image-size", type=click.IntRange(16, 2048), help="Pixels of the network's input.")
+@click.option("--precision", type=click.Choice(PRECISIONS), help="Type of the computation; auto by default.")
 @click.option("--sampler", type=click.Choice(SAMPLERS), default="tpe", show_default=True)
 @click.option("--pruner", type=click.Choice(PRUNERS), default="asha", show_default=True)
 @click.option("--metric", type=click.Choice(METRICS), help="Validation score to maximize; accuracy by default.")
@@ -55,6 +71,8 @@ class Duration(click.ParamType[float]):
 @click.option("--jobs", type=click.IntRange(1), help="Trials at once on the CPU; one per core by default.")
 @click.option("--gpus", help="GPUs to use, such as 0,1; all by default.")
 @click.option("--trials-per-gpu", type=click.IntRange(1), help="Trials at once on each GPU; 1 by default.")
+@click.option("--cache-size", type=Size(), help="Disk for activations: 20GB; a share of what is free by default.")
+@click.option("--no-cache", is_flag=True, help="Keep no activations: compute the frozen blocks in every epoch.")
 @click.option("--keep-checkpoints", type=click.IntRange(0), default=5, show_default=True, help="Best trials to keep.")
 @click.option("--report/--no-report", default=True, show_default=True, help="Write the report at the end.")
 def command(**given: Any) -> None:
@@ -62,10 +80,13 @@ def command(**given: Any) -> None:
 
     The same command, run again, goes on where the study was. Ctrl-C stops it so that it can.
     """
+    from study.executors.processes import warm_up
+
+    warm_up()  # torch takes its seconds to import: there, while this process gets everything else ready
     from rich.console import Console
 
     console = Console()
-    with console.status("starting"):  # torch takes its seconds to import
+    with console.status("starting"):
         from study.run import run_study
     outcome = run_study(_options(given), console)
     if outcome.ended == "interrupted":
@@ -80,5 +101,9 @@ def _options(given: dict[str, Any]) -> "RunOptions":
     columns = ("labels", "images", "image_column", "grade_column", "group_column", "origin_column")
     data_options = {name: given[name] for name in columns if given[name] is not None}
     rest = {name: value for name, value in given.items() if name not in columns}
+    if rest.pop("no_cache"):
+        if given["cache_size"]:
+            raise click.UsageError("--no-cache keeps nothing: leave --cache-size out")
+        rest["cache_size"] = 0
     rest["gpus"] = given["gpus"].split(",") if given["gpus"] else None
     return RunOptions(**rest, data_options=data_options, command=shlex.join(["drft-study", *sys.argv[1:]]))

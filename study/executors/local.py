@@ -1,21 +1,16 @@
-"""The local executor: warm worker processes on this machine, one per slot.
-
-Workers are spawned, not forked, so that none inherits a CUDA context, a lock or an open database.
-"""
+"""The local executor: warm worker processes on this machine, one per slot."""
 
 import contextlib
-import multiprocessing
-import os
-import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Self
 
 from drft.errors import DrftError, UsageError
 from study.executors.base import Event, Failed, Finished, Job, Workload
+from study.executors.processes import CONTEXT, obituary, start
 from study.executors.slots import Slot
 from study.executors.worker import Post, Ready, Unfit, main
 
@@ -109,7 +104,7 @@ class _Worker:
     """One slot's process and the driver's end of its pipe."""
 
     pipe: Connection
-    _process: SpawnProcess
+    _process: BaseProcess
 
     def __init__(self, slot: Slot, workload: Workload, log: Path | None) -> None:
         self._slot = slot
@@ -119,13 +114,9 @@ class _Worker:
         self.ready = False
 
     def start(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self._process = context.Process(
-            target=main, args=(theirs, self._workload, self._post), name=f"drft-{self._slot.name}"
-        )
-        with _environment(self._slot.environment):
-            self._process.start()
+        name, environment = f"drft-{self._slot.name}", self._slot.environment
+        self.pipe, theirs = CONTEXT.Pipe()
+        self._process = start(main, theirs, self._workload, self._post, name=name, environment=environment)
         theirs.close()  # or the driver would never see the end of the pipe
         self.job, self.ready = None, False
 
@@ -145,7 +136,7 @@ class _Worker:
         if self._process.exitcode is None:
             self._process.kill()
             self._process.join()
-        return _obituary(self._process.exitcode)
+        return f"the worker process {obituary(self._process.exitcode)}"
 
     def dismiss(self) -> None:
         """Ask an idle worker to leave; end a busy one, whose job nobody waits for."""
@@ -158,26 +149,3 @@ class _Worker:
         self._process.join(max(0.0, deadline - time.monotonic()))
         self.bury() if self._process.exitcode is None else self.pipe.close()
         self._process.close()
-
-
-def _obituary(exitcode: int | None) -> str:
-    if exitcode is None or exitcode >= 0:
-        return f"the worker process left with exit code {exitcode}"
-    name = signal.Signals(-exitcode).name
-    hint = " (often the system's answer to a lack of memory: try fewer --jobs)" if name == "SIGKILL" else ""
-    return f"the worker process was killed by {name}{hint}"
-
-
-@contextlib.contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for the processes started within."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

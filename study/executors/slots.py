@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from drft.errors import UsageError
+from study.executors.processes import MEMORY, THREADS
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,7 @@ class Slot:
     @property
     def environment(self) -> dict[str, str]:
         """What the worker's environment must say before it imports numpy or torch."""
-        threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(self.threads))
-        return {**threads, "CUDA_VISIBLE_DEVICES": self.gpu or ""}
+        return {**MEMORY, **dict.fromkeys(THREADS, str(self.threads)), "CUDA_VISIBLE_DEVICES": self.gpu or ""}
 
 
 def cores() -> int:

@@ -1,18 +1,28 @@
-"""What workers do unless told otherwise. Imported in workers only: torch must see their environment first."""
+"""What workers do unless told otherwise. Imported for workers only: torch is not for the driver to wait for."""
+
+import os
+import threading
+
+import torch
+from tqdm import tqdm
 
 from drft.config import TrialConfig
 from drft.data import open_cohort
 from drft.records import TrialResult
 from drft.trial import run_trial
+from drft.workbench import Workbench
 from study.executors.base import Workload
 from study.executors.worker import OnEpoch, Trainer
 
 
 def two_phase_trainer(workload: Workload) -> Trainer:
-    """Open the cohort once; what is returned runs one two-phase fine-tuning on it."""
+    """Open the cohort once, on a workbench; what is returned runs one two-phase fine-tuning on it."""
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # torch was imported before the worker had its share
+    tqdm.set_lock(threading.RLock())  # torch.fx makes bars; their own lock is the system's and survives Ctrl-C
     cohort = open_cohort(workload.source, options=dict(workload.source_options), cache_dir=workload.cache_dir)
+    bench = Workbench(cohort, cache_dir=workload.cache_dir, cache_size=workload.cache_size)
 
     def train(config: TrialConfig, on_epoch: OnEpoch) -> TrialResult:
-        return run_trial(config, cohort, on_epoch, cache_dir=workload.cache_dir)
+        return run_trial(config, bench, on_epoch)
 
     return train

@@ -4,10 +4,7 @@ The driver decides everything; a worker leaves when told, when the pipe closes, 
 """
 
 import importlib
-import multiprocessing
 import os
-import signal
-import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,10 +45,8 @@ class Unfit:
 
 
 def main(pipe: Connection, workload: Workload, post: Post) -> None:
-    """Serve jobs until the driver says ``None``, closes the pipe or dies."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to decide on
+    """Serve jobs until the driver says ``None`` or closes the pipe."""
     _turn_output_to(post.log)
-    _leave_with_driver()
     try:
         trainer = _get_ready(workload)
     except Exception as error:  # noqa: BLE001 (told to the driver, which ends the study)
@@ -98,15 +93,3 @@ def _turn_output_to(log: Path | None) -> None:
     os.dup2(target, 1)
     os.dup2(target, 2)
     os.close(target)
-
-
-def _leave_with_driver() -> None:
-    """End this process the moment the driver ends, even in the middle of an epoch."""
-    driver = multiprocessing.parent_process()
-    assert driver is not None
-
-    def watch() -> None:
-        driver.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, name="driver-watch", daemon=True).start()

@@ -12,6 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # spawned workers take over the path, and find their trainers on it
 
 from fake_training import DIES, HANGS, LEAVES, RAISES, scripted
+from PIL import Image
 
 from drft.errors import DrftError, UsageError
 from study.executors import Failed, Finished, Job, LocalExecutor, Reported, Started, Workload, choose_slots, gpu_slots
@@ -39,6 +40,20 @@ if __name__ == "__main__":
 
 def workload(trainer: str = "fake_trainer") -> Workload:
     return Workload("none", trainer=f"fake_training:{trainer}")
+
+
+def thread_trainer(workload):
+    """Reports the threads of torch, by way of an exception."""
+    from study.executors.training import two_phase_trainer
+
+    two_phase_trainer(workload)
+
+    def tell(config, on_epoch):
+        import torch
+
+        raise RuntimeError(torch.get_num_threads())
+
+    return tell
 
 
 @pytest.fixture(scope="module", params=["local"])
@@ -161,6 +176,16 @@ class TestLocal:
         with LocalExecutor(workload("environment_trainer"), [slot]) as executor:
             assert seen in run(executor, Job(0, scripted()))[0][-1].reason
         assert os.environ["CUDA_VISIBLE_DEVICES"] == "7"
+
+    def test_torch_uses_the_threads_of_its_slot(self, tmp_path):
+        for index in range(2):
+            Image.new("RGB", (40, 40), (90 * index, 50, 20)).save(tmp_path / f"photo{index}.png")
+        table = tmp_path / "table.csv"
+        table.write_text("image,grade\nphoto0,0\nphoto1,1\n")
+        slots = [Slot("a", None, 3), Slot("b", None, 2)]
+        with LocalExecutor(Workload(str(table), trainer="test_executors:thread_trainer"), slots) as executor:
+            events = run(executor, Job(0, scripted()), Job(1, scripted()))
+        assert [events[number][-1].reason for number in (0, 1)] == ["RuntimeError: 3", "RuntimeError: 2"]
 
 
 class TestSlots:

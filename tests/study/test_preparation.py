@@ -105,7 +105,7 @@ def test_an_option_for_what_the_space_searches_is_refused(ready):
 
 
 def test_weights_are_embedded_for_their_backbone_and_from_the_hub_for_others(ready, monkeypatch):
-    monkeypatch.setattr("study.preparation.build_model", lambda *_: None)
+    monkeypatch.setattr("study.preparation.Inspector.check", lambda *_: None)
     assert ready(backbone=None, weights=None).facts.base_config.backbone.weights == "embedded"
     assert ready(weights=None).facts.base_config.backbone.weights == "hub"
 
