@@ -17,12 +17,14 @@ from drft.errors import ConfigError
 Metric = Literal["accuracy", "qwk", "balanced_accuracy"]
 Schedule = Literal["cosine", "constant"]
 Normalization = Literal["auto", "imagenet", "half"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """The grid of augmentation strengths: few values, so that trials share their views."""
 
 METRICS: tuple[Metric, ...] = get_args(Metric)
 NORMALIZATIONS: tuple[Normalization, ...] = get_args(Normalization)
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 class _Part(BaseModel):
@@ -171,6 +173,10 @@ class TrialConfig(_Part):
     batch_norm: Literal["frozen", "adapt"] = "adapt"
     """Running statistics of the trained blocks' batch norms: kept as pretrained, or adapted to the new
     photographs. Those of frozen blocks never move."""
+
+    precision: Precision = "auto"
+    """Floating-point type of the computation; parameters stay float32. ``auto`` is bf16 on a GPU, and on a CPU that
+    multiplies matrices in it (AMX) for backbones without depthwise convolutions; else fp32. fp16 needs a GPU."""
 
     backbone: BackboneConfig = BackboneConfig()
     split: SplitConfig = SplitConfig()

@@ -1,6 +1,18 @@
-"""The device a training runs on, and what makes it repeatable there."""
+"""The device a training runs on, in which precision, and what makes it repeatable there."""
+
+from contextlib import AbstractContextManager
+from typing import Literal
 
 import torch
+from torch import nn
+
+from drft.config import Precision
+from drft.errors import ConfigError
+
+Computed = Literal["fp32", "bf16", "fp16"]
+"""A precision that has been decided on."""
+
+_DTYPES: dict[Computed, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def pick_device(name: str | None = None) -> torch.device:
@@ -15,6 +27,40 @@ def device_label(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
+def pick_precision(wanted: Precision, device: torch.device, net: nn.Module) -> Computed:
+    """Return the precision to compute in: the wanted one, or for ``auto`` what the device and the network gain by.
+
+    On a GPU ``auto`` is bf16 where it has it. On a CPU it is bf16 where the chip multiplies matrices in it (AMX) and
+    the network consists of matrix products; depthwise convolutions move more than they multiply. It depends on
+    nothing that is measured, so every worker on such a machine decides alike.
+
+    Raises:
+        ConfigError: for fp16 without a GPU.
+    """
+    if wanted == "fp16" and device.type != "cuda":
+        raise ConfigError(f"precision: fp16 needs a GPU, this training runs on {device.type}: choose bf16 or fp32")
+    if wanted != "auto":
+        return wanted
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    gains = device.type == "cpu" and torch.cpu._is_amx_tile_supported() and not _is_depthwise(net)
+    return "bf16" if gains else "fp32"
+
+
+def autocast(precision: Computed, device: torch.device) -> AbstractContextManager[object]:
+    """Return a context in which a network computes in a precision; its parameters stay float32."""
+    return torch.autocast(device.type, _DTYPES[precision], enabled=precision != "fp32")
+
+
+def loss_scaler(precision: Computed, device: torch.device) -> torch.amp.GradScaler:
+    """Return what keeps small gradients from vanishing in fp16; in other precisions it does nothing."""
+    return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+
+
 def seed_torch(seed: int) -> None:
     """Seed what draws at random inside a network (dropout, stochastic depth) on every device."""
     torch.manual_seed(seed)
+
+
+def _is_depthwise(net: nn.Module) -> bool:
+    return any(isinstance(module, nn.Conv2d) and module.groups > 1 for module in net.modules())

@@ -1,7 +1,7 @@
 """One phase of a fine-tuning: a new optimizer, its epochs, and what is measured after each."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,32 +13,51 @@ from torch import Tensor, nn
 from drft.config import DepthPhaseConfig, HeadPhaseConfig, TrialConfig
 from drft.data.splits import Split
 from drft.data.views import Views
+from drft.devices import loss_scaler
 from drft.errors import NonFiniteLossError
 from drft.metrics import Scores, score
+from drft.models.activations import ActivationCache
 from drft.models.backbone import Model
-from drft.models.blocks import set_trainable, train_mode
-from drft.models.boundary import Boundary, split
+from drft.models.blocks import set_trainable, training_modes
+from drft.network import Cost, Network
 from drft.optim import current_lr, make_optimizer, make_scheduler, parameter_groups
+from drft.prefix import Pictures, Prefix, Supply
 from drft.records import PARTS, EpochRecord, Part, Phase
 from drft.regularize import training_loss
 
 LogProbabilities = Mapping[Part, NDArray[np.float32]]
 
-_EVALUATION_BATCH = 128
+_EVALUATION_PIXELS = 32 * 224**2
+"""Pixels evaluated at once: so many stay in the processor's caches and outweigh the cost of a call."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What both phases share: the model, the photographs and how they are divided."""
+    """What both phases share: the network, the photographs and how they are divided."""
 
     config: TrialConfig
-    model: Model
+    network: Network
     views: Views
+    costs: Mapping[int, Cost]
+    """What it takes to come to each boundary."""
+    cohort: str
+    """Digest of the photographs, their decoding and their views."""
+    cache: ActivationCache | None
+    """Where activations are kept; None where they are computed whenever they are needed."""
     division: Split
     grades: NDArray[np.int64]
     """Grades of all photographs of the cohort."""
     classes: int
-    device: torch.device
+
+    @property
+    def model(self) -> Model:
+        """The backbone with its head."""
+        return self.network.model
+
+    @property
+    def device(self) -> torch.device:
+        """Where the training runs."""
+        return self.network.device
 
     def indices(self, part: Part) -> NDArray[np.int64]:
         """Return the photographs of one part."""
@@ -48,6 +67,18 @@ class Stage:
             "test": self.division.test,
         }
         return parts[part]
+
+    def prefix(self, depth: int, *, passing: bool) -> Prefix:
+        """Return what comes before the trained part of the network; ``passing`` as ``Prefix`` says."""
+        return Prefix(
+            self.network,
+            self.views,
+            costs=self.costs,
+            cohort=self.cohort,
+            depth=depth,
+            cache=self.cache,
+            passing=passing,
+        )
 
 
 def run_phase(stage: Stage, phase: Phase, first_step: int) -> Iterator[tuple[EpochRecord, LogProbabilities]]:
@@ -75,10 +106,11 @@ class _Trainer:
 
     def __init__(self, stage: Stage, settings: HeadPhaseConfig | DepthPhaseConfig, depth: int) -> None:
         self.stage = stage
-        self.depth = depth
         net, blocks = stage.model.net, stage.model.blocks
         set_trainable(net, depth)
-        self.boundary: Boundary = split(net, depth)
+        net.eval()
+        self.prefix = stage.prefix(depth, passing=isinstance(settings, HeadPhaseConfig))
+        self._modes = training_modes(net, depth, stage.config.batch_norm)
         depth_settings = settings if isinstance(settings, DepthPhaseConfig) else None
         groups = parameter_groups(
             net,
@@ -88,6 +120,7 @@ class _Trainer:
             layer_decay=depth_settings.layer_decay if depth_settings else 1.0,
         )
         self.optimizer = make_optimizer(stage.config.optimizer, groups)
+        self.scaler = loss_scaler(stage.network.precision, stage.device)
         self.batches = -(-len(stage.division.train) // stage.config.batch_size)
         self.scheduler = make_scheduler(
             self.optimizer,
@@ -97,61 +130,64 @@ class _Trainer:
             updates_per_epoch=self.batches,
         )
         grades = stage.grades[stage.division.train]
+        self.grades = torch.from_numpy(grades).to(stage.device)
         self.loss: nn.Module = training_loss(stage.config.loss, grades, stage.classes).to(stage.device)
         self.head_lr = self.block_lr = 0.0
-        self._plain: dict[Part, list[Tensor]] = {}
+        self.cached = False
+        self._plain: dict[Part, Supply] = {}
 
     def train_epoch(self, step: int) -> float:
         """Train on every photograph once, as the views of this step; return the mean training loss."""
-        config = self.stage.config
-        train_mode(self.stage.model.net, self.depth, config.batch_norm)
+        config, train = self.stage.config, self.stage.division.train
+        views = self.prefix.open(Pictures(train, step, config.augmentation.strength))
+        self.cached = views.cached
+        self._set_training_modes()
         losses = []
-        for batch in _shuffled_batches(self.stage.division.train, self.batches, config.seed, step):
-            pictures = self.stage.views.augmented(batch, step, config.augmentation.strength)
-            with torch.no_grad():
-                activations = self.boundary.prefix(pictures)
-            grades = torch.from_numpy(self.stage.grades[batch]).to(self.stage.device)
-            loss = self.loss(self.boundary.suffix(activations), grades)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            self.optimizer.step()
-            self.head_lr, self.block_lr = (current_lr(self.optimizer, head=head) for head in (True, False))
-            self.scheduler.step()
-            losses.append(loss.detach() * len(batch))
-        mean = float(torch.stack(losses).sum()) / len(self.stage.division.train)
+        for rows in _shuffled_batches(len(train), self.batches, config.seed, step):
+            logits = self.prefix.suffix(views.batch(rows))
+            loss = self.loss(logits, self.grades[rows])
+            self._update(loss)
+            losses.append(loss.detach() * len(rows))
+        mean = float(torch.stack(losses).sum()) / len(train)
         if not np.isfinite(mean):
             raise NonFiniteLossError(f"the training loss became {mean} in step {step}; a lower learning rate may help")
         return mean
 
-    @torch.inference_mode()
+    def _update(self, loss: Tensor) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.head_lr, self.block_lr = (current_lr(self.optimizer, head=head) for head in (True, False))
+        self.scheduler.step()
+
+    def _set_training_modes(self) -> None:
+        for module, training in self._modes.items():
+            module.training = training
+
     def predict_all(self) -> LogProbabilities:
         """Return the log-probabilities of each part's plain pictures, in evaluation mode."""
         self.stage.model.net.eval()
         return {part: self._predict(part) for part in PARTS}
 
+    @torch.no_grad()
     def _predict(self, part: Part) -> NDArray[np.float32]:
-        if not len(self.stage.indices(part)):
+        if part not in self._plain:
+            self._plain[part] = self.prefix.open(Pictures(self.stage.indices(part)))
+        pictures = self._plain[part]
+        if not len(pictures):
             return np.empty((0, self.stage.classes), dtype=np.float32)
-        logits = torch.cat([self.boundary.suffix(activations) for activations in self._plain_activations(part)])
-        return np.asarray(F.log_softmax(logits.float(), dim=1).cpu())
-
-    def _plain_activations(self, part: Part) -> Iterable[Tensor]:
-        """Return what the frozen prefix makes of a part's plain pictures, in batches.
-
-        It is the same in every epoch of a phase; without a prefix there is nothing worth keeping.
-        """
-        if part in self._plain:
-            return self._plain[part]
-        indices = self.stage.indices(part)
-        batches = np.array_split(indices, -(-len(indices) // _EVALUATION_BATCH))
-        activations = (self.boundary.prefix(self.stage.views.plain(batch)) for batch in batches)
-        return self._plain.setdefault(part, list(activations)) if self.boundary.splits else activations
+        batches = np.array_split(
+            np.arange(len(pictures)), -(-len(pictures) * self.stage.config.image_size**2 // _EVALUATION_PIXELS)
+        )
+        logits = torch.cat([self.prefix.suffix(pictures.batch(rows)) for rows in batches])
+        return np.asarray(F.log_softmax(logits, dim=1).cpu())
 
 
-def _shuffled_batches(train: NDArray[np.int64], batches: int, seed: int, step: int) -> list[NDArray[np.int64]]:
-    """Divide the photographs into batches that differ by at most one, so that none is too small for batch norm."""
+def _shuffled_batches(count: int, batches: int, seed: int, step: int) -> list[NDArray[np.int64]]:
+    """Divide the training part's rows into batches that differ by at most one: none is too small for batch norm."""
     generator = np.random.Generator(np.random.Philox(key=np.array([seed, step], dtype=np.uint64)))
-    return np.array_split(generator.permutation(train), batches)
+    return np.array_split(generator.permutation(count), batches)
 
 
 def _score(stage: Stage, part: Part, log_probabilities: NDArray[np.float32]) -> Scores:
@@ -184,4 +220,5 @@ def _record(
         head_lr=trainer.head_lr,
         block_lr=trainer.block_lr,
         seconds=seconds,
+        cached=trainer.cached,
     )

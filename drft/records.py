@@ -41,10 +41,10 @@ class EpochRecord:
     """Learning rate of the head in the last update of the epoch."""
     block_lr: float
     """Likewise of the trained block next to the head; 0 in the head phase."""
-    seconds: float
-    """Wall time of the epoch, evaluation included."""
-    cached: bool = False
-    """Whether the frozen prefix came from a cache."""
+    seconds: float = field(compare=False)
+    """Wall time of the epoch, evaluation included. Equal trainings may differ in it."""
+    cached: bool = field(default=False, compare=False)
+    """Whether what the frozen prefix makes of the epoch's views was kept already, likewise."""
 
     def score(self, metric: Metric) -> float:
         """Return the validation score that ``metric`` names."""

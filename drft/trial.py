@@ -2,55 +2,43 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from drft.checkpoint import changed_tensors
 from drft.config import TrialConfig
 from drft.data.cohort import Cohort
-from drft.data.images import load_images
-from drft.data.splits import stratified_split
-from drft.data.views import Views
-from drft.devices import device_label, pick_device, seed_torch
-from drft.errors import ConfigError
-from drft.models.backbone import build_model
+from drft.devices import device_label
 from drft.models.blocks import trainable_fraction
 from drft.phases import LogProbabilities, Stage, run_phase
 from drft.records import PARTS, Ending, EpochRecord, Part, Predictions, TrialResult, best_record
+from drft.workbench import Workbench
 
 OnEpoch = Callable[[EpochRecord], bool]
 
 
-def run_trial(
-    config: TrialConfig,
-    cohort: Cohort,
-    on_epoch: OnEpoch = lambda _record: True,
-    *,
-    cache_dir: Path | None = None,
-    device: str | None = None,
-) -> TrialResult:
+def run_trial(config: TrialConfig, cohort: Cohort | Workbench, on_epoch: OnEpoch = lambda _record: True) -> TrialResult:
     """Fine-tune in two phases: the head on a frozen backbone, then the last ``depth`` blocks with it.
 
-    Equal configuration, cohort and device give a bit-equal result on the CPU (with equal thread counts).
+    Equal configuration, cohort and device give an equal result on the CPU (with equal thread counts), whatever the
+    workbench did before and whether it keeps activations or not.
 
     Args:
         config: everything the training depends on besides the photographs.
-        cohort: the photographs; its test part is predicted and sealed, never looked at.
+        cohort: the photographs; its test part is predicted and sealed, never looked at. A workbench holds them ready
+            for many trainings, and says on which device and with which cache.
         on_epoch: told of every epoch; answers whether to keep on. ``False`` ends the training as pruned.
-        cache_dir: where decoded photographs are kept; None for the user's cache folder.
-        device: a torch device; None for the first GPU the process sees, else the CPU.
 
     Raises:
         DataError: when a photograph cannot be read.
         BackboneError: when the backbone, its weights or the depth do not exist.
-        ConfigError: when both phases have no epochs.
+        ConfigError: when both phases have no epochs, or the device does not have the precision.
         NonFiniteLossError: when the training diverges.
     """
     started = time.perf_counter()
-    stage = prepare(config, cohort, cache_dir=cache_dir, device=device)
+    bench = cohort if isinstance(cohort, Workbench) else Workbench(cohort)
+    stage = bench.prepare(config)
     diary = _Diary(stage)
     ending = _train(stage, diary, on_epoch)
     return TrialResult(
@@ -59,26 +47,11 @@ def run_trial(
         ending=ending,
         depth_fraction=config.depth / len(stage.model.blocks),
         trainable_fraction=trainable_fraction(stage.model.net, config.depth),
-        predictions=diary.predictions(cohort),
+        predictions=diary.predictions(bench.cohort),
         best_state=diary.best_state,
         device=device_label(stage.device),
         seconds=time.perf_counter() - started,
     )
-
-
-def prepare(config: TrialConfig, cohort: Cohort, *, cache_dir: Path | None = None, device: str | None = None) -> Stage:
-    """Seed, divide the cohort, decode its photographs and build the model: all that comes before training."""
-    if config.head_phase.epochs + config.depth_phase.epochs == 0:
-        raise ConfigError("head_phase.epochs and depth_phase.epochs are both 0: give at least one phase an epoch")
-    seed_torch(config.seed)
-    where = pick_device(device)
-    division = stratified_split(cohort, config.split)
-    model = build_model(config, classes=len(cohort.grades), seed=config.seed)
-    model.net.to(where)
-    model.net.to(memory_format=torch.channels_last)
-    images = load_images(cohort, config.image_size, cache_dir=cache_dir)
-    views = Views(images, model.mean, model.std, device=where, seed=config.augmentation.seed)
-    return Stage(config, model, views, division, cohort.labels(), len(cohort.grades), where)
 
 
 def _train(stage: Stage, diary: "_Diary", on_epoch: OnEpoch) -> Ending:

@@ -11,11 +11,11 @@ from drft.models.blocks import (
     trainable_fraction,
     trained_names,
 )
-from drft.models.boundary import Boundary, split
+from drft.models.boundary import Chain, make_chain
 
 __all__ = [
     "Block",
-    "Boundary",
+    "Chain",
     "FreezeRow",
     "Model",
     "block_count",
@@ -23,8 +23,8 @@ __all__ = [
     "describe_backbone",
     "freeze_map",
     "list_blocks",
+    "make_chain",
     "set_trainable",
-    "split",
     "train_mode",
     "trainable_fraction",
     "trained_names",

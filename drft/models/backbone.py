@@ -11,12 +11,13 @@ from typing import Any, cast
 
 import timm
 import torch
+import torch.nn.functional as F
 from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
 from drft.config import BackboneConfig, TrialConfig
 from drft.errors import BackboneError, WeightsError
-from drft.models.blocks import Block, FreezeRow, freeze_map, head_names, list_blocks
+from drft.models.blocks import Block, FreezeRow, freeze_map, head_module, head_names, list_blocks
 from drft.models.weights import (
     OPTIONS,
     Channels,
@@ -44,12 +45,48 @@ class Model:
 
     net: nn.Module
     """The timm model; maps normalized pictures (n, 3, size, size) to logits (n, classes)."""
+    dropout: "HeadDropout" = field(repr=False)
+    """What the classifier's input goes through in training."""
     blocks: tuple[Block, ...]
     mean: Channels
     """Channel means of its inputs, for pictures in [0, 1]."""
     std: Channels
     pretrained: Mapping[str, Tensor] = field(repr=False)
     """The state of ``net`` before any training, on the CPU."""
+
+    def start_anew(self, seed: int, dropout: float) -> None:
+        """Undo all training: pretrained blocks, the head that ``seed`` draws, this dropout before it.
+
+        What comes out is equal to a model built anew, but for random (not pretrained) blocks, which stay as they are.
+        """
+        self.net.load_state_dict(self.pretrained)
+        draw_head(self.net, seed)
+        self.dropout.rate = dropout
+
+
+class HeadDropout:
+    """Dropout (Srivastava et al. 2014) before the classifier, as a hook: the same for every backbone.
+
+    timm keeps it in a module here and in an attribute there, and some models read it once, when they are built.
+    """
+
+    def __init__(self, net: nn.Module, rate: float) -> None:
+        self.rate = rate
+        head_module(net).register_forward_pre_hook(self._drop)
+
+    def _drop(self, head: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        if not (head.training and self.rate):
+            return inputs
+        return (F.dropout(inputs[0], self.rate), *inputs[1:])
+
+
+def draw_head(net: nn.Module, seed: int) -> None:
+    """Draw the weights of the classifier as torch draws a new layer's: they depend on nothing but the seed."""
+    with _seeded(seed):
+        for module in head_module(net).modules():
+            reset = getattr(module, "reset_parameters", None)
+            if callable(reset):
+                reset()
 
 
 def build_model(config: TrialConfig, classes: int = 5, seed: int | None = None) -> Model:
@@ -66,13 +103,15 @@ def build_model(config: TrialConfig, classes: int = 5, seed: int | None = None) 
         BackboneError: when timm has no such model, or it has no stochastic depth or single classifier.
         WeightsError: when the weights are missing, damaged, unreachable or of another model.
     """
-    with _quiet_timm(), _seeded(config.seed if seed is None else seed):
+    seed = config.seed if seed is None else seed
+    with _quiet_timm(), _seeded(seed):
         net, file = _pretrained_net(config, classes)
+    draw_head(net, seed)
     _check_drop_path(net, config.backbone)
     mean, std = _normalization(config.backbone, net, file)
     pretrained_cfg(net).update(input_size=(3, config.image_size, config.image_size))
     pretrained = {name: tensor.detach().clone() for name, tensor in net.state_dict().items()}
-    return Model(net, list_blocks(net), mean, std, pretrained)
+    return Model(net, HeadDropout(net, config.dropout), list_blocks(net), mean, std, pretrained)
 
 
 def block_count(name: str) -> int:
@@ -151,7 +190,7 @@ def _from_hub(config: TrialConfig, classes: int) -> nn.Module:
 
 def _create(config: TrialConfig, classes: int, **options: Any) -> nn.Module:
     backbone, cfg = config.backbone, pretrained_cfg(_skeleton(config.backbone.name))
-    options |= {"num_classes": classes, "drop_rate": config.dropout}
+    options |= {"num_classes": classes}
     if cfg.get("fixed_input_size") and cfg["input_size"][-1] != config.image_size:
         options["img_size"] = config.image_size
     if backbone.drop_path:

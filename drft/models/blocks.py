@@ -112,10 +112,24 @@ def train_mode(model: nn.Module, depth: int, batch_norm: Literal["frozen", "adap
     Raises:
         BackboneError: when the model has fewer blocks.
     """
+    for module, training in training_modes(model, depth, batch_norm).items():
+        module.training = training
+
+
+def training_modes(
+    model: nn.Module, depth: int, batch_norm: Literal["frozen", "adapt"] = "adapt"
+) -> dict[nn.Module, bool]:
+    """Return for every module whether it is in training mode when a depth is trained, as ``train_mode`` sets it.
+
+    Raises:
+        BackboneError: when the model has fewer blocks.
+    """
     first = len(list_blocks(model)) - len(_trained_blocks(model, depth))
-    for module, index in _module_blocks(model).items():
-        keeps_statistics = batch_norm == "frozen" and index != HEAD and _has_running_statistics(module)
-        module.training = (index == HEAD or index >= first) and not keeps_statistics
+    return {
+        module: (index == HEAD or index >= first)
+        and not (batch_norm == "frozen" and index != HEAD and _has_running_statistics(module))
+        for module, index in _module_blocks(model).items()
+    }
 
 
 def trainable_fraction(model: nn.Module, depth: int) -> float:

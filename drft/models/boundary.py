@@ -1,102 +1,278 @@
-"""The boundary of a network: where the frozen prefix ends and the trained suffix begins.
+"""The boundaries of a network: where the frozen prefix ends and the trained suffix begins.
 
 With a frozen prefix, its activations are pure functions of the picture, so they can be computed once and
-kept. At depth 0 the boundary lies between the pooled features and the classifier with its dropout.
+kept. A network is cut on its graph at every depth: whatever touches a trained parameter is suffix. Boundary 0
+is the classifier's input, the deepest one the pictures themselves.
 """
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import chain
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from timm.layers.drop import DropPath
+from torch import Tensor, fx, nn
 
-from drft.models.backbone import pretrained_cfg
-from drft.models.blocks import head_module
+from drft.models.blocks import head_module, list_blocks, set_trainable, train_mode, training_modes
+from drft.models.segments import build_segments, cut_below, what_forbids
+from drft.models.tracing import examine, trace
 
 _log = logging.getLogger(__name__)
 
+Activations = tuple[Tensor, ...]
+"""What crosses a boundary, batch first: row i belongs to picture i."""
 
-@dataclass(frozen=True)
-class Boundary:
-    """A network in two parts: ``suffix(prefix(x)) == net(x)``."""
-
-    prefix: Callable[[Tensor], Tensor]
-    """The frozen part, always evaluated in evaluation mode; the identity when ``splits`` is False."""
-    suffix: Callable[[Tensor], Tensor]
-    """The trained part, in the mode the network is in."""
-    splits: bool
-    """Whether the prefix does any work, so that keeping its activations pays."""
+Transform = Callable[[fx.GraphModule], fx.GraphModule | None]
+"""Rewrites a graph into one that computes the same, or returns None where it has nothing to do."""
 
 
-def split(net: nn.Module, depth: int) -> Boundary:
-    """Split a network built by ``build_model`` where a training of this depth begins.
+class Chain:
+    """A network cut at the boundary of every depth at which it can be cut.
 
-    Depths above 0 have an empty prefix. The split is checked once against the whole network on a noise picture;
-    where the check fails the whole network is the suffix, and the log says so.
+    It works on the modules and parameters of the network, wherever these have been when it was made: make it
+    after the network is on its device. Hooks on the classifier act; hooks set on other modules with children
+    after the chain was made do not.
     """
-    whole = Boundary(prefix=_identity, suffix=net, splits=False)
-    if depth > 0:
-        return whole
-    before_head = Boundary(prefix=_Features(net), suffix=_Head(net), splits=True)
-    if _agrees(net, before_head):
-        return before_head
-    _log.warning("%s computes after its classifier: its head phase runs the whole network", type(net).__name__)
-    return whole
+
+    def __init__(
+        self,
+        net: nn.Module,
+        block_count: int,
+        bounds: Sequence[int] = (),
+        segments: Sequence[fx.GraphModule] = (),
+        faults: Mapping[int, str] | None = None,
+    ) -> None:
+        """Put together what ``make_chain`` made.
+
+        Args:
+            net: the network.
+            block_count: how many blocks it has.
+            bounds: the depths between the segments, descending.
+            segments: one more than ``bounds``; none where the network runs as a whole.
+            faults: why a depth has no boundary, or none that holds.
+        """
+        self.net = net
+        self.block_count = block_count
+        """How many blocks the network has; depths run from 0 to this."""
+        self.faults = dict(faults or {})
+        """Why a depth has no boundary that holds."""
+        self.cuts = tuple(depth for depth in bounds if depth not in self.faults)
+        """Depths with a boundary that holds, descending; () when the whole network runs as one suffix."""
+        self._segments = segments
+        self._starts = {depth: index for index, depth in enumerate(bounds, start=1) if depth in self.cuts}
+
+    @property
+    def why_not(self) -> str:
+        """Why depths are missing, in one line; "" when none is."""
+        reasons = dict.fromkeys(self.faults.values())
+        groups = {why: [str(depth) for depth in self.faults if self.faults[depth] == why] for why in reasons}
+        return "; ".join(f"depth {', '.join(depths)}: {why}" for why, depths in groups.items())
+
+    def advance(self, activations: Activations, start: int | None, stops: Collection[int]) -> dict[int, Activations]:
+        """Run the frozen part once, without gradients, and return what crosses each boundary in ``stops``.
+
+        Nothing runs beyond the lowest stop. The modules below it must be in evaluation mode, as
+        ``train_mode(net, min(stops))`` leaves them: nothing is looked up here, for a small network runs in 10 ms.
+
+        Args:
+            activations: what crosses the boundary ``start``; it is not changed.
+            start: a depth of ``cuts``; None for normalized pictures (n, 3, size, size), as a 1-tuple.
+            stops: depths of ``cuts``, none above ``start``.
+
+        Raises:
+            ValueError: when there is no such boundary or a stop lies before the start.
+        """
+        position, reached = self._position(start), {}
+        with torch.no_grad():
+            for depth in sorted(stops, reverse=True):
+                until = self._position(depth)
+                if until < position:
+                    raise ValueError(f"depth {depth} lies before depth {start}: advance from a boundary before it")
+                activations = _compose(self._segments[position:until], activations)
+                position, reached[depth] = until, activations
+        return reached
+
+    def suffix(self, depth: int | None, activations: Activations) -> Tensor:
+        """Return the logits (n, classes) with gradients, in whatever modes the modules are in.
+
+        Args:
+            depth: a depth of ``cuts``; None for the whole network.
+            activations: what crosses its boundary, or pictures as in ``advance``; it is not changed.
+
+        Raises:
+            ValueError: when there is no such boundary.
+        """
+        if depth is None and self.faults:  # what does not hold everywhere is not trusted with the whole
+            logits: Tensor = self.net(*activations)
+            return logits
+        return _compose(self._segments[self._position(depth) :], activations)[0]
+
+    def modules_before(self, depth: int) -> set[nn.Module]:
+        """Return the modules that the frozen part below a boundary of ``cuts`` runs."""
+        return {module for segment in self._segments[: self._position(depth)] for module in segment.modules()}
+
+    def _position(self, depth: int | None) -> int:
+        if depth is None:
+            return 0
+        if depth not in self._starts:
+            raise ValueError(f"{type(self.net).__name__} has no boundary at depth {depth}: choose one of {self.cuts}")
+        return self._starts[depth]
 
 
-def head_dropout(net: nn.Module) -> float:
-    """Return the dropout rate before the classifier, where timm keeps it: a module or ``drop_rate``."""
-    for name in ("head_drop", "head.drop", "head.head_dropout"):
-        with contextlib.suppress(AttributeError):
-            module = net.get_submodule(name)
-            if isinstance(module, nn.Dropout):
-                return module.p
-    return float(getattr(net, "drop_rate", 0.0))
+def make_chain(net: nn.Module, image_size: int, transform: Transform | None = None) -> Chain:
+    """Cut a network at the boundary of every depth, and check each once against the whole network.
+
+    The network is traced operation by operation; where that leaves depths without a boundary, block by block.
+    Boundaries that do not hold are dropped, and the log says so.
+
+    Args:
+        net: a timm model, on its device. It is left as it was.
+        image_size: pixels of a picture's side.
+        transform: applied to the graph of single operations.
+
+    Raises:
+        BackboneError: when the network has no blocks or no single classifier.
+    """
+    blocks = _block_of_parameter(net)
+    name = type(net).__name__
+    fine = _make_chain(net, image_size, blocks, lambda module: module is head_module(net), transform)
+    if not fine.why_not:
+        return fine
+    coarse = _make_chain(net, image_size, blocks, lambda module: _lies_in_one_block(module, blocks), None)
+    if len(coarse.cuts) > len(fine.cuts):
+        _log.warning("%s is cut block by block, not operation by operation: %s", name, fine.why_not)
+    best = max(fine, coarse, key=lambda made: len(made.cuts))
+    if best.why_not:
+        _log.warning("%s cannot be cut everywhere: %s", name, best.why_not)
+    return best
 
 
-class _Features:
-    """Computes what the classifier sees, without dropout, whatever mode the network is in."""
+def _make_chain(
+    net: nn.Module,
+    image_size: int,
+    blocks: Mapping[int, int],
+    is_leaf: Callable[[nn.Module], bool],
+    transform: Transform | None,
+) -> Chain:
+    head = len(list_blocks(net))
+    depths = range(head, -1, -1)
+    try:
+        network = trace(net, is_leaf)
+        network = (transform and transform(network)) or network
+        with _evaluation_mode(net):
+            operations = examine(network, blocks, head, image_size)
+    except Exception as error:  # noqa: BLE001  tracing runs the network's own Python on stand-ins: anything may fail
+        reason = f"its graph cannot be traced ({str(error).strip().partition(chr(10))[0]})"
+        return Chain(net, head, faults=dict.fromkeys(depths, reason))
+    edges = {depth: cut_below(operations, head - depth) for depth in depths}
+    faults = {depth: why for depth, edge in edges.items() if (why := what_forbids(operations, edge))}
+    bounds = [depth for depth in depths if depth not in faults]
+    segments = build_segments(network, operations, [edges[depth] for depth in bounds])
+    found = _disagreements(Chain(net, head, bounds, segments, faults), image_size)
+    return Chain(net, head, bounds, segments, faults | found)
 
-    def __init__(self, net: nn.Module) -> None:
-        self._net = net
 
-    def __call__(self, pictures: Tensor) -> Tensor:
-        seen: list[Tensor] = []
-        hook = head_module(self._net).register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
+def _compose(segments: Sequence[fx.GraphModule], activations: Activations) -> Activations:
+    for segment in segments:
+        activations = segment.forward(*activations)
+    return activations
+
+
+def _block_of_parameter(net: nn.Module) -> dict[int, int]:
+    """Return the block index by ``id`` of every parameter; the head's is the number of blocks."""
+    blocks = list_blocks(net)
+    inside = {id(net.get_parameter(name)): block.index for block in blocks for name in block.parameters}
+    return inside | {id(parameter): len(blocks) for parameter in head_module(net).parameters()}
+
+
+def _lies_in_one_block(module: nn.Module, blocks: Mapping[int, int]) -> bool:
+    return len({blocks[id(parameter)] for parameter in module.parameters()}) == 1
+
+
+def _disagreements(made: Chain, image_size: int) -> dict[int, str]:
+    """Compare the suffixes with the whole network, evaluating and training, on two noise pictures.
+
+    Every suffix is the end of the next deeper one, so one evaluation checks them all, and when one of them trains like
+    the network, those after it do.
+    """
+    example = next(made.net.parameters())
+    noise = torch.randn(2, 3, image_size, image_size, generator=torch.Generator().manual_seed(0))
+    pictures = (noise.to(example.device, example.dtype),)
+    faults: dict[int, str] = {}
+    with _left_as_it_was(made.net) as restore, torch.inference_mode(mode=False), torch.no_grad():
+        for depth in made.cuts:
+            made.net.eval()
+            activations = made.advance(pictures, None, [depth])[depth]
+            if not _close(made.suffix(depth, activations), made.net(*pictures)):
+                return dict.fromkeys(made.cuts, "its graph computes something else than the network")
+            if _trains_alike(made, depth, pictures, activations, restore):
+                break
+            faults[depth] = "its suffix trains otherwise than the network"
+    return _restless(made) | faults
+
+
+def _trains_alike(
+    made: Chain, depth: int, pictures: Activations, activations: Activations, restore: Callable[[], None]
+) -> bool:
+    set_trainable(made.net, depth)
+    train_mode(made.net, depth)
+    torch.manual_seed(0)
+    whole = made.net(*pictures)
+    restore()
+    torch.manual_seed(0)
+    part = made.suffix(depth, activations)
+    restore()
+    return _close(part, whole)
+
+
+def _restless(made: Chain) -> dict[int, str]:
+    """Find the depths whose frozen part has modules of trained blocks that act otherwise in training.
+
+    Only those without parameters can lie there: a dropout at the start of a block.
+    """
+    faults: dict[int, str] = {}
+    for depth in made.cuts:
+        suspects = [module for module in made.modules_before(depth) if _acts_in_training(module)]
+        modes = training_modes(made.net, depth) if suspects else {}
+        restless = [type(module).__name__ for module in suspects if modes.get(module)]
+        if restless:
+            faults[depth] = f"its frozen part has a {restless[0]} that is in training"
+    return faults
+
+
+def _acts_in_training(module: nn.Module) -> bool:
+    rate = getattr(module, "drop_prob" if isinstance(module, DropPath) else "p", 0.0)
+    drops = isinstance(module, (nn.modules.dropout._DropoutNd, DropPath)) and rate > 0
+    return drops or ("running_var" in module._buffers and not any(True for _ in module.parameters()))
+
+
+def _close(found: Tensor, expected: Tensor) -> bool:
+    return torch.allclose(found, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+
+
+@contextlib.contextmanager
+def _left_as_it_was(net: nn.Module) -> Iterator[Callable[[], None]]:
+    """Put back modes, buffers, ``requires_grad`` and random state at the end; yield what restores the buffers."""
+    modes = {module: module.training for module in net.modules()}
+    buffers = [(buffer, buffer.clone()) for buffer in net.buffers()]
+    trained = {parameter: parameter.requires_grad for parameter in net.parameters()}
+
+    def restore() -> None:
+        for buffer, before in buffers:
+            buffer.copy_(before)
+
+    devices = {tensor.device for tensor in chain(trained, net.buffers()) if tensor.is_cuda}
+    with torch.random.fork_rng(devices=list(devices)):
         try:
-            with _evaluation_mode(self._net), torch.no_grad():
-                self._net(pictures)
+            yield restore
         finally:
-            hook.remove()
-        return seen[-1]
-
-
-class _Head:
-    """Dropout and classifier."""
-
-    def __init__(self, net: nn.Module) -> None:
-        self._classifier = head_module(net)
-        self._dropout = head_dropout(net)
-
-    def __call__(self, features: Tensor) -> Tensor:
-        dropped = F.dropout(features, self._dropout, training=self._classifier.training)
-        logits: Tensor = self._classifier(dropped)
-        return logits
-
-
-def _identity(pictures: Tensor) -> Tensor:
-    return pictures
-
-
-def _agrees(net: nn.Module, boundary: Boundary) -> bool:
-    example = next(net.parameters())
-    size = pretrained_cfg(net)["input_size"]
-    noise = torch.randn(2, *size, generator=torch.Generator().manual_seed(0)).to(example.device, example.dtype)
-    with _evaluation_mode(net), torch.no_grad():
-        return torch.allclose(boundary.suffix(boundary.prefix(noise)), net(noise), rtol=1e-4, atol=1e-5)
+            restore()
+            net.train()  # timm's networks forget here what they keep while evaluating (attention biases)
+            for module, training in modes.items():
+                module.training = training
+            for parameter, requires_grad in trained.items():
+                parameter.requires_grad_(requires_grad)
 
 
 @contextlib.contextmanager

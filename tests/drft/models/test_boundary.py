@@ -3,11 +3,13 @@ import logging
 import pytest
 import timm
 import torch
+from torch import Tensor, nn
 
 from drft.config import parse_config
 from drft.models.backbone import build_model
-from drft.models.blocks import head_module, train_mode
-from drft.models.boundary import head_dropout, split
+from drft.models.blocks import set_trainable, train_mode, trained_names
+from drft.models.boundary import Chain, make_chain
+from drft.models.folding import fold_batch_norms
 
 REAL_MODELS = [
     "resnet18",
@@ -21,76 +23,245 @@ REAL_MODELS = [
     "regnety_002",
 ]
 
-
-def network(name: str, dropout: float = 0.5):
-    values = {"backbone": {"name": name, "weights": "none"}, "image_size": 64, "dropout": dropout}
-    return build_model(parse_config(values)).net
+SIZE = 64
 
 
-@pytest.mark.parametrize("name", [*timm.list_models("test_*"), *REAL_MODELS])
-def test_suffix_after_prefix_is_the_network(name):
-    net = network(name).eval()
-    boundary = split(net, 0)
-    pictures = torch.randn(2, 3, 64, 64)
-    assert boundary.splits
-    with torch.no_grad():
-        torch.testing.assert_close(boundary.suffix(boundary.prefix(pictures)), net(pictures))
+def network(name: str, dropout: float = 0.0) -> nn.Module:
+    values = {"backbone": {"name": name, "weights": "none"}, "image_size": SIZE, "dropout": dropout}
+    return build_model(parse_config(values)).net.eval()
+
+
+def pictures(count: int = 2) -> Tensor:
+    return torch.randn(count, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize("name", [*timm.list_models("test_*"), *REAL_MODELS])
-def test_head_dropout_is_what_timm_applies_before_the_classifier(name):
-    net = network(name, dropout=0.999)
-    assert head_dropout(net) == 0.999
-    seen = []
-    head_module(net).register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
-    train_mode(net, 0)
+def test_every_depth_of_these_families_has_a_boundary_and_its_suffix_is_the_rest(name):
+    net = network(name)
+    chain = make_chain(net, SIZE)
+    assert chain.cuts == tuple(range(chain.block_count, -1, -1))
+    assert chain.why_not == ""
     with torch.no_grad():
-        net(torch.randn(2, 3, 64, 64))
-    assert (seen[0] == 0).float().mean() > 0.9
+        expected = net(pictures())
+        for depth, activations in chain.advance((pictures(),), None, chain.cuts).items():
+            torch.testing.assert_close(chain.suffix(depth, activations), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_prefix_ignores_the_training_mode_and_leaves_it_alone():
+@pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_vit", "test_convnext"])
+def test_one_pass_gives_what_separate_passes_give_from_wherever_they_start(name):
+    chain = make_chain(network(name), SIZE)
+    together = chain.advance((pictures(),), None, chain.cuts)
+    deepest = chain.cuts[0]
+    for depth in chain.cuts:
+        for alone in (
+            chain.advance((pictures(),), None, [depth])[depth],
+            chain.advance(together[deepest], deepest, [depth])[depth],
+        ):
+            assert len(alone) == len(together[depth])
+            assert all(map(torch.equal, alone, together[depth]))
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_vit", "test_byobnet"])
+@pytest.mark.parametrize("batch_norm", ["frozen", "adapt"])
+@pytest.mark.parametrize("transform", [None, fold_batch_norms])
+def test_a_suffix_trains_like_the_network(name, batch_norm, transform):
+    net = network(name)
+    chain = make_chain(net, SIZE, transform)
+    depth = chain.block_count // 2
+    buffers = {key: buffer.clone() for key, buffer in net.named_buffers()}
+    found, expected = [], []
+    for gradients, forward in (
+        (expected, lambda: net(pictures(4))),
+        (found, lambda: chain.suffix(depth, chain.advance((pictures(4),), None, [depth])[depth])),
+    ):
+        net.load_state_dict(buffers, strict=False)
+        set_trainable(net, depth)
+        train_mode(net, depth, batch_norm)
+        net.zero_grad(set_to_none=True)
+        forward().square().sum().backward()
+        gradients += [(key, parameter.grad) for key, parameter in net.named_parameters()]
+        gradients += [(key, buffer.clone()) for key, buffer in net.named_buffers()]
+    trained = trained_names(net, depth)
+    for (key, gradient), (_, wanted) in zip(found, expected, strict=True):
+        assert (gradient is None) == (wanted is None)
+        assert gradient is not None or key not in trained
+        if wanted is not None:
+            scale = float(wanted.abs().max())
+            torch.testing.assert_close(gradient, wanted, rtol=1e-3, atol=1e-4 * scale + 1e-7)
+
+
+def test_what_is_before_a_boundary_has_no_gradients_and_stays_as_it_is():
+    chain = make_chain(network("test_resnet"), SIZE)
+    depth = 1
+    given = (pictures(),)
+    activations = chain.advance(given, None, [depth])[depth]
+    before = [tensor.clone() for tensor in activations]
+    chain.suffix(depth, activations)
+    assert torch.equal(given[0], pictures())
+    assert all(map(torch.equal, activations, before))
+    assert not any(tensor.requires_grad for tensor in activations)
+
+
+def test_making_a_chain_leaves_the_network_as_it_was():
+    net = network("test_efficientnet", dropout=0.5)
+    set_trainable(net, 2)
+    train_mode(net, 2)
+
+    def state() -> tuple[object, ...]:
+        modes = {name: module.training for name, module in net.named_modules()}
+        return modes, {name: parameter.requires_grad for name, parameter in net.named_parameters()}
+
+    tensors = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    before, random = state(), torch.get_rng_state()
+    make_chain(net, SIZE, fold_batch_norms)
+    assert state() == before
+    assert torch.equal(torch.get_rng_state(), random)
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in net.state_dict().items())
+
+
+def test_weights_that_change_later_are_seen():
     net = network("test_resnet")
-    boundary = split(net, 0)
-    train_mode(net, 0)
-    modes = {name: module.training for name, module in net.named_modules()}
-    pictures = torch.randn(2, 3, 64, 64)
-    features = boundary.prefix(pictures)
-    assert torch.equal(features, boundary.prefix(pictures))
-    assert not features.requires_grad
-    assert {name: module.training for name, module in net.named_modules()} == modes
+    chain = make_chain(net, SIZE, fold_batch_norms)
+    chain.advance((pictures(),), None, [0])
+    net.load_state_dict({name: tensor * 0.9 for name, tensor in network("test_resnet").state_dict().items()})
+    with torch.no_grad():
+        torch.testing.assert_close(chain.suffix(None, (pictures(),)), net(pictures()), rtol=1e-4, atol=1e-5)
 
 
-def test_suffix_drops_features_in_training_mode_only():
-    net = network("test_resnet")
-    suffix = split(net, 0).suffix
-    features = torch.ones(2, 96)
-    net.eval()
-    assert torch.equal(suffix(features), suffix(features))
-    train_mode(net, 0)
-    assert not torch.equal(suffix(features), suffix(features))
+@pytest.fixture
+def chain() -> Chain:
+    return make_chain(network("test_resnet"), SIZE)
 
 
-def test_gradients_of_the_suffix_reach_the_head():
-    net = network("test_convnext")
-    boundary = split(net, 0)
-    boundary.suffix(boundary.prefix(torch.randn(2, 3, 64, 64))).sum().backward()
-    assert all(parameter.grad is not None for parameter in head_module(net).parameters())
+def test_a_boundary_that_is_not_there_is_named(chain):
+    with pytest.raises(ValueError, match=r"ResNet has no boundary at depth 99: choose one of \("):
+        chain.suffix(99, (pictures(),))
 
 
-def test_deeper_boundaries_leave_the_whole_network_to_the_suffix():
-    net = network("test_resnet").eval()
-    boundary = split(net, 1)
-    pictures = torch.randn(2, 3, 64, 64)
-    assert not boundary.splits
-    assert boundary.prefix(pictures) is pictures
-    assert torch.equal(boundary.suffix(pictures), net(pictures))
+def test_a_stop_before_the_start_is_refused(chain):
+    activations = chain.advance((pictures(),), None, [1])[1]
+    with pytest.raises(ValueError, match="depth 3 lies before depth 1"):
+        chain.advance(activations, 1, [3])
 
 
-def test_network_that_computes_after_its_classifier_is_not_split(caplog):
-    net = network("test_resnet").eval()
-    net.register_forward_hook(lambda _module, _inputs, logits: 2 * logits)
+# --- networks that are hard to cut
+
+
+class Toy(nn.Module):
+    """A network of three blocks and a classifier; what is special about it is in a subclass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, stride=4, padding=1)
+        self.middle = nn.Conv2d(8, 8, 3, padding=1)
+        self.last = nn.Conv2d(8, 8, 3, padding=1)
+        self.head = nn.Linear(8, 5)
+        self.pretrained_cfg = {"input_size": (3, SIZE, SIZE), "classifier": "head"}
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, object]:
+        return {"stem": r"^stem", "blocks": [(r"^middle", (0,)), (r"^last", (1,))]}
+
+    def get_classifier(self) -> nn.Module:
+        return self.head
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(self.stem(x)).mean((2, 3)))
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.last(self.middle(x).relu()).relu()
+
+
+class Shortcut(Toy):
+    """The stem's activations go on to the last block."""
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.last(self.middle(x).relu() + x) + x
+
+
+class InPlace(Toy):
+    """Blocks write to what they are given."""
+
+    def features(self, x: Tensor) -> Tensor:
+        x = self.middle(x)
+        return self.last(x.relu_().add_(1.0)).mul_(2.0) + x
+
+
+class AfterClassifier(Toy):
+    """The logits are scaled."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2.0 * super().forward(x).tanh()
+
+
+class DropsFirst(Toy):
+    """A block begins with dropout, so what is before its parameters acts otherwise in training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop = nn.Dropout(0.5)
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.last(self.drop(self.middle(x)))
+
+
+class Branches(Toy):
+    """Its course depends on values."""
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.last(self.middle(x)) if x.sum() > 0 else self.last(x)
+
+
+class MixesRows(Toy):
+    """Where its blocks meet, a row is a channel and not a picture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.middle_rows = nn.Linear(SIZE // 4, 8)
+        self.last_rows = nn.Linear(8, 8)
+
+    def features(self, x: Tensor) -> Tensor:
+        rows = self.middle(x).flatten(0, 1)
+        return self.last(self.last_rows(self.middle_rows(rows)).unflatten(0, (-1, 8)))
+
+
+class TurnsRows(Toy):
+    """Between its blocks, channels come first for a while."""
+
+    def features(self, x: Tensor) -> Tensor:
+        turned = self.middle(x).transpose(0, 1)
+        return self.last(turned.transpose(0, 1))
+
+
+@pytest.mark.parametrize("kind", [Toy, Shortcut, InPlace, AfterClassifier, TurnsRows])
+def test_unusual_networks_are_cut_and_compute_the_same(kind):
+    torch.manual_seed(0)
+    net = kind().eval()
+    chain = make_chain(net, SIZE)
+    assert chain.cuts == (3, 2, 1, 0)
+    reached = chain.advance((pictures(),), None, chain.cuts)
+    kept = {depth: [tensor.clone() for tensor in activations] for depth, activations in reached.items()}
+    for depth, activations in reached.items():
+        torch.testing.assert_close(chain.suffix(depth, activations), net(pictures()))
+        assert all(map(torch.equal, activations, kept[depth]))
+
+
+@pytest.mark.parametrize("kind", [DropsFirst, Branches, MixesRows])
+def test_where_a_boundary_would_not_hold_there_is_none_and_the_log_says_why(kind, caplog):
+    torch.manual_seed(0)
+    net = kind().eval()
     with caplog.at_level(logging.WARNING):
-        boundary = split(net, 0)
-    assert not boundary.splits
-    assert "runs the whole network" in caplog.text
+        chain = make_chain(net, SIZE)
+    assert set(chain.cuts) < {3, 2, 1, 0}
+    assert chain.why_not
+    assert chain.why_not in caplog.text
+    for depth in (*chain.cuts, None):
+        torch.testing.assert_close(chain.suffix(depth, _activations(chain, depth)), net(pictures()))
+
+
+def _activations(chain: Chain, depth: int | None) -> tuple[Tensor, ...]:
+    return (pictures(),) if depth is None else chain.advance((pictures(),), None, [depth])[depth]
+
+
+@pytest.fixture(autouse=True)
+def one_seed() -> None:
+    torch.manual_seed(0)

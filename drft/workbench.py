@@ -1,0 +1,118 @@
+"""What outlives a trial in one process: the cohort, its decoded photographs, networks and activations.
+
+A trial on a warm workbench imports nothing, decodes nothing and reads no weight file.
+"""
+
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drft.config import TrialConfig
+from drft.data.cache import default_cache_dir
+from drft.data.cohort import Cohort
+from drft.data.images import CROP_VERSION, load_images
+from drft.data.shelves import activations_folder, default_budget
+from drft.data.splits import stratified_split
+from drft.data.views import VIEWS_VERSION, Views
+from drft.devices import pick_device, seed_torch
+from drft.errors import ConfigError
+from drft.models.activations import ActivationCache
+from drft.network import Cost, Network, build_network, now
+from drft.phases import Stage
+
+_NETWORKS = 2
+"""Networks that are kept ready: few studies search the backbone, and each takes its memory."""
+
+_EXAMPLES = 8
+"""Views that their cost is measured on."""
+
+
+class Workbench:
+    """Runs trainings of one cohort, one after the other.
+
+    Args:
+        cohort: the photographs.
+        cache_dir: where decoded photographs and activations are kept; None for the user's cache folder.
+        device: a torch device; None for the first GPU the process sees, else the CPU.
+        cache_size: bytes that activations of all studies may take on the disk; None for a share of what is free, 0
+            keeps none and computes everything whenever it is needed.
+    """
+
+    def __init__(
+        self,
+        cohort: Cohort,
+        *,
+        cache_dir: Path | None = None,
+        device: str | None = None,
+        cache_size: int | None = None,
+    ) -> None:
+        self.cohort = cohort
+        self.device = pick_device(device)
+        self._cache_dir = cache_dir or default_cache_dir()
+        self._cache = _open_cache(self._cache_dir, cache_size)
+        self._grades = cohort.labels()
+        self._images: dict[int, NDArray[np.uint8]] = {}
+        self._view_costs: dict[int, Cost] = {}
+        self._networks: OrderedDict[Hashable, Network] = OrderedDict()
+
+    def prepare(self, config: TrialConfig) -> Stage:
+        """Seed, divide the cohort and set up its pictures and the network: all that comes before training.
+
+        Raises:
+            DataError: when a photograph cannot be read.
+            BackboneError: when the backbone, its weights or the depth do not exist.
+            ConfigError: when both phases have no epochs, or the device does not have the precision.
+        """
+        if config.head_phase.epochs + config.depth_phase.epochs == 0:
+            raise ConfigError("head_phase.epochs and depth_phase.epochs are both 0: give at least one phase an epoch")
+        seed_torch(config.seed)
+        network, model = self._network(config), self._network(config).model
+        model.start_anew(config.seed, config.dropout)
+        images = self._decoded(config.image_size)
+        views = Views(images, model.mean, model.std, device=self.device, seed=config.augmentation.seed)
+        return Stage(
+            config=config,
+            network=network,
+            views=views,
+            costs=self._costs(network, views),
+            cohort=f"{self.cohort.fingerprint} {CROP_VERSION} {VIEWS_VERSION}",
+            cache=self._cache,
+            division=stratified_split(self.cohort, config.split),
+            grades=self._grades,
+            classes=len(self.cohort.grades),
+        )
+
+    def _network(self, config: TrialConfig) -> Network:
+        """Return the network of a configuration, building it where it is not at hand."""
+        random = config.seed if config.backbone.weights == "none" else None
+        key = (config.backbone, config.image_size, config.precision, random)
+        if key not in self._networks:
+            self._networks[key] = build_network(config, len(self.cohort.grades), self.device)
+            while len(self._networks) > _NETWORKS:
+                self._networks.popitem(last=False)
+        self._networks.move_to_end(key)
+        return self._networks[key]
+
+    def _decoded(self, image_size: int) -> NDArray[np.uint8]:
+        if image_size not in self._images:
+            self._images[image_size] = load_images(self.cohort, image_size, cache_dir=self._cache_dir)
+        return self._images[image_size]
+
+    def _costs(self, network: Network, views: Views) -> Mapping[int, Cost]:
+        """Return what every boundary costs, the pictures themselves first."""
+        if views.size not in self._view_costs:
+            some = np.arange(min(_EXAMPLES, len(views)))
+            views.augmented(some, 1, 0.5)
+            started = now(self.device)
+            made = views.augmented(some, 1, 0.5)
+            self._view_costs[views.size] = Cost((now(self.device) - started) / len(some), made[0].nbytes)
+        return {network.pictures_at: self._view_costs[views.size], **network.costs}
+
+
+def _open_cache(cache_dir: Path, size: int | None) -> ActivationCache | None:
+    folder = activations_folder(cache_dir)
+    budget = default_budget(folder) if size is None else size
+    return ActivationCache(folder, budget) if budget else None

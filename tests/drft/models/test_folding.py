@@ -1,0 +1,188 @@
+import copy
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, fx, nn
+
+from drft.models.folding import FoldedConv, fold_batch_norms
+
+ACTIVATIONS = [nn.Identity, nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.GELU]
+
+
+class ConvNorm(nn.Sequential):
+    """A convolution, its batch norm and an activation, with statistics and weights that are not the defaults."""
+
+    def __init__(self, conv: nn.Conv2d, activation: nn.Module) -> None:
+        super().__init__(conv, nn.BatchNorm2d(conv.out_channels), activation)
+        norm = self[1]
+        norm.running_mean.uniform_(-1, 1)
+        norm.running_var.uniform_(0.2, 3)
+        nn.init.uniform_(norm.weight, -2, 2)
+        nn.init.uniform_(norm.bias, -1, 1)
+        self.eval()
+
+
+def folded(net: nn.Module) -> fx.GraphModule:
+    return fold_batch_norms(fx.symbolic_trace(net))
+
+
+def count_folded(traced: nn.Module) -> int:
+    return sum(isinstance(module, FoldedConv) for module in traced.modules())
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[ConvNorm, Tensor]:
+    groups = draw(st.integers(1, 3))
+    kernel = draw(st.sampled_from([1, 3]))
+    torch.manual_seed(draw(st.integers(0, 99)))
+    conv = nn.Conv2d(
+        groups * draw(st.integers(1, 3)),
+        groups * draw(st.integers(1, 3)),
+        kernel,
+        stride=draw(st.integers(1, 2)),
+        padding=draw(st.integers(0, kernel // 2)),
+        dilation=draw(st.integers(1, 2)),
+        groups=groups,
+        bias=draw(st.booleans()),
+    )
+    net = ConvNorm(conv, draw(st.sampled_from(ACTIVATIONS))())
+    side = draw(st.integers(5, 12))
+    pictures = torch.randn(draw(st.integers(1, 3)), conv.in_channels, side, side)
+    if draw(st.booleans()):
+        pictures = pictures.contiguous(memory_format=torch.channels_last)
+    return net, pictures
+
+
+def run(net: nn.Module, pictures: Tensor) -> dict[str, Tensor]:
+    """Return the output and every gradient of one step, by name."""
+    pictures = pictures.clone().requires_grad_()
+    net.zero_grad(set_to_none=True)
+    output = net(pictures)
+    weighting = torch.linspace(-1, 1, output.numel()).view_as(output)
+    (output * weighting).sum().backward()
+    found = {"output": output.detach(), "pictures": pictures.grad}
+    # A folded network holds every module under two names; parameters are told apart once.
+    return found | {f"gradient {index}": parameter.grad for index, parameter in enumerate(net.parameters())}
+
+
+@given(cases())
+def test_a_fold_computes_and_trains_like_what_it_replaces(case):
+    net, pictures = case
+    other = folded(copy.deepcopy(net))
+    assert count_folded(other) == 1
+    with torch.no_grad():
+        torch.testing.assert_close(other(pictures), net(pictures), rtol=1e-4, atol=1e-5)
+    expected, found = run(net, pictures), run(other, pictures)
+    assert found.keys() == expected.keys()
+    for name, wanted in expected.items():
+        scale = float(wanted.abs().max())
+        torch.testing.assert_close(found[name], wanted, rtol=1e-3, atol=1e-4 * scale + 1e-6)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_statistics_of_the_batch_are_used_and_learned_in_training(activation):
+    net = ConvNorm(nn.Conv2d(3, 4, 3), activation())
+    other = folded(copy.deepcopy(net))
+    for each in (net, other):
+        each.train()
+    pictures = torch.randn(4, 3, 8, 8)
+    torch.testing.assert_close(other(pictures), net(pictures))
+    for found, expected in zip(other.buffers(), net.buffers(), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_a_step_of_the_optimizer_is_seen_in_the_next_evaluation():
+    net = ConvNorm(nn.Conv2d(3, 4, 3), nn.ReLU())
+    other = folded(net)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=0.1, fused=True)
+    pictures = torch.randn(2, 3, 8, 8)
+    for _ in range(3):
+        other(pictures).sum().backward()
+        optimizer.step()
+        with torch.no_grad():
+            torch.testing.assert_close(other(pictures), net(pictures), rtol=1e-4, atol=1e-5)
+
+
+def test_loaded_weights_are_seen_though_all_is_frozen():
+    net = ConvNorm(nn.Conv2d(3, 4, 3), nn.ReLU()).requires_grad_(False)
+    other = folded(net)
+    pictures = torch.randn(2, 3, 8, 8)
+    with torch.no_grad():
+        before = other(pictures)
+        net.load_state_dict(ConvNorm(nn.Conv2d(3, 4, 3), nn.ReLU()).state_dict())
+        assert not torch.allclose(other(pictures), before)
+        torch.testing.assert_close(other(pictures), net(pictures), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("channels", "groups", "stride"), [(4, 1, 1), (8, 8, 1), (8, 8, 2)])
+def test_bfloat16_stays_near_float32(channels, groups, stride):
+    net = ConvNorm(nn.Conv2d(channels, 8, 3, stride, padding=1, groups=groups), nn.ReLU6())
+    other, pictures = folded(copy.deepcopy(net)), torch.randn(4, channels, 16, 16)
+    expected = run(net, pictures)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = run(other, pictures)
+    assert found["output"].dtype == torch.bfloat16
+    for name, wanted in expected.items():
+        assert torch.linalg.vector_norm(found[name].float() - wanted) < 0.05 * torch.linalg.vector_norm(wanted), name
+
+
+class ReadTwice(nn.Module):
+    """What the convolution computes is read beside its norm as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        convolved = self.conv(pictures)
+        return self.norm(convolved) + convolved
+
+
+class ScaledConv(nn.Conv2d):
+    """A convolution that is not torch's own."""
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return 2 * super().forward(pictures)
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        ReadTwice(),
+        nn.Sequential(ScaledConv(3, 4, 3), nn.BatchNorm2d(4)),
+        nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"), nn.BatchNorm2d(4)),
+        nn.Sequential(nn.Conv2d(3, 4, 3, padding="same"), nn.BatchNorm2d(4)),
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, affine=False)),
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False)),
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4)),
+    ],
+    ids=lambda net: type(net).__name__,
+)
+def test_what_cannot_be_folded_is_left_alone(net):
+    net.eval()
+    traced = fold_batch_norms(fx.GraphModule(net, LeafTracer().trace(net)))
+    assert count_folded(traced) == 0
+    pictures = torch.randn(2, 3, 8, 8)
+    torch.testing.assert_close(traced(pictures), net(pictures))
+
+
+class LeafTracer(fx.Tracer):
+    """Takes convolutions of any kind as one operation, as the tracer of networks does."""
+
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        return isinstance(module, nn.Conv2d) or super().is_leaf_module(module, name)
+
+
+def test_an_activation_read_by_nobody_else_is_taken_in_and_one_before_a_second_reader_is_not():
+    class Reads(nn.Sequential):
+        def forward(self, pictures: Tensor) -> Tensor:
+            normalized = self[1](self[0](pictures))
+            return self[2](normalized) + normalized
+
+    net = Reads(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).eval()
+    traced = folded(net)
+    assert count_folded(traced) == 1
+    pictures = torch.randn(2, 3, 8, 8)
+    torch.testing.assert_close(traced(pictures), net(pictures), rtol=1e-4, atol=1e-5)

@@ -1,0 +1,287 @@
+"""Splitting, folding and keeping activations change no result: against the program without them, and a plain loop."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from drft.config import TrialConfig, parse_config, with_values
+from drft.data.cohort import Cohort
+from drft.data.images import load_images
+from drft.data.shelves import stored_files
+from drft.data.splits import stratified_split
+from drft.data.views import Views
+from drft.models.backbone import Model, block_count, build_model
+from drft.models.blocks import set_trainable, train_mode
+from drft.network import Cost
+from drft.optim import make_optimizer, make_scheduler, parameter_groups
+from drft.phases import _shuffled_batches, run_phase
+from drft.prefix import Prefix
+from drft.records import PARTS, EpochRecord, TrialResult
+from drft.regularize import training_loss
+from drft.trial import run_trial
+from drft.workbench import Workbench
+
+FAMILIES = ["test_byobnet", "test_convnext3", "test_efficientnet", "test_mambaout", "test_resnet", "test_vit"]
+"""Those that every depth and batch-norm policy is tried with."""
+
+OTHERS = [*(name for name in timm.list_models("test_*") if name not in FAMILIES), "mobilenetv3_small_050"]
+
+TINY = parse_config(
+    {
+        "image_size": 32,
+        "batch_size": 16,
+        "precision": "fp32",
+        "split": {"validation_fraction": 0.33},
+        "head_phase": {"epochs": 1},
+        "depth_phase": {"epochs": 2},
+    }
+)
+MUCH = 10**9
+Outcome = tuple[TrialResult, Mapping[str, Tensor]]
+
+
+@pytest.fixture(autouse=True)
+def keep_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small networks are so cheap that little would be kept, and what they cost is measured: never quite the same."""
+    monkeypatch.setattr("drft.prefix._SECONDS_PER_BYTE", 0.0)
+
+
+@pytest.fixture(scope="module")
+def even_cohort(tiny_cohort) -> Cohort:
+    """32 photographs to train on, in batches of 16.
+
+    Where a convolution has a single pixel it multiplies matrices, and BLAS adds up the last rows otherwise when their
+    number is no multiple of 16: then what it gives depends, in the last digit, on the size of a batch.
+    """
+    photographs = tiny_cohort.photographs[:4] + tiny_cohort.photographs[5:]
+    cohort = Cohort("even", photographs, "even" + tiny_cohort.fingerprint)
+    assert len(stratified_split(cohort, TINY.split).train) == 32
+    return cohort
+
+
+@pytest.fixture(scope="module")
+def plain_benches(even_cohort) -> Callable[[str], Workbench]:
+    """A workbench that keeps nothing, one for each family so that its network is built once."""
+    benches: dict[str, Workbench] = {}
+
+    def bench(name: str) -> Workbench:
+        if name not in benches:
+            benches[name] = Workbench(even_cohort, device="cpu", cache_size=0)
+        return benches[name]
+
+    return bench
+
+
+def backbone(name: str) -> TrialConfig:
+    weights = "embedded" if name == "mobilenetv3_small_050" else "none"
+    return with_values(TINY, {"backbone.name": name, "backbone.weights": weights})
+
+
+def outcome(config: TrialConfig, bench: Workbench) -> Outcome:
+    """Train, and return the last state of the network beside the result."""
+    result = run_trial(config, bench)
+    last = bench._network(config).model.net.state_dict()
+    return result, {name: tensor.clone() for name, tensor in last.items()}
+
+
+def figures(record: EpochRecord) -> dict[str, float]:
+    return {name: value for name, value in asdict(record).items() if name not in {"phase", "seconds", "cached"}}
+
+
+def assert_equal(found: Outcome, expected: Outcome) -> None:
+    assert found[0].records == expected[0].records
+    for part in PARTS:
+        predicted, wanted = found[0].predictions[part], expected[0].predictions[part]
+        assert predicted.ids == wanted.ids
+        assert np.array_equal(predicted.probabilities, wanted.probabilities)
+    best = [{name: torch.from_numpy(array) for name, array in each[0].best_state.items()} for each in (found, expected)]
+    torch.testing.assert_close(best[0], best[1], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found[1], expected[1], rtol=1e-5, atol=1e-5)
+
+
+def compare_with_and_without(config: TrialConfig, plain: Workbench, folder: Path) -> None:
+    def bench() -> Workbench:
+        return Workbench(plain.cohort, cache_dir=folder, device="cpu", cache_size=MUCH)
+
+    expected, cold = outcome(config, plain), outcome(config, bench())
+    files = {file.path.name for file in stored_files(folder / "activations")}
+    warm = outcome(config, bench())
+    assert any("view3" in name for name in files)
+    assert any("plain" in name for name in files)
+    assert [record.cached for record in expected[0].records] == [False] * 3
+    assert [record.cached for record in cold[0].records] == [False] * 3
+    assert [record.cached for record in warm[0].records] == [True] * 3
+    assert_equal(cold, expected)
+    assert_equal(warm, expected)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("batch_norm", ["frozen", "adapt"])
+@pytest.mark.parametrize("depth", ["none", "middle", "all"])
+def test_the_cache_changes_nothing(name, batch_norm, depth, plain_benches, tmp_path):
+    blocks = block_count(name)
+    values = {"batch_norm": batch_norm, "depth": {"none": 0, "middle": blocks // 2, "all": blocks}[depth]}
+    compare_with_and_without(with_values(backbone(name), values), plain_benches(name), tmp_path)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_cache_changes_nothing_in_other_families(name, plain_benches, tmp_path):
+    config = with_values(backbone(name), {"depth": block_count(name) // 2, "dropout": 0.2})
+    compare_with_and_without(config, plain_benches(name), tmp_path)
+
+
+def test_batches_of_any_size_differ_by_rounding_at_most(tiny_cohort, tmp_path):
+    config = with_values(backbone("test_efficientnet"), {"batch_size": 7, "batch_norm": "frozen", "depth": 3})
+    plain = outcome(config, Workbench(tiny_cohort, device="cpu", cache_size=0))
+    kept = outcome(config, Workbench(tiny_cohort, cache_dir=tmp_path, device="cpu", cache_size=MUCH))
+    torch.testing.assert_close(kept[1], plain[1], rtol=1e-5, atol=1e-5)
+    for found, expected in zip(kept[0].records, plain[0].records, strict=True):
+        assert figures(found) == pytest.approx(figures(expected), rel=1e-5, abs=1e-7)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_depth_of_these_families_has_a_boundary(name, plain_benches):
+    chain = plain_benches(name).prepare(backbone(name)).network.chain
+    assert chain.cuts == tuple(range(block_count(name), -1, -1))
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> TrialConfig:
+    values = {
+        "depth": st.integers(0, 5),
+        "seed": st.integers(0, 3),
+        "batch_size": st.integers(8, 40),
+        "dropout": st.sampled_from([0.0, 0.4]),
+        "batch_norm": st.sampled_from(["frozen", "adapt"]),
+        "augmentation.strength": st.sampled_from([0.0, 0.5, 1.0]),
+        "augmentation.seed": st.integers(0, 2),
+        "optimizer.name": st.sampled_from(["adamw", "sgd"]),
+        "loss.label_smoothing": st.sampled_from([0.0, 0.1]),
+        "loss.class_weighting": st.sampled_from(["none", "balanced"]),
+        "split.seed": st.integers(0, 1),
+        "head_phase.epochs": st.integers(0, 2),
+        "depth_phase.epochs": st.integers(1, 2),
+        "depth_phase.layer_decay": st.sampled_from([0.5, 1.0]),
+    }
+    drawn = {path: draw(strategy) for path, strategy in values.items()}
+    return with_values(backbone("test_resnet"), drawn)
+
+
+def slow(examples: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    fixtures = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    return settings(max_examples=examples, suppress_health_check=fixtures, deadline=None)
+
+
+@slow(12)
+@given(config=configs())
+def test_any_training_is_the_same_with_the_cache(config, plain_benches, tmp_path):
+    """The cache fills up from one example to the next, as within a study."""
+    bench = Workbench(plain_benches("test_resnet").cohort, cache_dir=tmp_path, device="cpu", cache_size=MUCH)
+    assert_equal(outcome(config, bench), outcome(config, plain_benches("test_resnet")))
+
+
+@slow(6)
+@given(before=configs(), config=configs(), cache_size=st.sampled_from([0, MUCH]))
+def test_a_training_does_not_depend_on_what_ran_before(before, config, cache_size, tiny_cohort, tmp_path_factory):
+    def bench() -> Workbench:
+        folder = tmp_path_factory.mktemp("bench")
+        return Workbench(tiny_cohort, cache_dir=folder, device="cpu", cache_size=cache_size)
+
+    used = bench()
+    run_trial(before, used)
+    assert_equal(outcome(config, used), outcome(config, bench()))
+
+
+# --- against a plain loop, in double precision, where what is left is rounding of 1e-16
+
+
+def in_double(model: Model) -> Model:
+    return replace(model, net=model.net.double(), pretrained={k: _double(v) for k, v in model.pretrained.items()})
+
+
+def _double(tensor: Tensor) -> Tensor:
+    return tensor.double() if tensor.is_floating_point() else tensor
+
+
+def normalized(views: Views, pictures: Tensor) -> Tensor:
+    return pictures.double() * views._scale.double() - views._shift.double()
+
+
+@pytest.fixture
+def double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("drft.network.build_model", lambda *args: in_double(build_model(*args)))
+    monkeypatch.setattr("drft.network._measure", lambda chain, *_: dict.fromkeys(chain.cuts, Cost(1.0, 1)))
+    monkeypatch.setattr("drft.phases.training_loss", lambda *args: training_loss(*args).double())
+    monkeypatch.setattr(Views, "normalize", normalized)
+    monkeypatch.setattr(Prefix, "suffix", lambda self, crossing: self.network.chain.suffix(self.depth, crossing))
+
+
+def plain_loop(config: TrialConfig, cohort) -> tuple[Model, np.ndarray]:
+    """Train the whole network as a textbook would; return it and the log-probabilities of the validation part."""
+    model = in_double(build_model(config, 5))
+    model.start_anew(config.seed, config.dropout)
+    views = Views(load_images(cohort, 32), model.mean, model.std, device=torch.device("cpu"), seed=0)
+    division = stratified_split(cohort, config.split)
+    loss = training_loss(config.loss, cohort.labels()[division.train], 5).double()
+    torch.manual_seed(config.seed)
+    step = 1
+    for settings_, depth in ((config.head_phase, 0), (config.depth_phase, config.depth)):
+        set_trainable(model.net, depth)
+        optimizer, scheduler = _optimizer(config, model, settings_, depth, len(division.train))
+        for _ in range(settings_.epochs):
+            train_mode(model.net, depth, config.batch_norm)
+            for rows in _shuffled_batches(len(division.train), 3, config.seed, step):
+                indices = division.train[rows]
+                pictures = normalized(views, views.augmented(indices, step, config.augmentation.strength))
+                optimizer.zero_grad()
+                loss(model.net(pictures), torch.from_numpy(cohort.labels()[indices])).backward()
+                optimizer.step()
+                scheduler.step()
+            step += 1
+    model.net.eval()
+    with torch.no_grad():
+        logits = model.net(normalized(views, views.plain(division.validation)))
+    return model, logits.log_softmax(dim=1).numpy()
+
+
+def _optimizer(config, model, phase, depth, count):
+    groups = parameter_groups(
+        model.net,
+        model.blocks[len(model.blocks) - depth :],
+        head_lr=getattr(phase, "head_lr", phase.lr),
+        block_lr=phase.lr,
+        layer_decay=getattr(phase, "layer_decay", 1.0),
+    )
+    optimizer = make_optimizer(config.optimizer, groups)
+    schedule = {"warmup_epochs": phase.warmup_epochs, "epochs": phase.epochs, "updates_per_epoch": -(-count // 16)}
+    return optimizer, make_scheduler(optimizer, phase.schedule, **schedule)
+
+
+@pytest.mark.usefixtures("double_precision")
+@pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_vit"])
+@pytest.mark.parametrize("batch_norm", ["frozen", "adapt"])
+@pytest.mark.parametrize("cache_size", [0, MUCH])
+def test_a_training_is_the_plain_loop(name, batch_norm, cache_size, tiny_cohort, tmp_path):
+    values = {"batch_norm": batch_norm, "dropout": 0.3, "depth": 3, "head_phase.epochs": 2}
+    config = with_values(backbone(name), values)
+    stage = Workbench(tiny_cohort, cache_dir=tmp_path, device="cpu", cache_size=cache_size).prepare(config)
+    log_probabilities = [
+        measured["validation"]
+        for phase, first in (("head", 1), ("depth", 3))
+        for _, measured in run_phase(stage, phase, first)
+    ]
+    model, expected = plain_loop(config, tiny_cohort)
+    assert len(log_probabilities) == 4
+    assert log_probabilities[-1].dtype == np.float64
+    np.testing.assert_allclose(log_probabilities[-1], expected, rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(stage.model.net.state_dict(), model.net.state_dict(), rtol=1e-8, atol=1e-10)
+    moved = [not torch.equal(model.net.state_dict()[k], model.pretrained[k]) for k in model.blocks[-1].parameters]
+    assert all(moved)
