@@ -19,7 +19,7 @@ from drft.data.splits import stratified_split
 from drft.data.views import VIEWS_VERSION, Views
 from drft.devices import pick_device, seed_torch
 from drft.errors import ConfigError
-from drft.models.activations import ActivationCache
+from drft.models.activations import ActivationCache, default_memory
 from drft.network import Cost, Network, build_network, now
 from drft.phases import Stage
 
@@ -39,6 +39,7 @@ class Workbench:
         device: a torch device; None for the first GPU the process sees, else the CPU.
         cache_size: bytes that activations of all studies may take on the disk; None for a share of what is free, 0
             keeps none and computes everything whenever it is needed.
+        processes: how many workbenches share this machine's memory.
     """
 
     def __init__(
@@ -48,11 +49,12 @@ class Workbench:
         cache_dir: Path | None = None,
         device: str | None = None,
         cache_size: int | None = None,
+        processes: int = 1,
     ) -> None:
         self.cohort = cohort
         self.device = pick_device(device)
         self._cache_dir = cache_dir or default_cache_dir()
-        self._cache = _open_cache(self._cache_dir, cache_size)
+        self._cache = _open_cache(self._cache_dir, cache_size, default_memory(processes))
         self._grades = cohort.labels()
         self._images: dict[int, NDArray[np.uint8]] = {}
         self._view_costs: dict[int, Cost] = {}
@@ -112,7 +114,7 @@ class Workbench:
         return {network.pictures_at: self._view_costs[views.size], **network.costs}
 
 
-def _open_cache(cache_dir: Path, size: int | None) -> ActivationCache | None:
+def _open_cache(cache_dir: Path, size: int | None, memory: int) -> ActivationCache | None:
     folder = activations_folder(cache_dir)
     budget = default_budget(folder) if size is None else size
-    return ActivationCache(folder, budget) if budget else None
+    return ActivationCache(folder, budget, memory) if budget else None

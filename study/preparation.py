@@ -117,7 +117,12 @@ def _plan(options: RunOptions, bound: "_Bound", cohort: Cohort, slots: Sequence[
         space=space,
         sampler=sampler,
         pruner=make_pruner(options.pruner, first_step=space.first_prunable_step, last_step=space.max_steps),
-        workload=Workload(options.data, tuple(sorted(options.data_options.items())), cache_size=options.cache_size),
+        workload=Workload(
+            options.data,
+            tuple(sorted(options.data_options.items())),
+            cache_size=options.cache_size,
+            workers=len(slots),
+        ),
         slots=slots,
         storage=url,
         folder=options.results / facts.name,

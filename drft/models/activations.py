@@ -59,15 +59,15 @@ class ActivationCache:
     Args:
         folder: where the files are; made when the first one is written.
         budget: the bytes that all files of all users may have together; 0 stores nothing.
-        memory: the bytes of entries this process keeps open; a quarter of the machine's memory by default. A
-            quarter of them may be of entries that are in no file.
+        memory: the bytes of entries this process keeps open; ``default_memory()`` by default. A quarter
+            of them may be of entries that are in no file.
     """
 
     def __init__(self, folder: Path, budget: int, memory: int | None = None) -> None:
         self._folder = folder
         self._budget = budget
         self._room = Room(folder, budget, before_evicting=self._let_go_of_deleted)
-        memory = _physical_memory() // 4 if memory is None else memory
+        memory = default_memory() if memory is None else memory
         self._mapped = _Recent(memory)
         self._held = _Recent(memory // _HELD_SHARE)
         self._verified: dict[Path, tuple[int, int]] = {}
@@ -216,6 +216,11 @@ def _identity(path: Path) -> tuple[int, int]:
     """Return what changes when another file takes the place of one: its number and its size."""
     seen = path.stat()
     return seen.st_ino, seen.st_size
+
+
+def default_memory(processes: int = 1) -> int:
+    """Return the bytes each of some processes may keep open: together a quarter of the machine's memory."""
+    return _physical_memory() // 4 // processes
 
 
 def _physical_memory() -> int:

@@ -24,6 +24,8 @@ class Workload:
     """Where decoded and rendered photographs are kept; None for the user's cache folder."""
     cache_size: int | None = None
     """Bytes that activations may take on the disk; None for a share of what is free, 0 keeps none."""
+    workers: int = 1
+    """Worker processes that share a machine, and its memory."""
     trainer: str = "study.executors.training:two_phase_trainer"
     """``module:function`` that a worker calls once with this workload; what it returns runs one training."""
 

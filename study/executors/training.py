@@ -20,7 +20,9 @@ def two_phase_trainer(workload: Workload) -> Trainer:
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # torch was imported before the worker had its share
     tqdm.set_lock(threading.RLock())  # torch.fx makes bars; their own lock is the system's and survives Ctrl-C
     cohort = open_cohort(workload.source, options=dict(workload.source_options), cache_dir=workload.cache_dir)
-    bench = Workbench(cohort, cache_dir=workload.cache_dir, cache_size=workload.cache_size)
+    bench = Workbench(
+        cohort, cache_dir=workload.cache_dir, cache_size=workload.cache_size, processes=workload.workers
+    )
 
     def train(config: TrialConfig, on_epoch: OnEpoch) -> TrialResult:
         return run_trial(config, bench, on_epoch)

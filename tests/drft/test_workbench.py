@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+import torch
+
+from drft.config import parse_config, with_values
+from drft.errors import ConfigError
+from drft.models.activations import default_memory
+from drft.workbench import Workbench
+
+TINY = parse_config(
+    {"backbone": {"name": "test_resnet", "weights": "none"}, "image_size": 32, "split": {"validation_fraction": 0.33}}
+)
+
+
+@pytest.fixture
+def bench(tiny_cohort, tmp_path) -> Workbench:
+    return Workbench(tiny_cohort, cache_dir=tmp_path, device="cpu")
+
+
+def test_a_network_serves_all_trials_that_differ_in_training_alone(bench):
+    first = bench.prepare(TINY)
+    again = bench.prepare(with_values(TINY, {"depth": 3, "dropout": 0.5, "batch_size": 4}))
+    assert again.network is first.network
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        with_values(TINY, {"backbone.name": "test_efficientnet"}),
+        with_values(TINY, {"image_size": 48}),
+        with_values(TINY, {"precision": "bf16"}),
+        with_values(TINY, {"seed": 1}),
+    ],
+    ids=["backbone", "image size", "precision", "random weights of another seed"],
+)
+def test_what_activations_depend_on_makes_another_network(bench, other):
+    first, second = bench.prepare(TINY).network, bench.prepare(other).network
+    assert second is not first
+    assert second.identity != first.identity
+
+
+def test_two_networks_are_kept_and_the_one_used_last_is_among_them(bench):
+    sizes = [with_values(TINY, {"image_size": size}) for size in (32, 40, 48)]
+    small = bench.prepare(sizes[0]).network
+    middle = bench.prepare(sizes[1]).network
+    assert bench.prepare(sizes[0]).network is small
+    bench.prepare(sizes[2])
+    assert bench.prepare(sizes[0]).network is small
+    assert bench.prepare(sizes[1]).network is not middle
+
+
+def test_every_trial_starts_from_the_pretrained_weights_and_a_head_of_its_seed(bench):
+    net = bench.prepare(TINY).network.model.net
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(1.0)
+    bench.prepare(TINY)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+
+
+def test_every_boundary_has_a_cost_and_the_pictures_come_first(bench):
+    stage = bench.prepare(TINY)
+    assert list(stage.costs) == [stage.network.pictures_at, *stage.network.chain.cuts]
+    assert stage.costs[stage.network.pictures_at].nbytes == 3 * 32 * 32
+    assert all(cost.seconds > 0 and cost.nbytes > 0 for cost in stage.costs.values())
+
+
+def test_no_epochs_are_refused_by_name(bench):
+    config = with_values(TINY, {"head_phase.epochs": 0, "depth_phase.epochs": 0})
+    with pytest.raises(ConfigError, match=r"head_phase\.epochs and depth_phase\.epochs are both 0"):
+        bench.prepare(config)
+
+
+def test_workers_share_the_memory_of_their_machine():
+    assert default_memory(4) == default_memory() // 4
+
+
+def test_the_split_is_of_the_cohort(bench):
+    division = bench.prepare(TINY).division
+    parts = np.concatenate([division.train, division.validation, division.test])
+    assert len(np.unique(parts)) == len(parts) == len(bench.cohort)
