@@ -122,6 +122,7 @@ def _plan(options: RunOptions, bound: "_Bound", cohort: Cohort, slots: Sequence[
             tuple(sorted(options.data_options.items())),
             cache_size=options.cache_size,
             workers=len(slots),
+            trials_per_gpu=options.trials_per_gpu or 1,
         ),
         slots=slots,
         storage=url,

@@ -26,6 +26,8 @@ class Workload:
     """Bytes that activations may take on the disk; None for a share of what is free, 0 keeps none."""
     workers: int = 1
     """Worker processes that share a machine, and its memory."""
+    trials_per_gpu: int = 1
+    """Worker processes that share a GPU, and its memory."""
     trainer: str = "study.executors.training:two_phase_trainer"
     """``module:function`` that a worker calls once with this workload; what it returns runs one training."""
 

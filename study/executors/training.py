@@ -18,11 +18,12 @@ from study.executors.worker import OnEpoch, Trainer
 def two_phase_trainer(workload: Workload) -> Trainer:
     """Open the cohort once, on a workbench; what is returned runs one two-phase fine-tuning on it."""
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # torch was imported before the worker had its share
+    if torch.cuda.is_available() and workload.trials_per_gpu > 1:
+        # One that needs more than its share fails alone, and not whoever asks for memory next.
+        torch.cuda.set_per_process_memory_fraction(1 / workload.trials_per_gpu)
     tqdm.set_lock(threading.RLock())  # torch.fx makes bars; their own lock is the system's and survives Ctrl-C
     cohort = open_cohort(workload.source, options=dict(workload.source_options), cache_dir=workload.cache_dir)
-    bench = Workbench(
-        cohort, cache_dir=workload.cache_dir, cache_size=workload.cache_size, processes=workload.workers
-    )
+    bench = Workbench(cohort, cache_dir=workload.cache_dir, cache_size=workload.cache_size, processes=workload.workers)
 
     def train(config: TrialConfig, on_epoch: OnEpoch) -> TrialResult:
         return run_trial(config, bench, on_epoch)
