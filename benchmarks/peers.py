@@ -32,9 +32,9 @@ _COLUMNS = ("", "trials", "s/trial", "per hour", "ratio", "same trials", "floor"
 _LEGEND = (
     "s/trial: wall time over trials, with setup (decoding) shared out over all trials; imports are not counted, the "
     "start of drft-study's workers is. ratio: s/trial over that of drft-study; same trials: over those that all "
-    "ran. arithmetic: seconds of bare arithmetic of the trained blocks in a trial, on the cores that the contestant "
+    "ran. floor: seconds of bare arithmetic of the trained blocks in a trial, on the cores that the contestant "
     "uses; share: of s/trial. What is not in it is frozen blocks, pictures and everything else. memory: highest of "
-    "all processes together."
+    "all processes together, cache files that they map included (shared pages counted once)."
 )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import settings
 from PIL import Image
 
@@ -20,6 +21,12 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory):
     """Tests never touch the user's cache; `DRFT_CACHE`, where set, is used so that runs can share one."""
     if "DRFT_CACHE" not in os.environ:
         os.environ["DRFT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Random weights and pictures of a test are the same in every run."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
