@@ -6,7 +6,7 @@ The driver submits jobs, waits for events and answers every reported epoch with 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 from drft.config import TrialConfig
 from drft.records import EpochRecord, TrialResult
@@ -66,6 +66,10 @@ class Finished:
     result: TrialResult
 
 
+Kind = Literal["error", "memory", "lost"]
+"""How a training fails: by an exception, for lack of memory on its device, or with its worker or node."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failed:
     """The training went wrong; the worker (or its successor) is ready for the next job."""
@@ -74,6 +78,7 @@ class Failed:
     reason: str
     """One line for the user."""
     traceback: str = ""
+    kind: Kind = "error"
 
 
 Event = Started | Reported | Finished | Failed
@@ -94,6 +99,9 @@ class Executor(Protocol):
 
     def answer(self, number: int, *, keep_on: bool) -> None:
         """Answer the last ``Reported`` of a job."""
+
+    def kill(self, number: int) -> None:
+        """End the worker of a job in whatever it does; ``Failed`` follows, unless the job has just ended by itself."""
 
     def __enter__(self) -> Self: ...
 

@@ -58,6 +58,12 @@ class LocalExecutor:
         """Answer the last report of a job."""
         next(worker for worker in self._workers if worker.job and worker.job.number == number).say(keep_on)
 
+    def kill(self, number: int) -> None:
+        """End the worker of a job; its successor takes the slot."""
+        for worker in self._workers:
+            if worker.job and worker.job.number == number:
+                worker.kill()
+
     def _listen(self, worker: "_Worker") -> Iterator[Event]:
         try:
             message = worker.pipe.recv()
@@ -83,7 +89,7 @@ class LocalExecutor:
             raise DrftError(f"workers cannot start: {how}")
         worker.start()
         if job is not None and begun:
-            yield Failed(job.number, how)
+            yield Failed(job.number, how, kind="lost")
         elif job is not None:
             worker.give(job)
 
@@ -128,6 +134,9 @@ class _Worker:
         # A dead worker is found, and its job failed, when the pipe is read.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.pipe.send(message)
+
+    def kill(self) -> None:
+        self._process.kill()
 
     def bury(self) -> str:
         """Clear away the dead process and return how it died."""

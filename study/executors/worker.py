@@ -15,7 +15,7 @@ from typing import cast
 from drft.config import TrialConfig
 from drft.errors import DrftError, UsageError
 from drft.records import EpochRecord, TrialResult
-from study.executors.base import Failed, Finished, Job, Reported, Started, Workload
+from study.executors.base import Failed, Finished, Job, Kind, Reported, Started, Workload
 
 OnEpoch = Callable[[EpochRecord], bool]
 Trainer = Callable[[TrialConfig, OnEpoch], TrialResult]
@@ -77,7 +77,13 @@ def _train(job: Job, trainer: Trainer, pipe: Connection) -> Finished | Failed:
     except (EOFError, BrokenPipeError, ConnectionResetError):
         raise
     except Exception as error:  # noqa: BLE001 (a trial may fail in any way; the worker goes on)
-        return Failed(job.number, "; ".join(_faults(error)), traceback.format_exc())
+        kind: Kind = "memory" if _lacks_memory(error) else "error"
+        return Failed(job.number, "; ".join(_faults(error)), traceback.format_exc(), kind)
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Tell an out-of-memory of a device or of the machine; torch names its own as a RuntimeError of a subclass."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 def _faults(error: Exception) -> tuple[str, ...]:

@@ -8,11 +8,12 @@ import signal
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from drft.config import TrialConfig
 from drft.records import EpochRecord, Predictions, TrialResult, best_record
 
-RAISES, DIES, DIVERGES, HANGS, LEAVES = 1.0, 2.0, 3.0, 4.0, 5.0
+RAISES, DIES, DIVERGES, HANGS, LEAVES, STARVES = 1.0, 2.0, 3.0, 4.0, 5.0, 6.0
 
 
 def scripted(trouble: float = 0.0, *, depth: int = 2, head: int = 2, epochs: int = 3, **values) -> TrialConfig:
@@ -84,6 +85,8 @@ def make_trouble(config: TrialConfig) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if trouble == LEAVES:
         raise SystemExit(3)
+    if trouble == STARVES:
+        raise torch.OutOfMemoryError("CUDA out of memory")
     if trouble == HANGS:
         signal.pause()
 

@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # spawned workers take over the path, and find their trainers on it
 
-from fake_training import DIES, HANGS, LEAVES, RAISES, scripted
+from fake_training import DIES, HANGS, LEAVES, RAISES, STARVES, scripted
 from PIL import Image
 
 from drft.errors import DrftError, UsageError
@@ -114,6 +114,22 @@ class TestContract:
         run(executor, *(Job(number, scripted(DIES)) for number in range(executor.slots)))
         events = run(executor, *(Job(number, scripted()) for number in range(executor.slots)))
         assert all(isinstance(ended[-1], Finished) for ended in events.values())
+
+    def test_a_job_can_be_killed_whatever_it_does(self, executor):
+        executor.submit(Job(0, scripted(HANGS)))
+        failed = None
+        while failed is None:
+            for event in executor.wait(WAIT):
+                if isinstance(event, Reported):
+                    executor.answer(0, keep_on=True)
+                    executor.kill(0)
+                failed = event if isinstance(event, Failed) else failed
+        assert failed.kind == "lost"
+        assert isinstance(run(executor, Job(1, scripted()))[1][-1], Finished)
+
+    def test_a_lack_of_memory_is_told_from_other_faults(self, executor):
+        events = run(executor, Job(0, scripted(STARVES)), Job(1, scripted(RAISES)))
+        assert [events[number][-1].kind for number in (0, 1)] == ["memory", "error"]
 
     def test_waiting_comes_back_empty_handed(self, executor):
         assert list(executor.wait(0.0)) == []
