@@ -164,6 +164,10 @@ class TrialConfig(_Part):
     batch_size: int = Field(32, ge=1)
     """Training photographs per optimizer step."""
 
+    micro_batch: int | None = Field(None, ge=1)
+    """So many photographs of a batch are on the device at once, and their gradients are added up; None for all. Batch
+    norms that adapt see the micro-batch; apart from that and rounding the training is the same in less memory."""
+
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout before the classifier."""
 

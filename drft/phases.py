@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from drft.config import DepthPhaseConfig, HeadPhaseConfig, TrialConfig
 from drft.data.splits import Split
@@ -131,7 +131,7 @@ class _Trainer:
         )
         grades = stage.grades[stage.division.train]
         self.grades = torch.from_numpy(grades).to(stage.device)
-        self.loss: nn.Module = training_loss(stage.config.loss, grades, stage.classes).to(stage.device)
+        self.loss = training_loss(stage.config.loss, grades, stage.classes).to(stage.device)
         self.head_lr = self.block_lr = 0.0
         self.cached = False
         self._plain: dict[Part, Supply] = {}
@@ -142,24 +142,34 @@ class _Trainer:
         views = self.prefix.open(Pictures(train, step, config.augmentation.strength))
         self.cached = views.cached
         self._set_training_modes()
-        losses = []
-        for rows in _shuffled_batches(len(train), self.batches, config.seed, step):
-            logits = self.prefix.suffix(views.batch(rows))
-            loss = self.loss(logits, self.grades[rows])
-            self._update(loss)
-            losses.append(loss.detach() * len(rows))
+        batches = _shuffled_batches(len(train), self.batches, config.seed, step)
+        losses = [self._update(views, rows) * len(rows) for rows in batches]
         mean = float(torch.stack(losses).sum()) / len(train)
         if not np.isfinite(mean):
             raise NonFiniteLossError(f"the training loss became {mean} in step {step}; a lower learning rate may help")
         return mean
 
-    def _update(self, loss: Tensor) -> None:
+    def _update(self, views: Supply, batch: NDArray[np.int64]) -> Tensor:
+        """Make one optimizer step on a batch, in parts that fit into memory; return the batch's loss."""
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        parts = np.array_split(batch, -(-len(batch) // (self.stage.config.micro_batch or len(batch))))
+        losses = []
+        for rows in parts:
+            loss = self.loss(self.prefix.suffix(views.batch(rows)), self.grades[rows])
+            if len(parts) > 1:
+                loss = loss * (self._weight(rows) / self._weight(batch))
+            self.scaler.scale(loss).backward()
+            losses.append(loss.detach())
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.head_lr, self.block_lr = (current_lr(self.optimizer, head=head) for head in (True, False))
         self.scheduler.step()
+        return torch.stack(losses).sum()
+
+    def _weight(self, rows: NDArray[np.int64]) -> Tensor:
+        """Return what the loss divides by, so that the mean losses of parts can be put together."""
+        assert self.loss.weight is not None
+        return self.loss.weight[self.grades[rows]].sum()
 
     def _set_training_modes(self) -> None:
         for module, training in self._modes.items():

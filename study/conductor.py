@@ -22,16 +22,14 @@ from drft.records import EpochRecord, TrialResult
 from study import owner
 from study.draws import is_control, trial_seed
 from study.epochs import pack
-from study.executors.base import Job
+from study.executors.base import Job, Kind
 from study.facts import StudyFacts, check_study
 from study.ledger import Ledger
+from study.retries import another_try, carried_over, config_changes
 from study.standing import Ranked, Standing, Tally
 
 _UNOWNED_GRACE = timedelta(seconds=60)
 """A trial gets its owner right after its birth; one without for so long belongs to a driver that died between."""
-
-_KEPT_BY_A_RETRY = ("seed", "control")
-"""So that the retry is the very training that was lost."""
 
 
 class Suggester(Protocol):
@@ -61,9 +59,23 @@ class Conductor:
     """Leads the trials of one study."""
 
     def __init__(
-        self, facts: StudyFacts, space: Suggester, storage: RDBStorage, sampler: BaseSampler, pruner: BasePruner
+        self,
+        facts: StudyFacts,
+        space: Suggester,
+        storage: RDBStorage,
+        sampler: BaseSampler,
+        pruner: BasePruner,
+        max_retries: int = 0,
     ) -> None:
         """Create the study, or load it to go on with it.
+
+        Args:
+            facts: what the study is about.
+            space: suggests configurations.
+            storage: where the study is kept.
+            sampler: what draws their values.
+            pruner: what ends weak trials early.
+            max_retries: how often a failed trial is run again.
 
         Raises:
             StudyError: when a study of that name exists that is not this one.
@@ -75,6 +87,7 @@ class Conductor:
         optuna.create_study(study_name=facts.name, storage=storage, direction="maximize", load_if_exists=True)
         self._ledger = Ledger(storage, storage.get_study_id_from_name(facts.name))
         self._study = optuna.load_study(study_name=facts.name, storage=self._ledger, sampler=sampler, pruner=pruner)
+        self._max_retries = max_retries
         self._tally = Tally()
         self._tallied = 0
         self._owner = owner.this_process()
@@ -94,7 +107,7 @@ class Conductor:
         control = known.get("control", is_control(self._facts.seed, trial.number))
         self._note(trial.number, owner=self._owner)
         try:
-            config = self._space.suggest(trial).model_copy(update={"seed": seed})
+            config = self._space.suggest(trial).model_copy(update={"seed": seed, **config_changes(known)})
         except Exception as error:
             self._end_as_failed(trial.number, str(error))
             raise
@@ -154,10 +167,20 @@ class Conductor:
             )
         del self._running[number]
 
-    def fail(self, number: int, reason: str) -> None:
-        """End a trial as FAIL, with the reason."""
-        self._end_as_failed(number, reason, self._running[number].records)
+    def fail(self, number: int, reason: str, kind: Kind = "error") -> bool:
+        """End a trial as FAIL, with the reason; queue it again where that can help and tries are left.
+
+        Returns:
+            Whether it will be run again.
+        """
+        running, trial = self._running[number], self._trial(number)
+        again = another_try(running.config, trial.user_attrs, kind, self._max_retries)
+        with self._ledger.together():
+            if again is not None:
+                self._queue_again(trial, **again)
+            self._end_as_failed(number, reason, running.records)
         del self._running[number]
+        return again is not None
 
     def interrupt(self, reason: str) -> list[int]:
         """Fail all running trials of this driver and queue them again; return their numbers."""
@@ -165,7 +188,9 @@ class Conductor:
         for number in numbers:
             with self._ledger.together():
                 self._queue_again(self._trial(number))
-                self.fail(number, reason)
+                self._note(number, requeued=True)
+                self._end_as_failed(number, reason, self._running[number].records)
+            del self._running[number]
         return numbers
 
     def reclaim(self) -> list[int]:
@@ -179,7 +204,9 @@ class Conductor:
         for trial in dead:
             with self._ledger.together():
                 # A driver may have died right here, between the queueing and the failing.
-                self._queue_again(trial, queued=trial.number in retried)
+                if trial.number not in retried:
+                    self._queue_again(trial)
+                self._note(trial.number, requeued=True)
                 self._end_as_failed(trial.number, "its driver died")
         return [trial.number for trial in dead]
 
@@ -187,6 +214,11 @@ class Conductor:
     def running(self) -> int:
         """How many trials of this driver are under way."""
         return len(self._running)
+
+    @property
+    def underway(self) -> int:
+        """How many trials are under way, those of other drivers included."""
+        return len(self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
 
     @property
     def finished(self) -> int:
@@ -242,12 +274,10 @@ class Conductor:
         started = trial.datetime_start
         return started is None or datetime.now() - started > _UNOWNED_GRACE  # noqa: DTZ005 (Optuna's times are naive)
 
-    def _queue_again(self, trial: FrozenTrial, *, queued: bool = False) -> None:
-        """Give a trial back to the queue, unless it is ``queued`` there already."""
-        if not queued:
-            kept = {name: value for name, value in trial.user_attrs.items() if name in _KEPT_BY_A_RETRY}
-            self._study.enqueue_trial(trial.params, user_attrs={**kept, "retry_of": trial.number})
-        self._note(trial.number, requeued=True)
+    def _queue_again(self, trial: FrozenTrial, **changed: int) -> None:
+        """Give a trial back to the queue, with the same parameters."""
+        attributes = carried_over(trial.number, trial.user_attrs)
+        self._study.enqueue_trial(trial.params, user_attrs=attributes | changed)
 
     def _end_as_failed(self, number: int, reason: str, records: Sequence[EpochRecord] = ()) -> None:
         with self._ledger.together():

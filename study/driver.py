@@ -1,24 +1,34 @@
 """The driver: asks the conductor for trials, gives them to the executor, and brings back what they say."""
 
-import signal
-import threading
+import errno
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import FrameType, MappingProxyType
+from types import MappingProxyType
 from typing import Literal, Protocol
 
-from drft.errors import TrainingError
+from drft.errors import StudyError, TrainingError
 from drft.records import EpochRecord, TrialResult
 from study.conductor import Conductor
-from study.executors.base import Event, Executor, Failed, Finished, Job, Reported, Started
+from study.executors.base import Event, Executor, Failed, Finished, Job, Kind, Reported, Started
 from study.folder import StudyFolder
+from study.interruption import Interruption
 from study.standing import Standing
 
-FAILURES_IN_A_ROW = 5
-"""So many failures without a success between them end the study."""
+FEW_FAILURES = 5
+"""Fewer failures than these end no study, however few trials there were."""
+
+_REMEMBERED = 20
+"""Trials of which the failing fraction is taken: what went well last night does not excuse what fails now."""
+
+_RECLAIM_SECONDS = 15.0
+"""Seconds between two looks for trials of drivers that died meanwhile."""
+
+_DISK_SECONDS = 5.0
+"""Seconds between two tries to write to a full disk."""
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 _TICK = 0.25
 """Seconds between two looks at the clock and at Ctrl-C, when no event comes."""
@@ -46,6 +56,10 @@ class Goal:
     """Wall time of this run; None for no limit."""
     checkpoints: int = 5
     """Checkpoints kept: those of so many best trials."""
+    trial_seconds: float | None = None
+    """Wall time after which a trial is taken to hang, and ended; None for no limit."""
+    failure_limit: float = 0.5
+    """A failing fraction of the last trials above this one ends the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +90,9 @@ class Display(Protocol):
     def ended(self, job: Job, outcome: TrialResult | str, standing: Standing) -> None:
         """A trial finished with a result, or failed with a reason."""
 
+    def notice(self, line: str) -> None:
+        """Something happened that the user should know."""
+
     def end(self) -> None:
         """No more will come."""
 
@@ -90,8 +107,13 @@ class Driver:
     display: Display
     goal: Goal
     _jobs: dict[int, Job] = field(default_factory=dict)
+    _begun: dict[int, float] = field(default_factory=dict)
+    _overdue: set[int] = field(default_factory=set)
     _failures: Counter[str] = field(default_factory=Counter)
-    _failed_in_a_row: int = 0
+    _lately: deque[bool] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    """Whether each of the last trials failed."""
+    _reclaimed: float = 0.0
+    _interruption: Interruption = field(default_factory=Interruption)
 
     def run(self) -> Outcome:
         """Ask, train, report and finish until the goal is reached, time is up, or the user says stop.
@@ -99,16 +121,18 @@ class Driver:
         Trials still under way are then stopped and queued again, so that the next run goes on with them.
         """
         started = time.monotonic()
-        self.folder.drop_trials(self.conductor.reclaim())
+        self._reclaim()
         self.folder.find_checkpoints()
         self.display.begin(self.conductor.standing, self.goal.trials)
         ended: Ended | None = None
         try:
-            with _interruptions() as interruption:
-                while (ended := self._reason_to_end(started, interrupted=interruption.asked)) is None:
+            with self._interruption.heard():
+                while (ended := self._reason_to_end(started)) is None:
                     self._fill_slots()
                     for event in self.executor.wait(_TICK):
                         self._take(event)
+                    self._end_overdue()
+                    self._say_that_the_rest_is_finished()
         finally:
             requeued = [] if ended == "done" else self.conductor.interrupt(_STOPPED[ended])
             self.display.end()
@@ -122,12 +146,13 @@ class Driver:
             reason=self._failures.most_common(1)[0][0] if ended == "failing" else "",
         )
 
-    def _reason_to_end(self, started: float, *, interrupted: bool) -> Ended | None:
-        if self.conductor.running == 0 and self.conductor.finished >= self.goal.trials:
+    def _reason_to_end(self, started: float) -> Ended | None:
+        idle = self.conductor.running == 0
+        if idle and self.conductor.finished >= self.goal.trials:
             return "done"
-        if interrupted:
+        if self._interruption.now or (self._interruption.asked and idle):
             return "interrupted"
-        if self._failed_in_a_row >= FAILURES_IN_A_ROW:
+        if sum(self._lately) >= max(FEW_FAILURES, self.goal.failure_limit * len(self._lately) + 1e-9):
             return "failing"
         if self.goal.seconds is not None and time.monotonic() - started >= self.goal.seconds:
             return "time"
@@ -135,10 +160,12 @@ class Driver:
 
     def _fill_slots(self) -> None:
         free = self.executor.slots - self.conductor.running
-        if not free:
+        if not free or self._interruption.asked:
             return
+        if time.monotonic() - self._reclaimed > _RECLAIM_SECONDS:
+            self._reclaim()
         self.conductor.refresh()
-        wanted = self.goal.trials - self.conductor.finished - self.conductor.running
+        wanted = self.goal.trials - self.conductor.finished - self.conductor.underway
         for _ in range(min(free, wanted)):
             job = self.conductor.ask()
             self._jobs[job.number] = job
@@ -148,6 +175,7 @@ class Driver:
         job = self._jobs[event.number]
         match event:
             case Started(number, worker, device):
+                self._begun[number] = time.monotonic()
                 self.conductor.started(number, worker, device)
                 self.display.started(job, event)
             case Reported(number, record):
@@ -155,32 +183,73 @@ class Driver:
                 self.display.epoch(job, record)
             case Finished(number, result):
                 self._finish(job, result)
-            case Failed(number, reason, traceback):
-                self._fail(job, reason, traceback)
+            case Failed(number, reason, traceback, kind):
+                if number in self._overdue:
+                    reason = f"it took longer than {self.goal.trial_seconds:g} s, the limit of --trial-timeout"
+                self._fail(job, reason, traceback, kind)
 
     def _finish(self, job: Job, result: TrialResult) -> None:
         try:
             self.conductor.check(job.number, result)
         except TrainingError as error:
-            self._fail(job, str(error), "")
+            self._fail(job, str(error), "", "diverged")
             return
         # Files first: should the driver die in between, the trial is run again and its folder written anew.
-        self.folder.write_trial(job.number, result, checkpoint=self._is_leading(result))
+        leading = self._is_leading(result)
+        self._once_there_is_space(lambda: self.folder.write_trial(job.number, result, checkpoint=leading))
         self.conductor.finish(job.number, result)
         self._drop_checkpoints()
-        self._failed_in_a_row = 0
+        self._lately.append(False)
         self._end(job, result)
 
-    def _fail(self, job: Job, reason: str, traceback: str) -> None:
-        self.folder.write_failure(job.number, job.config, reason, traceback)
-        self.conductor.fail(job.number, reason)
+    def _fail(self, job: Job, reason: str, traceback: str, kind: Kind) -> None:
+        self._once_there_is_space(lambda: self.folder.write_failure(job.number, job.config, reason, traceback))
+        again = self.conductor.fail(job.number, reason, kind)
         self._failures[reason] += 1
-        self._failed_in_a_row += 1
-        self._end(job, reason)
+        self._lately.append(True)
+        self._end(job, f"{reason}; it will be run again" if again else reason)
 
     def _end(self, job: Job, outcome: TrialResult | str) -> None:
         del self._jobs[job.number]
+        self._begun.pop(job.number, None)
+        self._overdue.discard(job.number)
         self.display.ended(job, outcome, self.conductor.standing)
+
+    def _reclaim(self) -> None:
+        self.folder.drop_trials(self.conductor.reclaim())
+        self._reclaimed = time.monotonic()
+
+    def _end_overdue(self) -> None:
+        limit = self.goal.trial_seconds
+        for number, begun in self._begun.items():
+            if limit is not None and time.monotonic() - begun > limit and number not in self._overdue:
+                self._overdue.add(number)
+                self.executor.kill(number)
+
+    def _say_that_the_rest_is_finished(self) -> None:
+        if self._interruption.is_news() and self.conductor.running:
+            self.display.notice(
+                f"Ctrl-C: trials under way are finished first ({self.conductor.running}); Ctrl-C again stops them now"
+            )
+
+    def _once_there_is_space(self, write: Callable[[], None]) -> None:
+        """Write files; on a full disk wait until there is room for them, for a finished training is worth it.
+
+        Raises:
+            StudyError: when the user stops the run while it waits.
+        """
+        told = False
+        while True:
+            try:
+                return write()
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
+            if not told:
+                told = True
+                self.display.notice(f"no space left for {self.folder.path}: free some, and the study goes on by itself")
+            if self._interruption.wait(_DISK_SECONDS):
+                raise StudyError(f"no space left for {self.folder.path}: free some, then run the same command again")
 
     def _drop_checkpoints(self) -> None:
         best = self.conductor.ranking[: self.goal.checkpoints]
@@ -192,29 +261,3 @@ class Driver:
         score = result.best.score(result.config.metric)
         best = self.conductor.ranking[: self.goal.checkpoints]
         return sum(ranked.value >= score for ranked in best) < self.goal.checkpoints
-
-
-@dataclass(slots=True)
-class _Interruption:
-    asked: bool = False
-
-    def note(self, number: int, frame: FrameType | None) -> None:
-        """Handle a signal."""
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-
-
-@contextmanager
-def _interruptions() -> Iterator[_Interruption]:
-    """Note the first Ctrl-C (or SIGTERM) instead of raising, so that no commit is cut in two; a second one raises."""
-    interruption = _Interruption()
-    if threading.current_thread() is not threading.main_thread():
-        yield interruption
-        return
-    before = {number: signal.signal(number, interruption.note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield interruption
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -39,6 +39,12 @@ class RunOptions:
     metric: Metric | None = None
     timeout: float | None = None
     """Seconds after which the run stops."""
+    trial_timeout: float | None = None
+    """Seconds after which a trial is taken to hang; it is ended and tried again. None for no limit."""
+    max_retries: int = 1
+    """How often a failed trial is run again; one that lacks memory with ever smaller micro-batches."""
+    failure_limit: float = 0.5
+    """The run stops when more than this fraction of its last trials failed."""
     seed: int = 0
     executor: Literal["local"] = "local"
     jobs: int | None = None
@@ -57,13 +63,23 @@ class RunOptions:
         Raises:
             UsageError: naming each of them.
         """
-        least = {"trials": 1, "seed": 0, "jobs": 1, "trials_per_gpu": 1, "cache_size": 0, "keep_checkpoints": 0}
+        least = {
+            "trials": 1,
+            "seed": 0,
+            "jobs": 1,
+            "trials_per_gpu": 1,
+            "cache_size": 0,
+            "keep_checkpoints": 0,
+            "max_retries": 0,
+        }
         found = {name: getattr(self, name) for name in least}
         faults = [
             f"{name.replace('_', '-')} should be at least {least[name]}, not {value}"
             for name, value in found.items()
             if value is not None and value < least[name]
         ]
+        if not 0 < self.failure_limit <= 1:
+            faults.append(f"failure-limit should be above 0 and at most 1, not {self.failure_limit}")
         if faults:
             raise UsageError(faults)
 

@@ -79,6 +79,10 @@ class PlainDisplay:
         left = duration(self._clock.remaining(standing.finished))
         self._say(f"{verdict(job, outcome)} | {tally(standing, self._clock.goal)} | {left}")
 
+    def notice(self, line: str) -> None:
+        """Say it."""
+        self._say(line)
+
     def end(self) -> None:
         """Say nothing."""
 
@@ -138,6 +142,10 @@ class LiveDisplay:
         self._set(standing)
         if isinstance(outcome, str):
             self._console.print(Text(verdict(job, outcome), style="red"), soft_wrap=True)
+
+    def notice(self, line: str) -> None:
+        """Say it above the display, where it stays."""
+        self._console.print(Text(line, style="yellow"), soft_wrap=True)
 
     def end(self) -> None:
         """Close the display."""

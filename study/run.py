@@ -44,10 +44,16 @@ def drive(plan: Plan, options: RunOptions, console: Console) -> Outcome:
     """Run the trials of a plan."""
     folder = StudyFolder(plan.folder)
     storage = open_storage(plan.storage)
-    conductor = Conductor(plan.facts, plan.space, storage, plan.sampler, plan.pruner)
+    conductor = Conductor(plan.facts, plan.space, storage, plan.sampler, plan.pruner, options.max_retries)
     folder.write_study(plan.facts.space, plan.facts.overview())
     with LocalExecutor(plan.workload, plan.slots, folder.worker_log) as executor:
-        goal = Goal(options.trials, options.timeout, options.keep_checkpoints)
+        goal = Goal(
+            options.trials,
+            options.timeout,
+            options.keep_checkpoints,
+            trial_seconds=options.trial_timeout,
+            failure_limit=options.failure_limit,
+        )
         outcome = Driver(conductor, executor, folder, open_display(console), goal).run()
     storage.engine.dispose()
     return outcome

@@ -19,7 +19,7 @@ class Ranked(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """How many trials are in which state. ``interrupted`` ones were failed and queued again."""
+    """How many trials are in which state. ``interrupted`` ones were stopped with their driver and queued again."""
 
     complete: int = 0
     pruned: int = 0

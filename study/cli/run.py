@@ -66,6 +66,15 @@ class Size(click.ParamType[int]):
 @click.option("--pruner", type=click.Choice(PRUNERS), default="asha", show_default=True)
 @click.option("--metric", type=click.Choice(METRICS), help="Validation score to maximize; accuracy by default.")
 @click.option("--timeout", type=Duration(), help="Stop after this long: 600, 10m, 2h.")
+@click.option("--trial-timeout", type=Duration(), help="End a trial that takes longer, as one that hangs.")
+@click.option("--max-retries", type=click.IntRange(0), default=1, show_default=True, help="Tries after a failed one.")
+@click.option(
+    "--failure-limit",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.5,
+    show_default=True,
+    help="Stop when more than this fraction of the last 20 trials failed.",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of split, search and trials.")
 @click.option("--executor", type=click.Choice(["local"]), default="local", show_default=True)
 @click.option("--jobs", type=click.IntRange(1), help="Trials at once on the CPU; one per core by default.")

@@ -66,8 +66,8 @@ class Finished:
     result: TrialResult
 
 
-Kind = Literal["error", "memory", "lost"]
-"""How a training fails: by an exception, for lack of memory on its device, or with its worker or node."""
+Kind = Literal["error", "memory", "diverged", "lost"]
+"""How a training fails: by an exception, for lack of memory, by numbers that are none, or with its worker or node."""
 
 
 @dataclass(frozen=True, slots=True)

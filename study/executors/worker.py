@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import cast
 
 from drft.config import TrialConfig
-from drft.errors import DrftError, UsageError
+from drft.errors import DrftError, TrainingError, UsageError
 from drft.records import EpochRecord, TrialResult
 from study.executors.base import Failed, Finished, Job, Kind, Reported, Started, Workload
 
@@ -77,13 +77,14 @@ def _train(job: Job, trainer: Trainer, pipe: Connection) -> Finished | Failed:
     except (EOFError, BrokenPipeError, ConnectionResetError):
         raise
     except Exception as error:  # noqa: BLE001 (a trial may fail in any way; the worker goes on)
-        kind: Kind = "memory" if _lacks_memory(error) else "error"
-        return Failed(job.number, "; ".join(_faults(error)), traceback.format_exc(), kind)
+        return Failed(job.number, "; ".join(_faults(error)), traceback.format_exc(), _kind(error))
 
 
-def _lacks_memory(error: Exception) -> bool:
-    """Tell an out-of-memory of a device or of the machine; torch names its own as a RuntimeError of a subclass."""
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+def _kind(error: Exception) -> Kind:
+    # By its name, for torch is not imported here; NumPy's own error is a MemoryError.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "memory"
+    return "diverged" if isinstance(error, TrainingError) else "error"
 
 
 def _faults(error: Exception) -> tuple[str, ...]:

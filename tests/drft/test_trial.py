@@ -51,6 +51,18 @@ def test_equal_seeds_give_bit_equal_results(tiny_cohort, result):
     assert all(np.array_equal(result.best_state[name], again.best_state[name]) for name in result.best_state)
 
 
+@pytest.mark.parametrize("weighting", ["none", "balanced"])
+@pytest.mark.parametrize("micro_batch", [1, 7])
+def test_micro_batches_change_nothing_but_rounding(tiny_cohort, weighting, micro_batch):
+    values = {"batch_norm": "frozen", "loss.class_weighting": weighting, "loss.label_smoothing": 0.1}
+    whole = run_trial(with_values(TINY, values), tiny_cohort)
+    parts = run_trial(with_values(TINY, {**values, "micro_batch": micro_batch}), tiny_cohort)
+    assert [r.running_loss for r in parts.records] == pytest.approx([r.running_loss for r in whole.records], rel=1e-3)
+    assert [r.val_loss for r in parts.records] == pytest.approx([r.val_loss for r in whole.records], rel=1e-3)
+    for name, expected in whole.best_state.items():
+        np.testing.assert_allclose(parts.best_state[name], expected, rtol=1e-2, atol=1e-3, err_msg=name)
+
+
 def test_another_seed_gives_another_training(tiny_cohort, result):
     other = run_trial(with_values(TINY, {"seed": 1}), tiny_cohort)
     assert other.records[-1].running_loss != result.records[-1].running_loss

@@ -59,10 +59,12 @@ def facts(**changes) -> StudyFacts:
     return StudyFacts(**values | changes)
 
 
-def conduct(path: Path, space=None, pruner=None, **changes) -> Conductor:
+def conduct(path: Path, space=None, pruner=None, retries=0, **changes) -> Conductor:
     storage = open_storage(path / "study.db")
     sampler = optuna.samplers.RandomSampler(seed=0)
-    return Conductor(facts(**changes), space or DepthSpace(), storage, sampler, pruner or optuna.pruners.NopPruner())
+    return Conductor(
+        facts(**changes), space or DepthSpace(), storage, sampler, pruner or optuna.pruners.NopPruner(), retries
+    )
 
 
 class InProcess:
@@ -74,6 +76,7 @@ class InProcess:
         self._jobs: dict[int, Job] = {}
         self._steps: dict[int, list] = {}
         self._stopped: set[int] = set()
+        self._killed: set[int] = set()
 
     def submit(self, job: Job) -> None:
         assert len(self._jobs) < self.slots
@@ -85,26 +88,39 @@ class InProcess:
             self._stopped.add(number)
 
     def wait(self, timeout) -> list[Event]:
-        return [self._advance(job) for job in list(self._jobs.values())]
+        return [event for job in list(self._jobs.values()) for event in self._advance(job)]
 
-    def _advance(self, job: Job) -> Event:
-        from fake_training import DIVERGES, fake_record, fake_result
+    def _advance(self, job: Job) -> list[Event]:
+        from fake_training import DIVERGES, HANGS, STARVES, fake_record, fake_result
 
         number, config = job.number, job.config
         if number not in self._steps:
             self._steps[number] = []
-            return Started(number, "here", "cpu")
+            return [Started(number, "here", "cpu")]
         records, trouble = self._steps[number], config.optimizer.weight_decay
         last = config.head_phase.epochs + config.depth_phase.epochs
         if number in self._stopped or len(records) == last:
             del self._jobs[number]
-            return Finished(number, fake_result(config, records, "pruned" if number in self._stopped else "completed"))
+            ending = "pruned" if number in self._stopped else "completed"
+            return [Finished(number, fake_result(config, records, ending))]
+        if trouble == HANGS and records:
+            return self._hang(number)
         if trouble not in {0.0, DIVERGES} and records:
             del self._jobs[number]
-            return Failed(number, f"trouble {trouble:g}", "Traceback: here")
+            kind = "memory" if trouble == STARVES else "error"
+            return [Failed(number, f"trouble {trouble:g}", "Traceback: here", kind)]
         diverged = trouble == DIVERGES and len(records) == 1
         records.append(fake_record(config, len(records) + 1, float("nan") if diverged else None))
-        return Reported(number, records[-1])
+        return [Reported(number, records[-1])]
+
+    def _hang(self, number: int) -> list[Event]:
+        if number not in self._killed:
+            return []
+        del self._jobs[number]
+        return [Failed(number, "killed", kind="lost")]
+
+    def kill(self, number: int) -> None:
+        self._killed.add(number)
 
     def __enter__(self):
         return self

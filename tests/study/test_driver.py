@@ -1,5 +1,6 @@
 """The driver: to the goal and not beyond, whatever trials, users and clocks do."""
 
+import errno
 import signal
 import sys
 from pathlib import Path
@@ -10,10 +11,12 @@ from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from fake_training import DIVERGES, RAISES
+from fake_training import DIVERGES, HANGS, RAISES, STARVES
 from sweep_parts import DepthSpace, InProcess, Refuses, conduct
 
-from study.driver import FAILURES_IN_A_ROW, Driver, Goal
+from drft.config import TrialConfig
+from drft.errors import StudyError
+from study.driver import FEW_FAILURES, Driver, Goal
 from study.folder import CHECKPOINT, StudyFolder
 from study.progress import PlainDisplay
 
@@ -22,11 +25,11 @@ COMPLETE, PRUNED, FAIL = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialSta
 
 @pytest.fixture
 def drive(tmp_path):
-    def drive(trials=4, space=None, pruner=None, executor=None, display=None, **goal):
+    def drive(trials=4, space=None, pruner=None, executor=None, display=None, retries=0, **goal):
         folder = StudyFolder(tmp_path)
         folder.write_study("", {})
         driver = Driver(
-            conductor=conduct(tmp_path, space, pruner),
+            conductor=conduct(tmp_path, space, pruner, retries=retries),
             executor=executor or InProcess(),
             folder=folder,
             display=display or PlainDisplay(Console(quiet=True)),
@@ -85,14 +88,94 @@ def test_a_trial_that_diverges_fails_with_the_step(drive):
 
 def test_a_study_in_which_everything_fails_stops_and_says_why(drive):
     outcome, driver = drive(100, DepthSpace(dict.fromkeys(range(200), RAISES)), executor=InProcess(slots=1))
-    assert (outcome.ended, outcome.reason, outcome.standing.failed) == ("failing", "trouble 1", FAILURES_IN_A_ROW)
-    assert len(driver.conductor.trials()) == FAILURES_IN_A_ROW
+    assert (outcome.ended, outcome.reason, outcome.standing.failed) == ("failing", "trouble 1", FEW_FAILURES)
+    assert len(driver.conductor.trials()) == FEW_FAILURES
 
 
-def test_failures_with_successes_between_them_do_not_stop_a_study(drive):
+@pytest.mark.parametrize(("limit", "ended"), [(0.5, "failing"), (0.8, "done")])
+def test_a_failing_fraction_above_the_limit_stops_a_study(drive, limit, ended):
     troubles = {number: RAISES for number in range(20) if number % 3}
-    outcome, _ = drive(6, DepthSpace(troubles), executor=InProcess(slots=1))
-    assert (outcome.ended, outcome.standing.failed) == ("done", 10)
+    outcome, _ = drive(6, DepthSpace(troubles), executor=InProcess(slots=1), failure_limit=limit)
+    assert (outcome.ended, outcome.standing.failed) == (ended, 10 if ended == "done" else FEW_FAILURES)
+
+
+def test_few_failures_stop_no_study(drive):
+    outcome, _ = drive(1, DepthSpace(dict.fromkeys(range(FEW_FAILURES - 1), RAISES)), executor=InProcess(slots=1))
+    assert (outcome.ended, outcome.standing.failed) == ("done", FEW_FAILURES - 1)
+
+
+def test_a_failed_trial_is_tried_again_with_the_same_configuration(drive):
+    outcome, driver = drive(2, DepthSpace({0: RAISES}), executor=InProcess(slots=1), retries=2)
+    first, second, third = driver.conductor.trials()
+    assert (first.state, second.state, outcome.standing.failed) == (FAIL, COMPLETE, 1)
+    assert (second.params, second.user_attrs["retry_of"]) == (first.params, 0)
+    assert second.user_attrs["seed"] == first.user_attrs["seed"]
+    assert "retry_of" not in third.user_attrs
+
+
+def test_tries_come_to_an_end(drive):
+    outcome, driver = drive(1, DepthSpace(dict.fromkeys(range(3), RAISES)), executor=InProcess(slots=1), retries=2)
+    assert [trial.user_attrs.get("retry_of") for trial in driver.conductor.trials()] == [None, 0, 1, None]
+    assert (outcome.ended, outcome.standing.failed) == ("done", 3)
+
+
+def test_a_training_that_diverges_is_not_tried_again(drive):
+    _, driver = drive(1, DepthSpace({0: DIVERGES}), executor=InProcess(slots=1), retries=2)
+    assert [trial.user_attrs.get("retry_of") for trial in driver.conductor.trials()] == [None, None]
+
+
+def test_what_lacks_memory_is_tried_with_ever_smaller_micro_batches(drive):
+    space = DepthSpace(dict.fromkeys(range(3), STARVES), batch_size=16)
+    _, driver = drive(1, space, executor=InProcess(slots=1), retries=1)
+    configs = [TrialConfig.model_validate_json(trial.user_attrs["config"]) for trial in driver.conductor.trials()]
+    assert [config.micro_batch for config in configs] == [None, 8, 4, 2]
+    assert {config.batch_size for config in configs} == {16}
+    assert len({config.seed for config in configs}) == 1
+
+
+def test_what_hardly_fits_at_all_is_given_up(drive):
+    space = DepthSpace(dict.fromkeys(range(2), STARVES), batch_size=4)
+    _, driver = drive(1, space, executor=InProcess(slots=1), retries=9)
+    assert [trial.user_attrs.get("micro_batch") for trial in driver.conductor.trials()] == [None, 2, None]
+
+
+def test_a_trial_that_hangs_is_ended_and_tried_again(drive):
+    _, driver = drive(1, DepthSpace({0: HANGS}), executor=InProcess(slots=1), retries=1, trial_seconds=0.01)
+    hung, again = driver.conductor.trials()
+    assert "longer than 0.01 s" in hung.user_attrs["fail_reason"]
+    assert (again.state, again.user_attrs["retry_of"]) == (COMPLETE, 0)
+
+
+def test_a_full_disk_is_waited_for_and_nothing_is_lost(drive, monkeypatch):
+    write, said = StudyFolder.write_trial, []
+    full = iter([True, True])
+
+    def scarce(self, *args, **named):
+        if next(full, False):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(self, *args, **named)
+
+    monkeypatch.setattr(StudyFolder, "write_trial", scarce)
+    monkeypatch.setattr("study.driver._DISK_SECONDS", 0.0)
+    display = PlainDisplay(Console(quiet=True))
+    monkeypatch.setattr(display, "notice", said.append)
+    outcome, driver = drive(2, display=display)
+    assert (outcome.standing.complete, folders(driver)) == (2, ["0000", "0001"])
+    assert len(said) == 1
+    assert "no space left" in said[0]
+
+
+def test_a_user_who_frees_no_space_loses_only_what_was_under_way(drive, monkeypatch):
+    def full(self, *args, **named):
+        signal.raise_signal(signal.SIGINT)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StudyFolder, "write_trial", full)
+        with pytest.raises(StudyError, match="no space left"):
+            drive(2)
+    outcome, _ = drive(2)
+    assert (outcome.ended, outcome.standing.complete, outcome.standing.running) == ("done", 2, 0)
 
 
 def test_when_time_is_up_running_trials_are_queued_again(drive):
@@ -103,17 +186,36 @@ def test_when_time_is_up_running_trials_are_queued_again(drive):
     assert standing.waiting == standing.interrupted == outcome.requeued
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_leaves_a_study_that_goes_on(drive, number):
-    class CtrlC(PlainDisplay):
-        def ended(self, job, outcome, standing):
-            if standing.finished == 2:
-                signal.raise_signal(number)
+class Signals(PlainDisplay):
+    """Sends this process signals after its first epoch, and remembers what is said."""
 
-    before = signal.getsignal(number)
-    outcome, driver = drive(6, display=CtrlC(Console(quiet=True)))
-    assert (outcome.ended, outcome.standing.running, outcome.requeued) == ("interrupted", 0, outcome.standing.waiting)
-    assert signal.getsignal(number) == before
+    def __init__(self, *numbers):
+        super().__init__(Console(quiet=True))
+        self.numbers, self.said = list(numbers), []
+
+    def epoch(self, job, record):
+        while self.numbers:
+            signal.raise_signal(self.numbers.pop())
+
+    def notice(self, line):
+        self.said.append(line)
+
+
+def test_one_ctrl_c_lets_finish_what_runs(drive):
+    display = Signals(signal.SIGINT)
+    outcome, driver = drive(6, display=display)
+    assert (outcome.ended, outcome.standing.complete, outcome.requeued) == ("interrupted", 2, 0)
+    assert [line for line in display.said if "finished first (2)" in line] == display.said
+    assert len(driver.conductor.trials()) == 2
+
+
+@pytest.mark.parametrize("numbers", [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM,)])
+def test_a_second_ctrl_c_leaves_a_study_that_goes_on(drive, numbers):
+    before = [signal.getsignal(number) for number in numbers]
+    outcome, driver = drive(6, display=Signals(*numbers))
+    assert (outcome.ended, outcome.standing.running, outcome.requeued) == ("interrupted", 0, 2)
+    assert outcome.standing.waiting == 2
+    assert [signal.getsignal(number) for number in numbers] == before
     outcome, driver = drive(6)
     states = [trial.state for trial in driver.conductor.trials()]
     assert (outcome.ended, states.count(COMPLETE)) == ("done", 6)
