@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -70,9 +71,16 @@ def _begin(environment: Mapping[str, str], target: Callable[..., None], args: tu
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to decide on
     os.environ.clear()
     os.environ.update(environment)
+    _show_name()
     _leave_with_driver()
     gc.freeze()  # what was imported is no garbage; unvisited by the collector, its memory stays shared
     target(*args)
+
+
+def _show_name() -> None:
+    """Let ``top`` and ``ps`` show the name of this process, where the system can."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_text(multiprocessing.current_process().name)
 
 
 def _leave_with_driver() -> None:

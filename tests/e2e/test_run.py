@@ -135,7 +135,7 @@ def test_interrupted_and_killed_studies_go_on(place, data):
     assert f"To go on: drft-study {' '.join(whole)}" in rest
 
     process = start(place, *whole)
-    read_until(process, "2/6 finished")
+    read_until(process, "3/6 finished")
     process.kill()
     process.communicate()
 
