@@ -44,7 +44,9 @@ def audit(trials: Sequence[FrozenTrial], folder: Path, wanted: int, cohort: Coho
     """
     finished = [trial for trial in trials if trial.state in FINISHED]
     best = max((t for t in finished if t.state == TrialState.COMPLETE), key=lambda t: t.value or 0.0)
-    again = [best, *(trial for trial in finished[:: max(1, len(finished) // replays)] if trial is not best)][:replays]
+    again = [best, *(trial for trial in finished[:: max(1, len(finished) // max(1, replays))] if trial is not best)][
+        :replays
+    ]
     faults = [*_of_numbers(trials, wanted), *_of_repetitions(trials), *_of_files(trials, folder / "trials")]
     return Books(
         states=dict(Counter(trial.state.name for trial in trials)),

@@ -1,0 +1,99 @@
+"""The chaos run: its audit must see what can go wrong, and a short run of it must balance."""
+
+import io
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from optuna.trial import TrialState
+from rich.console import Console
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / "tests" / "study"))
+
+from sweep_parts import InProcess, conduct
+
+from benchmarks.books import audit
+from study.driver import Driver, Goal
+from study.folder import StudyFolder
+from study.progress import PlainDisplay
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A study that came to four finished trials; the conductor and the folder."""
+    folder, conductor = StudyFolder(tmp_path), conduct(tmp_path)
+    folder.write_study("", {})
+    Driver(conductor, InProcess(), folder, PlainDisplay(Console(quiet=True)), Goal(4)).run()
+    return conductor, tmp_path
+
+
+def faults(study, wanted=4):
+    conductor, folder = study
+    return audit(conductor.trials(), folder, wanted, None, replays=0).faults
+
+
+def test_books_that_balance_have_no_faults(study):
+    assert faults(study) == []
+
+
+def change_a_loss(conductor, trials):
+    path = trials / "0001" / "epochs.csv"
+    path.write_text(re.sub(r",1\.0,", ",1.5,", path.read_text()))
+
+
+def repeat_twice(conductor, trials):
+    trial = conductor.trials()[1]
+    for _ in range(2):
+        conductor._queue_again(trial)
+
+
+PLANTED = {
+    "a lost file": (lambda _, trials: (trials / "0002" / "predictions.npz").unlink(), "trial 2 lacks predictions.npz"),
+    "a lost folder": (lambda _, trials: shutil.rmtree(trials / "0000"), "trial 0 lacks"),
+    "another loss in a file": (change_a_loss, "trial 1: epochs.csv differs"),
+    "predictions of another trial": (
+        lambda _, trials: (trials / "0003" / "predictions.npz").write_bytes(other_predictions()),
+        "trial 3: predictions.npz is of other steps",
+    ),
+    "a trial left running": (lambda conductor, _: conductor.ask(), "1 trials are left running"),
+    "files of a trial that is not over": (
+        lambda conductor, trials: shutil.copytree(trials / "0001", trials / f"{conductor.ask().number:04d}"),
+        "did not finish and has files",
+    ),
+    "a folder of no trial": (lambda _, trials: (trials / "0099").mkdir(), "folder 0099 is of no trial"),
+    "a finished trial queued again": (repeat_twice, "is COMPLETE and was queued again"),
+    "a trial queued twice": (repeat_twice, "queued again 2 times"),
+}
+
+
+def other_predictions():
+    packed, few = io.BytesIO(), np.zeros((1, 2, 5), np.float16)
+    np.savez(packed, train_probabilities=few, validation_probabilities=few)
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize("plant", PLANTED)
+def test_planted_faults_are_found(study, plant):
+    change, said = PLANTED[plant]
+    change(study[0], study[1] / "trials")
+    assert any(said in fault for fault in faults(study)), faults(study)
+
+
+def test_a_trial_too_few_is_found(study):
+    assert faults(study, wanted=5) == ["4 trials finished, 5 were wanted"]
+    assert {trial.state for trial in study[0].trials()} == {TrialState.COMPLETE}
+
+
+@pytest.mark.timeout(300)
+def test_a_short_chaos_run_balances(tmp_path):
+    command = [sys.executable, "-m", "benchmarks.chaos", "--trials", "8", "--kills", "3", "--out", str(tmp_path)]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "The books balance" in ran.stdout
+    assert (tmp_path / "chaos-local-sqlite.json").exists()
