@@ -12,9 +12,8 @@ import pytest
 from optuna.trial import TrialState
 from rich.console import Console
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
-sys.path.insert(0, str(ROOT / "tests" / "study"))
+sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "study"))
 
 from sweep_parts import InProcess, conduct
 
@@ -22,6 +21,8 @@ from benchmarks.books import audit
 from study.driver import Driver, Goal
 from study.folder import StudyFolder
 from study.progress import PlainDisplay
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
