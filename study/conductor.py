@@ -157,7 +157,6 @@ class Conductor:
                 trainable_fraction=result.trainable_fraction,
                 best_step=result.best.step,
                 ending=result.ending,
-                device=result.device,
                 seconds=result.seconds,
             )
             self._study.tell(

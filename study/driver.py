@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 from drft.errors import StudyError, TrainingError
 from drft.records import EpochRecord, TrialResult
 from study.conductor import Conductor
-from study.executors.base import Event, Executor, Failed, Finished, Job, Kind, Reported, Started
+from study.executors.base import Event, Executor, Failed, Finished, Job, Kind, Reported, Retired, Started
 from study.folder import StudyFolder
 from study.interruption import Interruption
 from study.standing import Standing
@@ -172,6 +172,9 @@ class Driver:
             self.executor.submit(job)
 
     def _take(self, event: Event) -> None:
+        if isinstance(event, Retired):
+            self.display.notice(f"{event.worker} serves no more: {event.reason}")
+            return
         job = self._jobs[event.number]
         match event:
             case Started(number, worker, device):

@@ -81,7 +81,15 @@ class Failed:
     kind: Kind = "error"
 
 
-Event = Started | Reported | Finished | Failed
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """A slot serves no more, and the others do; a job that was on it has failed."""
+
+    worker: str
+    reason: str
+
+
+Event = Started | Reported | Finished | Failed | Retired
 
 
 class Executor(Protocol):

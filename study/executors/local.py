@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from drft.errors import DrftError, UsageError
-from study.executors.base import Event, Failed, Finished, Job, Workload
+from study.executors.base import Event, Failed, Finished, Job, Retired, Workload
 from study.executors.processes import CONTEXT, obituary, start
 from study.executors.slots import Slot
 from study.executors.worker import Post, Ready, Unfit, main
@@ -33,7 +33,7 @@ class LocalExecutor:
             log: file for whatever workers print; None throws it away.
         """
         self._workers = [_Worker(slot, workload, log) for slot in slots]
-        self._broken_starts = 0
+        self._retired: list[_Worker] = []
 
     @property
     def slots(self) -> int:
@@ -72,26 +72,40 @@ class LocalExecutor:
             return
         match message:
             case Ready():
-                worker.ready = True
-                self._broken_starts = 0
+                worker.ready, worker.broken_starts = True, 0
             case Unfit(faults, usage):
-                raise UsageError(faults) if usage else DrftError(f"workers cannot start: {'; '.join(faults)}")
+                if usage:
+                    raise UsageError(faults)
+                yield from self._retire(worker, "; ".join(faults))
             case _:
                 if isinstance(message, Finished | Failed):
                     worker.job = None
+                if isinstance(message, Failed) and message.kind == "lost":
+                    worker.ready = False  # it is about to leave; what it is given meanwhile is for its successor
                 yield message
 
-    def _replace(self, worker: "_Worker") -> Iterator[Failed]:
+    def _replace(self, worker: "_Worker") -> Iterator[Event]:
         """Start a successor for a dead worker; it takes over a job that had not begun, else the job failed."""
         job, begun, how = worker.job, worker.ready, worker.bury()
-        self._broken_starts += not begun
-        if self._broken_starts >= _FAILED_STARTS:
-            raise DrftError(f"workers cannot start: {how}")
+        worker.broken_starts += not begun
+        if worker.broken_starts >= _FAILED_STARTS:
+            yield from self._retire(worker, how)
+            return
         worker.start()
         if job is not None and begun:
             yield Failed(job.number, how, kind="lost")
         elif job is not None:
             worker.give(job)
+
+    def _retire(self, worker: "_Worker", why: str) -> Iterator[Event]:
+        """Do without a slot, such as one on a GPU that is gone, as long as another one serves."""
+        self._workers.remove(worker)
+        if not any(other.ready for other in self._workers):
+            raise DrftError(f"workers cannot start: {why}")
+        yield Retired(worker.name, why)
+        if worker.job is not None:
+            yield Failed(worker.job.number, why, kind="lost")
+        self._retired.append(worker)
 
     def __enter__(self) -> Self:
         for worker in self._workers:
@@ -102,7 +116,7 @@ class LocalExecutor:
         for worker in self._workers:
             worker.dismiss()
         deadline = time.monotonic() + _GRACE
-        for worker in self._workers:
+        for worker in (*self._workers, *self._retired):
             worker.see_off(deadline)
 
 
@@ -118,6 +132,11 @@ class _Worker:
         self._post = Post(slot.name, slot.device, log)
         self.job: Job | None = None
         self.ready = False
+        self.broken_starts = 0
+
+    @property
+    def name(self) -> str:
+        return self._slot.name
 
     def start(self) -> None:
         name, environment = f"drft-{self._slot.name}", self._slot.environment

@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from drft.config import TrialConfig
 from drft.data import open_cohort
+from drft.errors import DrftError
 from drft.records import TrialResult
 from drft.trial import run_trial
 from drft.workbench import Workbench
@@ -17,6 +18,9 @@ from study.executors.worker import OnEpoch, Trainer
 
 def two_phase_trainer(workload: Workload) -> Trainer:
     """Open the cohort once, on a workbench; what is returned runs one two-phase fine-tuning on it."""
+    gpu = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if gpu and not torch.cuda.is_available():
+        raise DrftError(f"GPU {gpu} does not answer")  # or its trials would be trained on the CPU, unasked
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # torch was imported before the worker had its share
     if torch.cuda.is_available() and workload.trials_per_gpu > 1:
         # One that needs more than its share fails alone, and not whoever asks for memory next.

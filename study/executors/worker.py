@@ -57,7 +57,10 @@ def main(pipe: Connection, workload: Workload, post: Post) -> None:
     try:
         while (job := pipe.recv()) is not None:
             pipe.send(Started(job.number, post.worker, post.device))
-            pipe.send(_train(job, trainer, pipe))
+            ended = _train(job, trainer, pipe)
+            pipe.send(ended)
+            if isinstance(ended, Failed) and ended.kind == "lost":
+                return
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
 
@@ -84,6 +87,8 @@ def _kind(error: Exception) -> Kind:
     # By its name, for torch is not imported here; NumPy's own error is a MemoryError.
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "memory"
+    if type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error):
+        return "lost"  # whatever this process asks of its GPU from now on would fail; its successor starts afresh
     return "diverged" if isinstance(error, TrainingError) else "error"
 
 

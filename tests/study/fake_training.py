@@ -13,7 +13,7 @@ import torch
 from drft.config import TrialConfig
 from drft.records import EpochRecord, Predictions, TrialResult, best_record
 
-RAISES, DIES, DIVERGES, HANGS, LEAVES, STARVES = 1.0, 2.0, 3.0, 4.0, 5.0, 6.0
+RAISES, DIES, DIVERGES, HANGS, LEAVES, STARVES, BREAKS = 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0
 
 
 def scripted(trouble: float = 0.0, *, depth: int = 2, head: int = 2, epochs: int = 3, **values) -> TrialConfig:
@@ -59,6 +59,15 @@ def unfit_trainer(workload):
     raise DataError("the photographs are gone: bring them back")
 
 
+def once_trainer(workload):
+    """Gets ready once in a slot, which it knows by its threads; not again in the slot with one thread."""
+    mark = Path(os.environ["DRFT_TEST_MARKS"], os.environ["OMP_NUM_THREADS"])
+    if mark.name == "1" and mark.exists():
+        raise RuntimeError("the GPU is gone")
+    mark.touch()
+    return train
+
+
 def broken_trainer(workload):
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -87,6 +96,8 @@ def make_trouble(config: TrialConfig) -> None:
         raise SystemExit(3)
     if trouble == STARVES:
         raise torch.OutOfMemoryError("CUDA out of memory")
+    if trouble == BREAKS:
+        raise RuntimeError("CUDA error: unspecified launch failure")
     if trouble == HANGS:
         signal.pause()
 

@@ -11,11 +11,22 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # spawned workers take over the path, and find their trainers on it
 
-from fake_training import DIES, HANGS, LEAVES, RAISES, STARVES, scripted
+from fake_training import BREAKS, DIES, HANGS, LEAVES, RAISES, STARVES, scripted
 from PIL import Image
 
 from drft.errors import DrftError, UsageError
-from study.executors import Failed, Finished, Job, LocalExecutor, Reported, Started, Workload, choose_slots, gpu_slots
+from study.executors import (
+    Failed,
+    Finished,
+    Job,
+    LocalExecutor,
+    Reported,
+    Retired,
+    Started,
+    Workload,
+    choose_slots,
+    gpu_slots,
+)
 from study.executors.slots import Slot, cpu_slots
 
 WAIT = 60.0
@@ -136,6 +147,30 @@ class TestContract:
 
 
 class TestLocal:
+    def test_a_slot_that_cannot_start_again_is_done_without(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("DRFT_TEST_MARKS", str(tmp_path))
+        slots = [Slot("a", None, 1), Slot("b", None, 2)]
+        with LocalExecutor(workload("once_trainer"), slots) as executor:
+            run(executor, Job(0, scripted()), Job(1, scripted()))
+            executor.submit(Job(2, scripted(DIES)))
+            told: list = []
+            while not any(isinstance(event, Retired) for event in told):
+                for event in executor.wait(WAIT):
+                    told.append(event)
+                    if isinstance(event, Reported):
+                        executor.answer(event.number, keep_on=True)
+            assert executor.slots == 1
+            assert "the GPU is gone" in told[-1].reason
+            assert isinstance(run(executor, Job(3, scripted()))[3][-1], Finished)
+
+    def test_a_worker_whose_gpu_broke_starts_afresh(self):
+        with LocalExecutor(workload(), cpu_slots(1)) as executor:
+            before = executor._workers[0]._process.pid
+            failed = run(executor, Job(0, scripted(BREAKS)))[0][-1]
+            assert (failed.kind, "CUDA error" in failed.reason) == ("lost", True)
+            assert isinstance(run(executor, Job(1, scripted()))[1][-1], Finished)
+            assert executor._workers[0]._process.pid != before
+
     def test_leaving_ends_busy_workers(self):
         with LocalExecutor(workload(), cpu_slots(1)) as executor:
             executor.submit(Job(0, scripted(HANGS)))
