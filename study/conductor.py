@@ -4,6 +4,7 @@ It asks for trials, takes in what they report, finishes or fails them, and gives
 driver left behind. Optuna's own states are the truth: COMPLETE, PRUNED or FAIL; a crash is never a score.
 """
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.storages import RDBStorage
@@ -25,7 +27,9 @@ from study.epochs import pack
 from study.executors.base import Job, Kind
 from study.facts import StudyFacts, check_study
 from study.ledger import Ledger
+from study.outage import Patience
 from study.retries import another_try, carried_over, config_changes
+from study.rows import GoalReachedError
 from study.standing import Ranked, Standing, Tally
 
 _UNOWNED_GRACE = timedelta(seconds=60)
@@ -66,6 +70,7 @@ class Conductor:
         sampler: BaseSampler,
         pruner: BasePruner,
         max_retries: int = 0,
+        patiently: Patience | None = None,
     ) -> None:
         """Create the study, or load it to go on with it.
 
@@ -76,6 +81,7 @@ class Conductor:
             sampler: what draws their values.
             pruner: what ends weak trials early.
             max_retries: how often a failed trial is run again.
+            patiently: does what may find the storage away.
 
         Raises:
             StudyError: when a study of that name exists that is not this one.
@@ -85,7 +91,7 @@ class Conductor:
         self._facts = facts
         self._space = space
         optuna.create_study(study_name=facts.name, storage=storage, direction="maximize", load_if_exists=True)
-        self._ledger = Ledger(storage, storage.get_study_id_from_name(facts.name))
+        self._ledger = Ledger(storage, storage.get_study_id_from_name(facts.name), patiently)
         self._study = optuna.load_study(study_name=facts.name, storage=self._ledger, sampler=sampler, pruner=pruner)
         self._max_retries = max_retries
         self._tally = Tally()
@@ -94,11 +100,19 @@ class Conductor:
         self._running: dict[int, _Running] = {}
         self._record_facts()
 
-    def ask(self) -> Job:
-        """Start the next trial: one that waits in the queue first, then one from the sampler."""
+    def ask(self, limit: int | None = None) -> Job | None:
+        """Start the next trial: one that waits in the queue first, then one from the sampler.
+
+        Returns:
+            The job; None when ``limit`` trials of the study are finished or under way, with whichever driver.
+        """
         self._ledger.refresh()
-        with self._ledger.together():
-            return self._ask()
+        self._ledger.limit = limit
+        try:
+            with self._ledger.together():
+                return self._ask()
+        except GoalReachedError:
+            return None
 
     def _ask(self) -> Job:
         trial = self._study.ask()
@@ -146,8 +160,21 @@ class Conductor:
         if fault or not math.isfinite(result.best.score(self._facts.metric)):
             raise TrainingError(fault or f"the best validation {self._facts.metric} is not a number")
 
-    def finish(self, number: int, result: TrialResult) -> None:
-        """End a trial as COMPLETE, or as PRUNED when it was told to stop."""
+    def finish(self, number: int, result: TrialResult) -> bool:
+        """End a trial as COMPLETE, or as PRUNED when it was told to stop.
+
+        Returns:
+            False when another driver took this one for dead and queued the trial again; the result is no one's then.
+        """
+        try:
+            self._finish(number, result)
+        except UpdateFinishedTrialError:
+            return False
+        finally:
+            del self._running[number]
+        return True
+
+    def _finish(self, number: int, result: TrialResult) -> None:
         pruned = result.ending == "pruned"
         with self._ledger.together():
             self._note(
@@ -164,7 +191,6 @@ class Conductor:
                 None if pruned else result.best.score(self._facts.metric),
                 state=TrialState.PRUNED if pruned else TrialState.COMPLETE,
             )
-        del self._running[number]
 
     def fail(self, number: int, reason: str, kind: Kind = "error") -> bool:
         """End a trial as FAIL, with the reason; queue it again where that can help and tries are left.
@@ -279,7 +305,8 @@ class Conductor:
         self._study.enqueue_trial(trial.params, user_attrs=attributes | changed)
 
     def _end_as_failed(self, number: int, reason: str, records: Sequence[EpochRecord] = ()) -> None:
-        with self._ledger.together():
+        # Another driver that took this one for dead has ended the trial already.
+        with contextlib.suppress(UpdateFinishedTrialError), self._ledger.together():
             self._note(number, fail_reason=reason, **({"epochs": pack(records)} if records else {}))
             self._study.tell(number, state=TrialState.FAIL)
 

@@ -106,6 +106,7 @@ class Driver:
     folder: StudyFolder
     display: Display
     goal: Goal
+    interruption: Interruption = field(default_factory=Interruption)
     _jobs: dict[int, Job] = field(default_factory=dict)
     _begun: dict[int, float] = field(default_factory=dict)
     _overdue: set[int] = field(default_factory=set)
@@ -113,7 +114,6 @@ class Driver:
     _lately: deque[bool] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     """Whether each of the last trials failed."""
     _reclaimed: float = 0.0
-    _interruption: Interruption = field(default_factory=Interruption)
 
     def run(self) -> Outcome:
         """Ask, train, report and finish until the goal is reached, time is up, or the user says stop.
@@ -126,7 +126,7 @@ class Driver:
         self.display.begin(self.conductor.standing, self.goal.trials)
         ended: Ended | None = None
         try:
-            with self._interruption.heard():
+            with self.interruption.heard():
                 while (ended := self._reason_to_end(started)) is None:
                     self._fill_slots()
                     for event in self.executor.wait(_TICK):
@@ -150,7 +150,7 @@ class Driver:
         idle = self.conductor.running == 0
         if idle and self.conductor.finished >= self.goal.trials:
             return "done"
-        if self._interruption.now or (self._interruption.asked and idle):
+        if self.interruption.now or (self.interruption.asked and idle):
             return "interrupted"
         if sum(self._lately) >= max(FEW_FAILURES, self.goal.failure_limit * len(self._lately) + 1e-9):
             return "failing"
@@ -160,14 +160,16 @@ class Driver:
 
     def _fill_slots(self) -> None:
         free = self.executor.slots - self.conductor.running
-        if not free or self._interruption.asked:
+        if not free or self.interruption.asked:
             return
         if time.monotonic() - self._reclaimed > _RECLAIM_SECONDS:
             self._reclaim()
         self.conductor.refresh()
         wanted = self.goal.trials - self.conductor.finished - self.conductor.underway
         for _ in range(min(free, wanted)):
-            job = self.conductor.ask()
+            job = self.conductor.ask(self.goal.trials)
+            if job is None:
+                return
             self._jobs[job.number] = job
             self.executor.submit(job)
 
@@ -200,7 +202,10 @@ class Driver:
         # Files first: should the driver die in between, the trial is run again and its folder written anew.
         leading = self._is_leading(result)
         self._once_there_is_space(lambda: self.folder.write_trial(job.number, result, checkpoint=leading))
-        self.conductor.finish(job.number, result)
+        if not self.conductor.finish(job.number, result):
+            self.folder.drop_trials([job.number])
+            self._end(job, "another driver took this one for dead and has queued the trial again")
+            return
         self._drop_checkpoints()
         self._lately.append(False)
         self._end(job, result)
@@ -230,7 +235,7 @@ class Driver:
                 self.executor.kill(number)
 
     def _say_that_the_rest_is_finished(self) -> None:
-        if self._interruption.is_news() and self.conductor.running:
+        if self.interruption.is_news() and self.conductor.running:
             self.display.notice(
                 f"Ctrl-C: trials under way are finished first ({self.conductor.running}); Ctrl-C again stops them now"
             )
@@ -251,7 +256,7 @@ class Driver:
             if not told:
                 told = True
                 self.display.notice(f"no space left for {self.folder.path}: free some, and the study goes on by itself")
-            if self._interruption.wait(_DISK_SECONDS):
+            if self.interruption.wait(_DISK_SECONDS):
                 raise StudyError(f"no space left for {self.folder.path}: free some, then run the same command again")
 
     def _drop_checkpoints(self) -> None:

@@ -14,12 +14,14 @@ from datetime import datetime
 from typing import Any
 
 from optuna.distributions import BaseDistribution, check_distribution_compatibility
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study._frozen import FrozenStudy
 from optuna.study._study_direction import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from study.rows import Rows, change_state, create_trial, look
+from study.outage import Patience
+from study.rows import Rows, create_trial, look, start_trial
 
 GLANCE_SECONDS = 1.0
 """For so long what is known of other drivers' trials is taken to be true."""
@@ -35,12 +37,16 @@ class Ledger(BaseStorage):
     Args:
         backend: where the study is kept.
         study_id: the study; the ledger knows no other.
+        patiently: does what may find the storage away.
     """
 
-    def __init__(self, backend: RDBStorage, study_id: int) -> None:
+    def __init__(self, backend: RDBStorage, study_id: int, patiently: Patience | None = None) -> None:
         self.finished: list[FrozenTrial] = []
         """Finished trials in the order in which this ledger saw them finish."""
+        self.limit: int | None = None
+        """No trial is begun when so many are finished or under way; None for no limit."""
         self._backend = backend
+        self._patiently = patiently or Patience()
         self._study_id = study_id
         self._trials: dict[int, FrozenTrial] = {}
         self._ids: dict[int, int] = {}
@@ -68,7 +74,7 @@ class Ledger(BaseStorage):
         """Take in what other drivers did: new trials, other states, values of trials that run elsewhere."""
         self._looked = time.monotonic()
         foreign = self._open - self._own
-        seen = look(self._backend.engine, self._study_id, self._last_id, foreign)
+        seen = self._patiently(lambda: look(self._backend.engine, self._study_id, self._last_id, foreign))
         known = self._trials
         changed = {
             trial_id
@@ -79,7 +85,9 @@ class Ledger(BaseStorage):
         self._last_id = max([self._last_id, *seen])
         if changed:
             # The storage adds whatever came after the last one; that is for the next look.
-            for trial in self._backend._get_trials(self._study_id, None, changed, self._last_id):
+            for trial in self._patiently(
+                lambda: self._backend._get_trials(self._study_id, None, changed, self._last_id)
+            ):
                 if trial._trial_id in changed:
                     self._take_in(trial)
 
@@ -112,13 +120,13 @@ class Ledger(BaseStorage):
             trial = self._begin()
             self._own.add(trial._trial_id)
         else:
-            trial = self._backend._create_new_trial(study_id, template_trial)
+            trial = self._patiently(lambda: self._backend._create_new_trial(study_id, template_trial))
         self._take_in(trial)
         return trial._trial_id
 
     def _begin(self) -> FrozenTrial:
         now = datetime.now()  # noqa: DTZ005 (Optuna's times are naive)
-        trial_id, number = create_trial(self._backend.engine, self._study_id, now)
+        trial_id, number = self._patiently(lambda: create_trial(self._backend.engine, self._study_id, now, self.limit))
         return FrozenTrial(
             number=number,
             state=TrialState.RUNNING,
@@ -179,8 +187,9 @@ class Ledger(BaseStorage):
 
     def _start(self, trial: FrozenTrial) -> bool:
         now = datetime.now()  # noqa: DTZ005 (Optuna's times are naive)
-        with self._backend.engine.begin() as connection:
-            mine = change_state(connection, trial._trial_id, TrialState.WAITING, TrialState.RUNNING, now)
+        mine = self._patiently(
+            lambda: start_trial(self._backend.engine, self._study_id, trial._trial_id, now, self.limit)
+        )
         if mine:
             trial.state, trial.datetime_start = TrialState.RUNNING, now
             self._own.add(trial._trial_id)
@@ -200,8 +209,20 @@ class Ledger(BaseStorage):
         return trial
 
     def _write(self) -> None:
-        if self._nesting == 0:
-            self._rows.write(self._backend.engine)
+        if self._nesting:
+            return
+        ending = self._rows.ending
+        try:
+            self._patiently(lambda: self._rows.write(self._backend.engine))
+        except UpdateFinishedTrialError:
+            self._take_back(ending)
+            raise
+
+    def _take_back(self, trial_ids: Sequence[int]) -> None:
+        """Take trials to have ended as the storage says, and not as was said here."""
+        self.finished = [trial for trial in self.finished if trial._trial_id not in trial_ids]
+        for trial_id in trial_ids:
+            self._take_in(self._backend.get_trial(trial_id))
 
     def _take_in(self, trial: FrozenTrial) -> None:
         trial_id = trial._trial_id

@@ -27,6 +27,16 @@ _ATTRIBUTES = {"user": models.TrialUserAttributeModel.__table__, "system": model
 
 _INSERT_TRIAL = sqlalchemy.insert(_TRIALS)
 _INSERTS = {table: sqlalchemy.insert(table) for table in (_PARAMS, _VALUES, _INTERMEDIATE, *_ATTRIBUTES.values())}
+_KEYS = {
+    _PARAMS: ("trial_id", "param_name"),
+    _VALUES: ("trial_id", "objective"),
+    _INTERMEDIATE: ("trial_id", "step"),
+    **dict.fromkeys(_ATTRIBUTES.values(), ("trial_id", "key")),
+}
+_DELETES = {
+    table: sqlalchemy.delete(table).where(*(table.c[name] == bindparam(f"its_{name}") for name in names))
+    for table, names in _KEYS.items()
+}
 _THIS = _TRIALS.c.trial_id == bindparam("id")
 _AS_BEFORE = (_THIS, _TRIALS.c.state == bindparam("before"))
 _AFTER: dict[str, Any] = {"state": bindparam("after")}
@@ -35,6 +45,11 @@ _END = sqlalchemy.update(_TRIALS).where(*_AS_BEFORE).values(**_AFTER, datetime_c
 _LOCK_STUDY = sqlalchemy.select(_STUDIES.c.study_id).where(_STUDIES.c.study_id == bindparam("study")).with_for_update()
 _OF_STUDY = _TRIALS.c.study_id == bindparam("study")
 _COUNT_BEFORE = sqlalchemy.select(sqlalchemy.func.count()).where(_OF_STUDY, _TRIALS.c.trial_id < bindparam("id"))
+_TAKEN = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
+_COUNT_OTHERS = sqlalchemy.select(sqlalchemy.func.count()).where(
+    _OF_STUDY, _TRIALS.c.trial_id != bindparam("id"), _TRIALS.c.state.in_(_TAKEN)
+)
+_STATE = sqlalchemy.select(_TRIALS.c.state).where(_THIS)
 _SET_NUMBER = sqlalchemy.update(_TRIALS).where(_THIS).values(number=bindparam("count"))
 _LOOK = sqlalchemy.select(_TRIALS.c.trial_id, _TRIALS.c.state).where(
     _OF_STUDY,
@@ -50,6 +65,13 @@ class Rows:
         self._new: defaultdict[sqlalchemy.Table, list[dict[str, Any]]] = defaultdict(list)
         self._changed: list[sqlalchemy.Update] = []
         self._ended: dict[int, tuple[TrialState, TrialState, datetime]] = {}
+        self._doubtful = False
+        """Whether all this may be in the database: the answer to its commit was lost."""
+
+    @property
+    def ending(self) -> list[int]:
+        """The trials that are to be ended."""
+        return list(self._ended)
 
     def add_param(self, trial_id: int, name: str, internal_value: float, distribution: BaseDistribution) -> None:
         """Add a parameter of a trial."""
@@ -93,6 +115,7 @@ class Rows:
             with engine.begin() as connection:
                 self._execute(connection)
         except SQLAlchemyError as error:
+            self._doubtful = True
             raise StorageInternalError(f"the study's storage cannot be written: {error}") from error
         except UpdateFinishedTrialError:
             self._forget()  # it would never be taken, and stand in the way of other trials
@@ -103,14 +126,21 @@ class Rows:
         self._new.clear()
         self._changed.clear()
         self._ended.clear()
+        self._doubtful = False
 
     def _execute(self, connection: Connection) -> None:
         for table, rows in self._new.items():
+            if self._doubtful:
+                connection.execute(
+                    _DELETES[table], [{f"its_{name}": row[name] for name in _KEYS[table]} for row in rows]
+                )
             connection.execute(_INSERTS[table], rows)
         for statement in self._changed:
             connection.execute(statement)
         for trial_id, (before, after, when) in self._ended.items():
-            if not change_state(connection, trial_id, before, after, when):
+            if change_state(connection, trial_id, before, after, when):
+                continue
+            if not (self._doubtful and connection.execute(_STATE, {"id": trial_id}).scalar() == after):
                 raise UpdateFinishedTrialError(f"another process ended the trial with the id {trial_id}")
 
     def _put(self, table: sqlalchemy.Table, key: Mapping[str, Any], values: Mapping[str, Any], *, anew: bool) -> None:
@@ -121,8 +151,16 @@ class Rows:
             self._changed.append(sqlalchemy.update(table).where(*same).values(**values))
 
 
-def create_trial(engine: Engine, study_id: int, when: datetime) -> tuple[int, int]:
-    """Add a running trial; return its id and its number, which counts the study's trials."""
+class GoalReachedError(Exception):
+    """As many trials as are wanted are finished or under way."""
+
+
+def create_trial(engine: Engine, study_id: int, when: datetime, limit: int | None = None) -> tuple[int, int]:
+    """Add a running trial; return its id and its number, which counts the study's trials.
+
+    Raises:
+        GoalReachedError: when ``limit`` trials are finished or under way; nothing is added.
+    """
     with engine.begin() as connection:
         # Elsewhere than in SQLite, which lets one write at a time, the study's lock keeps numbers apart.
         connection.execute(_LOCK_STUDY, {"study": study_id})
@@ -131,7 +169,29 @@ def create_trial(engine: Engine, study_id: int, when: datetime) -> tuple[int, in
         trial_id = int(key[0])
         number = connection.execute(_COUNT_BEFORE, {"study": study_id, "id": trial_id}).scalar_one()
         connection.execute(_SET_NUMBER, {"id": trial_id, "count": number})
+        _check_goal(connection, study_id, trial_id, limit)
     return trial_id, number
+
+
+def start_trial(engine: Engine, study_id: int, trial_id: int, when: datetime, limit: int | None = None) -> bool:
+    """Start a waiting trial; return whether it was still waiting.
+
+    Raises:
+        GoalReachedError: when ``limit`` others are finished or under way; it goes on waiting.
+    """
+    with engine.begin() as connection:
+        connection.execute(_LOCK_STUDY, {"study": study_id})
+        mine = change_state(connection, trial_id, TrialState.WAITING, TrialState.RUNNING, when)
+        if mine:
+            _check_goal(connection, study_id, trial_id, limit)
+    return mine
+
+
+def _check_goal(connection: Connection, study_id: int, trial_id: int, limit: int | None) -> None:
+    """Count after the trial was written: from then on no other driver can begin one until this is committed."""
+    others = connection.execute(_COUNT_OTHERS, {"study": study_id, "id": trial_id}).scalar_one()
+    if limit is not None and others >= limit:
+        raise GoalReachedError
 
 
 def change_state(connection: Connection, trial_id: int, before: TrialState, after: TrialState, when: datetime) -> bool:

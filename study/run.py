@@ -6,7 +6,9 @@ from study.conductor import Conductor
 from study.driver import Driver, Goal, Outcome
 from study.executors import LocalExecutor
 from study.folder import StudyFolder
+from study.interruption import Interruption
 from study.options import RunOptions
+from study.outage import Patience
 from study.preparation import Plan, prepare
 from study.progress import open_display, preparation
 from study.results import read_study
@@ -44,7 +46,9 @@ def drive(plan: Plan, options: RunOptions, console: Console) -> Outcome:
     """Run the trials of a plan."""
     folder = StudyFolder(plan.folder)
     storage = open_storage(plan.storage)
-    conductor = Conductor(plan.facts, plan.space, storage, plan.sampler, plan.pruner, options.max_retries)
+    display, interruption = open_display(console), Interruption()
+    patience = Patience(display.notice, interruption)
+    conductor = Conductor(plan.facts, plan.space, storage, plan.sampler, plan.pruner, options.max_retries, patience)
     folder.write_study(plan.facts.space, plan.facts.overview())
     with LocalExecutor(plan.workload, plan.slots, folder.worker_log) as executor:
         goal = Goal(
@@ -54,7 +58,7 @@ def drive(plan: Plan, options: RunOptions, console: Console) -> Outcome:
             trial_seconds=options.trial_timeout,
             failure_limit=options.failure_limit,
         )
-        outcome = Driver(conductor, executor, folder, open_display(console), goal).run()
+        outcome = Driver(conductor, executor, folder, display, goal, interruption).run()
     storage.engine.dispose()
     return outcome
 

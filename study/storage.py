@@ -87,6 +87,9 @@ def open_storage(url_or_path: str | Path, *, create: bool = True) -> RDBStorage:
 
 def _as_url(url_or_path: str | Path) -> str:
     text = str(url_or_path)
+    for scheme in ("postgresql://", "postgres://"):
+        if text.startswith(scheme):
+            return f"postgresql+psycopg://{text.removeprefix(scheme)}"
     return text if "://" in text else f"{_SQLITE}{text}"
 
 
@@ -149,7 +152,10 @@ def _storage_faults(url: str) -> Iterator[None]:
     """Turn what databases raise into one sentence, without the password."""
     try:
         yield
-    except (ArgumentError, ModuleNotFoundError, ImportError) as error:
+    except ModuleNotFoundError as error:
+        advice = "run: pip install 'drft-study[postgres]'" if error.name == "psycopg" else f"install {error.name}"
+        raise StudyError(f"storage {_public(url)} needs one more package; {advice}") from None
+    except (ArgumentError, ImportError) as error:
         raise StudyError(f"storage {_public(url)}: {_first_line(error)}") from None
     except (SQLAlchemyError, sqlite3.Error, OSError, optuna.exceptions.StorageInternalError) as error:
         cause = error.__cause__ or error

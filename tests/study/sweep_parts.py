@@ -59,12 +59,11 @@ def facts(**changes) -> StudyFacts:
     return StudyFacts(**values | changes)
 
 
-def conduct(path: Path, space=None, pruner=None, retries=0, **changes) -> Conductor:
-    storage = open_storage(path / "study.db")
-    sampler = optuna.samplers.RandomSampler(seed=0)
-    return Conductor(
-        facts(**changes), space or DepthSpace(), storage, sampler, pruner or optuna.pruners.NopPruner(), retries
-    )
+def conduct(place: Path | str, space=None, pruner=None, retries=0, patience=None, **changes) -> Conductor:
+    """Lead a study in ``study.db`` of a folder, or in the storage of a URL."""
+    storage = open_storage(place if isinstance(place, str) else place / "study.db")
+    sampler, pruner = optuna.samplers.RandomSampler(seed=0), pruner or optuna.pruners.NopPruner()
+    return Conductor(facts(**changes), space or DepthSpace(), storage, sampler, pruner, retries, patience)
 
 
 class InProcess:
