@@ -6,8 +6,8 @@ driver left behind. Optuna's own states are the truth: COMPLETE, PRUNED or FAIL;
 
 import contextlib
 import math
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -30,6 +30,7 @@ from study.ledger import Ledger
 from study.outage import Patience
 from study.retries import another_try, carried_over, config_changes
 from study.rows import GoalReachedError
+from study.running import Running
 from study.standing import Ranked, Standing, Tally
 
 _UNOWNED_GRACE = timedelta(seconds=60)
@@ -41,22 +42,6 @@ class Suggester(Protocol):
 
     def suggest(self, trial: Trial) -> TrialConfig:
         """Draw one configuration."""
-
-
-@dataclass(slots=True)
-class _Running:
-    trial: Trial
-    config: TrialConfig
-    control: bool
-    records: list[EpochRecord] = field(default_factory=list)
-    best: float = -math.inf
-    fault: str = ""
-    would_prune: bool = False
-
-    def prunable_at(self, step: int) -> bool:
-        """Never in the head phase, and not at the last step, where there is nothing left to save."""
-        head = self.config.head_phase.epochs
-        return head < step < head + self.config.depth_phase.epochs
 
 
 class Conductor:
@@ -97,7 +82,11 @@ class Conductor:
         self._tally = Tally()
         self._tallied = 0
         self._owner = owner.this_process()
-        self._running: dict[int, _Running] = {}
+        self._beats = owner.Beats()
+        # A SQLite file is used on one machine, where processes themselves say whether they live.
+        self._beating = storage.engine.dialect.name != "sqlite"
+        self._next_beat = 0.0
+        self._running: dict[int, Running] = {}
         self._record_facts()
 
     def ask(self, limit: int | None = None) -> Job | None:
@@ -126,7 +115,7 @@ class Conductor:
             self._end_as_failed(trial.number, str(error))
             raise
         self._note(trial.number, seed=seed, control=control, depth=config.depth, config=config.model_dump_json())
-        self._running[trial.number] = _Running(trial, config, control)
+        self._running[trial.number] = Running(trial, config, control)
         return Job(trial.number, config)
 
     def started(self, number: int, worker: str, device: str) -> None:
@@ -224,6 +213,8 @@ class Conductor:
         Returns:
             The numbers of the trials that were failed.
         """
+        self.beat()
+        self._beats.look(self._study.user_attrs)
         dead = [trial for trial in self.trials(TrialState.RUNNING) if self._is_abandoned(trial)]
         retried = {trial.user_attrs.get("retry_of") for trial in self.trials()} if dead else set()
         for trial in dead:
@@ -234,6 +225,12 @@ class Conductor:
                 self._note(trial.number, requeued=True)
                 self._end_as_failed(trial.number, "its driver died")
         return [trial.number for trial in dead]
+
+    def beat(self) -> None:
+        """Say now and then, where drivers on other machines can see it, that this one lives."""
+        if self._beating and time.monotonic() >= self._next_beat:
+            self._next_beat = time.monotonic() + owner.BEAT_SECONDS
+            self._study.set_user_attr(owner.beat_attribute(self._owner), time.time())
 
     @property
     def running(self) -> int:
@@ -282,7 +279,7 @@ class Conductor:
             if recorded.get(name) != value:
                 self._study.set_user_attr(name, value)
 
-    def _prunes(self, running: _Running, step: int) -> bool:
+    def _prunes(self, running: Running, step: int) -> bool:
         if not running.prunable_at(step):
             return False
         # The control arm is asked about too: the pruner learns its rungs, and the audit what would have been.
@@ -295,7 +292,7 @@ class Conductor:
     def _is_abandoned(self, trial: FrozenTrial) -> bool:
         tag = trial.user_attrs.get("owner")
         if tag is not None:
-            return trial.number not in self._running if tag == self._owner else not owner.is_alive(tag)
+            return trial.number not in self._running if tag == self._owner else not self._beats.is_alive(tag)
         started = trial.datetime_start
         return started is None or datetime.now() - started > _UNOWNED_GRACE  # noqa: DTZ005 (Optuna's times are naive)
 

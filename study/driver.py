@@ -128,6 +128,7 @@ class Driver:
         try:
             with self.interruption.heard():
                 while (ended := self._reason_to_end(started)) is None:
+                    self.conductor.beat()
                     self._fill_slots()
                     for event in self.executor.wait(_TICK):
                         self._take(event)

@@ -252,7 +252,7 @@ class Ledger(BaseStorage):
 
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
         """Pass on."""
-        self._backend.set_study_user_attr(study_id, key, value)
+        self._patiently(lambda: self._backend.set_study_user_attr(study_id, key, value))
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
         """Pass on."""
@@ -272,7 +272,7 @@ class Ledger(BaseStorage):
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
         """Pass on."""
-        return self._backend.get_study_user_attrs(study_id)
+        return self._patiently(lambda: self._backend.get_study_user_attrs(study_id))
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
         """Pass on."""

@@ -154,18 +154,18 @@ def _storage_faults(url: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         advice = "run: pip install 'drft-study[postgres]'" if error.name == "psycopg" else f"install {error.name}"
-        raise StudyError(f"storage {_public(url)} needs one more package; {advice}") from None
+        raise StudyError(f"storage {public_url(url)} needs one more package; {advice}") from None
     except (ArgumentError, ImportError) as error:
-        raise StudyError(f"storage {_public(url)}: {_first_line(error)}") from None
+        raise StudyError(f"storage {public_url(url)}: {_first_line(error)}") from None
     except (SQLAlchemyError, sqlite3.Error, OSError, optuna.exceptions.StorageInternalError) as error:
         cause = error.__cause__ or error
-        raise StudyError(f"storage {_public(url)} cannot be opened: {_first_line(cause)}") from None
+        raise StudyError(f"storage {public_url(url)} cannot be opened: {_first_line(cause)}") from None
     except RuntimeError as error:
         advice = "upgrade it with 'optuna storage upgrade' after a backup, or choose another with --storage"
         if "upgrade" not in str(error):
             advice = "it was made by a newer Optuna: update optuna, or choose another with --storage"
         raise StudyError(
-            f"storage {_public(url)} has another schema than Optuna {optuna.__version__}: {advice}"
+            f"storage {public_url(url)} has another schema than Optuna {optuna.__version__}: {advice}"
         ) from None
 
 
@@ -174,7 +174,8 @@ def _first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _public(url: str) -> str:
+def public_url(url: str) -> str:
+    """Return a URL as it may be shown: without its password."""
     try:
         return sqlalchemy.engine.make_url(url).render_as_string(hide_password=True).removeprefix(_SQLITE)
     except (ArgumentError, ValueError):

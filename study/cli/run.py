@@ -115,4 +115,14 @@ def _options(given: dict[str, Any]) -> "RunOptions":
             raise click.UsageError("--no-cache keeps nothing: leave --cache-size out")
         rest["cache_size"] = 0
     rest["gpus"] = given["gpus"].split(",") if given["gpus"] else None
-    return RunOptions(**rest, data_options=data_options, command=shlex.join(["drft-study", *sys.argv[1:]]))
+    return RunOptions(**rest, data_options=data_options, command=_shown_command(given["storage"]))
+
+
+def _shown_command(storage: str | None) -> str:
+    """Return the command as it was given, without the password of a database: it is recorded and printed."""
+    arguments = sys.argv[1:]
+    if storage and "@" in storage:
+        from study.storage import public_url
+
+        arguments = [argument.replace(storage, public_url(storage)) for argument in arguments]
+    return shlex.join(["drft-study", *arguments])

@@ -209,6 +209,60 @@ class TestGoingOn:
         assert conductor.standing.best == (1, 0.5)
 
 
+class TestHeartbeats:
+    def test_a_driver_elsewhere_lives_as_long_as_its_beat_changes(self):
+        now, beats = [0.0], None
+        beats = owner.Beats(lambda: now[0])
+        tag, name = "elsewhere:1:1", owner.beat_attribute("elsewhere:1:1")
+        for second in range(0, 600, 30):
+            now[0] = second
+            beats.look({name: second})
+            assert beats.is_alive(tag)
+        for second in range(600, 600 + int(owner.DEAD_SECONDS) - 30, 30):
+            now[0] = second
+            beats.look({name: 570})
+            assert beats.is_alive(tag)
+        for second in (700, 731):
+            now[0] = second
+            beats.look({name: 570})
+        assert not beats.is_alive(tag)
+        now[0] = 740
+        beats.look({name: 571})
+        assert beats.is_alive(tag)
+
+    def test_who_was_asleep_buries_nobody(self):
+        now = [0.0]
+        beats = owner.Beats(lambda: now[0])
+        beats.look({"beat:elsewhere:1:1": 5})
+        now[0] = 10_000.0
+        beats.look({"beat:elsewhere:1:1": 5})
+        assert beats.is_alive("elsewhere:1:1")
+
+    def test_who_never_beats_is_dead_in_the_end(self):
+        now = [0.0]
+        beats = owner.Beats(lambda: now[0])
+        for second in range(0, 181, 30):
+            now[0] = second
+            beats.look({})
+            alive = beats.is_alive("elsewhere:1:1")
+        assert not alive
+
+    def test_trials_of_a_dead_driver_elsewhere_are_reclaimed(self, tmp_path):
+        other = conduct(tmp_path)
+        other._owner = "elsewhere:1:1"
+        other.ask()
+        now, conductor = [0.0], conduct(tmp_path)
+        conductor._beats = owner.Beats(lambda: now[0])
+        assert conductor.reclaim() == []
+        other._study.set_user_attr(owner.beat_attribute(other._owner), 1.0)
+        found = []
+        for second in range(0, 181, 30):
+            now[0] = second
+            found += conductor.reclaim()
+        assert found == [0]
+        assert now[0] > owner.DEAD_SECONDS - 30
+
+
 class TestOwner:
     def test_this_process_lives(self):
         assert owner.is_alive(owner.this_process())

@@ -110,6 +110,12 @@ class TestOneStudy:
         assert conductor.standing.waiting == 1
         assert conductor.ask(1).number == 1
 
+    def test_a_driver_beats_where_others_could_be_elsewhere(self, url):
+        conductor = conduct(url)
+        conductor.reclaim()
+        beats = [name for name in conductor._study.user_attrs if name.startswith("beat:")]
+        assert len(beats) == ("postgresql" in url)
+
     def test_what_another_driver_took_over_is_no_result_here(self, url):
         slow = conduct(url)
         job = slow.ask()

@@ -1,12 +1,14 @@
 """Options of a run, and what is made of them before anything is written."""
 
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from drft.config import METRICS as KNOWN_METRICS
 from drft.errors import UsageError
-from study.cli.run import METRICS
+from study.cli.run import METRICS, _shown_command
 from study.options import RunOptions, parse_duration
 
 
@@ -42,3 +44,11 @@ def test_only_what_was_said_goes_to_the_configuration():
 
 def test_the_command_line_offers_every_metric():
     assert METRICS == KNOWN_METRICS
+
+
+def test_the_recorded_command_has_no_password(monkeypatch):
+    url = "postgresql://drft:secret@db/studies"
+    monkeypatch.setattr(sys, "argv", ["drft-study", "run", "--storage", url, f"--study={url}"])
+    shown = _shown_command(url)
+    assert "secret" not in shown
+    assert "drft:***@db/studies" in shown
