@@ -4,9 +4,9 @@ from rich.console import Console
 
 from study.conductor import Conductor
 from study.driver import Driver, Goal, Outcome
-from study.executors import LocalExecutor
 from study.folder import StudyFolder
 from study.options import RunOptions
+from study.placement import Placement, placed
 from study.preparation import Plan, prepare
 from study.progress import open_display, preparation
 from study.results import read_study
@@ -29,8 +29,9 @@ def run_study(options: RunOptions = RunOptions(), console: Console | None = None
     console = console or Console(quiet=True)
     with preparation(console) as tell:
         plan = prepare(options, tell)
-    say(console, opening_words(plan))
-    outcome = drive(plan, options, console)
+    with placed(plan, options) as placement:
+        say(console, opening_words(plan, placement.words))
+        outcome = drive(plan, options, placement, console)
     say(console, closing_words(read_study(plan.facts.name, options.results, options.storage), outcome, options.command))
     if options.report and outcome.standing.finished and outcome.ended in {"done", "time"}:
         from study.report import write_report  # noqa: PLC0415 (plotting waits until there is something to plot)
@@ -40,13 +41,13 @@ def run_study(options: RunOptions = RunOptions(), console: Console | None = None
     return outcome
 
 
-def drive(plan: Plan, options: RunOptions, console: Console) -> Outcome:
+def drive(plan: Plan, options: RunOptions, placement: Placement, console: Console) -> Outcome:
     """Run the trials of a plan."""
     folder = StudyFolder(plan.folder)
     storage = open_storage(plan.storage)
     conductor = Conductor(plan.facts, plan.space, storage, plan.sampler, plan.pruner)
     folder.write_study(plan.facts.space, plan.facts.overview())
-    with LocalExecutor(plan.workload, plan.slots, folder.worker_log) as executor:
+    with placement.make(folder.worker_log) as executor:
         goal = Goal(options.trials, options.timeout, options.keep_checkpoints)
         outcome = Driver(conductor, executor, folder, open_display(console), goal).run()
     storage.engine.dispose()

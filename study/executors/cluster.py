@@ -1,6 +1,7 @@
 """A Ray cluster: one that runs already, or one of this machine alone that lasts as long as the study."""
 
 import contextlib
+import logging
 import math
 import os
 import shutil
@@ -101,7 +102,7 @@ def _init(address: str, **options: Any) -> None:
     if address == "local":
         options["include_dashboard"] = False
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", configure_logging=True, **options)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True, **options)
     except (OSError, RuntimeError, ValueError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise UsageError(f"{_named(address)}: Ray says: {lines[0]}") from error
@@ -147,7 +148,12 @@ def _share(cpus: float | None, gpus: float | None) -> Share:
 
 def _nodes() -> dict[str, Mapping[str, float]]:
     """Return the resources of every node that is alive, by its id."""
-    return {str(node["NodeID"]): node["Resources"] for node in ray.nodes() if node["Alive"]}
+    return {str(node["NodeID"]): node["Resources"] for node in _listed() if node["Alive"]}
+
+
+def _listed() -> list[dict[str, Any]]:
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return nodes
 
 
 def _times(there: float, wanted: float) -> int:

@@ -26,7 +26,7 @@ _GRACE = 5.0
 """Seconds that actors have to end their workers."""
 
 _FAILED_STARTS = 3
-"""An actor that dies this often before it is ready will never be; a job that is lost so often before it began failed."""
+"""An actor that dies this often before it is ready will never be, and a job lost so often before it began has failed."""
 
 _GROWTH_SECONDS = 5.0
 """Seconds between two looks for nodes that have joined."""
@@ -57,7 +57,9 @@ class RayExecutor:
             supplies: files that nodes may lack.
             log: file for whatever workers on this machine print; elsewhere it is thrown away.
         """
-        self._workload = replace(workload, cohort=supplies.cohort)
+        gpus = cluster.share.gpus
+        per_gpu = int(1 / gpus + 1e-9) if 0 < gpus < 1 else 1
+        self._workload = replace(workload, cohort=supplies.cohort, trials_per_gpu=per_gpu)
         self._cluster = cluster
         self._grows = jobs is None
         self._supplies = supplies
@@ -170,7 +172,7 @@ class RayExecutor:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        farewells = [post.dismiss() for post in self._posts if post.arrived]
+        farewells = [post.dismiss() for post in self._posts if post.ready]
         if farewells:
             ray.wait(farewells, num_returns=len(farewells), timeout=_GRACE)
         for post in self._posts:
@@ -188,17 +190,17 @@ class _Post:
         self._understand: Callable[[Any], list[Event]] = self._arrived
         self.question: Any = None
         self.job: Job | None = None
-        self._begun = self._ready = self._killed = self.arrived = False
+        self._begun = self.ready = self._killed = False
         self._name = ""
 
     @property
     def free(self) -> bool:
         """Whether the actor is ready for a job."""
-        return self._ready and self.job is None
+        return self.ready and self.job is None
 
     def start(self) -> None:
         self._actor = self._executor.create(self._index)
-        self.job, self._begun, self._ready, self._killed, self.arrived = None, False, False, False, False
+        self.job, self._begun, self.ready, self._killed = None, False, False, False
         self._name = ""
         self._understand = self._arrived
         self.question = self._actor.arrive.remote(self._executor.cache_dir)
@@ -235,14 +237,14 @@ class _Post:
             ray.kill(self._actor)
 
     def _arrived(self, arrival: Arrival) -> list[Event]:
-        self.arrived, self._name = True, arrival.name
+        self._name = arrival.name
         contents = self._executor.contents(arrival.missing)
         self._understand = self._opened
         self.question = self._actor.open.remote(*self._executor.conditions(arrival.node), *contents)
         return []
 
     def _opened(self, _: None) -> list[Event]:
-        self._ready, self._failed_starts = True, 0
+        self.ready, self._failed_starts = True, 0
         return []
 
     def _heard(self, events: Sequence[Event]) -> list[Event]:
@@ -258,7 +260,7 @@ class _Post:
         """Start a successor for a lost actor; its job goes elsewhere if it had not begun, else it failed."""
         self.end()  # it may only be out of reach
         job, begun, how = self.job, self._begun or self._killed, self._obituary()
-        self._failed_starts += not self._ready
+        self._failed_starts += not self.ready
         if self._failed_starts >= _FAILED_STARTS:
             raise DrftError(f"workers cannot start: {_last_line(error)}")
         self.start()
@@ -268,7 +270,8 @@ class _Post:
         return [event] if event else []
 
     def _obituary(self) -> str:
-        return f"worker {self._name} was killed" if self._killed else f"worker {self._name} was lost with its node or actor"
+        how = "was killed" if self._killed else "was lost with its actor or node"
+        return f"worker {self._name} {how}"
 
 
 def _said(error: RayTaskError, name: str) -> Exception:
