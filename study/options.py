@@ -80,7 +80,7 @@ class RunOptions:
         local = {"gpus": self.gpus, "trials_per_gpu": self.trials_per_gpu}
         said = ray if self.executor == "local" else local
         instead = (
-            "use it with --executor ray" if self.executor == "local" else "Ray places trials: use --gpus-per-trial"
+            "use it with --executor ray" if self.executor == "local" else "Ray places trials, see --gpus-per-trial"
         )
         unfit = [f"--{name.replace('_', '-')}: {instead}" for name, value in said.items() if value is not None]
         for name, value in (("cpus", self.cpus_per_trial), ("gpus", self.gpus_per_trial)):

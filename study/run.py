@@ -29,9 +29,7 @@ def run_study(options: RunOptions = RunOptions(), console: Console | None = None
     console = console or Console(quiet=True)
     with preparation(console) as tell:
         plan = prepare(options, tell)
-    with placed(plan, options) as placement:
-        say(console, opening_words(plan, placement.words))
-        outcome = drive(plan, options, placement, console)
+    outcome = drive(plan, options, console)
     say(console, closing_words(read_study(plan.facts.name, options.results, options.storage), outcome, options.command))
     if options.report and outcome.standing.finished and outcome.ended in {"done", "time"}:
         from study.report import write_report  # noqa: PLC0415 (plotting waits until there is something to plot)
@@ -41,8 +39,18 @@ def run_study(options: RunOptions = RunOptions(), console: Console | None = None
     return outcome
 
 
-def drive(plan: Plan, options: RunOptions, placement: Placement, console: Console) -> Outcome:
-    """Run the trials of a plan."""
+def drive(plan: Plan, options: RunOptions, console: Console) -> Outcome:
+    """Find the place for a plan's trials, say what is about to be run, and run them there.
+
+    Raises:
+        UsageError: when there is no such place; nothing is written.
+    """
+    with placed(plan, options) as placement:
+        say(console, opening_words(plan, placement.words))
+        return _drive(plan, options, placement, console)
+
+
+def _drive(plan: Plan, options: RunOptions, placement: Placement, console: Console) -> Outcome:
     folder = StudyFolder(plan.folder)
     storage = open_storage(plan.storage)
     conductor = Conductor(plan.facts, plan.space, storage, plan.sampler, plan.pruner)

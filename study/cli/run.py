@@ -69,7 +69,7 @@ class Size(click.ParamType[int]):
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of split, search and trials.")
 @click.option("--executor", type=click.Choice(["local", "ray"]), default="local", show_default=True)
 @click.option(
-    "--jobs", type=click.IntRange(1), help="Trials at once: on the CPU, or on Ray; all it has room for by default."
+    "--jobs", type=click.IntRange(1), help="Trials at once: on the CPU, or on Ray; as many as fit by default."
 )
 @click.option("--gpus", help="GPUs to use, such as 0,1; all by default.")
 @click.option("--trials-per-gpu", type=click.IntRange(1), help="Trials at once on each GPU; 1 by default.")

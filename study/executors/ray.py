@@ -26,7 +26,7 @@ _GRACE = 5.0
 """Seconds that actors have to end their workers."""
 
 _FAILED_STARTS = 3
-"""An actor that dies this often before it is ready will never be, and a job lost so often before it began has failed."""
+"""An actor that dies this often before it is ready will never be, and a job so often lost before it began failed."""
 
 _GROWTH_SECONDS = 5.0
 """Seconds between two looks for nodes that have joined."""

@@ -172,7 +172,7 @@ def records(place: Path) -> pd.DataFrame:
 def test_the_command_finds_the_same_on_ray_as_here(tmp_path, tiny_cohort):
     rows = [f"{photo.path.name},{photo.grade}" for photo in tiny_cohort.photographs]
     (tmp_path / "labels.csv").write_text("\n".join(["image,grade", *rows]))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TMPDIR": "/tmp"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     said = {}
     for executor in ("local", "ray"):
         place = tmp_path / executor
@@ -182,7 +182,7 @@ def test_the_command_finds_the_same_on_ray_as_here(tmp_path, tiny_cohort):
         what = ("--backbone", "test_resnet", "--weights", "none", "--study", "tiny", "--sampler", "random")
         done = subprocess.run(
             [sys.executable, "-m", "study", "run", "--executor", executor, "--jobs", "1", "--trials", "4", "--pruner",
-             "none", "--no-report", "--space", "tiny.yaml", *data, *what],
+             "none", "--no-cache", "--no-report", "--space", "tiny.yaml", *data, *what],
             cwd=place, env=environment, text=True, capture_output=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
