@@ -46,10 +46,16 @@ class RunOptions:
     failure_limit: float = 0.5
     """The run stops when more than this fraction of its last trials failed."""
     seed: int = 0
-    executor: Literal["local"] = "local"
+    executor: Literal["local", "ray"] = "local"
     jobs: int | None = None
     gpus: Sequence[str] | None = None
     trials_per_gpu: int | None = None
+    ray_address: str | None = None
+    """A Ray cluster that runs: ``auto`` or ``HOST:PORT``; by default one is started on this machine."""
+    cpus_per_trial: float | None = None
+    """CPUs that each trial takes of its node (``ray`` only); 1 by default."""
+    gpus_per_trial: float | None = None
+    """GPUs that each trial takes of its node (``ray`` only), such as 0.5; by default 1 where there are any."""
     cache_size: int | None = None
     """Bytes that activations of all studies may take on the disk; None for a share of what is free, 0 keeps none."""
     keep_checkpoints: int = 5
@@ -80,8 +86,25 @@ class RunOptions:
         ]
         if not 0 < self.failure_limit <= 1:
             faults.append(f"failure-limit should be above 0 and at most 1, not {self.failure_limit}")
+        faults += self._contradictions()
         if faults:
             raise UsageError(faults)
+
+    def _contradictions(self) -> list[str]:
+        """Name options that do not go with the executor."""
+        ray = {name: getattr(self, name) for name in ("ray_address", "cpus_per_trial", "gpus_per_trial")}
+        local = {"gpus": self.gpus, "trials_per_gpu": self.trials_per_gpu}
+        said = ray if self.executor == "local" else local
+        instead = (
+            "use it with --executor ray" if self.executor == "local" else "Ray places trials, see --gpus-per-trial"
+        )
+        unfit = [f"--{name.replace('_', '-')}: {instead}" for name, value in said.items() if value is not None]
+        for name, value in (("cpus", self.cpus_per_trial), ("gpus", self.gpus_per_trial)):
+            if value is not None and not 0 < value < float("inf"):
+                unfit.append(f"{name}-per-trial should be above 0, not {value:g}")
+            elif value is not None and value > 1 and value != int(value):
+                unfit.append(f"{name}-per-trial should be a whole number above 1, not {value:g}")
+        return unfit
 
     @property
     def config_values(self) -> dict[str, str | int]:

@@ -4,6 +4,7 @@ All faults are collected and raised together, so that a user mends a command onc
 """
 
 import importlib.metadata
+import importlib.util
 import platform
 import re
 from collections.abc import Callable, Sequence
@@ -41,7 +42,11 @@ class Plan:
     sampler: BaseSampler
     pruner: BasePruner
     workload: Workload
+    cohort: Cohort
+    image_sizes: Sequence[int]
+    """Sizes that trials can ask for; the photographs are decoded at each."""
     slots: Sequence[Slot]
+    """Places on this machine; none where another executor finds them."""
     storage: str
     """URL of the storage."""
     folder: Path
@@ -80,7 +85,7 @@ def prepare(options: RunOptions, tell: Progress) -> Plan:
     """
     warm_up()  # the inspector and the workers wait for torch; until it is imported, there are the data to look at
     faults = Faults()
-    slots = faults.attempt(lambda: choose_slots(options.jobs, options.gpus, options.trials_per_gpu))
+    slots = faults.attempt(lambda: _slots(options))
     faults.attempt(lambda: check_writable(options.results))
     if options.study is not None:
         faults.attempt(partial(check_study_name, options.study))
@@ -121,9 +126,11 @@ def _plan(options: RunOptions, bound: "_Bound", cohort: Cohort, slots: Sequence[
             options.data,
             tuple(sorted(options.data_options.items())),
             cache_size=options.cache_size,
-            workers=len(slots),
+            workers=max(1, len(slots)),
             trials_per_gpu=options.trials_per_gpu or 1,
         ),
+        cohort=cohort,
+        image_sizes=_image_sizes(space),
         slots=slots,
         storage=url,
         folder=options.results / facts.name,
@@ -176,12 +183,24 @@ def _check_precision(base: TrialConfig, slots: Sequence[Slot]) -> None:
 
 def _decode(cohort: Cohort, space: BoundSpace, tell: Progress) -> None:
     """Decode all photographs at every size that trials can ask for, so that workers find them ready."""
-    sizes = {space.base.image_size}
+    for size in _image_sizes(space):
+        load_images(cohort, size, progress=tell)
+
+
+def _image_sizes(space: BoundSpace) -> list[int]:
     for dimension in space.dimensions:
         if dimension.path == "image_size":
-            sizes = {int(size) for size in dimension.domain.values() or () if size is not None}
-    for size in sorted(sizes):
-        load_images(cohort, size, progress=tell)
+            return sorted({int(size) for size in dimension.domain.values() or () if size is not None})
+    return [space.base.image_size]
+
+
+def _slots(options: RunOptions) -> Sequence[Slot]:
+    """Return the places on this machine; Ray is asked for its own when everything else is right."""
+    if options.executor == "local":
+        return choose_slots(options.jobs, options.gpus, options.trials_per_gpu)
+    if importlib.util.find_spec("ray") is None:
+        raise UsageError('--executor ray needs Ray: pip install "drft-study[ray]"')
+    return ()
 
 
 def _facts(options: RunOptions, bound: _Bound, cohort: Cohort) -> StudyFacts:

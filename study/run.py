@@ -4,11 +4,11 @@ from rich.console import Console
 
 from study.conductor import Conductor
 from study.driver import Driver, Goal, Outcome
-from study.executors import LocalExecutor
 from study.folder import StudyFolder
 from study.interruption import Interruption
 from study.options import RunOptions
 from study.outage import Patience
+from study.placement import Placement, placed
 from study.preparation import Plan, prepare
 from study.progress import open_display, preparation
 from study.results import read_study
@@ -31,7 +31,6 @@ def run_study(options: RunOptions = RunOptions(), console: Console | None = None
     console = console or Console(quiet=True)
     with preparation(console) as tell:
         plan = prepare(options, tell)
-    say(console, opening_words(plan))
     outcome = drive(plan, options, console)
     say(console, closing_words(read_study(plan.facts.name, options.results, options.storage), outcome, options.command))
     if options.report and outcome.standing.finished and outcome.ended in {"done", "time"}:
@@ -43,14 +42,24 @@ def run_study(options: RunOptions = RunOptions(), console: Console | None = None
 
 
 def drive(plan: Plan, options: RunOptions, console: Console) -> Outcome:
-    """Run the trials of a plan."""
+    """Find the place for a plan's trials, say what is about to be run, and run them there.
+
+    Raises:
+        UsageError: when there is no such place; nothing is written.
+    """
+    with placed(plan, options) as placement:
+        say(console, opening_words(plan, placement.words))
+        return _drive(plan, options, placement, console)
+
+
+def _drive(plan: Plan, options: RunOptions, placement: Placement, console: Console) -> Outcome:
     folder = StudyFolder(plan.folder)
     storage = open_storage(plan.storage)
     display, interruption = open_display(console), Interruption()
     patience = Patience(display.notice, interruption)
     conductor = Conductor(plan.facts, plan.space, storage, plan.sampler, plan.pruner, options.max_retries, patience)
     folder.write_study(plan.facts.space, plan.facts.overview())
-    with LocalExecutor(plan.workload, plan.slots, folder.worker_log) as executor:
+    with placement.make(folder.worker_log) as executor:
         goal = Goal(
             options.trials,
             options.timeout,

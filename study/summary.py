@@ -1,7 +1,5 @@
 """A study in words: what it is about when it begins, what it found when it ends."""
 
-from collections import Counter
-
 import pandas as pd
 
 from drft.config import BackboneConfig
@@ -13,18 +11,16 @@ from study.search import sampler_notes
 DISCLAIMER = "For research and education only; nothing here is a medical device."
 
 
-def opening_words(plan: Plan) -> list[str]:
-    """Say what is about to be studied."""
+def opening_words(plan: Plan, where: str = "here") -> list[str]:
+    """Say what is about to be studied; ``where`` says how many trials run at once, and on what."""
     facts, base, split = plan.facts, plan.facts.base_config, plan.facts.split
     parts = f"{split['n_train']} to train, {split['n_validation']} to validate, {split['n_test']} sealed for the test"
-    devices = Counter("the CPU" if slot.gpu is None else f"GPU {slot.gpu}" for slot in plan.slots)
-    slots = ", ".join(f"{count} at once on {device}" for device, count in devices.items())
     return [
         f"Study {facts.name} in {plan.folder}",
         f"  data      {facts.cohort['name']}: {parts}",
         f"  backbone  {base.backbone.name}, {len(facts.blocks)} blocks, weights {base.backbone.weights}",
         f"  search    {len(plan.space.dimensions)} dimensions of {plan.space.name}, {facts.sampler}, {facts.pruner}",
-        f"  trials    {facts.trials_wanted} wanted, {slots}",
+        f"  trials    {facts.trials_wanted} wanted, {where}",
         *(
             f"  note      {note}"
             for note in (*_weights_notes(base.backbone), *sampler_notes(facts.sampler, plan.space))

@@ -56,12 +56,17 @@ def load_images(
     Raises:
         DataError: naming every file that cannot be decoded, or the cache folder when it cannot be written to.
     """
-    path = (cache_dir or default_cache_dir()) / "images" / f"{_cache_key(cohort, image_size)}.npy"
+    path = store_of(cohort, image_size, cache_dir)
     if not path.exists():
         with holding(path.with_suffix(".lock"), _PATIENCE):
             if not path.exists():  # another process may have decoded them while this one waited
                 _make_store(cohort.photographs, image_size, path, progress or silent)
     return cast("NDArray[np.uint8]", np.load(path, mmap_mode="r"))
+
+
+def store_of(cohort: Cohort, image_size: int, cache_dir: Path | None = None) -> Path:
+    """Return where the decoded photographs of a cohort are kept; the file's name says what is in it."""
+    return (cache_dir or default_cache_dir()) / "images" / f"{_cache_key(cohort, image_size)}.npy"
 
 
 def decode(path: Path, image_size: int) -> NDArray[np.uint8]:

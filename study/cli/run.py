@@ -76,10 +76,15 @@ class Size(click.ParamType[int]):
     help="Stop when more than this fraction of the last 20 trials failed.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of split, search and trials.")
-@click.option("--executor", type=click.Choice(["local"]), default="local", show_default=True)
-@click.option("--jobs", type=click.IntRange(1), help="Trials at once on the CPU; one per core by default.")
+@click.option("--executor", type=click.Choice(["local", "ray"]), default="local", show_default=True)
+@click.option(
+    "--jobs", type=click.IntRange(1), help="Trials at once: on the CPU, or on Ray; as many as fit by default."
+)
 @click.option("--gpus", help="GPUs to use, such as 0,1; all by default.")
 @click.option("--trials-per-gpu", type=click.IntRange(1), help="Trials at once on each GPU; 1 by default.")
+@click.option("--ray-address", help="Ray cluster: auto or HOST:PORT; one on this machine by default.")
+@click.option("--gpus-per-trial", type=float, help="GPUs of each trial on Ray, such as 0.5; 1 by default, if any.")
+@click.option("--cpus-per-trial", type=float, help="CPUs of each trial on Ray; 1 by default.")
 @click.option("--cache-size", type=Size(), help="Disk for activations: 20GB; a share of what is free by default.")
 @click.option("--no-cache", is_flag=True, help="Keep no activations: compute the frozen blocks in every epoch.")
 @click.option("--keep-checkpoints", type=click.IntRange(0), default=5, show_default=True, help="Best trials to keep.")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, Protocol, Self
 
 from drft.config import TrialConfig
+from drft.data.cohort import Cohort
 from drft.records import EpochRecord, TrialResult
 
 
@@ -28,6 +29,8 @@ class Workload:
     """Worker processes that share a machine, and its memory."""
     trials_per_gpu: int = 1
     """Worker processes that share a GPU, and its memory."""
+    cohort: Cohort | None = None
+    """The cohort itself, for workers that cannot open the source; its photographs are in their cache, decoded."""
     trainer: str = "study.executors.training:two_phase_trainer"
     """``module:function`` that a worker calls once with this workload; what it returns runs one training."""
 

@@ -79,11 +79,15 @@ def visible_gpus() -> list[str]:
     return allowed[:count] if allowed else [str(index) for index in range(count)]
 
 
+def thread_limit(share: int) -> int:
+    """Return the CPU threads of a worker with so many cores: all of them, or fewer where the user says so."""
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    return min(share, int(said)) if said.isdigit() and int(said) > 0 else share
+
+
 def _threads(slots: int) -> int:
     """Return the CPU threads of one of so many slots: its share of the cores, or fewer where the user says so."""
-    said = os.environ.get("OMP_NUM_THREADS", "")
-    share = max(1, cores() // slots)
-    return min(share, int(said)) if said.isdigit() and int(said) > 0 else share
+    return thread_limit(max(1, cores() // slots))
 
 
 def _has_gpu_driver() -> bool:

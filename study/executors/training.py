@@ -26,7 +26,8 @@ def two_phase_trainer(workload: Workload) -> Trainer:
         # One that needs more than its share fails alone, and not whoever asks for memory next.
         torch.cuda.set_per_process_memory_fraction(1 / workload.trials_per_gpu)
     tqdm.set_lock(threading.RLock())  # torch.fx makes bars; their own lock is the system's and survives Ctrl-C
-    cohort = open_cohort(workload.source, options=dict(workload.source_options), cache_dir=workload.cache_dir)
+    options = dict(workload.source_options)
+    cohort = workload.cohort or open_cohort(workload.source, options=options, cache_dir=workload.cache_dir)
     bench = Workbench(cohort, cache_dir=workload.cache_dir, cache_size=workload.cache_size, processes=workload.workers)
 
     def train(config: TrialConfig, on_epoch: OnEpoch) -> TrialResult:

@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # spawned workers take over the 
 
 from fake_training import BREAKS, DIES, HANGS, LEAVES, RAISES, STARVES, scripted
 from PIL import Image
+from ray_parts import own_cluster
 
 from drft.errors import DrftError, UsageError
 from study.executors import (
@@ -27,6 +28,7 @@ from study.executors import (
     choose_slots,
     gpu_slots,
 )
+from study.executors.ray import RayExecutor
 from study.executors.slots import Slot, cpu_slots
 
 WAIT = 60.0
@@ -67,11 +69,14 @@ def thread_trainer(workload):
     return tell
 
 
-@pytest.fixture(scope="module", params=["local"])
+@pytest.fixture(scope="module", params=["local", "ray"])
 def executor(request):
-    assert request.param == "local"
-    with LocalExecutor(workload(), cpu_slots(2)) as executor:
-        yield executor
+    if request.param == "local":
+        with LocalExecutor(workload(), cpu_slots(2)) as executor:
+            yield executor
+    else:
+        with own_cluster(jobs=2) as cluster, RayExecutor(workload(), cluster, jobs=2) as executor:
+            yield executor
 
 
 def run(executor, *jobs: Job, keep_on=lambda record: True) -> dict[int, list]:

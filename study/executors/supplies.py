@@ -1,0 +1,91 @@
+"""What a node of a cluster needs and may not have: the cohort, its decoded photographs and a weight file.
+
+The driver packs them once. A node that lacks a file gets it from the driver and keeps it in its own cache folder, so
+no disk needs to be shared; nothing of the data source is read there.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from drft.config import BackboneConfig
+from drft.data.cache import default_cache_dir, whole_file
+from drft.data.cohort import Cohort
+from drft.data.images import store_of
+from drft.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """One file of the driver, named by its content."""
+
+    file: Path
+    """Where the driver has it."""
+    place: str
+    """Where nodes keep it, below their cache folders."""
+    digest: str | None = None
+    """SHA-256, for a file that a node may have where the driver has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Supplies:
+    """All that trainings of one study read."""
+
+    cohort: Cohort | None = None
+    pictures: tuple[Supply, ...] = ()
+    """The decoded photographs, one file for every size."""
+    weights: tuple[str, Supply] | None = None
+    """What configurations call the weight file, and the file."""
+
+    @property
+    def files(self) -> tuple[Supply, ...]:
+        """All files."""
+        return (*self.pictures, *((self.weights[1],) if self.weights else ()))
+
+
+def pack(
+    cohort: Cohort, image_sizes: Sequence[int], backbone: BackboneConfig, cache_dir: Path | None = None
+) -> Supplies:
+    """Name the files that trainings of a study will read; the photographs have been decoded before."""
+    stores = [store_of(cohort, size, cache_dir) for size in image_sizes]
+    pictures = tuple(Supply(store, f"images/{store.name}") for store in stores)
+    named = backbone.weights in {"embedded", "hub", "none"}
+    return Supplies(cohort, pictures, None if named else (backbone.weights, _weights(backbone.weights)))
+
+
+def find(supply: Supply, cache_dir: Path | None) -> Path | None:
+    """Return where this machine has a file, if it does."""
+    if supply.digest is not None and supply.file.is_file() and _digest(supply.file) == supply.digest:
+        return supply.file
+    kept = (cache_dir or default_cache_dir()) / supply.place
+    return kept if kept.is_file() else None
+
+
+def keep(supply: Supply, content: memoryview | bytes, cache_dir: Path | None) -> Path:
+    """Write a file into this machine's cache folder and return where it is.
+
+    Raises:
+        DataError: when it cannot be written.
+    """
+    path = (cache_dir or default_cache_dir()) / supply.place
+    try:
+        with whole_file(path, durable=False) as draft:
+            draft.write_bytes(content)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be written ({error.strerror or error}): make room there or name another folder "
+            "with the environment variable DRFT_CACHE, where the node is started"
+        ) from error
+    return path
+
+
+def _weights(name: str) -> Supply:
+    file = Path(name).expanduser().absolute()
+    digest = _digest(file)
+    return Supply(file, f"weights/{digest}{file.suffix}", digest)
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
