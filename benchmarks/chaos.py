@@ -1,13 +1,15 @@
-"""A study under fire: workers and drivers are killed at random, and at the end the books must balance.
+"""A study under fire: workers, drivers, nodes and databases are killed at random; at the end the books must balance.
 
 ::
 
     python -m benchmarks.chaos --quick
     python -m benchmarks.chaos --trials 200 --kills 50
+    python -m benchmarks.chaos --executor ray --storage postgresql
 
-The study is real and tiny. After every few finished trials, at a random moment, a random worker or the driver gets
-SIGKILL; a driver that is gone is started again with the same command. It ends with the study, and fails when a trial
-was lost or doubled, files and records differ, or an undisturbed training of a trial has another result.
+The study is real and tiny. After every few finished trials, at a random moment, a random part of what runs gets
+SIGKILL: a worker, the driver, a node of the Ray cluster, the database server. A driver that is gone is started again
+with the same command, nodes and servers come back by themselves. It ends with the study, and fails when a trial was lost
+or doubled, files and records differ, or an undisturbed training of a trial has another result.
 """
 
 import argparse
@@ -19,8 +21,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as default
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,7 +32,7 @@ import torch
 from rich.console import Console
 
 from benchmarks.books import Books, audit
-from benchmarks.launch import family
+from benchmarks.fields import Field, field_of
 from benchmarks.machine import describe_machine, public_command
 from benchmarks.pages import markdown_page, show_table, write_result
 from benchmarks.tiny import STUDY, TinyStudy
@@ -40,10 +42,7 @@ from study.storage import open_storage, study_url
 
 _ROOT = Path(__file__).parent.parent
 _REPLAYS = 10
-_WORKER = re.compile(r"^drft-(cpu|gpu)-")
 _FINISHED = re.compile(r"(\d+)/\d+ finished")
-_STUCK_SECONDS = 120.0
-"""A run that says nothing for so long hangs, and that is a failure."""
 
 
 @dataclass
@@ -51,11 +50,11 @@ class Chaos:
     """Drives a study to its goal and disturbs it on the way."""
 
     study: TinyStudy
-    options: Sequence[str]
+    field: Field
     kills: int
     random: random.Random
     console: Console
-    killed: Counter[str] = field(default_factory=Counter)
+    killed: Counter[str] = default(default_factory=Counter)
     starts: int = 0
     _next: int = 1
 
@@ -63,7 +62,7 @@ class Chaos:
         """Start the driver until it ends by itself.
 
         Raises:
-            DrftError: when it ends with an error, or hangs.
+            DrftError: when it ends with an error.
         """
         while True:
             process = self._start()
@@ -81,10 +80,10 @@ class Chaos:
     def _start(self) -> "subprocess.Popen[str]":
         self.starts += 1
         environment = {**os.environ, "PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+        command, place = self.study.command([*self.field.options, "--max-retries", "9"]), self.study.folder
         with self._log.open("a") as log:
             return subprocess.Popen(
-                self.study.command(self.options), cwd=self.study.folder, env=environment, text=True,
-                stdout=subprocess.PIPE, stderr=log,
+                command, cwd=place, env=environment, text=True, stdout=subprocess.PIPE, stderr=log
             )  # fmt: skip
 
     def _disturb(self, process: "subprocess.Popen[str]") -> int:
@@ -96,30 +95,21 @@ class Chaos:
                 continue
             finished = int(found[1])
             if finished >= self._next and sum(self.killed.values()) < self.kills:
-                self._kill(process)
+                self._strike(process)
                 self._next = finished + self.random.randint(1, max(1, 2 * self.study.trials // self.kills - 2))
         return finished
 
-    def _kill(self, process: "subprocess.Popen[str]") -> None:
+    def _strike(self, process: "subprocess.Popen[str]") -> None:
         time.sleep(self.random.uniform(0, 0.4))  # to hit any moment of a trial, and of what is written at its end
         if process.poll() is not None:
             return  # what is read are its last words
-        workers = [pid for pid in family(process.pid) if _WORKER.search(_name(pid))]
-        victim = "driver" if not workers or self.random.random() < 0.4 else "worker"
-        try:
-            os.kill(process.pid if victim == "driver" else self.random.choice(workers), signal.SIGKILL)
-        except ProcessLookupError:
-            return  # it had just ended
+        victim = self.random.choice(["driver", *self.field.disasters])
+        if victim == "driver":
+            process.kill()
+        elif not self.field.disasters[victim]():
+            return
         self.killed[victim] += 1
         self.console.print(f"kill {sum(self.killed.values())} of {self.kills}: {victim}")
-
-
-def _name(pid: int) -> str:
-    """Return the name that a worker process gave itself."""
-    try:
-        return Path(f"/proc/{pid}/comm").read_text()
-    except OSError:
-        return ""
 
 
 def _audit(study: TinyStudy) -> Books:
@@ -131,10 +121,11 @@ def _audit(study: TinyStudy) -> Books:
 
 def measure(wanted: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Run a study under fire and audit it; return what came out, as it is written to JSON."""
-    with TemporaryDirectory() as place:
-        study = TinyStudy(Path(place), wanted.trials)
+    chance = random.Random(wanted.seed)  # noqa: S311
+    with TemporaryDirectory() as place, field_of(wanted.executor, wanted.storage, chance) as field:
+        study = TinyStudy(Path(place), wanted.trials, field.storage)
         study.lay_out()
-        chaos = Chaos(study, ["--max-retries", "9"], wanted.kills, random.Random(wanted.seed), console)  # noqa: S311
+        chaos = Chaos(study, field, wanted.kills, chance, console)
         started = time.perf_counter()
         chaos.run()
         seconds = time.perf_counter() - started
@@ -142,6 +133,7 @@ def measure(wanted: argparse.Namespace, console: Console) -> dict[str, Any]:
     return {
         "command": public_command("benchmarks.chaos", sys.argv[1:]),
         "machine": describe_machine(),
+        "label": f"{wanted.executor}-{wanted.storage}",
         "trials": wanted.trials,
         "seconds": seconds,
         "starts": chaos.starts,
@@ -171,6 +163,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--executor", choices=("local", "ray"), default="local")
+    parser.add_argument("--storage", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0, help="of the choice of victims and moments")
@@ -182,11 +176,11 @@ def main() -> None:
     console = Console()
     result = measure(wanted, console)
     table = (("", ""), rows(result))
-    show_table("Chaos: local executor, SQLite", table, console)
+    show_table(f"Chaos: {result['label']}", table, console)
     faults = result["books"]["faults"]
     notes = faults or ["The books balance: every trial once, its files equal to its record, none left running."]
-    page = markdown_page("Chaos", {**result, "label": "local-sqlite"}, [table], notes)
-    write_result(wanted.out / "chaos-local-sqlite", result, page, notes, console)
+    page = markdown_page("Chaos", result, [table], notes)
+    write_result(wanted.out / f"chaos-{result['label']}", result, page, notes, console)
     sys.exit(bool(faults))
 
 

@@ -13,11 +13,12 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from fake_training import fake_record, fake_result
-from postgres import Postgres, binaries
 from sweep_parts import InProcess, conduct
 
+from benchmarks.postgres import Postgres, binaries
 from drft.errors import StudyError
 from study.driver import Driver, Goal
 from study.epochs import unpack

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own: made from the system's binaries, run by an unprivileged user."""
+"""A PostgreSQL server for tests and benchmarks: made from the system's binaries, run by an unprivileged user."""
 
 import os
 import pwd
@@ -37,6 +37,12 @@ class Postgres:
     def crash(self) -> None:
         """End at once, without a goodbye to anyone."""
         self._run("pg_ctl", "stop", "-w", "-s", "-m", "immediate")
+
+    def restart(self) -> bool:
+        """Crash and start again."""
+        self.crash()
+        self.start()
+        return True
 
     def database(self, name: str) -> str:
         """Make a database and return its URL, as a user would write it."""
