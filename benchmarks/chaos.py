@@ -8,8 +8,8 @@
 
 The study is real and tiny. After every few finished trials, at a random moment, a random part of what runs gets
 SIGKILL: a worker, the driver, a node of the Ray cluster, the database server. A driver that is gone is started again
-with the same command, nodes and servers come back by themselves. It ends with the study, and fails when a trial was lost
-or doubled, files and records differ, or an undisturbed training of a trial has another result.
+with the same command, nodes and servers come back by themselves. It ends with the study, and fails when a trial was
+lost or doubled, files and records differ, or an undisturbed training of a trial has another result.
 """
 
 import argparse

@@ -7,8 +7,9 @@ writes. Whatever is wrong is found before anything is written.
 import contextlib
 import re
 import sqlite3
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -67,12 +68,18 @@ def storage_exists(url_or_path: str | Path) -> bool:
     return path is None or path.exists()
 
 
-def open_storage(url_or_path: str | Path, *, create: bool = True) -> RDBStorage:
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def open_storage(url_or_path: str | Path, *, create: bool = True, tell: Callable[[str], None] = _say) -> RDBStorage:
     """Open, or with ``create`` make, the storage of a study.
 
     Args:
         url_or_path: path of a SQLite file, or any database URL that SQLAlchemy knows.
-        create: whether a storage that is not there yet may be made.
+        create: whether a storage that is not there yet may be made, and a SQLite file of an older Optuna brought up to
+            date, after a copy of it was made.
+        tell: told where that copy is.
 
     Raises:
         StudyError: when it is missing, unreachable, of another schema, or no storage of Optuna.
@@ -82,7 +89,15 @@ def open_storage(url_or_path: str | Path, *, create: bool = True) -> RDBStorage:
     if path is not None and not create and not path.exists():
         raise StudyError(f"storage {path} does not exist; start a study with 'drft-study run'")
     with _storage_faults(url):
-        return _open_url(url) if path is None else _open_sqlite(url, path)
+        if path is None:
+            return _open_url(url)
+        try:
+            return _open_sqlite(url, path)
+        except RuntimeError as error:
+            if not create or "storage upgrade" not in str(error):
+                raise
+        _upgrade(url, path, tell)
+        return _open_sqlite(url, path)
 
 
 def _as_url(url_or_path: str | Path) -> str:
@@ -107,6 +122,20 @@ def _open_sqlite(url: str, path: Path) -> RDBStorage:
     if known:
         _use_write_ahead_log(path)
     return storage
+
+
+def _upgrade(url: str, path: Path, tell: Callable[[str], None]) -> None:
+    """Bring the tables of an older Optuna up to date; a copy is made first."""
+    older = RDBStorage(url, skip_compatibility_check=True, skip_table_creation=True)
+    copy = path.with_name(f"{path.name}.backup-{older.get_current_version()}")
+    with (
+        contextlib.closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as source,
+        contextlib.closing(sqlite3.connect(copy)) as target,
+    ):
+        source.backup(target)
+    older.upgrade()
+    older.engine.dispose()
+    tell(f"{path} was made by an older Optuna and is brought up to date; {copy.name} beside it is as it was")
 
 
 def _open_url(url: str) -> RDBStorage:
@@ -161,7 +190,7 @@ def _storage_faults(url: str) -> Iterator[None]:
         cause = error.__cause__ or error
         raise StudyError(f"storage {public_url(url)} cannot be opened: {_first_line(cause)}") from None
     except RuntimeError as error:
-        advice = "upgrade it with 'optuna storage upgrade' after a backup, or choose another with --storage"
+        advice = "'drft-study run' brings a SQLite file up to date; else back it up and run 'optuna storage upgrade'"
         if "upgrade" not in str(error):
             advice = "it was made by a newer Optuna: update optuna, or choose another with --storage"
         raise StudyError(

@@ -16,7 +16,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from drft.errors import DrftError, UsageError
-from study.executors.base import Event, Failed, Finished, Job, Reported, Started, Workload
+from study.executors.base import Event, Failed, Finished, Job, Reported, Retired, Started, Workload
 from study.executors.cluster import Cluster
 from study.executors.outpost import Arrival, Outpost
 from study.executors.slots import thread_limit
@@ -26,7 +26,7 @@ _GRACE = 5.0
 """Seconds that actors have to end their workers."""
 
 _FAILED_STARTS = 3
-"""An actor that dies this often before it is ready will never be, and a job so often lost before it began failed."""
+"""An actor that dies this often before it is ready will never be; a job more often lost before it began has failed."""
 
 _GROWTH_SECONDS = 5.0
 """Seconds between two looks for nodes that have joined."""
@@ -68,6 +68,7 @@ class RayExecutor:
         self._posts = [_Post(self, index) for index in range(jobs or max(1, cluster.capacity()))]
         self._waiting: deque[Job] = deque()
         self._news: list[Event] = []
+        self._retired = 0
         self._lost_starts: dict[int, int] = {}
         self._looked = time.monotonic()
 
@@ -147,10 +148,19 @@ class RayExecutor:
     def retry(self, job: Job, how: str) -> Event | None:
         """Queue a job again that was lost before it began; one that is always lost has failed."""
         self._lost_starts[job.number] = self._lost_starts.get(job.number, 0) + 1
-        if self._lost_starts[job.number] >= _FAILED_STARTS:
+        if self._lost_starts[job.number] > _FAILED_STARTS:
             return Failed(job.number, how, kind="lost")
         self._waiting.appendleft(job)
         return None
+
+    def served_by_others(self, post: "_Post") -> bool:
+        """Return whether another slot is ready."""
+        return any(other.ready for other in self._posts if other is not post)
+
+    def retire(self, post: "_Post") -> None:
+        """Do without a slot that cannot start again."""
+        self._posts.remove(post)
+        self._retired += 1
 
     def _give_out(self) -> None:
         for post in self._posts:
@@ -162,7 +172,7 @@ class RayExecutor:
         if not self._grows or time.monotonic() - self._looked < _GROWTH_SECONDS:
             return
         self._looked = time.monotonic()
-        for index in range(len(self._posts), self._cluster.capacity()):
+        for index in range(len(self._posts) + self._retired, self._cluster.capacity()):
             self._posts.append(_Post(self, index))
             self._posts[-1].start()
 
@@ -219,7 +229,9 @@ class _Post:
         try:
             return self._understand(ray.get(question))
         except RayTaskError as error:
-            raise _said(error, self._name) from error
+            if isinstance(error.cause, UsageError) or not self._executor.served_by_others(self):
+                raise _said(error, self._name) from error
+            return self._replace(error)  # such as a node whose GPU is gone
         except RayError as error:
             return self._replace(error)
 
@@ -244,12 +256,13 @@ class _Post:
         return []
 
     def _opened(self, _: None) -> list[Event]:
-        self.ready, self._failed_starts = True, 0
+        self.ready = True
         return []
 
     def _heard(self, events: Sequence[Event]) -> list[Event]:
         for event in events:
-            self._begun = self._begun or isinstance(event, Started)
+            if isinstance(event, Started):
+                self._begun, self._failed_starts = True, 0
             if isinstance(event, Finished | Failed):
                 self.job = None
         if self.job is not None and not (events and isinstance(events[-1], Reported)):
@@ -260,14 +273,19 @@ class _Post:
         """Start a successor for a lost actor; its job goes elsewhere if it had not begun, else it failed."""
         self.end()  # it may only be out of reach
         job, begun, how = self.job, self._begun or self._killed, self._obituary()
-        self._failed_starts += not self.ready
+        self._failed_starts += not self.ready or isinstance(error, RayTaskError)
+        events: list[Event] = []
         if self._failed_starts >= _FAILED_STARTS:
-            raise DrftError(f"workers cannot start: {_last_line(error)}")
-        self.start()
-        if job is None:
-            return []
-        event = Failed(job.number, how, str(error), kind="lost") if begun else self._executor.retry(job, how)
-        return [event] if event else []
+            if not self._executor.served_by_others(self):
+                raise DrftError(f"workers cannot start: {_last_line(error)}")
+            self._executor.retire(self)
+            events.append(Retired(self._name, _last_line(error)))
+        else:
+            self.start()
+        if job is not None:
+            event = Failed(job.number, how, str(error), kind="lost") if begun else self._executor.retry(job, how)
+            events += [event] if event else []
+        return events
 
     def _obituary(self) -> str:
         how = "was killed" if self._killed else "was lost with its actor or node"

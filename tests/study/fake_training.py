@@ -68,6 +68,18 @@ def once_trainer(workload):
     return train
 
 
+def third_trainer(workload):
+    """Gets ready twice, in whichever slots, and never again."""
+    marks = Path(os.environ["DRFT_TEST_MARKS"])
+    for name in ("first", "second"):
+        try:
+            (marks / name).touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        return train
+    raise RuntimeError("the GPU is gone")
+
+
 def broken_trainer(workload):
     os.kill(os.getpid(), signal.SIGKILL)
 

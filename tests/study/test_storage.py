@@ -54,12 +54,36 @@ def test_another_schema_is_refused_and_left_alone(tmp_path):
     assert before == (query(path, "SELECT * FROM version_info"), query(path, "SELECT * FROM alembic_version"))
 
 
-def test_an_older_schema_names_the_upgrade(tmp_path):
-    path = tmp_path / "study.db"
-    open_storage(path).engine.dispose()
+def older_storage(path):
+    """Make a storage as Optuna 3.1 did: without an index that 3.2 added."""
+    optuna.create_study(study_name="demo", storage=open_storage(path)).add_trial(optuna.trial.create_trial(value=0.5))
+    query(path, "DROP INDEX trials_study_id_key") if query(
+        path, "SELECT 1 FROM sqlite_master WHERE name = 'trials_study_id_key'"
+    ) else query(path, "DROP INDEX ix_trials_study_id")
     query(path, "UPDATE alembic_version SET version_num = 'v3.0.0.d'")
-    with pytest.raises(StudyError, match="optuna storage upgrade"):
-        open_storage(path)
+
+
+def test_an_older_schema_is_brought_up_to_date_after_a_copy(tmp_path):
+    path, said = tmp_path / "study.db", []
+    older_storage(path)
+    storage = open_storage(path, tell=said.append)
+    assert storage.get_current_version() == storage.get_head_version()
+    assert optuna.load_study(study_name="demo", storage=storage).best_value == 0.5
+    copy = tmp_path / "study.db.backup-v3.0.0.d"
+    assert len(said) == 1
+    assert copy.name in said[0]
+    assert query(copy, "SELECT version_num FROM alembic_version") == [("v3.0.0.d",)]
+    assert query(copy, "SELECT count(*) FROM trials") == [(1,)]
+    open_storage(path, tell=said.append)
+    assert len(said) == 1
+
+
+def test_who_only_reads_changes_no_schema(tmp_path):
+    path = tmp_path / "study.db"
+    older_storage(path)
+    with pytest.raises(StudyError, match=r"another schema.*drft-study run"):
+        open_storage(path, create=False)
+    assert query(path, "SELECT version_num FROM alembic_version") == [("v3.0.0.d",)]
 
 
 def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path):
