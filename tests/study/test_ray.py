@@ -13,12 +13,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from fake_training import HANGS, scripted
 from ray.cluster_utils import Cluster as Nodes
-from ray_parts import ROOT, ray_path
+from ray_parts import ROOT, own_cluster, ray_path
 
 from drft.config import BackboneConfig, TrialConfig, with_values
 from drft.data import load_images, open_cohort
 from drft.errors import UsageError
-from study.executors import Failed, Finished, Job, LocalExecutor, Reported, Started, Workload, cpu_slots
+from study.executors import Failed, Finished, Job, LocalExecutor, Reported, Retired, Started, Workload, cpu_slots
 from study.executors.cluster import Share, joined
 from study.executors.ray import RayExecutor
 from study.executors.supplies import pack
@@ -57,6 +57,24 @@ def finish(executor, *jobs):
         seen += (new := take(executor, lambda event: isinstance(event, Finished | Failed)))
         left -= {event.number for event in new if isinstance(event, Finished | Failed)}
     return seen
+
+
+def test_a_slot_that_cannot_start_again_is_done_without(tmp_path, monkeypatch):
+    monkeypatch.setenv("DRFT_TEST_MARKS", str(tmp_path))
+    workload = Workload("none", trainer="fake_training:third_trainer")
+    with own_cluster() as cluster, RayExecutor(workload, cluster, jobs=2) as executor:
+        executor.submit(Job(0, scripted(HANGS)))
+        take(executor, lambda event: isinstance(event, Reported))
+        finish(executor, Job(1, scripted()))  # on the other slot
+        executor.kill(0)
+        seen, number = take(executor, lambda event: isinstance(event, Failed)), 2
+        while not any(isinstance(event, Retired) for event in seen):
+            seen = finish(executor, Job(number, scripted()), Job(number + 1, scripted()))
+            number += 2
+        (retired,) = [event for event in seen if isinstance(event, Retired)]
+        assert "the GPU is gone" in retired.reason
+        assert executor.slots == 1
+        assert isinstance(finish(executor, Job(number, scripted()))[-1], Finished)
 
 
 def test_a_lost_node_fails_its_job_alone_and_a_new_node_is_used(nodes):
