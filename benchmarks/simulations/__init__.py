@@ -1,0 +1,5 @@
+"""Simulations with a known truth, by which the statistics of a report are checked.
+
+Every module here but ``base`` has ``SIMULATIONS``, a tuple of :class:`benchmarks.simulations.base.Simulation`;
+``python -m benchmarks.coverage`` runs them all.
+"""

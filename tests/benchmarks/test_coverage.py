@@ -1,0 +1,70 @@
+"""The benchmark of promises: simulations have names of their own, and a verdict follows from their interval."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from benchmarks.coverage import rows, run
+from benchmarks.simulations.base import Simulation, kept, measure, simulations
+from study.report.statistics import proportion
+
+
+def claim(promise, hits=90, runs=100, nominal=0.95):
+    return Simulation("made", "It happens", nominal, lambda runs, rng: proportion(hits, runs), promise, runs)
+
+
+def test_simulations_are_named_apart():
+    names = [simulation.name for simulation in simulations()]
+    assert names
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("promise", "hits", "expected"),
+    [
+        ("exactly", 95, True),
+        ("exactly", 80, False),
+        ("exactly", 100, False),
+        ("at least", 100, True),
+        ("at least", 80, False),
+        ("at most", 80, True),
+    ],
+)
+def test_a_promise_is_broken_only_where_its_interval_rules_it_out(promise, hits, expected):
+    assert kept(claim(promise), proportion(hits, 100)) is expected
+
+
+def test_too_much_breaks_at_most():
+    assert not kept(claim("at most", nominal=0.05), proportion(20, 100))
+
+
+def test_a_simulation_draws_the_same_again():
+    coin = Simulation("coin", "Heads", 0.5, lambda runs, rng: proportion(int(rng.binomial(runs, 0.5)), runs))
+    assert measure(coin, 1000, seed=1) == measure(coin, 1000, seed=1)
+    assert measure(coin, 1000, seed=1) != measure(coin, 1000, seed=2)
+
+
+def test_every_simulation_says_a_rate_with_its_interval():
+    for simulation in simulations():
+        found = measure(simulation, 3, seed=0)
+        assert 0 <= found.low <= found.value <= found.high <= 1
+        assert found.n >= 3
+
+
+def test_a_run_becomes_a_table():
+    result = run([claim("at least")], None, seed=0, quick=False, console=Console(quiet=True))
+    ((name, event, promised, measured, interval, studies, verdict),) = rows(result["simulations"])
+    assert (name, event, promised, measured, studies, verdict) == (
+        *("made", "It happens", "at least 95.0%", "90.0%", "100", "no"),
+    )
+    assert interval == "82.6% to 94.5%"
+
+
+def test_a_quick_run_simulates_a_tenth():
+    sure = Simulation("sure", "It happens", 1.0, lambda runs, rng: proportion(runs, runs), runs=200)
+    result = run([sure], None, seed=0, quick=True, console=Console(quiet=True))
+    assert result["simulations"]["sure"]["runs"] == 20
