@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,10 @@ from hypothesis import settings
 from PIL import Image
 
 from drft.data.cohort import Cohort, Photograph, fingerprint
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from browser import Browser, open_browser
 
 settings.register_profile("default", deadline=None)
 settings.load_profile("default")
@@ -66,3 +72,18 @@ def real_data() -> Path:
 def real_weights() -> Path:
     """ImageNet weights of mobilenetv2_100."""
     return _folder("DRFT_TEST_WEIGHTS") / "mobilenetv2_100.imagenet.safetensors"
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One Chromium for all tests; use ``browser``."""
+    opened = open_browser(tmp_path_factory.mktemp("chromium"))
+    yield opened
+    opened.driver.quit()
+
+
+@pytest.fixture
+def browser(chromium: Browser) -> Iterator[Browser]:
+    """A headless Chromium on an empty page; the test is skipped where there is none."""
+    yield chromium
+    chromium.forget()
