@@ -1,7 +1,9 @@
-"""Made-up studies in exactly the format the conductor writes, so that readers can be tested without training."""
+"""Made-up studies in exactly the format the conductor writes, and the storages that every study must fit in."""
 
+import itertools
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,9 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from benchmarks.postgres import Postgres, binaries
 from drft.config import TrialConfig, with_values
 from drft.records import EpochRecord, best_record
 
@@ -189,3 +194,36 @@ def make_study() -> StudyMaker:
 def demo(make_study: StudyMaker, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A results folder with one study, ``demo``, of 60 trials; read it, do not change it."""
     return make_study(tmp_path_factory.mktemp("results"))
+
+
+_databases = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Postgres]:
+    """A PostgreSQL server of the tests' own."""
+    place = binaries()
+    if place is None:
+        pytest.skip("there are no PostgreSQL server binaries")
+    server = Postgres(place)
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> str:
+    """A SQLite file that is not there yet."""
+    return str(tmp_path / "study.db")
+
+
+@pytest.fixture
+def postgresql(server: Postgres) -> str:
+    """The URL of an empty database."""
+    return server.database(f"test{next(_databases)}")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> str:
+    """Each kind of storage that a study can be kept in."""
+    return request.getfixturevalue(request.param)

@@ -13,12 +13,10 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from fake_training import fake_record, fake_result
 from sweep_parts import InProcess, conduct
 
-from benchmarks.postgres import Postgres, binaries
 from drft.errors import StudyError
 from study.driver import Driver, Goal
 from study.epochs import unpack
@@ -43,35 +41,6 @@ conductor = conduct(sys.argv[3])
 print("ready", flush=True); input()
 print(Driver(conductor, InProcess(), folder, PlainDisplay(Console(quiet=True)), Goal(int(sys.argv[5]))).run().ended)
 """
-
-
-@pytest.fixture(scope="session")
-def server():
-    place = binaries()
-    if place is None:
-        pytest.skip("there are no PostgreSQL server binaries")
-    server = Postgres(place)
-    server.start()
-    yield server
-    server.remove()
-
-
-@pytest.fixture
-def sqlite(tmp_path):
-    return str(tmp_path / "study.db")
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request):
-    if request.param == "sqlite":
-        return request.getfixturevalue("sqlite")
-    return request.getfixturevalue("postgresql")
-
-
-@pytest.fixture
-def postgresql(server, request):
-    name = "".join(letter for letter in request.node.name.lower() if letter.isalnum())[:60]
-    return server.database(name)
 
 
 def stored(url):
