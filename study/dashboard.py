@@ -13,11 +13,11 @@ import optuna_dashboard
 from sqlalchemy.exc import SQLAlchemyError
 
 from drft.errors import StudyError
+from study.report.chapters import all_exhibits, write_chapters
 from study.report.page import DISCLAIMER, RENDERED
-from study.report.sections import exhibits
 from study.report.statistics import Statistics, summarize
 from study.report.wording import answer
-from study.results import StudyInfo, find_study, read_study
+from study.results import StudyInfo, StudyResults, find_study, read_study
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -84,7 +84,7 @@ def save_findings(study: str, results: Path = Path("results"), storage: str | No
     opened = find_study(study, results, storage).open()
     statistics = summarize(read)
     try:
-        _save_figures(opened, statistics)
+        _save_figures(opened, read, statistics)
         _save_note(opened, read.info, statistics)
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         reason = str(error.__cause__ or error).splitlines()[0]
@@ -105,8 +105,9 @@ def only_from_here(application: Application) -> Application:
     return guarded
 
 
-def _save_figures(study: optuna.Study, statistics: Statistics) -> None:
-    for place, exhibit in enumerate(exhibits(statistics).values(), start=1):
+def _save_figures(study: optuna.Study, results: StudyResults, statistics: Statistics) -> None:
+    exhibits = all_exhibits(write_chapters(results, statistics))
+    for place, exhibit in enumerate(exhibits, start=1):
         if exhibit.drawings:
             drawing = exhibit.drawings["wide"]
             title = {"text": exhibit.title, "x": 0.01, "y": 0.98, "font": {"size": 17}}

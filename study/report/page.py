@@ -1,7 +1,7 @@
 """The report as a page (``index.html``) and as Markdown (``report.md``), from the templates beside this file."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -10,10 +10,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from study.report.chapters import Chapter, Exhibit, all_exhibits
+from study.report.explorer import explorer_json
 from study.report.provenance import limits, provenance
-from study.report.sections import Exhibit, noise_text
-from study.report.statistics import Statistics, Withheld
-from study.report.tables import DEPTH_HEADINGS, depth_rows, trial_headings, trial_rows, trials_by_state
+from study.report.statistics import Statistics
+from study.report.tables import trial_headings, trial_rows, trials_by_state
 from study.report.wording import answer, number, percent
 from study.results import StudyResults
 
@@ -22,47 +23,39 @@ DISCLAIMER = (
     "diagnosis or treatment of anyone."
 )
 RENDERED = "Rendered pictures, not patients: this cohort was drawn by a program. Its figures say nothing about eyes."
-SEALED = (
-    "The test photographs have not been looked at. Search, pruning and the choice of the best epoch used training and "
-    "validation photographs only; the test set stays sealed until the best configurations are confirmed on it, once."
-)
 
 
-def html_page(results: StudyResults, statistics: Statistics, shown: Mapping[str, Exhibit]) -> str:
+def html_page(results: StudyResults, statistics: Statistics, chapters: Sequence[Chapter]) -> str:
     """Return one self-contained HTML page that needs no network."""
     return (
         _environment()
         .get_template("index.html")
         .render(
-            **_context(results, statistics, shown),
+            **_context(results, statistics, chapters),
             trial_headings=trial_headings(results.info),
             trial_rows=trial_rows(results),
-            figures=_figures_json(shown),
+            depths=sorted(set(results.trials["depth"].dropna().astype(int))),
+            figures=_figures_json(all_exhibits(chapters)),
+            explorer=_as_script(explorer_json(results)),
             plotly=Markup(get_plotlyjs().replace("</script", "<\\/script")),  # noqa: S704  the installed plotly's own text
         )
     )
 
 
-def markdown_page(results: StudyResults, statistics: Statistics, shown: Mapping[str, Exhibit]) -> str:
+def markdown_page(results: StudyResults, statistics: Statistics, chapters: Sequence[Chapter]) -> str:
     """Return the report as Markdown: answers, tables and captions."""
-    context = _context(results, statistics, shown)
-    return _environment().get_template("report.md").render(**context)
+    return _environment().get_template("report.md").render(**_context(results, statistics, chapters))
 
 
-def _context(results: StudyResults, statistics: Statistics, shown: Mapping[str, Exhibit]) -> dict[str, Any]:
-    info, depths = results.info, statistics.depths
+def _context(results: StudyResults, statistics: Statistics, chapters: Sequence[Chapter]) -> dict[str, Any]:
+    info = results.info
     return {
         "info": info,
         "backbone": info.base_config.get("backbone", {}).get("name", "?"),
         "banner": RENDERED if info.cohort["rendered"] else "",
         "answers": answer(statistics),
         "tiles": _tiles(results),
-        "exhibits": shown,
-        "depth_headings": DEPTH_HEADINGS,
-        "depth_rows": [] if isinstance(depths, Withheld) else depth_rows(depths),
-        "no_depths": depths.reason if isinstance(depths, Withheld) else "",
-        "noise": noise_text(statistics.noise),
-        "sealed": SEALED,
+        "chapters": chapters,
         "limits": limits(results),
         "provenance": provenance(info),
         "disclaimer": DISCLAIMER,
@@ -84,14 +77,19 @@ def _tiles(results: StudyResults) -> list[tuple[str, str]]:
     ]
 
 
-def _figures_json(shown: Mapping[str, Exhibit]) -> Markup:
+def _figures_json(shown: Iterable[Exhibit]) -> Markup:
     entries = (
         f'"{exhibit.id}":{{{",".join(_drawing(size, drawing) for size, drawing in exhibit.drawings.items())}}}'
-        for exhibit in shown.values()
+        for exhibit in shown
         if exhibit.drawings
     )
-    escaped = f"{{{','.join(entries)}}}".replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-    return Markup(escaped)  # noqa: S704  no character of HTML is left in it
+    return _as_script(f"{{{','.join(entries)}}}")
+
+
+def _as_script(text: str) -> Markup:
+    """Return JSON that can stand in a script element: no character of HTML is left in it."""
+    escaped = text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    return Markup(escaped)  # noqa: S704
 
 
 def _drawing(size: str, drawing: go.Figure) -> str:

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from study.report.chapters import write_chapters
 from study.report.exports import csv, summary_json
 from study.report.files import write_whole
 from study.report.page import html_page, markdown_page
-from study.report.sections import exhibits
 from study.report.statistics import summarize
 from study.results import read_study
 
@@ -25,13 +25,13 @@ def write_report(study: str, results: Path = Path("results"), storage: str | Non
     """
     read = read_study(study, results, storage)
     statistics = summarize(read)
-    shown = exhibits(statistics)
+    chapters = write_chapters(read, statistics)
     files = {
         "trials.csv": csv(read.trials),
         "epochs.csv": csv(read.epochs),
         "summary.json": summary_json(read, statistics),
-        "report.md": markdown_page(read, statistics, shown),
-        "index.html": html_page(read, statistics, shown),
+        "report.md": markdown_page(read, statistics, chapters),
+        "index.html": html_page(read, statistics, chapters),
     }
     folder = read.info.folder / "report"
     for name, text in files.items():

@@ -1,6 +1,8 @@
 "use strict";
 (() => {
-  const drawn = document.getElementById("figures").textContent;
+  const $ = (id) => document.getElementById(id);
+  const drawn = $("figures").textContent;
+  const { common, trials } = JSON.parse($("explorer").textContent);
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const narrow = matchMedia("(max-width: 600px)");
   // The same hues, lightened for dark paper.
@@ -9,10 +11,11 @@
     ["rgba(213,94,0,0.16)", "rgba(240,148,77,0.2)"], ["#333a44", "#d5dbe3"], ["#4c63d2", "#7d90f0"],
   ];
 
+  const onPaper = (text) => (dark.matches ? lightened.reduce((all, [from, to]) => all.replaceAll(from, to), text) : text);
+
   function draw() {
-    const text = dark.matches ? lightened.reduce((all, [from, to]) => all.replaceAll(from, to), drawn) : drawn;
-    const figures = JSON.parse(text);
-    for (const place of document.querySelectorAll(".plot")) {
+    const figures = JSON.parse(onPaper(drawn));
+    for (const place of document.querySelectorAll(".plot[data-figure]")) {
       const sizes = figures[place.dataset.figure];
       const { data, layout } = (narrow.matches && sizes.narrow) || sizes.wide;
       if (narrow.matches) Object.assign(layout.margin, { l: 46, r: 8 });
@@ -38,15 +41,67 @@
     body.append(...[...body.rows].sort(order));
   }
 
-  const table = document.getElementById("trial-table");
+  function filter() {
+    const [state, depth] = [$("state-filter").value, $("depth-filter").value];
+    const words = $("text-filter").value.toLowerCase().split(/\s+/).filter(Boolean);
+    let shown = 0;
+    for (const row of table.tBodies[0].rows) {
+      const text = words.length ? row.textContent.toLowerCase() : "";
+      row.hidden = (state !== "" && row.dataset.state !== state) || (depth !== "" && row.dataset.depth !== depth)
+        || !words.every((word) => text.includes(word));
+      shown += !row.hidden;
+    }
+    $("trial-count").textContent = `${shown} of ${table.tBodies[0].rows.length} trials`;
+  }
+
+  function line(trial, name, curve, color, dash) {
+    return { x: trial.steps, y: trial[curve], name, mode: "lines+markers", line: { color: onPaper(color), dash, width: 2 } };
+  }
+
+  function plot(place, trial, kind, title, tickformat) {
+    const ink = onPaper("#333a44");
+    const end = { type: "line", x0: trial.head + 0.5, x1: trial.head + 0.5, yref: "paper", y0: 0, y1: 1, line: { dash: "dot", width: 1, color: "#8a8f98" } };
+    const axis = { gridcolor: "rgba(128,128,128,0.22)", zeroline: false };
+    Plotly.react(place, [line(trial, "train", `train_${kind}`, "#d55e00", "dash"), line(trial, "validation", `val_${kind}`, "#0072b2", "solid")], {
+      height: 280, margin: { l: 50, r: 10, t: 40, b: 40 }, font: { color: ink, size: 12 }, title: { text: title, font: { size: 14 }, x: 0.02 },
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 1, xanchor: "right" },
+      xaxis: { ...axis, title: { text: "step" }, dtick: Math.max(1, Math.ceil(trial.steps.length / 12)) }, yaxis: { ...axis, tickformat }, shapes: [end],
+    }, { responsive: true, displayModeBar: false });
+  }
+
+  function list(place, values) {
+    place.replaceChildren(...Object.entries(values).flatMap(([name, value]) => {
+      const [term, description] = [document.createElement("dt"), document.createElement("dd")];
+      term.textContent = name;
+      description.textContent = typeof value === "number" ? String(Number(value.toPrecision(5))) : JSON.stringify(value).replaceAll('"', "");
+      return [term, description];
+    }));
+  }
+
+  function open(row) {
+    const trial = trials[row.dataset.trial];
+    const cells = [...row.cells].map((cell) => cell.textContent);
+    $("trial-title").textContent = `Trial ${row.dataset.trial}`;
+    $("trial-words").textContent = [`${cells[1]}, depth ${cells[2] || "unknown"}`, cells[3] && `best step ${cells[3]}`, cells.at(-1)].filter(Boolean).join("; ");
+    list($("trial-values"), trial.values);
+    list($("trial-common"), common);
+    $("trial").showModal();
+    for (const [kind, title, format] of [["accuracy", "Accuracy", ".0%"], ["loss", "Loss", ".2f"]]) {
+      const place = $(`trial-${kind}`);
+      place.hidden = !trial.steps;
+      if (trial.steps) plot(place, trial, kind, title, format);
+    }
+  }
+
+  const table = $("trial-table");
   [...table.tHead.rows[0].cells].forEach((heading, column) =>
     heading.querySelector("button").addEventListener("click", () => sortBy(table, column, heading)));
-  document.getElementById("state-filter").addEventListener("change", (event) => {
-    for (const row of table.tBodies[0].rows) {
-      row.hidden = event.target.value !== "" && row.dataset.state !== event.target.value;
-    }
-  });
+  for (const name of ["state-filter", "depth-filter", "text-filter"]) $(name).addEventListener("input", filter);
+  table.tBodies[0].addEventListener("click", (event) => open(event.target.closest("tr")));
+  $("trial-close").addEventListener("click", () => $("trial").close());
+  $("trial").addEventListener("click", (event) => event.target === $("trial") && $("trial").close());
   dark.addEventListener("change", draw);
   narrow.addEventListener("change", draw);
+  filter();
   draw();
 })();

@@ -6,8 +6,8 @@ import pytest
 from optuna.trial import TrialState
 from plotly.offline import get_plotlyjs
 
+from study.report.chapters import write_chapters
 from study.report.page import html_page, markdown_page
-from study.report.sections import exhibits
 from study.report.statistics import summarize
 from study.results import read_study
 
@@ -48,12 +48,12 @@ class Page(HTMLParser):
 
 def page_of(read):
     statistics = summarize(read)
-    return html_page(read, statistics, exhibits(statistics))
+    return html_page(read, statistics, write_chapters(read, statistics))
 
 
 def markdown_of(read):
     statistics = summarize(read)
-    return markdown_page(read, statistics, exhibits(statistics))
+    return markdown_page(read, statistics, write_chapters(read, statistics))
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def test_hostile_names_are_text(make_study, tmp_path):
     make_study(tmp_path, NASTY, [COMPLETE] * 6 + [FAIL, PRUNED], folder="nasty", **texts)
     read = read_study("nasty", tmp_path)
     page = Page(page_of(read))
-    assert len(page.scripts) == 3  # figures, plotly, ours
+    assert len(page.scripts) == 4  # figures, trials, plotly, ours
     assert not any("alert(" in script for script in page.scripts)
     assert "<script>" not in markdown_of(read)
 

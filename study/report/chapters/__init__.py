@@ -1,0 +1,42 @@
+"""The chapters of a report, one module each: figures, tables and words, made from the statistics."""
+
+from collections.abc import Callable, Sequence
+
+from study.report.chapters import depth, importance, noise, opening, peak, test_set, trials
+from study.report.chapters.parts import Chapter, Exhibit, Pair, Part, Table, Text
+from study.report.statistics import Statistics
+from study.results import StudyResults
+
+CHAPTERS: Sequence[Callable[[StudyResults, Statistics], Chapter]] = (
+    opening.chapter,
+    depth.chapter,
+    peak.chapter,
+    importance.chapter,
+    noise.chapter,
+    test_set.chapter,
+    trials.chapter,
+)
+"""In the order of the page. The first and the last have something of their own in the template beside their parts."""
+
+
+def write_chapters(results: StudyResults, statistics: Statistics) -> tuple[Chapter, ...]:
+    """Return all chapters of a study's report."""
+    return tuple(chapter(results, statistics) for chapter in CHAPTERS)
+
+
+def all_exhibits(chapters: Sequence[Chapter]) -> list[Exhibit]:
+    """Return the figures of all chapters, in their order."""
+    return [exhibit for chapter in chapters for exhibit in chapter.exhibits]
+
+
+__all__ = [
+    "CHAPTERS",
+    "Chapter",
+    "Exhibit",
+    "Pair",
+    "Part",
+    "Table",
+    "Text",
+    "all_exhibits",
+    "write_chapters",
+]

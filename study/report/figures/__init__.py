@@ -1,0 +1,19 @@
+"""Plotly figures, each drawn from a tuple of ``study.report.statistics`` and nothing else."""
+
+from study.report.figures.curves import MAX_PANELS, curve_panels, evenly_spaced
+from study.report.figures.depth import accuracy_by_depth, gap_by_depth
+from study.report.figures.history import trial_history
+from study.report.figures.importance import importance_bars
+from study.report.figures.peak import best_steps, best_versus_last
+
+__all__ = [
+    "MAX_PANELS",
+    "accuracy_by_depth",
+    "best_steps",
+    "best_versus_last",
+    "curve_panels",
+    "evenly_spaced",
+    "gap_by_depth",
+    "importance_bars",
+    "trial_history",
+]

@@ -1,0 +1,57 @@
+"""Where validation peaked, and what the best step saved over the last."""
+
+import plotly.graph_objects as go
+
+from study.report.figures.axes import whole_steps
+from study.report.statistics import BestVersusLast, Peak
+from study.report.style import DEPTH_SCALE, PERCENT, QUIET, TRAIN, VALIDATION, figure, rounded
+
+
+def best_steps(peak: Peak) -> go.Figure:
+    """How many trials had their best step where, by phase."""
+    drawing = figure(300, yaxis_title="trials", xaxis_title="best step", bargap=0.15)
+    for name, color, counts in (
+        ("head phase", QUIET, [count.head for count in peak.counts]),
+        ("depth phase", VALIDATION, [count.depth for count in peak.counts]),
+    ):
+        drawing.add_bar(
+            x=[count.step for count in peak.counts],
+            y=counts,
+            name=f"peak in the {name}",
+            marker={"color": color},
+            hovertemplate="step %{x}: %{y} trials<extra></extra>",
+        )
+    drawing.update_xaxes(**whole_steps(len(peak.counts), ticks=12))
+    drawing.add_vline(x=peak.best_step.value, line={"dash": "dash", "width": 2, "color": TRAIN})
+    return drawing
+
+
+def best_versus_last(compared: BestVersusLast) -> go.Figure:
+    """Validation accuracy at the best step against the last: height above the diagonal is what the best step saved."""
+    drawing = figure(
+        380,
+        xaxis_title="validation accuracy at the last step",
+        yaxis_title="at the best step",
+        showlegend=False,
+    )
+    pairs = compared.pairs
+    ends = [min(pair.last for pair in pairs) - 0.01, max(pair.best for pair in pairs) + 0.01]
+    diagonal = {"color": QUIET, "dash": "dot", "width": 1}
+    drawing.add_scatter(x=rounded(ends), y=rounded(ends), mode="lines", line=diagonal, hoverinfo="skip")
+    drawing.add_scatter(
+        x=rounded(pair.last for pair in pairs),
+        y=rounded(pair.best for pair in pairs),
+        customdata=[[pair.trial, pair.depth] for pair in pairs],
+        mode="markers",
+        marker={
+            "size": 9,
+            "opacity": 0.85,
+            "color": [pair.depth for pair in pairs],
+            "colorscale": DEPTH_SCALE,
+            "colorbar": {"title": {"text": "depth"}, "thickness": 10, "outlinewidth": 0, "tickformat": "d"},
+        },
+        hovertemplate="trial %{customdata[0]}, depth %{customdata[1]}: best %{y:.1%}, last %{x:.1%}<extra></extra>",
+    )
+    drawing.update_xaxes(tickformat=PERCENT)
+    drawing.update_yaxes(tickformat=PERCENT)
+    return drawing
