@@ -1,6 +1,9 @@
 """Plain functions from tables to named tuples: each figure with its n, its interval and when it is valid."""
 
+from study.report.statistics.auroc import binary_auroc, macro_auroc
+from study.report.statistics.calibration import Bin, Calibration, calibration, temperature, tempered
 from study.report.statistics.depth import Curve, DepthRow, depth_curves, depth_table
+from study.report.statistics.grading import Grading, balanced_accuracy_estimate, grading, kappa_estimate
 from study.report.statistics.history import TrialPoint, history
 from study.report.statistics.importance import Bar, Importance, importance
 from study.report.statistics.intervals import (
@@ -8,39 +11,74 @@ from study.report.statistics.intervals import (
     Withheld,
     bootstrap_mean,
     bootstrap_median,
+    exact_proportion,
     mean_estimate,
     proportion,
 )
 from study.report.statistics.noise import Noise, detectable_difference, discordance, noise
 from study.report.statistics.peak import BestVersusLast, Pair, Peak, StepCount, best_versus_last, peak
+from study.report.statistics.referable import Referable, referable, referable_threshold
 from study.report.statistics.summary import Statistics, summarize
+from study.report.statistics.suspects import (
+    Suspect,
+    Suspects,
+    Votes,
+    collect,
+    confident_grades,
+    given_by_chance,
+    normalized_margins,
+    suspects,
+)
 
 __all__ = [
     "Bar",
     "BestVersusLast",
+    "Bin",
+    "Calibration",
     "Curve",
     "DepthRow",
     "Estimate",
+    "Grading",
     "Importance",
     "Noise",
     "Pair",
     "Peak",
+    "Referable",
     "Statistics",
     "StepCount",
+    "Suspect",
+    "Suspects",
     "TrialPoint",
+    "Votes",
     "Withheld",
+    "balanced_accuracy_estimate",
     "best_versus_last",
+    "binary_auroc",
     "bootstrap_mean",
     "bootstrap_median",
+    "calibration",
+    "collect",
+    "confident_grades",
     "depth_curves",
     "depth_table",
     "detectable_difference",
     "discordance",
+    "exact_proportion",
+    "given_by_chance",
+    "grading",
     "history",
     "importance",
+    "kappa_estimate",
+    "macro_auroc",
     "mean_estimate",
     "noise",
+    "normalized_margins",
     "peak",
     "proportion",
+    "referable",
+    "referable_threshold",
     "summarize",
+    "suspects",
+    "temperature",
+    "tempered",
 ]

@@ -83,6 +83,22 @@ def proportion(successes: int, n: int) -> Estimate:
     return Estimate(share, min(share, max(0.0, middle - reach)), max(share, min(1.0, middle + reach)), n)
 
 
+def exact_proportion(successes: int, n: int) -> Estimate:
+    """Share of n with the exact interval of Clopper & Pearson (1934), for shares of very few.
+
+    Never covers less than its level, and for that is wider than :func:`proportion`.
+
+    Raises:
+        ValueError: when n is 0 or the successes are not within 0 and n.
+    """
+    if n < 1 or not 0 <= successes <= n:
+        raise ValueError(f"a proportion needs 0 <= successes <= n and n >= 1, got {successes} of {n}")
+    tail = (1 - LEVEL) / 2
+    low = float(stats.beta.ppf(tail, successes, n - successes + 1)) if successes else 0.0
+    high = float(stats.beta.isf(tail, successes + 1, n - successes)) if successes < n else 1.0
+    return Estimate(successes / n, low, high, n)
+
+
 def _resampled(array: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
     picked = np.random.default_rng(seed).integers(0, len(array), (RESAMPLES, len(array)), dtype=np.int32)
     return array[picked]
