@@ -1,28 +1,52 @@
-"""A long study leaves nothing behind: no open files or processes that grow with its trials."""
+"""A long study leaves nothing behind: no open files, processes or shared memory that grow with its trials."""
 
 import os
 import sys
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from fake_training import scripted
+from ray_parts import own_cluster
 
+from benchmarks.launch import family
 from study.executors import Finished, Job, LocalExecutor, Reported, Workload, cpu_slots
+from study.executors.ray import RayExecutor
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts what Linux tells")
 
 WAIT = 60.0
+SHARED = Path("/dev/shm")  # noqa: S108
+WORKLOAD = Workload("none", trainer="fake_training:fake_trainer")
 
 
-def held(executor):
-    """Return how much this process and its workers hold: open files and processes."""
-    pids = [os.getpid(), *(worker._process.pid for worker in executor._workers)]
-    files = [len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids]
-    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-    return files, len(children)
+def descendants():
+    return {pid for pid in family(os.getpid()) if pid != os.getpid()}
+
+
+def held(others=frozenset()):
+    """Return how many files and how much shared memory this process and each that descends from it hold."""
+    pids = {os.getpid(), *descendants()} - others
+    return {pid: (len(list(Path(f"/proc/{pid}/fd").iterdir())), len(shared_memory(pid))) for pid in pids}
+
+
+def shared_memory(pid):
+    """Return the names below ``/dev/shm`` that a process has mapped, deleted ones too."""
+    try:
+        lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    except OSError:  # it has ended, or is another user's
+        return set()
+    return {Path(line.split(f"{SHARED}/")[1]).name for line in lines if f"{SHARED}/" in line}
+
+
+def nobodys_memory():
+    """Return what lies in ``/dev/shm`` and no process has mapped: other programs may come and go meanwhile."""
+    lying = {path.name for path in SHARED.iterdir()}
+    return lying.difference(*(shared_memory(pid) for pid in Path("/proc").iterdir() if pid.name.isdigit()))
 
 
 def train(executor, numbers):
@@ -40,8 +64,39 @@ def train(executor, numbers):
 
 
 def test_500_trials_hold_no_more_than_50():
-    with LocalExecutor(Workload("none", trainer="fake_training:fake_trainer"), cpu_slots(2)) as executor:
+    lying = nobodys_memory()
+    with LocalExecutor(WORKLOAD, cpu_slots(2)) as executor:
         train(executor, range(50))
-        before = held(executor)
+        before = held()
         train(executor, range(450))
-        assert held(executor) == before
+        assert held() == before
+    assert nobodys_memory() <= lying
+
+
+def test_500_trials_on_ray_hold_no_more_than_50_and_nothing_is_left_of_the_cluster():
+    others, lying = frozenset(descendants()), nobodys_memory()
+    with own_cluster() as cluster, RayExecutor(WORKLOAD, cluster, jobs=2) as executor:
+        train(executor, range(50))
+        before = held(others)
+        train(executor, range(450))
+        assert held(others) == before
+        scratch, ours = Path(cluster.scratch), descendants() - others
+        assert (scratch / "session_latest").exists()
+    assert outlive(ours) == set()
+    assert descendants() <= others
+    assert nobodys_memory() <= lying
+    assert not scratch.exists()
+
+
+def outlive(pids):
+    """Return the processes that do not end in time; some are told to only by the end of another one."""
+    left = set(pids)
+    for pid in pids:
+        try:
+            ending = os.pidfd_open(pid)
+        except ProcessLookupError:
+            left.remove(pid)
+            continue
+        left -= {pid} if wait([ending], WAIT) else set()
+        os.close(ending)
+    return left
