@@ -6,14 +6,14 @@ from drft.data.cache import whole_file
 from drft.errors import StudyError
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write beside, flush to disk, rename.
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write beside, flush to disk, rename; text as UTF-8.
 
     Raises:
         StudyError: when the folder cannot be written.
     """
     try:
         with whole_file(path) as draft:
-            draft.write_text(text, encoding="utf-8", newline="\n")
+            draft.write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as error:
         raise StudyError(f"cannot write {path}: {error.strerror}; choose another folder with --results") from None

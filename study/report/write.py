@@ -1,11 +1,13 @@
 """Read a study, compute, draw, and write ``results/STUDY/report``."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from study.report.chapters import write_chapters
+from study.report.chapters import Chapter, all_exhibits, write_chapters
 from study.report.exports import csv, summary_json
 from study.report.files import write_whole
 from study.report.page import html_page, markdown_page
+from study.report.pictures import picture
 from study.report.statistics import summarize
 from study.results import read_study
 
@@ -26,7 +28,8 @@ def write_report(study: str, results: Path = Path("results"), storage: str | Non
     read = read_study(study, results, storage)
     statistics = summarize(read)
     chapters = write_chapters(read, statistics)
-    files = {
+    files: dict[str, str | bytes] = {
+        **_pictures(chapters),
         "trials.csv": csv(read.trials),
         "epochs.csv": csv(read.epochs),
         "summary.json": summary_json(read, statistics),
@@ -34,6 +37,14 @@ def write_report(study: str, results: Path = Path("results"), storage: str | Non
         "index.html": html_page(read, statistics, chapters),
     }
     folder = read.info.folder / "report"
-    for name, text in files.items():
-        write_whole(folder / name, text)
+    for name, content in files.items():
+        write_whole(folder / name, content)
+    for old in (folder / "figures").glob("*.png"):
+        if f"figures/{old.name}" not in files:
+            old.unlink()
     return folder / "index.html"
+
+
+def _pictures(chapters: Sequence[Chapter]) -> dict[str, bytes]:
+    shown = (exhibit for exhibit in all_exhibits(chapters) if exhibit.drawings)
+    return {f"figures/{exhibit.id}.png": picture(exhibit.drawings["wide"]) for exhibit in shown}

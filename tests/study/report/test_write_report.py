@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import re
 
 import pandas as pd
 import pytest
@@ -21,9 +22,25 @@ def report(make_study, tmp_path_factory):
     return write_report("demo", results).parent
 
 
-def test_report_has_its_five_files_and_nothing_else(report):
+def test_report_has_its_files_and_nothing_else(report):
     files = sorted(path.name for path in report.iterdir())
-    assert files == ["epochs.csv", "index.html", "report.md", "summary.json", "trials.csv"]
+    assert files == ["epochs.csv", "figures", "index.html", "report.md", "summary.json", "trials.csv"]
+
+
+def test_markdown_shows_the_pictures_that_are_there(report):
+    shown = re.findall(r"!\[.+\]\((.+)\)", (report / "report.md").read_text())
+    there = sorted(f"figures/{path.name}" for path in (report / "figures").iterdir())
+    assert sorted(shown) == there
+    assert "figures/curves.png" in there
+
+
+def test_pictures_of_what_is_no_more_shown_are_removed(make_study, tmp_path):
+    make_study(tmp_path, "shrunk", [TrialState.FAIL])
+    old = tmp_path / "shrunk" / "report" / "figures" / "peak.png"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"old")
+    write_report("shrunk", tmp_path)
+    assert not old.exists()
 
 
 def test_summary_agrees_with_the_tables(report):

@@ -1,0 +1,73 @@
+import io
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+from PIL import Image
+from plotly.subplots import make_subplots
+
+from study.report.chapters import all_exhibits, write_chapters
+from study.report.pictures import picture
+from study.report.statistics import summarize
+from study.report.style import VALIDATION, figure
+from study.results import read_study
+
+
+def pixels(drawing):
+    return Image.open(io.BytesIO(picture(drawing))).convert("RGB")
+
+
+def colours(drawing):
+    return {colour for _, colour in pixels(drawing).getcolors(1 << 24)}
+
+
+def blue_rows(drawing):
+    """How many rows of the picture have a pixel in the colour of validation."""
+    return int((np.asarray(pixels(drawing)) == BLUE).all(axis=2).any(axis=1).sum())
+
+
+BLUE = (0, 114, 178)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda f: f.add_scatter(x=[0, 1, 2], y=[0, 1, 0], mode="lines", line={"color": VALIDATION, "width": 3}),
+        lambda f: f.add_scatter(x=[0, 1], y=[0, 1], mode="markers", marker={"color": VALIDATION, "size": 20}),
+        lambda f: f.add_bar(x=[1, 2], y=[3, 4], marker={"color": VALIDATION}),
+        lambda f: f.add_bar(x=[3, 4], y=["a", "b"], orientation="h", marker={"color": VALIDATION}),
+        lambda f: f.add_scatter(x=[0, 1, 1, 0], y=[0, 0, 1, 1], fill="toself", fillcolor="rgb(0,114,178)"),
+        lambda f: f.add_heatmap(z=[[0, 1], [1, 0]], colorscale=[[0, "#ffffff"], [1, VALIDATION]]),
+    ],
+)
+def test_what_plotly_draws_is_drawn_in_its_colour(draw):
+    drawing = figure(300)
+    assert BLUE not in colours(drawing)
+    draw(drawing)
+    assert BLUE in colours(drawing)
+
+
+def test_every_figure_of_a_report_becomes_a_picture(demo):
+    read = read_study("demo", demo)
+    shown = [exhibit for exhibit in all_exhibits(write_chapters(read, summarize(read))) if exhibit.drawings]
+    for exhibit in shown:
+        for drawing in exhibit.drawings.values():
+            width, height = pixels(drawing).size
+            assert 700 < width < 1300, exhibit.id
+            assert height > 150, exhibit.id
+
+
+def test_panels_that_share_an_axis_have_one_range():
+    apart, shared = (make_subplots(1, 2, shared_yaxes=which) for which in (False, "all"))
+    for drawing in (apart, shared):
+        drawing.add_scatter(x=[0, 1], y=[0, 1], row=1, col=1, line={"color": VALIDATION})
+        drawing.add_scatter(x=[0, 1], y=[0, 100], row=1, col=2, line={"color": "#d55e00"})
+        drawing.update_layout(template="none", height=300, showlegend=False)
+
+    # Beside a hundred, a line that climbs to one is flat.
+    assert blue_rows(shared) < blue_rows(apart) / 4
+
+
+def test_what_no_report_draws_is_refused():
+    with pytest.raises(ValueError, match="pie"):
+        picture(go.Figure(go.Pie(values=[1])))
