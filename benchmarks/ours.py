@@ -19,7 +19,7 @@ from study.preparation import Plan as StudyPlan
 from study.preparation import prepare
 from study.results import StudyResults, read_study
 from study.run import drive
-from study.storage import open_storage
+from study.storage import close_storage, open_storage
 
 _SEARCHED = {
     "depth": {"type": "int", "low": 0, "high": "all"},
@@ -81,7 +81,7 @@ def enqueue(prepared: StudyPlan, plan: Plan) -> None:
     for config in plan.trials:
         params = {"depth": config.depth, "augmentation.strength": config.augmentation.strength}
         study.enqueue_trial(params, user_attrs={"seed": config.seed})
-    storage.engine.dispose()
+    close_storage(storage)
 
 
 def _told(results: StudyResults) -> tuple[TrialTold, ...]:

@@ -15,13 +15,13 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
-from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from drft.config import TrialConfig
 from drft.errors import TrainingError
 from drft.records import EpochRecord, TrialResult
 from study import owner
+from study.book import GoalReachedError, Storage
 from study.draws import is_control, trial_seed
 from study.epochs import pack
 from study.executors.base import Job, Kind
@@ -29,9 +29,9 @@ from study.facts import StudyFacts, check_study
 from study.ledger import Ledger
 from study.outage import Patience
 from study.retries import another_try, carried_over, config_changes
-from study.rows import GoalReachedError
 from study.running import Running
 from study.standing import Ranked, Standing, Tally
+from study.storage import spans_machines
 
 _UNOWNED_GRACE = timedelta(seconds=60)
 """A trial gets its owner right after its birth; one without for so long belongs to a driver that died between."""
@@ -51,7 +51,7 @@ class Conductor:
         self,
         facts: StudyFacts,
         space: Suggester,
-        storage: RDBStorage,
+        storage: Storage,
         sampler: BaseSampler,
         pruner: BasePruner,
         max_retries: int = 0,
@@ -83,8 +83,8 @@ class Conductor:
         self._tallied = 0
         self._owner = owner.this_process()
         self._beats = owner.Beats()
-        # A SQLite file is used on one machine, where processes themselves say whether they live.
-        self._beating = storage.engine.dialect.name != "sqlite"
+        # Drivers on one machine know from the processes themselves whether they live.
+        self._beating = spans_machines(storage)
         self._next_beat = 0.0
         self._running: dict[int, Running] = {}
         self._record_facts()

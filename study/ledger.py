@@ -1,8 +1,8 @@
 """The driver's own book of its study: what it knows it does not ask again, what it writes it writes together.
 
-Optuna's relational storage opens a transaction for every single value and reads back what was just written. Here the
-trials are held in memory, and everything written inside :meth:`Ledger.together` becomes one transaction. Trials of
-other drivers of the same study are looked for now and then, and before each new trial.
+Optuna's own storages write every single value by itself and read back what was just written. Here the trials are held
+in memory, and everything written inside :meth:`Ledger.together` becomes one transaction, or one addition to a journal.
+Trials of other drivers of the same study are looked for now and then, and before each new trial.
 """
 
 import copy
@@ -15,13 +15,15 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, check_distribution_compatibility
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages import BaseStorage, JournalStorage
 from optuna.study._frozen import FrozenStudy
 from optuna.study._study_direction import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from study.book import Book, Storage
+from study.journal import JournalBook
 from study.outage import Patience
-from study.rows import Rows, create_trial, look, start_trial
+from study.rows import Rows
 
 GLANCE_SECONDS = 1.0
 """For so long what is known of other drivers' trials is taken to be true."""
@@ -40,7 +42,7 @@ class Ledger(BaseStorage):
         patiently: does what may find the storage away.
     """
 
-    def __init__(self, backend: RDBStorage, study_id: int, patiently: Patience | None = None) -> None:
+    def __init__(self, backend: Storage, study_id: int, patiently: Patience | None = None) -> None:
         self.finished: list[FrozenTrial] = []
         """Finished trials in the order in which this ledger saw them finish."""
         self.limit: int | None = None
@@ -54,7 +56,7 @@ class Ledger(BaseStorage):
         self._own: set[int] = set()
         """Open trials that nobody else writes to."""
         self._distributions: dict[str, BaseDistribution] = {}
-        self._rows = Rows()
+        self._book = _book(backend, study_id)
         self._nesting = 0
         self._last_id = -1
         self._looked = time.monotonic()
@@ -62,7 +64,7 @@ class Ledger(BaseStorage):
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Write everything that the block writes in one transaction, at its end."""
+        """Write everything that the block writes at once, at its end."""
         self._nesting += 1
         try:
             yield
@@ -74,7 +76,7 @@ class Ledger(BaseStorage):
         """Take in what other drivers did: new trials, other states, values of trials that run elsewhere."""
         self._looked = time.monotonic()
         foreign = self._open - self._own
-        seen = self._patiently(lambda: look(self._backend.engine, self._study_id, self._last_id, foreign))
+        seen = self._patiently(lambda: self._book.look(self._last_id, foreign))
         known = self._trials
         changed = {
             trial_id
@@ -85,9 +87,7 @@ class Ledger(BaseStorage):
         self._last_id = max([self._last_id, *seen])
         if changed:
             # The storage adds whatever came after the last one; that is for the next look.
-            for trial in self._patiently(
-                lambda: self._backend._get_trials(self._study_id, None, changed, self._last_id)
-            ):
+            for trial in self._patiently(lambda: self._book.read(changed, self._last_id)):
                 if trial._trial_id in changed:
                     self._take_in(trial)
 
@@ -117,29 +117,12 @@ class Ledger(BaseStorage):
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """Add a trial at once, since only the storage can number it."""
         if template_trial is None:
-            trial = self._begin()
+            trial = self._patiently(lambda: self._book.begin(self.limit))
             self._own.add(trial._trial_id)
         else:
-            trial = self._patiently(lambda: self._backend._create_new_trial(study_id, template_trial))
+            trial = self._patiently(lambda: self._book.queue(template_trial))
         self._take_in(trial)
         return trial._trial_id
-
-    def _begin(self) -> FrozenTrial:
-        now = datetime.now()  # noqa: DTZ005 (Optuna's times are naive)
-        trial_id, number = self._patiently(lambda: create_trial(self._backend.engine, self._study_id, now, self.limit))
-        return FrozenTrial(
-            number=number,
-            state=TrialState.RUNNING,
-            value=None,
-            datetime_start=now,
-            datetime_complete=None,
-            params={},
-            distributions={},
-            user_attrs={},
-            system_attrs={},
-            intermediate_values={},
-            trial_id=trial_id,
-        )
 
     def set_trial_param(
         self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
@@ -151,13 +134,13 @@ class Ledger(BaseStorage):
         self._distributions.setdefault(param_name, distribution)
         trial.params[param_name] = distribution.to_external_repr(param_value_internal)
         trial.distributions[param_name] = distribution
-        self._rows.add_param(trial_id, param_name, param_value_internal, distribution)
+        self._book.add_param(trial_id, param_name, param_value_internal, distribution)
         self._write()
 
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
         """Note what a trial reports."""
         trial = self._new_page(trial_id)
-        self._rows.put_intermediate(trial_id, step, intermediate_value, anew=step not in trial.intermediate_values)
+        self._book.put_intermediate(trial_id, step, intermediate_value, anew=step not in trial.intermediate_values)
         trial.intermediate_values[step] = intermediate_value
         self._write()
 
@@ -178,7 +161,7 @@ class Ledger(BaseStorage):
         trial = self._new_page(trial_id)
         if state == TrialState.RUNNING:
             return self._start(trial)
-        self._rows.end(trial_id, trial.state, state, values)
+        self._book.end(trial_id, trial.state, state, values)
         trial.values = values
         trial.state, trial.datetime_complete = state, datetime.now()  # noqa: DTZ005 (Optuna's times are naive)
         self._close(trial)
@@ -186,18 +169,16 @@ class Ledger(BaseStorage):
         return True
 
     def _start(self, trial: FrozenTrial) -> bool:
-        now = datetime.now()  # noqa: DTZ005 (Optuna's times are naive)
-        mine = self._patiently(
-            lambda: start_trial(self._backend.engine, self._study_id, trial._trial_id, now, self.limit)
-        )
-        if mine:
-            trial.state, trial.datetime_start = TrialState.RUNNING, now
-            self._own.add(trial._trial_id)
-        return mine
+        started = self._patiently(lambda: self._book.start(trial._trial_id, self.limit))
+        if started is None:
+            return False
+        trial.state, trial.datetime_start = TrialState.RUNNING, started
+        self._own.add(trial._trial_id)
+        return True
 
     def _set_attribute(self, kind: str, trial_id: int, held: dict[str, Any], key: str, value: Any) -> None:
         text = json.dumps(value)
-        self._rows.put_attribute(kind, trial_id, key, text, anew=key not in held)
+        self._book.put_attribute(kind, trial_id, key, text, anew=key not in held)
         held[key] = value if isinstance(value, str | int | float | None) else json.loads(text)
         self._write()
 
@@ -211,9 +192,9 @@ class Ledger(BaseStorage):
     def _write(self) -> None:
         if self._nesting:
             return
-        ending = self._rows.ending
+        ending = self._book.ending
         try:
-            self._patiently(lambda: self._rows.write(self._backend.engine))
+            self._patiently(self._book.write)
         except UpdateFinishedTrialError:
             self._take_back(ending)
             raise
@@ -281,6 +262,10 @@ class Ledger(BaseStorage):
     def get_all_studies(self) -> list[FrozenStudy]:
         """Pass on."""
         return self._backend.get_all_studies()
+
+
+def _book(storage: Storage, study_id: int) -> Book:
+    return JournalBook(storage, study_id) if isinstance(storage, JournalStorage) else Rows(storage, study_id)
 
 
 def _copy(trial: FrozenTrial) -> FrozenTrial:

@@ -79,4 +79,6 @@ class Patience:
 def _is_away(error: BaseException | None) -> bool:
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
+    if isinstance(error, OSError):
+        return True  # a file that cannot be used now: a full disk, a file system of which the server is away
     return isinstance(error, OperationalError | InterfaceError) and not any(said in str(error) for said in _PERMANENT)

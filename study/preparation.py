@@ -26,7 +26,14 @@ from study.inspection import Block, Inspector
 from study.options import RunOptions
 from study.search import make_pruner, make_sampler
 from study.space import BoundSpace, Space
-from study.storage import check_study_name, check_writable, open_storage, storage_exists, study_url
+from study.storage import (
+    check_new_storage,
+    check_study_name,
+    check_writable,
+    open_storage,
+    storage_exists,
+    study_url,
+)
 
 _PACKAGES = ("drft-study", "torch", "timm", "optuna", "numpy", "pillow")
 
@@ -249,6 +256,7 @@ def _default_name(space: Space, data: str, backbone: str) -> str:
 def _check_storage(url: str, facts: StudyFacts) -> int:
     """Return how many trials the study has; refuse a storage or study that cannot be gone on with."""
     if not storage_exists(url):
+        check_new_storage(url)
         return 0
     storage = open_storage(url)
     check_study(facts, storage)

@@ -1,22 +1,25 @@
-"""Rows of Optuna's tables, written many at a time.
+"""A study in a database: rows of Optuna's tables, written many at a time.
 
 The tables are those of the installed Optuna, whose schema :mod:`study.storage` checks when it opens a storage. Whether
 a row is new is known to the caller, so that plain inserts and updates do, which every database has.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import bindparam
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SQLAlchemyError
+
+from study.book import TAKEN, GoalReachedError
 
 _STUDIES = models.StudyModel.__table__
 _TRIALS = models.TrialModel.__table__
@@ -45,9 +48,8 @@ _END = sqlalchemy.update(_TRIALS).where(*_AS_BEFORE).values(**_AFTER, datetime_c
 _LOCK_STUDY = sqlalchemy.select(_STUDIES.c.study_id).where(_STUDIES.c.study_id == bindparam("study")).with_for_update()
 _OF_STUDY = _TRIALS.c.study_id == bindparam("study")
 _COUNT_BEFORE = sqlalchemy.select(sqlalchemy.func.count()).where(_OF_STUDY, _TRIALS.c.trial_id < bindparam("id"))
-_TAKEN = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
 _COUNT_OTHERS = sqlalchemy.select(sqlalchemy.func.count()).where(
-    _OF_STUDY, _TRIALS.c.trial_id != bindparam("id"), _TRIALS.c.state.in_(_TAKEN)
+    _OF_STUDY, _TRIALS.c.trial_id != bindparam("id"), _TRIALS.c.state.in_(TAKEN)
 )
 _STATE = sqlalchemy.select(_TRIALS.c.state).where(_THIS)
 _SET_NUMBER = sqlalchemy.update(_TRIALS).where(_THIS).values(number=bindparam("count"))
@@ -59,9 +61,12 @@ _LOOK = sqlalchemy.select(_TRIALS.c.trial_id, _TRIALS.c.state).where(
 
 
 class Rows:
-    """What is to be written next."""
+    """The book (:class:`study.book.Book`) of a study in a database: every method is one transaction, if any."""
 
-    def __init__(self) -> None:
+    def __init__(self, storage: RDBStorage, study_id: int) -> None:
+        self._storage = storage
+        self._engine = storage.engine
+        self._study_id = study_id
         self._new: defaultdict[sqlalchemy.Table, list[dict[str, Any]]] = defaultdict(list)
         self._changed: list[sqlalchemy.Update] = []
         self._ended: dict[int, tuple[TrialState, TrialState, datetime]] = {}
@@ -72,6 +77,50 @@ class Rows:
     def ending(self) -> list[int]:
         """The trials that are to be ended."""
         return list(self._ended)
+
+    def look(self, after: int, among: Collection[int]) -> dict[int, TrialState]:
+        """Return the states, by id, of trials that came after the id ``after`` or are ``among`` these."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(_LOOK, {"study": self._study_id, "last": after, "among": list(among)})
+            return {row.trial_id: row.state for row in rows}
+
+    def read(self, trial_ids: Collection[int], last: int) -> Iterable[FrozenTrial]:
+        """Return the trials with these ids; the storage adds whatever came after ``last``."""
+        return self._storage._get_trials(self._study_id, None, set(trial_ids), last)
+
+    def begin(self, limit: int | None) -> FrozenTrial:
+        """Add a running trial, whose number counts the study's trials."""
+        now = datetime.now()  # noqa: DTZ005 (Optuna's times are naive)
+        with self._engine.begin() as connection:
+            # Elsewhere than in SQLite, which lets one write at a time, the study's lock keeps numbers apart.
+            connection.execute(_LOCK_STUDY, {"study": self._study_id})
+            row = {"study_id": self._study_id, "state": TrialState.RUNNING, "datetime_start": _utc(now)}
+            key: Any = connection.execute(_INSERT_TRIAL, row).inserted_primary_key
+            trial_id = int(key[0])
+            number = connection.execute(_COUNT_BEFORE, {"study": self._study_id, "id": trial_id}).scalar_one()
+            connection.execute(_SET_NUMBER, {"id": trial_id, "count": number})
+            self._check_goal(connection, trial_id, limit)
+        return _begun(trial_id, number, now)
+
+    def queue(self, template: FrozenTrial) -> FrozenTrial:
+        """Add a trial like ``template``."""
+        return self._storage._create_new_trial(self._study_id, template)
+
+    def start(self, trial_id: int, limit: int | None) -> datetime | None:
+        """Start a waiting trial; return when, or None when it did not wait any more."""
+        now = datetime.now()  # noqa: DTZ005 (Optuna's times are naive)
+        with self._engine.begin() as connection:
+            connection.execute(_LOCK_STUDY, {"study": self._study_id})
+            mine = _change_state(connection, trial_id, TrialState.WAITING, TrialState.RUNNING, now)
+            if mine:
+                self._check_goal(connection, trial_id, limit)
+        return now if mine else None
+
+    def _check_goal(self, connection: Connection, trial_id: int, limit: int | None) -> None:
+        """Count after the trial was written: from then on no other driver can begin one until this is committed."""
+        others = connection.execute(_COUNT_OTHERS, {"study": self._study_id, "id": trial_id}).scalar_one()
+        if limit is not None and others >= limit:
+            raise GoalReachedError
 
     def add_param(self, trial_id: int, name: str, internal_value: float, distribution: BaseDistribution) -> None:
         """Add a parameter of a trial."""
@@ -102,7 +151,7 @@ class Rows:
             self._new[_VALUES].append(row)
         self._ended[trial_id] = (before, after, datetime.now())  # noqa: DTZ005 (Optuna's times are naive)
 
-    def write(self, engine: Engine) -> None:
+    def write(self) -> None:
         """Write everything in one transaction and forget it; what the database did not take is kept for the next time.
 
         Raises:
@@ -112,7 +161,7 @@ class Rows:
         if not (self._new or self._changed or self._ended):
             return
         try:
-            with engine.begin() as connection:
+            with self._engine.begin() as connection:
                 self._execute(connection)
         except SQLAlchemyError as error:
             self._doubtful = True
@@ -138,7 +187,7 @@ class Rows:
         for statement in self._changed:
             connection.execute(statement)
         for trial_id, (before, after, when) in self._ended.items():
-            if change_state(connection, trial_id, before, after, when):
+            if _change_state(connection, trial_id, before, after, when):
                 continue
             if not (self._doubtful and connection.execute(_STATE, {"id": trial_id}).scalar() == after):
                 raise UpdateFinishedTrialError(f"another process ended the trial with the id {trial_id}")
@@ -151,61 +200,27 @@ class Rows:
             self._changed.append(sqlalchemy.update(table).where(*same).values(**values))
 
 
-class GoalReachedError(Exception):
-    """As many trials as are wanted are finished or under way."""
+def _begun(trial_id: int, number: int, when: datetime) -> FrozenTrial:
+    return FrozenTrial(
+        number=number,
+        state=TrialState.RUNNING,
+        value=None,
+        datetime_start=when,
+        datetime_complete=None,
+        params={},
+        distributions={},
+        user_attrs={},
+        system_attrs={},
+        intermediate_values={},
+        trial_id=trial_id,
+    )
 
 
-def create_trial(engine: Engine, study_id: int, when: datetime, limit: int | None = None) -> tuple[int, int]:
-    """Add a running trial; return its id and its number, which counts the study's trials.
-
-    Raises:
-        GoalReachedError: when ``limit`` trials are finished or under way; nothing is added.
-    """
-    with engine.begin() as connection:
-        # Elsewhere than in SQLite, which lets one write at a time, the study's lock keeps numbers apart.
-        connection.execute(_LOCK_STUDY, {"study": study_id})
-        row = {"study_id": study_id, "state": TrialState.RUNNING, "datetime_start": _utc(when)}
-        key: Any = connection.execute(_INSERT_TRIAL, row).inserted_primary_key
-        trial_id = int(key[0])
-        number = connection.execute(_COUNT_BEFORE, {"study": study_id, "id": trial_id}).scalar_one()
-        connection.execute(_SET_NUMBER, {"id": trial_id, "count": number})
-        _check_goal(connection, study_id, trial_id, limit)
-    return trial_id, number
-
-
-def start_trial(engine: Engine, study_id: int, trial_id: int, when: datetime, limit: int | None = None) -> bool:
-    """Start a waiting trial; return whether it was still waiting.
-
-    Raises:
-        GoalReachedError: when ``limit`` others are finished or under way; it goes on waiting.
-    """
-    with engine.begin() as connection:
-        connection.execute(_LOCK_STUDY, {"study": study_id})
-        mine = change_state(connection, trial_id, TrialState.WAITING, TrialState.RUNNING, when)
-        if mine:
-            _check_goal(connection, study_id, trial_id, limit)
-    return mine
-
-
-def _check_goal(connection: Connection, study_id: int, trial_id: int, limit: int | None) -> None:
-    """Count after the trial was written: from then on no other driver can begin one until this is committed."""
-    others = connection.execute(_COUNT_OTHERS, {"study": study_id, "id": trial_id}).scalar_one()
-    if limit is not None and others >= limit:
-        raise GoalReachedError
-
-
-def change_state(connection: Connection, trial_id: int, before: TrialState, after: TrialState, when: datetime) -> bool:
+def _change_state(connection: Connection, trial_id: int, before: TrialState, after: TrialState, when: datetime) -> bool:
     """Bring a trial from one state to another at a time; return whether it was in the first."""
     statement = _START if after == TrialState.RUNNING else _END
     values = {"id": trial_id, "before": before, "after": after, "when": _utc(when)}
     return connection.execute(statement, values).rowcount == 1
-
-
-def look(engine: Engine, study_id: int, after: int, among: Collection[int]) -> dict[int, TrialState]:
-    """Return the states, by id, of a study's trials that came after the id ``after`` or are ``among`` these."""
-    with engine.connect() as connection:
-        rows = connection.execute(_LOOK, {"study": study_id, "last": after, "among": list(among)})
-        return {row.trial_id: row.state for row in rows}
 
 
 def _utc(when: datetime) -> datetime:

@@ -12,7 +12,7 @@ from study.placement import Placement, placed
 from study.preparation import Plan, prepare
 from study.progress import open_display, preparation
 from study.results import read_study
-from study.storage import open_storage
+from study.storage import close_storage, open_storage
 from study.summary import DISCLAIMER, closing_words, opening_words
 
 
@@ -68,7 +68,7 @@ def _drive(plan: Plan, options: RunOptions, placement: Placement, console: Conso
             failure_limit=options.failure_limit,
         )
         outcome = Driver(conductor, executor, folder, display, goal, interruption).run()
-    storage.engine.dispose()
+    close_storage(storage)
     return outcome
 
 

@@ -1,7 +1,8 @@
 """Where studies are kept: a URL or a path becomes an Optuna storage, or one clear sentence says why not.
 
 SQLite files are opened in write-ahead mode with a busy time-out, so that the dashboard may read while the driver
-writes. Whatever is wrong is found before anything is written.
+writes. A path that ends in ``.journal`` is a journal of Optuna's, for file systems that several machines share.
+Whatever is wrong is found before anything is written.
 """
 
 import contextlib
@@ -15,15 +16,18 @@ from pathlib import Path
 
 import optuna
 import sqlalchemy
-from optuna.storages import RDBStorage
+from optuna.storages import JournalStorage, RDBStorage
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from drft.errors import StudyError
+from study.book import Storage
+from study.journal import FIRST_BYTES, JournalFile
 
 BUSY_SECONDS = 60.0
 """How long a statement waits for another process to release the SQLite file."""
 
 _SQLITE = "sqlite:///"
+_JOURNAL = "journal://"
 _SQLITE_MAGIC = b"SQLite format 3\x00"
 
 
@@ -44,39 +48,51 @@ def check_study_name(name: str) -> None:
         )
 
 
-def check_writable(folder: Path) -> None:
-    """Refuse a folder in which no file can be made; leaves nothing behind.
+def check_writable(folder: Path, option: str = "--results") -> None:
+    """Refuse a folder, which ``option`` named, in which no file can be made; leaves nothing behind.
 
     Raises:
         StudyError: when the folder, or its nearest existing parent, is no folder or cannot be written.
     """
     nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not nearest.is_dir():
-        raise StudyError(f"results folder {folder}: {nearest} is a file; choose another folder with --results")
+        raise StudyError(f"folder {folder}: {nearest} is a file; choose another folder with {option}")
     try:
         with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:
         raise StudyError(
-            f"results folder {folder} cannot be written ({error.strerror}); choose another folder with --results"
+            f"folder {folder} cannot be written ({error.strerror}); choose another folder with {option}"
         ) from None
 
 
 def storage_exists(url_or_path: str | Path) -> bool:
-    """Return whether a storage is already there; anything but a SQLite file is taken to be."""
-    path = _sqlite_path(_as_url(url_or_path))
+    """Return whether a storage is already there; anything but a file is taken to be."""
+    path = _path(_as_url(url_or_path))
     return path is None or path.exists()
+
+
+def check_new_storage(url_or_path: str | Path) -> None:
+    """Refuse a storage that is not there yet when it is to be a file where none can be made; leaves nothing behind.
+
+    Raises:
+        StudyError: saying so.
+    """
+    path = _path(_as_url(url_or_path))
+    if path is not None:
+        check_writable(path.parent, "--storage")
 
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def open_storage(url_or_path: str | Path, *, create: bool = True, tell: Callable[[str], None] = _say) -> RDBStorage:
+def open_storage(url_or_path: str | Path, *, create: bool = True, tell: Callable[[str], None] = _say) -> Storage:
     """Open, or with ``create`` make, the storage of a study.
 
     Args:
-        url_or_path: path of a SQLite file, or any database URL that SQLAlchemy knows.
+        url_or_path: path of a SQLite file, path of a journal (``*.journal``, or any as ``journal://PATH``), or any
+            database URL that SQLAlchemy knows.
         create: whether a storage that is not there yet may be made, and a SQLite file of an older Optuna brought up to
             date, after a copy of it was made.
         tell: told where that copy is.
@@ -85,12 +101,14 @@ def open_storage(url_or_path: str | Path, *, create: bool = True, tell: Callable
         StudyError: when it is missing, unreachable, of another schema, or no storage of Optuna.
     """
     url = _as_url(url_or_path)
-    path = _sqlite_path(url)
+    path = _path(url)
     if path is not None and not create and not path.exists():
         raise StudyError(f"storage {path} does not exist; start a study with 'drft-study run'")
     with _storage_faults(url):
         if path is None:
             return _open_url(url)
+        if url.startswith(_JOURNAL):
+            return _open_journal(path, create)
         try:
             return _open_sqlite(url, path)
         except RuntimeError as error:
@@ -100,16 +118,53 @@ def open_storage(url_or_path: str | Path, *, create: bool = True, tell: Callable
         return _open_sqlite(url, path)
 
 
+def close_storage(storage: Storage) -> None:
+    """Close the connections of a storage, where it has any."""
+    if isinstance(storage, RDBStorage):
+        storage.engine.dispose()
+
+
+def spans_machines(storage: Storage) -> bool:
+    """Return whether drivers on several machines can share a storage; all but a SQLite file can be shared."""
+    return not (isinstance(storage, RDBStorage) and storage.engine.dialect.name == "sqlite")
+
+
 def _as_url(url_or_path: str | Path) -> str:
     text = str(url_or_path)
     for scheme in ("postgresql://", "postgres://"):
         if text.startswith(scheme):
             return f"postgresql+psycopg://{text.removeprefix(scheme)}"
-    return text if "://" in text else f"{_SQLITE}{text}"
+    if "://" in text:
+        return text
+    return f"{_JOURNAL if text.endswith('.journal') else _SQLITE}{text}"
 
 
-def _sqlite_path(url: str) -> Path | None:
-    return Path(url.removeprefix(_SQLITE)) if url.startswith(_SQLITE) else None
+def _path(url: str) -> Path | None:
+    """Return the path of a storage that is a file."""
+    return next((Path(url.removeprefix(kind)) for kind in (_SQLITE, _JOURNAL) if url.startswith(kind)), None)
+
+
+def _open_journal(path: Path, create: bool) -> JournalStorage:
+    if create:
+        check_writable(path.parent, "--storage")  # of one that is there, too: the lock of a journal is beside it
+    if path.exists():
+        _check_journal(path, "r+b" if create else "rb")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return JournalStorage(JournalFile(path.absolute()))
+    except (ValueError, KeyError, TypeError, AssertionError) as error:
+        raise StudyError(
+            f"storage {path} is a damaged journal ({error!r}); choose another file with --storage"
+        ) from None
+
+
+def _check_journal(path: Path, mode: str) -> None:
+    """Refuse a file that cannot be opened like this, or that is of another kind; one may have only just been begun."""
+    if path.is_dir():
+        raise StudyError(f"storage {path} is a folder; name a file with --storage")
+    with path.open(mode) as file:
+        if not FIRST_BYTES.startswith(file.read(len(FIRST_BYTES))):
+            raise StudyError(f"storage {path} is no journal of Optuna; choose another file with --storage")
 
 
 def _open_sqlite(url: str, path: Path) -> RDBStorage:
@@ -204,8 +259,10 @@ def _first_line(error: BaseException) -> str:
 
 
 def public_url(url: str) -> str:
-    """Return a URL as it may be shown: without its password."""
+    """Return a URL as it may be shown: without its password; of a file its path."""
+    if (path := _path(url)) is not None:
+        return str(path)
     try:
-        return sqlalchemy.engine.make_url(url).render_as_string(hide_password=True).removeprefix(_SQLITE)
+        return sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
     except (ArgumentError, ValueError):
         return url.rsplit("@", maxsplit=1)[-1]

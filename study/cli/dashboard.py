@@ -10,7 +10,7 @@ import click
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes a free one.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
-@click.option("--storage", metavar="URL", help="Optuna storage that holds STUDY, instead of its study.db.")
+@click.option("--storage", metavar="URL", help="Optuna storage that holds STUDY, as run --storage takes it.")
 def command(study: str, port: int, host: str, results: Path, storage: str | None) -> None:
     """Open STUDY in the Optuna dashboard, with the report's figures and summary in it.
 

@@ -8,7 +8,7 @@ import click
 @click.command()
 @click.argument("study")
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
-@click.option("--storage", metavar="URL", help="Optuna storage that holds STUDY, instead of its study.db.")
+@click.option("--storage", metavar="URL", help="Optuna storage that holds STUDY, as run --storage takes it.")
 def command(study: str, results: Path, storage: str | None) -> None:
     """Write the report of STUDY and print where it is.
 

@@ -55,7 +55,11 @@ class Size(click.ParamType[int]):
 @click.option("--group-column", help="Column of a table that keeps pictures together, such as the patient.")
 @click.option("--origin-column", help="Column of a table that says train or test.")
 @click.option("--study", help="Name of the study; made of space, data and backbone by default.")
-@click.option("--storage", metavar="URL", help="Optuna storage; results/STUDY/study.db by default.")
+@click.option(
+    "--storage",
+    metavar="URL",
+    help="Optuna storage: a database URL, a SQLite file or a .journal file; results/STUDY/study.db by default.",
+)
 @click.option("--results", type=click.Path(path_type=Path), default="results", show_default=True)
 @click.option("--backbone", help="Name of a timm model.")
 @click.option("--weights", help="embedded, hub, none, or a .safetensors or .pth file.")

@@ -223,7 +223,13 @@ def postgresql(server: Postgres) -> str:
     return server.database(f"test{next(_databases)}")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture
+def journal(tmp_path: Path) -> str:
+    """The URL of a journal that is not there yet."""
+    return f"journal://{tmp_path / 'shared'}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "journal"])
 def url(request: pytest.FixtureRequest) -> str:
     """Each kind of storage that a study can be kept in."""
     return request.getfixturevalue(request.param)

@@ -12,6 +12,7 @@ from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 from drft.errors import StudyError
 from study.dashboard import NOTE_HEADING, only_from_here, open_dashboard, save_findings
 from study.results import find_study
+from study.storage import open_storage
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +86,26 @@ def test_figures_and_summary_are_saved_into_the_study(results):
     assert note.startswith(NOTE_HEADING)
     assert "Which epoch should be kept?" in note
     assert "For research and education only" in note
+
+
+def test_a_study_in_a_journal_is_served_with_its_findings(results, tmp_path):
+    path = tmp_path / "study.journal"
+    optuna.copy_study(
+        from_study_name="demo",
+        from_storage=f"sqlite:///{results / 'demo' / 'study.db'}",
+        to_storage=open_storage(path),
+    )
+    save_findings("demo", results, str(path))
+    dashboard = open_dashboard("demo", results, str(path), port=0)
+    thread = threading.Thread(target=dashboard.serve)
+    thread.start()
+    try:
+        code, told = get(dashboard.url.replace("/dashboard/", "/api/"))
+    finally:
+        dashboard.server.shutdown()
+        thread.join()
+    assert (code, json.loads(told)["name"]) == (200, "demo")
+    assert json.loads(told)["note"]["body"].startswith(NOTE_HEADING)
 
 
 def test_note_of_a_person_is_left_alone(make_study, tmp_path):

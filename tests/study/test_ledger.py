@@ -1,5 +1,7 @@
 """The ledger: an Optuna storage that agrees with Optuna's own, sees other drivers, and writes in few transactions."""
 
+import json
+import os
 import sqlite3
 import sys
 from pathlib import Path
@@ -13,14 +15,29 @@ from optuna.trial import TrialState
 sys.path.insert(0, str(Path(__file__).parent))
 
 from study import ledger as ledger_module
+from study.book import GoalReachedError
 from study.ledger import Ledger
 from study.storage import open_storage
 
 
 @pytest.fixture
-def path(tmp_path):
-    optuna.create_study(study_name="demo", storage=open_storage(tmp_path / "study.db"), direction="maximize")
-    return tmp_path / "study.db"
+def database(tmp_path):
+    return begun(tmp_path / "study.db")
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return begun(tmp_path / "study.journal")
+
+
+@pytest.fixture(params=["database", "journal"])
+def path(request):
+    return request.getfixturevalue(request.param)
+
+
+def begun(path):
+    optuna.create_study(study_name="demo", storage=open_storage(path), direction="maximize")
+    return path
 
 
 def opened(path, sampler=None, pruner=None):
@@ -71,19 +88,46 @@ def test_a_study_led_through_the_ledger_is_the_one_led_without(path, sampler, tm
     assert told(stored(path)) == told(study.get_trials()) == told(plain.get_trials())
 
 
-def test_what_is_written_together_is_one_transaction(path):
-    ledger, study = opened(path)
-    trial = study.ask()
-    commits = []
-    sqlalchemy.event.listen(ledger._backend.engine, "commit", commits.append)
+def write_together(path, ledger, study, trial):
     with ledger.together():
         trial.suggest_int("depth", 0, 3)
         trial.report(0.5, 1)
         trial.set_user_attr("note", "x")
         study.tell(trial, 0.5)
         assert stored(path)[0].state == TrialState.RUNNING
-    assert len(commits) == 1
     assert (stored(path)[0].state, stored(path)[0].user_attrs) == (TrialState.COMPLETE, {"note": "x"})
+
+
+def test_what_is_written_together_is_one_transaction(database):
+    ledger, study = opened(database)
+    trial = study.ask()
+    commits = []
+    sqlalchemy.event.listen(ledger._backend.engine, "commit", commits.append)
+    write_together(database, ledger, study, trial)
+    assert len(commits) == 1
+
+
+def test_what_is_written_together_is_one_addition_to_a_journal(journal, monkeypatch):
+    ledger, study = opened(journal)
+    trial = study.ask()
+    additions = []
+    monkeypatch.setattr(os, "fsync", additions.append)
+    write_together(journal, ledger, study, trial)
+    assert len(additions) == 1
+
+
+def test_of_an_addition_cut_short_the_whole_lines_count_and_a_journal_goes_on_behind_them(journal):
+    """A driver is killed while it writes the last line of a block, which ends the trial."""
+    ledger, study = opened(journal)
+    write_together(journal, ledger, study, study.ask())
+    written = journal.read_bytes()
+    journal.write_bytes(written[:-20])
+    assert (stored(journal)[0].state, stored(journal)[0].user_attrs) == (TrialState.RUNNING, {"note": "x"})
+    _, study = opened(journal)
+    assert study.tell(0, 0.25).value == 0.25
+    assert stored(journal)[0].value == 0.25
+    assert all(json.loads(line) for line in journal.read_text().splitlines())
+    assert journal.stat().st_size > len(written) - 20
 
 
 def test_what_was_written_before_a_fault_is_kept(path):
@@ -100,7 +144,8 @@ def test_what_was_written_before_a_fault_is_kept(path):
     assert stored(path)[0].user_attrs == {"note": "x"}
 
 
-def test_what_could_not_be_written_is_written_later(path):
+def test_what_could_not_be_written_is_written_later(database):
+    path = database
     ledger, study = opened(path)
     trial = study.ask()
     connection = sqlite3.connect(path)
@@ -151,6 +196,29 @@ def test_a_queued_trial_is_started_by_one_driver_only(path):
     taken = [first.ask(), second.ask()]
     assert [trial.number for trial in taken] == [0, 1]
     assert taken[0].suggest_float("x", 0, 1) == 0.5
+
+
+def test_no_driver_begins_a_trial_while_another_one_counts(journal):
+    """What is counted and what is begun upon it are one step: in between nobody writes to the journal."""
+    ledger, _ = opened(journal)
+    lock = journal.with_name("study.journal.lock")
+    with ledger._book._file.alone():
+        assert lock.exists()
+        ledger._book.begin(1)
+        assert lock.exists()
+        with pytest.raises(GoalReachedError):
+            ledger._book.begin(1)
+    assert not lock.exists()
+    assert len(stored(journal)) == 1
+
+
+def test_what_is_noted_of_a_trial_that_someone_else_ended_is_dropped(path):
+    ledger, study = opened(path)
+    trial = study.ask()
+    optuna.load_study(study_name="demo", storage=open_storage(path)).tell(0, state=TrialState.FAIL)
+    trial.report(0.5, 1)
+    ledger.refresh()
+    assert stored(path)[0].state == TrialState.FAIL
 
 
 def test_a_trial_that_someone_else_ended_cannot_be_ended_again(path):

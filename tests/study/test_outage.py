@@ -1,5 +1,7 @@
 """Storages that go away, and drivers that share one: nothing lost, nothing twice."""
 
+import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -43,6 +45,11 @@ print(Driver(conductor, InProcess(), folder, PlainDisplay(Console(quiet=True)), 
 """
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request):
+    return request.getfixturevalue(request.param)
+
+
 def stored(url):
     return optuna.load_study(study_name="demo", storage=open_storage(url)).get_trials()
 
@@ -84,7 +91,7 @@ class TestOneStudy:
         conductor = conduct(url)
         conductor.reclaim()
         beats = [name for name in conductor._study.user_attrs if name.startswith("beat:")]
-        assert len(beats) == ("postgresql" in url)
+        assert len(beats) == url.startswith(("postgresql", "journal"))
 
     def test_what_another_driver_took_over_is_no_result_here(self, url):
         slow = conduct(url)
@@ -172,9 +179,9 @@ class TestOutage:
         other.close()
 
     @pytest.mark.parametrize("ended", [True, False])
-    def test_a_commit_whose_answer_was_lost_is_not_done_twice(self, url, ended):
+    def test_a_commit_whose_answer_was_lost_is_not_done_twice(self, database, ended):
         """The storage takes what is written and goes away before it says so."""
-        said = []
+        url, said = database, []
         conductor = conduct(url, patience=Patience(said.append))
         job = conductor.ask()
         result = train(conductor, job)
@@ -196,6 +203,40 @@ class TestOutage:
         (trial,) = stored(url)
         assert trial.state == (COMPLETE if ended else RUNNING)
         assert conductor.finished == int(ended)
+
+    @pytest.mark.parametrize("ended", [True, False])
+    def test_an_addition_whose_answer_was_lost_is_not_made_twice(self, journal, ended, monkeypatch):
+        said = []
+        conductor = conduct(journal, patience=Patience(said.append))
+        job = conductor.ask()
+        result = train(conductor, job)
+        lost = []
+
+        def lose(_file):
+            if not lost:
+                lost.append(True)
+                raise OSError(5, "Input/output error")
+
+        monkeypatch.setattr(os, "fsync", lose)
+        if ended:
+            assert conductor.finish(job.number, result)
+        else:
+            conductor.started(job.number, "here", "cpu")
+        assert lost
+        assert ["does not answer" in line for line in said] == [True, False]
+        (trial,) = stored(journal)
+        assert trial.state == (COMPLETE if ended else RUNNING)
+        assert conductor.finished == int(ended)
+
+    def test_a_journal_on_a_full_disk_is_waited_for(self, journal, tmp_path, monkeypatch):
+        def take_a_part(file):
+            os.truncate(file, os.fstat(file).st_size - 10)
+            raise OSError(28, "No space left on device")
+
+        display = Outage(lambda: monkeypatch.setattr(os, "fsync", take_a_part), monkeypatch.undo)
+        assert run(journal, tmp_path / "out", display).ended == "done"
+        books_balance(journal, display)
+        assert all(json.loads(line) for line in (tmp_path / "shared").read_text().splitlines())
 
     def test_a_storage_that_stays_away_ends_the_run_in_one_sentence(self, sqlite, monkeypatch):
         monkeypatch.setattr("study.storage.BUSY_SECONDS", 0.01)

@@ -1,12 +1,23 @@
 """Storages: WAL mode, and one sentence for whatever is wrong, with nothing written."""
 
+import os
 import sqlite3
 
 import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from drft.errors import StudyError
-from study.storage import check_study_name, check_writable, open_storage, storage_exists, study_url
+from study.storage import (
+    check_new_storage,
+    check_study_name,
+    check_writable,
+    open_storage,
+    spans_machines,
+    storage_exists,
+    study_url,
+)
 
 
 def listing(folder):
@@ -38,9 +49,90 @@ def test_an_existing_storage_is_opened_by_path_and_by_url(tmp_path):
         assert open_storage(place, create=False).get_study_id_from_name("demo") == 1
 
 
+def test_a_journal_is_opened_by_its_suffix_and_by_url(tmp_path):
+    path = tmp_path / "shared" / "study.journal"
+    assert not storage_exists(path)
+    optuna.create_study(study_name="demo", storage=open_storage(path))
+    for place in (path, str(path), f"journal://{path}"):
+        assert storage_exists(place)
+        assert open_storage(place, create=False).get_all_studies()[0].study_name == "demo"
+    assert listing(tmp_path).keys() == {path}
+
+
+def test_a_journal_is_what_optuna_itself_reads_and_writes(tmp_path):
+    path = tmp_path / "study.log"
+    plain = JournalStorage(JournalFileBackend(str(path)))
+    optuna.create_study(study_name="demo", storage=plain)
+    ours = optuna.load_study(study_name="demo", storage=open_storage(f"journal://{path}"))
+    ours.enqueue_trial({"x": 0.5})
+    assert optuna.load_study(study_name="demo", storage=plain).ask().suggest_float("x", 0, 1) == 0.5
+    assert ours.trials[0].params == {"x": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("my shopping list, without an end of the line", "is no journal of Optuna"),
+        ("{}\n", "is no journal of Optuna"),
+        ('{"op_code":2,"worker_id":"a"}\n', "is a damaged journal"),
+        ('{"op_code":77,"worker_id":"a"}\n', "is a damaged journal"),
+        ('{"op_code":0,\n{"op_code":0,"worker_id":"a"}\n', "is a damaged journal"),
+    ],
+)
+@pytest.mark.parametrize("create", [True, False])
+def test_a_file_that_is_no_journal_is_refused_and_left_alone(tmp_path, content, said, create):
+    path = tmp_path / "study.journal"
+    path.write_text(content)
+    before = listing(tmp_path)
+    with pytest.raises(StudyError, match=said) as caught:
+        open_storage(path, create=create)
+    assert len(str(caught.value).splitlines()) == 1
+    assert listing(tmp_path) == before
+
+
+def test_a_journal_that_a_killed_driver_only_just_began_is_gone_on_with(tmp_path):
+    path = tmp_path / "study.journal"
+    path.write_text('{"op_c')
+    assert open_storage(path, create=False).get_all_studies() == []
+    optuna.create_study(study_name="demo", storage=open_storage(path))
+    assert len(open_storage(path).get_all_studies()) == 1
+
+
+@pytest.mark.parametrize("create", [True, False])
+def test_a_folder_is_no_journal(tmp_path, create):
+    with pytest.raises(StudyError, match="is a folder; name a file with --storage"):
+        open_storage(f"journal://{tmp_path}", create=create)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_journal_that_cannot_be_written_is_read_only(tmp_path):
+    path = tmp_path / "study.journal"
+    optuna.create_study(study_name="demo", storage=open_storage(path))
+    path.chmod(0o400)
+    with pytest.raises(StudyError, match=r"cannot be opened: .*Permission denied"):
+        open_storage(path)
+    assert len(open_storage(path, create=False).get_all_studies()) == 1
+
+
+def test_a_journal_cannot_be_made_where_no_file_can(tmp_path):
+    with pytest.raises(StudyError, match=r"cannot be written .*; choose another folder with --storage"):
+        open_storage("journal:///proc/study.journal")
+    (tmp_path / "file").touch()
+    for refuse in (open_storage, check_new_storage):
+        with pytest.raises(StudyError, match="is a file; choose another folder with --storage"):
+            refuse(tmp_path / "file" / "study.journal")
+
+
+def test_only_a_sqlite_file_stays_on_one_machine(tmp_path):
+    assert not spans_machines(open_storage(tmp_path / "study.db"))
+    assert spans_machines(open_storage(tmp_path / "study.journal"))
+
+
 def test_a_missing_storage_is_not_made_by_those_who_only_read(tmp_path):
-    with pytest.raises(StudyError, match=r"study\.db does not exist"):
-        open_storage(tmp_path / "a" / "study.db", create=False)
+    for name in ("study.db", "study.journal"):
+        with pytest.raises(StudyError, match=rf"{name} does not exist"):
+            open_storage(tmp_path / "a" / name, create=False)
     assert list(tmp_path.iterdir()) == []
 
 
