@@ -35,8 +35,8 @@ OUTCOME_COLUMNS = (
     *("val_accuracy_last", "train_accuracy_last", "gap_last", "val_qwk_best"),
     *("seconds", "worker", "retry_of", "fail_reason"),
 )
-FURTHER_COLUMNS = ("score", "last_step", "ending", "device", "control")
-WHOLE_NUMBERS = ("number", "depth", "best_step", "last_step", "retry_of")
+FURTHER_COLUMNS = ("score", "last_step", "ending", "device", "control", "would_prune")
+WHOLE_NUMBERS = ("number", "depth", "best_step", "last_step", "retry_of", "would_prune")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,8 @@ class StudyResults:
 
     info: StudyInfo
     trials: pd.DataFrame
-    """One row per trial, ordered by number; ``score`` is the study's metric at the best step."""
+    """One row per trial, ordered by number; ``score`` is the study's metric at the best step, ``control`` says that the
+    trial was never to be pruned, and ``would_prune`` at which step it would have been."""
     epochs: pd.DataFrame
     """One row per trial and step, in that order."""
 

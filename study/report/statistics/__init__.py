@@ -2,7 +2,11 @@
 
 from study.report.statistics.auroc import binary_auroc, macro_auroc
 from study.report.statistics.calibration import Bin, Calibration, calibration, temperature, tempered
+from study.report.statistics.crossfit import CrossFitted, cross_fitted
 from study.report.statistics.depth import Curve, DepthRow, depth_curves, depth_table
+from study.report.statistics.design import Design, depth_design
+from study.report.statistics.equal_n import Contrast, DepthBest, EqualDepths, equal_depths
+from study.report.statistics.gaps import DepthGaps, Gaps, MeasureGap, gaps, trial_gaps
 from study.report.statistics.grading import Grading, balanced_accuracy_estimate, grading, kappa_estimate
 from study.report.statistics.history import TrialPoint, history
 from study.report.statistics.importance import Bar, Importance, importance
@@ -15,10 +19,14 @@ from study.report.statistics.intervals import (
     mean_estimate,
     proportion,
 )
+from study.report.statistics.kendall import Association, gap_associations
 from study.report.statistics.noise import Noise, detectable_difference, discordance, noise
 from study.report.statistics.peak import BestVersusLast, Pair, Peak, StepCount, best_versus_last, peak
+from study.report.statistics.phases import PhasePeak, Phases, phases
+from study.report.statistics.pruning import PrunerAudit, Savings, pruner_audit
 from study.report.statistics.referable import Referable, referable, referable_threshold
 from study.report.statistics.summary import Statistics, summarize
+from study.report.statistics.survival import PeakSurvival, Rising, peak_survival
 from study.report.statistics.suspects import (
     Suspect,
     Suspects,
@@ -31,19 +39,34 @@ from study.report.statistics.suspects import (
 )
 
 __all__ = [
+    "Association",
     "Bar",
     "BestVersusLast",
     "Bin",
     "Calibration",
+    "Contrast",
+    "CrossFitted",
     "Curve",
+    "DepthBest",
+    "DepthGaps",
     "DepthRow",
+    "Design",
+    "EqualDepths",
     "Estimate",
+    "Gaps",
     "Grading",
     "Importance",
+    "MeasureGap",
     "Noise",
     "Pair",
     "Peak",
+    "PeakSurvival",
+    "PhasePeak",
+    "Phases",
+    "PrunerAudit",
     "Referable",
+    "Rising",
+    "Savings",
     "Statistics",
     "StepCount",
     "Suspect",
@@ -59,11 +82,16 @@ __all__ = [
     "calibration",
     "collect",
     "confident_grades",
+    "cross_fitted",
     "depth_curves",
+    "depth_design",
     "depth_table",
     "detectable_difference",
     "discordance",
+    "equal_depths",
     "exact_proportion",
+    "gap_associations",
+    "gaps",
     "given_by_chance",
     "grading",
     "history",
@@ -74,11 +102,15 @@ __all__ = [
     "noise",
     "normalized_margins",
     "peak",
+    "peak_survival",
+    "phases",
     "proportion",
+    "pruner_audit",
     "referable",
     "referable_threshold",
     "summarize",
     "suspects",
     "temperature",
     "tempered",
+    "trial_gaps",
 ]

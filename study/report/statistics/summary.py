@@ -5,16 +5,27 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from study.report.statistics.crossfit import CrossFitted, cross_fitted
 from study.report.statistics.depth import Curve, DepthRow, depth_curves, depth_table
+from study.report.statistics.design import EVEN_SAMPLERS, depth_design
+from study.report.statistics.equal_n import EqualDepths, equal_depths
+from study.report.statistics.gaps import Gaps, gaps
 from study.report.statistics.history import TrialPoint, history
 from study.report.statistics.importance import Importance, importance
 from study.report.statistics.intervals import Withheld
+from study.report.statistics.kendall import Association, gap_associations
 from study.report.statistics.noise import Noise, noise
 from study.report.statistics.peak import BestVersusLast, Peak, best_versus_last, peak
+from study.report.statistics.phases import Phases, phases
+from study.report.statistics.pruning import PrunerAudit, pruner_audit
+from study.report.statistics.survival import PeakSurvival, peak_survival
 from study.results import StudyResults
 
 COMPARED = 20
 """How many of the best trials are compared with the best one, image by image."""
+
+CROSS_FITTED = 5
+"""How many of the best trials are cross-fitted, step by step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +40,53 @@ class Statistics:
     noise: Noise | Withheld
     score_importance: Importance | Withheld
     gap_importance: Importance | Withheld
+    score_fanova: Importance | Withheld
+    gap_fanova: Importance | Withheld
+    gaps: Gaps | Withheld
+    phases: Phases | Withheld
+    peak_survival: PeakSurvival | Withheld
+    cross_fitted: tuple[CrossFitted, ...] | Withheld
+    equal_depths: EqualDepths | Withheld
+    gap_associations: tuple[Association, ...] | Withheld
+    pruner: PrunerAudit | Withheld
 
 
 def summarize(results: StudyResults) -> Statistics:
     """Compute all statistics of a study."""
-    complete, n_validation = results.complete, int(results.info.split["n_validation"])
+    info, trials, complete, epochs = results.info, results.trials, results.complete, results.epochs
+    n_validation = int(info.split["n_validation"])
+    design = depth_design(info.space, info.sampler, int(trials["state"].eq("PRUNED").sum()))
     return Statistics(
-        history=history(results.trials),
+        history=history(trials),
         depths=depth_table(complete, n_validation),
-        curves=depth_curves(complete, results.epochs),
+        curves=depth_curves(complete, epochs),
         peak=peak(complete),
         best_versus_last=best_versus_last(complete),
         noise=noise(complete, n_validation, _correct(results)),
-        score_importance=importance(complete, results.info.dimensions, "score"),
-        gap_importance=importance(complete, results.info.dimensions, "gap_last"),
+        score_importance=importance(complete, info.dimensions, "score"),
+        gap_importance=importance(complete, info.dimensions, "gap_last"),
+        score_fanova=importance(complete, info.dimensions, "score", "fanova"),
+        gap_fanova=importance(complete, info.dimensions, "gap_last", "fanova"),
+        gaps=gaps(complete, epochs),
+        phases=phases(complete, epochs),
+        peak_survival=peak_survival(trials, epochs, info.base_config, info.metric),
+        cross_fitted=_cross_fitted(results),
+        equal_depths=equal_depths(trials, design),
+        gap_associations=gap_associations(complete, info.dimensions, even=info.sampler in EVEN_SAMPLERS),
+        pruner=pruner_audit(trials, complete, epochs, info.base_config, info.pruner),
+    )
+
+
+def _cross_fitted(results: StudyResults) -> tuple[CrossFitted, ...] | Withheld:
+    if results.info.metric != "accuracy":
+        return Withheld(f"halves choose by accuracy, and this study chose its steps by {results.info.metric}")
+    told = {int(number): results.predictions(int(number)) for number in results.complete["number"].head(CROSS_FITTED)}
+    return cross_fitted(
+        {
+            trial: found.probabilities.argmax(axis=2) == found.grades
+            for trial, found in told.items()
+            if found is not None
+        }
     )
 
 

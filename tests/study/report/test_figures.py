@@ -35,7 +35,7 @@ def test_evenly_spaced_keeps_order_and_both_ends():
 
 def test_importance_within_chance_is_grey():
     bars = (Bar("depth", 0.7, 0.3), Bar("lr", 0.3, 0.5))
-    drawing = importance_bars(Importance("score", 40, 0.125, bars))
+    drawing = importance_bars(Importance("score", "ped-anova", 40, 0.125, bars, ()))
     assert {(trace.y, trace.marker.color) for trace in drawing.data} == {(("depth",), VALIDATION), (("lr",), QUIET)}
 
 

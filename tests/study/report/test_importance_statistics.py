@@ -57,6 +57,29 @@ def test_conditional_dimension_may_be_missing_in_some_trials():
     assert {bar.dimension for bar in found.bars} == set(DIMENSIONS)
 
 
+def test_fanova_finds_the_planted_dimension_on_its_logarithmic_scale():
+    table = drawn(60)
+    table["score"] += 0.1 * np.log10(table["lr"])
+    found = importance(table, DIMENSIONS, "score", "fanova")
+    assert (found.method, found.bars[0].dimension, found.n) == ("fanova", "lr", 60)
+    assert found.bars[0].share > 0.7  # nearly all of the variance, whatever the scale
+    assert all((bar.share > bar.chance) is (bar.dimension == "lr") for bar in found.bars)
+
+
+def test_fanova_leaves_out_what_some_trials_do_not_have():
+    table = drawn(40)
+    table.loc[::2, "loss"] = np.nan
+    found = importance(table, DIMENSIONS, "score", "fanova")
+    assert found.left_out == ("loss",)
+    assert {bar.dimension for bar in found.bars} == {"depth", "lr"}
+
+
+def test_fanova_needs_more_trials():
+    found = importance(drawn(29), DIMENSIONS, "score", "fanova")
+    assert isinstance(found, Withheld)
+    assert "at least 30 completed trials, there are 29" in found.reason
+
+
 @pytest.mark.parametrize(
     ("table", "dimensions", "reason"),
     [

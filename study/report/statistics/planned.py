@@ -1,0 +1,24 @@
+"""How long each training was meant to be, whatever ended it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+
+def planned_steps(trials: pd.DataFrame, base_config: Mapping[str, Any]) -> pd.Series:
+    """Return the last step each trial would have had without pruning or early stopping, shape (trials,)."""
+    return head_steps(trials, base_config) + _epochs(trials, base_config, "depth_phase")
+
+
+def head_steps(trials: pd.DataFrame, base_config: Mapping[str, Any]) -> pd.Series:
+    """Return how many steps of each trial belong to its head phase, shape (trials,)."""
+    return _epochs(trials, base_config, "head_phase")
+
+
+def _epochs(trials: pd.DataFrame, base_config: Mapping[str, Any], phase: str) -> pd.Series:
+    common = int(base_config[phase]["epochs"])
+    searched = trials.get(f"{phase}.epochs")
+    if searched is None:
+        return pd.Series(common, index=trials.index, dtype=int)
+    return pd.to_numeric(searched).fillna(common).astype(int)

@@ -1,0 +1,105 @@
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from scipy import stats
+
+from study.report.statistics import Withheld, gap_associations
+from study.report.statistics.kendall import holm, tally
+
+DIMENSIONS = {
+    "depth": IntDistribution(0, 3),
+    "lr": FloatDistribution(1e-4, 1e-1, log=True),
+    "loss": CategoricalDistribution(("none", "balanced")),
+}
+pairs = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=3, max_size=20)
+
+
+@given(pairs)
+def test_tau_is_somers_d_of_scipy(points):
+    x, y = np.array(points, dtype=float).T
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        return
+    counted = tally(x, y)
+    assert counted.tau == pytest.approx(stats.somersd(x, y).statistic)
+
+
+def test_variance_is_that_of_all_permutations():
+    x, y = np.array([0.0, 0, 1, 2, 3]), np.array([0.0, 1, 1, 2, 2])
+    counted = tally(x, y)
+    rng = np.random.default_rng(0)
+    shuffled = [tally(x, rng.permutation(y)).concordance.sum() / 2 for _ in range(20_000)]
+    assert counted.variance == pytest.approx(np.var(shuffled), rel=0.03)
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+
+
+def grid(gap):
+    rows = [(d, lr, loss) for d, lr, loss in product(range(4), (1e-4, 1e-3, 1e-2), ("none", "balanced"))]
+    table = pd.DataFrame(rows * 2, columns=["depth", "lr", "loss"])
+    rng = np.random.default_rng(0)
+    return table.assign(gap_last=[gap(*row) for row in rows * 2] + rng.normal(0, 0.001, len(table)))
+
+
+def test_grid_with_few_groups_is_pooled():
+    depth, lr = gap_associations(grid(lambda d, lr, _: d + 10 * lr), DIMENSIONS, even=True)
+    assert (depth.dimension, depth.kind, depth.groups) == ("depth", "plain", 1)  # six groups share rate and loss
+    assert (lr.dimension, lr.kind, lr.groups) == ("lr", "within depths", 4)
+    assert depth.tau.value > 0.9
+
+
+def test_granulated_by_hand():
+    rows = [(d, lr, "none") for d in (0, 1, 2) for lr in np.geomspace(1e-4, 1e-1, 12)]
+    table = pd.DataFrame(rows, columns=["depth", "lr", "loss"])
+    # In nine of twelve groups of one rate the gap rises with depth, in three it falls: (9 - 3) / 12.
+    sign = np.where(np.tile(np.arange(12), 3) < 9, 1.0, -1.0)
+    found = gap_associations(table.assign(gap_last=sign * table["depth"]), DIMENSIONS, even=True)
+    depth = next(association for association in found if association.dimension == "depth")
+    assert (depth.kind, depth.groups, depth.tau.n) == ("granulated", 12, 36)
+    assert depth.tau.value == pytest.approx(0.5)
+
+
+def drawn(n=60, seed=0):
+    rng = np.random.default_rng(seed)
+    depth = rng.integers(0, 4, n)
+    loss = rng.choice(["none", "balanced"], n)
+    return pd.DataFrame({"depth": depth, "lr": 10 ** rng.uniform(-4, -1, n), "loss": loss})
+
+
+def test_association_within_depths_is_not_confounded_by_depth():
+    table = drawn()
+    table["lr"] *= 10.0 ** table["depth"]  # deeper trials have higher rates, and wider gaps for their depth alone
+    noise = np.random.default_rng(1).normal(0, 0.01, len(table))
+    found = gap_associations(table.assign(gap_last=0.2 * table["depth"] + noise), DIMENSIONS, even=True)
+    told = {association.dimension: association for association in found}
+    assert told["depth"].tau.value > 0.9
+    assert told["depth"].p < 1e-6
+    assert told["lr"].kind == "within depths"
+    assert told["lr"].tau.low < 0 < told["lr"].tau.high
+    assert "loss" not in told  # no order
+
+
+def test_sampler_that_looked_at_scores_leaves_no_p():
+    table = drawn().assign(gap_last=drawn()["lr"])
+    assert all(association.p is None for association in gap_associations(table, DIMENSIONS, even=False))
+
+
+def test_noise_is_seldom_an_association():
+    rng = np.random.default_rng(2)
+    studies = [drawn(40, seed).assign(gap_last=rng.normal(size=40)) for seed in range(60)]
+    alarms = sum(min(a.p for a in gap_associations(study, DIMENSIONS, even=True)) <= 0.05 for study in studies)
+    assert alarms <= 8  # 3 expected of 60; more than 8 would be a one in 200 case
+
+
+def test_few_trials_and_no_order_are_withheld():
+    few = gap_associations(drawn(19).assign(gap_last=0.1), DIMENSIONS, even=True)
+    assert isinstance(few, Withheld)
+    assert "there are 19" in few.reason
+    unordered = gap_associations(drawn().assign(gap_last=0.1), {"loss": DIMENSIONS["loss"]}, even=True)
+    assert isinstance(unordered, Withheld)

@@ -1,0 +1,74 @@
+import pandas as pd
+import pytest
+from scipy import stats
+
+from study.report.statistics import Withheld, pruner_audit
+
+BASE = {"head_phase": {"epochs": 2}, "depth_phase": {"epochs": 8}}
+
+
+def trial(number, score, *, state="COMPLETE", control=False, would_prune=None, last_step=10):
+    return {
+        "number": number,
+        "state": state,
+        "score": score,
+        "control": control,
+        "would_prune": would_prune,
+        "last_step": last_step,
+    }
+
+
+def tables(rows):
+    trials = pd.DataFrame(rows).astype({"would_prune": "Int64"})
+    complete = trials[trials["state"] == "COMPLETE"].sort_values("score", ascending=False, ignore_index=True)
+    steps = [(row["number"], step) for row in rows for step in range(1, row["last_step"] + 1)]
+    epochs = pd.DataFrame(steps, columns=["trial", "step"])
+    epochs["phase"] = ["head" if step <= 2 else "depth" for step in epochs["step"]]
+    return trials, complete, epochs.assign(seconds=[1.0 if phase == "head" else 36.0 for phase in epochs["phase"]])
+
+
+STUDY = [
+    *(trial(n, 0.60 + 0.01 * n) for n in range(10)),
+    *(trial(10 + n, 0.5, state="PRUNED", last_step=3) for n in range(6)),
+    *(trial(20 + n, 0.61 + 0.01 * n, control=True) for n in range(3)),
+    trial(30, 0.70, control=True, would_prune=3),  # a winner that pruning would have killed
+    trial(31, 0.55, control=True, would_prune=5),
+]
+
+
+def test_audit_by_hand():
+    found = pruner_audit(*tables(STUDY), BASE, "asha")
+    assert (found.control, found.flagged.value, found.winners.value) == (5, 0.4, 0.5)
+    exact = stats.beta.ppf([0.025, 0.975], [1, 2], [2, 1])  # Clopper-Pearson of one in two
+    assert (found.winners.low, found.winners.high) == pytest.approx(tuple(exact))
+    assert found.killed_best
+    assert found.regret == pytest.approx(0.70 - 0.63)
+    assert (found.missed.value, found.missed.high, found.missed.n) == (3, pytest.approx(6 * exact[1]), 2)
+
+
+def test_savings_by_hand():
+    saved = pruner_audit(*tables(STUDY), BASE, "asha").savings
+    assert (saved.pruned, saved.epochs_run, saved.epochs_saved) == (6, 15 * 10 + 6 * 3, 6 * 7)
+    assert saved.share == pytest.approx(42 / 210)
+    assert saved.hours == pytest.approx(42 * 36 / 3600)
+
+
+def test_searched_epochs_are_planned_trial_by_trial():
+    trials, complete, epochs = tables(STUDY)
+    trials["depth_phase.epochs"] = [None, *[4] * (len(trials) - 1)]
+    assert pruner_audit(trials, complete, epochs, BASE, "asha").savings.epochs_saved == 6 * (2 + 4 - 3)
+
+
+def test_nothing_flagged_leaves_the_winners_open():
+    kept = [row | {"would_prune": None} for row in STUDY]
+    found = pruner_audit(*tables(kept), BASE, "asha")
+    assert found.flagged.value == 0
+    assert found.flagged.high > 0.3
+    assert isinstance(found.winners, Withheld)
+    assert isinstance(found.missed, Withheld)
+    assert (found.killed_best, found.regret) == (False, 0)
+
+
+def test_no_pruner_and_no_control_arm_say_why():
+    assert "without a pruner" in pruner_audit(*tables(STUDY), BASE, "none").reason
+    assert "there are 4" in pruner_audit(*tables(STUDY[:-1]), BASE, "asha").reason
