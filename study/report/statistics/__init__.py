@@ -1,5 +1,6 @@
 """Plain functions from tables to named tuples: each figure with its n, its interval and when it is valid."""
 
+from study.report.statistics.agreement import rank_agreement
 from study.report.statistics.auroc import binary_auroc, macro_auroc
 from study.report.statistics.calibration import Bin, Calibration, calibration, temperature, tempered
 from study.report.statistics.crossfit import CrossFitted, cross_fitted
@@ -10,6 +11,7 @@ from study.report.statistics.gaps import DepthGaps, Gaps, MeasureGap, gaps, tria
 from study.report.statistics.grading import Grading, balanced_accuracy_estimate, grading, kappa_estimate
 from study.report.statistics.history import TrialPoint, history
 from study.report.statistics.importance import Bar, Importance, importance
+from study.report.statistics.indistinguishable import Alike, alike, not_told_apart
 from study.report.statistics.intervals import (
     Estimate,
     Withheld,
@@ -20,11 +22,15 @@ from study.report.statistics.intervals import (
     proportion,
 )
 from study.report.statistics.kendall import Association, gap_associations
-from study.report.statistics.noise import Noise, detectable_difference, discordance, noise
+from study.report.statistics.live import Standing, Verdict, noise_verdict, standing
+from study.report.statistics.noise import Needed, Noise, detectable_difference, discordance, images_needed, noise
+from study.report.statistics.overtuning import Incumbent, Overtuning, overtuning, overtuning_by_halves
 from study.report.statistics.peak import BestVersusLast, Pair, Peak, StepCount, best_versus_last, peak
 from study.report.statistics.phases import PhasePeak, Phases, phases
 from study.report.statistics.pruning import PrunerAudit, Savings, pruner_audit
 from study.report.statistics.referable import Referable, referable, referable_threshold
+from study.report.statistics.resampling import Candidates, resampled_weights, weighted_scores
+from study.report.statistics.selection import CorrectedScore, WinnersCurse, corrected_selection, winners_curse
 from study.report.statistics.summary import Statistics, summarize
 from study.report.statistics.survival import PeakSurvival, Rising, peak_survival
 from study.report.statistics.suspects import (
@@ -39,12 +45,15 @@ from study.report.statistics.suspects import (
 )
 
 __all__ = [
+    "Alike",
     "Association",
     "Bar",
     "BestVersusLast",
     "Bin",
     "Calibration",
+    "Candidates",
     "Contrast",
+    "CorrectedScore",
     "CrossFitted",
     "Curve",
     "DepthBest",
@@ -56,8 +65,11 @@ __all__ = [
     "Gaps",
     "Grading",
     "Importance",
+    "Incumbent",
     "MeasureGap",
+    "Needed",
     "Noise",
+    "Overtuning",
     "Pair",
     "Peak",
     "PeakSurvival",
@@ -67,13 +79,17 @@ __all__ = [
     "Referable",
     "Rising",
     "Savings",
+    "Standing",
     "Statistics",
     "StepCount",
     "Suspect",
     "Suspects",
     "TrialPoint",
+    "Verdict",
     "Votes",
+    "WinnersCurse",
     "Withheld",
+    "alike",
     "balanced_accuracy_estimate",
     "best_versus_last",
     "binary_auroc",
@@ -82,6 +98,7 @@ __all__ = [
     "calibration",
     "collect",
     "confident_grades",
+    "corrected_selection",
     "cross_fitted",
     "depth_curves",
     "depth_design",
@@ -95,22 +112,32 @@ __all__ = [
     "given_by_chance",
     "grading",
     "history",
+    "images_needed",
     "importance",
     "kappa_estimate",
     "macro_auroc",
     "mean_estimate",
     "noise",
+    "noise_verdict",
     "normalized_margins",
+    "not_told_apart",
+    "overtuning",
+    "overtuning_by_halves",
     "peak",
     "peak_survival",
     "phases",
     "proportion",
     "pruner_audit",
+    "rank_agreement",
     "referable",
     "referable_threshold",
+    "resampled_weights",
+    "standing",
     "summarize",
     "suspects",
     "temperature",
     "tempered",
     "trial_gaps",
+    "weighted_scores",
+    "winners_curse",
 ]

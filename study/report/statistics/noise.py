@@ -1,5 +1,6 @@
 """How much a difference between two trials must be before this validation set can show it."""
 
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,16 @@ from study.report.statistics.depth import NO_TRIALS
 from study.report.statistics.intervals import LEVEL, Estimate, Withheld, proportion
 
 POWER = 0.8
+DIFFERENCES = (0.02, 0.05, 0.1)
+"""For these the report says how many photographs would show them."""
+
+
+class Needed(NamedTuple):
+    """How many images a difference in accuracy needs."""
+
+    difference: float
+    images: int
+    """Smallest number with which a two-sided 5 % test finds it with 80 % power."""
 
 
 class Noise(NamedTuple):
@@ -29,6 +40,8 @@ class Noise(NamedTuple):
     within: int
     """Completed trials (the best included) whose accuracy lies inside the interval of the best."""
     n_trials: int
+    needed: tuple[Needed, ...]
+    """Images that smaller and larger differences would take, at the same discordance."""
 
 
 def noise(complete: pd.DataFrame, n_validation: int, correct: NDArray[np.bool_] | None = None) -> Noise | Withheld:
@@ -59,6 +72,7 @@ def noise(complete: pd.DataFrame, n_validation: int, correct: NDArray[np.bool_] 
         detectable=detectable_difference(n_validation, between),
         within=int((accuracy >= (best.low or 0.0)).sum()),
         n_trials=len(complete),
+        needed=tuple(Needed(difference, images_needed(difference, between)) for difference in DIFFERENCES),
     )
 
 
@@ -74,7 +88,28 @@ def detectable_difference(n_images: int, discordance: float) -> float:
     z_a for a two-sided 5 % test and z_b for 80 % power. Valid when ``n q`` is above about 10; never above q, the
     largest difference that this discordance allows.
     """
-    z_a, z_b = float(stats.norm.ppf((1 + LEVEL) / 2)), float(stats.norm.ppf(POWER))
+    z_a, z_b = _quantiles()
     linear, square = z_a * (n_images * discordance) ** 0.5, n_images + z_b**2
     rest = (z_a**2 - z_b**2) * discordance
     return min(discordance, float(linear + max(0.0, linear**2 - square * rest) ** 0.5) / square)
+
+
+def images_needed(difference: float, discordance: float) -> int:
+    """Number of paired images on which McNemar's test finds a difference in accuracy.
+
+    Connor's equation of :func:`detectable_difference`, solved for n and rounded up. Trials that differ by more than
+    they are discordant cannot be; the discordance then counts as equal to the difference.
+
+    Raises:
+        ValueError: when the difference is not above 0.
+    """
+    if difference <= 0:
+        raise ValueError(f"no number of images shows a difference of {difference}")
+    z_a, z_b = _quantiles()
+    q = max(discordance, difference)
+    root: float = (z_a * q**0.5 + z_b * (q - difference**2) ** 0.5) / difference
+    return ceil(root**2)
+
+
+def _quantiles() -> tuple[float, float]:
+    return float(stats.norm.ppf((1 + LEVEL) / 2)), float(stats.norm.ppf(POWER))

@@ -12,7 +12,7 @@ def row(depth, best, gap, trial, reach=0.01):
 
 
 def noise(best, trial, detectable):
-    return Noise(83, trial, estimate(best, 0.1, 83), 0.3, True, detectable, 4, 18)
+    return Noise(83, trial, estimate(best, 0.1, 83), 0.3, True, detectable, 4, 18, ())
 
 
 def test_numbers_in_words():

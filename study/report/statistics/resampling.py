@@ -1,0 +1,80 @@
+"""Scores of many predictions on many resamples of the images, as matrix products."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drft.config import Metric
+
+Scores = NDArray[np.float32]
+Weights = NDArray[np.float32]
+
+
+class Candidates(NamedTuple):
+    """What could have been selected: every step of every completed trial, in the order of trials and steps."""
+
+    trials: NDArray[np.int64]
+    """Trial number of each candidate, ascending, shape (candidates,)."""
+    predicted: NDArray[np.int8]
+    """Predicted grade of each image, shape (candidates, images)."""
+    grades: NDArray[np.int64]
+    """True grades, shape (images,)."""
+    metric: Metric
+
+    def scores(self, weights: Weights) -> Scores:
+        """Score all candidates with the study's metric; see :func:`weighted_scores`."""
+        return weighted_scores(self.predicted, self.grades, weights, self.metric)
+
+
+def resampled_weights(n_images: int, resamples: int, seed: int) -> Weights:
+    """Draw bootstrap samples: how often each image was drawn, shape (resamples, images)."""
+    drawn = np.random.default_rng(seed).multinomial(n_images, np.full(n_images, 1 / n_images), resamples)
+    return drawn.astype(np.float32)
+
+
+def weighted_scores(
+    predicted: NDArray[np.int8], grades: NDArray[np.int64], weights: Weights, metric: Metric = "accuracy"
+) -> Scores:
+    """Score predictions on weighted images.
+
+    Args:
+        predicted: predicted grades, shape (candidates, images).
+        grades: true grades, shape (images,).
+        weights: how often each image counts, at least one of them in every row, shape (resamples, images).
+        metric: what is computed, as ``drft.metrics`` defines it for whole images.
+
+    Returns:
+        Scores of shape (resamples, candidates).
+    """
+    return {"accuracy": _accuracy, "balanced_accuracy": _balanced_accuracy, "qwk": _qwk}[metric](
+        predicted, grades, weights
+    )
+
+
+def _accuracy(predicted: NDArray[np.int8], grades: NDArray[np.int64], weights: Weights) -> Scores:
+    correct = (predicted == grades).astype(np.float32)
+    return np.asarray(weights @ correct.T / weights.sum(axis=1, keepdims=True))
+
+
+def _balanced_accuracy(predicted: NDArray[np.int8], grades: NDArray[np.int64], weights: Weights) -> Scores:
+    total = np.zeros((len(weights), len(predicted)), dtype=np.float32)
+    present = np.zeros((len(weights), 1), dtype=np.float32)
+    for grade in np.unique(grades):
+        of_grade = grades == grade
+        drawn = weights[:, of_grade].sum(axis=1, keepdims=True)
+        right = (predicted[:, of_grade] == grade).astype(np.float32)
+        total += weights[:, of_grade] @ right.T / np.maximum(drawn, 1)
+        present += drawn > 0
+    return total / present
+
+
+def _qwk(predicted: NDArray[np.int8], grades: NDArray[np.int64], weights: Weights) -> Scores:
+    distance = (predicted.astype(np.float32) - grades.astype(np.float32)) ** 2
+    seen = weights @ distance.T
+    expected = np.zeros_like(seen)
+    for grade in np.unique(predicted):
+        apart = weights @ (grades - int(grade)).astype(np.float32)[:, None] ** 2
+        expected += apart * (weights @ (predicted == grade).astype(np.float32).T)
+    expected /= weights.sum(axis=1, keepdims=True)
+    return np.where(expected > 0, 1 - seen / np.where(expected > 0, expected, 1), 0).astype(np.float32)
