@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from study.cli import main
+from study.storage import open_storage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -90,10 +91,10 @@ def read_until(process, word):
     return said
 
 
-def books_balance(place, wanted):
+def books_balance(place, wanted, storage=None):
     """Every finished trial has whole files equal to its record, and nothing else has; return the trials."""
     folder = place / "results" / "tiny"
-    trials = optuna.load_study(study_name="tiny", storage=f"sqlite:///{folder / 'study.db'}").trials
+    trials = optuna.load_study(study_name="tiny", storage=open_storage(storage or folder / "study.db")).trials
     finished = [trial for trial in trials if trial.state.name in {"COMPLETE", "PRUNED"}]
     assert len(finished) == wanted
     assert {trial.state.name for trial in trials} <= {"COMPLETE", "PRUNED", "FAIL"}
@@ -149,6 +150,30 @@ def test_interrupted_and_killed_studies_go_on(place, data):
     assert len(trials) == 6 + len(lost)
 
 
+def test_a_study_in_a_journal_goes_on_and_is_read(place, data, capsys, monkeypatch):
+    where = ("--storage", "shared/tiny.journal")
+    whole = arguments(place, data, "--trials", "2", *where)
+    process = start(place, *whole)
+    read_until(process, "1/2 finished")
+    process.kill()
+    process.communicate()
+
+    code, said = run(place, *whole)
+    assert code == 0, said
+    trials = books_balance(place, 2, place / "shared" / "tiny.journal")
+    assert {trial.user_attrs["retry_of"] for trial in trials if "retry_of" in trial.user_attrs} == {
+        trial.number for trial in trials if trial.state.name == "FAIL"
+    }
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(sys, "argv", ["drft-study", "status", "tiny", *where])
+    main()
+    assert "2 of 2 finished" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["drft-study", "report", "tiny", *where])
+    main()
+    assert (place / "results" / "tiny" / "report" / "index.html").exists()
+    assert not (place / "results" / "tiny" / "study.db").exists()
+
+
 def say(capsys, monkeypatch, place, *args):
     """Run a command in this process; return its exit code and what it said of errors."""
     monkeypatch.chdir(place)
@@ -198,6 +223,7 @@ BAD_OPTIONS = {
     "a name that is no folder": (("--study", "../up"), "study name"),
     "no results folder": (("--results", "tiny.yaml/results"), "is a file"),
     "a storage that is none": (("--storage", "sqlite:///tiny.yaml"), "no SQLite database"),
+    "a journal that is none": (("--storage", "journal://tiny.yaml"), "no journal of Optuna"),
     "a missing data source": (("--data", "nowhere"), "nowhere"),
 }
 
