@@ -8,7 +8,7 @@ from typing import Literal
 
 from drft.config import Metric, Normalization, Precision
 from drft.errors import UsageError
-from study.choices import Pruner, Sampler
+from study.choices import Log, Pruner, Sampler
 
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "": 1.0}
 
@@ -60,6 +60,8 @@ class RunOptions:
     """Bytes that activations of all studies may take on the disk; None for a share of what is free, 0 keeps none."""
     keep_checkpoints: int = 5
     report: bool = True
+    log: Log | None = None
+    """A program that keeps trials, beside the study's own files."""
     command: str = "study.run_study(...)"
     """How the run was started, for the record."""
 

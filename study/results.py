@@ -90,12 +90,8 @@ class StudyResults:
 
         The test photographs stay sealed: there is no part ``test`` here.
         """
-        path = self.info.folder / "trials" / f"{number:04d}" / "predictions.npz"
-        if not path.is_file():
-            return None
-        with np.load(path, allow_pickle=False) as stored:
-            ids = tuple(str(name) for name in stored[f"{part}_ids"])
-            return Predictions(ids, stored[f"{part}_grades"], stored[f"{part}_probabilities"])
+        folder = self.info.folder / "trials" / f"{number:04d}"
+        return read_predictions(folder, part) if (folder / "predictions.npz").is_file() else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +130,17 @@ def read_study(study: str, results: Path = Path("results"), storage: str | None 
     info = _info(place, attributes, frozen)
     records = {trial.number: unpack(trial.user_attrs) for trial in frozen}
     return StudyResults(info, _trials_table(info, frozen, records), _epochs_table(records))
+
+
+def read_predictions(trial: Path, part: Literal["train", "validation"]) -> Predictions:
+    """Return the class probabilities that the folder of a trial holds. There is no part ``test``: it stays sealed.
+
+    Raises:
+        FileNotFoundError: when it holds none.
+    """
+    with np.load(trial / "predictions.npz", allow_pickle=False) as stored:
+        ids = tuple(str(name) for name in stored[f"{part}_ids"])
+        return Predictions(ids, stored[f"{part}_grades"], stored[f"{part}_probabilities"])
 
 
 def find_study(study: str, results: Path = Path("results"), storage: str | None = None) -> StudyPlace:

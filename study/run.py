@@ -6,6 +6,7 @@ from study.conductor import Conductor
 from study.driver import Driver, Goal, Outcome
 from study.folder import StudyFolder
 from study.interruption import Interruption
+from study.loggers import LoggedDisplay, check_logger
 from study.options import RunOptions
 from study.outage import Patience
 from study.placement import Placement, placed
@@ -29,6 +30,7 @@ def run_study(options: RunOptions = RunOptions(), console: Console | None = None
         UsageError: when the options, the data, the backbone or the storage cannot be used; nothing is written.
     """
     console = console or Console(quiet=True)
+    check_logger(options.log)
     with preparation(console) as tell:
         plan = prepare(options, tell)
     outcome = drive(plan, options, console)
@@ -56,6 +58,8 @@ def _drive(plan: Plan, options: RunOptions, placement: Placement, console: Conso
     folder = StudyFolder(plan.folder)
     storage = open_storage(plan.storage)
     display, interruption = open_display(console), Interruption()
+    if options.log is not None:
+        display = LoggedDisplay(display, options.log, plan.facts.name, plan.folder)
     patience = Patience(display.notice, interruption)
     conductor = Conductor(plan.facts, plan.space, storage, plan.sampler, plan.pruner, options.max_retries, patience)
     folder.write_study(plan.facts.space, plan.facts.overview())

@@ -12,7 +12,7 @@ FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"),
 )
-WAIT_SECONDS = 60
+WAIT_SECONDS = 200
 """How long a page may take to show something before its test fails; a busy machine is slow."""
 
 
@@ -89,4 +89,6 @@ def open_browser(profile: Path) -> Browser:
     for flag in (*FLAGS, f"--user-data-dir={profile}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    return Browser(webdriver.Chrome(options=options, service=webdriver.ChromeService(driver)))
+    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    opened.command_executor.client_config.timeout = WAIT_SECONDS
+    return Browser(opened)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drft.config import METRICS, NORMALIZATIONS, PRECISIONS
-from study.choices import PRUNERS, SAMPLERS
+from study.choices import LOGS, PRUNERS, SAMPLERS
 
 if TYPE_CHECKING:
     from study.options import RunOptions
@@ -93,6 +93,7 @@ class Size(click.ParamType[int]):
 @click.option("--no-cache", is_flag=True, help="Keep no activations: compute the frozen blocks in every epoch.")
 @click.option("--keep-checkpoints", type=click.IntRange(0), default=5, show_default=True, help="Best trials to keep.")
 @click.option("--report/--no-report", default=True, show_default=True, help="Write the report at the end.")
+@click.option("--log", type=click.Choice(LOGS), help="Also log trials there: files in results/STUDY, nothing is sent.")
 def command(**given: Any) -> None:
     """Run a study: many short two-phase trainings, then a report.
 

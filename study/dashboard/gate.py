@@ -1,0 +1,126 @@
+"""Who may talk to a dashboard, and what may be asked of it: small WSGI layers around the application."""
+
+import base64
+import binascii
+import hmac
+import ipaddress
+import json
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from drft.errors import UsageError
+
+Environment = dict[str, Any]
+Application = Callable[[Environment, Callable[..., Any]], Iterable[bytes]]
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+"""What this machine calls itself."""
+
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+
+READ_ONLY = "this dashboard is read-only: start it without --read-only to change anything"
+_NOT_HERE = (
+    (r"/api/studies(/\d+/rename)?/?", "studies are made, and named, by `drft-study run`"),
+    (r"/api/artifacts/.*", "files of a study are those of its folder: none are added here"),
+)
+"""What would part a study from its folder, for which the dashboard has buttons."""
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def read_password(path: Path) -> bytes:
+    """Return what a password file holds, without the line break at its end.
+
+    Raises:
+        UsageError: when it cannot be read, is empty, or can be read by everybody on this machine.
+    """
+    try:
+        password = path.read_bytes().strip(b"\r\n")
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise UsageError(f"password file {path} cannot be read ({error.strerror}): name another one") from None
+    if os.name == "posix" and mode & stat.S_IROTH:
+        raise UsageError(f"password file {path} can be read by everybody here: run `chmod 600 {path}`")
+    if not password:
+        raise UsageError(f"password file {path} is empty: write a password into it")
+    return password
+
+
+def only_from_here(application: Application) -> Application:
+    """Refuse requests whose ``Host`` or ``Origin`` is another machine (DNS rebinding, cross-site requests)."""
+
+    def guarded(environ: Environment, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        host = urlsplit(f"//{environ.get('HTTP_HOST', '')}").hostname
+        if host in LOOPBACK and _of_same_origin(environ):
+            return application(environ, start_response)
+        return _refuse(start_response, "this dashboard answers only requests from its own machine")
+
+    return guarded
+
+
+def with_password(application: Application, password: bytes) -> Application:
+    """Ask for a password (HTTP Basic, RFC 7617; any user name will do), and refuse cross-site changes.
+
+    A browser sends the password along with whatever another page makes it ask for: what would change something must
+    come from a page of the dashboard itself.
+    """
+
+    def guarded(environ: Environment, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if not hmac.compare_digest(_given_password(environ), password):
+            challenge = ("WWW-Authenticate", 'Basic realm="drft-study dashboard", charset="UTF-8"')
+            return _refuse(start_response, "the dashboard's password is needed", "401 Unauthorized", challenge)
+        if environ["REQUEST_METHOD"] not in _READING and not _of_same_origin(environ):
+            return _refuse(start_response, "changes are taken from the dashboard's own pages alone")
+        return application(environ, start_response)
+
+    return guarded
+
+
+def with_limits(application: Application, *, read_only: bool) -> Application:
+    """Refuse, in a way the pages can show, what would part a study from its folder; if read-only, every change."""
+
+    def limited(environ: Environment, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] in _READING:
+            return application(environ, start_response)
+        if read_only:
+            return _refuse(start_response, READ_ONLY)
+        for pattern, reason in _NOT_HERE:
+            if environ["REQUEST_METHOD"] == "POST" and re.fullmatch(pattern, environ.get("PATH_INFO", "")):
+                return _refuse(start_response, reason)
+        return application(environ, start_response)
+
+    return limited
+
+
+def _of_same_origin(environ: Environment) -> bool:
+    origin = environ.get("HTTP_ORIGIN")
+    return origin is None or urlsplit(origin).netloc == environ.get("HTTP_HOST")
+
+
+def _given_password(environ: Environment) -> bytes:
+    scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    if scheme.lower() != "basic":
+        return b""
+    try:
+        return base64.b64decode(token, validate=True).partition(b":")[2]
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _refuse(
+    start_response: Callable[..., Any], reason: str, status: str = "403 Forbidden", *headers: tuple[str, str]
+) -> Iterable[bytes]:
+    """Answer with a reason, as Optuna's dashboard gives its own."""
+    start_response(status, [("Content-Type", "application/json"), *headers])
+    return [json.dumps({"reason": reason}).encode() + b"\n"]
