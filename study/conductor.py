@@ -17,7 +17,7 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from drft.config import TrialConfig
+from drft.config import Metric, TrialConfig
 from drft.errors import TrainingError
 from drft.records import EpochRecord, TrialResult
 from study import owner
@@ -257,6 +257,16 @@ class Conductor:
     def ranking(self) -> Sequence[Ranked]:
         """The trials that ran to their end by value, best first."""
         return self._up_to_date().ranking
+
+    @property
+    def metric(self) -> Metric:
+        """The validation score that is maximized."""
+        return self._facts.metric
+
+    def best_steps(self) -> dict[int, int]:
+        """Return the best step of each trial that ran to its end, in their order."""
+        complete = self.trials(TrialState.COMPLETE)
+        return {trial.number: trial.user_attrs["best_step"] for trial in complete}
 
     def refresh(self) -> None:
         """See at once what other drivers of the study did; else it is seen within a second."""

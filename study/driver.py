@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 from drft.errors import StudyError, TrainingError
 from drft.records import EpochRecord, TrialResult
+from study.certainty import Certainty
 from study.conductor import Conductor
 from study.executors.base import Event, Executor, Failed, Finished, Job, Kind, Reported, Retired, Started
 from study.folder import StudyFolder
@@ -33,7 +34,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 _TICK = 0.25
 """Seconds between two looks at the clock and at Ctrl-C, when no event comes."""
 
-Ended = Literal["done", "time", "interrupted", "failing"]
+Ended = Literal["done", "time", "interrupted", "failing", "noise"]
 
 _STOPPED: Mapping[Ended | None, str] = MappingProxyType(
     {
@@ -60,6 +61,8 @@ class Goal:
     """Wall time after which a trial is taken to hang, and ended; None for no limit."""
     failure_limit: float = 0.5
     """A failing fraction of the last trials above this one ends the run."""
+    stop_when_noise: bool = False
+    """Whether the run ends when further trials could show nothing but noise (``study.certainty``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ class Outcome:
     requeued: int = 0
     """Trials that were stopped and will be run again."""
     reason: str = ""
-    """The commonest reason of failure, when failures ended the run."""
+    """The commonest reason of failure, when failures ended the run; why only noise was left, when noise did."""
 
 
 class Display(Protocol):
@@ -114,6 +117,8 @@ class Driver:
     _lately: deque[bool] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     """Whether each of the last trials failed."""
     _reclaimed: float = 0.0
+    _certainty: Certainty = field(default_factory=Certainty)
+    _noise: str | None = None
 
     def run(self) -> Outcome:
         """Ask, train, report and finish until the goal is reached, time is up, or the user says stop.
@@ -123,7 +128,10 @@ class Driver:
         started = time.monotonic()
         self._reclaim()
         self.folder.find_checkpoints()
-        self.display.begin(self.conductor.standing, self.goal.trials)
+        if self.conductor.metric == "accuracy":
+            self._certainty.recall(self.conductor.best_steps(), self.folder.trials)
+            self._look_for_noise()
+        self.display.begin(self._standing, self.goal.trials)
         ended: Ended | None = None
         try:
             with self.interruption.heard():
@@ -135,16 +143,16 @@ class Driver:
                     self._end_overdue()
                     self._say_that_the_rest_is_finished()
         finally:
-            requeued = [] if ended == "done" else self.conductor.interrupt(_STOPPED[ended])
+            requeued = [] if ended in {"done", "noise"} else self.conductor.interrupt(_STOPPED[ended])
             self.display.end()
         self.folder.find_checkpoints()
         self._drop_checkpoints()
         return Outcome(
             ended=ended,
-            standing=self.conductor.standing,
+            standing=self._standing,
             seconds=time.monotonic() - started,
             requeued=len(requeued),
-            reason=self._failures.most_common(1)[0][0] if ended == "failing" else "",
+            reason=self._failures.most_common(1)[0][0] if ended == "failing" else self._noise or "",
         )
 
     def _reason_to_end(self, started: float) -> Ended | None:
@@ -153,6 +161,8 @@ class Driver:
             return "done"
         if self.interruption.now or (self.interruption.asked and idle):
             return "interrupted"
+        if self._noise and idle:
+            return "noise"
         if sum(self._lately) >= max(FEW_FAILURES, self.goal.failure_limit * len(self._lately) + 1e-9):
             return "failing"
         if self.goal.seconds is not None and time.monotonic() - started >= self.goal.seconds:
@@ -161,7 +171,7 @@ class Driver:
 
     def _fill_slots(self) -> None:
         free = self.executor.slots - self.conductor.running
-        if not free or self.interruption.asked:
+        if not free or self._noise or self.interruption.asked:
             return
         if time.monotonic() - self._reclaimed > _RECLAIM_SECONDS:
             self._reclaim()
@@ -209,6 +219,7 @@ class Driver:
             return
         self._drop_checkpoints()
         self._lately.append(False)
+        self._grow_certain(job.number, result)
         self._end(job, result)
 
     def _fail(self, job: Job, reason: str, traceback: str, kind: Kind) -> None:
@@ -222,7 +233,21 @@ class Driver:
         del self._jobs[job.number]
         self._begun.pop(job.number, None)
         self._overdue.discard(job.number)
-        self.display.ended(job, outcome, self.conductor.standing)
+        self.display.ended(job, outcome, self._standing)
+
+    def _grow_certain(self, number: int, result: TrialResult) -> None:
+        if self.conductor.metric != "accuracy":
+            return  # what is known of the best accuracy says nothing of another score
+        self._certainty.add(number, result)
+        self._look_for_noise()
+
+    def _look_for_noise(self) -> None:
+        if self.goal.stop_when_noise and not self._noise:
+            self._noise = self._certainty.noise()
+
+    @property
+    def _standing(self) -> Standing:
+        return self.conductor.standing._replace(sureness=self._certainty.sureness())
 
     def _reclaim(self) -> None:
         self.folder.drop_trials(self.conductor.reclaim())

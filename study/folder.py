@@ -47,7 +47,8 @@ class StudyFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._trials = path / "trials"
+        self.trials = path / "trials"
+        """Where the trials' folders are."""
         self._with_checkpoint: set[int] = set()
 
     @property
@@ -57,12 +58,12 @@ class StudyFolder:
 
     def trial(self, number: int) -> Path:
         """Return the folder of a trial."""
-        return self._trials / f"{number:04d}"
+        return self.trials / f"{number:04d}"
 
     def write_study(self, space: str, overview: Mapping[str, Any]) -> None:
         """Write ``space.yaml`` as it was given and ``study.yaml``, and clear away what a crash left half done."""
-        self._trials.mkdir(parents=True, exist_ok=True)
-        for draft in self._trials.glob(".*"):
+        self.trials.mkdir(parents=True, exist_ok=True)
+        for draft in self.trials.glob(".*"):
             if time.time() - draft.stat().st_mtime > _ABANDONED:
                 shutil.rmtree(draft)
         _write_whole(self.path / "space.yaml", space.encode())
@@ -106,19 +107,19 @@ class StudyFolder:
 
     def find_checkpoints(self) -> None:
         """Get to know all checkpoints there are, those of earlier runs and other drivers included."""
-        self._with_checkpoint |= {int(path.parent.name) for path in self._trials.glob(f"[0-9]*/{CHECKPOINT}")}
+        self._with_checkpoint |= {int(path.parent.name) for path in self.trials.glob(f"[0-9]*/{CHECKPOINT}")}
 
     @contextmanager
     def _new_trial(self, number: int) -> Iterator[Path]:
         """Give a hidden folder to fill, which then becomes the trial's."""
-        draft = Path(tempfile.mkdtemp(prefix=f".{number:04d}-", dir=self._trials))
+        draft = Path(tempfile.mkdtemp(prefix=f".{number:04d}-", dir=self.trials))
         try:
             yield draft
             draft.chmod(0o755)
             _sync(draft)
             self.drop_trials([number])
             draft.rename(self.trial(number))
-            _sync(self._trials)
+            _sync(self.trials)
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
             raise

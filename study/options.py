@@ -45,6 +45,8 @@ class RunOptions:
     """How often a failed trial is run again; one that lacks memory with ever smaller micro-batches."""
     failure_limit: float = 0.5
     """The run stops when more than this fraction of its last trials failed."""
+    stop_when_noise: bool = False
+    """Stop when further trials could show nothing but noise."""
     seed: int = 0
     executor: Literal["local", "ray"] = "local"
     jobs: int | None = None

@@ -102,6 +102,8 @@ def prepare(options: RunOptions, tell: Progress) -> Plan:
         base = bound.space.base if bound is not None else faults.attempt(lambda: _said(options))
         if base is not None:
             faults.attempt(partial(inspector.check, base, len(cohort.grades) if cohort else len(GRADES)))
+    if base is not None:
+        faults.attempt(partial(_check_stop_rule, options, base))
     if base is not None and slots is not None:
         faults.attempt(partial(_check_precision, base, slots))
     if cohort is not None and bound is not None:
@@ -180,6 +182,13 @@ def _refuse_searched(said: dict[str, str | int], searched: set[str], space: str)
             f"--{path.split('.')[0].replace('_', '-')}: the space {space} searches {path}; leave the option out, "
             "or take the dimension out of the space"
             for path in twice
+        )
+
+
+def _check_stop_rule(options: RunOptions, base: TrialConfig) -> None:
+    if options.stop_when_noise and base.metric != "accuracy":
+        raise UsageError(
+            f"--stop-when-noise: it compares accuracies, and this study maximizes {base.metric}; leave it out"
         )
 
 

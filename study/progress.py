@@ -15,7 +15,7 @@ from drft.data.progress import Progress as Tell
 from drft.records import EpochRecord, TrialResult
 from study.driver import Display
 from study.executors.base import Job, Started
-from study.standing import Standing
+from study.standing import Standing, Sureness
 
 
 def open_display(console: Console) -> Display:
@@ -192,8 +192,16 @@ def tally(standing: Standing, goal: int) -> str:
     """Say in a line how far a study is."""
     parts = [f"{standing.finished}/{goal} finished, {standing.pruned} of them pruned", f"{standing.failed} failed"]
     if standing.best:
-        parts.append(f"best {standing.best.value:.3f} (trial {standing.best.number})")
+        parts.append(f"best {standing.best.value:.3f} (trial {standing.best.number}{_sureness(standing.sureness)})")
     return ", ".join(parts)
+
+
+def _sureness(sureness: Sureness | None) -> str:
+    """Say how sure the best is, and how many are as good for all that the photographs can tell."""
+    if sureness is None:
+        return ""
+    alike = f"; {sureness.alike} of {sureness.of} completed cannot be told apart from it" if sureness.of > 1 else ""
+    return f"; 95% {sureness.low:.3f} to {sureness.high:.3f}{alike}"
 
 
 def duration(seconds: float | None) -> str:

@@ -35,7 +35,7 @@ def run_study(options: RunOptions = RunOptions(), console: Console | None = None
         plan = prepare(options, tell)
     outcome = drive(plan, options, console)
     say(console, closing_words(read_study(plan.facts.name, options.results, options.storage), outcome, options.command))
-    if options.report and outcome.standing.finished and outcome.ended in {"done", "time"}:
+    if options.report and outcome.standing.finished and outcome.ended in {"done", "time", "noise"}:
         from study.report import write_report  # noqa: PLC0415 (plotting waits until there is something to plot)
 
         say(console, [f"Report: {write_report(plan.facts.name, options.results, options.storage)}"])
@@ -70,6 +70,7 @@ def _drive(plan: Plan, options: RunOptions, placement: Placement, console: Conso
             options.keep_checkpoints,
             trial_seconds=options.trial_timeout,
             failure_limit=options.failure_limit,
+            stop_when_noise=options.stop_when_noise,
         )
         outcome = Driver(conductor, executor, folder, display, goal, interruption).run()
     close_storage(storage)

@@ -18,6 +18,18 @@ class Ranked(NamedTuple):
     value: float
 
 
+class Sureness(NamedTuple):
+    """How sure the best trial's accuracy is."""
+
+    low: float
+    """Wilson's 95 % interval over the validation photographs."""
+    high: float
+    alike: int
+    """Trials that cannot be told from the best one, itself included."""
+    of: int
+    """Trials that ran to their end."""
+
+
 class Standing(NamedTuple):
     """How many trials are in which state. ``interrupted`` ones were stopped with their driver and queued again."""
 
@@ -28,6 +40,7 @@ class Standing(NamedTuple):
     running: int = 0
     waiting: int = 0
     best: Ranked | None = None
+    sureness: Sureness | None = None
 
     @property
     def finished(self) -> int:

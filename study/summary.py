@@ -42,7 +42,7 @@ def closing_words(results: StudyResults, outcome: Outcome, command: str) -> list
         "",
         _how_it_ended(outcome),
         *_insight(results, outcome),
-        *(_how_to_go_on(outcome, command) if outcome.ended != "done" else []),
+        *(_how_to_go_on(outcome, command) if outcome.ended not in {"done", "noise"} else []),
     ]
 
 
@@ -54,6 +54,7 @@ def _how_it_ended(outcome: Outcome) -> str:
         "time": "Time is up",
         "interrupted": "Interrupted",
         "failing": f"Stopped, for nearly every trial fails ({outcome.reason})",
+        "noise": f"Stopped, for further trials could show nothing but noise ({outcome.reason})",
     }
     minutes, seconds = divmod(round(outcome.seconds), 60)
     return f"{how[outcome.ended]} after {minutes} min {seconds} s: {counts}."

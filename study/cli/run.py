@@ -79,6 +79,7 @@ class Size(click.ParamType[int]):
     show_default=True,
     help="Stop when more than this fraction of the last 20 trials failed.",
 )
+@click.option("--stop-when-noise", is_flag=True, help="Stop when further trials could show nothing but noise.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of split, search and trials.")
 @click.option("--executor", type=click.Choice(["local", "ray"]), default="local", show_default=True)
 @click.option(

@@ -249,3 +249,26 @@ def test_only_the_best_keep_their_checkpoints(drive):
     _, driver = drive(8, checkpoints=2)
     kept = {int(path.parent.name) for path in driver.folder.path.rglob(CHECKPOINT)}
     assert kept == {ranked.number for ranked in driver.conductor.ranking[:2]}
+
+
+def test_a_study_in_which_only_noise_is_left_ends_early_and_stays_ended(drive):
+    """All trainings of the fake trainer predict the same: from 60 trials on, more cannot tell anything."""
+    outcome, _ = drive(100, stop_when_noise=True)
+    assert outcome.ended == "noise"
+    assert 60 <= outcome.standing.finished < 70
+    assert "the last 50 trials brought nothing" in outcome.reason
+    assert outcome.standing.running == outcome.standing.waiting == 0
+    again, _ = drive(100, stop_when_noise=True)
+    assert (again.ended, again.standing.finished) == ("noise", outcome.standing.finished)
+
+
+def test_without_the_rule_a_study_goes_on_through_noise(drive):
+    assert drive(70)[0].ended == "done"
+
+
+def test_the_standing_says_how_sure_the_best_is(drive):
+    outcome, _ = drive(3)
+    sureness = outcome.standing.sureness
+    assert (sureness.alike, sureness.of) == (3, 3)
+    assert 0 <= sureness.low < 0.5 < sureness.high <= 1
+    assert drive(3)[0].standing.sureness == sureness  # read back from the folders

@@ -104,6 +104,11 @@ def test_an_option_for_what_the_space_searches_is_refused(ready):
         ready(searching, image_size=32)
 
 
+def test_the_rule_for_noise_is_refused_where_another_score_is_maximized(ready):
+    with pytest.raises(UsageError, match="--stop-when-noise: it compares accuracies, and this study maximizes qwk"):
+        ready(metric="qwk", stop_when_noise=True)
+
+
 def test_weights_are_embedded_for_their_backbone_and_from_the_hub_for_others(ready, monkeypatch):
     monkeypatch.setattr("study.preparation.Inspector.check", lambda *_: None)
     assert ready(backbone=None, weights=None).facts.base_config.backbone.weights == "embedded"

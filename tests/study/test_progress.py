@@ -12,8 +12,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fake_training import fake_record, fake_result, scripted
 
 from study.executors import Job, Started
-from study.progress import Clock, LiveDisplay, PlainDisplay, duration, open_display, preparation
-from study.standing import Ranked, Standing
+from study.progress import Clock, LiveDisplay, PlainDisplay, duration, open_display, preparation, tally
+from study.standing import Ranked, Standing, Sureness
 
 JOB = Job(7, scripted(depth=3))
 RECORDS = [fake_record(JOB.config, step) for step in range(1, 6)]
@@ -102,3 +102,8 @@ def test_only_trials_of_this_run_set_the_pace(monkeypatch):
     assert clock.remaining(4) is None
     assert clock.remaining(7) == pytest.approx(30.0)
     assert clock.remaining(12) == 0
+
+
+def test_the_tally_says_how_sure_the_best_is():
+    told = Standing(complete=5, best=Ranked(3, 0.61), sureness=Sureness(0.5, 0.71, 4, 5))
+    assert "best 0.610 (trial 3; 95% 0.500 to 0.710; 4 of 5 completed cannot be told apart from it)" in tally(told, 10)

@@ -1,0 +1,65 @@
+"""How sure the best trial of a running study is, and whether going on can still tell anything.
+
+Kept up to date by the driver from the validation predictions of trials that ran to their end; a study that is gone on
+with reads those of earlier runs from their folders.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drft.records import TrialResult
+from study.standing import Sureness
+
+
+class Certainty:
+    """Which validation photographs each finished trial gets right at its best step."""
+
+    def __init__(self) -> None:
+        self._correct: dict[int, NDArray[np.bool_]] = {}
+
+    def recall(self, best_steps: Mapping[int, int], folder: Path) -> None:
+        """Take in trials of earlier runs.
+
+        Args:
+            best_steps: the best step of each trial that ran to its end.
+            folder: where the trials' folders are; one that is not there is left out.
+        """
+        for number, step in best_steps.items():
+            path = folder / f"{number:04d}" / "predictions.npz"
+            if path.is_file():
+                with np.load(path, allow_pickle=False) as kept:
+                    self._keep(number, kept["validation_probabilities"][step - 1], kept["validation_grades"])
+
+    def add(self, number: int, result: TrialResult) -> None:
+        """Take in a trial that has ended; one that was pruned says nothing of its best."""
+        if result.ending != "pruned":
+            told = result.predictions["validation"]
+            self._keep(number, told.probabilities[result.best.step - 1], told.grades)
+
+    def sureness(self) -> Sureness | None:
+        """Return the interval of the best accuracy, and how many cannot be told from it; None before there is one."""
+        # SciPy's import waits until there is something to say, so that the first trial does not wait for it.
+        from study.report.statistics.live import standing  # noqa: PLC0415
+
+        stands = standing(self._table()) if self._correct else None
+        if stands is None or stands.best.low is None or stands.best.high is None:
+            return None
+        return Sureness(stands.best.low, stands.best.high, stands.alike, stands.n_trials)
+
+    def noise(self) -> str | None:
+        """Return why further trials could show nothing but noise; None while they could show more."""
+        if not self._correct:
+            return None
+        from study.report.statistics.live import noise_verdict  # noqa: PLC0415
+
+        verdict = noise_verdict(self._table())
+        return verdict.reason if verdict.stop else None
+
+    def _keep(self, number: int, probabilities: NDArray[np.float16], grades: NDArray[np.int64]) -> None:
+        self._correct[number] = probabilities.argmax(axis=1) == grades
+
+    def _table(self) -> NDArray[np.bool_]:
+        return np.array(list(self._correct.values()))
