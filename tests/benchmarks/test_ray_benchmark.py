@@ -1,0 +1,98 @@
+"""The benchmark of Ray: it must see what differs between two studies, and tell a trial's cost from its training."""
+
+import shutil
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState, create_trial
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "study"))
+
+from rich.console import Console
+from sweep_parts import InProcess, conduct
+
+from benchmarks.ray import beyond_training, differences, faults, rows, slot_seconds
+from drft.errors import DrftError
+from study.driver import Driver, Goal
+from study.folder import StudyFolder
+from study.progress import PlainDisplay
+
+
+@pytest.fixture
+def twins(tmp_path):
+    """The same four trials twice: their folders and their trials."""
+    folders, trials = (tmp_path / "one", tmp_path / "other"), []
+    for folder in folders:
+        conductor = conduct(folder)
+        StudyFolder(folder).write_study("", {})
+        Driver(conductor, InProcess(), StudyFolder(folder), PlainDisplay(Console(quiet=True)), Goal(4)).run()
+        trials.append(conductor.trials())
+    return folders, trials
+
+
+def found(twins):
+    folders, trials = twins
+    return list(differences(*folders, list(zip(*trials, strict=True))))
+
+
+def test_equal_studies_do_not_differ(twins):
+    assert found(twins) == []
+
+
+def test_another_record_is_found(twins):
+    trial = twins[1][1][2]
+    trial.user_attrs["epochs"] = trial.user_attrs["epochs"].replace(
+        '"val_loss": [1.0', '"val_loss": [1.0000000000000002'
+    )
+    assert found(twins) == ["trial 2: records differ"]
+
+
+def test_other_predictions_and_configurations_are_found(twins):
+    (one, _), (_, trials) = twins
+    shutil.copy(one / "trials/0000/epochs.csv", one / "trials/0001/predictions.npz")
+    trials[3].user_attrs["config"] = "{}"
+    assert found(twins) == ["trial 1: predictions differ", "trial 3: configurations differ"]
+
+
+def made_trial(worker, begun, ended, seconds):
+    zero = datetime(2026, 1, 1)  # noqa: DTZ001 (as Optuna has it)
+    made = create_trial(state=TrialState.COMPLETE, value=0.5, user_attrs={"worker": worker, "seconds": seconds})
+    made.datetime_start, made.datetime_complete = zero + timedelta(seconds=begun), zero + timedelta(seconds=ended)
+    return made
+
+
+def test_a_trial_costs_what_is_not_training_once_all_workers_are_ready():
+    waited = [made_trial("a", 0, 9, 1.0), made_trial("a", 9, 18, 1.0), made_trial("b", 0, 20, 1.0)]
+    warm = [made_trial("a", 20, 23.25, 3.0), made_trial("b", 21, 23.5, 2.0)]
+    assert beyond_training([*waited, *warm]) == pytest.approx([0.25, 0.5])
+    with pytest.raises(DrftError, match="--trials"):
+        beyond_training(waited)
+
+
+def test_a_slot_is_kept_as_long_as_trials_end_one_after_another_in_all_slots():
+    ended = [0.0, 5.0, 9.0, *(10 + 0.1 * trial for trial in range(20))]
+    assert slot_seconds(list(reversed(ended)), slots=4) == pytest.approx(0.4)
+
+
+def result(**changes):
+    places = {"local": 0.01, "ray": 0.02, "tune": 0.9}
+    beyond = {"local": [0.1, 0.2, 0.3], "ray": [0.1, 0.2, 0.9]}
+    return {"instant_slot_seconds": places, "beyond_training_seconds": beyond, "differences": [], **changes}
+
+
+def test_differences_and_costly_trials_are_faults():
+    assert faults(result()) == []
+    assert faults(result(differences=["trial 1: records differ"])) == ["trial 1: records differ"]
+    assert "0.5 s or more" in faults(result(instant_slot_seconds={"local": 0.01, "ray": 0.5}))[0]
+    assert "on Ray" in faults(result(beyond_training_seconds={"local": [0.1], "ray": [0.6]}))[0]
+
+
+def test_the_table_shows_the_peer_with_its_instant_trials_alone():
+    assert [cells[1:] for cells in rows(result())] == [
+        ("200 ms", "300 ms", "10 ms"),
+        ("200 ms", "900 ms", "20 ms"),
+        ("", "", "900 ms"),
+    ]
