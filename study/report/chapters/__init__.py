@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from study.report.chapters import depth, importance, noise, opening, peak, test_set, trials
+from study.report.chapters import depth, importance, noise, opening, peak, selection, test_set, trials
 from study.report.chapters.parts import Chapter, Exhibit, Pair, Part, Table, Text
 from study.report.statistics import Statistics
 from study.results import StudyResults
@@ -12,6 +12,7 @@ CHAPTERS: Sequence[Callable[[StudyResults, Statistics], Chapter]] = (
     depth.chapter,
     peak.chapter,
     importance.chapter,
+    selection.chapter,
     noise.chapter,
     test_set.chapter,
     trials.chapter,

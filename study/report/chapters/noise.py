@@ -1,14 +1,21 @@
 """What this validation set can show."""
 
-from study.report.chapters.parts import Chapter, Text
-from study.report.statistics import Noise, Statistics, Withheld
+from collections.abc import Mapping
+
+import plotly.graph_objects as go
+
+from study.report import figures
+from study.report.chapters.parts import Chapter, Text, exhibit, wide
+from study.report.statistics import Alike, Noise, Statistics, Withheld
 from study.report.wording import percent, points
 from study.results import StudyResults
 
 
 def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
     """Say what differences the validation photographs can show."""
-    return Chapter("noise", "Noise", "What this validation set can show", (Text(noise_text(statistics.noise)),))
+    text = Text(noise_text(statistics.noise))
+    same = exhibit("alike", "Who cannot be told from the best", statistics.alike, _alike, _alike_caption)
+    return Chapter("noise", "Noise", "What this validation set can show", (text, same))
 
 
 def noise_text(noise: Noise | Withheld) -> str:
@@ -22,6 +29,26 @@ def noise_text(noise: Noise | Withheld) -> str:
         f"{percent(noise.best.low or 0.0)} to {percent(noise.best.high or 1.0)} (Wilson). Of {noise.n_trials} "
         f"completed trials, {noise.within} lie inside it. Two trials that disagree on {percent(noise.discordance)} of "
         f"the photographs ({source}) must truly differ by {points(noise.detectable)} before a 5% test on these "
-        "photographs finds it four times out of five (McNemar's test, Connor 1987). And the best of many is lucky by "
-        "construction: its true accuracy is more likely below the figure than above."
+        f"photographs finds it four times out of five (McNemar's test, Connor 1987). {_needed(noise)} "
+        "And the best of many is lucky by construction: its true accuracy is more likely below the figure than above."
+    )
+
+
+def _needed(noise: Noise) -> str:
+    numbers = [f"{100 * one.difference:.0f} points {one.images:,} photographs" for one in noise.needed]
+    return f"To show {', '.join(numbers)} would be needed."
+
+
+def _alike(alike: Alike) -> Mapping[str, go.Figure]:
+    return wide(figures.told_apart(alike))
+
+
+def _alike_caption(alike: Alike) -> str:
+    best, count = alike.compared[0], len(alike.trials)
+    return (
+        f"Of {len(alike.compared)} completed trials, {count} cannot be told from the best, trial {best.trial} "
+        f"(itself{'' if count == 1 else ' included'}): they lie within {points(alike.critical)} of it, above the "
+        "dotted line. With 95% confidence they include every trial that is truly as good as the best one, the best "
+        f"having been picked among all of them (paired bootstrap over {alike.n_images} photographs, max statistic). "
+        "That a trial is among them does not show that it is as good."
     )

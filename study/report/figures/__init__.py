@@ -5,6 +5,7 @@ from study.report.figures.depth import accuracy_by_depth, gap_by_depth
 from study.report.figures.history import trial_history
 from study.report.figures.importance import importance_bars
 from study.report.figures.peak import best_steps, best_versus_last
+from study.report.figures.selection import incumbent_path, told_apart
 
 __all__ = [
     "MAX_PANELS",
@@ -15,5 +16,7 @@ __all__ = [
     "evenly_spaced",
     "gap_by_depth",
     "importance_bars",
+    "incumbent_path",
+    "told_apart",
     "trial_history",
 ]

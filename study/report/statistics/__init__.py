@@ -11,7 +11,7 @@ from study.report.statistics.gaps import DepthGaps, Gaps, MeasureGap, gaps, tria
 from study.report.statistics.grading import Grading, balanced_accuracy_estimate, grading, kappa_estimate
 from study.report.statistics.history import TrialPoint, history
 from study.report.statistics.importance import Bar, Importance, importance
-from study.report.statistics.indistinguishable import Alike, alike, not_told_apart
+from study.report.statistics.indistinguishable import Alike, Compared, alike, not_told_apart
 from study.report.statistics.intervals import (
     Estimate,
     Withheld,
@@ -52,6 +52,7 @@ __all__ = [
     "Bin",
     "Calibration",
     "Candidates",
+    "Compared",
     "Contrast",
     "CorrectedScore",
     "CrossFitted",

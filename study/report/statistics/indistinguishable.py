@@ -19,15 +19,28 @@ _FIRST_STAGE = 0.005
 """Error spent on finding the trials that cannot be the best one; the rest of 5 % is left for the comparison."""
 
 
+class Compared(NamedTuple):
+    """One trial beside the best one."""
+
+    trial: int
+    score: float
+    inside: bool
+    """Whether it cannot be told from the best."""
+
+
 class Alike(NamedTuple):
     """The trials that cannot be told from the best one."""
 
-    trials: tuple[int, ...]
-    """Their numbers, best first, the best one included."""
+    compared: tuple[Compared, ...]
+    """All trials, best first."""
     critical: float
     """Score difference to the best beyond which a trial is told from it."""
-    n_trials: int
     n_images: int
+
+    @property
+    def trials(self) -> tuple[int, ...]:
+        """The trials that cannot be told from the best one, best first and itself included."""
+        return tuple(one.trial for one in self.compared if one.inside)
 
 
 def alike(chosen: Candidates, resamples: int = RESAMPLES, seed: int = 0) -> Alike | Withheld:
@@ -49,7 +62,8 @@ def alike(chosen: Candidates, resamples: int = RESAMPLES, seed: int = 0) -> Alik
     scores = chosen.scores(np.ones((1, n_images), dtype=np.float32))[0]
     inside, critical = not_told_apart(scores, chosen.scores(resampled_weights(n_images, resamples, seed)))
     order = np.argsort(-scores, kind="stable")
-    return Alike(tuple(chosen.trials[order[inside[order]]].tolist()), critical, n_trials, n_images)
+    compared = tuple(Compared(int(chosen.trials[k]), float(scores[k]), bool(inside[k])) for k in order)
+    return Alike(compared, critical, n_images)
 
 
 def not_told_apart(scores: NDArray[np.floating], replicas: NDArray[np.floating]) -> tuple[NDArray[np.bool_], float]:

@@ -12,12 +12,16 @@ from study.report.statistics.equal_n import EqualDepths, equal_depths
 from study.report.statistics.gaps import Gaps, gaps
 from study.report.statistics.history import TrialPoint, history
 from study.report.statistics.importance import Importance, importance
+from study.report.statistics.indistinguishable import Alike, alike
 from study.report.statistics.intervals import Withheld
 from study.report.statistics.kendall import Association, gap_associations
 from study.report.statistics.noise import Noise, noise
+from study.report.statistics.overtuning import Overtuning, overtuning_by_halves
 from study.report.statistics.peak import BestVersusLast, Peak, best_versus_last, peak
 from study.report.statistics.phases import Phases, phases
 from study.report.statistics.pruning import PrunerAudit, pruner_audit
+from study.report.statistics.selection import CorrectedScore, corrected_selection
+from study.report.statistics.stored import at_best_steps, stored_candidates
 from study.report.statistics.survival import PeakSurvival, peak_survival
 from study.results import StudyResults
 
@@ -49,12 +53,16 @@ class Statistics:
     equal_depths: EqualDepths | Withheld
     gap_associations: tuple[Association, ...] | Withheld
     pruner: PrunerAudit | Withheld
+    corrected: CorrectedScore | Withheld
+    overtuning: Overtuning | Withheld
+    alike: Alike | Withheld
 
 
 def summarize(results: StudyResults) -> Statistics:
     """Compute all statistics of a study."""
     info, trials, complete, epochs = results.info, results.trials, results.complete, results.epochs
     n_validation = int(info.split["n_validation"])
+    candidates = stored_candidates(results)
     design = depth_design(info.space, info.sampler, int(trials["state"].eq("PRUNED").sum()))
     return Statistics(
         history=history(trials),
@@ -74,6 +82,9 @@ def summarize(results: StudyResults) -> Statistics:
         equal_depths=equal_depths(trials, design),
         gap_associations=gap_associations(complete, info.dimensions, even=info.sampler in EVEN_SAMPLERS),
         pruner=pruner_audit(trials, complete, epochs, info.base_config, info.pruner),
+        corrected=candidates if isinstance(candidates, Withheld) else corrected_selection(candidates),
+        overtuning=candidates if isinstance(candidates, Withheld) else overtuning_by_halves(candidates),
+        alike=candidates if isinstance(candidates, Withheld) else alike(at_best_steps(candidates, results)),
     )
 
 

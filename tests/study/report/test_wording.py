@@ -1,4 +1,4 @@
-from study.report.statistics import DepthRow, Estimate, Noise, Withheld
+from study.report.statistics import DepthRow, Estimate, Needed, Noise, Withheld
 from study.report.wording import depth_sentence, epoch_sentence, gap_sentence, interval, number, percent, points
 
 
@@ -12,7 +12,7 @@ def row(depth, best, gap, trial, reach=0.01):
 
 
 def noise(best, trial, detectable):
-    return Noise(83, trial, estimate(best, 0.1, 83), 0.3, True, detectable, 4, 18, ())
+    return Noise(83, trial, estimate(best, 0.1, 83), 0.3, True, detectable, 4, 18, (Needed(0.05, 940),))
 
 
 def test_numbers_in_words():

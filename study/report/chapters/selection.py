@@ -1,0 +1,59 @@
+"""How much the selection flatters."""
+
+from collections.abc import Mapping
+
+import plotly.graph_objects as go
+
+from study.report import figures
+from study.report.chapters.parts import Chapter, Text, exhibit, wide
+from study.report.statistics import CorrectedScore, Overtuning, Statistics, Withheld
+from study.report.wording import interval, points
+from study.results import StudyResults
+
+
+def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
+    """Say what the best trial scores once its selection is paid for, and whether searching on did harm."""
+    lost = exhibit(
+        "overtuning",
+        "The best so far, on photographs that did not select it",
+        statistics.overtuning,
+        _path,
+        _path_caption,
+    )
+    parts = (Text(corrected_text(statistics.corrected, results.info.metric)), lost)
+    return Chapter("selection", "Selection", "How much selection flatters", parts)
+
+
+def corrected_text(found: CorrectedScore | Withheld, metric: str) -> str:
+    """Say what the selected trial scores on photographs that took no part in the selection."""
+    if isinstance(found, Withheld):
+        return f"What the selection added to the best score is not said, since {found.reason}."
+    return (
+        f"The best of {found.n_candidates} candidates (every step of every completed trial) scores "
+        f"{100 * found.observed:.1f} of 100 in validation {metric.replace('_', ' ')}. When the selection is done anew "
+        "on resampled photographs and scored on those that were not drawn, it scores "
+        f"{100 * found.corrected.value:.1f} ({interval(found.corrected)} photographs; BBC, Tsamardinos et al. 2018): "
+        f"selection added about {points(found.optimism)}. The interval is rather too wide, since only a third of the "
+        "photographs score each "
+        "time. What the sampler learned from these photographs, and what pruning left out, is not corrected."
+    )
+
+
+def _path(lost: Overtuning) -> Mapping[str, go.Figure]:
+    return wide(figures.incumbent_path(lost))
+
+
+def _path_caption(lost: Overtuning) -> str:
+    last, value = lost.path[-1], lost.overtuning.value
+    verdict = (
+        "more than the same trials reach in 95% of random orders: later trials were chosen for their luck"
+        if value > lost.chance
+        else f"no more than the same trials reach by luck in random orders (up to {points(lost.chance)} in 95% of them)"
+    )
+    return (
+        f"One half of the {lost.overtuning.n} validation photographs picks the best trial and step so far, the other "
+        f"half scores it; means over random halves. In the end it scores {points(last.inner)} on the half that picked "
+        f"it and {points(last.outer)} on the other. The highest the solid line had been is {points(value)} above its "
+        f"end (overtuning, Schneider, Bischl & Feurer 2025), {verdict}. Half of the photographs select with more noise "
+        "than all of them do."
+    )

@@ -1,0 +1,50 @@
+"""What selection is worth: the incumbent on images that did not select it, and who cannot be told from the best."""
+
+import plotly.graph_objects as go
+
+from study.report.statistics import Alike, Overtuning
+from study.report.style import PERCENT, QUIET, TRAIN, VALIDATION, figure, rounded
+
+
+def incumbent_path(lost: Overtuning) -> go.Figure:
+    """Score of the best trial so far, on the images that selected it and on those that did not."""
+    drawing = figure(320, xaxis_title="trial", yaxis_title="score of the best so far")
+    series = (
+        ("on the photographs that selected it", VALIDATION, "dash", [step.inner for step in lost.path]),
+        ("on the others", TRAIN, "solid", [step.outer for step in lost.path]),
+    )
+    for name, color, dash, scores in series:
+        drawing.add_scatter(
+            x=[step.trial for step in lost.path],
+            y=rounded(scores),
+            name=name,
+            mode="lines",
+            line={"shape": "hv", "color": color, "dash": dash, "width": 2},
+            hovertemplate=f"after trial %{{x}}: %{{y:.1%}} {name}<extra></extra>",
+        )
+    drawing.update_yaxes(tickformat=PERCENT)
+    return drawing
+
+
+def told_apart(alike: Alike) -> go.Figure:
+    """Scores of all trials, best first, by whether they can be told from the best one."""
+    drawing = figure(320, xaxis_title="trials, best first", yaxis_title="score at the best step")
+    for name, color, symbol, inside in (
+        ("not told from the best", VALIDATION, "circle", True),
+        ("told from the best", QUIET, "circle-open", False),
+    ):
+        places = [place for place, one in enumerate(alike.compared, start=1) if one.inside is inside]
+        drawing.add_scatter(
+            x=places,
+            y=rounded(alike.compared[place - 1].score for place in places),
+            customdata=[[alike.compared[place - 1].trial] for place in places],
+            name=name,
+            mode="markers",
+            marker={"symbol": symbol, "color": color, "size": 7},
+            hovertemplate="trial %{customdata[0]}: %{y:.1%}<extra></extra>",
+        )
+    drawing.add_hline(
+        y=round(alike.compared[0].score - alike.critical, 4), line={"dash": "dot", "width": 1, "color": QUIET}
+    )
+    drawing.update_yaxes(tickformat=PERCENT)
+    return drawing
