@@ -10,15 +10,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from drft.records import TrialResult
+from drft.records import Predictions, TrialResult
 from study.standing import Sureness
 
 
 class Certainty:
-    """Which validation photographs each finished trial gets right at its best step."""
+    """Which validation photographs each finished trial gets right at its best step.
+
+    Trials that were validated on different photographs, as those of a confirmation are, do not compare: then nothing is
+    said.
+    """
 
     def __init__(self) -> None:
         self._correct: dict[int, NDArray[np.bool_]] = {}
+        self._photographs: set[tuple[str, ...]] = set()
 
     def recall(self, best_steps: Mapping[int, int], folder: Path) -> None:
         """Take in trials of earlier runs.
@@ -31,35 +36,40 @@ class Certainty:
             path = folder / f"{number:04d}" / "predictions.npz"
             if path.is_file():
                 with np.load(path, allow_pickle=False) as kept:
-                    self._keep(number, kept["validation_probabilities"][step - 1], kept["validation_grades"])
+                    part = (kept[f"validation_{name}"] for name in ("ids", "grades", "probabilities"))
+                    self._keep(number, step, Predictions(*part))
 
     def add(self, number: int, result: TrialResult) -> None:
         """Take in a trial that has ended; one that was pruned says nothing of its best."""
         if result.ending != "pruned":
-            told = result.predictions["validation"]
-            self._keep(number, told.probabilities[result.best.step - 1], told.grades)
+            self._keep(number, result.best.step, result.predictions["validation"])
 
     def sureness(self) -> Sureness | None:
         """Return the interval of the best accuracy, and how many cannot be told from it; None before there is one."""
         # SciPy's import waits until there is something to say, so that the first trial does not wait for it.
         from study.report.statistics.live import standing  # noqa: PLC0415
 
-        stands = standing(self._table()) if self._correct else None
+        stands = standing(self._table()) if self._speaks else None
         if stands is None or stands.best.low is None or stands.best.high is None:
             return None
         return Sureness(stands.best.low, stands.best.high, stands.alike, stands.n_trials)
 
     def noise(self) -> str | None:
         """Return why further trials could show nothing but noise; None while they could show more."""
-        if not self._correct:
+        if not self._speaks:
             return None
         from study.report.statistics.live import noise_verdict  # noqa: PLC0415
 
         verdict = noise_verdict(self._table())
         return verdict.reason if verdict.stop else None
 
-    def _keep(self, number: int, probabilities: NDArray[np.float16], grades: NDArray[np.int64]) -> None:
-        self._correct[number] = probabilities.argmax(axis=1) == grades
+    def _keep(self, number: int, step: int, told: Predictions) -> None:
+        self._photographs.add(tuple(map(str, told.ids)))
+        self._correct[number] = told.probabilities[step - 1].argmax(axis=1) == told.grades
+
+    @property
+    def _speaks(self) -> bool:
+        return len(self._photographs) == 1
 
     def _table(self) -> NDArray[np.bool_]:
         return np.array(list(self._correct.values()))
