@@ -7,7 +7,7 @@ driver left behind. Optuna's own states are the truth: COMPLETE, PRUNED or FAIL;
 import contextlib
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -189,7 +189,7 @@ class Conductor:
         """
         running, trial = self._running[number], self._trial(number)
         again = another_try(running.config, trial.user_attrs, kind, self._max_retries)
-        with self._ledger.together():
+        with self._ending():
             if again is not None:
                 self._queue_again(trial, **again)
             self._end_as_failed(number, reason, running.records)
@@ -200,7 +200,7 @@ class Conductor:
         """Fail all running trials of this driver and queue them again; return their numbers."""
         numbers = sorted(self._running)
         for number in numbers:
-            with self._ledger.together():
+            with self._ending():
                 self._queue_again(self._trial(number))
                 self._note(number, requeued=True)
                 self._end_as_failed(number, reason, self._running[number].records)
@@ -216,12 +216,9 @@ class Conductor:
         self.beat()
         self._beats.look(self._study.user_attrs)
         dead = [trial for trial in self.trials(TrialState.RUNNING) if self._is_abandoned(trial)]
-        retried = {trial.user_attrs.get("retry_of") for trial in self.trials()} if dead else set()
         for trial in dead:
-            with self._ledger.together():
-                # A driver may have died right here, between the queueing and the failing.
-                if trial.number not in retried:
-                    self._queue_again(trial)
+            with self._ending():
+                self._queue_again(trial)
                 self._note(trial.number, requeued=True)
                 self._end_as_failed(trial.number, "its driver died")
         return [trial.number for trial in dead]
@@ -307,15 +304,25 @@ class Conductor:
         return started is None or datetime.now() - started > _UNOWNED_GRACE  # noqa: DTZ005 (Optuna's times are naive)
 
     def _queue_again(self, trial: FrozenTrial, **changed: int) -> None:
-        """Give a trial back to the queue, with the same parameters."""
+        """Give a trial back to the queue, with the same parameters, unless another driver did.
+
+        That one may have died between the queueing and the failing, or have taken this one for dead.
+        """
+        if any(other.user_attrs.get("retry_of") == trial.number for other in self.trials()):
+            return
         attributes = carried_over(trial.number, trial.user_attrs)
         self._study.enqueue_trial(trial.params, user_attrs=attributes | changed)
 
     def _end_as_failed(self, number: int, reason: str, records: Sequence[EpochRecord] = ()) -> None:
-        # Another driver that took this one for dead has ended the trial already.
-        with contextlib.suppress(UpdateFinishedTrialError), self._ledger.together():
+        with self._ending():
             self._note(number, fail_reason=reason, **({"epochs": pack(records)} if records else {}))
             self._study.tell(number, state=TrialState.FAIL)
+
+    @contextlib.contextmanager
+    def _ending(self) -> Iterator[None]:
+        """Write together; a trial that another driver has ended, which took this one for dead, stays as it is."""
+        with contextlib.suppress(UpdateFinishedTrialError), self._ledger.together():
+            yield
 
     def _note(self, number: int, **attributes: Any) -> None:
         trial_id = self._trial(number)._trial_id

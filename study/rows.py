@@ -178,6 +178,11 @@ class Rows:
         self._doubtful = False
 
     def _execute(self, connection: Connection) -> None:
+        for trial_id, (before, after, when) in self._ended.items():  # first, for it may be another's by now
+            if _change_state(connection, trial_id, before, after, when):
+                continue
+            if not (self._doubtful and connection.execute(_STATE, {"id": trial_id}).scalar() == after):
+                raise UpdateFinishedTrialError(f"another process ended the trial with the id {trial_id}")
         for table, rows in self._new.items():
             if self._doubtful:
                 connection.execute(
@@ -186,11 +191,6 @@ class Rows:
             connection.execute(_INSERTS[table], rows)
         for statement in self._changed:
             connection.execute(statement)
-        for trial_id, (before, after, when) in self._ended.items():
-            if _change_state(connection, trial_id, before, after, when):
-                continue
-            if not (self._doubtful and connection.execute(_STATE, {"id": trial_id}).scalar() == after):
-                raise UpdateFinishedTrialError(f"another process ended the trial with the id {trial_id}")
 
     def _put(self, table: sqlalchemy.Table, key: Mapping[str, Any], values: Mapping[str, Any], *, anew: bool) -> None:
         if anew:

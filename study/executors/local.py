@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from drft.errors import DrftError, UsageError
-from study.executors.base import Event, Failed, Finished, Job, Retired, Workload
+from study.executors.base import Event, Failed, Finished, Job, Retired, Started, Workload
 from study.executors.processes import CONTEXT, obituary, start
 from study.executors.slots import Slot
 from study.executors.worker import Post, Ready, Unfit, main
@@ -18,7 +18,7 @@ _GRACE = 5.0
 """Seconds that an idle worker has to leave by itself."""
 
 _FAILED_STARTS = 3
-"""A worker that dies this often before it is ready will never be."""
+"""A worker that dies this often before it begins a job will never begin one."""
 
 
 class LocalExecutor:
@@ -72,12 +72,14 @@ class LocalExecutor:
             return
         match message:
             case Ready():
-                worker.ready, worker.broken_starts = True, 0
+                worker.ready = True
             case Unfit(faults, usage):
                 if usage:
                     raise UsageError(faults)
                 yield from self._retire(worker, "; ".join(faults))
             case _:
+                if isinstance(message, Started):
+                    worker.begun, worker.broken_starts = True, 0
                 if isinstance(message, Finished | Failed):
                     worker.job = None
                 if isinstance(message, Failed) and message.kind == "lost":
@@ -86,8 +88,8 @@ class LocalExecutor:
 
     def _replace(self, worker: "_Worker") -> Iterator[Event]:
         """Start a successor for a dead worker; it takes over a job that had not begun, else the job failed."""
-        job, begun, how = worker.job, worker.ready, worker.bury()
-        worker.broken_starts += not begun
+        job, begun, how = worker.job, worker.begun, worker.bury()
+        worker.broken_starts += not worker.ready or (job is not None and not begun)
         if worker.broken_starts >= _FAILED_STARTS:
             yield from self._retire(worker, how)
             return
@@ -131,7 +133,7 @@ class _Worker:
         self._workload = workload
         self._post = Post(slot.name, slot.device, log)
         self.job: Job | None = None
-        self.ready = False
+        self.ready = self.begun = False
         self.broken_starts = 0
 
     @property
@@ -143,10 +145,10 @@ class _Worker:
         self.pipe, theirs = CONTEXT.Pipe()
         self._process = start(main, theirs, self._workload, self._post, name=name, environment=environment)
         theirs.close()  # or the driver would never see the end of the pipe
-        self.job, self.ready = None, False
+        self.job, self.ready, self.begun = None, False, False
 
     def give(self, job: Job) -> None:
-        self.job = job
+        self.job, self.begun = job, False
         self.say(job)
 
     def say(self, message: object) -> None:

@@ -216,7 +216,7 @@ class _Post:
         self.question = self._actor.arrive.remote(self._executor.cache_dir)
 
     def give(self, job: Job) -> None:
-        self.job, self._begun = job, False
+        self.job, self._begun, self._killed = job, False, False  # a kill that came too late was for the last job
         self.ask(job)
 
     def ask(self, message: Job | bool | None) -> None:

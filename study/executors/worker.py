@@ -17,6 +17,9 @@ from drft.errors import DrftError, TrainingError, UsageError
 from drft.records import EpochRecord, TrialResult
 from study.executors.base import Failed, Finished, Job, Kind, Reported, Started, Workload
 
+_LONGEST_REASON = 500
+"""Characters of a reason, which is one line for the user; the traceback says it all."""
+
 OnEpoch = Callable[[EpochRecord], bool]
 Trainer = Callable[[TrialConfig, OnEpoch], TrialResult]
 
@@ -80,7 +83,7 @@ def _train(job: Job, trainer: Trainer, pipe: Connection) -> Finished | Failed:
     except (EOFError, BrokenPipeError, ConnectionResetError):
         raise
     except Exception as error:  # noqa: BLE001 (a trial may fail in any way; the worker goes on)
-        return Failed(job.number, "; ".join(_faults(error)), traceback.format_exc(), _kind(error))
+        return Failed(job.number, _reason(error), _writable(traceback.format_exc()), _kind(error))
 
 
 def _kind(error: Exception) -> Kind:
@@ -90,6 +93,16 @@ def _kind(error: Exception) -> Kind:
     if type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error):
         return "lost"  # whatever this process asks of its GPU from now on would fail; its successor starts afresh
     return "diverged" if isinstance(error, TrainingError) else "error"
+
+
+def _reason(error: Exception) -> str:
+    reason = _writable("; ".join(_faults(error)))
+    return reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]} ..."
+
+
+def _writable(text: str) -> str:
+    """Escape what no file takes: the halves of characters that stand for bytes of file names which are no UTF-8."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _faults(error: Exception) -> tuple[str, ...]:

@@ -3,17 +3,34 @@
 The weight decay is the script: 0 goes well, and each of the constants below makes its kind of trouble.
 """
 
+import fcntl
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from drft.config import TrialConfig
+from drft.errors import NonFiniteLossError
 from drft.records import EpochRecord, Predictions, TrialResult, best_record
 
 RAISES, DIES, DIVERGES, HANGS, LEAVES, STARVES, BREAKS = 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0
+FAULTS, EXPLODES, WAITS, RANTS, SWELLS = 8.0, 9.0, 10.0, 11.0, 12.0
+
+RANT = "\udcff\0 [bold] " + 2_000_000 * "!"
+"""What no file takes, what no database takes, what terminals may take amiss, and much of it."""
+
+SIGNALS = {DIES: signal.SIGKILL, FAULTS: signal.SIGSEGV}
+ERRORS = {
+    RAISES: (ValueError, "the loss went astray\nand more"),
+    EXPLODES: (NonFiniteLossError, "the training loss became nan at step 2"),
+    RANTS: (ValueError, RANT),
+    BREAKS: (RuntimeError, "CUDA error: unspecified launch failure"),
+}
+
+MANY = 1000
+"""Photographs in each part of a training that swells."""
 
 
 def scripted(trouble: float = 0.0, *, depth: int = 2, head: int = 2, epochs: int = 3, **values) -> TrialConfig:
@@ -41,16 +58,22 @@ def fake_record(config: TrialConfig, step: int, accuracy: float | None = None) -
 
 
 def fake_result(config: TrialConfig, records: list[EpochRecord], ending: str) -> TrialResult:
-    predictions = {
-        part: Predictions((f"{part}/1", f"{part}/2"), np.array([0, 4]), np.full((len(records), 2, 5), 0.2, np.float16))
-        for part in ("train", "validation", "test")
-    }
+    parts = ("train", "validation", "test")
+    images = MANY if config.optimizer.weight_decay == SWELLS else 2
+    predictions = {part: fake_predictions(part, len(records), images) for part in parts}
     state = {"head.weight": np.full((5, 3), config.depth, np.float32)}
     return TrialResult(config, tuple(records), ending, config.depth / 4, config.depth / 8, predictions, state)
 
 
+def fake_predictions(part: str, steps: int, images: int) -> Predictions:
+    """Each image has a grade and probabilities of its own, at each step."""
+    ids = tuple(f"{part}/{image}" for image in range(images))
+    probabilities = np.random.default_rng(len(part)).random((steps, images, 5), np.float32)
+    return Predictions(ids, np.arange(images) % 5, probabilities.astype(np.float16))
+
+
 def fake_trainer(workload):
-    return train
+    return partial(train, gate=dict(workload.source_options).get("gate"))
 
 
 def unfit_trainer(workload):
@@ -84,11 +107,11 @@ def broken_trainer(workload):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def train(config: TrialConfig, on_epoch) -> TrialResult:
+def train(config: TrialConfig, on_epoch, gate: str | None = None) -> TrialResult:
     records: list[EpochRecord] = []
     for step in range(1, config.head_phase.epochs + config.depth_phase.epochs + 1):
         if step == 2:
-            make_trouble(config)
+            make_trouble(config, gate)
         diverged = config.optimizer.weight_decay == DIVERGES and step == 2
         records.append(fake_record(config, step, float("nan") if diverged else None))
         if not on_epoch(records[-1]):
@@ -97,19 +120,23 @@ def train(config: TrialConfig, on_epoch) -> TrialResult:
     return fake_result(config, records, "completed")
 
 
-def make_trouble(config: TrialConfig) -> None:
+def make_trouble(config: TrialConfig, gate: str | None) -> None:
     trouble = config.optimizer.weight_decay
-    if trouble == RAISES:
+    if trouble in SIGNALS:
+        os.kill(os.getpid(), SIGNALS[trouble])
+    if trouble in ERRORS:
         print("a library talks")
-        raise ValueError("the loss went astray\nand more")
-    if trouble == DIES:
-        os.kill(os.getpid(), signal.SIGKILL)
+        error, message = ERRORS[trouble]
+        raise error(message)
+    if trouble == WAITS:
+        with Path(gate).open() as file:  # held shut by the test, which has locked the file
+            fcntl.flock(file, fcntl.LOCK_SH)
     if trouble == LEAVES:
         raise SystemExit(3)
     if trouble == STARVES:
+        import torch
+
         raise torch.OutOfMemoryError("CUDA out of memory")
-    if trouble == BREAKS:
-        raise RuntimeError("CUDA error: unspecified launch failure")
     if trouble == HANGS:
         signal.pause()
 
