@@ -6,6 +6,7 @@ Whatever is wrong is found before anything is written.
 """
 
 import contextlib
+import os
 import re
 import sqlite3
 import sys
@@ -29,6 +30,7 @@ BUSY_SECONDS = 60.0
 _SQLITE = "sqlite:///"
 _JOURNAL = "journal://"
 _SQLITE_MAGIC = b"SQLite format 3\x00"
+_LOCK = sqlalchemy.text(f"SELECT pg_advisory_xact_lock({int.from_bytes(b'drft')})")
 
 
 def study_url(results: Path, study: str) -> str:
@@ -168,15 +170,31 @@ def _check_journal(path: Path, mode: str) -> None:
 
 
 def _open_sqlite(url: str, path: Path) -> RDBStorage:
-    known = path.exists() and path.stat().st_size > 0 and _holds_studies(path)
+    if not path.exists():
+        _make_sqlite(path)
+    known = path.stat().st_size > 0 and _holds_studies(path)
     if not known:
-        check_writable(path.parent)
-        path.parent.mkdir(parents=True, exist_ok=True)
         _use_write_ahead_log(path)  # first, or each table would wait for the disk
     storage = RDBStorage(url, engine_kwargs={"creator": partial(_connect, path)}, skip_table_creation=known)
     if known:
         _use_write_ahead_log(path)
     return storage
+
+
+def _make_sqlite(path: Path) -> None:
+    """Make the tables in a file beside, so that they appear all at once; another driver may be faster to do it."""
+    check_writable(path.parent)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as folder:
+        draft = Path(folder) / path.name
+        draft.touch()
+        close_storage(_open_sqlite(f"{_SQLITE}{draft}", draft))
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            return
+        except OSError:  # a file system without hard links
+            draft.rename(path)
 
 
 def _upgrade(url: str, path: Path, tell: Callable[[str], None]) -> None:
@@ -195,9 +213,14 @@ def _upgrade(url: str, path: Path, tell: Callable[[str], None]) -> None:
 
 def _open_url(url: str) -> RDBStorage:
     engine = sqlalchemy.create_engine(url)
-    tables = sqlalchemy.inspect(engine).get_table_names()
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":  # one driver at a time, or two would make the tables
+            connection.execute(_LOCK)
+        tables = sqlalchemy.inspect(connection).get_table_names()
+        known = "alembic_version" in tables
+        storage = RDBStorage(url, engine_kwargs={"pool_pre_ping": True}, skip_table_creation=known)
     engine.dispose()
-    return RDBStorage(url, engine_kwargs={"pool_pre_ping": True}, skip_table_creation="alembic_version" in tables)
+    return storage
 
 
 def _holds_studies(path: Path) -> bool:

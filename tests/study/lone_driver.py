@@ -22,6 +22,7 @@ from study.driver import Driver, Goal, Outcome
 from study.executors import Executor, Failed, Finished, LocalExecutor, Reported, Workload, cpu_slots
 from study.folder import StudyFolder
 from study.progress import PlainDisplay
+from study.storage import close_storage
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 WAIT = 60.0
@@ -53,7 +54,7 @@ def drive(executor, url, folder, trials, troubles=None, pruner=None, retries=0, 
         return driver.run()
     finally:
         end_jobs(executor, list(driver._jobs))
-        conductor._ledger._backend.engine.dispose()
+        close_storage(conductor._ledger._backend)
 
 
 def end_jobs(executor: Executor, numbers: Sequence[int]) -> None:

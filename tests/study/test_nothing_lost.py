@@ -46,7 +46,7 @@ from study.epochs import unpack
 from study.executors import Executor
 from study.folder import CHECKPOINT
 from study.standing import FINISHED
-from study.storage import open_storage
+from study.storage import close_storage, open_storage
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -120,7 +120,7 @@ class Study(NamedTuple):
         try:
             return optuna.load_study(study_name="demo", storage=storage).get_trials()
         finally:
-            storage.engine.dispose()
+            close_storage(storage)
 
     def trial_folder(self, number: int) -> Path:
         return self.folder / "trials" / f"{number:04d}"
@@ -362,4 +362,4 @@ def test_a_trial_that_another_driver_took_over_is_queued_once(url, end):
     end(slow)
     assert retries(other.trials()) == [None, 0]
     for conductor in (slow, other):
-        conductor._ledger._backend.engine.dispose()
+        close_storage(conductor._ledger._backend)
