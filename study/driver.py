@@ -211,7 +211,7 @@ class Driver:
             self._fail(job, str(error), "", "diverged")
             return
         # Files first: should the driver die in between, the trial is run again and its folder written anew.
-        leading = self._is_leading(result)
+        leading = self._is_leading(job.number, result)
         self._once_there_is_space(lambda: self.folder.write_trial(job.number, result, checkpoint=leading))
         if not self.conductor.finish(job.number, result):
             self.folder.drop_trials([job.number])
@@ -289,9 +289,11 @@ class Driver:
         best = self.conductor.ranking[: self.goal.checkpoints]
         self.folder.keep_checkpoints([ranked.number for ranked in best])
 
-    def _is_leading(self, result: TrialResult) -> bool:
+    def _is_leading(self, number: int, result: TrialResult) -> bool:
+        """Return whether a trial will be among the best, as they are ranked: the earlier one first where two tie."""
         if result.ending == "pruned":
             return False
         score = result.best.score(result.config.metric)
         best = self.conductor.ranking[: self.goal.checkpoints]
-        return sum(ranked.value >= score for ranked in best) < self.goal.checkpoints
+        ahead = sum((-ranked.value, ranked.number) < (-score, number) for ranked in best)
+        return ahead < self.goal.checkpoints
