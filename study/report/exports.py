@@ -1,4 +1,4 @@
-"""``summary.json``, ``trials.csv`` and ``epochs.csv``: the report for programs.
+"""``summary.json``, ``trials.csv``, ``epochs.csv`` and ``suspects.csv``: the report for programs.
 
 ``summary.json`` holds ``schema`` (1), ``study``, ``data``, ``trials`` (count by state), ``best`` (the best trial's row
 and dimensions, or null), ``by_depth`` and ``statistics``. Every statistic is an object of its fields; an estimate
@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from study.report.statistics import Statistics, Withheld
+from study.report.statistics import Statistics, Suspect, Suspects, Withheld
 from study.report.tables import trials_by_state
 from study.results import StudyInfo, StudyResults
 
@@ -46,6 +46,14 @@ def summary_json(results: StudyResults, statistics: Statistics) -> str:
 def csv(table: pd.DataFrame) -> str:
     """Return a table as CSV text; whatever is unknown is an empty cell."""
     return str(table.to_csv(index=False, lineterminator="\n"))
+
+
+def suspects_table(found: Suspects | Withheld) -> pd.DataFrame:
+    """Return one row per suspect label, most suspect first; no row where there are none or they are withheld."""
+    rows = () if isinstance(found, Withheld) else found.suspects
+    table = pd.DataFrame(rows, columns=list(Suspect._fields))
+    means = {name: [getattr(row, name).value for row in rows] for name in ("given_probability", "proposed_probability")}
+    return table.assign(**means)
 
 
 def plain(value: Any) -> Any:

@@ -15,6 +15,7 @@ from study.report.explorer import explorer_json
 from study.report.provenance import limits, provenance
 from study.report.statistics import Statistics
 from study.report.tables import trial_headings, trial_rows, trials_by_state
+from study.report.thumbnails import NO_THUMBNAILS, Thumbnails
 from study.report.wording import answer, number, percent
 from study.results import StudyResults
 
@@ -25,7 +26,12 @@ DISCLAIMER = (
 RENDERED = "Rendered pictures, not patients: this cohort was drawn by a program. Its figures say nothing about eyes."
 
 
-def html_page(results: StudyResults, statistics: Statistics, chapters: Sequence[Chapter]) -> str:
+def html_page(
+    results: StudyResults,
+    statistics: Statistics,
+    chapters: Sequence[Chapter],
+    thumbnails: Thumbnails = NO_THUMBNAILS,
+) -> str:
     """Return one self-contained HTML page that needs no network."""
     return (
         _environment()
@@ -34,6 +40,7 @@ def html_page(results: StudyResults, statistics: Statistics, chapters: Sequence[
             **_context(results, statistics, chapters),
             trial_headings=trial_headings(results.info),
             trial_rows=trial_rows(results),
+            thumbnails=thumbnails,
             depths=sorted(set(results.trials["depth"].dropna().astype(int))),
             figures=_figures_json(all_exhibits(chapters)),
             explorer=_as_script(explorer_json(results)),

@@ -4,15 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from study.report.chapters import Chapter, all_exhibits, write_chapters
-from study.report.exports import csv, summary_json
+from study.report.exports import csv, summary_json, suspects_table
 from study.report.files import write_whole
 from study.report.page import html_page, markdown_page
 from study.report.pictures import picture
 from study.report.statistics import summarize
-from study.results import read_study
+from study.report.thumbnails import NO_THUMBNAILS, Thumbnails, thumbnails
+from study.results import StudyInfo, read_study
 
 
-def write_report(study: str, results: Path = Path("results"), storage: str | None = None) -> Path:
+def write_report(
+    study: str, results: Path = Path("results"), storage: str | None = None, *, images: bool = True
+) -> Path:
     """Write the report of a study, finished or not, and return the path of its page.
 
     All files are made before the first is written, and each is replaced whole; ``index.html`` comes last.
@@ -21,6 +24,7 @@ def write_report(study: str, results: Path = Path("results"), storage: str | Non
         study: a name under ``results``, the path of a study folder or, with ``storage``, a name in that storage.
         results: folder of studies.
         storage: URL of an Optuna storage; None for the ``study.db`` of the study's folder.
+        images: whether the page shows small copies of photographs; without them it names their ids only.
 
     Raises:
         StudyError: when there is no such study, or its folder cannot be written.
@@ -32,9 +36,12 @@ def write_report(study: str, results: Path = Path("results"), storage: str | Non
         **_pictures(chapters),
         "trials.csv": csv(read.trials),
         "epochs.csv": csv(read.epochs),
+        "suspects.csv": csv(suspects_table(statistics.suspects)),
         "summary.json": summary_json(read, statistics),
         "report.md": markdown_page(read, statistics, chapters),
-        "index.html": html_page(read, statistics, chapters),
+        "index.html": html_page(
+            read, statistics, chapters, _thumbnails(read.info, chapters) if images else NO_THUMBNAILS
+        ),
     }
     folder = read.info.folder / "report"
     for name, content in files.items():
@@ -48,3 +55,7 @@ def write_report(study: str, results: Path = Path("results"), storage: str | Non
 def _pictures(chapters: Sequence[Chapter]) -> dict[str, bytes]:
     shown = (exhibit for exhibit in all_exhibits(chapters) if exhibit.drawings)
     return {f"figures/{exhibit.id}.png": picture(exhibit.drawings["wide"]) for exhibit in shown}
+
+
+def _thumbnails(info: StudyInfo, chapters: Sequence[Chapter]) -> Thumbnails:
+    return thumbnails(info, [name for chapter in chapters for name in chapter.photographs])

@@ -2,8 +2,19 @@
 
 from collections.abc import Callable, Sequence
 
-from study.report.chapters import depth, importance, noise, opening, peak, selection, test_set, trials
-from study.report.chapters.parts import Chapter, Exhibit, Pair, Part, Table, Text
+from study.report.chapters import (
+    depth,
+    grading,
+    importance,
+    noise,
+    opening,
+    peak,
+    selection,
+    suspects,
+    test_set,
+    trials,
+)
+from study.report.chapters.parts import Chapter, Exhibit, Gallery, Pair, Part, Table, Text
 from study.report.statistics import Statistics
 from study.results import StudyResults
 
@@ -14,6 +25,8 @@ CHAPTERS: Sequence[Callable[[StudyResults, Statistics], Chapter]] = (
     importance.chapter,
     selection.chapter,
     noise.chapter,
+    grading.chapter,
+    suspects.chapter,
     test_set.chapter,
     trials.chapter,
 )
@@ -34,6 +47,7 @@ __all__ = [
     "CHAPTERS",
     "Chapter",
     "Exhibit",
+    "Gallery",
     "Pair",
     "Part",
     "Table",

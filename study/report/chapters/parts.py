@@ -52,7 +52,18 @@ class Text:
     text: str
 
 
-Part = Exhibit | Pair | Table | Text
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """Photographs of the cohort with a line of text each; where they cannot be shown, ids and texts remain."""
+
+    kind: ClassVar = "gallery"
+    title: str
+    """Its name for readers who do not see it."""
+    entries: Sequence[tuple[str, str]]
+    """Id of the photograph, and what is said of it."""
+
+
+Part = Exhibit | Pair | Table | Text | Gallery
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +84,13 @@ class Chapter:
                 yield part
             elif isinstance(part, Pair):
                 yield from (part.left, part.right)
+
+    @property
+    def photographs(self) -> Iterator[str]:
+        """The ids of the photographs that are to be shown, in their order."""
+        for part in self.parts:
+            if isinstance(part, Gallery):
+                yield from (name for name, _ in part.entries)
 
 
 def exhibit(

@@ -2,6 +2,7 @@
 
 from study.report.figures.curves import MAX_PANELS, curve_panels, evenly_spaced
 from study.report.figures.depth import accuracy_by_depth, gap_by_depth
+from study.report.figures.grading import confusion_map, reliability_curve
 from study.report.figures.history import trial_history
 from study.report.figures.importance import importance_bars
 from study.report.figures.peak import best_steps, best_versus_last
@@ -12,11 +13,13 @@ __all__ = [
     "accuracy_by_depth",
     "best_steps",
     "best_versus_last",
+    "confusion_map",
     "curve_panels",
     "evenly_spaced",
     "gap_by_depth",
     "importance_bars",
     "incumbent_path",
+    "reliability_curve",
     "told_apart",
     "trial_history",
 ]

@@ -34,6 +34,7 @@ from study.report.statistics.selection import CorrectedScore, WinnersCurse, corr
 from study.report.statistics.summary import Statistics, summarize
 from study.report.statistics.survival import PeakSurvival, Rising, peak_survival
 from study.report.statistics.suspects import (
+    Said,
     Suspect,
     Suspects,
     Votes,
@@ -79,6 +80,7 @@ __all__ = [
     "PrunerAudit",
     "Referable",
     "Rising",
+    "Said",
     "Savings",
     "Standing",
     "Statistics",

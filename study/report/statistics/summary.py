@@ -1,15 +1,18 @@
 """All statistics of one study, computed from its tables."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from study.report.statistics.calibration import Calibration, calibration
 from study.report.statistics.crossfit import CrossFitted, cross_fitted
-from study.report.statistics.depth import Curve, DepthRow, depth_curves, depth_table
+from study.report.statistics.depth import NO_TRIALS, Curve, DepthRow, depth_curves, depth_table
 from study.report.statistics.design import EVEN_SAMPLERS, depth_design
 from study.report.statistics.equal_n import EqualDepths, equal_depths
 from study.report.statistics.gaps import Gaps, gaps
+from study.report.statistics.grading import Grading, grading
 from study.report.statistics.history import TrialPoint, history
 from study.report.statistics.importance import Importance, importance
 from study.report.statistics.indistinguishable import Alike, alike
@@ -20,9 +23,11 @@ from study.report.statistics.overtuning import Overtuning, overtuning_by_halves
 from study.report.statistics.peak import BestVersusLast, Peak, best_versus_last, peak
 from study.report.statistics.phases import Phases, phases
 from study.report.statistics.pruning import PrunerAudit, pruner_audit
+from study.report.statistics.referable import Referable, referable
 from study.report.statistics.selection import CorrectedScore, corrected_selection
 from study.report.statistics.stored import at_best_steps, stored_candidates
 from study.report.statistics.survival import PeakSurvival, peak_survival
+from study.report.statistics.suspects import Said, Suspects, collect, suspects
 from study.results import StudyResults
 
 COMPARED = 20
@@ -30,6 +35,9 @@ COMPARED = 20
 
 CROSS_FITTED = 5
 """How many of the best trials are cross-fitted, step by step."""
+
+GRADERS = 10
+"""How many of the best trials are asked which labels are suspect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +64,11 @@ class Statistics:
     corrected: CorrectedScore | Withheld
     overtuning: Overtuning | Withheld
     alike: Alike | Withheld
+    grading: Grading | Withheld
+    """Of the best trial at its best step, on the validation images that chose both; so are the next two."""
+    referable: Referable | Withheld
+    calibration: Calibration | Withheld
+    suspects: Suspects | Withheld
 
 
 def summarize(results: StudyResults) -> Statistics:
@@ -64,13 +77,15 @@ def summarize(results: StudyResults) -> Statistics:
     n_validation = int(info.split["n_validation"])
     candidates = stored_candidates(results)
     design = depth_design(info.space, info.sampler, int(trials["state"].eq("PRUNED").sum()))
+    said = _said(results)
+    best = _best(results, said)
     return Statistics(
         history=history(trials),
         depths=depth_table(complete, n_validation),
         curves=depth_curves(complete, epochs),
         peak=peak(complete),
         best_versus_last=best_versus_last(complete),
-        noise=noise(complete, n_validation, _correct(results)),
+        noise=noise(complete, n_validation, _correct(said)),
         score_importance=importance(complete, info.dimensions, "score"),
         gap_importance=importance(complete, info.dimensions, "gap_last"),
         score_fanova=importance(complete, info.dimensions, "score", "fanova"),
@@ -85,6 +100,10 @@ def summarize(results: StudyResults) -> Statistics:
         corrected=candidates if isinstance(candidates, Withheld) else corrected_selection(candidates),
         overtuning=candidates if isinstance(candidates, Withheld) else overtuning_by_halves(candidates),
         alike=candidates if isinstance(candidates, Withheld) else alike(at_best_steps(candidates, results)),
+        grading=best if isinstance(best, Withheld) else grading(*best),
+        referable=best if isinstance(best, Withheld) else referable(*best),
+        calibration=best if isinstance(best, Withheld) else calibration(*best),
+        suspects=_suspects([one for one in said[:GRADERS] if one]),
     )
 
 
@@ -101,13 +120,34 @@ def _cross_fitted(results: StudyResults) -> tuple[CrossFitted, ...] | Withheld:
     )
 
 
-def _correct(results: StudyResults) -> NDArray[np.bool_] | None:
-    """Which validation images the best trials got right at their best step, best trial first."""
+def _said(results: StudyResults) -> list[Said | None]:
+    """What the best trials said of the validation images at their best step, best trial first; None if not stored."""
     best_first = results.complete.head(COMPARED)
-    rows = []
+    found: list[Said | None] = []
     for number, step in zip(best_first["number"], best_first["best_step"], strict=True):
         told = results.predictions(int(number))
-        if told is None:
-            return None
-        rows.append(told.probabilities[int(step) - 1].argmax(axis=1) == told.grades)
-    return np.array(rows) if rows else None
+        found.append((told.ids, told.grades, told.probabilities[int(step) - 1]) if told else None)
+    return found
+
+
+def _best(
+    results: StudyResults, said: Sequence[Said | None]
+) -> tuple[NDArray[np.int64], NDArray[np.floating]] | Withheld:
+    """Grades and probabilities of the best trial."""
+    if not said:
+        return NO_TRIALS
+    if said[0] is None:
+        return Withheld(f"the folder of the best trial, {results.complete.iloc[0]['number']}, holds no predictions")
+    return said[0][1:]
+
+
+def _correct(said: Sequence[Said | None]) -> NDArray[np.bool_] | None:
+    """Which validation images the best trials got right, best trial first."""
+    known = [one for one in said if one]
+    if not known or len(known) < len(said):
+        return None
+    return np.array([probabilities.argmax(axis=1) == grades for _, grades, probabilities in known])
+
+
+def _suspects(said: Sequence[Said]) -> Suspects | Withheld:
+    return suspects(collect(said)) if said else Withheld("no trial with stored predictions has completed")

@@ -20,6 +20,10 @@ FALSE_DISCOVERIES = 0.1
 """Share of rightly graded images allowed among those that are called beyond chance (Benjamini & Hochberg 1995)."""
 
 
+Said = tuple[Sequence[str], NDArray[np.int64], NDArray[np.floating]]
+"""What one trial said: ids and given grades of its images (images,), class probabilities (images, grades)."""
+
+
 class Votes(NamedTuple):
     """What trainings said of images that they were not trained on."""
 
@@ -104,11 +108,8 @@ def suspects(votes: Votes) -> Suspects | Withheld:
     return Suspects(n, trials, accuracy, int((~right).sum()), surely, found)
 
 
-def collect(told: Sequence[tuple[Sequence[str], NDArray[np.int64], NDArray[np.floating]]]) -> Votes:
+def collect(told: Sequence[Said]) -> Votes:
     """Bring together what trials said of their validation images, which may differ from trial to trial.
-
-    Args:
-        told: for each trial the ids, the given grades (images,) and the class probabilities (images, grades).
 
     Raises:
         ValueError: when there is no trial.

@@ -24,7 +24,7 @@ def report(make_study, tmp_path_factory):
 
 def test_report_has_its_files_and_nothing_else(report):
     files = sorted(path.name for path in report.iterdir())
-    assert files == ["epochs.csv", "figures", "index.html", "report.md", "summary.json", "trials.csv"]
+    assert files == ["epochs.csv", "figures", "index.html", "report.md", "summary.json", "suspects.csv", "trials.csv"]
 
 
 def test_markdown_shows_the_pictures_that_are_there(report):

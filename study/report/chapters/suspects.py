@@ -1,0 +1,51 @@
+"""Which labels are suspect."""
+
+from collections.abc import Sequence
+
+from study.report.chapters.parts import Chapter, Gallery, Part, Text
+from study.report.statistics import Statistics, Suspect, Suspects, Withheld
+from study.report.wording import percent
+from study.results import StudyResults
+
+SHOWN = 24
+"""Photographs on the page at most: they are about 5 kB each. ``suspects.csv`` has all."""
+
+
+def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
+    """List the photographs that the best trials agree to grade otherwise."""
+    return Chapter("suspects", "Labels", "Which labels are suspect", _parts(statistics.suspects, results))
+
+
+def _parts(found: Suspects | Withheld, results: StudyResults) -> tuple[Part, ...]:
+    if isinstance(found, Withheld):
+        return (Text(f"Not said: {found.reason}."),)
+    if not found.suspects:
+        return (Text(_words(found)),)
+    names: Sequence[str] = results.info.cohort["grades"]
+    entries = [(one.id, _line(one, names)) for one in found.suspects[:SHOWN]]
+    rest = len(found.suspects) - len(entries)
+    more = f" The first {SHOWN} are shown; suspects.csv has {rest} more." if rest else ""
+    return Text(_words(found) + more), Gallery("Suspect labels", entries)
+
+
+def _words(found: Suspects) -> str:
+    sure = (
+        "None of them is more than such trials' errors explain"
+        if not found.beyond_chance
+        else f"{found.beyond_chance} of them are more than such trials' errors explain"
+    )
+    return (
+        f"The {found.n_trials} best trials were not trained on the {found.n_images} validation photographs. Averaged, "
+        f"they grade {percent(found.accuracy.value)} of them as given and {found.otherwise} otherwise; most of these "
+        "will be their own errors. Confident learning (Northcutt, Jiang & Chuang 2021) and a majority of the trials "
+        f"doubt {len(found.suspects)} labels, most suspect first. {sure} (false discovery rate 10%). The trials share "
+        "training photographs and backbone and so agree in their errors too: a list for someone who can grade."
+    )
+
+
+def _line(one: Suspect, names: Sequence[str]) -> str:
+    beyond = "; beyond chance" if one.beyond_chance else ""
+    return (
+        f"given {names[one.grade]} ({percent(one.given_probability.value)}), {one.agree} of {one.trials} trials say "
+        f"{names[one.proposed]} ({percent(one.proposed_probability.value)}); {percent(one.chance)} by chance{beyond}"
+    )
