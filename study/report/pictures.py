@@ -163,9 +163,10 @@ def _finish(canvas: Figure, places: Mapping[tuple[str, str], Axes], layout: Any)
     for (x_name, y_name), place in places.items():
         _settle(place, layout[_axis(x_name)], "x")
         _settle(place, layout[_axis(y_name)], "y")
-        for side, name in (("x", x_name), ("y", y_name)):
-            if layout[_axis(name)].showgrid is not False:
-                place.grid(axis=side, color="#e3e6ea", linewidth=0.8)
+        if layout[_axis(x_name)].showgrid is not False:
+            place.grid(axis="x", color="#e3e6ea", linewidth=0.8)
+        if layout[_axis(y_name)].showgrid is not False:
+            place.grid(axis="y", color="#e3e6ea", linewidth=0.8)
         place.set_axisbelow(True)
         place.spines[["top", "right", "left"]].set_visible(False)
         place.tick_params(colors=_INK, labelsize=9)

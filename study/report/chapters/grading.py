@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import plotly.graph_objects as go
 
+from drft.data.cohort import GRADES
 from study.report import figures
 from study.report.chapters.parts import Chapter, Pair, Part, Table, Text, exhibit, wide
 from study.report.statistics import Calibration, Estimate, Grading, Referable, Statistics, Withheld
@@ -17,7 +18,7 @@ Row = tuple[str, str, str, str, str]
 
 def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
     """Show the agreement of the best trial with the true grades, and how much its confidence is worth."""
-    names: Sequence[str] = results.info.cohort["grades"]
+    names = grade_names(results)
     pair = Pair(
         exhibit(
             "confusion",
@@ -30,6 +31,12 @@ def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
     )
     parts = (*_table(results, statistics, names), pair)
     return Chapter("grading", "Grading", "How well the best trial grades", parts)
+
+
+def grade_names(results: StudyResults) -> Sequence[str]:
+    """Return the names of the grades; a study that recorded none has those of the international scale."""
+    names: Sequence[str] = results.info.cohort.get("grades", GRADES)
+    return names
 
 
 def _table(results: StudyResults, statistics: Statistics, names: Sequence[str]) -> tuple[Part, ...]:

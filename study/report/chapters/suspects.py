@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from study.report.chapters.grading import grade_names
 from study.report.chapters.parts import Chapter, Gallery, Part, Text
 from study.report.statistics import Statistics, Suspect, Suspects, Withheld
 from study.report.wording import percent
@@ -21,7 +22,7 @@ def _parts(found: Suspects | Withheld, results: StudyResults) -> tuple[Part, ...
         return (Text(f"Not said: {found.reason}."),)
     if not found.suspects:
         return (Text(_words(found)),)
-    names: Sequence[str] = results.info.cohort["grades"]
+    names = grade_names(results)
     entries = [(one.id, _line(one, names)) for one in found.suspects[:SHOWN]]
     rest = len(found.suspects) - len(entries)
     more = f" The first {SHOWN} are shown; suspects.csv has {rest} more." if rest else ""
