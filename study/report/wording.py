@@ -62,10 +62,14 @@ def depth_sentence(depths: tuple[DepthRow, ...] | Withheld, noise: Noise | Withh
 
 
 def gap_sentence(depths: tuple[DepthRow, ...] | Withheld) -> str:
-    """Say how the gap at the last step differs between the shallowest and the deepest depth."""
+    """Say how the gap at the last step differs between the shallowest and the deepest depth.
+
+    Depths with too few trials for an interval are passed over, where two others have one.
+    """
     if isinstance(depths, Withheld):
         return _unanswered(depths)
-    first, last = depths[0], depths[-1]
+    sure = [row for row in depths if row.gap_last.low is not None]
+    first, *_, last = sure if len(sure) > 1 else (depths[0], depths[-1])
     start = f"{points(first.gap_last.value)} at depth {first.depth} ({interval(first.gap_last)})"
     if first is last:
         return f"At the last step, training accuracy exceeds validation accuracy by {start}."

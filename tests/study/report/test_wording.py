@@ -43,6 +43,13 @@ def test_gap_grows_only_when_the_intervals_are_apart():
     assert "do not tell the two apart" in gap_sentence((row(0, 0.5, 0.02, 1, 0.2), row(5, 0.5, 0.3, 2, 0.2)))
 
 
+def test_depths_with_too_few_trials_for_an_interval_do_not_stand_for_the_deepest():
+    lone = row(7, 0.5, 0.1, 3)._replace(gap_last=Estimate(0.1, None, None, 2))
+    known = (row(0, 0.5, 0.02, 1), row(5, 0.5, 0.3, 2), lone)
+    assert "to 30.0 points at depth 5" in gap_sentence(known)
+    assert "10.0 points at depth 7 (n = 2, too few" in gap_sentence(known[1:])
+
+
 def test_withheld_figures_give_their_reason():
     reason = Withheld("no trial has completed")
     assert depth_sentence(reason, reason) == "Not answered yet: no trial has completed."
