@@ -119,8 +119,10 @@ def test_a_study_is_run_and_gone_on_with(place, data):
     before = {path: path.read_bytes() for path in (folder / "trials").rglob("*") if path.is_file()}
     books_balance(place, 3)
 
-    code, said = run(place, *arguments(place, data, "--trials", "5", "--keep-checkpoints", "40"))
+    logged = ("--log", "tensorboard")
+    code, said = run(place, *arguments(place, data, "--trials", "5", "--keep-checkpoints", "40", *logged))
     assert code == 0, said
+    assert sorted(path.name for path in (folder / "tensorboard").iterdir()) == ["0003", "0004"]
     trials = books_balance(place, 5)
     assert [trial.number for trial in trials] == [0, 1, 2, 3, 4]
     assert {path: path.read_bytes() for path in before} == before
