@@ -27,6 +27,11 @@ def number(value: float, decimals: int = 1) -> str:
     return f"{value:.{decimals}f}".replace("-", "\N{MINUS SIGN}")
 
 
+def p_value(p: float) -> str:
+    """Write a p-value: ``0.031``, or ``<0.001``."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def interval(estimate: Estimate) -> str:
     """Write an interval of a difference and its n, or why there is none."""
     if estimate.low is None or estimate.high is None:

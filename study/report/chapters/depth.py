@@ -6,8 +6,9 @@ import plotly.graph_objects as go
 
 from study.report import figures
 from study.report.chapters.parts import Chapter, Part, Table, Text, exhibit, wide
-from study.report.statistics import DepthRow, Statistics, TrialPoint, Withheld
+from study.report.statistics import DepthRow, EqualDepths, Estimate, Gaps, Statistics, TrialPoint, Withheld
 from study.report.tables import DEPTH_HEADINGS, depth_rows
+from study.report.wording import number, p_value
 from study.results import StudyResults
 
 _TABLE_CAPTION = (
@@ -19,7 +20,12 @@ def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
     """Show the accuracy of each depth, and the table of depths."""
     depths, told = statistics.depths, statistics.history
     both = depths if isinstance(depths, Withheld) else told if isinstance(told, Withheld) else (depths, told)
-    parts = (exhibit("depth", "Accuracy at each depth", both, _accuracy, _accuracy_caption), _table(depths))
+    parts = (
+        exhibit("depth", "Accuracy at each depth", both, _accuracy, _accuracy_caption),
+        _table(depths),
+        exhibit("equal-depths", "Depths at equal numbers of trials", statistics.equal_depths, _equal, _equal_caption),
+        _gaps_table(statistics.gaps),
+    )
     return Chapter("depth", "Depth", "What depth buys", parts)
 
 
@@ -40,3 +46,44 @@ def _accuracy_caption(both: tuple[tuple[DepthRow, ...], tuple[TrialPoint, ...]])
         f"Wilson interval. The depths have {min(counts)} to {max(counts)} completed trials: the best of more trials "
         "is higher by luck alone, and a sampler that learns does not try all depths equally."
     )
+
+
+def _equal(found: EqualDepths) -> Mapping[str, go.Figure]:
+    return wide(figures.best_of_k(found))
+
+
+def _equal_caption(found: EqualDepths) -> str:
+    clear = [str(contrast.depth) for contrast in found.against_best if contrast.p <= 0.05]
+    best = found.against_best[0].other
+    worse = f"Clearly below depth {best}: depth {', '.join(clear)}." if clear else f"No depth is clearly below {best}."
+    note = f" Note: {found.note}." if found.note else ""
+    what = "score of a random trial" if found.k == 1 else f"best score of {found.k} random trials"
+    return (
+        f"Median {what} of each depth, with its exact 95% interval; "
+        f"{min(row.n for row in found.depths)} trials or more per depth. That depth makes no difference would give a "
+        f"spread this wide with p = {p_value(found.p)} (depths shuffled over {found.n} trials). {worse}{note}"
+    )
+
+
+_GAP_HEADINGS = ("depth", "n", "loss, best step", "loss, last step", "QWK, best step", "QWK, last step")
+_GAP_CAPTION = (
+    "The gap in loss (validation minus train, in nats) and in quadratic weighted kappa (train minus validation): mean "
+    "± half the 95% t interval over completed trials."
+)
+
+
+def _gaps_table(gaps: Gaps | Withheld) -> Part:
+    if isinstance(gaps, Withheld):
+        return Text(f"Gaps in loss and kappa are not shown: {gaps.reason}.")
+    rows = [
+        (str(row.depth), str(row.n), *(_mean(at) for gap in (row.loss, row.qwk) for at in (gap.best, gap.last)))
+        for row in gaps.by_depth
+    ]
+    return Table("Gaps in loss and kappa by depth", _GAP_CAPTION, _GAP_HEADINGS, rows)
+
+
+def _mean(estimate: Estimate) -> str:
+    middle = number(estimate.value, 3)
+    if estimate.low is None or estimate.high is None:
+        return middle
+    return f"{middle} ± {number((estimate.high - estimate.low) / 2, 3)}"

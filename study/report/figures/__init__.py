@@ -1,16 +1,17 @@
 """Plotly figures, each drawn from a tuple of ``study.report.statistics`` and nothing else."""
 
 from study.report.figures.curves import MAX_PANELS, curve_panels, evenly_spaced
-from study.report.figures.depth import accuracy_by_depth, gap_by_depth
+from study.report.figures.depth import accuracy_by_depth, best_of_k, gap_by_depth
 from study.report.figures.grading import confusion_map, reliability_curve
 from study.report.figures.history import trial_history
 from study.report.figures.importance import importance_bars
-from study.report.figures.peak import best_steps, best_versus_last
+from study.report.figures.peak import best_steps, best_versus_last, still_rising
 from study.report.figures.selection import incumbent_path, told_apart
 
 __all__ = [
     "MAX_PANELS",
     "accuracy_by_depth",
+    "best_of_k",
     "best_steps",
     "best_versus_last",
     "confusion_map",
@@ -20,6 +21,7 @@ __all__ = [
     "importance_bars",
     "incumbent_path",
     "reliability_curve",
+    "still_rising",
     "told_apart",
     "trial_history",
 ]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from study.report.figures.axes import DEPTH_AXIS, STATE_NAMES, errors, spread, whole_steps
-from study.report.statistics import DepthRow, TrialPoint
+from study.report.statistics import DepthRow, EqualDepths, TrialPoint
 from study.report.style import PERCENT, QUIET, TRAIN, VALIDATION, figure, rounded
 
 
@@ -57,5 +57,27 @@ def accuracy_by_depth(depths: Sequence[DepthRow], history: Sequence[TrialPoint])
         hovertemplate="depth %{x}: best %{y:.1%}, trial %{customdata[0]} of n = %{customdata[1]}<extra></extra>",
     )
     drawing.update_yaxes(tickformat=PERCENT)
+    drawing.update_xaxes(**whole_steps(depths[-1].depth, ticks=14))
+    return drawing
+
+
+def best_of_k(found: EqualDepths) -> go.Figure:
+    """Median best score of k trials of each depth, with its exact interval."""
+    drawing = figure(
+        340,
+        yaxis_title="score" if found.k == 1 else f"best score of {found.k}",
+        xaxis_title=DEPTH_AXIS,
+        showlegend=False,
+    )
+    depths = found.depths
+    drawing.add_scatter(
+        x=[best.depth for best in depths],
+        y=rounded(best.median.value for best in depths),
+        error_y=errors([best.median for best in depths]),
+        customdata=[[best.n, round(best.expected, 4)] for best in depths],
+        mode="markers",
+        marker={"symbol": "diamond", "color": VALIDATION, "size": 10},
+        hovertemplate="depth %{x}: median %{y:.3f}, mean %{customdata[1]:.3f}, n = %{customdata[0]}<extra></extra>",
+    )
     drawing.update_xaxes(**whole_steps(depths[-1].depth, ticks=14))
     return drawing

@@ -3,8 +3,8 @@
 import plotly.graph_objects as go
 
 from study.report.figures.axes import whole_steps
-from study.report.statistics import BestVersusLast, Peak
-from study.report.style import DEPTH_SCALE, PERCENT, QUIET, TRAIN, VALIDATION, figure, rounded
+from study.report.statistics import BestVersusLast, Peak, PeakSurvival
+from study.report.style import DEPTH_SCALE, PERCENT, QUIET, TRAIN, VALIDATION, band, figure, rounded
 
 
 def best_steps(peak: Peak) -> go.Figure:
@@ -54,4 +54,28 @@ def best_versus_last(compared: BestVersusLast) -> go.Figure:
     )
     drawing.update_xaxes(tickformat=PERCENT)
     drawing.update_yaxes(tickformat=PERCENT)
+    return drawing
+
+
+def still_rising(survival: PeakSurvival) -> go.Figure:
+    """Share of trials whose lasting peak is still to come, with its pointwise band."""
+    drawing = figure(300, xaxis_title="step", yaxis_title="trials still to peak", showlegend=False)
+    steps = [0, *(rising.step for rising in survival.curve)]
+    shares = [rising.share for rising in survival.curve]
+    low = [1.0, *(share.value if share.low is None else share.low for share in shares)]
+    high = [1.0, *(share.value if share.high is None else share.high for share in shares)]
+    edge = {"mode": "lines", "line": {"shape": "hv", "width": 0}, "hoverinfo": "skip"}
+    drawing.add_scatter(x=steps, y=rounded(low), **edge)
+    drawing.add_scatter(x=steps, y=rounded(high), fill="tonexty", fillcolor=band(VALIDATION), **edge)
+    drawing.add_scatter(
+        x=steps,
+        y=rounded([1.0, *(share.value for share in shares)]),
+        customdata=[survival.n, *(share.n for share in shares)],
+        mode="lines",
+        line={"shape": "hv", "color": VALIDATION, "width": 2.2},
+        hovertemplate="after step %{x}: %{y:.0%} still to peak, %{customdata} watched<extra></extra>",
+    )
+    drawing.add_hline(y=0.5, line={"dash": "dot", "width": 1, "color": QUIET})
+    drawing.update_yaxes(tickformat=PERCENT, range=[0, 1.02])
+    drawing.update_xaxes(**whole_steps(steps[-1], ticks=12))
     return drawing

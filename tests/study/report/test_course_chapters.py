@@ -1,0 +1,80 @@
+"""What the chapters say of depth, peak, importance and pruning."""
+
+import numpy as np
+import pytest
+from optuna.trial import TrialState
+
+from study.report.chapters import depth, importance, peak, pruning
+from study.report.chapters.parts import Table
+from study.report.statistics import CrossFitted, Estimate, PrunerAudit, Savings, Withheld, summarize
+from study.results import read_study
+
+FLAGGED = Estimate(0.4, 0.12, 0.74, 10)
+AUDIT = PrunerAudit(
+    control=10,
+    flagged=FLAGGED,
+    winners=Estimate(0.25, 0.006, 0.81, 4),
+    killed_best=True,
+    regret=0.012,
+    missed=Estimate(7.5, 0.19, 24.2, 4),
+    savings=Savings(pruned=30, epochs_run=800, epochs_saved=180, share=0.184, hours=0.5),
+)
+
+
+@pytest.fixture(scope="module")
+def told(make_study, tmp_path_factory):
+    states = [TrialState.COMPLETE, TrialState.COMPLETE, TrialState.PRUNED] * 30
+    results = read_study("even", make_study(tmp_path_factory.mktemp("even"), "even", states, sampler="random"))
+    return results, summarize(results)
+
+
+def test_depths_at_equal_numbers_are_drawn_with_p_and_note(told):
+    shown = {exhibit.id: exhibit for exhibit in depth.chapter(*told).exhibits}["equal-depths"]
+    assert "p = " in shown.caption
+    assert "30 pruned trials count with their best score so far" in shown.caption
+    (points,) = shown.drawings["wide"].data
+    assert len(points.x) == len(told[1].equal_depths.depths)
+
+
+def test_gaps_in_loss_and_kappa_have_a_row_per_depth(told):
+    table = [part for part in depth.chapter(*told).parts if isinstance(part, Table)][-1]
+    assert len(table.rows) == len(told[1].gaps.by_depth)
+    assert all(len(row) == len(table.headings) for row in table.rows)
+
+
+def test_survival_curve_falls_from_all_within_its_band(told):
+    shown = {exhibit.id: exhibit for exhibit in peak.chapter(*told).exhibits}["rising"]
+    low, high, curve = (np.array(trace.y) for trace in shown.drawings["wide"].data)
+    assert curve[0] == 1
+    assert (np.diff(curve) <= 0).all()
+    assert ((low <= curve) & (curve <= high)).all()
+    assert "Kaplan-Meier" in shown.caption
+
+
+def test_associations_have_p_only_where_the_sampler_was_blind(told):
+    (table,) = (part for part in importance.chapter(*told).parts if isinstance(part, Table))
+    assert "Holm" in table.caption
+    assert all(row[-1] for row in table.rows)
+
+
+def test_pruning_in_words():
+    said = pruning.pruning_text(AUDIT)
+    assert "spared 180 epochs, 18.4% of all" in said
+    assert "would have stopped 4 of them (exact 95% interval 12.0% to 74.0%)" in said
+    assert "1 ended among the study's best five" in said
+    assert "One of them is the best trial of the study." in said
+    assert "7.5 winners lost, and anything from 0.2 to 24.2" in said
+
+
+def test_pruning_that_stopped_no_control_trial_says_so():
+    nothing = Withheld("none")
+    assert "cannot be told" in pruning.pruning_text(AUDIT._replace(winners=nothing, missed=nothing))
+    assert pruning.pruning_text(Withheld("the study ran without a pruner")).endswith("without a pruner.")
+
+
+def test_cross_fitting_in_words():
+    found = CrossFitted(7, 83, Estimate(0.06, 0.0, 0.12, 83), Estimate(0.02, -0.05, 0.08, 83), 0.04)
+    said = peak.cross_fitted_text((found,))
+    assert "trial 7 beats the last one by 6.0 points" in said
+    assert "2.0 points remain" in said
+    assert "4.0 points are the luck" in said
