@@ -101,7 +101,8 @@ def test_all_figures_are_there_and_drawn_in_plain_lists(page):
     places = [named["data-figure"] for _, named in page.tags if "data-figure" in named]
     figures = json.loads(page.scripts[0])
     assert set(places) == set(figures)
-    assert {"curves", "gap", "depth", "peak", "saved", "score-importance", "gap-importance", "history"} == set(places)
+    importances = {"score-importance", "gap-importance", "score-fanova", "gap-fanova"}
+    assert {"curves", "gap", "depth", "peak", "saved", "rising", *importances, "history"} == set(places)
     assert set(figures["curves"]) == {"wide", "narrow"}
     assert "bdata" not in page.scripts[0]  # packed arrays would need a recent plotly wherever they are shown
 
