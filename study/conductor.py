@@ -118,6 +118,10 @@ class Conductor:
         self._running[trial.number] = Running(trial, config, control)
         return Job(trial.number, config)
 
+    def enqueue(self, **attributes: Any) -> None:
+        """Queue a trial that begins with these user attributes; the space knows what they stand for."""
+        self._study.enqueue_trial({}, user_attrs=attributes)
+
     def started(self, number: int, worker: str, device: str) -> None:
         """Note where a trial runs."""
         self._note(number, worker=worker, device=device)
@@ -192,6 +196,7 @@ class Conductor:
         with self._ending():
             if again is not None:
                 self._queue_again(trial, **again)
+            self._note(number, fail_kind=kind)
             self._end_as_failed(number, reason, running.records)
         del self._running[number]
         return again is not None
@@ -238,6 +243,11 @@ class Conductor:
     def underway(self) -> int:
         """How many trials are under way, those of other drivers included."""
         return len(self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+
+    @property
+    def waiting(self) -> int:
+        """How many trials are in the queue."""
+        return len(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
 
     @property
     def finished(self) -> int:

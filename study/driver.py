@@ -63,6 +63,8 @@ class Goal:
     """A failing fraction of the last trials above this one ends the run."""
     stop_when_noise: bool = False
     """Whether the run ends when further trials could show nothing but noise (``study.certainty``)."""
+    queued_only: bool = False
+    """Run what is in the queue, and ask the sampler for nothing more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ class Driver:
         started = time.monotonic()
         self._reclaim()
         self.folder.find_checkpoints()
-        if self.conductor.metric == "accuracy":
+        if self._judges_noise:
             self._certainty.recall(self.conductor.best_steps(), self.folder.trials)
             self._look_for_noise()
         self.display.begin(self._standing, self.goal.trials)
@@ -157,7 +159,7 @@ class Driver:
 
     def _reason_to_end(self, started: float) -> Ended | None:
         idle = self.conductor.running == 0
-        if idle and self.conductor.finished >= self.goal.trials:
+        if idle and (self.conductor.finished >= self.goal.trials or self._queue_is_done()):
             return "done"
         if self.interruption.now or (self.interruption.asked and idle):
             return "interrupted"
@@ -169,6 +171,9 @@ class Driver:
             return "time"
         return None
 
+    def _queue_is_done(self) -> bool:
+        return self.goal.queued_only and not self.conductor.waiting and not self.conductor.underway
+
     def _fill_slots(self) -> None:
         free = self.executor.slots - self.conductor.running
         if not free or self._noise or self.interruption.asked:
@@ -177,6 +182,8 @@ class Driver:
             self._reclaim()
         self.conductor.refresh()
         wanted = self.goal.trials - self.conductor.finished - self.conductor.underway
+        if self.goal.queued_only:
+            wanted = min(wanted, self.conductor.waiting)
         for _ in range(min(free, wanted)):
             job = self.conductor.ask(self.goal.trials)
             if job is None:
@@ -236,10 +243,15 @@ class Driver:
         self.display.ended(job, outcome, self._standing)
 
     def _grow_certain(self, number: int, result: TrialResult) -> None:
-        if self.conductor.metric != "accuracy":
-            return  # what is known of the best accuracy says nothing of another score
+        if not self._judges_noise:
+            return
         self._certainty.add(number, result)
         self._look_for_noise()
+
+    @property
+    def _judges_noise(self) -> bool:
+        """What is known of the best accuracy says nothing of another score; and queued trials differ in their split."""
+        return self.conductor.metric == "accuracy" and not self.goal.queued_only
 
     def _look_for_noise(self) -> None:
         if self.goal.stop_when_noise and not self._noise:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from optuna.storages import BaseStorage
@@ -39,6 +39,8 @@ class StudyFacts:
     command: str
     versions: Mapping[str, str]
     trials_wanted: int
+    source_options: Mapping[str, str] = field(default_factory=dict)
+    """Options of the data source, likewise."""
 
     @property
     def metric(self) -> Metric:
@@ -52,6 +54,7 @@ class StudyFacts:
             "space": self.space,
             "space_fingerprint": self.space_fingerprint,
             "source": self.source,
+            "source_options": json.dumps(self.source_options),
             "cohort": json.dumps(self.cohort),
             "split": json.dumps(self.split),
             "blocks": json.dumps(self.blocks),
@@ -68,7 +71,7 @@ class StudyFacts:
     def overview(self) -> dict[str, Any]:
         """Return what ``study.yaml`` says: everything but the text of the space, in plain lists and mappings."""
         told = {name: value for name, value in self.attributes().items() if name != "space"}
-        decoded = {name: json.loads(told[name]) for name in ("cohort", "split", "blocks", "base_config", "versions")}
+        decoded = {name: json.loads(told[name]) for name in _DECODED}
         return {"name": self.name, **told, **decoded}
 
     def conflicts(self, recorded: Mapping[str, Any]) -> list[str]:
@@ -87,6 +90,8 @@ class StudyFacts:
             if _at(there, path) != _at(self.base_config, path) and path not in _FOLLOW_SEED
         ]
 
+
+_DECODED = ("source_options", "cohort", "split", "blocks", "base_config", "versions")
 
 _FOLLOW_SEED = {"seed", "split.seed", "augmentation.seed"}
 """Set from the study's seed; naming that one difference is enough."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drft.errors import UsageError
+from study.conductor import Suggester
 from study.executors import Executor, LocalExecutor
 from study.options import RunOptions
 from study.preparation import Plan
@@ -23,7 +24,7 @@ class Placement:
 
 
 @contextmanager
-def placed(plan: Plan, options: RunOptions) -> Iterator[Placement]:
+def placed(plan: Plan[Suggester], options: RunOptions) -> Iterator[Placement]:
     """Find the place that the options ask for; a cluster that is started for the study ends with the block.
 
     Raises:
@@ -39,7 +40,7 @@ def placed(plan: Plan, options: RunOptions) -> Iterator[Placement]:
 
 
 @contextmanager
-def _on_ray(plan: Plan, options: RunOptions) -> Iterator[Placement]:
+def _on_ray(plan: Plan[Suggester], options: RunOptions) -> Iterator[Placement]:
     # Ray is an optional dependency and takes its time to import
     from study.executors.cluster import joined  # noqa: PLC0415
     from study.executors.ray import RayExecutor  # noqa: PLC0415

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
@@ -19,6 +19,7 @@ from optuna.samplers import BaseSampler
 from drft.config import BackboneConfig, TrialConfig, with_values
 from drft.data import GRADES, Cohort, Progress, load_images, open_cohort, stratified_split
 from drft.errors import UsageError
+from study.conductor import Suggester
 from study.executors import Slot, Workload, choose_slots
 from study.executors.processes import warm_up
 from study.facts import StudyFacts, check_study
@@ -38,14 +39,15 @@ from study.storage import (
 _PACKAGES = ("drft-study", "torch", "timm", "optuna", "numpy", "pillow")
 
 Made = TypeVar("Made")
+Suggesting_co = TypeVar("Suggesting_co", bound=Suggester, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Generic[Suggesting_co]):
     """A study that can be run."""
 
     facts: StudyFacts
-    space: BoundSpace
+    space: Suggesting_co
     sampler: BaseSampler
     pruner: BasePruner
     workload: Workload
@@ -84,7 +86,7 @@ class Faults:
             raise UsageError(dict.fromkeys(self._found))
 
 
-def prepare(options: RunOptions, tell: Progress) -> Plan:
+def prepare(options: RunOptions, tell: Progress) -> Plan[BoundSpace]:
     """Check everything a run depends on and decode its photographs; nothing is written but the cache of pictures.
 
     Raises:
@@ -92,7 +94,7 @@ def prepare(options: RunOptions, tell: Progress) -> Plan:
     """
     warm_up()  # the inspector and the workers wait for torch; until it is imported, there are the data to look at
     faults = Faults()
-    slots = faults.attempt(lambda: _slots(options))
+    slots = faults.attempt(lambda: find_slots(options))
     faults.attempt(lambda: check_writable(options.results))
     if options.study is not None:
         faults.attempt(partial(check_study_name, options.study))
@@ -105,9 +107,9 @@ def prepare(options: RunOptions, tell: Progress) -> Plan:
     if base is not None:
         faults.attempt(partial(_check_stop_rule, options, base))
     if base is not None and slots is not None:
-        faults.attempt(partial(_check_precision, base, slots))
+        faults.attempt(partial(check_precision, base, slots))
     if cohort is not None and bound is not None:
-        faults.attempt(partial(_decode, cohort, bound.space, tell))
+        faults.attempt(partial(decode, cohort, _image_sizes(bound.space), tell))
     faults.raise_all()
     assert slots is not None
     assert bound is not None
@@ -115,7 +117,7 @@ def prepare(options: RunOptions, tell: Progress) -> Plan:
     return _plan(options, bound, cohort, slots)
 
 
-def _plan(options: RunOptions, bound: "_Bound", cohort: Cohort, slots: Sequence[Slot]) -> Plan:
+def _plan(options: RunOptions, bound: "_Bound", cohort: Cohort, slots: Sequence[Slot]) -> Plan[BoundSpace]:
     """Make the plan from parts that are right in themselves, if they go together with the study that is there."""
     space, facts = bound.space, _facts(options, bound, cohort)
     url = options.storage or study_url(options.results, facts.name)
@@ -131,13 +133,7 @@ def _plan(options: RunOptions, bound: "_Bound", cohort: Cohort, slots: Sequence[
         space=space,
         sampler=sampler,
         pruner=make_pruner(options.pruner, first_step=space.first_prunable_step, last_step=space.max_steps),
-        workload=Workload(
-            options.data,
-            tuple(sorted(options.data_options.items())),
-            cache_size=options.cache_size,
-            workers=max(1, len(slots)),
-            trials_per_gpu=options.trials_per_gpu or 1,
-        ),
+        workload=make_workload(options, slots),
         cohort=cohort,
         image_sizes=_image_sizes(space),
         slots=slots,
@@ -192,15 +188,31 @@ def _check_stop_rule(options: RunOptions, base: TrialConfig) -> None:
         )
 
 
-def _check_precision(base: TrialConfig, slots: Sequence[Slot]) -> None:
+def check_precision(base: TrialConfig, slots: Sequence[Slot]) -> None:
+    """Refuse a precision that these slots do not have.
+
+    Raises:
+        UsageError: when it takes a GPU, and there is none.
+    """
     if base.precision == "fp16" and any(slot.gpu is None for slot in slots):
         raise UsageError("precision: fp16 needs a GPU, this study would run on the CPU: choose bf16 or fp32")
 
 
-def _decode(cohort: Cohort, space: BoundSpace, tell: Progress) -> None:
+def decode(cohort: Cohort, sizes: Sequence[int], tell: Progress) -> None:
     """Decode all photographs at every size that trials can ask for, so that workers find them ready."""
-    for size in _image_sizes(space):
+    for size in sizes:
         load_images(cohort, size, progress=tell)
+
+
+def make_workload(options: RunOptions, slots: Sequence[Slot]) -> Workload:
+    """Return what workers on these slots need before their first job."""
+    return Workload(
+        options.data,
+        tuple(sorted(options.data_options.items())),
+        cache_size=options.cache_size,
+        workers=max(1, len(slots)),
+        trials_per_gpu=options.trials_per_gpu or 1,
+    )
 
 
 def _image_sizes(space: BoundSpace) -> list[int]:
@@ -210,8 +222,12 @@ def _image_sizes(space: BoundSpace) -> list[int]:
     return [space.base.image_size]
 
 
-def _slots(options: RunOptions) -> Sequence[Slot]:
-    """Return the places on this machine; Ray is asked for its own when everything else is right."""
+def find_slots(options: RunOptions) -> Sequence[Slot]:
+    """Return the places on this machine; Ray is asked for its own when everything else is right.
+
+    Raises:
+        UsageError: when there are none, or no Ray.
+    """
     if options.executor == "local":
         return choose_slots(options.jobs, options.gpus, options.trials_per_gpu)
     if importlib.util.find_spec("ray") is None:
@@ -227,16 +243,8 @@ def _facts(options: RunOptions, bound: _Bound, cohort: Cohort) -> StudyFacts:
         space=bound.written.text,
         space_fingerprint=bound.written.fingerprint,
         source=options.data,
-        cohort={
-            "name": cohort.name,
-            "fingerprint": cohort.fingerprint,
-            "rendered": cohort.rendered,
-            "counts_train": cohort.counts("train"),
-            "counts_test": cohort.counts("test"),
-            "notes": cohort.notes,
-            "grades": cohort.grades,
-            "n": len(cohort),
-        },
+        source_options=options.data_options,
+        cohort=about_cohort(cohort),
         split={
             "n_train": len(split.train),
             "n_validation": len(split.validation),
@@ -253,6 +261,20 @@ def _facts(options: RunOptions, bound: _Bound, cohort: Cohort) -> StudyFacts:
         versions=versions(),
         trials_wanted=options.trials,
     )
+
+
+def about_cohort(cohort: Cohort) -> dict[str, Any]:
+    """Return what a study records of its photographs."""
+    return {
+        "name": cohort.name,
+        "fingerprint": cohort.fingerprint,
+        "rendered": cohort.rendered,
+        "counts_train": cohort.counts("train"),
+        "counts_test": cohort.counts("test"),
+        "notes": cohort.notes,
+        "grades": cohort.grades,
+        "n": len(cohort),
+    }
 
 
 def _default_name(space: Space, data: str, backbone: str) -> str:

@@ -6,7 +6,7 @@ Everything but the predictions comes from the Optuna storage, so a study can be 
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -39,6 +39,10 @@ FURTHER_COLUMNS = ("score", "last_step", "ending", "device", "control", "would_p
 WHOLE_NUMBERS = ("number", "depth", "best_step", "last_step", "retry_of", "would_prune")
 
 
+CONFIRMATION = ".confirm"
+"""The confirmation of a study is a study of its own in the same storage, under this name behind its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class StudyInfo:
     """What a study is about, as the run that made it wrote it down."""
@@ -50,6 +54,8 @@ class StudyInfo:
     """Storage URL without its password."""
     metric: Metric
     source: str
+    source_options: Mapping[str, str]
+    """Options of the data source; none are known of a study that an older version made."""
     cohort: Mapping[str, Any]
     split: Mapping[str, Any]
     blocks: Sequence[Mapping[str, Any]]
@@ -68,10 +74,25 @@ class StudyInfo:
     finished: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class StudyPlace:
+    """Where a study is: its name in the storage at ``url``, and the folder its files belong in."""
+
+    name: str
+    url: str = field(repr=False)
+    """With its password, if it has one."""
+    folder: Path
+
+    def open(self) -> optuna.Study:
+        """Open the Optuna study."""
+        return optuna.load_study(study_name=self.name, storage=open_storage(self.url, create=False))
+
+
 @dataclass(frozen=True)
 class StudyResults:
     """One study, read once: later changes of its storage are not seen."""
 
+    place: StudyPlace
     info: StudyInfo
     trials: pd.DataFrame
     """One row per trial, ordered by number; ``score`` is the study's metric at the best step, ``control`` says that the
@@ -88,23 +109,14 @@ class StudyResults:
     def predictions(self, number: int, part: Literal["train", "validation"] = "validation") -> Predictions | None:
         """Return the class probabilities of a trial at every step, or None if its folder does not hold them.
 
-        The test photographs stay sealed: there is no part ``test`` here.
+        The test photographs stay sealed: there is no part ``test`` here; ``study.confirm.seal`` has it, when it may.
         """
-        folder = self.info.folder / "trials" / f"{number:04d}"
-        return read_predictions(folder, part) if (folder / "predictions.npz").is_file() else None
+        file = self.predictions_file(number)
+        return read_predictions(file.parent, part) if file.is_file() else None
 
-
-@dataclass(frozen=True, slots=True)
-class StudyPlace:
-    """Where a study is: its name in the storage at ``url``, and the folder its files belong in."""
-
-    name: str
-    url: str
-    folder: Path
-
-    def open(self) -> optuna.Study:
-        """Open the Optuna study."""
-        return optuna.load_study(study_name=self.name, storage=open_storage(self.url, create=False))
+    def predictions_file(self, number: int) -> Path:
+        """Return where the predictions of a trial are, if it has any."""
+        return self.info.folder / "trials" / f"{number:04d}" / "predictions.npz"
 
 
 def read_study(study: str, results: Path = Path("results"), storage: str | None = None) -> StudyResults:
@@ -118,7 +130,11 @@ def read_study(study: str, results: Path = Path("results"), storage: str | None 
     Raises:
         StudyError: when there is no such study, or when it was not written by this program.
     """
-    place = find_study(study, results, storage)
+    return read_place(find_study(study, results, storage))
+
+
+def read_place(place: StudyPlace) -> StudyResults:
+    """Read the study that is there; errors as in :func:`read_study`."""
     opened = place.open()
     attributes = opened.user_attrs
     if attributes.get("drft_schema") not in READABLE:
@@ -129,7 +145,7 @@ def read_study(study: str, results: Path = Path("results"), storage: str | None 
     frozen = opened.get_trials(deepcopy=False)
     info = _info(place, attributes, frozen)
     records = {trial.number: unpack(trial.user_attrs) for trial in frozen}
-    return StudyResults(info, _trials_table(info, frozen, records), _epochs_table(records))
+    return StudyResults(place, info, _trials_table(info, frozen, records), _epochs_table(records))
 
 
 def read_predictions(trial: Path, part: Literal["train", "validation"]) -> Predictions:
@@ -146,7 +162,7 @@ def read_predictions(trial: Path, part: Literal["train", "validation"]) -> Predi
 def find_study(study: str, results: Path = Path("results"), storage: str | None = None) -> StudyPlace:
     """Find a study; arguments and errors as in :func:`read_study`."""
     if storage is not None:
-        names = optuna.get_all_study_names(open_storage(storage, create=False))
+        names = _study_names(storage)
         if study not in names:
             raise StudyError(f"no study {study!r} in {_shown(storage)}: {_there_are(study, names)}")
         return StudyPlace(study, storage, results / _as_folder(study))
@@ -177,8 +193,14 @@ def _as_folder(name: str) -> str:
     return re.sub(r"[^\w.-]+", "_", name).strip(".") or "study"
 
 
-def _only_name(url: str, folder: Path) -> str:
+def _study_names(url: str) -> list[str]:
+    """Return the studies of a storage, without their confirmations, which are found through them."""
     names = optuna.get_all_study_names(open_storage(url, create=False))
+    return [name for name in names if name.removesuffix(CONFIRMATION) not in {*names} - {name}]
+
+
+def _only_name(url: str, folder: Path) -> str:
+    names = _study_names(url)
     if folder.resolve().name in names:
         return folder.resolve().name
     if len(names) == 1:
@@ -206,6 +228,7 @@ def _info(place: StudyPlace, attributes: Mapping[str, Any], trials: Sequence[Fro
         finished=max(finished, default=None),
         **{name: attributes[name] for name in texts},
         **{name: json.loads(attributes[name]) for name in decoded},
+        source_options=json.loads(attributes.get("source_options", "{}")),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from drft.config import TrialConfig
 from study.executors.base import Kind
 
-_KEPT = ("seed", "control", "attempt", "micro_batch")
+_KEPT = ("seed", "control", "attempt", "micro_batch", "place")
 """Attributes that make a retry the very training that was lost."""
 
 _LEAST_MICRO_BATCH = 2

@@ -1,8 +1,11 @@
 """From options to outcome: prepare, drive, report, and say what came out."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from rich.console import Console
 
-from study.conductor import Conductor
+from study.conductor import Conductor, Suggester
 from study.driver import Driver, Goal, Outcome
 from study.folder import StudyFolder
 from study.interruption import Interruption
@@ -13,6 +16,7 @@ from study.placement import Placement, placed
 from study.preparation import Plan, prepare
 from study.progress import open_display, preparation
 from study.results import read_study
+from study.space import BoundSpace
 from study.storage import close_storage, open_storage
 from study.summary import DISCLAIMER, closing_words, opening_words
 
@@ -43,7 +47,7 @@ def run_study(options: RunOptions = RunOptions(), console: Console | None = None
     return outcome
 
 
-def drive(plan: Plan, options: RunOptions, console: Console) -> Outcome:
+def drive(plan: Plan[BoundSpace], options: RunOptions, console: Console) -> Outcome:
     """Find the place for a plan's trials, say what is about to be run, and run them there.
 
     Raises:
@@ -51,10 +55,25 @@ def drive(plan: Plan, options: RunOptions, console: Console) -> Outcome:
     """
     with placed(plan, options) as placement:
         say(console, opening_words(plan, placement.words))
-        return _drive(plan, options, placement, console)
+        return run_trials(plan, options, placement, console)
 
 
-def _drive(plan: Plan, options: RunOptions, placement: Placement, console: Console) -> Outcome:
+def run_trials(
+    plan: Plan[Suggester],
+    options: RunOptions,
+    placement: Placement,
+    console: Console,
+    queue: Sequence[Mapping[str, Any]] | None = None,
+) -> Outcome:
+    """Run a plan's trials where they were placed, until its goal is reached.
+
+    Args:
+        plan: what to run.
+        options: when to stop, and how often to try again.
+        placement: where.
+        console: where progress is shown.
+        queue: user attributes of trials to run, and no others; None for trials that the sampler draws.
+    """
     folder = StudyFolder(plan.folder)
     storage = open_storage(plan.storage)
     display, interruption = open_display(console), Interruption()
@@ -63,6 +82,8 @@ def _drive(plan: Plan, options: RunOptions, placement: Placement, console: Conso
     patience = Patience(display.notice, interruption)
     conductor = Conductor(plan.facts, plan.space, storage, plan.sampler, plan.pruner, options.max_retries, patience)
     folder.write_study(plan.facts.space, plan.facts.overview())
+    for attributes in queue or ():
+        conductor.enqueue(**attributes)
     with placement.make(folder.worker_log) as executor:
         goal = Goal(
             options.trials,
@@ -71,6 +92,7 @@ def _drive(plan: Plan, options: RunOptions, placement: Placement, console: Conso
             trial_seconds=options.trial_timeout,
             failure_limit=options.failure_limit,
             stop_when_noise=options.stop_when_noise,
+            queued_only=queue is not None,
         )
         outcome = Driver(conductor, executor, folder, display, goal, interruption).run()
     close_storage(storage)

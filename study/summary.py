@@ -7,11 +7,12 @@ from study.driver import Outcome
 from study.preparation import Plan
 from study.results import StudyInfo, StudyResults
 from study.search import sampler_notes
+from study.space import BoundSpace
 
 DISCLAIMER = "For research and education only; nothing here is a medical device."
 
 
-def opening_words(plan: Plan, where: str = "here") -> list[str]:
+def opening_words(plan: Plan[BoundSpace], where: str = "here") -> list[str]:
     """Say what is about to be studied; ``where`` says how many trials run at once, and on what."""
     facts, base, split = plan.facts, plan.facts.base_config, plan.facts.split
     parts = f"{split['n_train']} to train, {split['n_validation']} to validate, {split['n_test']} sealed for the test"
