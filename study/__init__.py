@@ -14,17 +14,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from study.confirm.run import confirm_study
     from study.options import RunOptions
     from study.report import write_report
     from study.results import read_study
     from study.run import run_study
     from study.space import Space
 
-__all__ = ["RunOptions", "Space", "read_study", "run_study", "write_report"]
+__all__ = ["RunOptions", "Space", "confirm_study", "read_study", "run_study", "write_report"]
 
 _ROOMS = {
     "RunOptions": "study.options",
     "Space": "study.space",
+    "confirm_study": "study.confirm.run",
     "read_study": "study.results",
     "run_study": "study.run",
     "write_report": "study.report",

@@ -16,3 +16,9 @@ def is_control(study_seed: int, number: int) -> bool:
     block, place = divmod(number, CONTROL_EVERY)
     draw = np.random.SeedSequence([study_seed, block, 1]).generate_state(1)[0]
     return place == int(draw) % CONTROL_EVERY
+
+
+def confirmation_seeds(study_seed: int, index: int) -> tuple[int, int]:
+    """Return the seeds of training and split of one draw of a study's confirmation."""
+    seed, split = np.random.SeedSequence([study_seed, index, 2]).generate_state(2)
+    return int(seed), int(split)

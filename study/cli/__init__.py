@@ -11,6 +11,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "run": "Run a study: many short two-phase trainings, then a report.",
         "report": "Write the report of a study.",
+        "confirm": "Retrain the best trials of a study, then open its test set once.",
         "status": "Say how far a study is.",
         "dashboard": "Open a study in the Optuna dashboard.",
         "blocks": "Print the freeze map of a backbone.",

@@ -38,14 +38,14 @@ def limits(results: StudyResults) -> list[str]:
 def provenance(info: StudyInfo) -> list[tuple[str, str]]:
     """Return where a study came from, as terms and descriptions."""
     split, cohort, backbone = info.split, info.cohort, info.base_config.get("backbone", {})
-    parts = f"{split['n_train']} train, {split['n_validation']} validation, {split['n_test']} test (sealed)"
+    sealed = f"{split['n_test']} test (sealed in the search)"
     return [
         ("Command", info.command),
         ("Study", f"{info.name}, seed {info.seed}, {info.trials_wanted} trials wanted"),
         ("Searched with", f"sampler {info.sampler}, pruner {info.pruner}, metric {info.metric}"),
         ("Backbone", f"{backbone.get('name', '?')}, weights {backbone.get('weights', '?')}, {len(info.blocks)} blocks"),
         ("Data", f"{info.source} ({cohort['n']} photographs), fingerprint {cohort['fingerprint'][:16]}…"),
-        ("Split", f"{parts}; seed {split['seed']}"),
+        ("Split", f"{split['n_train']} train, {split['n_validation']} validation, {sealed}; seed {split['seed']}"),
         ("Space fingerprint", f"{info.space_fingerprint[:16]}…"),
         ("Ran", f"{_moment(info.started)} to {_moment(info.finished)}"),
         ("Versions", ", ".join(f"{name} {version}" for name, version in info.versions.items())),

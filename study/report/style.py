@@ -6,7 +6,8 @@ import plotly.graph_objects as go
 
 VALIDATION = "#0072b2"
 TRAIN = "#d55e00"
-"""Blue and vermilion of Okabe & Ito (2008); the page lightens them on dark paper."""
+TEST = "#009e73"
+"""Blue, vermilion and bluish green of Okabe & Ito (2008); the page lightens them on dark paper."""
 QUIET = "#8a8f98"
 GRID = "rgba(128,128,128,0.22)"
 DEPTH_SCALE = [[0.0, "#4c63d2"], [0.5, "#c2518f"], [1.0, "#f0933b"]]

@@ -39,6 +39,16 @@ def interval(estimate: Estimate) -> str:
     return f"95% interval {number(100 * estimate.low)} to {number(100 * estimate.high)}, n = {estimate.n}"
 
 
+def between(estimate: Estimate, scale: float = 100, *, value: bool = False) -> str:
+    """Write the ends of an interval, with ``value`` after its middle: ``12.5 (3.1 to 21.9)``."""
+    decimals = 1 if scale == 100 else 2
+    if estimate.low is None or estimate.high is None:
+        ends = "no interval"
+    else:
+        ends = f"{number(scale * estimate.low, decimals)} to {number(scale * estimate.high, decimals)}"
+    return f"{number(scale * estimate.value, decimals)} ({ends})" if value else ends
+
+
 def answer(statistics: Statistics) -> tuple[Sentence, Sentence, Sentence]:
     """Answer the three questions of a study, each in one sentence with its uncertainty, or say why not."""
     return (

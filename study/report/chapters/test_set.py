@@ -1,15 +1,104 @@
 """The test set: sealed until the best configurations are confirmed on it."""
 
-from study.report.chapters.parts import Chapter, Text
-from study.report.statistics import Statistics
+from collections.abc import Iterator, Mapping
+
+import plotly.graph_objects as go
+
+from study.report import figures
+from study.report.chapters.parts import Chapter, Exhibit, Part, Table, Text, wide
+from study.report.statistics import Confirmed, ConfirmedScore, Difference, Statistics, Survival, Withheld
+from study.report.wording import between, percent, points
 from study.results import StudyResults
 
 SEALED = (
     "The test photographs have not been looked at. Search, pruning and the choice of the best epoch used training and "
     "validation photographs only; the test set stays sealed until the best configurations are confirmed on it, once."
 )
+HEADINGS = (
+    *("configuration", "depth", "seeds", "test accuracy", "test QWK", "validation of the retrainings"),
+    *("validation minus test", "validation in the sweep", "sweep minus test"),
+)
+COMPARED = ("configuration", "minus", "seeds", "test accuracy, points", "test QWK")
 
 
 def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
-    """Say that the test set is sealed."""
-    return Chapter("test", "Test set", "The test set", (Text(SEALED),))
+    """Say that the test set is sealed, or what it shows."""
+    test = statistics.test
+    if test is None:
+        parts: tuple[Part, ...] = (Text(f"{SEALED} The command is: drft-study confirm {results.info.name}."),)
+    elif isinstance(test, Withheld):
+        parts = (Text(f"Not shown: {test.reason}."),)
+    else:
+        parts = tuple(_opened(test))
+    return Chapter("test", "Test set", "The test set", parts)
+
+
+def survival_text(survival: Survival | Withheld) -> str:
+    """Say how much of what the sweep promised is there on the test photographs."""
+    if isinstance(survival, Withheld):
+        return f"How much of the sweep's advantage survived is not said: {survival.reason}."
+    lead = (
+        f"The sweep promised {points(survival.promised.value)} for {survival.winner} over the baseline; "
+        f"the test set shows {points(survival.found.value)} ({between(survival.found)})"
+    )
+    if isinstance(survival.share, Withheld):
+        return f"{lead}. No share of it is given, since {survival.share.reason}."
+    return f"{lead}: {percent(survival.share.value)} of the promise ({between(survival.share)})."
+
+
+def _opened(test: Confirmed) -> Iterator[Part]:
+    yield Text(
+        f"The best trials of the sweep and the base configuration were trained again on {test.n_draws} fresh seeds, "
+        "each with a fresh split, the same ones for all; then the test photographs were opened, once. "
+        f"{survival_text(test.survival)}"
+    )
+    yield Exhibit("test", "The best trials, trained again", _caption(test), _drawn(test))
+    yield Table("Configurations on the test set", _TABLE_CAPTION, HEADINGS, [_row(score) for score in test.scores])
+    if test.differences:
+        rows = [_compared(one) for one in test.differences]
+        yield Table("Differences on the test set", _PAIRS_CAPTION, COMPARED, rows)
+
+
+_TABLE_CAPTION = (
+    "Means over seeds with 95% intervals, accuracies in percent, differences in points. Validation minus test is what "
+    "choosing the epoch flatters; sweep minus test also what choosing the trial flatters (winner's curse)."
+)
+_PAIRS_CAPTION = (
+    "Paired by seed, split and photograph. Each interval is 95% by itself; of many, some leave zero out by chance."
+)
+
+
+def _drawn(test: Confirmed) -> Mapping[str, go.Figure]:
+    return wide(figures.test_scores(test))
+
+
+def _caption(test: Confirmed) -> str:
+    lost = sum(score.diverged for score in test.scores)
+    diverged = f" {lost} trainings diverged and are left out." if lost else ""
+    return (
+        f"Accuracy on the {test.n_images} test photographs, mean over {test.n_draws} seeds, each training at its own "
+        "best validation epoch. Its interval takes in the chance of seeds and splits and that of the photographs (a "
+        "two-way layout with random effects). It speaks of new seeds and new photographs like these, not of another "
+        f"clinic or another pool of training photographs.{diverged}"
+    )
+
+
+def _row(score: ConfirmedScore) -> tuple[str, ...]:
+    chosen = ("", "")
+    if score.sweep is not None and score.fall is not None:
+        chosen = (between(score.sweep, value=True), between(score.fall, value=True))
+    return (
+        score.name,
+        str(score.depth),
+        str(score.n_draws),
+        between(score.accuracy, value=True),
+        between(score.qwk, 1, value=True),
+        between(score.validation, value=True),
+        between(score.drop, value=True),
+        *chosen,
+    )
+
+
+def _compared(one: Difference) -> tuple[str, ...]:
+    figures_of = (between(one.accuracy, value=True), between(one.qwk, 1, value=True))
+    return (one.one, one.other, str(one.n_draws), *figures_of)

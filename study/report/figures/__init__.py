@@ -7,6 +7,7 @@ from study.report.figures.history import trial_history
 from study.report.figures.importance import importance_bars
 from study.report.figures.peak import best_steps, best_versus_last, still_rising
 from study.report.figures.selection import incumbent_path, told_apart
+from study.report.figures.test_set import test_scores
 
 __all__ = [
     "MAX_PANELS",
@@ -22,6 +23,7 @@ __all__ = [
     "incumbent_path",
     "reliability_curve",
     "still_rising",
+    "test_scores",
     "told_apart",
     "trial_history",
 ]

@@ -3,6 +3,13 @@
 from study.report.statistics.agreement import rank_agreement
 from study.report.statistics.auroc import binary_auroc, macro_auroc
 from study.report.statistics.calibration import Bin, Calibration, calibration, temperature, tempered
+from study.report.statistics.confirmation import (
+    Confirmed,
+    ConfirmedScore,
+    Difference,
+    Survival,
+    confirmed,
+)
 from study.report.statistics.crossfit import CrossFitted, cross_fitted
 from study.report.statistics.depth import Curve, DepthRow, depth_curves, depth_table
 from study.report.statistics.design import Design, depth_design
@@ -54,6 +61,8 @@ __all__ = [
     "Calibration",
     "Candidates",
     "Compared",
+    "Confirmed",
+    "ConfirmedScore",
     "Contrast",
     "CorrectedScore",
     "CrossFitted",
@@ -62,6 +71,7 @@ __all__ = [
     "DepthGaps",
     "DepthRow",
     "Design",
+    "Difference",
     "EqualDepths",
     "Estimate",
     "Gaps",
@@ -85,6 +95,7 @@ __all__ = [
     "Standing",
     "Statistics",
     "StepCount",
+    "Survival",
     "Suspect",
     "Suspects",
     "TrialPoint",
@@ -101,6 +112,7 @@ __all__ = [
     "calibration",
     "collect",
     "confident_grades",
+    "confirmed",
     "corrected_selection",
     "cross_fitted",
     "depth_curves",

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from drft.errors import StudyError
+from study.confirm.retrained import read_test_set
 from study.report.statistics.calibration import Calibration, calibration
+from study.report.statistics.confirmation import Confirmed, confirmed
 from study.report.statistics.crossfit import CrossFitted, cross_fitted
 from study.report.statistics.depth import NO_TRIALS, Curve, DepthRow, depth_curves, depth_table
 from study.report.statistics.design import EVEN_SAMPLERS, depth_design
@@ -69,6 +72,8 @@ class Statistics:
     referable: Referable | Withheld
     calibration: Calibration | Withheld
     suspects: Suspects | Withheld
+    test: Confirmed | Withheld | None
+    """None as long as the test set is sealed."""
 
 
 def summarize(results: StudyResults) -> Statistics:
@@ -104,6 +109,7 @@ def summarize(results: StudyResults) -> Statistics:
         referable=best if isinstance(best, Withheld) else referable(*best),
         calibration=best if isinstance(best, Withheld) else calibration(*best),
         suspects=_suspects([one for one in said[:GRADERS] if one]),
+        test=score_test_set(results),
     )
 
 
@@ -118,6 +124,15 @@ def _cross_fitted(results: StudyResults) -> tuple[CrossFitted, ...] | Withheld:
             if found is not None
         }
     )
+
+
+def score_test_set(results: StudyResults) -> Confirmed | Withheld | None:
+    """Score what was confirmed of a study on the test photographs; None as long as they are sealed."""
+    try:
+        opened = read_test_set(results)
+    except StudyError as error:
+        return Withheld(str(error))
+    return opened and confirmed(opened.configurations, opened.grades, int(results.info.split["n_validation"]))
 
 
 def _said(results: StudyResults) -> list[Said | None]:

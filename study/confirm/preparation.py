@@ -1,0 +1,154 @@
+"""Everything that is checked and made ready before a confirmation writes its first byte."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+from optuna.pruners import NopPruner
+from optuna.samplers import RandomSampler
+
+from drft.config import TrialConfig
+from drft.data import Cohort, Progress, open_cohort, stratified_split
+from drft.errors import DataError, StudyError
+from study.confirm.planning import PLANNED, ConfirmationPlan, make_plan
+from study.confirm.seal import Confirmation, confirmation_place, read_confirmation
+from study.executors.processes import warm_up
+from study.facts import StudyFacts
+from study.inspection import Inspector
+from study.options import RunOptions
+from study.preparation import (
+    Faults,
+    Plan,
+    about_cohort,
+    check_precision,
+    decode,
+    find_slots,
+    make_workload,
+    versions,
+)
+from study.results import StudyInfo, StudyResults
+from study.storage import check_writable
+
+
+@dataclass(frozen=True, slots=True)
+class Undertaking:
+    """What is to be confirmed, and how far that is."""
+
+    study: StudyResults
+    plan: ConfirmationPlan
+    confirmation: Confirmation | None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to train."""
+        return self.confirmation is not None and self.confirmation.over
+
+
+def undertake(study: StudyResults, top: int, seeds: int) -> Undertaking:
+    """Plan the confirmation of a study, or go on with the one there is.
+
+    Raises:
+        StudyError: when there is one with other numbers, or none can be made.
+    """
+    confirmation = read_confirmation(study)
+    if confirmation is None:
+        return Undertaking(study, make_plan(study, top, seeds), None)
+    plan = confirmation.plan
+    if (plan.top, plan.seeds) != (top, seeds):
+        name, how = study.info.name, "is confirmed" if confirmation.over else "has begun to be confirmed"
+        raise StudyError(
+            f"study {name!r} {how} with --top {plan.top} --seeds {plan.seeds}, and the test photographs are opened "
+            "once: confirm it with these"
+        )
+    return Undertaking(study, plan, confirmation)
+
+
+def options_for(undertaking: Undertaking, options: RunOptions, data: str | None) -> RunOptions:
+    """Return the options with the data source of the study, unless another place of it is named."""
+    info = undertaking.study.info
+    return replace(
+        options,
+        data=data or info.source,
+        data_options=options.data_options or ({} if data else info.source_options),
+        trials=undertaking.plan.size,
+        keep_checkpoints=0,
+    )
+
+
+def prepare(undertaking: Undertaking, options: RunOptions, tell: Progress) -> Plan[ConfirmationPlan]:
+    """Check all that the retrainings depend on and decode the photographs; only the cache of pictures is written.
+
+    Raises:
+        UsageError: with every fault there is.
+    """
+    warm_up()
+    faults, info = Faults(), undertaking.study.info
+    sizes = sorted({candidate.config.image_size for candidate in undertaking.plan.candidates})
+    base = TrialConfig.model_validate(info.base_config)
+    slots = faults.attempt(lambda: find_slots(options))
+    faults.attempt(lambda: check_writable(info.folder))
+    cohort = faults.attempt(lambda: _same_cohort(info, options, tell))
+    with Inspector() as inspector:
+        faults.attempt(partial(inspector.check, undertaking.plan.config(0), len(info.cohort["grades"])))
+    if slots is not None:
+        faults.attempt(partial(check_precision, base, slots))
+    if cohort is not None:
+        faults.attempt(partial(decode, cohort, sizes, tell))
+    faults.raise_all()
+    assert slots is not None
+    assert cohort is not None
+    place = confirmation_place(undertaking.study.place)
+    return Plan(
+        facts=_facts(place.name, undertaking, options, cohort),
+        space=undertaking.plan,
+        sampler=RandomSampler(),
+        pruner=NopPruner(),
+        workload=make_workload(options, slots),
+        cohort=cohort,
+        image_sizes=sizes,
+        slots=slots,
+        storage=place.url,
+        folder=place.folder,
+    )
+
+
+def _same_cohort(info: StudyInfo, options: RunOptions, tell: Progress) -> Cohort:
+    try:
+        cohort = open_cohort(options.data, options=options.data_options, progress=tell)
+    except DataError as error:
+        advice = f"study {info.name!r} was run on these photographs; say with --data where they are now"
+        raise DataError([*error.faults[:-1], f"{error.faults[-1]} ({advice})"]) from None
+    if cohort.fingerprint != info.cohort["fingerprint"]:
+        raise DataError(
+            f"the photographs of {options.data} are not those that study {info.name!r} was run on (fingerprint "
+            f"{cohort.fingerprint[:12]}, not {info.cohort['fingerprint'][:12]}): name the same ones with --data"
+        )
+    return cohort
+
+
+def _facts(name: str, undertaking: Undertaking, options: RunOptions, cohort: Cohort) -> StudyFacts:
+    plan, info = undertaking.plan, undertaking.study.info
+    base = plan.config(0)
+    split = stratified_split(cohort, base.split)
+    return StudyFacts(
+        name=name,
+        space=plan.text,
+        space_fingerprint=plan.fingerprint,
+        source=options.data,
+        source_options=options.data_options,
+        cohort=about_cohort(cohort),
+        split={
+            "n_train": len(split.train),
+            "n_validation": len(split.validation),
+            "n_test": len(split.test),
+            "seed": base.split.seed,
+            "validation_fraction": base.split.validation_fraction,
+        },
+        blocks=info.blocks,
+        base_config=base,
+        seed=info.seed,
+        sampler=PLANNED,
+        pruner="none",
+        command=options.command,
+        versions=versions(),
+        trials_wanted=plan.size,
+    )

@@ -1,0 +1,138 @@
+"""From a study to its confirmation: plan, retrain, open the test set once, and say what it shows."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from filelock import FileLock, Timeout
+from rich.console import Console
+
+from drft.errors import StudyError
+from study.confirm.planning import ConfirmationPlan
+from study.confirm.preparation import Undertaking, options_for, prepare, undertake
+from study.confirm.seal import confirmation_place, read_confirmation
+from study.confirm.verdict import SUMMARY, verdict, write_summary
+from study.driver import Outcome
+from study.options import RunOptions
+from study.placement import placed
+from study.preparation import Plan
+from study.progress import preparation
+from study.report.statistics.summary import score_test_set
+from study.results import StudyResults, read_study
+from study.run import run_trials, say
+from study.summary import DISCLAIMER
+
+
+def confirm_study(
+    study: str,
+    options: RunOptions = RunOptions(),  # noqa: B008 (frozen)
+    *,
+    top: int = 5,
+    seeds: int = 5,
+    data: str | None = None,
+    console: Console | None = None,
+) -> Outcome | None:
+    """Retrain the best trials of a study and its base configuration, then score the sealed test set once.
+
+    Run again after whatever stopped it, it goes on; a confirmation that is over is left as it is.
+
+    Args:
+        study: a name under ``options.results``, the path of a study folder or, with ``options.storage``, a name there.
+        options: where trainings run, when they stop, and options of the data; what it says of the search is not used.
+        top: how many of the best completed trials.
+        seeds: how many seeds, each with a split of its own; every configuration is trained on all of them.
+        data: where the photographs of the study are now; None for where they were.
+        console: where progress is shown; None for nowhere.
+
+    Returns:
+        How it ended, ``failing`` when trainings failed and others are done; None when there was nothing to do.
+
+    Raises:
+        UsageError: when something cannot be used; nothing is written.
+    """
+    console = console or Console(quiet=True)
+    if min(top, seeds) < 1:
+        raise StudyError(f"top and seeds should be at least 1, not {top} and {seeds}")
+    undertaking = undertake(read_study(study, options.results, options.storage), top, seeds)
+    if undertaking.over:
+        say(console, [f"Study {undertaking.study.info.name} is confirmed already; nothing is trained again."])
+        _conclude(study, undertaking.study, options, console, anew=False)
+        return None
+    options = options_for(undertaking, options, data)
+    with preparation(console) as tell:
+        plan = prepare(undertaking, options, tell)
+    with _alone(undertaking.study):
+        outcome = _retrain(undertaking, plan, options, console)
+    if not _is_over(undertaking, outcome, options, console):
+        return replace(outcome, ended="failing") if outcome.ended == "done" else outcome
+    _conclude(study, undertaking.study, options, console, anew=True)
+    return outcome
+
+
+def _retrain(undertaking: Undertaking, plan: Plan[ConfirmationPlan], options: RunOptions, console: Console) -> Outcome:
+    confirmation = read_confirmation(undertaking.study)  # another process may have gone on with it meanwhile
+    queue = list(plan.space.queue(confirmation.taken if confirmation else ()))
+    with placed(plan, options) as placement:
+        say(console, _opening_words(undertaking, plan, placement.words))
+        return run_trials(plan, options, placement, console, queue)
+
+
+def _opening_words(undertaking: Undertaking, plan: Plan[ConfirmationPlan], where: str) -> list[str]:
+    info, planned = undertaking.study.info, undertaking.plan
+    names = ", ".join(candidate.name for candidate in planned.candidates)
+    return [
+        f"Confirmation of study {info.name} in {plan.folder}",
+        f"  data      {plan.cohort.name}: {plan.facts.split['n_test']} test photographs, sealed until the end",
+        f"  retrains  {names}",
+        f"  trials    {planned.size} wanted, each of these on {planned.seeds} fresh seeds and splits; {where}",
+    ]
+
+
+def _is_over(undertaking: Undertaking, outcome: Outcome, options: RunOptions, console: Console) -> bool:
+    """Return whether every training is settled, and say so."""
+    confirmation = read_confirmation(undertaking.study)
+    assert confirmation is not None
+    done, lost = len(confirmation.done), len(confirmation.diverged)
+    diverged = f", {lost} diverged" if lost else ""
+    say(console, ["", f"{done} of {undertaking.plan.size} retrainings came to their end{diverged}."])
+    if not confirmation.over:
+        why = f" ({outcome.reason})" if outcome.reason else ""
+        say(console, [f"The test photographs stay sealed{why}. To go on: {options.command}", DISCLAIMER])
+    return confirmation.over
+
+
+def _conclude(name: str, study: StudyResults, options: RunOptions, console: Console, *, anew: bool) -> None:
+    """Say what the test set shows; write summary and report anew, or what is missing of them."""
+    found = score_test_set(study)
+    assert found is not None
+    say(console, verdict(found))
+    summary = confirmation_place(study.place).folder / SUMMARY
+    if anew or not summary.exists():
+        write_summary(study, found)
+        anew = True
+    say(console, [f"Figures: {summary}"])
+    if anew and options.report:
+        from study.report import write_report  # noqa: PLC0415 (plotting waits until there is something to plot)
+
+        say(console, [f"Report: {write_report(name, options.results, options.storage)}"])
+    say(console, [DISCLAIMER])
+
+
+@contextmanager
+def _alone(study: StudyResults) -> Iterator[None]:
+    """Keep other processes from confirming the study at the same time: they would queue the same trainings.
+
+    Raises:
+        StudyError: when another one does.
+    """
+    path = confirmation_place(study.place).folder / ".lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        name = study.info.name
+        raise StudyError(f"study {name!r} is being confirmed by another process: wait for it, or end it") from None
+    with lock:
+        yield
+    lock.release()

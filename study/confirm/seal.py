@@ -1,0 +1,117 @@
+"""The seal on the test photographs: test predictions are read here and nowhere else, once a confirmation is over.
+
+Whatever a trial predicted for the test photographs lies sealed beside its other predictions. As long as its study can
+still be searched, pruned or selected from, nothing reads it.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from drft.errors import StudyError
+from drft.records import Predictions
+from study.confirm.planning import PLANNED, ConfirmationPlan
+from study.results import CONFIRMATION, StudyPlace, StudyResults, read_place
+from study.storage import open_storage
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """How far the confirmation of a study is."""
+
+    plan: ConfirmationPlan
+    results: StudyResults
+    """Its trials, as those of any study."""
+    trials: tuple[FrozenTrial, ...]
+
+    @cached_property
+    def done(self) -> dict[int, int]:
+        """Numbers of the trials that came to their end, by place."""
+        return {
+            trial.user_attrs["place"]: trial.number
+            for trial in reversed(self.trials)
+            if trial.state == TrialState.COMPLETE
+        }
+
+    @cached_property
+    def diverged(self) -> frozenset[int]:
+        """Places whose training diverged, as it would again."""
+        failed = (trial for trial in self.trials if trial.state == TrialState.FAIL)
+        return frozenset(
+            trial.user_attrs["place"] for trial in failed if trial.user_attrs.get("fail_kind") == "diverged"
+        ) - {*self.done}
+
+    @property
+    def taken(self) -> frozenset[int]:
+        """Places that need no new trial: settled, under way or in the queue."""
+        unended = (trial for trial in self.trials if not trial.state.is_finished())
+        return self.diverged | {*self.done} | {trial.user_attrs["place"] for trial in unended}
+
+    @property
+    def over(self) -> bool:
+        """Whether every training came to its end or diverged."""
+        return len(self.done) + len(self.diverged) == self.plan.size
+
+
+def confirmation_place(study: StudyPlace) -> StudyPlace:
+    """Return where the confirmation of a study is, or would be."""
+    return StudyPlace(f"{study.name}{CONFIRMATION}", study.url, study.folder / "confirm")
+
+
+def read_confirmation(study: StudyResults) -> Confirmation | None:
+    """Read the confirmation of a study; None when it was never begun.
+
+    Raises:
+        StudyError: when a study of its name is something else.
+    """
+    place = confirmation_place(study.place)
+    storage = open_storage(place.url, create=False)
+    if place.name not in optuna.get_all_study_names(storage):
+        return None
+    opened = optuna.load_study(study_name=place.name, storage=storage)
+    if "trials_wanted" not in opened.user_attrs and not opened.get_trials(deepcopy=False):
+        return None  # its driver died while it wrote the attributes; they are written anew
+    results = read_place(place)
+    if results.info.sampler != PLANNED:
+        raise StudyError(f"study {place.name!r} is no confirmation of {study.info.name!r}: give it another name")
+    trials = opened.get_trials(deepcopy=False)
+    return Confirmation(ConfirmationPlan.read(results.info.space), results, tuple(trials))
+
+
+class OpenedTest:
+    """The test predictions of a study whose confirmation is over; there is none of any other."""
+
+    def __init__(self, study: StudyResults, confirmation: Confirmation | None) -> None:
+        """Open the seal.
+
+        Raises:
+            StudyError: as long as the confirmation of the study is not over.
+        """
+        name = study.info.name
+        if confirmation is None or not confirmation.over or confirmation.plan.study != name:
+            raise StudyError(
+                f"the test photographs of study {name!r} are sealed until its confirmation is over: "
+                f"drft-study confirm {name}"
+            )
+        self._study = study
+        self._confirmation = confirmation
+
+    def retrained(self, place: int) -> Predictions | None:
+        """Return the test predictions of a training of the confirmation at every step; None if its file is gone."""
+        return _unsealed(self._confirmation.results.predictions_file(self._confirmation.done[place]))
+
+    def searched(self, number: int) -> Predictions | None:
+        """Return the test predictions of a trial of the study at every step; None if its file is gone."""
+        return _unsealed(self._study.predictions_file(number))
+
+
+def _unsealed(path: Path) -> Predictions | None:
+    if not path.is_file():
+        return None
+    with np.load(path, allow_pickle=False) as stored:
+        ids = tuple(str(name) for name in stored["sealed_test_ids"])
+        return Predictions(ids, stored["sealed_test_grades"], stored["sealed_test_probabilities"])
