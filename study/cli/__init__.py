@@ -12,6 +12,8 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "run": "Run a study: many short two-phase trainings, then a report.",
         "report": "Write the report of a study.",
         "confirm": "Retrain the best trials of a study, then open its test set once.",
+        "compare": "Compare studies side by side.",
+        "export": "Write the trials or epochs of a study as CSV or Parquet.",
         "status": "Say how far a study is.",
         "dashboard": "Open a study in the Optuna dashboard.",
         "blocks": "Print the freeze map of a backbone.",

@@ -65,10 +65,11 @@ def undertake(study: StudyResults, top: int, seeds: int) -> Undertaking:
 def options_for(undertaking: Undertaking, options: RunOptions, data: str | None) -> RunOptions:
     """Return the options with the data source of the study, unless another place of it is named."""
     info = undertaking.study.info
+    recorded = {name: value for name, value in info.source_options.items() if name != "images" or not data}
     return replace(
         options,
         data=data or info.source,
-        data_options=options.data_options or ({} if data else info.source_options),
+        data_options={**recorded, **options.data_options},
         trials=undertaking.plan.size,
         keep_checkpoints=0,
     )

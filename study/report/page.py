@@ -34,7 +34,7 @@ def html_page(
 ) -> str:
     """Return one self-contained HTML page that needs no network."""
     return (
-        _environment()
+        environment()
         .get_template("index.html")
         .render(
             **_context(results, statistics, chapters),
@@ -42,16 +42,16 @@ def html_page(
             trial_rows=trial_rows(results),
             thumbnails=thumbnails,
             depths=sorted(set(results.trials["depth"].dropna().astype(int))),
-            figures=_figures_json(all_exhibits(chapters)),
+            figures=figures_json(all_exhibits(chapters)),
             explorer=_as_script(explorer_json(results)),
-            plotly=Markup(get_plotlyjs().replace("</script", "<\\/script")),  # noqa: S704  the installed plotly's own text
+            plotly=plotly_script(),
         )
     )
 
 
 def markdown_page(results: StudyResults, statistics: Statistics, chapters: Sequence[Chapter]) -> str:
     """Return the report as Markdown: answers, tables and captions."""
-    return _environment().get_template("report.md").render(**_context(results, statistics, chapters))
+    return environment().get_template("report.md").render(**_context(results, statistics, chapters))
 
 
 def _context(results: StudyResults, statistics: Statistics, chapters: Sequence[Chapter]) -> dict[str, Any]:
@@ -84,13 +84,19 @@ def _tiles(results: StudyResults) -> list[tuple[str, str]]:
     ]
 
 
-def _figures_json(shown: Iterable[Exhibit]) -> Markup:
+def figures_json(shown: Iterable[Exhibit]) -> Markup:
+    """Return the drawings of figures by id and size, as the page's script reads them."""
     entries = (
         f'"{exhibit.id}":{{{",".join(_drawing(size, drawing) for size, drawing in exhibit.drawings.items())}}}'
         for exhibit in shown
         if exhibit.drawings
     )
     return _as_script(f"{{{','.join(entries)}}}")
+
+
+def plotly_script() -> Markup:
+    """Return the installed plotly.js, fit to stand in a script element."""
+    return Markup(get_plotlyjs().replace("</script", "<\\/script"))  # noqa: S704  the installed plotly's own text
 
 
 def _as_script(text: str) -> Markup:
@@ -104,7 +110,8 @@ def _drawing(size: str, drawing: go.Figure) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return the templates of pages, with the filter ``md`` for Markdown."""
     environment = Environment(
         loader=PackageLoader("study.report"),
         autoescape=select_autoescape(),

@@ -186,6 +186,8 @@ def _settle(place: Axes, axis: Any, side: str) -> None:
         ruler.set_major_formatter(PercentFormatter(1.0, decimals=0))
     if axis.dtick and axis.type not in {"category", "log"}:
         ruler.set_major_locator(MultipleLocator(float(axis.dtick)))
+    if axis.ticktext is not None:
+        ruler.set_ticks(axis.tickvals, [text.replace("<br>", "\n") for text in axis.ticktext])
     if axis.categoryarray is not None:
         getattr(place, f"set_{side}lim")(-0.6, len(axis.categoryarray) - 0.4)
     if axis.showticklabels is False:

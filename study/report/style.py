@@ -8,6 +8,8 @@ VALIDATION = "#0072b2"
 TRAIN = "#d55e00"
 TEST = "#009e73"
 """Blue, vermilion and bluish green of Okabe & Ito (2008); the page lightens them on dark paper."""
+SERIES = (VALIDATION, TRAIN, TEST, "#cc79a7", "#e69f00", "#56b4e9", "#8a8f98", "#4c63d2")
+"""One for each study of a comparison, the first ones of Okabe & Ito too."""
 QUIET = "#8a8f98"
 GRID = "rgba(128,128,128,0.22)"
 DEPTH_SCALE = [[0.0, "#4c63d2"], [0.5, "#c2518f"], [1.0, "#f0933b"]]

@@ -1,6 +1,6 @@
 """Read a study, compute, draw, and write ``results/STUDY/report``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from study.report.chapters import Chapter, all_exhibits, write_chapters
@@ -33,7 +33,7 @@ def write_report(
     statistics = summarize(read)
     chapters = write_chapters(read, statistics)
     files: dict[str, str | bytes] = {
-        **_pictures(chapters),
+        **pictures(chapters),
         "trials.csv": csv(read.trials),
         "epochs.csv": csv(read.epochs),
         "suspects.csv": csv(suspects_table(statistics.suspects)),
@@ -44,15 +44,25 @@ def write_report(
         ),
     }
     folder = read.info.folder / "report"
+    write_files(folder, files)
+    return folder / "index.html"
+
+
+def write_files(folder: Path, files: Mapping[str, str | bytes]) -> None:
+    """Write files in their order, each whole, and remove pictures that are not among them.
+
+    Raises:
+        StudyError: when the folder cannot be written.
+    """
     for name, content in files.items():
         write_whole(folder / name, content)
     for old in (folder / "figures").glob("*.png"):
         if f"figures/{old.name}" not in files:
             old.unlink()
-    return folder / "index.html"
 
 
-def _pictures(chapters: Sequence[Chapter]) -> dict[str, bytes]:
+def pictures(chapters: Sequence[Chapter]) -> dict[str, bytes]:
+    """Return the figures of chapters as PNG, by file name."""
     shown = (exhibit for exhibit in all_exhibits(chapters) if exhibit.drawings)
     return {f"figures/{exhibit.id}.png": picture(exhibit.drawings["wide"]) for exhibit in shown}
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from drft.config import METRICS as KNOWN_METRICS
 from drft.errors import UsageError
-from study.cli.run import METRICS, _shown_command
+from study.cli.options import shown_command
+from study.cli.run import METRICS
 from study.options import RunOptions, parse_duration
 
 
@@ -49,6 +50,6 @@ def test_the_command_line_offers_every_metric():
 def test_the_recorded_command_has_no_password(monkeypatch):
     url = "postgresql://drft:secret@db/studies"
     monkeypatch.setattr(sys, "argv", ["drft-study", "run", "--storage", url, f"--study={url}"])
-    shown = _shown_command(url)
+    shown = shown_command(url)
     assert "secret" not in shown
     assert "drft:***@db/studies" in shown

@@ -1,5 +1,6 @@
 """Plotly figures, each drawn from a tuple of ``study.report.statistics`` and nothing else."""
 
+from study.report.figures.comparison import accuracy_of_studies, gap_of_studies
 from study.report.figures.curves import MAX_PANELS, curve_panels, evenly_spaced
 from study.report.figures.depth import accuracy_by_depth, best_of_k, gap_by_depth
 from study.report.figures.grading import confusion_map, reliability_curve
@@ -12,6 +13,7 @@ from study.report.figures.test_set import test_scores
 __all__ = [
     "MAX_PANELS",
     "accuracy_by_depth",
+    "accuracy_of_studies",
     "best_of_k",
     "best_steps",
     "best_versus_last",
@@ -19,6 +21,7 @@ __all__ = [
     "curve_panels",
     "evenly_spaced",
     "gap_by_depth",
+    "gap_of_studies",
     "importance_bars",
     "incumbent_path",
     "reliability_curve",

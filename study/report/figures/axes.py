@@ -19,6 +19,16 @@ def whole_steps(last: int, ticks: int) -> dict[str, int]:
     return {"tick0": 0, "dtick": max(1, ceil(last / ticks))}
 
 
+def named(names: Sequence[str]) -> dict[str, object]:
+    """Return axis settings that tick 0, 1, 2 ... with these names: points can be placed beside one another there."""
+    return {
+        "tickvals": list(range(len(names))),
+        "ticktext": list(names),
+        "range": [-0.5, len(names) - 0.5],
+        "showgrid": False,
+    }
+
+
 def errors(estimates: Sequence[Estimate], scale: float = 1.0) -> dict[str, object]:
     """Return plotly's error bars for estimates; one without an interval has none."""
     ends = [(e.value if e.low is None else e.low, e.value if e.high is None else e.high) for e in estimates]

@@ -14,13 +14,14 @@ from study.report.style import PERCENT, QUIET, TRAIN, VALIDATION, band, rounded,
 MAX_PANELS = 12
 
 
-def curve_panels(curves: Sequence[Curve], columns: int) -> go.Figure:
-    """One small panel per depth: train (dashed) and validation (solid) accuracy over steps.
+def curve_panels(curves: Sequence[Curve], columns: int, names: Sequence[str] = ()) -> go.Figure:
+    """One small panel per depth, or per one of ``names``: train (dashed) and validation (solid) accuracy over steps.
 
     Lines are medians, bands quartiles; a dotted line marks the end of the head phase. With more than twelve depths,
     twelve evenly spaced ones are shown.
     """
     shown = evenly_spaced(curves)
+    titles = list(names) or [f"depth {curve.depth}" for curve in shown]
     rows = ceil(len(shown) / columns)
     drawing = make_subplots(
         rows=rows,
@@ -29,11 +30,11 @@ def curve_panels(curves: Sequence[Curve], columns: int) -> go.Figure:
         shared_xaxes="all",
         horizontal_spacing=0.025,
         vertical_spacing=min(0.18, 0.32 / rows),
-        subplot_titles=[f"depth {curve.depth} · n = {curve.n}" for curve in shown],
+        subplot_titles=[f"{name} · n = {curve.n}" for name, curve in zip(titles, shown, strict=True)],
     )
     for place, curve in enumerate(shown):
         where = {"row": place // columns + 1, "col": place % columns + 1}
-        for trace in _panel(curve, first=place == 0):
+        for trace in _panel(curve, titles[place], first=place == 0):
             drawing.add_trace(trace, **where)
         drawing.add_vline(x=curve.head_steps + 0.5, line={"dash": "dot", "width": 1, "color": QUIET}, **where)
     drawing.update_annotations(font_size=12)
@@ -51,7 +52,7 @@ def evenly_spaced(curves: Sequence[Curve]) -> list[Curve]:
     return [curves[round(place)] for place in np.linspace(0, len(curves) - 1, MAX_PANELS)]
 
 
-def _panel(curve: Curve, *, first: bool) -> list[go.Scatter]:
+def _panel(curve: Curve, title: str, *, first: bool) -> list[go.Scatter]:
     series = (("train", TRAIN, "dash", curve.train), ("validation", VALIDATION, "solid", curve.validation))
     traces = []
     for name, color, dash, quartiles in series:
@@ -68,7 +69,7 @@ def _panel(curve: Curve, *, first: bool) -> list[go.Scatter]:
                 showlegend=first,
                 mode="lines",
                 line={"color": color, "dash": dash, "width": 2.2},
-                hovertemplate=f"depth {curve.depth}, step %{{x}}: {name} %{{y:.1%}}<extra></extra>",
+                hovertemplate=f"{title}, step %{{x}}: {name} %{{y:.1%}}<extra></extra>",
             )
         )
     return traces

@@ -2,7 +2,7 @@
 
 import plotly.graph_objects as go
 
-from study.report.figures.axes import errors
+from study.report.figures.axes import errors, named
 from study.report.statistics import Confirmed, Estimate
 from study.report.style import PERCENT, QUIET, TEST, VALIDATION, figure, rounded
 
@@ -10,25 +10,24 @@ from study.report.style import PERCENT, QUIET, TEST, VALIDATION, figure, rounded
 def test_scores(confirmed: Confirmed) -> go.Figure:
     """Accuracy of each configuration in the sweep, on the validation parts of its retrainings, and on the test set."""
     scores = confirmed.scores
-    drawing = figure(150 + 52 * len(scores), xaxis_title="accuracy", scattermode="group", scattergap=0.45)
-    series: tuple[tuple[str, str, str, list[tuple[str, Estimate]]], ...] = (
-        ("test", TEST, "diamond", [(one.name, one.accuracy) for one in scores]),
-        ("validation of the retrainings", VALIDATION, "circle", [(one.name, one.validation) for one in scores]),
-        ("validation in the sweep", QUIET, "circle-open", [(one.name, one.sweep) for one in scores if one.sweep]),
+    drawing = figure(400, yaxis_title="accuracy")
+    series: tuple[tuple[str, str, str, float, list[Estimate | None]], ...] = (
+        ("validation in the sweep", QUIET, "circle-open", -0.2, [score.sweep for score in scores]),
+        ("validation of the retrainings", VALIDATION, "circle", 0.0, [score.validation for score in scores]),
+        ("test", TEST, "diamond", 0.2, [score.accuracy for score in scores]),
     )
-    for name, color, symbol, told in series:
+    for name, color, symbol, shift, estimates in series:
+        told = [(place, estimate) for place, estimate in enumerate(estimates) if estimate is not None]
         drawing.add_scatter(
-            x=rounded(estimate.value for _, estimate in told),
-            y=[of for of, _ in told],
-            error_x=errors([estimate for _, estimate in told]),
-            orientation="h",
+            x=rounded(place + shift for place, _ in told),
+            y=rounded(estimate.value for _, estimate in told),
+            error_y=errors([estimate for _, estimate in told]),
+            customdata=[scores[place].name for place, _ in told],
             name=name,
-            offsetgroup=name,
             mode="markers",
             marker={"color": color, "symbol": symbol, "size": 9},
-            hovertemplate=f"%{{y}}, {name}: %{{x:.1%}}<extra></extra>",
+            hovertemplate=f"%{{customdata}}, {name}: %{{y:.1%}}<extra></extra>",
         )
-    drawing.update_xaxes(tickformat=PERCENT)
-    names = [one.name for one in reversed(scores)]
-    drawing.update_yaxes(automargin=True, showgrid=False, categoryorder="array", categoryarray=names)
+    drawing.update_yaxes(tickformat=PERCENT)
+    drawing.update_xaxes(**named([f"{score.name}<br>depth {score.depth}" for score in scores]))
     return drawing

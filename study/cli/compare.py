@@ -1,0 +1,26 @@
+"""``drft-study compare``: studies side by side."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("studies", nargs=-1, required=True)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to write; results/compare-A-B by default.")
+@click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+@click.option("--storage", metavar="URL", help="Optuna storage that holds the studies, instead of their study.db.")
+def command(studies: tuple[str, ...], out: Path | None, results: Path, storage: str | None) -> None:
+    """Compare STUDIES (two or more), and print where the page is.
+
+    Each is a name under --results, or the path of a study folder. They may differ in anything: backbone, data, space.
+    """
+    from study.compare.chapters import against_text
+    from study.compare.comparison import compare
+    from study.compare.write import default_folder, write_comparison
+
+    comparison = compare(studies, results, storage)
+    page = write_comparison(comparison, out or default_folder(comparison, results))
+    for against in comparison.against:
+        click.echo(against_text(against))
+    click.echo(page)

@@ -1,0 +1,67 @@
+"""What is different about studies: data, backbone and settings, search, and versions."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from drft.config import TrialConfig, config_paths
+from study.results import StudyInfo
+
+
+class Change(NamedTuple):
+    """One thing that is not the same in all studies."""
+
+    what: str
+    said: tuple[str, ...]
+    """In the order of the studies."""
+
+
+def changes(studies: Sequence[StudyInfo]) -> tuple[Change, ...]:
+    """Return everything that is not the same in all studies: data, settings, search, versions, in that order."""
+    told = [dict(_told(study)) for study in studies]
+    names = dict.fromkeys(name for one in told for name in one)
+    found = (Change(name, tuple(one.get(name, "none") for one in told)) for name in names)
+    return tuple(change for change in found if len(set(change.said)) > 1)
+
+
+def _told(study: StudyInfo) -> Iterator[tuple[str, str]]:
+    split, cohort = study.split, study.cohort
+    yield "data", f"{study.source}, {cohort['n']} photographs"
+    yield "data fingerprint", str(cohort["fingerprint"])[:16]
+    yield "grades, training", ", ".join(map(str, cohort["counts_train"]))
+    yield "grades, test", ", ".join(map(str, cohort["counts_test"]))
+    yield "photographs", f"{split['n_train']} train, {split['n_validation']} validation, {split['n_test']} test"
+    yield "blocks", str(len(study.blocks))
+    yield from _settings(study)
+    for name in ("metric", "sampler", "pruner", "seed"):
+        yield name if name != "seed" else "study seed", str(getattr(study, name))
+    for name, version in study.versions.items():
+        yield f"version of {name}", version
+
+
+def _settings(study: StudyInfo) -> Iterator[tuple[str, str]]:
+    """Yield each setting of a training: what was searched, or what it was fixed to."""
+    base = TrialConfig.model_validate(study.base_config).model_dump()
+    for path in config_paths():
+        searched = study.dimensions.get(path)
+        if path == "seed":
+            continue  # each trial has its own
+        yield path, _fixed(base, path) if searched is None else _searched(searched)
+
+
+def _fixed(base: Mapping[str, Any], path: str) -> str:
+    value: Any = base
+    for name in path.split("."):
+        value = value[name]
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _searched(domain: BaseDistribution) -> str:
+    match domain:
+        case CategoricalDistribution():
+            return f"one of {', '.join(json.dumps(choice).strip(chr(34)) for choice in domain.choices)}"
+        case IntDistribution() | FloatDistribution():
+            return f"{domain.low:g} to {domain.high:g}{' (log)' if domain.log else ''}"
+    return str(domain)
