@@ -74,7 +74,7 @@ def _on_grid(strength: float) -> float:
 class AugmentationConfig(_Part):
     """Random views of the training photographs."""
 
-    strength: Annotated[float, AfterValidator(_on_grid)] = 0.5
+    strength: Annotated[float, AfterValidator(_on_grid), Field(json_schema_extra={"enum": list(STRENGTHS)})] = 0.5
     """Augmentation strength: 0 shows the plain pictures, 1 the strongest views that keep small lesions."""
 
     seed: int = Field(0, ge=0)

@@ -17,7 +17,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "status": "Say how far a study is.",
         "dashboard": "Open a study in the Optuna dashboard.",
         "blocks": "Print the freeze map of a backbone.",
-        "spaces": "List and check search spaces.",
+        "spaces": "List, check and explain search spaces.",
         "cache": "Say what the cache holds, or empty it.",
     }
 )

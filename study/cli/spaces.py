@@ -1,4 +1,4 @@
-"""``drft-study spaces``: which search spaces there are, and whether one is right."""
+"""``drft-study spaces``: which search spaces there are, whether one is right, and what one can learn from it."""
 
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 @click.group(name="spaces")
 def command() -> None:
-    """List and check search spaces."""
+    """List, check and explain search spaces."""
 
 
 @command.command(name="list")
@@ -51,6 +51,56 @@ def check(file: str, backbone: str | None) -> None:
         click.echo(f"fixed: {fixed}")
     if bound:
         click.echo(_summary(bound))
+
+
+@command.command(name="schema")
+def schema() -> None:
+    """Print a JSON Schema of search spaces, for editors that complete and check YAML."""
+    import json
+
+    from study.space.schema import space_schema
+
+    click.echo(json.dumps(space_schema(), indent=2, ensure_ascii=False))
+
+
+@command.command(name="explain")
+@click.argument("file")
+@click.option("--backbone", metavar="NAME", help="Timm model it is for: its blocks say how many depths there are.")
+@click.option("--trials", type=click.IntRange(1), default=100, show_default=True, help="Trials the study shall have.")
+@click.option(
+    "--photographs",
+    type=click.IntRange(2),
+    default=413,
+    show_default=True,
+    help="Photographs to train and validate with; IDRiD has 413.",
+)
+def explain_space(file: str, backbone: str | None, trials: int, photographs: int) -> None:
+    """Say what a search space asks, and what a report will be able to conclude from it.
+
+    FILE is a path, or the name of a space that comes with this program.
+    """
+    from study.cli.tables import print_table
+    from study.explain import explain
+    from study.space import Space
+
+    space = Space.load(file)
+    bound = _bind(space, backbone) if backbone else None
+    told = explain(space, bound, trials, photographs)
+    click.echo(f"{space.name} asks: {space.question or '(its file does not say)'}\n")
+    click.echo(f"It varies {len(told.varies)}:")
+    for dimension in told.varies:
+        when = f", when {' and '.join(map(str, dimension.when))}" if dimension.when else ""
+        click.echo(f"  {dimension.path}: {dimension.domain}{when}")
+    click.echo(f"It holds {', '.join(told.holds) or 'nothing by itself'}; all else as docs/settings.md says.")
+    if space.isolate:
+        click.echo(f"Every {space.isolate} gets a sub-study of equal budget.")
+    if bound:
+        click.echo(f"In all: {_summary(bound)}.")
+    click.echo(f"\nWith {trials} trials and {told.n_validation} of {photographs} photographs for validation:\n")
+    print_table(("question", "needs", "answered"), told.questions)
+    click.echo("")
+    for line in told.noise:
+        click.echo(line)
 
 
 def _bind(space: "Space", backbone: str) -> "BoundSpace":

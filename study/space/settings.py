@@ -36,6 +36,21 @@ NEVER_SEARCHED: Mapping[str, str] = MappingProxyType(
 """Settings that would make the trials of a study incomparable; and what to do instead."""
 
 
+def setting_schemas() -> dict[str, dict[str, Any]]:
+    """Return the JSON Schema of every setting, by path: type, bounds, default and ``description``, on one line."""
+    whole = TrialConfig.model_json_schema()
+    return {path: _described(whole, path) for path in PATHS}
+
+
+def _described(whole: Mapping[str, Any], path: str) -> dict[str, Any]:
+    *groups, leaf = path.split(".")
+    part = whole
+    for group in groups:
+        part = whole["$defs"][part["properties"][group]["$ref"].rpartition("/")[2]]
+    found = {key: value for key, value in part["properties"][leaf].items() if key != "title"}
+    return found | {"description": " ".join(found["description"].split())}
+
+
 def unknown(path: str) -> str | None:
     """Say what is wrong with a path that is no setting, or return None."""
     if path in PATHS:

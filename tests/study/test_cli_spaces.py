@@ -1,5 +1,6 @@
 """``drft-study spaces`` and ``drft-study blocks``, as a user calls them."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -79,9 +80,27 @@ def test_check_says_how_many_blocks_a_backbone_has(
     assert err == f"error: {path}:2: depth: 99 is beyond the 5 blocks of resnet18; use at most 5, or all\n"
 
 
+def test_explain_says_what_a_study_will_be_able_to_conclude(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = call(monkeypatch, capsys, "spaces", "explain", "quick", "--backbone", "test_resnet")
+    assert (code, err) == (0, "")
+    assert "quick asks: Does everything work here?" in out
+    assert "depth: 0 to 5" in out
+    assert "head_phase.epochs = 1" in out
+    assert "With 100 trials and 83 of 413 photographs" in out
+
+
+def test_schema_prints_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = call(monkeypatch, capsys, "spaces", "schema")
+    assert code == 0
+    assert json.loads(out)["required"] == ["search"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (("spaces", "explain", "defualt"), "did you mean 'default'?"),
         (("spaces", "check", "defualt"), "did you mean 'default'?"),
         (("spaces", "check", "default", "--backbone", "resnet81"), "unknown backbone 'resnet81'"),
         (("blocks", "resnet81"), "unknown backbone 'resnet81'"),
