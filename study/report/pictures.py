@@ -113,7 +113,7 @@ def _markers(place: Axes, x: Any, y: Any, marker: Any, label: str | None) -> Non
     if not several:
         color = _color(marker.color)
         paint = {"facecolors": "none" if open_ones else color, "edgecolors": color}
-    size = (marker.size or 7) ** 2 * 0.5
+    size = np.square(7 if marker.size is None else marker.size) * 0.5
     dots = place.scatter(
         x, y, s=size, marker=_MARKERS[marker.symbol], alpha=marker.opacity, label=label, zorder=3, **paint
     )

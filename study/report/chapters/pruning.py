@@ -39,15 +39,13 @@ def _cost(audit: PrunerAudit) -> str:
     if isinstance(winners, Withheld) or isinstance(missed, Withheld):
         return "So what it costs cannot be told from them."
     best = " One of them is the best trial of the study." if audit.killed_best else ""
-    lost = (
-        ""
-        if audit.regret is None
-        else f" Without them the best score of the control arm would be {number(audit.regret, 3)} lower."
-    )
+    regret = audit.regret
+    lost = "" if regret is None else f" Without them the control arm's best would score {number(regret, 3)} less."
     return (
         f"Of these, {round(winners.value * winners.n)} ended among the study's best five ({_exact(winners)})."
-        f"{best}{lost} Projected to the pruned trials, that is {number(missed.value)} winners lost, and anything from "
-        f"{number(missed.low or 0.0)} to {number(missed.high or 0.0)} is compatible with so small a control arm."
+        f"{best}{lost} If the pruned trials were like them, about {number(missed.value, 0)} would have ended as high "
+        f"as today's fifth best; {number(missed.low or 0.0, 0)} to {number(missed.high or 0.0, 0)} are "
+        "compatible with so small a control arm."
     )
 
 

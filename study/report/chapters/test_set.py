@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 import plotly.graph_objects as go
 
 from study.report import figures
-from study.report.chapters.parts import Chapter, Exhibit, Part, Table, Text, wide
-from study.report.statistics import Confirmed, ConfirmedScore, Difference, Statistics, Survival, Withheld
+from study.report.chapters.parts import Chapter, Exhibit, Part, Table, Text, exhibit, wide
+from study.report.statistics import Confirmed, ConfirmedScore, Difference, Statistics, Survival, Swept, Withheld
 from study.report.wording import between, percent, points
 from study.results import StudyResults
 
@@ -29,7 +29,7 @@ def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
     elif isinstance(test, Withheld):
         parts = (Text(f"Not shown: {test.reason}."),)
     else:
-        parts = tuple(_opened(test))
+        parts = (*_opened(test), *_of_the_sweep(statistics.swept))
     return Chapter("test", "Test set", "The test set", parts)
 
 
@@ -66,6 +66,34 @@ _TABLE_CAPTION = (
 _PAIRS_CAPTION = (
     "Paired by seed, split and photograph. Each interval is 95% by itself; of many, some leave zero out by chance."
 )
+
+
+def _of_the_sweep(told: Swept | Withheld | None) -> Iterator[Part]:
+    """Show what the sweep's own trials score on the photographs that are open now."""
+    if told is not None:
+        title = "The trials of the sweep on the test photographs"
+        yield exhibit("swept", title, told, lambda swept: wide(figures.validation_against_test(swept)), swept_text)
+
+
+def swept_text(told: Swept) -> str:
+    """Say what selection flattered, and whether validation ranked the trials as the test does."""
+    curse, n = told.curse, told.n_images
+    text = (
+        "Each point is a completed trial of the sweep at the step that validation chose; the largest is the selected "
+        f"one, trial {told.winner}, "
+        f"{percent(curse.validation.value)} on validation: it scores {percent(curse.test.value)} on the {n} test "
+        f"photographs (95% interval {between(curse.test)}): {points(curse.difference.value)} less "
+        f"({between(curse.difference)}; winner's curse, and whatever the two sets differ in). "
+    )
+    if isinstance(told.agreement, Withheld):
+        text += f"Whether the ranks agree is not said: {told.agreement.reason}."
+    else:
+        text += f"Kendall's tau of validation and test over the trials is {between(told.agreement, 1, value=True)}."
+    if not isinstance(told.overtuning, Withheld):
+        lost = told.overtuning.overtuning
+        text += f" The last best trial scores {points(lost.value)} less there than the best of the earlier ones "
+        text += f"({between(lost)}; overtuning)."
+    return text
 
 
 def _drawn(test: Confirmed) -> Mapping[str, go.Figure]:

@@ -8,7 +8,7 @@ from study.report.figures.history import trial_history
 from study.report.figures.importance import importance_bars
 from study.report.figures.peak import best_steps, best_versus_last, still_rising
 from study.report.figures.selection import incumbent_path, told_apart
-from study.report.figures.test_set import test_scores
+from study.report.figures.test_set import test_scores, validation_against_test
 
 __all__ = [
     "MAX_PANELS",
@@ -29,4 +29,5 @@ __all__ = [
     "test_scores",
     "told_apart",
     "trial_history",
+    "validation_against_test",
 ]

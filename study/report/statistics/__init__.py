@@ -51,6 +51,7 @@ from study.report.statistics.suspects import (
     normalized_margins,
     suspects,
 )
+from study.report.statistics.swept import Swept, SweptPoint, swept
 
 __all__ = [
     "Alike",
@@ -98,6 +99,8 @@ __all__ = [
     "Survival",
     "Suspect",
     "Suspects",
+    "Swept",
+    "SweptPoint",
     "TrialPoint",
     "Verdict",
     "Votes",
@@ -150,6 +153,7 @@ __all__ = [
     "standing",
     "summarize",
     "suspects",
+    "swept",
     "temperature",
     "tempered",
     "trial_gaps",

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from drft.errors import StudyError
 from study.confirm.retrained import read_test_set
+from study.confirm.seal import OpenedTest, read_confirmation
 from study.report.statistics.calibration import Calibration, calibration
 from study.report.statistics.confirmation import Confirmed, confirmed
 from study.report.statistics.crossfit import CrossFitted, cross_fitted
@@ -31,6 +32,7 @@ from study.report.statistics.selection import CorrectedScore, corrected_selectio
 from study.report.statistics.stored import at_best_steps, stored_candidates
 from study.report.statistics.survival import PeakSurvival, peak_survival
 from study.report.statistics.suspects import Said, Suspects, collect, suspects
+from study.report.statistics.swept import Swept, swept
 from study.results import StudyResults
 
 COMPARED = 20
@@ -74,6 +76,8 @@ class Statistics:
     suspects: Suspects | Withheld
     test: Confirmed | Withheld | None
     """None as long as the test set is sealed."""
+    swept: Swept | Withheld | None
+    """Likewise."""
 
 
 def summarize(results: StudyResults) -> Statistics:
@@ -110,6 +114,7 @@ def summarize(results: StudyResults) -> Statistics:
         calibration=best if isinstance(best, Withheld) else calibration(*best),
         suspects=_suspects([one for one in said[:GRADERS] if one]),
         test=score_test_set(results),
+        swept=score_sweep(results),
     )
 
 
@@ -133,6 +138,24 @@ def score_test_set(results: StudyResults) -> Confirmed | Withheld | None:
     except StudyError as error:
         return Withheld(str(error))
     return opened and confirmed(opened.configurations, opened.grades, int(results.info.split["n_validation"]))
+
+
+def score_sweep(results: StudyResults) -> Swept | Withheld | None:
+    """Score the sweep's own trials on the test photographs; None as long as they are sealed."""
+    confirmation = read_confirmation(results)
+    if confirmation is None or not confirmation.over:
+        return None
+    opened = OpenedTest(results, confirmation)
+    rows = results.complete.sort_values("number")
+    found = []
+    for number, depth, step in zip(rows["number"], rows["depth"], rows["best_step"], strict=True):
+        seen, unseen = results.predictions(int(number)), opened.searched(int(number))
+        if seen is not None and unseen is not None:
+            right = (one.probabilities[int(step) - 1].argmax(axis=1) == one.grades for one in (seen, unseen))
+            found.append((int(number), int(depth), *right))
+    if len(found) < len(rows):
+        return Withheld(f"the study's folder holds the predictions of {len(found)} of {len(rows)} completed trials")
+    return swept(*(np.array(column) for column in zip(*found, strict=True))) if found else NO_TRIALS
 
 
 def _said(results: StudyResults) -> list[Said | None]:

@@ -34,6 +34,7 @@ BLUE = (0, 114, 178)
     [
         lambda f: f.add_scatter(x=[0, 1, 2], y=[0, 1, 0], mode="lines", line={"color": VALIDATION, "width": 3}),
         lambda f: f.add_scatter(x=[0, 1], y=[0, 1], mode="markers", marker={"color": VALIDATION, "size": 20}),
+        lambda f: f.add_scatter(x=[0, 1], y=[0, 1], mode="markers", marker={"color": VALIDATION, "size": [9, 20]}),
         lambda f: f.add_bar(x=[1, 2], y=[3, 4], marker={"color": VALIDATION}),
         lambda f: f.add_bar(x=[3, 4], y=["a", "b"], orientation="h", marker={"color": VALIDATION}),
         lambda f: f.add_scatter(x=[0, 1, 1, 0], y=[0, 0, 1, 1], fill="toself", fillcolor="rgb(0,114,178)"),
