@@ -37,7 +37,7 @@ def with_folders(results, name="demo"):
     """Give the first trials the files that a run leaves: 0 with a checkpoint, 1 without, 2 as failed."""
     folder, config = StudyFolder(results / name), scripted()
     folder.write_study("search: {}\n", {})
-    trained = fake_result(config, [fake_record(config, step) for step in range(1, 6)], "completed")
+    trained = fake_result(config, [fake_record(config, step) for step in range(1, 11)], "completed")
     folder.write_trial(0, trained, checkpoint=True)
     folder.write_trial(1, trained, checkpoint=False)
     folder.write_failure(2, config, "it broke", "Traceback")
