@@ -46,8 +46,8 @@ def audit_files(
     told = [(photograph, known.of(photograph.path) or found.get(photograph.path)) for photograph in photographs]
     sound = [photograph for photograph, digest in told if digest is not None]
     digests = [digest for _, digest in told if digest is not None]
-    copies = _copies(sound, digests)
-    return Audit(_grouped(sound, copies), tuple(digests), tuple(_notes(copies)))
+    copies = same_bytes(sound, digests)
+    return Audit(grouped(sound, copies), tuple(digests), tuple(_notes(copies)))
 
 
 def checked_digest(path: Path) -> str:
@@ -79,7 +79,7 @@ def _cut_off(content: bytes, kind: str | None) -> bool:
     return kind == "PNG" and b"IEND" not in content[-64:]
 
 
-def _copies(photographs: Sequence[Photograph], digests: Sequence[str]) -> list[list[Photograph]]:
+def same_bytes(photographs: Sequence[Photograph], digests: Sequence[str]) -> list[list[Photograph]]:
     """Return the sets of photographs that have the same bytes."""
     same: dict[str, list[Photograph]] = defaultdict(list)
     for photograph, digest in zip(photographs, digests, strict=True):
@@ -87,8 +87,8 @@ def _copies(photographs: Sequence[Photograph], digests: Sequence[str]) -> list[l
     return [copies for copies in same.values() if len(copies) > 1]
 
 
-def _grouped(photographs: Sequence[Photograph], copies: Sequence[Sequence[Photograph]]) -> tuple[Photograph, ...]:
-    """Join the groups of byte-identical photographs, patients included: two patients may share a picture."""
+def grouped(photographs: Sequence[Photograph], copies: Sequence[Sequence[Photograph]]) -> tuple[Photograph, ...]:
+    """Join the groups of copies of one photograph, patients included: two patients may share a picture."""
     joined: dict[str, str] = {}
 
     def root(group: str) -> str:

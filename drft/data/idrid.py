@@ -11,11 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote
 
-from drft.data.cohort import Cohort, Origin
+from drft.data.cohort import Origin
 from drft.data.faults import Faults
 from drft.data.folders import ImageFolder, files_below
-from drft.data.labels import Listed, cohort_of
-from drft.data.progress import Progress
+from drft.data.labels import Listed, Listing
 from drft.data.tables import find_columns, read_table
 from drft.errors import DataError
 
@@ -66,26 +65,30 @@ def is_label_table(path: Path) -> bool:
     return _is_training(path) or _is_testing(path) or _is_kaggle(path)
 
 
-def open_idrid(layout: Layout, options: Mapping[str, str], progress: Progress, cache_dir: Path | None = None) -> Cohort:
-    """Read one copy of IDRiD as a cohort.
+def list_idrid(layout: Layout, options: Mapping[str, str]) -> Listing:
+    """Read what the tables of one copy of IDRiD claim.
 
     Args:
         layout: where its tables are.
         options: ``labels``: ``as-given`` (default) keeps the grades of the tables, ``official`` puts the official
             grades in the place of those that the Kaggle table has changed.
-        progress: told about the files that are checked.
-        cache_dir: where digests of files are kept; by default the user's cache folder.
 
     Raises:
-        DataError: with one line per fault of the tables and their files.
+        DataError: when a table cannot be read, or lacks a column or its image folder.
     """
     labels = options.get("labels", "as-given")
     if labels not in {"as-given", "official"}:
         raise DataError(f"labels should be as-given or official, not {labels!r}")
     if not layout.kaggle:
-        return cohort_of("idrid", _official(layout, options), [*_missing_test(layout)], progress, cache_dir)
+        return Listing("idrid", _official(layout, options), [*_missing_test(layout)])
     listed, notes = _settle_grades(_kaggle(layout, options), official=labels == "official")
-    return cohort_of("idrid-kaggle", listed, notes, progress, cache_dir)
+    return Listing("idrid-kaggle", listed, notes)
+
+
+def changed_grades(listed: Sequence[Listed]) -> Sequence[tuple[Listed, int]]:
+    """Return the lines whose grade differs from the official one, with that grade."""
+    differing = (line for line in listed if line.grade != str(OFFICIAL_GRADES.get(line.id, line.grade)))
+    return [(line, OFFICIAL_GRADES[line.id]) for line in differing]
 
 
 def _plain(name: str) -> str:
@@ -136,8 +139,16 @@ def _official_part(path: Path, origin: Origin, options: Mapping[str, str]) -> li
     names = [cells[columns.image] for _, cells in table.rows]
     folder = _image_folder(path, f"{origin}ing set", names)
     return [
-        Listed(f"{origin}/{cells[columns.image]}", cells[columns.image], cells[columns.grade], origin, folder, where)
-        for where, cells in ((table.where(line), cells) for line, cells in table.rows)
+        Listed(
+            f"{origin}/{cells[columns.image]}",
+            cells[columns.image],
+            cells[columns.grade],
+            origin,
+            folder,
+            table.where(line),
+            others=columns.others(cells),
+        )
+        for line, cells in table.rows
     ]
 
 
@@ -164,7 +175,15 @@ def _kaggle(layout: Layout, options: Mapping[str, str]) -> list[Listed]:
     columns = find_columns(table, options)
     folder = ImageFolder.of(layout.training.parent)
     return [
-        Listed(id_, cells[columns.image], cells[columns.grade], origin, folder, table.where(line))
+        Listed(
+            id_,
+            cells[columns.image],
+            cells[columns.grade],
+            origin,
+            folder,
+            table.where(line),
+            others=columns.others(cells),
+        )
         for line, cells in table.rows
         for id_, origin in [_official_id(cells[columns.image])]
     ]
@@ -179,10 +198,10 @@ def _official_id(id_code: str) -> tuple[str, Origin]:
 
 def _settle_grades(listed: Sequence[Listed], *, official: bool) -> tuple[list[Listed], list[str]]:
     """Replace or report the grades that differ from the official ones."""
-    differing = [line for line in listed if line.grade != str(OFFICIAL_GRADES.get(line.id, line.grade))]
+    differing = changed_grades(listed)
     if not differing:
         return list(listed), []
-    names = ", ".join(f"{line.id} ({line.grade}, officially {OFFICIAL_GRADES[line.id]})" for line in differing)
+    names = ", ".join(f"{line.id} ({line.grade}, officially {official_grade})" for line, official_grade in differing)
     what = "were replaced by the official ones" if official else "are used as given (labels=official replaces them)"
     note = f"{len(differing)} of {len(listed)} Kaggle grades differ from the official ones and {what}: {names}."
     if not official:

@@ -78,13 +78,22 @@ def decode(path: Path, image_size: int) -> NDArray[np.uint8]:
     Raises:
         DataError: when the file cannot be decoded to its end.
     """
-    try:
-        with Image.open(path) as opened:
-            picture = _as_rgb(opened, image_size)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} cannot be decoded ({error}): copy it again or remove its line") from None
+    picture = read_rgb(path, image_size)
     square = picture.crop(field_of_view(picture))
     return np.asarray(square.resize((image_size, image_size), Image.Resampling.BICUBIC))
+
+
+def read_rgb(path: Path, image_size: int) -> Image.Image:
+    """Return a photograph as 8-bit RGB, in a size from which ``image_size`` pixels can well be made.
+
+    Raises:
+        DataError: when the file cannot be decoded to its end.
+    """
+    try:
+        with Image.open(path) as opened:
+            return _as_rgb(opened, image_size)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path} cannot be decoded ({error}): copy it again or remove its line") from None
 
 
 def field_of_view(picture: Image.Image) -> Box:
@@ -92,6 +101,14 @@ def field_of_view(picture: Image.Image) -> Box:
 
     A photograph without a dark frame gives its own bounds, squared; one with next to nothing lit its centre square.
     """
+    box = lit_box(picture)
+    if box is None:
+        return _square((0, 0, *picture.size), min(picture.size))
+    return _square(box, max(box[2] - box[0], box[3] - box[1]))
+
+
+def lit_box(picture: Image.Image) -> Box | None:
+    """Return the bounds of the bright part of a photograph; None when next to nothing is lit."""
     width, height = picture.size
     scale = max(1, max(width, height) // _PROBE)
     red, green, blue = picture.reduce(scale).split()
@@ -100,9 +117,8 @@ def field_of_view(picture: Image.Image) -> Box:
     left, right = _extent(lit.mean(axis=0))
     top, bottom = _extent(lit.mean(axis=1))
     if min(right - left, bottom - top) * 3 < min(lit.shape):
-        return _square((0, 0, width, height), min(width, height))
-    box = (left * scale, top * scale, min(right * scale, width), min(bottom * scale, height))
-    return _square(box, max(box[2] - box[0], box[3] - box[1]))
+        return None
+    return left * scale, top * scale, min(right * scale, width), min(bottom * scale, height)
 
 
 def _cache_key(cohort: Cohort, image_size: int) -> str:

@@ -1,8 +1,8 @@
 """From the lines of label tables to a cohort: every claim is checked, every fault is named."""
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
@@ -31,26 +31,44 @@ class Listed:
     """Table and line, for messages."""
     group: str | None = None
     """What keeps photographs together, such as a patient; None for a photograph on its own."""
+    others: Mapping[str, str] = field(default_factory=dict)
+    """Cells of the columns that say none of these: nothing is trained on them, but a check compares them."""
 
 
-def cohort_of(
-    name: str, listed: Sequence[Listed], notes: Sequence[str], progress: Progress, cache_dir: Path | None = None
-) -> Cohort:
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What the label tables of one data source claim."""
+
+    name: str
+    """Name of the cohort that it makes."""
+    lines: Sequence[Listed]
+    notes: Sequence[str] = ()
+    faults: Sequence[str] = ()
+    """Lines that say nothing usable, one sentence each."""
+
+
+def cohort_of(listing: Listing, progress: Progress, cache_dir: Path | None = None) -> Cohort:
     """Check every line and every file and build the cohort.
 
     Raises:
         DataError: with one line for each bad grade, name, repeated id and missing or unreadable file.
     """
     faults = Faults()
-    photographs = faults.collect(_photograph, listed)
-    faults.add(_repeated(listed))
+    faults.add(listing.faults)
+    photographs = faults.collect(_photograph, listing.lines)
+    faults.add(repeated(listing.lines))
     audit = audit_files(photographs, faults, progress, cache_dir)
     faults.raise_all()
     return Cohort(
-        name=name,
+        name=listing.name,
         photographs=audit.photographs,
         fingerprint=fingerprint(audit.photographs, audit.digests),
-        notes=(*notes, *_unlisted(listed, photographs), *_without_test(photographs), *audit.notes),
+        notes=(
+            *listing.notes,
+            *unlisted(listing.lines, {photograph.path for photograph in photographs}),
+            *without_test(photographs),
+            *audit.notes,
+        ),
     )
 
 
@@ -75,19 +93,21 @@ def _photograph(line: Listed) -> Photograph:
     return Photograph(line.id, path[0], grade[0], line.origin, line.group or line.id)
 
 
-def _repeated(listed: Sequence[Listed]) -> Iterator[str]:
+def repeated(listed: Sequence[Listed]) -> Iterator[str]:
+    """Yield one sentence for each line that names a photograph again."""
     for first, second in pairwise(sorted(listed, key=lambda line: line.id)):
         if first.id == second.id:
             yield f"{second.where}: {second.name!r} is listed before, in {first.where}: remove one of the lines"
 
 
-def _unlisted(listed: Sequence[Listed], photographs: Sequence[Photograph]) -> Iterator[str]:
-    used = {photograph.path for photograph in photographs}
+def unlisted(listed: Sequence[Listed], used: set[Path]) -> Iterator[str]:
+    """Yield one sentence for each folder with photographs that are not used."""
     for folder in {line.folder.path: line.folder for line in listed}.values():
         if count := folder.unlisted(used):
             yield f"{count} photographs in {folder.path.name} have no line in the label table and are not used."
 
 
-def _without_test(photographs: Sequence[Photograph]) -> Iterator[str]:
+def without_test(photographs: Sequence[Photograph]) -> Iterator[str]:
+    """Yield one sentence when there is no test part."""
     if all(photograph.origin == "train" for photograph in photographs):
         yield "The source names no test photographs, so nothing is held back for a final test."

@@ -10,6 +10,7 @@ from drft.data import idrid, tables
 from drft.data.cache import default_cache_dir
 from drft.data.cohort import Cohort
 from drft.data.folders import files_below
+from drft.data.labels import Listing, cohort_of
 from drft.data.progress import Progress, silent
 from drft.errors import DataError
 
@@ -37,29 +38,46 @@ def open_cohort(
     Raises:
         DataError: with one line for every fault: what, where and what to do.
     """
-    told = progress or silent
-    name, _, rest = source.partition(":")
-    if name == "synthetic":
+    if is_rendered(source):
         _check_options(options, (), source)
-        return _render(source, rest, cache_dir, progress)
+        return _render(source, cache_dir, progress)
+    return cohort_of(list_source(source, options, cache_dir), progress or silent, cache_dir)
+
+
+def is_rendered(source: str) -> bool:
+    """Tell whether a source is drawn by this program."""
+    return source.partition(":")[0] == "synthetic"
+
+
+def list_source(source: str, options: Mapping[str, str], cache_dir: Path | None = None) -> Listing:
+    """Read what the label tables of a source claim, and check none of it; ``open_cohort`` says what a source is.
+
+    Raises:
+        DataError: when there is no such source, or its tables cannot be read.
+    """
     if source == "idrid":
-        return _open_folder(_fetch_idrid(cache_dir or default_cache_dir()), options, told, cache_dir)
+        return _list_folder(_fetch_idrid(cache_dir or default_cache_dir()), options)
     try:
-        return _open_path(source, options, told, cache_dir)
+        return _list_path(source, options)
     except OSError as error:
         raise DataError(f"{source} cannot be opened ({error}): check the path and its permissions") from error
 
 
-def _open_path(source: str, options: Mapping[str, str], progress: Progress, cache_dir: Path | None) -> Cohort:
-    path = Path(os.path.expanduser(source)).absolute()  # noqa: PTH111  leaves the name of an unknown user as it is
+def _list_path(source: str, options: Mapping[str, str]) -> Listing:
+    path = path_of(source)
     if path.is_dir():
-        return _open_folder(path, options, progress, cache_dir)
+        return _list_folder(path, options)
     if path.is_file() and path.suffix.lower() == ".csv":
-        return _open_csv(path, options, progress, cache_dir)
+        return _list_csv(path, options)
     raise DataError(
         f"no data source {source!r}{nearest(source, list(NAMES))}: use synthetic, synthetic:SEED, idrid, "
         "the folder of a data set or the path of a CSV"
     )
+
+
+def path_of(source: str) -> Path:
+    """Return the path that a source may be."""
+    return Path(os.path.expanduser(source)).absolute()  # noqa: PTH111  leaves the name of an unknown user as it is
 
 
 def _check_options(options: Mapping[str, str], known: Sequence[str], source: str) -> None:
@@ -75,32 +93,33 @@ def _check_options(options: Mapping[str, str], known: Sequence[str], source: str
         raise DataError(faults)
 
 
-def _render(source: str, seed: str, cache_dir: Path | None, progress: Progress | None) -> Cohort:
+def _render(source: str, cache_dir: Path | None, progress: Progress | None) -> Cohort:
     from drft.data.synthetic import render_cohort  # noqa: PLC0415  rendering is needed only here
 
+    seed = source.partition(":")[2]
     if source != "synthetic" and not (seed.isascii() and seed.isdigit()):
         raise DataError(f"data source {source!r}: the seed should be a whole number, as in synthetic:7")
     return render_cohort(int(seed or 0), cache_dir, progress)
 
 
-def _open_folder(folder: Path, options: Mapping[str, str], progress: Progress, cache_dir: Path | None) -> Cohort:
+def _list_folder(folder: Path, options: Mapping[str, str]) -> Listing:
     if layout := idrid.find_layout(folder):
         _check_options(options, idrid.OPTIONS, str(folder))
-        return idrid.open_idrid(layout, options, progress, cache_dir)
+        return idrid.list_idrid(layout, options)
     found = [file for file in files_below(folder) if file.suffix.lower() == ".csv"]
     if not found:
         raise DataError(f"{folder} holds neither IDRiD nor a label table: name a folder with a CSV, or the CSV itself")
     if len(found) > 1:
         some = ", ".join(str(file.relative_to(folder)) for file in found[:5])
         raise DataError(f"{folder} holds {len(found)} CSV files ({some}): name the one that is the label table")
-    return _open_csv(found[0], options, progress, cache_dir)
+    return _list_csv(found[0], options)
 
 
-def _open_csv(path: Path, options: Mapping[str, str], progress: Progress, cache_dir: Path | None) -> Cohort:
+def _list_csv(path: Path, options: Mapping[str, str]) -> Listing:
     if set(options) <= set(idrid.OPTIONS) and idrid.is_label_table(path):
-        return _open_folder(path.parent, options, progress, cache_dir)
+        return _list_folder(path.parent, options)
     _check_options(options, tables.OPTIONS, str(path))
-    return tables.open_table(path, options, progress, cache_dir)
+    return tables.list_table(path, options)
 
 
 def _fetch_idrid(cache_dir: Path) -> Path:

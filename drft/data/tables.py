@@ -14,11 +14,10 @@ from io import StringIO
 from pathlib import Path
 
 from drft.config import nearest
-from drft.data.cohort import Cohort, Origin
+from drft.data.cohort import Origin
 from drft.data.faults import Faults
 from drft.data.folders import ImageFolder, stem_of
-from drft.data.labels import Listed, cohort_of
-from drft.data.progress import Progress
+from drft.data.labels import Listed, Listing
 from drft.errors import DataError
 
 OPTIONS = ("image_column", "grade_column", "group_column", "origin_column", "images")
@@ -70,6 +69,11 @@ class Columns:
     group: str | None
     origin: str | None
 
+    def others(self, cells: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the cells of the columns that are none of these."""
+        known = {self.image, self.grade, self.group, self.origin}
+        return {name: cell for name, cell in cells.items() if name not in known}
+
 
 def read_table(path: Path) -> Table:
     """Read a CSV with its quirks: byte order mark, CRLF, blanks around names, empty columns and rows.
@@ -113,17 +117,15 @@ def find_columns(table: Table, options: Mapping[str, str]) -> Columns:
     return Columns(image, grade, group, origin)
 
 
-def open_table(path: Path, options: Mapping[str, str], progress: Progress, cache_dir: Path | None = None) -> Cohort:
-    """Read any label table and its photographs as a cohort.
+def list_table(path: Path, options: Mapping[str, str]) -> Listing:
+    """Read what any label table claims of its photographs.
 
     Args:
         path: the CSV.
         options: those of ``OPTIONS``; ``images`` is the image folder, by default the one the CSV is in.
-        progress: told about the files that are checked.
-        cache_dir: where digests of files are kept; by default the user's cache folder.
 
     Raises:
-        DataError: with one line per fault of the table and its files.
+        DataError: when the table cannot be read, or lacks a column or its image folder.
     """
     table = read_table(path)
     columns = find_columns(table, options)
@@ -131,8 +133,7 @@ def open_table(path: Path, options: Mapping[str, str], progress: Progress, cache
     gradable, notes = _gradable(table)
     faults = Faults()
     listed = faults.collect(lambda row: _listed(table, columns, folder, row), gradable)
-    faults.raise_all()
-    return cohort_of(path.stem, listed, [*notes, *_eyes(listed, columns)], progress, cache_dir)
+    return Listing(path.stem, listed, [*notes, *_eyes(listed, columns)], faults.lines)
 
 
 def _plain(name: str) -> str:
@@ -200,6 +201,7 @@ def _listed(table: Table, columns: Columns, folder: ImageFolder, row: tuple[int,
         folder=folder,
         where=table.where(line),
         group=_group(cells, columns),
+        others=columns.others(cells),
     )
 
 

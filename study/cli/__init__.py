@@ -18,6 +18,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "dashboard": "Open a study in the Optuna dashboard.",
         "blocks": "Print the freeze map of a backbone.",
         "spaces": "List, check and explain search spaces.",
+        "data": "Check a data source before anything is trained on it.",
         "cache": "Say what the cache holds, or empty it.",
     }
 )

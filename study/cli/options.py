@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from study.options import RunOptions
 
 Function = Callable[..., Any]
+
+_OF_DATA = ("labels", "images", "image_column", "grade_column", "group_column", "origin_column")
 
 
 class Duration(click.ParamType[float]):
@@ -103,19 +105,22 @@ def _with_options(command: Function, *options: Callable[[Function], Function]) -
     return command
 
 
+def given_of_data(given: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the options of a command say of the photographs."""
+    return {name: given[name] for name in _OF_DATA if given[name] is not None}
+
+
 def run_options(given: dict[str, Any]) -> "RunOptions":
     """Return what the options of a command say of a run."""
     from study.options import RunOptions
 
-    columns = ("labels", "images", "image_column", "grade_column", "group_column", "origin_column")
-    data_options = {name: given[name] for name in columns if given[name] is not None}
-    rest = {name: value for name, value in given.items() if name not in columns}
+    rest = {name: value for name, value in given.items() if name not in _OF_DATA}
     if rest.pop("no_cache"):
         if given["cache_size"]:
             raise click.UsageError("--no-cache keeps nothing: leave --cache-size out")
         rest["cache_size"] = 0
     rest["gpus"] = given["gpus"].split(",") if given["gpus"] else None
-    return RunOptions(**rest, data_options=data_options, command=shown_command(given["storage"]))
+    return RunOptions(**rest, data_options=given_of_data(given), command=shown_command(given["storage"]))
 
 
 def shown_command(storage: str | None) -> str:

@@ -46,7 +46,7 @@ def thumbnails(info: StudyInfo, ids: Sequence[str]) -> Thumbnails:
         if cohort.fingerprint != info.cohort["fingerprint"]:
             return _none(f"{info.source} now holds other data than the study was run on, or was opened with options")
         paths = {photograph.id: photograph.path for photograph in cohort.photographs}
-        return Thumbnails({name: _uri(Image.fromarray(decode(paths[name], SIDE))) for name in ids})
+        return Thumbnails({name: data_uri(Image.fromarray(decode(paths[name], SIDE))) for name in ids})
     except DataError as error:
         return _none(f"{error.faults[0]}")
 
@@ -55,7 +55,8 @@ def _none(reason: str) -> Thumbnails:
     return Thumbnails({}, f"The photographs are not shown: {reason}.")
 
 
-def _uri(picture: Image.Image) -> str:
+def data_uri(picture: Image.Image) -> str:
+    """Return a picture as it can stand in a page."""
     file = io.BytesIO()
     picture.save(file, format="WEBP", quality=80)
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"

@@ -1,0 +1,213 @@
+"""Everything that is checked of a data source, in the order of the report on it."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drft.config import SplitConfig
+from drft.data.audit import grouped, same_bytes
+from drft.data.checks.claims import Claim, read_claims
+from drft.data.checks.columns import telling_columns
+from drft.data.checks.findings import Finding
+from drft.data.checks.portraits import Portrait, portray
+from drft.data.checks.twins import Twin, describe, find_twins
+from drft.data.cohort import GRADES, Cohort, Photograph
+from drft.data.labels import without_test
+from drft.data.parallel import attempts
+from drft.data.progress import Progress, silent
+from drft.data.splits import stratified_split
+from drft.errors import DataError
+
+_USUAL = 0.9
+"""When this share of the files has one size, the others are worth a word."""
+
+_SMALLEST = 64
+"""Pixels of the shorter side below which no lesion can be seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The parts that a study would make of the photographs, by grade."""
+
+    train: tuple[int, ...]
+    validation: tuple[int, ...]
+    test: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceCheck:
+    """What is known of a data source after all checks."""
+
+    source: str
+    name: str
+    rendered: bool
+    listed: int
+    """Photographs that the source names."""
+    photographs: tuple[Photograph, ...]
+    """Those with a sound file and a grade."""
+    files: Mapping[str, Path]
+    """All sound files, by id."""
+    counts: Mapping[str, tuple[int, ...]]
+    """Graded photographs by origin and grade."""
+    sizes: Mapping[str, int]
+    """How many files have each size, the most frequent first."""
+    twins: tuple[Twin, ...]
+    compared: int
+    """Pairs of different files that looked alike at first and were compared in detail."""
+    planned: Planned | None
+    findings: tuple[Finding, ...]
+    """Defects first."""
+
+    @property
+    def defects(self) -> tuple[Finding, ...]:
+        """What someone has to mend."""
+        return tuple(finding for finding in self.findings if finding.severity == "defect")
+
+
+def check_source(
+    source: str,
+    *,
+    options: Mapping[str, str] = MappingProxyType({}),
+    cache_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> SourceCheck:
+    """Check a data source and its files; faults are findings, and none ends the check.
+
+    Args:
+        source: as for ``open_cohort``, or a folder of photographs without a label table.
+        options: as for ``open_cohort``.
+        cache_dir: as for ``open_cohort``.
+        progress: told how many files are checked.
+
+    Raises:
+        DataError: when there is no such source, or nothing can be made of its tables.
+    """
+    claimed = read_claims(source, options, cache_dir, progress)
+    claims, portraits, broken = _portrayed(claimed.claims, progress or silent)
+    twins, compared = find_twins(claims, portraits)
+    photographs = _photographs(claims, portraits)
+    counts = Cohort(claimed.name, photographs, "")
+    planned, unplanned = _plan(counts)
+    findings = [
+        *claimed.findings,
+        *broken,
+        *_pictures(claims, portraits),
+        *(describe(twin, GRADES) for twin in twins),
+        *_columns(claims, portraits),
+        *_parts(counts),
+        *unplanned,
+    ]
+    return SourceCheck(
+        source=source,
+        name=claimed.name,
+        rendered=claimed.rendered,
+        listed=claimed.listed,
+        photographs=photographs,
+        files={claim.id: claim.path for claim in claims},
+        counts={"train": counts.counts("train"), "test": counts.counts("test")},
+        sizes=dict(Counter(_size(portrait) for portrait in portraits).most_common()),
+        twins=tuple(twins),
+        compared=compared,
+        planned=planned,
+        findings=tuple(sorted(findings, key=lambda finding: finding.severity != "defect")),
+    )
+
+
+def _portrayed(claims: Sequence[Claim], progress: Progress) -> tuple[list[Claim], list[Portrait], list[Finding]]:
+    """Read every file; return the claims whose files are sound, what they look like, and what is wrong elsewhere."""
+    sound, portraits, broken = [], [], []
+    with attempts(portray, [claim.path for claim in claims], "checking photographs", progress) as results:
+        for claim, result in zip(claims, results, strict=True):
+            if isinstance(result, DataError):
+                broken.append(_broken(claim, result))
+            else:
+                sound.append(claim)
+                portraits.append(result)
+    return sound, portraits, broken
+
+
+def _broken(claim: Claim, error: DataError) -> Finding:
+    text = error.faults[0]
+    cut = "cut off" in text or "truncated" in text
+    return Finding("defect", "truncated file" if cut else "unreadable file", f"{text}.", (claim.id,))
+
+
+def _photographs(claims: Sequence[Claim], portraits: Sequence[Portrait]) -> tuple[Photograph, ...]:
+    """Return the graded photographs, byte-identical ones in common groups, as a cohort has them."""
+    graded = [
+        (Photograph(claim.id, claim.path, claim.grade, claim.origin, claim.group), portrait.digest)
+        for claim, portrait in zip(claims, portraits, strict=True)
+        if claim.grade is not None
+    ]
+    photographs = [photograph for photograph, _ in graded]
+    return grouped(photographs, same_bytes(photographs, [digest for _, digest in graded]))
+
+
+def _pictures(claims: Sequence[Claim], portraits: Sequence[Portrait]) -> Iterator[Finding]:
+    """Say which pictures show nothing or have another size than the others."""
+    sizes = Counter(portrait.size for portrait in portraits)
+    usual, times = sizes.most_common(1)[0] if sizes else ((0, 0), 0)
+    for claim, portrait in zip(claims, portraits, strict=True):
+        if portrait.is_black:
+            yield Finding("defect", "near-black file", f"{claim.path} is all but black: remove its line.", (claim.id,))
+        elif portrait.is_flat:
+            yield Finding("defect", "blank file", f"{claim.path} shows nothing: remove its line.", (claim.id,))
+        if min(portrait.size) < _SMALLEST:
+            text = f"{claim.path} has only {_size(portrait)} pixels: replace it or remove its line."
+            yield Finding("defect", "wrong size", text, (claim.id,))
+        elif portrait.size != usual and times >= _USUAL * len(portraits):
+            text = f"{claim.path} has {_size(portrait)} pixels, {times} others have {usual[0]} x {usual[1]}."
+            yield Finding("note", "wrong size", text, (claim.id,))
+
+
+def _columns(claims: Sequence[Claim], portraits: Sequence[Portrait]) -> Iterator[Finding]:
+    """Say which columns, and which features of the files, give the grade away."""
+    graded = [pair for pair in zip(claims, portraits, strict=True) if pair[0].grade is not None]
+    names = dict.fromkeys(name for claim, _ in graded for name in claim.others)
+    columns = {f"column {name!r}": [claim.others.get(name, "") for claim, _ in graded] for name in names}
+    columns |= {
+        "the size of the picture": [_size(portrait) for _, portrait in graded],
+        "the file format": [portrait.kind for _, portrait in graded],
+    }
+    grades = [claim.grade for claim, _ in graded if claim.grade is not None]
+    for name, share in telling_columns(columns, grades).items():
+        why = "it may be derived from the grade" if name.startswith("column") else "a network may learn it instead"
+        text = f"{name[0].upper()}{name[1:]} tells the grade of {share:.0%} of the photographs: {why}."
+        yield Finding("note", "gives the grade away", text)
+
+
+def _parts(cohort: Cohort) -> Iterator[Finding]:
+    """Say which parts and grades are not there."""
+    if not cohort.photographs:
+        return
+    yield from (Finding("note", "no test part", note) for note in without_test(cohort.photographs))
+    absent = [name for name, count in zip(GRADES, cohort.counts("train"), strict=True) if not count]
+    if absent:
+        text = f"No training photograph is graded {' or '.join(absent)}: no network can learn that."
+        yield Finding("note", "grade without photographs", text)
+
+
+def _plan(cohort: Cohort) -> tuple[Planned | None, list[Finding]]:
+    """Divide the photographs as a study does by default."""
+    if not cohort.photographs:
+        return None, []
+    try:
+        split = stratified_split(cohort, SplitConfig())
+    except DataError as error:
+        return None, [Finding("defect", "too few photographs", f"{error.faults[0]}.")]
+    labels = cohort.labels()
+    parts = [_by_grade(labels[indices]) for indices in (split.train, split.validation, split.test)]
+    return Planned(*parts), []
+
+
+def _by_grade(labels: NDArray[np.int64]) -> tuple[int, ...]:
+    return tuple(int(count) for count in np.bincount(labels, minlength=len(GRADES)))
+
+
+def _size(portrait: Portrait) -> str:
+    return f"{portrait.size[0]} x {portrait.size[1]}"

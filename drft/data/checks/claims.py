@@ -1,0 +1,123 @@
+"""What a source claims of its photographs, with whatever is wrong with the claims taken down and left out."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from drft.data.checks.findings import Finding
+from drft.data.cohort import Origin
+from drft.data.folders import ImageFolder, files_below, leads_out
+from drft.data.idrid import changed_grades
+from drft.data.labels import Listed, Listing, parse_grade, repeated, unlisted
+from drft.data.progress import Progress
+from drft.data.sources import is_rendered, list_source, open_cohort, path_of
+from drft.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One photograph as it is claimed to be; its file has not been opened."""
+
+    id: str
+    path: Path
+    grade: int | None
+    """None where there is no label table, or its grade is none."""
+    origin: Origin
+    group: str
+    others: Mapping[str, str] = field(default_factory=dict)
+    """Cells of the columns that say none of these."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """All photographs of a source, as claimed."""
+
+    name: str
+    listed: int
+    """Lines of the label tables, or files where there is none."""
+    claims: tuple[Claim, ...]
+    findings: tuple[Finding, ...]
+    rendered: bool = False
+
+
+def read_claims(
+    source: str, options: Mapping[str, str], cache_dir: Path | None = None, progress: Progress | None = None
+) -> Claims:
+    """Read the label tables of a source; a folder of photographs without one is taken as it is.
+
+    Raises:
+        DataError: when there is no such source, or nothing can be made of its tables.
+    """
+    if is_rendered(source):
+        cohort = open_cohort(source, options=options, cache_dir=cache_dir, progress=progress)
+        claims = tuple(Claim(p.id, p.path, p.grade, p.origin, p.group) for p in cohort.photographs)
+        return Claims(cohort.name, len(claims), claims, (), rendered=True)
+    folder = path_of(source)
+    if folder.is_dir() and (pictures := _pictures_alone(folder)):
+        claims = tuple(Claim(name, path, None, "train", name) for name, path in pictures)
+        note = "There is no label table here: only the files were checked."
+        return Claims(folder.name, len(claims), claims, (Finding("note", "source", note),))
+    return _checked_claims(list_source(source, options, cache_dir))
+
+
+def _pictures_alone(folder: Path) -> Sequence[tuple[str, Path]]:
+    """Return names and paths of the photographs in a folder that has no table."""
+    if any(file.suffix.lower() == ".csv" for file in files_below(folder)):
+        return ()
+    return [(file.relative_to(folder).as_posix(), file) for file in ImageFolder.of(folder).files]
+
+
+def _checked_claims(listing: Listing) -> Claims:
+    changed = [
+        Finding(
+            "defect",
+            "changed grade",
+            f"{line.id} has grade {line.grade} in the Kaggle table and officially {official}: "
+            "--labels official puts it right.",
+            (line.id,),
+        )
+        for line, official in (changed_grades(listing.lines) if listing.name == "idrid-kaggle" else ())
+    ]
+    findings = [
+        *(Finding("defect", "bad line", fault) for fault in listing.faults),
+        *(Finding("defect", "repeated line", fault) for fault in repeated(listing.lines)),
+        *changed,
+        *(Finding("note", "source", note) for note in _notes(listing, told=bool(changed))),
+    ]
+    claims: dict[str, Claim] = {}
+    for line in listing.lines:
+        claim, wrong = _checked_claim(line)
+        findings += wrong
+        if claim is not None:
+            claims.setdefault(claim.id, claim)
+    used = {claim.path for claim in claims.values()}
+    findings += [Finding("note", "unlisted files", note) for note in unlisted(listing.lines, used)]
+    return Claims(listing.name, len(listing.lines) + len(listing.faults), tuple(claims.values()), tuple(findings))
+
+
+def _notes(listing: Listing, *, told: bool) -> Iterator[str]:
+    """Yield what is remarkable of a source; ``told`` when its changed grades are findings of their own."""
+    if listing.name == "idrid-kaggle":
+        yield "This is IDRiD as re-hosted on Kaggle: 455 of its 516 photographs in one folder; official parts are kept."
+    if not told:
+        yield from listing.notes
+
+
+def _checked_claim(line: Listed) -> tuple[Claim | None, list[Finding]]:
+    findings = []
+    path, grade = None, None
+    try:
+        grade = parse_grade(line.grade)
+    except DataError as error:
+        findings.append(_finding("bad grade", line, error))
+    try:
+        path = line.folder.find(line.name)
+    except DataError as error:
+        findings.append(_finding("name leads out" if leads_out(line.name) else "missing file", line, error))
+    if path is None:
+        return None, findings
+    return Claim(line.id, path, grade, line.origin, line.group or line.id, line.others), findings
+
+
+def _finding(kind: str, line: Listed, error: DataError) -> Finding:
+    return Finding("defect", kind, f"{line.where}: {error.faults[0]}.", (line.id,))

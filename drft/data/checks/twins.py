@@ -1,0 +1,116 @@
+"""Photographs of a source that are one: the same file, or the same picture in another file."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from drft.data.checks.claims import Claim
+from drft.data.checks.findings import Finding
+from drft.data.checks.lookalikes import find_lookalikes
+from drft.data.checks.portraits import Portrait
+
+SAME_FILE = "the same file"
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """Two photographs that are one."""
+
+    first: str
+    second: str
+    """Ids."""
+    how: str
+    """``the same file``, or what was done to the picture of one."""
+    correlation: float
+    """Of vessels and lesions in their small pictures; 1 for the same file."""
+    grades: tuple[int | None, int | None]
+    across: bool
+    """Whether one is of the training and one of the test part."""
+    together: bool
+    """Whether every split keeps them on one side as things are: they share a file or a group."""
+    differing: tuple[str, ...]
+    """Other columns of the label table in which their lines differ."""
+
+    @property
+    def conflict(self) -> bool:
+        """Whether their grades differ."""
+        return None not in self.grades and self.grades[0] != self.grades[1]
+
+    @property
+    def harmless(self) -> bool:
+        """Whether no result suffers from the pair as things are."""
+        return self.together and not self.conflict and not self.across
+
+
+def find_twins(claims: Sequence[Claim], portraits: Sequence[Portrait]) -> tuple[list[Twin], int]:
+    """Find the photographs that are one.
+
+    Returns:
+        The pairs, same files first, and how many pairs of different files were close enough to be compared.
+    """
+    copies: dict[str, list[int]] = defaultdict(list)
+    for place, portrait in enumerate(portraits):
+        copies[portrait.digest].append(place)
+    twins = [
+        _twin(claims[first], claims[other], SAME_FILE, 1.0) for first, *others in copies.values() for other in others
+    ]
+    shown = [places[0] for places in copies.values() if not _shows_nothing(portraits[places[0]])]
+    lookalikes, compared = find_lookalikes(np.array([portraits[place].grey for place in shown]))
+    for found in lookalikes:
+        first, second = claims[shown[found.first]], claims[shown[found.second]]
+        twins.append(_twin(first, second, found.view, found.correlation))
+    return twins, compared
+
+
+def describe(twin: Twin, grades: Sequence[str]) -> Finding:
+    """Say what is wrong with a pair and what to do about it."""
+    one, other = (
+        f"{name} (grade {grade}, {grades[grade]})" if grade is not None else name
+        for name, grade in zip((twin.first, twin.second), twin.grades, strict=True)
+    )
+    what = "the same file" if twin.how == SAME_FILE else f"the same picture, {twin.how}"
+    tags = [
+        *(["with different grades"] if twin.conflict else []),
+        *(["across training and test"] if twin.across else []),
+        *([f"with different cells in {', '.join(map(repr, twin.differing))}"] if twin.differing else []),
+    ]
+    text = "; ".join([f"{one} and {other} are {', '.join([what, *tags])}", *_advice(twin)])
+    return Finding("note" if twin.harmless else "defect", _kind(twin), f"{text}.", (twin.first, twin.second))
+
+
+def _kind(twin: Twin) -> str:
+    if twin.across:
+        return "leak into test"
+    if twin.conflict:
+        return "conflicting grades"
+    return "same file" if twin.how == SAME_FILE else "same picture"
+
+
+def _advice(twin: Twin) -> Iterator[str]:
+    if twin.together:
+        yield "training leaves out the training one" if twin.across else "every split keeps them on one side"
+    else:
+        yield "a split may part them, so remove the line of one"
+
+
+def _twin(first: Claim, second: Claim, how: str, correlation: float) -> Twin:
+    return Twin(
+        first=first.id,
+        second=second.id,
+        how=how,
+        correlation=correlation,
+        grades=(first.grade, second.grade),
+        across=first.origin != second.origin,
+        together=how == SAME_FILE or first.group == second.group,
+        differing=_differing(first.others, second.others),
+    )
+
+
+def _differing(first: Mapping[str, str], second: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(name for name in first if name in second and first[name] != second[name])
+
+
+def _shows_nothing(portrait: Portrait) -> bool:
+    return portrait.is_black or portrait.is_flat

@@ -1,0 +1,133 @@
+"""``drft-study data``, as a user calls it."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from drft.data.checks import check_source
+from study.cli.data import command
+from study.datadesk.page import check_page
+from study.report.statistics.noise import detectable_difference
+
+
+def picture(seed: int) -> Image.Image:
+    """Coarse noise: no two seeds look alike."""
+    noise = np.random.default_rng(seed).integers(40, 255, (24, 24, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize((160, 160), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Twenty photographs of two grades in a table; more can be added by hand."""
+    lines = ["image,grade"]
+    for number in range(20):
+        picture(number).save(tmp_path / f"p{number}.png")
+        lines.append(f"p{number},{number % 2}")
+    (tmp_path / "labels.csv").write_text("\n".join([*lines, ""]))
+    return tmp_path / "labels.csv"
+
+
+def add(source: Path, name: str, grade: object, shown: Image.Image | None = None) -> None:
+    if shown is not None:
+        shown.save(source.parent / f"{name}.png")
+    source.write_text(f"{source.read_text()}{name},{grade}\n")
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(command, [str(argument) for argument in arguments], prog_name="drft-study data")
+
+
+def test_a_sound_source_exits_with_0_and_shows_its_counts(source):
+    result = call("check", source)
+
+    assert result.exit_code == 0
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    assert "published as train 10 10 0 0 0 20" in lines
+    assert "to validate on 2 2 0 0 0 4" in lines
+    assert "note: no test part: The source names no test photographs" in result.stdout
+    assert lines[-1].startswith("0 defects, ")
+    assert f"{100 * detectable_difference(4, 0.5):.0f} points where they disagree on 50%" in result.stdout
+
+
+def test_a_defect_exits_with_1_and_is_named(source):
+    add(source, "gone", 1)
+
+    result = call("check", source)
+
+    assert result.exit_code == 1
+    assert "defect: missing file: labels.csv, line 22: no photograph 'gone'" in result.stdout
+
+
+def test_of_many_findings_of_one_kind_the_first_are_told(source):
+    for number in range(15):
+        add(source, f"gone{number}", 1)
+
+    told = [line for line in call("check", source).stdout.splitlines() if "missing file" in line]
+
+    assert len(told) == 13
+    assert told[-1].endswith("... and 3 more; --json and --html name them all")
+
+
+def test_options_of_the_table_are_those_of_a_run(source, tmp_path):
+    source.write_text(source.read_text().replace("image,grade", "picture,stage"))
+
+    result = call("check", source, "--image-column", "picture", "--grade-column", "stage", "--images", tmp_path)
+
+    assert result.exit_code == 0
+
+
+def test_json_holds_everything(source, tmp_path):
+    add(source, "copy", 1, picture(4).transpose(Image.Transpose.ROTATE_90))
+
+    result = call("check", source, "--json", tmp_path / "out" / "check.json")
+
+    document = json.loads((tmp_path / "out" / "check.json").read_text(encoding="utf-8"))
+    assert result.exit_code == document["defects"] == 1
+    assert document["photographs"] == {"named": 21, "sound": 21, "graded": 21}
+    assert document["counts"]["train"] == [10, 11, 0, 0, 0]
+    pair = document["duplicates"]["pairs"][0]
+    assert (pair["first"], pair["second"], pair["how"], pair["conflict"]) == (
+        "train/p4",
+        "train/copy",
+        "rotated by 90°",
+        True,
+    )
+    assert [finding["kind"] for finding in document["findings"] if finding["severity"] == "defect"] == [
+        "conflicting grades"
+    ]
+
+
+def test_the_page_stands_alone_and_escapes_what_tables_say(source, tmp_path):
+    add(source, "copy", 0, picture(3))
+    add(source, "<script>alert(1)</script>", 1)
+
+    call("check", source, "--html", tmp_path / "check.html")
+
+    page = (tmp_path / "check.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert len(re.findall(r'<img src="data:image/webp;base64,', page)) == 2
+    assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
+    assert "Photograph train/p3" in page
+    assert "Photograph train/copy" in page
+
+
+def test_rendered_photographs_are_announced_as_such(source):
+    check = check_source(str(source))
+
+    assert "Rendered pictures, not patients" not in check_page(check)
+    assert "Rendered pictures, not patients" in check_page(replace(check, rendered=True))
+
+
+def test_a_file_that_cannot_be_written_is_named(source, tmp_path):
+    (tmp_path / "file").write_text("")
+
+    result = call("check", source, "--json", tmp_path / "file" / "check.json")
+
+    assert "cannot be written" in str(result.exception)
