@@ -13,10 +13,10 @@ from plotly.offline import get_plotlyjs
 from study.report.chapters import Chapter, Exhibit, all_exhibits
 from study.report.explorer import explorer_json
 from study.report.provenance import limits, provenance
-from study.report.statistics import Statistics
+from study.report.statistics import Confirmed, Statistics, Withheld
 from study.report.tables import trial_headings, trial_rows, trials_by_state
 from study.report.thumbnails import NO_THUMBNAILS, Thumbnails
-from study.report.wording import answer, number, percent
+from study.report.wording import answer, between, number, percent
 from study.results import StudyResults
 
 DISCLAIMER = (
@@ -61,7 +61,7 @@ def _context(results: StudyResults, statistics: Statistics, chapters: Sequence[C
         "backbone": info.base_config.get("backbone", {}).get("name", "?"),
         "banner": RENDERED if info.cohort["rendered"] else "",
         "answers": answer(statistics),
-        "tiles": _tiles(results),
+        "tiles": _tiles(results, statistics),
         "chapters": chapters,
         "limits": limits(results),
         "provenance": provenance(info),
@@ -69,7 +69,7 @@ def _context(results: StudyResults, statistics: Statistics, chapters: Sequence[C
     }
 
 
-def _tiles(results: StudyResults) -> list[tuple[str, str]]:
+def _tiles(results: StudyResults, statistics: Statistics) -> list[tuple[str, str]]:
     counts = trials_by_state(results)
     tiles = [(f"{counts['COMPLETE']}", f"completed, {counts['PRUNED']} pruned, {counts['FAIL']} failed")]
     if results.complete.empty:
@@ -78,10 +78,20 @@ def _tiles(results: StudyResults) -> list[tuple[str, str]]:
     return [
         *tiles,
         (percent(best["val_accuracy_best"]), f"validation accuracy of the best, trial {best['number']}"),
+        *_test_tile(statistics.test),
         (f"{best['depth']} of {len(results.info.blocks)}", "blocks trained in the best trial (its depth)"),
         (f"{best['best_step']} of {best['last_step']}", "its best step, of all its steps"),
         (number(100 * best["gap_best"]), "points of gap between train and validation there"),
     ]
+
+
+def _test_tile(test: Confirmed | Withheld | None) -> list[tuple[str, str]]:
+    """Say beside the validation accuracy what the same configuration scores on the test photographs."""
+    if not isinstance(test, Confirmed):
+        return []
+    score = next(score for score in test.scores if score.trial is not None)
+    words = f"test accuracy of {score.name}, trained anew on {score.n_draws} seeds ({between(score.accuracy)})"
+    return [(percent(score.accuracy.value), words)]
 
 
 def figures_json(shown: Iterable[Exhibit]) -> Markup:

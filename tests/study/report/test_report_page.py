@@ -1,14 +1,19 @@
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from optuna.trial import TrialState
 from plotly.offline import get_plotlyjs
 
+from study.confirm.retrained import Retrained
 from study.report.chapters import write_chapters
+from study.report.chapters.test_set import SEALED
 from study.report.page import html_page, markdown_page
-from study.report.statistics import summarize
+from study.report.statistics import summarize, swept
+from study.report.statistics.confirmation import confirmed
 from study.results import read_study
 
 COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
@@ -163,3 +168,23 @@ def test_pruning_and_an_adaptive_sampler_are_named_among_the_limits(text, make_s
     plain = page_of(read_study("plain", tmp_path))
     assert "trials were pruned before" not in plain
     assert "learns while it searches" not in plain
+
+
+def test_an_opened_test_set_stands_on_the_first_screen_and_in_its_section(read):
+    rng = np.random.default_rng(0)
+    grades = rng.integers(0, 5, 53)
+    guesses = {name: np.where(rng.random((3, 53)) < 0.5, grades, (grades + 1) % 5) for name in ("baseline", "trial 7")}
+    validation = np.full(3, 0.6)
+    retrained = [
+        Retrained("baseline", None, 2, (0, 1, 2), 0, validation, guesses["baseline"], None),
+        Retrained("trial 7", 7, 4, (0, 1, 2), 0, validation, guesses["trial 7"], 0.7),
+    ]
+    opened = confirmed(retrained, grades, 83)
+    right = rng.random((12, 83)) < 0.6, rng.random((12, 53)) < 0.5
+    statistics = replace(summarize(read), test=opened, swept=swept(np.arange(12), np.arange(12) % 4, *right))
+    text = html_page(read, statistics, write_chapters(read, statistics))
+    first, section = text.split("<figure", 1)[0], text.split('<section id="test"')[1].split("</section>")[0]
+    assert "test accuracy of trial 7, trained anew on 3 seeds" in first
+    for told in ("baseline", "trial 7", "winner's curse", "Kendall's tau"):
+        assert told.replace("'", "&#39;") in section
+    assert SEALED not in text
