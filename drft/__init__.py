@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from drft.config import TrialConfig
     from drft.data import Cohort, open_cohort
     from drft.errors import DrftError
+    from drft.grading import grade_photographs
     from drft.records import EpochRecord, TrialResult
     from drft.trial import run_trial
 
@@ -27,6 +28,7 @@ __all__ = [
     "EpochRecord",
     "TrialConfig",
     "TrialResult",
+    "grade_photographs",
     "load_checkpoint",
     "open_cohort",
     "run_trial",
@@ -39,6 +41,7 @@ _ROOMS = {
     "EpochRecord": "drft.records",
     "TrialConfig": "drft.config",
     "TrialResult": "drft.records",
+    "grade_photographs": "drft.grading",
     "load_checkpoint": "drft.checkpoint",
     "open_cohort": "drft.data",
     "run_trial": "drft.trial",

@@ -1,12 +1,15 @@
 """Checkpoints: the tensors a training changed, beside the configuration that made them.
 
 Only what differs from the pretrained weights is kept, so a checkpoint of depth 0 is a few kilobytes. It is
-laid over the same pretrained weights again when it is loaded.
+laid over the same pretrained weights again when it is loaded. ``save_model`` writes the other kind, for others to use:
+all tensors, and the normalization of the inputs.
 """
 
+import dataclasses
+import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +17,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from drft.config import TrialConfig
+from drft.config import TrialConfig, with_values
 from drft.data.cache import whole_file
 from drft.errors import WeightsError
 
@@ -24,6 +27,16 @@ if TYPE_CHECKING:  # the driver of a study saves checkpoints without torch
     from drft.models.backbone import Model
 
 _SCHEMA = "1"
+
+
+class _Stored(NamedTuple):
+    """What a file holds."""
+
+    tensors: dict[str, "Tensor"]
+    config: TrialConfig
+    classes: int
+    normalization: tuple[tuple[float, float, float], tuple[float, float, float]] | None
+    """Mean and standard deviation of the inputs, where the file holds a whole model."""
 
 
 def changed_tensors(net: "nn.Module", pretrained: Mapping[str, "Tensor"]) -> dict[str, NDArray[np.generic]]:
@@ -50,14 +63,31 @@ def save_checkpoint(path: Path, state: Mapping[str, NDArray[np.generic]], config
         config: the configuration of the training.
         classes: outputs of the head.
     """
-    metadata = {"drft_schema": _SCHEMA, "config": config.model_dump_json(), "classes": str(classes)}
-    tensors = {name: np.asarray(array, order="C") for name, array in state.items()}
-    with whole_file(path) as draft:
-        draft.write_bytes(save(tensors, metadata))
+    _write(path, state, {"config": config.model_dump_json(), "classes": str(classes)})
+
+
+def save_model(path: Path, model: "Model", config: TrialConfig, classes: int) -> None:
+    """Write a whole model, which loads without the pretrained weights that it was made from; whole or not at all.
+
+    Args:
+        path: the ``.safetensors`` file to write.
+        model: with the tensors to keep.
+        config: the configuration of the training.
+        classes: outputs of the head.
+    """
+    state = {name: tensor.detach().cpu().numpy() for name, tensor in model.net.state_dict().items()}
+    metadata = {
+        "config": config.model_dump_json(),
+        "classes": str(classes),
+        "normalization": json.dumps([model.mean, model.std]),
+    }
+    _write(path, state, metadata)
 
 
 def load_checkpoint(path: Path | str) -> tuple["Model", TrialConfig]:
     """Rebuild the model of a checkpoint: its configuration's backbone and weights, the saved tensors over them.
+
+    A file of ``save_model`` needs no other weights; the ``pretrained`` of its model is random.
 
     Raises:
         WeightsError: when the file is missing, damaged, not a checkpoint, or does not fit its backbone.
@@ -65,17 +95,28 @@ def load_checkpoint(path: Path | str) -> tuple["Model", TrialConfig]:
     """
     from drft.models.backbone import build_model  # noqa: PLC0415  see TYPE_CHECKING
 
-    tensors, config, classes = _read(Path(path))
-    model = build_model(config, classes)
-    own = model.net.state_dict()
-    wrong = sorted(name for name, tensor in tensors.items() if name not in own or own[name].shape != tensor.shape)
+    stored = _read(Path(path))
+    config, whole = stored.config, stored.normalization is not None
+    model = build_model(with_values(config, {"backbone.weights": "none"}) if whole else config, stored.classes)
+    own, tensors = model.net.state_dict(), stored.tensors
+    wrong = [name for name, tensor in tensors.items() if name not in own or own[name].shape != tensor.shape]
+    wrong += [name for name in own if whole and name not in tensors]
     if wrong:
-        raise WeightsError(f"{path}: {len(wrong)} tensors do not fit {config.backbone.name} (first: {wrong[0]})")
+        raise WeightsError(f"{path}: {len(wrong)} tensors do not fit {config.backbone.name} (first: {min(wrong)})")
     model.net.load_state_dict({**own, **tensors})
+    if stored.normalization is not None:
+        mean, std = stored.normalization
+        model = dataclasses.replace(model, mean=mean, std=std)
     return model, config
 
 
-def _read(path: Path) -> tuple[dict[str, "Tensor"], TrialConfig, int]:
+def _write(path: Path, state: Mapping[str, NDArray[np.generic]], metadata: Mapping[str, str]) -> None:
+    tensors = {name: np.asarray(array, order="C") for name, array in state.items()}
+    with whole_file(path) as draft:
+        draft.write_bytes(save(tensors, {"drft_schema": _SCHEMA, **metadata}))
+
+
+def _read(path: Path) -> _Stored:
     if not path.is_file():
         raise WeightsError(f"{path}: no such checkpoint: check the path")
     try:
@@ -87,6 +128,8 @@ def _read(path: Path) -> tuple[dict[str, "Tensor"], TrialConfig, int]:
     if metadata.get("drft_schema") != _SCHEMA:
         raise WeightsError(f"{path}: not a checkpoint of this version of drft-study")
     try:
-        return tensors, TrialConfig.model_validate_json(metadata["config"]), int(metadata["classes"])
-    except (ValidationError, KeyError, ValueError):
+        config, classes = TrialConfig.model_validate_json(metadata["config"]), int(metadata["classes"])
+        mean, std = json.loads(metadata.get("normalization", "[null, null]"))
+        return _Stored(tensors, config, classes, (tuple(mean), tuple(std)) if mean and std else None)
+    except (ValidationError, KeyError, ValueError, TypeError):
         raise WeightsError(f"{path}: its configuration cannot be read: it was written by another version") from None

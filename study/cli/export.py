@@ -1,4 +1,4 @@
-"""``drft-study export``: a study's tables for other programs."""
+"""``drft-study export``: a study's model or tables for other programs and people."""
 
 from pathlib import Path
 from typing import Literal
@@ -8,25 +8,44 @@ import click
 
 @click.command()
 @click.argument("study")
-@click.option("--table", type=click.Choice(["trials", "epochs"]), default="trials", show_default=True)
-@click.option("--format", "form", type=click.Choice(["csv", "parquet"]), default="csv", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write; CSV is printed without.")
+@click.option("--trial", type=click.IntRange(0), help="Trial whose model is written; the best one by default.")
+@click.option("--onnx", is_flag=True, help="Write the model as ONNX, too, and compare the two.")
+@click.option("--table", type=click.Choice(["trials", "epochs"]), help="Write this table instead of a model.")
+@click.option("--format", "form", type=click.Choice(["csv", "parquet"]), help="Format of the table; csv by default.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder of the model, or file of the table; CSV is printed without."
+)
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 @click.option("--storage", metavar="URL", help="Optuna storage that holds STUDY, instead of its study.db.")
 def command(
     study: str,
-    table: Literal["trials", "epochs"],
-    form: Literal["csv", "parquet"],
+    trial: int | None,
+    *,
+    onnx: bool,
+    table: Literal["trials", "epochs"] | None,
+    form: Literal["csv", "parquet"] | None,
     out: Path | None,
     results: Path,
     storage: str | None,
 ) -> None:
-    """Write the trials or epochs of STUDY as CSV or Parquet.
+    """Write the best model of STUDY with its configuration and model card, or a table as CSV or Parquet.
 
     STUDY is a name under --results, or the path of a study folder.
     """
-    from study.export import export_table
     from study.results import read_study
 
-    text = export_table(read_study(study, results, storage), table, form, out)
+    if table is None:
+        if form is not None:
+            raise click.UsageError("--format is for tables: name one with --table, or leave it out")
+        if out is None:
+            raise click.UsageError("name the folder of the model with --out, or a table with --table")
+        from study.export.model import export_model
+
+        click.echo(export_model(read_study(study, results, storage), out, trial, onnx=onnx))
+        return
+    if trial is not None or onnx:
+        raise click.UsageError("--trial and --onnx are for models: leave them out, or --table")
+    from study.export.tables import export_table
+
+    text = export_table(read_study(study, results, storage), table, form or "csv", out)
     click.echo(out if text is None else text, nl=text is None)

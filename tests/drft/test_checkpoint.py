@@ -1,14 +1,16 @@
+import dataclasses
 import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+import safetensors
 import safetensors.numpy
 import torch
 
-from drft.checkpoint import changed_tensors, load_checkpoint, save_checkpoint
-from drft.config import TrialConfig, parse_config
+from drft.checkpoint import changed_tensors, load_checkpoint, save_checkpoint, save_model
+from drft.config import TrialConfig, parse_config, with_values
 from drft.errors import WeightsError
 from drft.models.backbone import build_model
 from drft.models.blocks import set_trainable, train_mode, trained_names
@@ -109,4 +111,28 @@ def test_missing_and_damaged_checkpoints_are_refused(tmp_path):
     path = tmp_path / "best.safetensors"
     path.write_bytes(b"\xff" * 40)
     with pytest.raises(WeightsError, match="damaged"):
+        load_checkpoint(path)
+
+
+def test_a_whole_model_needs_no_other_weights(tmp_path, config, trained):
+    path = tmp_path / "model.safetensors"
+    gone = with_values(config, {"backbone.weights": str(tmp_path / "gone.safetensors")})
+    model = dataclasses.replace(trained, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+    save_model(path, model, gone, classes=4)
+    loaded, loaded_config = load_checkpoint(path)
+    pictures = torch.randn(2, 3, 32, 32)
+    assert loaded_config == gone
+    assert (loaded.mean, loaded.std) == (model.mean, model.std)
+    with torch.no_grad():
+        assert torch.equal(loaded.net.eval()(pictures), trained.net.eval()(pictures))
+
+
+def test_a_whole_model_that_lacks_tensors_is_refused(tmp_path, config, trained):
+    path = tmp_path / "model.safetensors"
+    save_model(path, trained, config, classes=4)
+    with safetensors.safe_open(path, "np") as file:
+        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    del tensors["conv1.0.weight"]
+    safetensors.numpy.save_file(tensors, path, metadata)
+    with pytest.raises(WeightsError, match=r"1 tensors do not fit test_resnet \(first: conv1"):
         load_checkpoint(path)

@@ -138,7 +138,7 @@ def test_tables_are_exported_as_text_and_as_parquet(table, results, tmp_path):
 
 
 def test_parquet_needs_a_file_and_pyarrow(results, tmp_path, monkeypatch):
-    arguments = ["one", "--results", str(results), "--format", "parquet"]
+    arguments = ["one", "--results", str(results), "--table", "trials", "--format", "parquet"]
     with pytest.raises(StudyError, match="name a file with --out"):
         invoke(export, *arguments)
     missing = ImportError("no engine")

@@ -1,0 +1,69 @@
+"""A trained model at work: photographs that are no part of a cohort, graded as those it was validated on."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from drft.data.faults import Faults
+from drft.data.images import decode
+from drft.data.parallel import attempts
+from drft.data.progress import Progress, silent
+from drft.data.views import Views
+from drft.devices import pick_device
+from drft.errors import DataError
+from drft.models.backbone import Model
+
+_BATCH = 32
+
+
+def grade_photographs(
+    model: Model,
+    image_size: int,
+    paths: Sequence[Path],
+    *,
+    device: torch.device | None = None,
+    progress: Progress = silent,
+) -> NDArray[np.float32]:
+    """Return the class probabilities of photographs, in their order, shape (photographs, classes).
+
+    Decoding, crop to the field of view, size and normalization are those of the training. The computation is in
+    float32, whatever the precision of the training was.
+
+    Args:
+        model: as ``load_checkpoint`` returns it.
+        image_size: of the configuration that comes with it, in pixels.
+        paths: the files.
+        device: where to compute; None for the first GPU the process sees, else the CPU.
+        progress: told how many photographs are decoded.
+
+    Raises:
+        ValueError: when there are no paths.
+        DataError: naming every file that cannot be decoded.
+    """
+    device = device or pick_device()
+    net, faults = model.net.to(device).eval(), Faults()
+    graded: list[NDArray[np.float32]] = []
+    with attempts(partial(decode, image_size=image_size), paths, "decoding photographs", progress) as results:
+        for some in _batched(results):
+            faults.add(line for result in some if isinstance(result, DataError) for line in result.faults)
+            pictures = [result for result in some if not isinstance(result, DataError)]
+            if pictures and not faults.lines:
+                graded.append(_grade(net, Views(np.stack(pictures), model.mean, model.std, device=device)))
+    faults.raise_all()
+    return np.concatenate(graded)
+
+
+def _batched(results: Iterator[NDArray[np.uint8] | DataError]) -> Iterator[list[NDArray[np.uint8] | DataError]]:
+    while some := list(islice(results, _BATCH)):
+        yield some
+
+
+@torch.no_grad()
+def _grade(net: torch.nn.Module, views: Views) -> NDArray[np.float32]:
+    pictures = views.normalize(views.plain(np.arange(len(views))))
+    return np.asarray(net(pictures).softmax(dim=1).float().cpu())

@@ -1,0 +1,36 @@
+"""``drft-study predict``: grade photographs with a trained model."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--csv", "table", type=click.Path(path_type=Path, dir_okay=False), help="Write a CSV file, not a table here."
+)
+def command(checkpoint: Path, images: Sequence[Path], table: Path | None) -> None:
+    """Grade IMAGES, files or folders, with the model of CHECKPOINT.
+
+    CHECKPOINT is a folder that `drft-study export` wrote, or a .safetensors file: of such a folder, or a trial's
+    best.safetensors. For research and education only: not for diagnosis, treatment or any other use on patients.
+    """
+    from study.cli.tables import print_table
+    from study.predict import CAUTION, COLUMNS, find_photographs, predict, write_predictions
+
+    photographs = find_photographs(images)
+    predictions = predict(checkpoint, photographs)
+    if table is None:
+        classes = len(predictions[0].probabilities)
+        print_table(
+            (*COLUMNS, *(f"p{grade}" for grade in range(classes))),
+            [(p.id, str(p.grade), *(f"{value:.3f}" for value in p.probabilities)) for p in predictions],
+            right=("grade", *(f"p{grade}" for grade in range(classes))),
+        )
+    else:
+        write_predictions(table, predictions)
+        click.echo(table)
+    click.echo(CAUTION, err=True)

@@ -1,0 +1,6 @@
+"""The files of an exported model."""
+
+MODEL = "model.safetensors"
+CONFIG = "config.yaml"
+CARD = "README.md"
+ONNX = "model.onnx"

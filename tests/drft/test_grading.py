@@ -1,0 +1,55 @@
+"""Photographs that come one by one are graded as those of the training were."""
+
+import numpy as np
+import pytest
+import torch
+
+from drft.checkpoint import load_checkpoint, save_checkpoint
+from drft.config import parse_config
+from drft.errors import DataError
+from drft.grading import grade_photographs
+from drft.trial import run_trial
+
+CONFIG = parse_config(
+    {
+        "image_size": 32,
+        "depth": 1,
+        "backbone": {"name": "test_resnet", "weights": "none"},
+        "head_phase": {"epochs": 1},
+        "depth_phase": {"epochs": 2},
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def result(tiny_cohort):
+    return run_trial(CONFIG, tiny_cohort)
+
+
+@pytest.fixture(scope="module")
+def model(result, tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "best.safetensors"
+    save_checkpoint(path, result.best_state, CONFIG, classes=5)
+    return load_checkpoint(path)[0]
+
+
+def test_the_training_said_the_same_of_its_validation_photographs(tiny_cohort, result, model):
+    stored = result.predictions["validation"]
+    paths = {photograph.id: photograph.path for photograph in tiny_cohort.photographs}
+    graded = grade_photographs(model, 32, [paths[name] for name in stored.ids], device=torch.device("cpu"))
+    assert graded == pytest.approx(stored.probabilities[result.best.step - 1].astype(np.float32), abs=2e-3)
+
+
+def test_no_photograph_depends_on_its_neighbours(tiny_cohort, model):
+    paths = [photograph.path for photograph in tiny_cohort.photographs]
+    together = grade_photographs(model, 32, paths)
+    assert together.shape == (60, 5)
+    assert grade_photographs(model, 32, paths[40:41])[0] == pytest.approx(together[40], abs=1e-6)
+
+
+def test_every_file_that_cannot_be_decoded_is_named(tiny_cohort, model, tmp_path):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"no picture")
+    with pytest.raises(DataError) as caught:
+        grade_photographs(model, 32, [tmp_path / "a.png", tiny_cohort.photographs[0].path, tmp_path / "b.png"])
+    assert [line.split()[0] for line in caught.value.faults] == [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
