@@ -7,8 +7,8 @@ from types import MappingProxyType
 
 from drft.config import nearest
 from drft.data import idrid, tables
-from drft.data.cache import default_cache_dir
 from drft.data.cohort import Cohort
+from drft.data.downloads import fetch
 from drft.data.folders import files_below
 from drft.data.labels import Listing, cohort_of
 from drft.data.progress import Progress, silent
@@ -56,7 +56,7 @@ def list_source(source: str, options: Mapping[str, str], cache_dir: Path | None 
         DataError: when there is no such source, or its tables cannot be read.
     """
     if source == "idrid":
-        return _list_folder(_fetch_idrid(cache_dir or default_cache_dir()), options)
+        return _list_folder(fetch("idrid", cache_dir), options)
     try:
         return _list_path(source, options)
     except OSError as error:
@@ -120,23 +120,3 @@ def _list_csv(path: Path, options: Mapping[str, str]) -> Listing:
         return _list_folder(path.parent, options)
     _check_options(options, tables.OPTIONS, str(path))
     return tables.list_table(path, options)
-
-
-def _fetch_idrid(cache_dir: Path) -> Path:
-    """Return the folder of IDRiD: put there by hand, or downloaded from Kaggle."""
-    by_hand = cache_dir / "idrid"
-    if by_hand.is_dir():
-        return by_hand
-    instead = (
-        f"or get https://www.kaggle.com/datasets/{idrid.KAGGLE} with a browser, unpack it into {by_hand} "
-        "or any folder FOLDER and use --data FOLDER"
-    )
-    try:
-        import kagglehub  # noqa: PLC0415  an optional dependency
-    except ImportError:
-        raise DataError(f"downloading IDRiD needs kagglehub: pip install 'drft-study[kaggle]', {instead}") from None
-    try:
-        return Path(kagglehub.dataset_download(idrid.KAGGLE))
-    except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"IDRiD could not be downloaded ({reason}): check the network, {instead}") from error

@@ -19,7 +19,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "dashboard": "Open a study in the Optuna dashboard.",
         "blocks": "Print the freeze map of a backbone.",
         "spaces": "List, check and explain search spaces.",
-        "data": "Check a data source before anything is trained on it.",
+        "data": "Check a data source, show its photographs, or fetch one.",
         "cache": "Say what the cache holds, or empty it.",
     }
 )

@@ -1,6 +1,7 @@
-"""``drft-study data``: check a data source before anything is trained on it."""
+"""``drft-study data``: check a data source, show its photographs, or fetch one."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from study.cli.options import data_options, given_of_data
 
 @click.group(name="data")
 def command() -> None:
-    """Check a data source before anything is trained on it."""
+    """Check a data source, show its photographs, or fetch one."""
 
 
 @command.command()
@@ -46,22 +47,73 @@ def check(source: str, json_file: Path | None, html_file: Path | None, **given: 
         if line:
             click.echo(line)
     if json_file is not None:
-        _write(json_file, wording.as_json(found))
+        _write_text(json_file, wording.as_json(found))
     if html_file is not None:
         from study.datadesk.page import check_page
 
-        _write(html_file, check_page(found))
+        _write_text(html_file, check_page(found))
     click.echo(wording.verdict(found))
     sys.exit(1 if found.defects else 0)
 
 
-def _write(path: Path, text: str) -> None:
+@command.command()
+@click.argument("source")
+@data_options
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), default="preview.png", show_default=True, help="The PNG."
+)
+@click.option(
+    "--per-grade", type=click.IntRange(1, 50), default=6, show_default=True, help="Photographs of each grade."
+)
+@click.option("--side", type=click.IntRange(16, 1024), default=192, show_default=True, help="Pixels of each picture.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the augmented views.")
+def preview(source: str, out: Path, per_grade: int, side: int, seed: int, **given: Any) -> None:
+    """Draw photographs of SOURCE by grade, and one of each grade at every augmentation strength.
+
+    The photographs are cropped as the networks see them. Test photographs are not shown.
+    """
+    from rich.console import Console
+
+    from drft.data import open_cohort
+    from drft.data.preview import contact_sheet
+    from study.progress import preparation
+
+    with preparation(Console(stderr=True)) as tell:
+        cohort = open_cohort(source, options=given_of_data(given), progress=tell)
+    sheet = contact_sheet(cohort, per_grade, side, seed)
+    _write(out, lambda draft: sheet.save(draft, format="PNG"))
+
+
+@command.command()
+@click.argument("name")
+def fetch(name: str) -> None:
+    """Download the data set NAME from Kaggle: idrid, aptos, eyepacs, messidor2 or ddr.
+
+    Needs kagglehub (pip install "drft-study[kaggle]") and for some sets a Kaggle account. Files that were put by hand
+    where the message says are used instead.
+    """
+    from drft.data import downloads
+    from study.datadesk import fetching
+
+    for line in fetching.before(downloads.download_named(name)):
+        click.echo(line)
+    fetched = downloads.look_at(name, downloads.fetch(name))
+    for line in fetching.after(downloads.download_named(name), fetched):
+        click.echo(line)
+    sys.exit(1 if fetching.is_doubtful(downloads.download_named(name), fetched) else 0)
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
     from drft.data.cache import whole_file
     from drft.errors import UsageError
 
     try:
         with whole_file(path) as draft:
-            draft.write_text(text, encoding="utf-8")
+            write(draft)
     except OSError as error:
         raise UsageError(f"{path} cannot be written ({error.strerror or error}): name another file") from None
     click.echo(f"Written: {path}")
+
+
+def _write_text(path: Path, text: str) -> None:
+    _write(path, lambda draft: draft.write_text(text, encoding="utf-8"))

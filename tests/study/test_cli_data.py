@@ -2,8 +2,11 @@
 
 import json
 import re
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -131,3 +134,83 @@ def test_a_file_that_cannot_be_written_is_named(source, tmp_path):
     result = call("check", source, "--json", tmp_path / "file" / "check.json")
 
     assert "cannot be written" in str(result.exception)
+
+
+def test_a_preview_is_a_picture_of_the_size_asked_for(source, tmp_path):
+    result = call("preview", source, "--out", tmp_path / "sheet.png", "--per-grade", 9, "--side", 40)
+
+    assert result.exit_code == 0
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.format == "PNG"
+        assert sheet.width >= 9 * 40
+        assert sheet.height >= 4 * 40  # two grades, each plain and augmented
+
+
+@pytest.fixture
+def kaggle(monkeypatch, tmp_path):
+    """Stand in for kagglehub: its downloads lie in folders that the test fills, by the handle's last part."""
+    monkeypatch.setenv("DRFT_CACHE", str(tmp_path / "cache"))
+
+    def folder(handle: str) -> Path:
+        return tmp_path / "kaggle" / handle.rpartition("/")[2]
+
+    def download(handle: str) -> str:
+        if not folder(handle).is_dir():
+            raise ConnectionError(f"no route\nto {handle}")
+        return str(folder(handle))
+
+    hub = SimpleNamespace(dataset_download=download, competition_download=download)
+    monkeypatch.setitem(sys.modules, "kagglehub", hub)
+    return folder
+
+
+def test_what_is_fetched_is_named_with_its_licence_and_its_use(kaggle: Callable[[str], Path]):
+    folder = kaggle("aptos2019-blindness-detection")
+    (folder / "train_images").mkdir(parents=True)
+    for name in ("train", "test", "sample_submission"):
+        (folder / f"{name}.csv").write_text("id_code,diagnosis\np,1\n")
+    picture(1).save(folder / "train_images" / "p.png")
+
+    result = call("fetch", "aptos")
+
+    assert "Licence: the rules of the competition" in result.output
+    assert "1 photographs; 5590 were expected" in result.output
+    assert f"drft-study run --data {folder}/train.csv" in result.output
+    assert result.exit_code == 1  # most photographs are missing
+
+
+def test_files_encoded_again_are_told_by_their_checksums(kaggle: Callable[[str], Path]):
+    folder = kaggle("mariaherrerot/idrid-dataset")
+    folder.mkdir(parents=True)
+    for number in range(455):
+        (folder / f"IDRiD_{number:03d}.jpg").write_bytes(b"other bytes")
+
+    result = call("fetch", "idrid")
+
+    assert "455 photographs, as expected" in result.output
+    assert "Checksums: 0 of 6 known ones agree; IDRiD_001.jpg, IDRiD_027.jpg" in result.output
+    assert result.exit_code == 0
+
+
+@pytest.mark.parametrize("name", ["idrid", "aptos", "eyepacs", "messidor2", "ddr"])
+def test_without_network_one_line_says_where_to_put_the_files(kaggle, tmp_path, name):
+    result = call("fetch", name)
+
+    message = str(result.exception)
+    assert "could not be downloaded (no route to" in message
+    assert f"unpack it into {tmp_path / 'cache' / name}" in message
+    assert "https://www.kaggle.com/" in message
+    assert "\n" not in message
+
+
+def test_files_put_there_by_hand_are_used(kaggle, tmp_path):
+    (tmp_path / "cache" / "ddr").mkdir(parents=True)
+
+    assert f"{tmp_path / 'cache' / 'ddr'}: 0 photographs" in call("fetch", "ddr").output
+
+
+def test_an_unknown_data_set_is_met_with_the_known_ones(kaggle):
+    message = str(call("fetch", "idirid").exception)
+
+    assert "did you mean 'idrid'?" in message
+    assert "aptos, eyepacs, messidor2, ddr" in message

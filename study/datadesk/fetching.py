@@ -1,0 +1,36 @@
+"""What is said before and after a data set is downloaded."""
+
+from collections.abc import Iterator
+from shlex import quote
+
+from drft.data.downloads import Download, Fetched
+
+
+def before(download: Download) -> Iterator[str]:
+    """Say what is about to be downloaded, and what it may be used for."""
+    yield f"{download.title}: {download.page}"
+    yield f"Licence: {download.licence}"
+
+
+def after(download: Download, fetched: Fetched) -> Iterator[str]:
+    """Say where it is, whether it is whole, and what to do with it."""
+    expected = ""
+    if download.photographs is not None:
+        whole = fetched.photographs == download.photographs
+        expected = ", as expected" if whole else f"; {download.photographs} were expected: fetch it again, or by hand"
+    yield f"{fetched.folder}: {fetched.photographs} photographs{expected}"
+    if fetched.agreeing or fetched.differing:
+        checked = fetched.agreeing + len(fetched.differing)
+        other = f"; {', '.join(fetched.differing)} differ from the published files" if fetched.differing else ""
+        yield f"Checksums: {fetched.agreeing} of {checked} known ones agree{other}"
+    if download.remark:
+        yield download.remark
+    where = quote(str(fetched.source))
+    images = f" --images {quote(str(fetched.images))}" if fetched.images else ""
+    yield f"Check it with: drft-study data check {where}{images}"
+    yield f"Use it with:   drft-study run --data {where}{images}"
+
+
+def is_doubtful(download: Download, fetched: Fetched) -> bool:
+    """Tell whether photographs are missing, or more than there should be."""
+    return download.photographs is not None and fetched.photographs != download.photographs
