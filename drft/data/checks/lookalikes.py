@@ -8,6 +8,7 @@ pictures decides. A turn or reflection of a picture only permutes its coefficien
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,10 +65,11 @@ def find_lookalikes(pictures: NDArray[np.uint8]) -> tuple[list[Lookalike], int]:
     """
     if len(pictures) < 2:
         return [], 0
-    details = np.stack([_details(picture) for picture in pictures])
+    coefficients = np.stack([_coefficients(_details(picture)) for picture in pictures])
+    details = cache(lambda place: _details(pictures[place]))  # all at once would not fit: 37 kB each
     best: dict[tuple[int, int], tuple[float, int]] = {}
-    for first, second, view in _candidates(_coefficients(details)):
-        likeness = float((details[first] * _viewed(details[second], view)).sum())
+    for first, second, view in _candidates(coefficients):
+        likeness = float((details(first) * _viewed(details(second), view)).sum())
         best[first, second] = max(best.get((first, second), (-1.0, 0)), (likeness, view))
     same = [
         Lookalike(first, second, VIEWS[view], likeness)
@@ -94,8 +96,8 @@ def _inside() -> NDArray[np.bool_]:
 
 
 def _coefficients(details: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the low coefficients of each picture, shape (n, _HASHED, _HASHED)."""
-    return np.stack([dctn(detail)[:_HASHED, :_HASHED] for detail in details])
+    """Return the low coefficients of one picture, shape (_HASHED, _HASHED)."""
+    return np.asarray(dctn(details)[:_HASHED, :_HASHED])
 
 
 def _viewed(pictures: NDArray[np.float32], view: int) -> NDArray[np.float32]:
@@ -125,10 +127,10 @@ def _candidates(coefficients: NDArray[np.float32]) -> Iterator[tuple[int, int, i
     for view in range(len(VIEWS)):
         others = _hashes(_viewed_coefficients(coefficients, view))
         for start in range(0, len(plain), _BLOCK):
-            differing = _differing_bits(plain[start : start + _BLOCK], others)
+            differing = _differing_bits(plain[start : start + _BLOCK], others[start:])
             for first, second in zip(*np.nonzero(differing < most), strict=True):
-                if start + first < second:
-                    yield int(start + first), int(second), view
+                if first < second:
+                    yield start + int(first), start + int(second), view
 
 
 def _differing_bits(some: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArray[np.uint16]:

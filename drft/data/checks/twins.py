@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -58,9 +59,10 @@ def find_twins(claims: Sequence[Claim], portraits: Sequence[Portrait]) -> tuple[
     ]
     shown = [places[0] for places in copies.values() if not _shows_nothing(portraits[places[0]])]
     lookalikes, compared = find_lookalikes(np.array([portraits[place].grey for place in shown]))
-    for found in lookalikes:
-        first, second = claims[shown[found.first]], claims[shown[found.second]]
-        twins.append(_twin(first, second, found.view, found.correlation))
+    for found in lookalikes:  # of each file and of its copies: one of these may be a test photograph
+        both = (copies[portraits[shown[place]].digest] for place in (found.first, found.second))
+        for first, second in product(*both):
+            twins.append(_twin(claims[first], claims[second], found.view, found.correlation))
     return twins, compared
 
 

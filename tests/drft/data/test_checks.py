@@ -163,6 +163,15 @@ def test_duplicates_with_conflicts_and_across_parts(table):
     assert check.photographs[10].group == check.photographs[11].group
 
 
+def test_a_leak_through_a_copy_of_a_copy_is_found(table):
+    pictures = plain(10) | {"twice": fundus_like(50), "sealed": fundus_like(50), "turned": fundus_like(50).rotate(180)}
+    rows = [(name, number % 2, "test" if name == "sealed" else "train") for number, name in enumerate(pictures)]
+
+    check = check_source(str(table(rows, pictures, "image,grade,split")))
+
+    assert found(check, "leak into test") == [("train/twice", "test/sealed"), ("test/sealed", "train/turned")]
+
+
 @pytest.mark.parametrize(
     ("column", "told"),
     [
