@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -63,8 +64,8 @@ def predict(checkpoint: Path, photographs: Sequence[Path]) -> list[Prediction]:
     from drft.grading import grade_photographs  # noqa: PLC0415 (torch waits until there is something to grade)
 
     model, config = load_checkpoint(checkpoint / MODEL if checkpoint.is_dir() else checkpoint)
-    names = [path.stem for path in photographs]
-    ids = [str(path) if names.count(path.stem) > 1 else path.stem for path in photographs]
+    named = Counter(path.stem for path in photographs)
+    ids = [str(path) if named[path.stem] > 1 else path.stem for path in photographs]
     graded = grade_photographs(model, config.image_size, photographs)
     return [Prediction(name, int(row.argmax()), tuple(map(float, row))) for name, row in zip(ids, graded, strict=True)]
 
