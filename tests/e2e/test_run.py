@@ -127,6 +127,11 @@ def test_a_study_is_run_and_gone_on_with(place, data):
     assert [trial.number for trial in trials] == [0, 1, 2, 3, 4]
     assert {path: path.read_bytes() for path in before} == before
 
+    assert run(place, "export", "tiny", "--out", "model")[0] == 0
+    code, said = run(place, "predict", "model", str(data), "--csv", "grades.csv")
+    assert code == 0, said
+    assert pd.read_csv(place / "grades.csv")["grade"].isin(range(5)).sum() == 40
+
 
 def test_interrupted_and_killed_studies_go_on(place, data):
     whole = arguments(place, data, "--trials", "6")
