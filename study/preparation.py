@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
-from drft.config import BackboneConfig, TrialConfig, with_values
+from drft.config import BackboneConfig, SplitConfig, TrialConfig, with_values
 from drft.data import GRADES, Cohort, Progress, load_images, open_cohort, stratified_split
 from drft.errors import UsageError
 from study.conductor import Suggester
@@ -237,7 +237,6 @@ def find_slots(options: RunOptions) -> Sequence[Slot]:
 
 def _facts(options: RunOptions, bound: _Bound, cohort: Cohort) -> StudyFacts:
     base = bound.space.base
-    split = stratified_split(cohort, base.split)
     return StudyFacts(
         name=options.study or _default_name(bound.written, options.data, base.backbone.name),
         space=bound.written.text,
@@ -245,13 +244,7 @@ def _facts(options: RunOptions, bound: _Bound, cohort: Cohort) -> StudyFacts:
         source=options.data,
         source_options=options.data_options,
         cohort=about_cohort(cohort),
-        split={
-            "n_train": len(split.train),
-            "n_validation": len(split.validation),
-            "n_test": len(split.test),
-            "seed": base.split.seed,
-            "validation_fraction": base.split.validation_fraction,
-        },
+        split=about_split(cohort, base.split),
         blocks=bound.blocks,
         base_config=base,
         seed=options.seed,
@@ -261,6 +254,18 @@ def _facts(options: RunOptions, bound: _Bound, cohort: Cohort) -> StudyFacts:
         versions=versions(),
         trials_wanted=options.trials,
     )
+
+
+def about_split(cohort: Cohort, config: SplitConfig) -> dict[str, Any]:
+    """Return what a study records of its split."""
+    split = stratified_split(cohort, config)
+    return {
+        "n_train": len(split.train),
+        "n_validation": len(split.validation),
+        "n_test": len(split.test),
+        "seed": config.seed,
+        "validation_fraction": config.validation_fraction,
+    }
 
 
 def about_cohort(cohort: Cohort) -> dict[str, Any]:

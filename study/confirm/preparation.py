@@ -7,7 +7,7 @@ from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
 
 from drft.config import TrialConfig
-from drft.data import Cohort, Progress, open_cohort, stratified_split
+from drft.data import Cohort, Progress, open_cohort
 from drft.errors import DataError, StudyError
 from study.confirm.planning import PLANNED, ConfirmationPlan, make_plan
 from study.confirm.seal import Confirmation, confirmation_place, read_confirmation
@@ -19,6 +19,7 @@ from study.preparation import (
     Faults,
     Plan,
     about_cohort,
+    about_split,
     check_precision,
     decode,
     find_slots,
@@ -129,7 +130,6 @@ def _same_cohort(info: StudyInfo, options: RunOptions, tell: Progress) -> Cohort
 def _facts(name: str, undertaking: Undertaking, options: RunOptions, cohort: Cohort) -> StudyFacts:
     plan, info = undertaking.plan, undertaking.study.info
     base = plan.config(0)
-    split = stratified_split(cohort, base.split)
     return StudyFacts(
         name=name,
         space=plan.text,
@@ -137,13 +137,7 @@ def _facts(name: str, undertaking: Undertaking, options: RunOptions, cohort: Coh
         source=options.data,
         source_options=options.data_options,
         cohort=about_cohort(cohort),
-        split={
-            "n_train": len(split.train),
-            "n_validation": len(split.validation),
-            "n_test": len(split.test),
-            "seed": base.split.seed,
-            "validation_fraction": base.split.validation_fraction,
-        },
+        split=about_split(cohort, base.split),
         blocks=info.blocks,
         base_config=base,
         seed=info.seed,

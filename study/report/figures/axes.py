@@ -5,7 +5,7 @@ from math import ceil
 from types import MappingProxyType
 
 from study.report.statistics import Estimate
-from study.report.style import rounded
+from study.report.style import DEPTH_SCALE, rounded
 
 DEPTH_AXIS = "depth (blocks trained)"
 STATE_NAMES: Mapping[str, str] = MappingProxyType({"COMPLETE": "completed", "PRUNED": "pruned"})
@@ -45,3 +45,14 @@ def errors(estimates: Sequence[Estimate], scale: float = 1.0) -> dict[str, objec
 def spread(number: int) -> float:
     """Place a trial beside its depth: the golden ratio spreads any run of numbers evenly."""
     return JITTER * (2 * ((number * 0.6180339887) % 1) - 1)
+
+
+def depth_markers(depths: Sequence[int], size: int | Sequence[int] = 9) -> dict[str, object]:
+    """Return plotly's markers for points that are coloured by depth, with the scale beside them."""
+    return {
+        "size": size,
+        "opacity": 0.85,
+        "color": list(depths),
+        "colorscale": DEPTH_SCALE,
+        "colorbar": {"title": {"text": "depth"}, "thickness": 10, "outlinewidth": 0, "tickformat": "d"},
+    }

@@ -2,9 +2,9 @@
 
 import plotly.graph_objects as go
 
-from study.report.figures.axes import whole_steps
+from study.report.figures.axes import depth_markers, whole_steps
 from study.report.statistics import BestVersusLast, Peak, PeakSurvival
-from study.report.style import DEPTH_SCALE, PERCENT, QUIET, TRAIN, VALIDATION, band, figure, rounded
+from study.report.style import PERCENT, QUIET, TRAIN, VALIDATION, band, figure, rounded
 
 
 def best_steps(peak: Peak) -> go.Figure:
@@ -43,13 +43,7 @@ def best_versus_last(compared: BestVersusLast) -> go.Figure:
         y=rounded(pair.best for pair in pairs),
         customdata=[[pair.trial, pair.depth] for pair in pairs],
         mode="markers",
-        marker={
-            "size": 9,
-            "opacity": 0.85,
-            "color": [pair.depth for pair in pairs],
-            "colorscale": DEPTH_SCALE,
-            "colorbar": {"title": {"text": "depth"}, "thickness": 10, "outlinewidth": 0, "tickformat": "d"},
-        },
+        marker=depth_markers([pair.depth for pair in pairs]),
         hovertemplate="trial %{customdata[0]}, depth %{customdata[1]}: best %{y:.1%}, last %{x:.1%}<extra></extra>",
     )
     drawing.update_xaxes(tickformat=PERCENT)

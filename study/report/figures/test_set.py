@@ -2,9 +2,9 @@
 
 import plotly.graph_objects as go
 
-from study.report.figures.axes import errors, named
+from study.report.figures.axes import depth_markers, errors, named
 from study.report.statistics import Confirmed, Estimate, Swept
-from study.report.style import DEPTH_SCALE, PERCENT, QUIET, TEST, VALIDATION, figure, rounded
+from study.report.style import PERCENT, QUIET, TEST, VALIDATION, figure, rounded
 
 
 def test_scores(confirmed: Confirmed) -> go.Figure:
@@ -38,6 +38,7 @@ def validation_against_test(swept: Swept) -> go.Figure:
     drawing = figure(380, xaxis_title="validation accuracy", yaxis_title="test accuracy", showlegend=False)
     told = swept.points
     ends = [min(min(point.validation, point.test) for point in told), max(point.validation for point in told)]
+    sizes = [14 if point.trial == swept.winner else 8 for point in told]
     diagonal = {"color": QUIET, "dash": "dot", "width": 1}
     drawing.add_scatter(x=rounded(ends), y=rounded(ends), mode="lines", line=diagonal, hoverinfo="skip")
     drawing.add_scatter(
@@ -45,13 +46,7 @@ def validation_against_test(swept: Swept) -> go.Figure:
         y=rounded(point.test for point in told),
         customdata=[[point.trial, point.depth] for point in told],
         mode="markers",
-        marker={
-            "size": [14 if point.trial == swept.winner else 8 for point in told],
-            "opacity": 0.8,
-            "color": [point.depth for point in told],
-            "colorscale": DEPTH_SCALE,
-            "colorbar": {"title": {"text": "depth"}, "thickness": 10, "outlinewidth": 0, "tickformat": "d"},
-        },
+        marker=depth_markers([point.depth for point in told], sizes),
         hovertemplate="trial %{customdata[0]}, depth %{customdata[1]}: %{x:.1%}, test %{y:.1%}<extra></extra>",
     )
     drawing.update_xaxes(tickformat=PERCENT)
