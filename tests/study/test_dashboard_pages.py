@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(600)  # the dashboard's pages are one script of
 def results(make_study, tmp_path_factory):
     results = make_study(tmp_path_factory.mktemp("pages"), "demo", [TrialState.COMPLETE] * 12)
     config = scripted()
-    trained = fake_result(config, [fake_record(config, step) for step in range(1, 6)], "completed")
+    trained = fake_result(config, [fake_record(config, step) for step in range(1, 11)], "completed")
     folder = StudyFolder(results / "demo")
     folder.write_study("search: {}\n", {})
     folder.write_trial(0, trained, checkpoint=True)
