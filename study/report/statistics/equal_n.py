@@ -61,8 +61,7 @@ def equal_depths(trials: pd.DataFrame, design: Design | Withheld, seed: int = 0)
     """Compare the best scores of depths, with equally many trials each.
 
     ``k`` is the largest number for which the smallest depth's trials give the median best of k an exact interval with
-    two ends, at the level two joined intervals need: about a sixth of them. (Larger k lean on a few top scores; a
-    bootstrap covers them at 70 to 85 % instead of 95 %, see ``benchmarks/simulations/course.py``.)
+    two ends, at the level two joined intervals need: about a sixth of them. Larger k lean on a few top scores.
 
     The median best of k is the ``0.5 ** (1 / k)`` quantile of a depth's scores, whose order statistics bound it
     whatever their distribution (David & Nagaraja 2003, sec. 7.1; Lourie, Cho & He 2024 for tuning curves). The
