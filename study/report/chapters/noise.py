@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from study.report import figures
 from study.report.chapters.parts import Chapter, Text, exhibit, wide
 from study.report.statistics import Alike, Noise, Statistics, Withheld
+from study.report.statistics.noise import FEWEST
 from study.report.wording import percent, points
 from study.results import StudyResults
 
@@ -28,10 +29,15 @@ def noise_text(noise: Noise | Withheld) -> str:
         f"{points(1 / noise.n_images)}, and the best trial's {percent(noise.best.value)} has a 95% interval of "
         f"{percent(noise.best.low or 0.0)} to {percent(noise.best.high or 1.0)} (Wilson). Of {noise.n_trials} "
         f"completed trials, {noise.within} lie inside it. Two trials that disagree on {percent(noise.discordance)} of "
-        f"the photographs ({source}) must truly differ by {points(noise.detectable)} before a 5% test on these "
-        f"photographs finds it four times out of five (McNemar's test, Connor 1987). {_needed(noise)} "
+        f"the photographs ({source}{_too_few(noise)}) must truly differ by {points(noise.detectable)} before a 5% test "
+        f"on these photographs finds it four times out of five (McNemar's test, Connor 1987). {_needed(noise)} "
         "And the best of many is lucky by construction: its true accuracy is more likely below the figure than above."
     )
+
+
+def _too_few(noise: Noise) -> str:
+    few = noise.discordance * noise.n_images < FEWEST
+    return f", and counted as {FEWEST} photographs, since the formula needs so many" if few else ""
 
 
 def _needed(noise: Noise) -> str:

@@ -14,6 +14,8 @@ from study.report.statistics.intervals import LEVEL, Estimate, Withheld, proport
 POWER = 0.8
 DIFFERENCES = (0.02, 0.05, 0.1)
 """For these the report says how many photographs would show them."""
+FEWEST = 10
+"""Connor's equation needs so many discordant images; from fewer it would promise what no test of them can keep."""
 
 
 class Needed(NamedTuple):
@@ -53,6 +55,9 @@ def noise(complete: pd.DataFrame, n_validation: int, correct: NDArray[np.bool_] 
         correct: which photographs the best trial (first row) and some others got right, shape (trials, images);
             None when predictions are not at hand.
 
+    Trials that hardly ever disagree are taken to do so on ten photographs, below which the equation behind
+    ``detectable`` and ``needed`` is not valid.
+
     The interval treats the photographs as a random sample. It does not account for the best having been picked out of
     many: its true accuracy is more likely below the figure than above.
     """
@@ -63,16 +68,17 @@ def noise(complete: pd.DataFrame, n_validation: int, correct: NDArray[np.bool_] 
     best = proportion(round(float(top["val_accuracy_best"]) * n_validation), n_validation)
     measured = correct is not None and len(correct) > 1
     between = discordance(correct) if correct is not None and measured else 2 * best.value * (1 - best.value)
+    enough = max(between, min(1.0, FEWEST / n_validation))
     return Noise(
         n_images=n_validation,
         best_trial=int(top["number"]),
         best=best,
         discordance=between,
         discordance_measured=measured,
-        detectable=detectable_difference(n_validation, between),
+        detectable=detectable_difference(n_validation, enough),
         within=int((accuracy >= (best.low or 0.0)).sum()),
         n_trials=len(complete),
-        needed=tuple(Needed(difference, images_needed(difference, between)) for difference in DIFFERENCES),
+        needed=tuple(Needed(difference, images_needed(difference, enough)) for difference in DIFFERENCES),
     )
 
 

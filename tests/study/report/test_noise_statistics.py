@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from study.report.chapters.noise import noise_text
 from study.report.statistics import detectable_difference, discordance, noise
 
 
@@ -54,3 +55,21 @@ def test_noise_uses_stored_predictions_where_there_are_some():
     assert found.discordance_measured
     assert found.discordance == 0.1
     assert found.detectable < noise(complete(0.6, 0.5), 100).detectable
+
+
+def test_trials_that_hardly_disagree_promise_no_more_than_ten_photographs_can_keep():
+    correct = np.zeros((2, 83), dtype=bool)
+    correct[1, :2] = True
+    found = noise(complete(0.7, 0.68), 83, correct)
+    assert found.discordance == pytest.approx(2 / 83)
+    assert found.detectable == pytest.approx(detectable_difference(83, 10 / 83))
+    assert found.detectable > 0.08
+    assert "counted as 10 photographs" in noise_text(found)
+
+
+def test_trials_that_disagree_enough_are_counted_as_they_are():
+    correct = np.zeros((2, 83), dtype=bool)
+    correct[1, :16] = True
+    found = noise(complete(0.7, 0.68), 83, correct)
+    assert found.detectable == pytest.approx(detectable_difference(83, 16 / 83))
+    assert "counted as 10" not in noise_text(found)
