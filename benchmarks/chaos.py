@@ -71,7 +71,8 @@ class Chaos:
             if code == 0:
                 return
             if code != -signal.SIGKILL:
-                raise DrftError(f"the driver ended with exit code {code} after {finished} trials; see {self._log}")
+                said = "\n".join(self._log.read_text().splitlines()[-20:])  # the folder goes with this process
+                raise DrftError(f"the driver ended with exit code {code} after {finished} trials:\n{said}")
 
     @property
     def _log(self) -> Path:
