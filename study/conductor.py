@@ -28,9 +28,9 @@ from study.executors.base import Job, Kind
 from study.facts import StudyFacts, check_study
 from study.ledger import Ledger
 from study.outage import Patience
+from study.overview import Overview
 from study.retries import another_try, carried_over, config_changes
 from study.running import Running
-from study.standing import Ranked, Standing, Tally
 from study.storage import spans_machines
 
 _UNOWNED_GRACE = timedelta(seconds=60)
@@ -44,7 +44,7 @@ class Suggester(Protocol):
         """Draw one configuration."""
 
 
-class Conductor:
+class Conductor(Overview):
     """Leads the trials of one study."""
 
     def __init__(
@@ -76,11 +76,10 @@ class Conductor:
         self._facts = facts
         self._space = space
         optuna.create_study(study_name=facts.name, storage=storage, direction="maximize", load_if_exists=True)
-        self._ledger = Ledger(storage, storage.get_study_id_from_name(facts.name), patiently)
-        self._study = optuna.load_study(study_name=facts.name, storage=self._ledger, sampler=sampler, pruner=pruner)
+        ledger = Ledger(storage, storage.get_study_id_from_name(facts.name), patiently)
+        study = optuna.load_study(study_name=facts.name, storage=ledger, sampler=sampler, pruner=pruner)
+        super().__init__(study, ledger)
         self._max_retries = max_retries
-        self._tally = Tally()
-        self._tallied = 0
         self._owner = owner.this_process()
         self._beats = owner.Beats()
         # Drivers on one machine know from the processes themselves whether they live.
@@ -240,55 +239,9 @@ class Conductor:
         return len(self._running)
 
     @property
-    def underway(self) -> int:
-        """How many trials are under way, those of other drivers included."""
-        return len(self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
-
-    @property
-    def waiting(self) -> int:
-        """How many trials are in the queue."""
-        return len(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
-
-    @property
-    def finished(self) -> int:
-        """How many trials are COMPLETE or PRUNED."""
-        return self._up_to_date().finished
-
-    @property
-    def standing(self) -> Standing:
-        """How many trials are in which state, and the best one."""
-        unfinished = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
-        return self._up_to_date().standing(unfinished)
-
-    @property
-    def ranking(self) -> Sequence[Ranked]:
-        """The trials that ran to their end by value, best first."""
-        return self._up_to_date().ranking
-
-    @property
     def metric(self) -> Metric:
         """The validation score that is maximized."""
         return self._facts.metric
-
-    def best_steps(self) -> dict[int, int]:
-        """Return the best step of each trial that ran to its end, in their order."""
-        complete = self.trials(TrialState.COMPLETE)
-        return {trial.number: trial.user_attrs["best_step"] for trial in complete}
-
-    def refresh(self) -> None:
-        """See at once what other drivers of the study did; else it is seen within a second."""
-        self._ledger.refresh()
-
-    def trials(self, *states: TrialState) -> list[FrozenTrial]:
-        """Return the trials (in these states); they are no copies, so change nothing in them."""
-        self.refresh()
-        return self._study.get_trials(deepcopy=False, states=states or None)
-
-    def _up_to_date(self) -> Tally:
-        for trial in self._ledger.finished[self._tallied :]:
-            self._tally.add(trial)
-        self._tallied = len(self._ledger.finished)
-        return self._tally
 
     def _record_facts(self) -> None:
         recorded = self._study.user_attrs
