@@ -7,9 +7,9 @@ nearest known key; ``parse_config`` reports every fault at once.
 
 import difflib
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from drft.errors import ConfigError
@@ -63,6 +63,24 @@ class SplitConfig(_Part):
 
     seed: int = Field(0, ge=0)
     """Seed of the split; one study uses one split for all its trials."""
+
+    folds: int | None = Field(None, ge=2)
+    """Divide into so many folds, stratified by grade and with groups whole, and validate on one of them (stratified
+    group k-fold cross-validation, Kohavi 1995); ``validation_fraction`` is then not used. None holds out a share."""
+
+    fold: int = Field(0, ge=0)
+    """Which of the ``folds`` validates, counted from 0; the others are trained on."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.folds is None and self.fold:
+            raise ValueError(f"fold {self.fold} needs folds: say how many folds there are")
+        if self.folds is not None and self.fold >= self.folds:
+            raise ValueError(f"fold {self.fold} should be below folds, which is {self.folds}: folds count from 0")
+        usual = SplitConfig.model_fields["validation_fraction"].default
+        if self.folds is not None and self.validation_fraction != usual:
+            raise ValueError("validation_fraction is not used with folds: leave one of them out")
+        return self
 
 
 def _on_grid(strength: float) -> float:
@@ -253,4 +271,6 @@ def _fault(detail: ErrorDetails) -> str:
     path = ".".join(str(place) for place in detail["loc"])
     if detail["type"] == "extra_forbidden":
         return f"{path}: unknown setting{nearest(path, list(config_paths()))}"
+    if isinstance(detail["input"], Mapping):  # settings that do not go together: the message names them
+        return f"{path}: {detail.get('ctx', {}).get('error', detail['msg'])}"
     return f"{path}: {detail['msg'][0].lower()}{detail['msg'][1:]}, got {detail['input']!r}"

@@ -31,8 +31,6 @@ _MIN_DISCORDANT = 10
 _ENOUGH = 3
 """Trials for each that has to be completed with which there are enough even where most are pruned."""
 
-_FRACTION = "split.validation_fraction"
-
 
 class Question(NamedTuple):
     """Something a report can answer, and what that takes."""
@@ -63,8 +61,7 @@ def explain(space: Space, bound: BoundSpace | None, trials: int, photographs: in
         trials: how many trials the study shall have.
         photographs: how many there are to train and validate with.
     """
-    fraction = next((fixed.value for fixed in space.fixed if fixed.path == _FRACTION), None)
-    n_validation = round(photographs * (fraction or SplitConfig().validation_fraction))
+    n_validation = round(photographs * _share(space))
     dimensions = (bound or space).dimensions
     questions = (
         *_of_settings(len(dimensions), trials),
@@ -81,6 +78,14 @@ def explain(space: Space, bound: BoundSpace | None, trials: int, photographs: in
     return Explanation(
         dimensions, tuple(map(str, space.fixed)), tuple(questions), tuple(_noise(n_validation)), n_validation
     )
+
+
+def _share(space: Space) -> float:
+    """Return the share of the photographs that validates."""
+    fixed = {setting.path: setting.value for setting in space.fixed}
+    if folds := fixed.get("split.folds"):
+        return 1 / float(folds)
+    return float(fixed.get("split.validation_fraction", SplitConfig().validation_fraction))
 
 
 def _of_settings(dimensions: int, trials: int) -> Iterator[Question]:

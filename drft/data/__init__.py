@@ -5,7 +5,7 @@ from drft.data.cohort import GRADES, Cohort, Origin, Photograph
 from drft.data.images import load_images
 from drft.data.progress import Progress
 from drft.data.sources import open_cohort
-from drft.data.splits import Split, stratified_split
+from drft.data.splits import Split, stratified_folds, stratified_split
 
 __all__ = [
     "GRADES",
@@ -17,5 +17,6 @@ __all__ = [
     "default_cache_dir",
     "load_images",
     "open_cohort",
+    "stratified_folds",
     "stratified_split",
 ]

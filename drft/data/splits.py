@@ -27,13 +27,64 @@ def stratified_split(cohort: Cohort, config: SplitConfig) -> Split:
 
     The photographs whose origin is ``test`` are the test part. A training photograph that shares a group with one
     of them (the same file, the same patient) is in no part. Each grade gives validation its share as nearly as whole
-    groups allow; a grade of two groups or more is in both parts.
+    groups allow; a grade of two groups or more is in both parts. With ``config.folds``, validation is one of the
+    ``stratified_folds``.
 
     Raises:
         DataError: when too few photographs are left for both parts.
     """
-    sealed = {photograph.group for photograph in cohort.photographs if photograph.origin == "test"}
-    strata = _groups_by_grade(cohort.photographs, sealed)
+    if config.folds is None:
+        train, validation = _held_out_share(cohort, config)
+    else:
+        folds = stratified_folds(cohort, config.folds, config.seed)
+        validation = folds.pop(config.fold)
+        train = _ascending(np.concatenate(folds))
+    test = [index for index, photograph in enumerate(cohort.photographs) if photograph.origin == "test"]
+    return Split(train, validation, _ascending(test))
+
+
+def stratified_folds(cohort: Cohort, folds: int, seed: int) -> list[NDArray[np.int64]]:
+    """Divide the training photographs into folds of like grades, keeping groups whole.
+
+    Every training photograph is in exactly one fold, but one that shares a group with a test photograph is in none.
+    Larger groups are placed first, each into the fold with the fewest photographs of its grades, relative to how
+    frequent the grades are; the smallest fold where that is a tie. Where each group has one grade, two folds differ
+    in photographs of a grade by the largest group of that grade at most.
+
+    Args:
+        cohort: the photographs.
+        folds: how many, 2 at least.
+        seed: equal seeds give equal folds.
+
+    Returns:
+        Ascending indices into ``cohort.photographs`` for each fold.
+
+    Raises:
+        DataError: when there are fewer groups than folds.
+    """
+    rng = np.random.default_rng(seed)
+    strata = _groups_by_grade(cohort.photographs, _sealed(cohort))
+    groups = [stratum[place] for _, stratum in sorted(strata.items()) for place in rng.permutation(len(stratum))]
+    if len(groups) < folds:
+        raise DataError(
+            f"{cohort.name} has too few training photographs for {folds} folds: it takes one in each that is no "
+            f"duplicate, and there are {len(groups)}"
+        )
+    labels, grades = cohort.labels(), len(cohort.grades)
+    frequencies = np.bincount(labels[np.concatenate(groups)], minlength=grades).clip(1)
+    counts = np.zeros((folds, grades))
+    parts: list[list[int]] = [[] for _ in range(folds)]
+    for group in sorted(groups, key=len, reverse=True):  # a stable sort keeps grades together and the shuffled order
+        brought = np.bincount(labels[group], minlength=grades)
+        crowded = counts @ (brought / frequencies)
+        fold = min(range(folds), key=lambda place: (round(float(crowded[place]), 9), len(parts[place])))
+        counts[fold] += brought
+        parts[fold].extend(group)
+    return [_ascending(part) for part in parts]
+
+
+def _held_out_share(cohort: Cohort, config: SplitConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    strata = _groups_by_grade(cohort.photographs, _sealed(cohort))
     rng = np.random.default_rng(config.seed)
     train: list[int] = []
     validation: list[int] = []
@@ -47,8 +98,12 @@ def stratified_split(cohort: Cohort, config: SplitConfig) -> Split:
             f"{cohort.name} has too few training photographs to hold some out for validation: "
             "it takes two of one grade that are not duplicates"
         )
-    test = [index for index, photograph in enumerate(cohort.photographs) if photograph.origin == "test"]
-    return Split(_ascending(train), _ascending(validation), _ascending(test))
+    return _ascending(train), _ascending(validation)
+
+
+def _sealed(cohort: Cohort) -> set[str]:
+    """Return the groups that have a test photograph."""
+    return {photograph.group for photograph in cohort.photographs if photograph.origin == "test"}
 
 
 def _groups_by_grade(photographs: Sequence[Photograph], sealed: set[str]) -> dict[int, list[list[int]]]:
@@ -79,5 +134,5 @@ def _held_out(groups: Sequence[Sequence[int]], fraction: float) -> set[int]:
     return chosen or {min(range(len(groups)), key=lambda place: len(groups[place]))}
 
 
-def _ascending(indices: Sequence[int]) -> NDArray[np.int64]:
-    return np.array(sorted(indices), dtype=np.int64)
+def _ascending(indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.sort(np.asarray(indices, dtype=np.int64))

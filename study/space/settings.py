@@ -30,6 +30,8 @@ NEVER_SEARCHED: Mapping[str, str] = MappingProxyType(
         **NEVER_FIXED,
         "split.seed": _ONE_SPLIT,
         "split.validation_fraction": _ONE_SPLIT,
+        "split.folds": _ONE_SPLIT,
+        "split.fold": _ONE_SPLIT,
         "augmentation.seed": "trials that see different views cannot be compared; fix it instead",
     }
 )
@@ -62,9 +64,14 @@ def unknown(path: str) -> str | None:
 
 
 def checked(path: str, value: Any) -> tuple[Any, str | None]:
-    """Return ``value`` as the setting reads it and None, or the value and what is wrong with it."""
+    """Return ``value`` as the setting reads it and None, or the value and what is wrong with it.
+
+    Whether it goes together with other settings is not asked: ``Space.bind`` knows them all.
+    """
     try:
         config = with_values(TrialConfig(), {path: value})
     except ConfigError as error:
+        if not error.faults[0].startswith(f"{path}: "):
+            return value, None
         return value, error.faults[0].removeprefix(f"{path}: ").removeprefix("value error, ")
     return reduce(getattr, path.split("."), config), None

@@ -43,3 +43,16 @@ def test_every_path_is_documented_and_survives_json():
 def test_configurations_are_frozen():
     with pytest.raises(ValueError, match="frozen"):
         TrialConfig().depth = 3
+
+
+@pytest.mark.parametrize(
+    ("split", "fault"),
+    [
+        ({"fold": 1}, "split: fold 1 needs folds: say how many folds there are"),
+        ({"folds": 3, "fold": 3}, "split: fold 3 should be below folds, which is 3: folds count from 0"),
+        ({"folds": 3, "validation_fraction": 0.3}, "split: validation_fraction is not used with folds"),
+    ],
+)
+def test_settings_of_folds_that_do_not_go_together(split, fault):
+    with pytest.raises(ConfigError, match=fault):
+        parse_config({"split": split})

@@ -48,6 +48,8 @@ CHANGES = {
     "backbone.drop_path": Change(0.5),
     "split.validation_fraction": Change(0.4),
     "split.seed": Change(3),
+    "split.folds": Change(3),
+    "split.fold": Change(1, {"split.folds": 3}),
     "augmentation.strength": Change(0.0),
     "augmentation.seed": Change(5),
     "optimizer.name": Change("sgd"),

@@ -59,6 +59,7 @@ def test_photographs_limit_what_is_said_of_them():
 
 def test_the_validation_share_of_the_space_counts():
     assert explained(f"fixed: {{split.validation_fraction: 0.5}}\n{SEARCHED}", photographs=100).n_validation == 50
+    assert explained(f"fixed: {{split.folds: 4, split.fold: 1}}\n{SEARCHED}", photographs=100).n_validation == 25
 
 
 def test_more_photographs_show_smaller_differences():

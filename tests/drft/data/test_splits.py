@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from drft.config import SplitConfig
 from drft.data.cohort import Cohort, Photograph
-from drft.data.splits import stratified_split
+from drft.data.splits import stratified_folds, stratified_split
 from drft.errors import DataError
 
 
@@ -70,6 +70,74 @@ def test_every_grade_gives_its_share_as_nearly_as_groups_allow(sizes, config):
         assert forced or abs(held - wanted) <= max(groups) / 2
 
 
+folds = st.integers(2, 6)
+seeds = st.integers(0, 1000)
+
+
+@given(rows, folds, seeds)
+def test_folds_partition_the_training_photographs_and_keep_groups_whole(some, count, seed):
+    cohort = make_cohort(some + enough)
+    parts = [part.tolist() for part in stratified_folds(cohort, count, seed)]
+    groups = [{cohort.photographs[index].group for index in part} for part in parts]
+    sealed = {photograph.group for photograph in cohort.photographs if photograph.origin == "test"}
+    free = [index for index, photograph in enumerate(cohort.photographs) if photograph.group not in sealed]
+
+    assert len(parts) == count
+    assert all(parts)
+    assert all(part == sorted(part) for part in parts)
+    assert sorted(index for part in parts for index in part) == free
+    assert sum(map(len, groups)) == len(set.union(*groups))
+
+
+@given(st.lists(st.lists(st.integers(1, 3), min_size=6, max_size=30), min_size=1, max_size=5), folds, seeds)
+def test_folds_share_each_grade_as_evenly_as_groups_allow(sizes, count, seed):
+    some = [
+        (grade, "train", f"{grade}-{place}")
+        for grade, groups in enumerate(sizes)
+        for place, size in enumerate(groups)
+        for _ in range(size)
+    ]
+    cohort = make_cohort(some)
+    parts = stratified_folds(cohort, count, seed)
+    held = np.array([np.bincount(cohort.labels()[part], minlength=len(sizes)) for part in parts])
+
+    assert (np.ptp(held, axis=0) <= [max(groups) for groups in sizes]).all()
+
+
+@given(st.lists(st.integers(0, 30), min_size=5, max_size=5).filter(lambda counts: sum(counts) >= 6), folds, seeds)
+def test_folds_of_single_photographs_are_even(counts, count, seed):
+    cohort = make_cohort(single(*counts))
+    parts = stratified_folds(cohort, count, seed)
+    held = np.array([np.bincount(cohort.labels()[part], minlength=5) for part in parts])
+
+    assert np.ptp(held, axis=0).max() <= 1
+    assert np.ptp(held.sum(axis=1)) <= 1
+
+
+def test_folds_of_pairs_of_eyes_share_a_rare_grade():
+    pairs = [(grade, "train", f"pair{pair}") for pair in range(60) for grade in (0, 4 if pair < 10 else 1)]
+    cohort = make_cohort(pairs)
+    rare = [int((cohort.labels()[part] == 4).sum()) for part in stratified_folds(cohort, 5, 0)]
+
+    assert rare == [2] * 5
+
+
+@given(rows, folds, seeds)
+def test_a_fold_validates_and_the_others_train(some, count, seed):
+    cohort = make_cohort(some + enough)
+    parts = stratified_folds(cohort, count, seed)
+    split = stratified_split(cohort, SplitConfig(folds=count, fold=count - 1, seed=seed))
+
+    assert np.array_equal(split.validation, parts[-1])
+    assert sorted(split.train) == sorted(np.concatenate(parts[:-1]))
+    assert [cohort.photographs[index].origin for index in split.test] == ["test"] * len(split.test)
+
+
+def test_more_folds_than_groups():
+    with pytest.raises(DataError, match=r"too few training photographs for 5 folds.* there are 3"):
+        stratified_folds(make_cohort(single(3) + [(0, "train", "train0")] * 4), 5, 0)
+
+
 @given(rows, configs)
 def test_same_seed_same_split(some, config):
     cohort = make_cohort(some + enough)
@@ -81,9 +149,10 @@ def test_same_seed_same_split(some, config):
 
 def test_other_seeds_give_other_splits():
     cohort = make_cohort(single(40, 40, 40, 40, 40))
-    found = {tuple(stratified_split(cohort, SplitConfig(seed=seed)).validation) for seed in range(10)}
+    for folds in (None, 5):
+        splits = (stratified_split(cohort, SplitConfig(seed=seed, folds=folds)) for seed in range(10))
 
-    assert len(found) == 10
+        assert len({tuple(split.validation) for split in splits}) == 10
 
 
 def test_idrid_counts():
