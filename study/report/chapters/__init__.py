@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from study.report.chapters import (
+    cost,
     depth,
     grading,
     importance,
@@ -27,6 +28,7 @@ CHAPTERS: Sequence[Callable[[StudyResults, Statistics], Chapter]] = (
     selection.chapter,
     noise.chapter,
     pruning.chapter,
+    cost.chapter,
     grading.chapter,
     suspects.chapter,
     test_set.chapter,

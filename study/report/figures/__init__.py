@@ -1,6 +1,7 @@
 """Plotly figures, each drawn from a tuple of ``study.report.statistics`` and nothing else."""
 
 from study.report.figures.comparison import accuracy_of_studies, gap_of_studies
+from study.report.figures.cost import cost_front
 from study.report.figures.curves import MAX_PANELS, curve_panels, evenly_spaced
 from study.report.figures.depth import accuracy_by_depth, best_of_k, gap_by_depth
 from study.report.figures.grading import confusion_map, reliability_curve
@@ -18,6 +19,7 @@ __all__ = [
     "best_steps",
     "best_versus_last",
     "confusion_map",
+    "cost_front",
     "curve_panels",
     "evenly_spaced",
     "gap_by_depth",

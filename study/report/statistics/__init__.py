@@ -10,6 +10,7 @@ from study.report.statistics.confirmation import (
     Survival,
     confirmed,
 )
+from study.report.statistics.cost import Cost, CostPoint, DepthCost, cost
 from study.report.statistics.crossfit import CrossFitted, cross_fitted
 from study.report.statistics.depth import Curve, DepthRow, depth_curves, depth_table
 from study.report.statistics.design import Design, depth_design
@@ -66,9 +67,12 @@ __all__ = [
     "ConfirmedScore",
     "Contrast",
     "CorrectedScore",
+    "Cost",
+    "CostPoint",
     "CrossFitted",
     "Curve",
     "DepthBest",
+    "DepthCost",
     "DepthGaps",
     "DepthRow",
     "Design",
@@ -117,6 +121,7 @@ __all__ = [
     "confident_grades",
     "confirmed",
     "corrected_selection",
+    "cost",
     "cross_fitted",
     "depth_curves",
     "depth_design",

@@ -11,6 +11,7 @@ from study.confirm.retrained import read_test_set
 from study.confirm.seal import OpenedTest, read_confirmation
 from study.report.statistics.calibration import Calibration, calibration
 from study.report.statistics.confirmation import Confirmed, confirmed
+from study.report.statistics.cost import Cost, cost
 from study.report.statistics.crossfit import CrossFitted, cross_fitted
 from study.report.statistics.depth import NO_TRIALS, Curve, DepthRow, depth_curves, depth_table
 from study.report.statistics.design import EVEN_SAMPLERS, depth_design
@@ -66,6 +67,7 @@ class Statistics:
     equal_depths: EqualDepths | Withheld
     gap_associations: tuple[Association, ...] | Withheld
     pruner: PrunerAudit | Withheld
+    cost: Cost | Withheld
     corrected: CorrectedScore | Withheld
     overtuning: Overtuning | Withheld
     alike: Alike | Withheld
@@ -106,6 +108,7 @@ def summarize(results: StudyResults) -> Statistics:
         equal_depths=equal_depths(trials, design),
         gap_associations=gap_associations(complete, info.dimensions, even=info.sampler in EVEN_SAMPLERS),
         pruner=pruner_audit(trials, complete, epochs, info.base_config, info.pruner),
+        cost=cost(complete, epochs, n_validation),
         corrected=candidates if isinstance(candidates, Withheld) else corrected_selection(candidates),
         overtuning=candidates if isinstance(candidates, Withheld) else overtuning_by_halves(candidates),
         alike=candidates if isinstance(candidates, Withheld) else alike(at_best_steps(candidates, results)),

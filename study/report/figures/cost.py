@@ -1,0 +1,32 @@
+"""What a score costs in seconds."""
+
+import plotly.graph_objects as go
+
+from study.report.figures.axes import depth_markers
+from study.report.statistics import Cost
+from study.report.style import QUIET, figure, rounded
+
+
+def cost_front(cost: Cost) -> go.Figure:
+    """Seconds and score of every completed trial, by depth, with the Pareto front as a line of steps."""
+    drawing = figure(380, xaxis_title="seconds of training", yaxis_title="validation score", showlegend=False)
+    drawing.add_scatter(
+        x=rounded(point.seconds for point in cost.front),
+        y=rounded(point.score for point in cost.front),
+        mode="lines",
+        line={"shape": "hv", "color": QUIET, "dash": "dot", "width": 2},
+        hoverinfo="skip",
+    )
+    ahead = {point.trial for point in cost.front}
+    drawing.add_scatter(
+        x=rounded(point.seconds for point in cost.points),
+        y=rounded(point.score for point in cost.points),
+        customdata=[[point.trial, point.depth] for point in cost.points],
+        mode="markers",
+        marker=depth_markers(
+            [point.depth for point in cost.points], [13 if point.trial in ahead else 7 for point in cost.points]
+        ),
+        hovertemplate="trial %{customdata[0]}, depth %{customdata[1]}: %{y:.3f} in %{x:.1f} s<extra></extra>",
+    )
+    drawing.update_xaxes(rangemode="tozero")
+    return drawing

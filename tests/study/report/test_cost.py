@@ -1,0 +1,50 @@
+"""Seconds against scores: the Pareto front, and what the chapter says of it."""
+
+import pandas as pd
+import pytest
+
+from study.report.chapters import cost as cost_chapter
+from study.report.statistics import Withheld, cost
+
+EPOCHS = pd.DataFrame({"trial": [0, 0, 1, 1], "cached": [True, True, False, True]})
+
+
+def table(rows):
+    columns = ["number", "depth", "seconds", "score"]
+    told = pd.DataFrame(rows, columns=columns)
+    return told.assign(val_accuracy_best=told["score"], device="cpu")
+
+
+def test_front_holds_what_no_other_trial_beats_in_both():
+    found = cost(table([(0, 1, 5.0, 0.5), (1, 2, 9.0, 0.7), (2, 2, 6.0, 0.4), (3, 0, 4.0, 0.3)]), EPOCHS, 10)
+    assert [point.trial for point in found.front] == [3, 0, 1]
+    assert [point.trial for point in found.points] == [3, 0, 2, 1]
+    assert found.seconds == 24
+    assert found.cached == 0.75
+
+
+def test_of_equal_trials_one_is_on_the_front():
+    found = cost(table([(0, 1, 5.0, 0.5), (1, 1, 5.0, 0.5), (2, 1, 5.0, 0.6), (3, 1, 7.0, 0.6)]), EPOCHS, 10)
+    assert [point.trial for point in found.front] == [2]
+
+
+def test_seconds_of_a_depth_have_an_interval_from_five_trials_on():
+    found = cost(table([(n, n // 5, 1.0 + n, 0.5) for n in range(9)]), EPOCHS, 10)
+    many, few = found.by_depth
+    assert (many.n, many.seconds.value) == (5, 3)
+    assert many.seconds.low < 3 < many.seconds.high
+    assert few.seconds.low is None
+
+
+@pytest.mark.parametrize("rows", [[], [(0, 1, None, 0.5)]])
+def test_without_seconds_nothing_is_said(rows):
+    assert isinstance(cost(table(rows), EPOCHS, 10), Withheld)
+
+
+def test_chapter_names_the_best_the_quickest_and_the_devices():
+    told = table([(0, 1, 5.0, 0.5), (1, 2, 9.0, 0.7)])
+    found = cost(told.assign(device=["cpu", "cuda"]), EPOCHS, 10)
+    said = cost_chapter.cost_text(found)
+    assert "trial 1 at depth 2, took 9.0 s" in said
+    assert "trial 0 at depth 1, 5.0 s" in said
+    assert "2 kinds of device" in said
