@@ -11,8 +11,10 @@ from drft.config import TrialConfig
 from drft.data.cohort import Cohort
 from drft.devices import device_label
 from drft.models.blocks import trainable_fraction
-from drft.phases import LogProbabilities, Stage, run_phase
+from drft.phases import run_phase
 from drft.records import PARTS, Ending, EpochRecord, Part, Predictions, TrialResult, best_record
+from drft.stage import Stage
+from drft.trainer import LogProbabilities
 from drft.workbench import Workbench
 
 OnEpoch = Callable[[EpochRecord], bool]

@@ -21,7 +21,7 @@ from drft.devices import pick_device, seed_torch
 from drft.errors import ConfigError
 from drft.models.activations import ActivationCache, default_memory
 from drft.network import Cost, Network, build_network, now
-from drft.phases import Stage
+from drft.stage import Stage
 
 _NETWORKS = 2
 """Networks that are kept ready: few studies search the backbone, and each takes its memory."""

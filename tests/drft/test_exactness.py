@@ -22,10 +22,11 @@ from drft.models.backbone import Model, block_count, build_model
 from drft.models.blocks import set_trainable, train_mode
 from drft.network import Cost
 from drft.optim import make_optimizer, make_scheduler, parameter_groups
-from drft.phases import _shuffled_batches, run_phase
+from drft.phases import run_phase
 from drft.prefix import Prefix
 from drft.records import PARTS, EpochRecord, TrialResult
 from drft.regularize import training_loss
+from drft.trainer import _shuffled_batches
 from drft.trial import run_trial
 from drft.workbench import Workbench
 
@@ -219,7 +220,7 @@ def normalized(views: Views, pictures: Tensor) -> Tensor:
 def double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("drft.network.build_model", lambda *args: in_double(build_model(*args)))
     monkeypatch.setattr("drft.network._measure", lambda chain, *_: dict.fromkeys(chain.cuts, Cost(1.0, 1)))
-    monkeypatch.setattr("drft.phases.training_loss", lambda *args: training_loss(*args).double())
+    monkeypatch.setattr("drft.trainer.training_loss", lambda *args: training_loss(*args).double())
     monkeypatch.setattr(Views, "normalize", normalized)
     monkeypatch.setattr(Prefix, "suffix", lambda self, crossing: self.network.chain.suffix(self.depth, crossing))
 

@@ -1,0 +1,67 @@
+"""What the phases of one fine-tuning share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from drft.config import TrialConfig
+from drft.data.splits import Split
+from drft.data.views import Views
+from drft.models.activations import ActivationCache
+from drft.models.backbone import Model
+from drft.network import Cost, Network
+from drft.prefix import Prefix
+from drft.records import Part
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What both phases share: the network, the photographs and how they are divided."""
+
+    config: TrialConfig
+    network: Network
+    views: Views
+    costs: Mapping[int, Cost]
+    """What it takes to come to each boundary."""
+    cohort: str
+    """Digest of the photographs, their decoding and their views."""
+    cache: ActivationCache | None
+    """Where activations are kept; None where they are computed whenever they are needed."""
+    division: Split
+    grades: NDArray[np.int64]
+    """Grades of all photographs of the cohort."""
+    classes: int
+
+    @property
+    def model(self) -> Model:
+        """The backbone with its head."""
+        return self.network.model
+
+    @property
+    def device(self) -> torch.device:
+        """Where the training runs."""
+        return self.network.device
+
+    def indices(self, part: Part) -> NDArray[np.int64]:
+        """Return the photographs of one part."""
+        parts: Mapping[Part, NDArray[np.int64]] = {
+            "train": self.division.train,
+            "validation": self.division.validation,
+            "test": self.division.test,
+        }
+        return parts[part]
+
+    def prefix(self, depth: int, *, passing: bool) -> Prefix:
+        """Return what comes before the trained part of the network; ``passing`` as ``Prefix`` says."""
+        return Prefix(
+            self.network,
+            self.views,
+            costs=self.costs,
+            cohort=self.cohort,
+            depth=depth,
+            cache=self.cache,
+            passing=passing,
+        )

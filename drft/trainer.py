@@ -1,0 +1,123 @@
+"""What one phase trains: the steps of an epoch, and the predictions after it."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from drft.config import DepthPhaseConfig, HeadPhaseConfig
+from drft.devices import loss_scaler
+from drft.errors import NonFiniteLossError
+from drft.models.blocks import set_trainable, training_modes
+from drft.optim import current_lr, make_optimizer, make_scheduler, parameter_groups
+from drft.prefix import Pictures, Supply
+from drft.records import PARTS, Part
+from drft.regularize import training_loss
+from drft.stage import Stage
+
+LogProbabilities = Mapping[Part, NDArray[np.float32]]
+
+_EVALUATION_PIXELS = 32 * 224**2
+"""Pixels evaluated at once: so many stay in the processor's caches and outweigh the cost of a call."""
+
+
+class Trainer:
+    """The trained suffix of a network with its optimizer, for the epochs of one phase."""
+
+    def __init__(self, stage: Stage, settings: HeadPhaseConfig | DepthPhaseConfig, depth: int) -> None:
+        self.stage = stage
+        net, blocks = stage.model.net, stage.model.blocks
+        set_trainable(net, depth)
+        net.eval()
+        self.prefix = stage.prefix(depth, passing=isinstance(settings, HeadPhaseConfig))
+        self._modes = training_modes(net, depth, stage.config.batch_norm)
+        depth_settings = settings if isinstance(settings, DepthPhaseConfig) else None
+        groups = parameter_groups(
+            net,
+            blocks[len(blocks) - depth :],
+            head_lr=depth_settings.head_lr if depth_settings else settings.lr,
+            block_lr=settings.lr,
+            layer_decay=depth_settings.layer_decay if depth_settings else 1.0,
+        )
+        self.optimizer = make_optimizer(stage.config.optimizer, groups)
+        self.scaler = loss_scaler(stage.network.precision, stage.device)
+        self.batches = -(-len(stage.division.train) // stage.config.batch_size)
+        self.scheduler = make_scheduler(
+            self.optimizer,
+            settings.schedule,
+            warmup_epochs=settings.warmup_epochs,
+            epochs=settings.epochs,
+            updates_per_epoch=self.batches,
+        )
+        grades = stage.grades[stage.division.train]
+        self.grades = torch.from_numpy(grades).to(stage.device)
+        self.loss = training_loss(stage.config.loss, grades, stage.classes).to(stage.device)
+        self.head_lr = self.block_lr = 0.0
+        self.cached = False
+        self._plain: dict[Part, Supply] = {}
+
+    def train_epoch(self, step: int) -> float:
+        """Train on every photograph once, as the views of this step; return the mean training loss."""
+        config, train = self.stage.config, self.stage.division.train
+        views = self.prefix.open(Pictures(train, step, config.augmentation.strength))
+        self.cached = views.cached
+        self._set_training_modes()
+        batches = _shuffled_batches(len(train), self.batches, config.seed, step)
+        losses = [self._update(views, rows) * len(rows) for rows in batches]
+        mean = float(torch.stack(losses).sum()) / len(train)
+        if not np.isfinite(mean):
+            raise NonFiniteLossError(f"the training loss became {mean} in step {step}; a lower learning rate may help")
+        return mean
+
+    def _update(self, views: Supply, batch: NDArray[np.int64]) -> Tensor:
+        """Make one optimizer step on a batch, in parts that fit into memory; return the batch's loss."""
+        self.optimizer.zero_grad(set_to_none=True)
+        parts = np.array_split(batch, -(-len(batch) // (self.stage.config.micro_batch or len(batch))))
+        losses = []
+        for rows in parts:
+            loss = self.loss(self.prefix.suffix(views.batch(rows)), self.grades[rows])
+            if len(parts) > 1:
+                loss = loss * (self._weight(rows) / self._weight(batch))
+            self.scaler.scale(loss).backward()
+            losses.append(loss.detach())
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.head_lr, self.block_lr = (current_lr(self.optimizer, head=head) for head in (True, False))
+        self.scheduler.step()
+        return torch.stack(losses).sum()
+
+    def _weight(self, rows: NDArray[np.int64]) -> Tensor:
+        """Return what the loss divides by, so that the mean losses of parts can be put together."""
+        assert self.loss.weight is not None
+        return self.loss.weight[self.grades[rows]].sum()
+
+    def _set_training_modes(self) -> None:
+        for module, training in self._modes.items():
+            module.training = training
+
+    def predict_all(self) -> LogProbabilities:
+        """Return the log-probabilities of each part's plain pictures, in evaluation mode."""
+        self.stage.model.net.eval()
+        return {part: self._predict(part) for part in PARTS}
+
+    @torch.no_grad()
+    def _predict(self, part: Part) -> NDArray[np.float32]:
+        if part not in self._plain:
+            self._plain[part] = self.prefix.open(Pictures(self.stage.indices(part)))
+        pictures = self._plain[part]
+        if not len(pictures):
+            return np.empty((0, self.stage.classes), dtype=np.float32)
+        batches = np.array_split(
+            np.arange(len(pictures)), -(-len(pictures) * self.stage.config.image_size**2 // _EVALUATION_PIXELS)
+        )
+        logits = torch.cat([self.prefix.suffix(pictures.batch(rows)) for rows in batches])
+        return np.asarray(F.log_softmax(logits, dim=1).cpu())
+
+
+def _shuffled_batches(count: int, batches: int, seed: int, step: int) -> list[NDArray[np.int64]]:
+    """Divide the training part's rows into batches that differ by at most one: none is too small for batch norm."""
+    generator = np.random.Generator(np.random.Philox(key=np.array([seed, step], dtype=np.uint64)))
+    return np.array_split(generator.permutation(count), batches)
