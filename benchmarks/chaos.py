@@ -81,7 +81,9 @@ class Chaos:
     def _start(self) -> "subprocess.Popen[str]":
         self.starts += 1
         environment = {**os.environ, "PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
-        command, place = self.study.command([*self.field.options, "--max-retries", "9"]), self.study.folder
+        # No limit of failures: here most trials can fail, by chance, of those a driver has seen.
+        limits = ["--max-retries", "9", "--failure-limit", "1"]
+        command, place = self.study.command([*self.field.options, *limits]), self.study.folder
         with self._log.open("a") as log:
             return subprocess.Popen(
                 command, cwd=place, env=environment, text=True, stdout=subprocess.PIPE, stderr=log

@@ -72,11 +72,10 @@ class Conductor(Overview):
             StudyError: when a study of that name exists that is not this one.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        check_study(facts, storage)
+        wait = patiently or Patience()
         self._facts = facts
         self._space = space
-        optuna.create_study(study_name=facts.name, storage=storage, direction="maximize", load_if_exists=True)
-        ledger = Ledger(storage, storage.get_study_id_from_name(facts.name), patiently)
+        ledger = Ledger(storage, wait(lambda: _study_id(facts, storage)), wait)
         study = optuna.load_study(study_name=facts.name, storage=ledger, sampler=sampler, pruner=pruner)
         super().__init__(study, ledger)
         self._max_retries = max_retries
@@ -296,3 +295,14 @@ class Conductor(Overview):
     def _trial(self, number: int) -> FrozenTrial:
         ledger = self._ledger
         return ledger.get_trial(ledger.get_trial_id_from_study_id_trial_number(self._study._study_id, number))
+
+
+def _study_id(facts: StudyFacts, storage: Storage) -> int:
+    """Return the storage's number of the study, which is made where there is none.
+
+    Raises:
+        StudyError: when a study of that name exists that is not this one.
+    """
+    check_study(facts, storage)
+    optuna.create_study(study_name=facts.name, storage=storage, direction="maximize", load_if_exists=True)
+    return storage.get_study_id_from_name(facts.name)

@@ -202,8 +202,8 @@ class Ledger(BaseStorage):
     def _take_back(self, trial_ids: Sequence[int]) -> None:
         """Take trials to have ended as the storage says, and not as was said here."""
         self.finished = [trial for trial in self.finished if trial._trial_id not in trial_ids]
-        for trial_id in trial_ids:
-            self._take_in(self._backend.get_trial(trial_id))
+        for trial in self._patiently(lambda: [self._backend.get_trial(trial_id) for trial_id in trial_ids]):
+            self._take_in(trial)
 
     def _take_in(self, trial: FrozenTrial) -> None:
         trial_id = trial._trial_id
@@ -237,15 +237,15 @@ class Ledger(BaseStorage):
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
         """Pass on."""
-        self._backend.set_study_system_attr(study_id, key, value)
+        self._patiently(lambda: self._backend.set_study_system_attr(study_id, key, value))
 
     def get_study_id_from_name(self, study_name: str) -> int:
         """Pass on."""
-        return self._backend.get_study_id_from_name(study_name)
+        return self._patiently(lambda: self._backend.get_study_id_from_name(study_name))
 
     def get_study_name_from_id(self, study_id: int) -> str:
         """Pass on."""
-        return self._backend.get_study_name_from_id(study_id)
+        return self._patiently(lambda: self._backend.get_study_name_from_id(study_id))
 
     def get_study_directions(self, study_id: int) -> list[StudyDirection]:
         """Return the one direction all studies have."""
@@ -257,11 +257,11 @@ class Ledger(BaseStorage):
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
         """Pass on."""
-        return self._backend.get_study_system_attrs(study_id)
+        return self._patiently(lambda: self._backend.get_study_system_attrs(study_id))
 
     def get_all_studies(self) -> list[FrozenStudy]:
         """Pass on."""
-        return self._backend.get_all_studies()
+        return self._patiently(self._backend.get_all_studies)
 
 
 def _book(storage: Storage, study_id: int) -> Book:

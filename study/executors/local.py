@@ -34,6 +34,8 @@ class LocalExecutor:
         """
         self._workers = [_Worker(slot, workload, log) for slot in slots]
         self._retired: list[_Worker] = []
+        self._serves = False
+        """Whether any worker was ever ready: then those that die before they are may have been unlucky."""
 
     @property
     def slots(self) -> int:
@@ -72,7 +74,7 @@ class LocalExecutor:
             return
         match message:
             case Ready():
-                worker.ready = True
+                worker.ready = self._serves = True
             case Unfit(faults, usage):
                 if usage:
                     raise UsageError(faults)
@@ -100,9 +102,9 @@ class LocalExecutor:
             worker.give(job)
 
     def _retire(self, worker: "_Worker", why: str) -> Iterator[Event]:
-        """Do without a slot, such as one on a GPU that is gone, as long as another one serves."""
+        """Do without a slot, such as one on a GPU that is gone, as long as another one serves or may yet."""
         self._workers.remove(worker)
-        if not any(other.ready for other in self._workers):
+        if not (self._serves and self._workers):
             raise DrftError(f"workers cannot start: {why}")
         yield Retired(worker.name, why)
         if worker.job is not None:

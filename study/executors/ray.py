@@ -6,27 +6,26 @@ next and gives the answer with the next question, so no epoch begins before the 
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import ray
-from ray.exceptions import RayError, RayTaskError
 
-from drft.errors import DrftError, UsageError
-from study.executors.base import Event, Failed, Finished, Job, Reported, Retired, Started, Workload
+from study.executors.base import Event, Failed, Job, Workload
 from study.executors.cluster import Cluster
-from study.executors.outpost import Arrival, Outpost
+from study.executors.outpost import Outpost
+from study.executors.post import Post
 from study.executors.slots import thread_limit
 from study.executors.supplies import Supplies
 
 _GRACE = 5.0
 """Seconds that actors have to end their workers."""
 
-_FAILED_STARTS = 3
-"""An actor that dies this often before it is ready will never be; a job more often lost before it began has failed."""
+_LOST_STARTS = 3
+"""A job that is lost more often than this before it began has failed."""
 
 _GROWTH_SECONDS = 5.0
 """Seconds between two looks for nodes that have joined."""
@@ -65,10 +64,11 @@ class RayExecutor:
         self._supplies = supplies
         self._log = log
         self._contents: dict[int, Any] = {}
-        self._posts = [_Post(self, index) for index in range(jobs or max(1, cluster.capacity()))]
+        self._posts = [Post(self, index) for index in range(jobs or max(1, cluster.capacity()))]
         self._waiting: deque[Job] = deque()
         self._news: list[Event] = []
         self._retired = 0
+        self._serves = False
         self._lost_starts: dict[int, int] = {}
         self._looked = time.monotonic()
 
@@ -145,19 +145,23 @@ class RayExecutor:
         """Cache folder of the nodes; None for each node's own."""
         return self._workload.cache_dir
 
-    def retry(self, job: Job, how: str) -> Event | None:
+    def retry(self, job: Job, how: str) -> Failed | None:
         """Queue a job again that was lost before it began; one that is always lost has failed."""
         self._lost_starts[job.number] = self._lost_starts.get(job.number, 0) + 1
-        if self._lost_starts[job.number] > _FAILED_STARTS:
+        if self._lost_starts[job.number] > _LOST_STARTS:
             return Failed(job.number, how, kind="lost")
         self._waiting.appendleft(job)
         return None
 
-    def served_by_others(self, post: "_Post") -> bool:
-        """Return whether another slot is ready."""
-        return any(other.ready for other in self._posts if other is not post)
+    def serves(self) -> None:
+        """Take note that a slot is ready."""
+        self._serves = True
 
-    def retire(self, post: "_Post") -> None:
+    def can_spare(self, post: Post) -> bool:
+        """Return whether another slot serves or may yet: any was ready, so one that is not may have been unlucky."""
+        return self._serves and any(other is not post for other in self._posts)
+
+    def retire(self, post: Post) -> None:
         """Do without a slot that cannot start again."""
         self._posts.remove(post)
         self._retired += 1
@@ -173,7 +177,7 @@ class RayExecutor:
             return
         self._looked = time.monotonic()
         for index in range(len(self._posts) + self._retired, self._cluster.capacity()):
-            self._posts.append(_Post(self, index))
+            self._posts.append(Post(self, index))
             self._posts[-1].start()
 
     def __enter__(self) -> Self:
@@ -187,119 +191,3 @@ class RayExecutor:
             ray.wait(farewells, num_returns=len(farewells), timeout=_GRACE)
         for post in self._posts:
             post.end()
-
-
-class _Post:
-    """One slot: its actor, the question that the actor has not answered yet, and what is known of both."""
-
-    def __init__(self, executor: RayExecutor, index: int) -> None:
-        self._executor = executor
-        self._index = index
-        self._failed_starts = 0
-        self._actor: Any = None
-        self._understand: Callable[[Any], list[Event]] = self._arrived
-        self.question: Any = None
-        self.job: Job | None = None
-        self._begun = self.ready = self._killed = False
-        self._name = ""
-
-    @property
-    def free(self) -> bool:
-        """Whether the actor is ready for a job."""
-        return self.ready and self.job is None
-
-    def start(self) -> None:
-        self._actor = self._executor.create(self._index)
-        self.job, self._begun, self.ready, self._killed = None, False, False, False
-        self._name = ""
-        self._understand = self._arrived
-        self.question = self._actor.arrive.remote(self._executor.cache_dir)
-
-    def give(self, job: Job) -> None:
-        self.job, self._begun, self._killed = job, False, False  # a kill that came too late was for the last job
-        self.ask(job)
-
-    def ask(self, message: Job | bool | None) -> None:
-        self._understand = self._heard
-        self.question = self._actor.listen.remote(message)
-
-    def hear(self) -> list[Event]:
-        """Take the answer to the question."""
-        question, self.question = self.question, None
-        try:
-            return self._understand(ray.get(question))
-        except RayTaskError as error:
-            if isinstance(error.cause, UsageError) or not self._executor.served_by_others(self):
-                raise _said(error, self._name) from error
-            return self._replace(error)  # such as a node whose GPU is gone
-        except RayError as error:
-            return self._replace(error)
-
-    def kill(self) -> None:
-        self._killed = True
-        ray.kill(self._actor)
-        if self.question is None:
-            self.ask(None)  # finds it dead
-
-    def dismiss(self) -> Any:
-        return self._actor.close.remote()
-
-    def end(self) -> None:
-        if self._actor is not None:
-            ray.kill(self._actor)
-
-    def _arrived(self, arrival: Arrival) -> list[Event]:
-        self._name = arrival.name
-        contents = self._executor.contents(arrival.missing)
-        self._understand = self._opened
-        self.question = self._actor.open.remote(*self._executor.conditions(arrival.node), *contents)
-        return []
-
-    def _opened(self, _: None) -> list[Event]:
-        self.ready = True
-        return []
-
-    def _heard(self, events: Sequence[Event]) -> list[Event]:
-        for event in events:
-            if isinstance(event, Started):
-                self._begun, self._failed_starts = True, 0
-            if isinstance(event, Finished | Failed):
-                self.job = None
-        if self.job is not None and not (events and isinstance(events[-1], Reported)):
-            self.ask(None)
-        return list(events)
-
-    def _replace(self, error: RayError) -> list[Event]:
-        """Start a successor for a lost actor; its job goes elsewhere if it had not begun, else it failed."""
-        self.end()  # it may only be out of reach
-        job, begun, how = self.job, self._begun or self._killed, self._obituary()
-        self._failed_starts += not self.ready or isinstance(error, RayTaskError)
-        events: list[Event] = []
-        if self._failed_starts >= _FAILED_STARTS:
-            if not self._executor.served_by_others(self):
-                raise DrftError(f"workers cannot start: {_last_line(error)}")
-            self._executor.retire(self)
-            events.append(Retired(self._name, _last_line(error)))
-        else:
-            self.start()
-        if job is not None:
-            event = Failed(job.number, how, str(error), kind="lost") if begun else self._executor.retry(job, how)
-            events += [event] if event else []
-        return events
-
-    def _obituary(self) -> str:
-        how = "was killed" if self._killed else "was lost with its actor or node"
-        return f"worker {self._name} {how}"
-
-
-def _said(error: RayTaskError, name: str) -> Exception:
-    """Return what an actor raised, as if it had been raised here."""
-    cause = error.cause
-    if isinstance(cause, UsageError):
-        return type(cause)(cause.faults)
-    return DrftError(f"{name or 'a node'}: {cause}" if isinstance(cause, DrftError) else f"{name}: {_last_line(error)}")
-
-
-def _last_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__

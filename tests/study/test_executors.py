@@ -95,6 +95,15 @@ def run(executor, *jobs: Job, keep_on=lambda record: True) -> dict[int, list]:
     return events
 
 
+def kill(executor, *workers) -> None:
+    """Kill workers of a local executor and see their successors started, where there shall be any."""
+    killed = {worker: worker._process.pid for worker in workers}
+    for worker in workers:
+        worker.kill()
+    while any(worker in executor._workers and worker._process.pid == pid for worker, pid in killed.items()):
+        executor.wait(WAIT)
+
+
 class TestContract:
     def test_a_training_starts_reports_every_epoch_and_finishes(self, executor):
         started, *reports, finished = run(executor, Job(0, scripted()))[0]
@@ -194,6 +203,17 @@ class TestLocal:
     def test_workers_that_cannot_get_ready_end_the_study(self, trainer, error, said):
         with LocalExecutor(workload(trainer), cpu_slots(1)) as executor, pytest.raises(error, match=said):
             run(executor, Job(0, scripted()))
+
+    def test_a_slot_that_has_bad_luck_while_the_others_start_ends_no_study(self):
+        with LocalExecutor(workload(), cpu_slots(2)) as executor:
+            run(executor, Job(0, scripted()), Job(1, scripted()))
+            unlucky, other = executor._workers
+            for _ in range(3):  # the first time they were ready
+                kill(executor, unlucky, other)
+            while unlucky in executor._workers:
+                kill(executor, unlucky)
+            assert executor.slots == 1
+            assert isinstance(run(executor, Job(2, scripted()))[2][-1], Finished)
 
     @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="watches the worker as Linux allows")
     def test_workers_end_with_a_killed_driver_even_in_the_middle_of_an_epoch(self):
