@@ -1,4 +1,4 @@
-"""Data sets that can be had from Kaggle: where they are, under which licence, and how one tells that they are whole.
+"""Data sets known by name: where they are, under which licence, and how one tells that they are whole.
 
 Whatever ``kagglehub`` transfers it checks by the server's own checksum. Where more is known of a set, it is compared
 afterwards, since a re-host may leave out photographs or encode them again.
@@ -18,18 +18,16 @@ from drft.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """One data set on Kaggle."""
+    """One data set, on Kaggle or elsewhere."""
 
     title: str
     handle: str
-    """How Kaggle calls it."""
+    """How Kaggle calls it; empty where it is not there."""
     licence: str
-    table: str = ""
-    """File name of its label table, where the folder alone does not say."""
     competition: bool = False
     """Whether it belongs to a competition, whose rules must be accepted on its page."""
-    images: str = ""
-    """Folder of the photographs, where there are several versions of them."""
+    elsewhere: str = ""
+    """Its address, where that is not on Kaggle: it is then fetched by hand."""
     photographs: int | None = None
     """How many there should be, where that is known."""
     remark: str = ""
@@ -40,7 +38,10 @@ class Download:
     @property
     def page(self) -> str:
         """Its address for a browser."""
-        return f"https://www.kaggle.com/{'competitions' if self.competition else 'datasets'}/{self.handle}"
+        return (
+            self.elsewhere
+            or f"https://www.kaggle.com/{'competitions' if self.competition else 'datasets'}/{self.handle}"
+        )
 
 
 DOWNLOADS: Mapping[str, Download] = {
@@ -62,7 +63,6 @@ DOWNLOADS: Mapping[str, Download] = {
         title="APTOS 2019",
         handle="aptos2019-blindness-detection",
         licence="the rules of the competition, which must be accepted on its page",
-        table="train.csv",
         competition=True,
         photographs=5590,
     ),
@@ -70,24 +70,27 @@ DOWNLOADS: Mapping[str, Download] = {
         title="EyePACS, resized",
         handle="tanlikesmath/diabetic-retinopathy-resized",
         licence="the rules of the competition diabetic-retinopathy-detection",
-        table="trainLabels.csv",
-        images="resized_train",
     ),
     "messidor2": Download(
         title="Messidor-2, grades alone",
         handle="google-brain/messidor2-dr-grades",
         licence="as its page says; the photographs are for research and education",
-        table="messidor_data.csv",
         remark="The photographs come on request from https://www.adcis.net/en/third-party/messidor2: "
-        "name their folder with --images.",
+        "name their folder with --images, and keep messidor-2.csv, which says whose eyes are whose, with them.",
     ),
     "ddr": Download(
         title="DDR",
         handle="mariaherrerot/ddrdataset",
         licence="as its authors say at https://github.com/nkicsl/DDR-dataset",
     ),
+    "retinamnist": Download(
+        title="RetinaMNIST",
+        handle="",
+        licence="CC BY 4.0, MedMNIST (Yang et al. 2023)",
+        elsewhere="https://zenodo.org/records/10519652/files/retinamnist_224.npz",
+    ),
 }
-"""What can be fetched, by the name that is used here."""
+"""What can be fetched, or is found where it was put by hand, by the name that is used here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +98,6 @@ class Fetched:
     """A data set on this machine, and what is known of its being whole."""
 
     folder: Path
-    source: Path
-    """What to name as the data source: the folder, or the label table in it."""
-    images: Path | None
-    """What to name as the folder of the photographs; None where that is not needed."""
     photographs: int
     agreeing: int
     """Files with known digests that are there as published."""
@@ -127,9 +126,13 @@ def fetch(name: str, cache_dir: Path | None = None) -> Path:
     by_hand = (cache_dir or default_cache_dir()) / name
     if by_hand.is_dir():
         return by_hand
-    source = f"FOLDER/{wanted.table}" if wanted.table else "FOLDER"
+    if wanted.elsewhere:
+        raise DataError(
+            f"{wanted.title} is fetched by hand: get {wanted.page} with a browser, "
+            f"put it into {by_hand} or any folder FOLDER and use --data FOLDER"
+        )
     instead = (
-        f"or get {wanted.page} with a browser, unpack it into {by_hand} or any folder FOLDER and use --data {source}"
+        f"or get {wanted.page} with a browser, unpack it into {by_hand} or any folder FOLDER and use --data FOLDER"
     )
     try:
         import kagglehub  # noqa: PLC0415  an optional dependency
@@ -156,8 +159,6 @@ def look_at(name: str, folder: Path) -> Fetched:
     differing = [file for file in digested if _sha256(file) != wanted.digests[file.name]]
     return Fetched(
         folder=folder,
-        source=next((file for file in files if wanted.table and file.name == wanted.table), folder),
-        images=next((file.parent for file in files if wanted.images and file.parent.name == wanted.images), None),
         photographs=len(ImageFolder.of(folder).files),
         agreeing=len(digested) - len(differing),
         differing=tuple(file.name for file in differing),

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -45,6 +46,8 @@ class Listing:
     notes: Sequence[str] = ()
     faults: Sequence[str] = ()
     """Lines that say nothing usable, one sentence each."""
+    grades: tuple[str, ...] = GRADES
+    """Names of the grades, 0 first."""
 
 
 def cohort_of(listing: Listing, progress: Progress, cache_dir: Path | None = None) -> Cohort:
@@ -55,7 +58,7 @@ def cohort_of(listing: Listing, progress: Progress, cache_dir: Path | None = Non
     """
     faults = Faults()
     faults.add(listing.faults)
-    photographs = faults.collect(_photograph, listing.lines)
+    photographs = faults.collect(partial(_photograph, grades=listing.grades), listing.lines)
     faults.add(repeated(listing.lines))
     audit = audit_files(photographs, faults, progress, cache_dir)
     faults.raise_all()
@@ -63,6 +66,7 @@ def cohort_of(listing: Listing, progress: Progress, cache_dir: Path | None = Non
         name=listing.name,
         photographs=audit.photographs,
         fingerprint=fingerprint(audit.photographs, audit.digests),
+        grades=listing.grades,
         notes=(
             *listing.notes,
             *unlisted(listing.lines, {photograph.path for photograph in photographs}),
@@ -72,22 +76,22 @@ def cohort_of(listing: Listing, progress: Progress, cache_dir: Path | None = Non
     )
 
 
-def parse_grade(text: str) -> int:
-    """Return a grade of the international scale.
+def parse_grade(text: str, grades: Sequence[str] = GRADES) -> int:
+    """Return a grade, by default of the international scale.
 
     Raises:
-        DataError: when the text is no whole number from 0 to 4.
+        DataError: when the text is no whole number from 0 to that of the last grade.
     """
     number = _WHOLE_NUMBER.fullmatch(text)
-    if number is None or int(number[1]) >= len(GRADES):
-        raise DataError(f"grade {text!r} should be a whole number from 0 to {len(GRADES) - 1}: correct the line")
+    if number is None or int(number[1]) >= len(grades):
+        raise DataError(f"grade {text!r} should be a whole number from 0 to {len(grades) - 1}: correct the line")
     return int(number[1])
 
 
-def _photograph(line: Listed) -> Photograph:
+def _photograph(line: Listed, grades: Sequence[str]) -> Photograph:
     faults = Faults()
     path = faults.collect(line.folder.find, [line.name])
-    grade = faults.collect(parse_grade, [line.grade])
+    grade = faults.collect(partial(parse_grade, grades=grades), [line.grade])
     if faults.lines:
         raise DataError(f"{line.where}: {fault}" for fault in faults.lines)
     return Photograph(line.id, path[0], grade[0], line.origin, line.group or line.id)

@@ -6,15 +6,18 @@ from pathlib import Path
 from types import MappingProxyType
 
 from drft.config import nearest
-from drft.data import idrid, tables
+from drft.data import idrid, published, tables
+from drft.data.classes import list_classes
 from drft.data.cohort import Cohort
-from drft.data.downloads import fetch
+from drft.data.ddr import find_ddr, list_ddr
+from drft.data.downloads import DOWNLOADS, fetch
 from drft.data.folders import files_below
 from drft.data.labels import Listing, cohort_of
 from drft.data.progress import Progress, silent
+from drft.data.retinamnist import find_retinamnist, is_retinamnist, list_retinamnist
 from drft.errors import DataError
 
-NAMES = ("synthetic", "idrid")
+NAMES = ("synthetic", *DOWNLOADS)
 """Sources that are known by name; everything else is a path."""
 
 
@@ -28,10 +31,12 @@ def open_cohort(
     """Open a data source.
 
     Args:
-        source: ``synthetic`` or ``synthetic:SEED`` (rendered photographs), ``idrid`` (downloaded from Kaggle), a folder
-            that holds IDRiD or one label table, or the path of a label table (CSV).
-        options: ``labels`` for IDRiD; ``image_column``, ``grade_column``, ``group_column``, ``origin_column`` and
-            ``images`` for other label tables.
+        source: ``synthetic`` or ``synthetic:SEED`` (rendered photographs); ``idrid``, ``aptos``, ``eyepacs``,
+            ``messidor2``, ``ddr`` or ``retinamnist`` (put into the cache folder by hand, or downloaded); a folder that
+            holds one of these, one label table, or a folder of photographs for each class; or the path of a label
+            table (CSV).
+        options: ``labels`` for IDRiD; ``images`` for APTOS 2019, EyePACS and Messidor-2; ``image_column``,
+            ``grade_column``, ``group_column``, ``origin_column`` and ``images`` for other label tables.
         cache_dir: where rendered photographs and digests of files are kept; by default the user's cache folder.
         progress: told how far slow work is.
 
@@ -55,23 +60,26 @@ def list_source(source: str, options: Mapping[str, str], cache_dir: Path | None 
     Raises:
         DataError: when there is no such source, or its tables cannot be read.
     """
-    if source == "idrid":
-        return _list_folder(fetch("idrid", cache_dir), options)
     try:
-        return _list_path(source, options)
+        if source in DOWNLOADS:
+            return _list_folder(fetch(source, cache_dir), options, cache_dir)
+        return _list_path(source, options, cache_dir)
     except OSError as error:
         raise DataError(f"{source} cannot be opened ({error}): check the path and its permissions") from error
 
 
-def _list_path(source: str, options: Mapping[str, str]) -> Listing:
+def _list_path(source: str, options: Mapping[str, str], cache_dir: Path | None) -> Listing:
     path = path_of(source)
     if path.is_dir():
-        return _list_folder(path, options)
+        return _list_folder(path, options, cache_dir)
     if path.is_file() and path.suffix.lower() == ".csv":
-        return _list_csv(path, options)
+        return _list_csv(path, options, cache_dir)
+    if path.is_file() and is_retinamnist(path):
+        _check_options(options, (), source)
+        return list_retinamnist(path, cache_dir)
     raise DataError(
-        f"no data source {source!r}{nearest(source, list(NAMES))}: use synthetic, synthetic:SEED, idrid, "
-        "the folder of a data set or the path of a CSV"
+        f"no data source {source!r}{nearest(source, list(NAMES))}: use synthetic, synthetic:SEED, "
+        f"{', '.join(DOWNLOADS)}, the folder of a data set or the path of a CSV"
     )
 
 
@@ -102,21 +110,45 @@ def _render(source: str, cache_dir: Path | None, progress: Progress | None) -> C
     return render_cohort(int(seed or 0), cache_dir, progress)
 
 
-def _list_folder(folder: Path, options: Mapping[str, str]) -> Listing:
+def _list_folder(folder: Path, options: Mapping[str, str], cache_dir: Path | None) -> Listing:
     if layout := idrid.find_layout(folder):
         _check_options(options, idrid.OPTIONS, str(folder))
         return idrid.list_idrid(layout, options)
-    found = [file for file in files_below(folder) if file.suffix.lower() == ".csv"]
-    if not found:
-        raise DataError(f"{folder} holds neither IDRiD nor a label table: name a folder with a CSV, or the CSV itself")
+    files = list(files_below(folder))
+    if listing := _list_known(folder, files, options, cache_dir):
+        return listing
+    found = [file for file in files if file.suffix.lower() == ".csv"]
     if len(found) > 1:
         some = ", ".join(str(file.relative_to(folder)) for file in found[:5])
         raise DataError(f"{folder} holds {len(found)} CSV files ({some}): name the one that is the label table")
-    return _list_csv(found[0], options)
+    if found:
+        return _list_csv(found[0], options, cache_dir)
+    if listing := list_classes(folder):
+        _check_options(options, (), str(folder))
+        return listing
+    raise DataError(
+        f"{folder} holds neither a known data set nor a label table, nor a folder of photographs for each class: "
+        "name a folder with a CSV, or the CSV itself"
+    )
 
 
-def _list_csv(path: Path, options: Mapping[str, str]) -> Listing:
+def _list_known(
+    folder: Path, files: Sequence[Path], options: Mapping[str, str], cache_dir: Path | None
+) -> Listing | None:
+    """Read a data set that is known by its layout; None when none is there."""
+    if set(options) <= set(published.OPTIONS) and (found := published.find_published(files)):
+        return published.list_published(*found, options)
+    if labels := find_ddr(files):
+        _check_options(options, (), str(folder))
+        return list_ddr(labels)
+    if arrays := find_retinamnist(files):
+        _check_options(options, (), str(folder))
+        return list_retinamnist(arrays, cache_dir)
+    return None
+
+
+def _list_csv(path: Path, options: Mapping[str, str], cache_dir: Path | None) -> Listing:
     if set(options) <= set(idrid.OPTIONS) and idrid.is_label_table(path):
-        return _list_folder(path.parent, options)
+        return _list_folder(path.parent, options, cache_dir)
     _check_options(options, tables.OPTIONS, str(path))
     return tables.list_table(path, options)

@@ -1,8 +1,8 @@
 """Label tables: a CSV that names photographs and their grades, whatever its columns are called.
 
 Recognised by their columns: APTOS 2019 (``id_code``, ``diagnosis``), EyePACS (``image``, ``level``), Messidor-2
-(``adjudicated_dr_grade``, ``adjudicated_gradable``), DDR (``id_code``, ``diagnosis``); any other table by naming
-its columns.
+(``adjudicated_dr_grade``, ``adjudicated_gradable``), DDR on Kaggle (``id_code``, ``diagnosis``); any other table by
+naming its columns.
 """
 
 import csv
@@ -34,6 +34,9 @@ USUAL_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "origin": ("origin", "split"),
 }  # fmt: skip
 """Usual names of each column, in the order they are tried; case, ``_`` and blanks make no difference."""
+
+PAIRS = "messidor-2.csv"
+"""Messidor-2's list of the two eyes of each patient, as ADCIS names it: columns ``left`` and ``right``."""
 
 _GRADABLE = "adjudicated gradable"
 _EYE = re.compile(r"(.+)_(left|right)", re.IGNORECASE)
@@ -131,9 +134,17 @@ def list_table(path: Path, options: Mapping[str, str]) -> Listing:
     columns = find_columns(table, options)
     folder = ImageFolder.of(_image_folder(path, options))
     gradable, notes = _gradable(table)
+    pairs = _pairs(table, folder.path)
     faults = Faults()
-    listed = faults.collect(lambda row: _listed(table, columns, folder, row), gradable)
-    return Listing(path.stem, listed, [*notes, *_eyes(listed, columns)], faults.lines)
+    listed = faults.collect(lambda row: _listed(table, columns, folder, pairs, row), gradable)
+    notes += [*_eyes(listed, columns, pairs), *_unpaired(table, pairs)]
+    return Listing(path.stem, listed, notes, faults.lines)
+
+
+def eyes_of(stem: str) -> str | None:
+    """Return the group of one patient's eyes, if the name says which eye of whom it is: ``10_left``."""
+    eye = _EYE.fullmatch(stem)
+    return f"patient {eye[1]}" if eye else None
 
 
 def _plain(name: str) -> str:
@@ -187,7 +198,33 @@ def _gradable(table: Table) -> tuple[Sequence[tuple[int, Mapping[str, str]]], li
     return kept, [f"{left_out} photographs that graders marked as not gradable are left out."] if left_out else []
 
 
-def _listed(table: Table, columns: Columns, folder: ImageFolder, row: tuple[int, Mapping[str, str]]) -> Listed:
+def _pairs(table: Table, images: Path) -> Mapping[str, str]:
+    """Return the group of each photograph of Messidor-2, by its stem; empty where no list of pairs is near."""
+    if table.named(_GRADABLE) is None:
+        return {}
+    folders = dict.fromkeys((table.path.parent, images, images.parent))
+    path = next((folder / PAIRS for folder in folders if (folder / PAIRS).is_file()), None)
+    if path is None:
+        return {}
+    pairs = read_table(path)
+    sides = [pairs.named("left"), pairs.named("right")]
+    if None in sides:
+        raise DataError(f"{path} should have the columns left and right; it has {', '.join(map(repr, pairs.columns))}")
+    return {
+        stem_of(cells[side]): f"pair {line - 1}"
+        for line, cells in pairs.rows
+        for side in sides
+        if side is not None and cells[side]
+    }
+
+
+def _listed(
+    table: Table,
+    columns: Columns,
+    folder: ImageFolder,
+    pairs: Mapping[str, str],
+    row: tuple[int, Mapping[str, str]],
+) -> Listed:
     line, cells = row
     name = cells[columns.image]
     if not name:
@@ -200,7 +237,7 @@ def _listed(table: Table, columns: Columns, folder: ImageFolder, row: tuple[int,
         origin=origin,
         folder=folder,
         where=table.where(line),
-        group=_group(cells, columns),
+        group=_group(cells, columns) or pairs.get(stem_of(name)),
         others=columns.others(cells),
     )
 
@@ -218,10 +255,16 @@ def _origin(table: Table, columns: Columns, row: tuple[int, Mapping[str, str]]) 
 def _group(cells: Mapping[str, str], columns: Columns) -> str | None:
     if columns.group is not None:
         return f"{columns.group} {cells[columns.group]}" if cells[columns.group] else None
-    eye = _EYE.fullmatch(stem_of(cells[columns.image]))
-    return f"patient {eye[1]}" if eye else None
+    return eyes_of(stem_of(cells[columns.image]))
 
 
-def _eyes(listed: Sequence[Listed], columns: Columns) -> Iterator[str]:
-    if columns.group is None and any(line.group for line in listed):
+def _eyes(listed: Sequence[Listed], columns: Columns, pairs: Mapping[str, str]) -> Iterator[str]:
+    if pairs:
+        yield f"Photographs that {PAIRS} pairs are the two eyes of one patient and stay on one side."
+    elif columns.group is None and any(line.group for line in listed):
         yield "Names ending in _left and _right are taken as the two eyes of one patient and stay on one side."
+
+
+def _unpaired(table: Table, pairs: Mapping[str, str]) -> Iterator[str]:
+    if table.named(_GRADABLE) and not pairs:
+        yield f"{PAIRS} is not there, which says whose eyes are whose: the two of one patient may be on both sides."

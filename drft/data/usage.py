@@ -19,6 +19,9 @@ from drft.data.shelves import (
 )
 from drft.errors import DataError
 
+_MADE = ("synthetic", "unpacked")
+"""Folders of photographs that this program made."""
+
 _SCRATCH = ".clearing-"
 """Begins the name of a folder that is being removed."""
 
@@ -48,6 +51,7 @@ class Usage:
 
     decoded: Volume
     rendered: Volume
+    """Photographs that were rendered, or unpacked from an archive."""
     shelves: tuple[ShelfUsage, ...]
     activations: Volume
     """All shelves together, with drafts."""
@@ -58,7 +62,7 @@ def usage(cache_dir: Path) -> Usage:
     folder = activations_folder(cache_dir)
     return Usage(
         decoded=_volume(_images(cache_dir)),
-        rendered=_volume(_files_below(cache_dir / "synthetic")),
+        rendered=_volume(path for name in _MADE for path in _files_below(cache_dir / name)),
         shelves=tuple(shelf for shelf in map(_shelf_usage, shelf_folders(folder)) if shelf.volume.files),
         activations=_volume(file.path for file in stored_files(folder)),
     )
@@ -105,8 +109,8 @@ def _images(cache_dir: Path) -> list[Path]:
 
 
 def _cohort_folders(cache_dir: Path) -> list[Path]:
-    """Return the folders of rendered photographs, and those that a killed process left half made or half removed."""
-    folders = [path for path in (cache_dir / "synthetic").glob("*") if path.is_dir()]
+    """Return the folders of photographs that were made, and those that a killed process left half made or removed."""
+    folders = [path for name in _MADE for path in (cache_dir / name).glob("*") if path.is_dir()]
     return [path for path in folders if not _is_being_written(path)]
 
 

@@ -25,9 +25,9 @@ def command() -> None:
 def check(source: str, json_file: Path | None, html_file: Path | None, **given: Any) -> None:
     """Check SOURCE: files, duplicates, labels, columns, and what its size allows.
 
-    SOURCE is synthetic, idrid, a folder, or a CSV file, as for run --data; a folder of photographs without a label
-    table will do too. Duplicates are found though one was encoded again, resized, brightened, rotated or mirrored; not
-    though it was cropped.
+    SOURCE is synthetic, the name of a data set, a folder, or a CSV file, as for run --data; a folder of photographs
+    without labels will do too. Duplicates are found though one was encoded again, resized, brightened, rotated or
+    mirrored; not though it was cropped.
 
     Exit status: 0 sound, or nothing but notes; 1 defects were found; 2 there is no such source.
     """
@@ -42,7 +42,8 @@ def check(source: str, json_file: Path | None, html_file: Path | None, **given: 
     from study.datadesk import wording
 
     click.echo(wording.opening_words(found))
-    print_table(wording.HEADINGS, wording.count_rows(found), right=wording.HEADINGS[1:])
+    headings = wording.headings(found)
+    print_table(headings, wording.count_rows(found), right=headings[1:])
     for line in (wording.noise_words(found), wording.twin_words(found), *wording.finding_lines(found)):
         if line:
             click.echo(line)
@@ -87,10 +88,10 @@ def preview(source: str, out: Path, per_grade: int, side: int, seed: int, **give
 @command.command()
 @click.argument("name")
 def fetch(name: str) -> None:
-    """Download the data set NAME from Kaggle: idrid, aptos, eyepacs, messidor2 or ddr.
+    """Download the data set NAME: idrid, aptos, eyepacs, messidor2 or ddr, from Kaggle.
 
     Needs kagglehub (pip install "drft-study[kaggle]") and for some sets a Kaggle account. Files that were put by hand
-    where the message says are used instead.
+    where the message says are used instead; retinamnist is always put there by hand.
     """
     from drft.data import downloads
     from study.datadesk import fetching

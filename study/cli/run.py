@@ -14,7 +14,7 @@ from study.cli.options import data_options, limit_options, placement_options, ru
 @click.command()
 @click.option("--trials", type=click.IntRange(1), default=100, show_default=True, help="Finished trials to come to.")
 @click.option("--space", default="default", show_default=True, help="Search space: a YAML file or a shipped name.")
-@click.option("--data", default="synthetic", show_default=True, help="synthetic, idrid, a folder, or a CSV file.")
+@click.option("--data", default="synthetic", show_default=True, help="synthetic, idrid, a folder, a CSV file ...")
 @data_options
 @click.option("--study", help="Name of the study; made of space, data and backbone by default.")
 @click.option(

@@ -25,10 +25,9 @@ def after(download: Download, fetched: Fetched) -> Iterator[str]:
         yield f"Checksums: {fetched.agreeing} of {checked} known ones agree{other}"
     if download.remark:
         yield download.remark
-    where = quote(str(fetched.source))
-    images = f" --images {quote(str(fetched.images))}" if fetched.images else ""
-    yield f"Check it with: drft-study data check {where}{images}"
-    yield f"Use it with:   drft-study run --data {where}{images}"
+    where = quote(str(fetched.folder))
+    yield f"Check it with: drft-study data check {where}"
+    yield f"Use it with:   drft-study run --data {where}"
 
 
 def is_doubtful(download: Download, fetched: Fetched) -> bool:

@@ -8,7 +8,7 @@ from PIL import Image
 from drft.data.checks import Finding, SourceCheck
 from drft.data.images import decode
 from drft.errors import DataError
-from study.datadesk.wording import HEADINGS, count_rows, kinds, noise_words, opening_words, twin_words, verdict
+from study.datadesk.wording import count_rows, headings, kinds, noise_words, opening_words, twin_words, verdict
 from study.report.page import DISCLAIMER, RENDERED, environment
 from study.report.thumbnails import SIDE, data_uri
 
@@ -52,7 +52,7 @@ def check_page(check: SourceCheck) -> str:
             banner=RENDERED if check.rendered else "",
             summary=f"{opening_words(check)}. {verdict(check)}.",
             tiles=tiles,
-            headings=HEADINGS,
+            headings=headings(check),
             rows=count_rows(check),
             words=[words for words in (noise_words(check), twin_words(check)) if words],
             sections=_sections(check),

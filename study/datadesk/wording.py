@@ -7,10 +7,7 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from drft.data.checks import Finding, SourceCheck
-from drft.data.cohort import GRADES
 from study.report.statistics.noise import detectable_difference
-
-HEADINGS = ("part", *GRADES, "all")
 
 DISCORDANCES = (0.5, 0.2)
 """Shares of the validation photographs on which exactly one of two trainings is right. Half is the most that trainings
@@ -35,6 +32,11 @@ def detectable(check: SourceCheck) -> tuple[Detectable, ...]:
         return ()
     n = sum(check.planned.validation)
     return tuple(Detectable(n, share, detectable_difference(n, share)) for share in DISCORDANCES)
+
+
+def headings(check: SourceCheck) -> tuple[str, ...]:
+    """Return the headings of ``count_rows``."""
+    return ("part", *check.grades, "all")
 
 
 def count_rows(check: SourceCheck) -> list[tuple[str, ...]]:
@@ -116,7 +118,7 @@ def as_json(check: SourceCheck) -> str:
         "name": check.name,
         "rendered": check.rendered,
         "photographs": {"named": check.listed, "sound": len(check.files), "graded": len(check.photographs)},
-        "grades": list(GRADES),
+        "grades": list(check.grades),
         "counts": dict(check.counts),
         "sizes": dict(check.sizes),
         "planned": None if check.planned is None else asdict(check.planned),

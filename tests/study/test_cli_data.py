@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from drft.data import open_cohort
 from drft.data.checks import check_source
 from study.cli.data import command
 from study.datadesk.page import check_page
@@ -175,7 +176,8 @@ def test_what_is_fetched_is_named_with_its_licence_and_its_use(kaggle: Callable[
 
     assert "Licence: the rules of the competition" in result.output
     assert "1 photographs; 5590 were expected" in result.output
-    assert f"drft-study run --data {folder}/train.csv" in result.output
+    assert f"drft-study run --data {folder}\n" in result.output
+    assert open_cohort("aptos").name == "aptos"
     assert result.exit_code == 1  # most photographs are missing
 
 
@@ -203,6 +205,13 @@ def test_without_network_one_line_says_where_to_put_the_files(kaggle, tmp_path, 
     assert "\n" not in message
 
 
+def test_what_is_not_on_kaggle_is_fetched_by_hand(kaggle, tmp_path):
+    message = str(call("fetch", "retinamnist").exception)
+
+    assert "RetinaMNIST is fetched by hand: get https://zenodo.org/" in message
+    assert f"put it into {tmp_path / 'cache' / 'retinamnist'} or any folder FOLDER and use --data FOLDER" in message
+
+
 def test_files_put_there_by_hand_are_used(kaggle, tmp_path):
     (tmp_path / "cache" / "ddr").mkdir(parents=True)
 
@@ -213,4 +222,4 @@ def test_an_unknown_data_set_is_met_with_the_known_ones(kaggle):
     message = str(call("fetch", "idirid").exception)
 
     assert "did you mean 'idrid'?" in message
-    assert "aptos, eyepacs, messidor2, ddr" in message
+    assert "aptos, eyepacs, messidor2, ddr, retinamnist" in message

@@ -16,7 +16,7 @@ from drft.data.checks.columns import telling_columns
 from drft.data.checks.findings import Finding
 from drft.data.checks.portraits import Portrait, portray
 from drft.data.checks.twins import Twin, describe, find_twins
-from drft.data.cohort import GRADES, Cohort, Photograph
+from drft.data.cohort import Cohort, Photograph
 from drft.data.labels import without_test
 from drft.data.parallel import attempts
 from drft.data.progress import Progress, silent
@@ -52,6 +52,8 @@ class SourceCheck:
     """Those with a sound file and a grade."""
     files: Mapping[str, Path]
     """All sound files, by id."""
+    grades: tuple[str, ...]
+    """Names of the grades, 0 first."""
     counts: Mapping[str, tuple[int, ...]]
     """Graded photographs by origin and grade."""
     sizes: Mapping[str, int]
@@ -91,13 +93,13 @@ def check_source(
     claims, portraits, broken = _portrayed(claimed.claims, progress or silent)
     twins, compared = find_twins(claims, portraits)
     photographs = _photographs(claims, portraits)
-    counts = Cohort(claimed.name, photographs, "")
+    counts = Cohort(claimed.name, photographs, "", claimed.grades)
     planned, unplanned = _plan(counts)
     findings = [
         *claimed.findings,
         *broken,
         *_pictures(claims, portraits),
-        *(describe(twin, GRADES) for twin in twins),
+        *(describe(twin, claimed.grades) for twin in twins),
         *_columns(claims, portraits),
         *_parts(counts),
         *unplanned,
@@ -109,6 +111,7 @@ def check_source(
         listed=claimed.listed,
         photographs=photographs,
         files={claim.id: claim.path for claim in claims},
+        grades=claimed.grades,
         counts={"train": counts.counts("train"), "test": counts.counts("test")},
         sizes=dict(Counter(_size(portrait) for portrait in portraits).most_common()),
         twins=tuple(twins),
@@ -186,7 +189,7 @@ def _parts(cohort: Cohort) -> Iterator[Finding]:
     if not cohort.photographs:
         return
     yield from (Finding("note", "no test part", note) for note in without_test(cohort.photographs))
-    absent = [name for name, count in zip(GRADES, cohort.counts("train"), strict=True) if not count]
+    absent = [name for name, count in zip(cohort.grades, cohort.counts("train"), strict=True) if not count]
     if absent:
         text = f"No training photograph is graded {' or '.join(absent)}: no network can learn that."
         yield Finding("note", "grade without photographs", text)
@@ -201,12 +204,12 @@ def _plan(cohort: Cohort) -> tuple[Planned | None, list[Finding]]:
     except DataError as error:
         return None, [Finding("defect", "too few photographs", f"{error.faults[0]}.")]
     labels = cohort.labels()
-    parts = [_by_grade(labels[indices]) for indices in (split.train, split.validation, split.test)]
+    parts = [_by_grade(labels[indices], len(cohort.grades)) for indices in (split.train, split.validation, split.test)]
     return Planned(*parts), []
 
 
-def _by_grade(labels: NDArray[np.int64]) -> tuple[int, ...]:
-    return tuple(int(count) for count in np.bincount(labels, minlength=len(GRADES)))
+def _by_grade(labels: NDArray[np.int64], grades: int) -> tuple[int, ...]:
+    return tuple(int(count) for count in np.bincount(labels, minlength=grades))
 
 
 def _size(portrait: Portrait) -> str:

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from drft.data.checks.findings import Finding
-from drft.data.cohort import Origin
+from drft.data.classes import list_classes
+from drft.data.cohort import GRADES, Origin
+from drft.data.ddr import find_ddr
 from drft.data.folders import ImageFolder, files_below, leads_out
 from drft.data.idrid import changed_grades
 from drft.data.labels import Listed, Listing, parse_grade, repeated, unlisted
@@ -37,6 +39,7 @@ class Claims:
     """Lines of the label tables, or files where there is none."""
     claims: tuple[Claim, ...]
     findings: tuple[Finding, ...]
+    grades: tuple[str, ...] = GRADES
     rendered: bool = False
 
 
@@ -51,7 +54,7 @@ def read_claims(
     if is_rendered(source):
         cohort = open_cohort(source, options=options, cache_dir=cache_dir, progress=progress)
         claims = tuple(Claim(p.id, p.path, p.grade, p.origin, p.group) for p in cohort.photographs)
-        return Claims(cohort.name, len(claims), claims, (), rendered=True)
+        return Claims(cohort.name, len(claims), claims, (), cohort.grades, rendered=True)
     folder = path_of(source)
     if folder.is_dir() and (pictures := _pictures_alone(folder)):
         claims = tuple(Claim(name, path, None, "train", name) for name, path in pictures)
@@ -61,8 +64,9 @@ def read_claims(
 
 
 def _pictures_alone(folder: Path) -> Sequence[tuple[str, Path]]:
-    """Return names and paths of the photographs in a folder that has no table."""
-    if any(file.suffix.lower() == ".csv" for file in files_below(folder)):
+    """Return names and paths of the photographs in a folder that has no labels."""
+    files = list(files_below(folder))
+    if any(file.suffix.lower() == ".csv" for file in files) or find_ddr(files) or list_classes(folder):
         return ()
     return [(file.relative_to(folder).as_posix(), file) for file in ImageFolder.of(folder).files]
 
@@ -86,13 +90,14 @@ def _checked_claims(listing: Listing) -> Claims:
     ]
     claims: dict[str, Claim] = {}
     for line in listing.lines:
-        claim, wrong = _checked_claim(line)
+        claim, wrong = _checked_claim(line, listing.grades)
         findings += wrong
         if claim is not None:
             claims.setdefault(claim.id, claim)
     used = {claim.path for claim in claims.values()}
     findings += [Finding("note", "unlisted files", note) for note in unlisted(listing.lines, used)]
-    return Claims(listing.name, len(listing.lines) + len(listing.faults), tuple(claims.values()), tuple(findings))
+    listed = len(listing.lines) + len(listing.faults)
+    return Claims(listing.name, listed, tuple(claims.values()), tuple(findings), listing.grades)
 
 
 def _notes(listing: Listing, *, told: bool) -> Iterator[str]:
@@ -103,11 +108,11 @@ def _notes(listing: Listing, *, told: bool) -> Iterator[str]:
         yield from listing.notes
 
 
-def _checked_claim(line: Listed) -> tuple[Claim | None, list[Finding]]:
+def _checked_claim(line: Listed, grades: Sequence[str]) -> tuple[Claim | None, list[Finding]]:
     findings = []
     path, grade = None, None
     try:
-        grade = parse_grade(line.grade)
+        grade = parse_grade(line.grade, grades)
     except DataError as error:
         findings.append(_finding("bad grade", line, error))
     try:

@@ -224,7 +224,7 @@ def test_a_folder_without_a_table_has_its_files_checked(tmp_path):
 def test_what_is_no_source_is_an_error(tmp_path):
     with pytest.raises(DataError, match="no data source"):
         check_source(str(tmp_path / "nowhere"))
-    with pytest.raises(DataError, match="neither IDRiD nor a label table"):
+    with pytest.raises(DataError, match="neither a known data set nor a label table"):
         check_source(str(tmp_path))
 
 

@@ -206,7 +206,7 @@ def test_unknown_sources(source, fault):
 
 
 def test_a_folder_without_a_table(tmp_path):
-    with pytest.raises(DataError, match="holds neither IDRiD nor a label table"):
+    with pytest.raises(DataError, match="holds neither a known data set nor a label table"):
         open_cohort(str(tmp_path))
 
 

@@ -1,0 +1,116 @@
+"""RetinaMNIST (Yang et al. 2023, of the DeepDRiD photographs): one ``.npz`` of arrays, as MedMNIST publishes it.
+
+Its pictures are written as PNG files once, in the cache folder: from there on they are photographs like any others.
+"""
+
+import contextlib
+import hashlib
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from drft.data.cache import default_cache_dir
+from drft.data.cohort import Origin
+from drft.data.folders import ImageFolder
+from drft.data.labels import Listed, Listing
+from drft.errors import DataError
+
+_PARTS: tuple[tuple[str, Origin], ...] = (("train", "train"), ("val", "train"), ("test", "test"))
+
+
+class _Part(NamedTuple):
+    name: str
+    origin: Origin
+    pictures: NDArray[np.uint8]
+    """Shape (n, height, width, 3)."""
+    grades: NDArray[np.int64]
+    """Shape (n,)."""
+
+
+def find_retinamnist(files: Sequence[Path]) -> Path | None:
+    """Return RetinaMNIST's file among the files of a folder; None when it is not there.
+
+    Raises:
+        DataError: when it is there in several sizes.
+    """
+    found = [file for file in files if is_retinamnist(file)]
+    if len(found) > 1:
+        raise DataError(f"{' and '.join(map(str, found))} are RetinaMNIST in several sizes: name one of the files")
+    return found[0] if found else None
+
+
+def is_retinamnist(file: Path) -> bool:
+    """Tell RetinaMNIST by the name of its file: ``retinamnist.npz``, ``retinamnist_224.npz`` ..."""
+    return file.name.casefold().startswith("retinamnist") and file.suffix == ".npz"
+
+
+def list_retinamnist(file: Path, cache_dir: Path | None = None) -> Listing:
+    """Read the grades and write the pictures as files.
+
+    Raises:
+        DataError: when the file is damaged or no MedMNIST, or the cache folder cannot be written to.
+    """
+    parts = _read(file)
+    folder = (cache_dir or default_cache_dir()) / "unpacked" / f"{file.stem}-{_digest(file)[:16]}"
+    if not folder.is_dir():
+        _unpack(parts, folder)
+    images = ImageFolder.of(folder)
+    lines = [
+        Listed(f"{part.origin}/{name}", name, str(grade), part.origin, images, f"{file.name}, {name}")
+        for part in parts
+        for name, grade in zip(_names(part), part.grades.tolist(), strict=True)
+    ]
+    note = "MedMNIST's own validation photographs are among the training ones, of which every study holds out some."
+    return Listing(file.stem, lines, [note])
+
+
+def _read(file: Path) -> list[_Part]:
+    try:
+        with np.load(file, allow_pickle=False) as arrays:  # a pickle could run anything
+            return [_checked(file, name, origin, arrays) for name, origin in _PARTS]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{file} is no whole RetinaMNIST file ({error}): download it again") from None
+
+
+def _checked(file: Path, name: str, origin: Origin, arrays: "np.lib.npyio.NpzFile") -> _Part:
+    pictures, grades = arrays[f"{name}_images"], arrays[f"{name}_labels"]
+    if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[3] != 3:
+        raise DataError(f"{file}: {name}_images should be 8-bit RGB pictures, not {pictures.dtype} {pictures.shape}")
+    if grades.size != len(pictures) or grades.dtype.kind not in "iu":
+        raise DataError(f"{file}: {name}_labels should be one whole number for each of {len(pictures)} pictures")
+    return _Part(name, origin, pictures, grades.reshape(-1).astype(np.int64))
+
+
+def _names(part: _Part) -> Iterator[str]:
+    return (f"{part.name}_{number:04d}" for number in range(len(part.grades)))
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _unpack(parts: Sequence[_Part], folder: Path) -> None:
+    """Write the pictures beside the folder, then rename: it is there whole or not at all, whoever else does it too."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=folder.parent))
+        try:
+            for part in parts:
+                for name, picture in zip(_names(part), part.pictures, strict=True):
+                    Image.fromarray(picture).save(beside / f"{name}.png", compress_level=1)
+            beside.chmod(0o755)
+            with contextlib.suppress(FileExistsError):  # another process was faster
+                beside.rename(folder)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+    except OSError as error:
+        if not folder.is_dir():
+            raise DataError(f"{folder} cannot be written ({error.strerror}); choose another cache folder") from None

@@ -1,0 +1,244 @@
+"""Published data sets are recognised by how they lie in their folder."""
+
+import re
+
+import numpy as np
+import pytest
+
+from drft.data import GRADES, open_cohort
+from drft.data.checks import check_source
+from drft.data.images import load_images
+from drft.errors import DataError
+
+
+@pytest.fixture
+def lay_out(tmp_path, draw_photograph):
+    """Write tables with their text and photographs; return the folder."""
+
+    def make(tables: dict[str, str], photographs: list[str]):
+        for seed, name in enumerate(photographs):
+            draw_photograph(tmp_path / "set" / name, seed)
+        for name, text in tables.items():
+            path = tmp_path / "set" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return tmp_path / "set"
+
+    return make
+
+
+def grades(cohort):
+    return {photograph.id: photograph.grade for photograph in cohort.photographs}
+
+
+def test_aptos(lay_out):
+    folder = lay_out(
+        {
+            "train.csv": "id_code,diagnosis\na,0\nb,4\n",
+            "test.csv": "id_code\nc\n",
+            "sample_submission.csv": "id_code\n",
+        },
+        ["train_images/a.png", "train_images/b.png", "test_images/c.png"],
+    )
+    cohort = open_cohort(str(folder))
+
+    assert (cohort.name, grades(cohort)) == ("aptos", {"train/a": 0, "train/b": 4})
+    assert all(photograph.path.parent.name == "train_images" for photograph in cohort.photographs)
+
+
+@pytest.mark.parametrize("images", ["train", "resized_train/resized_train"])
+def test_eyepacs_keeps_the_eyes_of_a_patient_together(lay_out, images):
+    names = ["10_left", "10_right", "13_left"]
+    folder = lay_out(
+        {
+            "trainLabels.csv": "image,level\n10_left,0\n10_right,1\n13_left,2\n",
+            "trainLabels_cropped.csv": ",image,level",
+        },
+        [f"{images}/{name}.jpeg" for name in names],
+    )
+    cohort = open_cohort(str(folder))
+
+    assert (cohort.name, list(grades(cohort).values())) == ("eyepacs", [0, 1, 2])
+    assert [photograph.group for photograph in cohort.photographs] == ["patient 10", "patient 10", "patient 13"]
+
+
+MESSIDOR = """image_id,adjudicated_dr_grade,adjudicated_dme,adjudicated_gradable
+2005_01_PP.png,0,0,1
+2005_02_PP.png,2,0,1
+IM1.jpg,3,1,1
+IM2.jpg,,,0
+"""
+
+
+@pytest.mark.parametrize("pairs", ["messidor-2.csv", "IMAGES/messidor-2.csv"])
+def test_messidor_keeps_pairs_together_and_drops_what_cannot_be_graded(lay_out, pairs):
+    images = ["2005_01_PP.png", "2005_02_PP.png", "IM1.JPG", "IM2.JPG"]
+    folder = lay_out(
+        {"messidor_data.csv": MESSIDOR, pairs: "left;right\n2005_01_PP.png;2005_02_PP.png\nIM1.JPG;IM2.JPG\n"},
+        [f"IMAGES/{name}" for name in images],
+    )
+    cohort = open_cohort(str(folder))
+
+    assert (cohort.name, list(grades(cohort).values())) == ("messidor2", [0, 2, 3])
+    first, second, third = (photograph.group for photograph in cohort.photographs)
+    assert first == second != third
+    assert any("1 photographs that graders marked as not gradable are left out" in note for note in cohort.notes)
+
+
+def test_messidor_without_its_pairs_says_so(lay_out):
+    folder = lay_out({"messidor_data.csv": MESSIDOR}, ["2005_01_PP.png", "2005_02_PP.png", "IM1.jpg"])
+
+    assert any("messidor-2.csv is not there" in note for note in open_cohort(str(folder)).notes)
+
+
+def test_messidor_with_a_list_that_has_no_pairs(lay_out):
+    folder = lay_out({"messidor_data.csv": MESSIDOR, "messidor-2.csv": "a;b\n1;2\n"}, ["IM1.jpg"])
+
+    with pytest.raises(DataError, match="should have the columns left and right; it has 'a', 'b'"):
+        open_cohort(str(folder))
+
+
+def test_a_table_without_its_photographs_is_one_fault(lay_out):
+    folder = lay_out({"messidor_data.csv": MESSIDOR}, [])
+
+    with pytest.raises(
+        DataError, match=r"no photographs near .*: put them there or name their folder with --images"
+    ) as raised:
+        open_cohort(str(folder))
+    assert len(raised.value.faults) == 1
+
+
+def test_ddr_has_its_own_parts_and_drops_what_cannot_be_graded(lay_out):
+    folder = lay_out(
+        {
+            "DR_grading/train.txt": "007-1.jpg 0\n007-2.jpg 5\n",
+            "DR_grading/valid.txt": "007-3.jpg 4\n",
+            "DR_grading/test.txt": "007-4.jpg 2\n007-5.jpg 5\n",
+        },
+        [
+            f"DR_grading/{name}.jpg"
+            for name in ("train/007-1", "train/007-2", "valid/007-3", "test/007-4", "test/007-5")
+        ],
+    )
+    cohort = open_cohort(str(folder))
+
+    assert (cohort.name, grades(cohort)) == ("ddr", {"train/007-1": 0, "train/007-3": 4, "test/007-4": 2})
+    assert any("2 photographs of grade 5 are left out" in note for note in cohort.notes)
+
+
+def test_faults_in_ddr_are_named_at_once(lay_out):
+    folder = lay_out({"train.txt": "a.jpg 0\nb.jpg six\nc.jpg 7\nd.jpg 1\n"}, ["train/a.jpg", "train/c.jpg"])
+
+    with pytest.raises(DataError) as raised:
+        open_cohort(str(folder))
+    assert [re.findall("line [0-9]", fault) for fault in raised.value.faults] == [["line 2"], ["line 3"], ["line 4"]]
+
+
+@pytest.fixture
+def retinamnist(tmp_path):
+    """Write RetinaMNIST with some arrays replaced."""
+
+    def make(**changed):
+        rng = np.random.default_rng(0)
+        arrays = {}
+        for part, count in (("train", 4), ("val", 2), ("test", 3)):
+            arrays[f"{part}_images"] = rng.integers(0, 255, (count, 28, 28, 3), dtype=np.uint8)
+            arrays[f"{part}_labels"] = np.arange(count, dtype=np.uint8)[:, None]
+        path = tmp_path / "set" / "retinamnist.npz"
+        path.parent.mkdir(exist_ok=True)
+        np.savez(path, **arrays | changed)
+        return path
+
+    return make
+
+
+def test_retinamnist_becomes_photographs(retinamnist, tmp_path):
+    path = retinamnist()
+    cohort = open_cohort(str(path.parent), cache_dir=tmp_path / "cache")
+
+    assert (cohort.name, len(cohort), cohort.counts("test")) == ("retinamnist", 9, (1, 1, 1, 0, 0))
+    assert cohort.counts("train") == (2, 2, 1, 1, 0)
+    with np.load(path) as arrays:
+        assert np.array_equal(load_images(cohort, 28, tmp_path / "cache")[0], arrays["train_images"][0])
+    assert open_cohort(str(path), cache_dir=tmp_path / "cache") == cohort
+
+
+@pytest.mark.parametrize(
+    ("changed", "fault"),
+    [
+        ({"val_images": np.array([{"a": 1}], dtype=object)}, "no whole RetinaMNIST file .*allow_pickle=False"),
+        ({"val_images": np.zeros((2, 28, 28), np.uint8)}, "val_images should be 8-bit RGB pictures"),
+        ({"test_labels": np.zeros(2, np.uint8)}, "test_labels should be one whole number for each of 3"),
+        ({"test_labels": np.full(3, 7)}, r"retinamnist.npz, test_0000: grade '7' should be"),
+    ],
+)
+def test_a_damaged_retinamnist(retinamnist, tmp_path, changed, fault):
+    with pytest.raises(DataError, match=fault):
+        open_cohort(str(retinamnist(**changed)), cache_dir=tmp_path / "cache")
+
+
+def test_a_cut_off_retinamnist(retinamnist, tmp_path):
+    path = retinamnist()
+    path.write_bytes(path.read_bytes()[:2000])
+
+    with pytest.raises(DataError, match="no whole RetinaMNIST file"):
+        open_cohort(str(path), cache_dir=tmp_path / "cache")
+
+
+def test_folders_of_classes_with_parts(lay_out):
+    names = ["train/b/1.png", "train/b/2.png", "train/a/1.png", "val/a/1.png", "test/b/1.png", "test/a/9.png"]
+    cohort = open_cohort(str(lay_out({}, names)))
+
+    assert (cohort.name, cohort.grades) == ("set", ("a", "b"))
+    assert grades(cohort) == {
+        "train/a/1": 0, "train/b/1": 1, "train/b/2": 1, "train/val/a/1": 0, "test/a/9": 0, "test/b/1": 1,
+    }  # fmt: skip
+    assert any("order of their names, taken as a scale: a, b" in note for note in cohort.notes)
+
+
+@pytest.mark.parametrize(
+    ("folders", "names"),
+    [
+        (["0", "1", "2", "3", "4"], GRADES),
+        (["No_DR", "Mild", "Moderate", "Severe", "Proliferate_DR"], GRADES),
+        (["9", "10"], ("9", "10")),
+        (["dogs", "Cats"], ("Cats", "dogs")),
+    ],
+)
+def test_folders_named_as_grades_are_the_grades(lay_out, folders, names):
+    cohort = open_cohort(str(lay_out({}, [f"wrapped/{folder}/a.png" for folder in folders])))
+
+    assert cohort.grades == names
+    for photograph in cohort.photographs:
+        expected = folders if names == GRADES else list(names)
+        assert photograph.grade == expected.index(photograph.path.parent.name)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["loose.png", "a/1.png", "b/1.png"],
+        ["train/1.png", "test/1.png"],
+        ["train/a/1.png", "other/b/1.png"],
+        [f"patient{number}/1.png" for number in range(11)],
+    ],
+)
+def test_folders_that_are_no_classes(lay_out, names):
+    with pytest.raises(DataError, match="holds neither a known data set nor a label table, nor a folder"):
+        open_cohort(str(lay_out({}, names)))
+
+
+def test_a_check_counts_by_the_grades_there_are(lay_out):
+    found = check_source(str(lay_out({}, [f"{part}/{name}/1.png" for part in ("train", "test") for name in "abc"])))
+
+    assert found.grades == ("a", "b", "c")
+    assert found.counts == {"train": (1, 1, 1), "test": (1, 1, 1)}
+
+
+@pytest.mark.parametrize("name", ["aptos", "eyepacs", "messidor2", "ddr", "retinamnist"])
+def test_sets_put_there_by_hand_are_found_by_name(lay_out, tmp_path, name):
+    folder = lay_out({"labels.csv": "image,grade\na,1\nb,2\n"}, ["a.png", "b.png"])
+    (tmp_path / "cache").mkdir()
+    folder.rename(tmp_path / "cache" / name)
+
+    assert grades(open_cohort(name, cache_dir=tmp_path / "cache")) == {"train/a": 1, "train/b": 2}
