@@ -17,9 +17,12 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).parent))
 
 from fake_training import fake_record, fake_result
-from sweep_parts import InProcess, conduct
+from optuna.pruners import NopPruner
+from optuna.samplers import RandomSampler
+from sweep_parts import DepthSpace, InProcess, conduct, facts
 
 from drft.errors import StudyError
+from study.conductor import Conductor
 from study.driver import Driver, Goal
 from study.epochs import unpack
 from study.folder import StudyFolder
@@ -237,6 +240,22 @@ class TestOutage:
         assert run(journal, tmp_path / "out", display).ended == "done"
         books_balance(journal, display)
         assert all(json.loads(line) for line in (tmp_path / "shared").read_text().splitlines())
+
+    def test_a_study_is_begun_on_a_file_that_is_locked_for_long(self, sqlite, monkeypatch):
+        monkeypatch.setattr("study.storage.BUSY_SECONDS", 0.05)
+        storage, said = open_storage(sqlite), []
+        other = sqlite3.connect(sqlite, isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+
+        def hear(line):
+            said.append(line)
+            if other.in_transaction:
+                other.execute("ROLLBACK")
+
+        conductor = Conductor(facts(), DepthSpace(), storage, RandomSampler(), NopPruner(), 0, Patience(hear))
+        assert ["does not answer" in line for line in said] == [True, False]
+        assert conductor.ask().number == 0
+        other.close()
 
     def test_a_storage_that_stays_away_ends_the_run_in_one_sentence(self, sqlite, monkeypatch):
         monkeypatch.setattr("study.storage.BUSY_SECONDS", 0.01)
