@@ -9,6 +9,7 @@ from typing import NamedTuple
 from drft.config import SplitConfig
 from study.draws import CONTROL_EVERY
 from study.report.statistics import Withheld, depth_design, detectable_difference, proportion
+from study.report.statistics.agreement import MIN_TRIALS as FOR_EARLY
 from study.report.statistics.equal_n import MIN_TRIALS as PER_DEPTH
 from study.report.statistics.equal_n import fair_k
 from study.report.statistics.importance import MIN_TRIALS as FOR_IMPORTANCE
@@ -137,6 +138,8 @@ def _by_depth(asks: str, least: int, what: str, depths: int | None, trials: int)
 def _of_peaks(trials: int) -> Iterator[Question]:
     asks = "When does validation peak (Kaplan-Meier)?"
     yield _needing_trials(asks, f"{FOR_SURVIVAL} trials, pruned or not", FOR_SURVIVAL, trials)
+    asks = "How early can one tell (Kendall's tau)?"
+    yield _needing_trials(asks, f"{FOR_EARLY} completed trials", FOR_EARLY, trials)
     asks = "What does the best epoch save over the last?"
     yield _needing_trials(asks, f"{MIN_FOR_BOOTSTRAP} completed trials", MIN_FOR_BOOTSTRAP, trials)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from study.report.chapters import (
     cost,
     depth,
+    early,
     grading,
     importance,
     noise,
@@ -27,6 +28,7 @@ CHAPTERS: Sequence[Callable[[StudyResults, Statistics], Chapter]] = (
     importance.chapter,
     selection.chapter,
     noise.chapter,
+    early.chapter,
     pruning.chapter,
     cost.chapter,
     grading.chapter,

@@ -4,6 +4,7 @@ from study.report.figures.comparison import accuracy_of_studies, gap_of_studies
 from study.report.figures.cost import cost_front
 from study.report.figures.curves import MAX_PANELS, curve_panels, evenly_spaced
 from study.report.figures.depth import accuracy_by_depth, best_of_k, gap_by_depth
+from study.report.figures.early import early_ranks, early_recall
 from study.report.figures.grading import confusion_map, reliability_curve
 from study.report.figures.history import trial_history
 from study.report.figures.importance import importance_bars
@@ -21,6 +22,8 @@ __all__ = [
     "confusion_map",
     "cost_front",
     "curve_panels",
+    "early_ranks",
+    "early_recall",
     "evenly_spaced",
     "gap_by_depth",
     "gap_of_studies",

@@ -14,6 +14,7 @@ from study.report.statistics.cost import Cost, CostPoint, DepthCost, cost
 from study.report.statistics.crossfit import CrossFitted, cross_fitted
 from study.report.statistics.depth import Curve, DepthRow, depth_curves, depth_table
 from study.report.statistics.design import Design, depth_design
+from study.report.statistics.early import Early, EarlyGroup, EarlyLook, early
 from study.report.statistics.equal_n import Contrast, DepthBest, EqualDepths, equal_depths
 from study.report.statistics.gaps import DepthGaps, Gaps, MeasureGap, gaps, trial_gaps
 from study.report.statistics.grading import Grading, balanced_accuracy_estimate, grading, kappa_estimate
@@ -77,6 +78,9 @@ __all__ = [
     "DepthRow",
     "Design",
     "Difference",
+    "Early",
+    "EarlyGroup",
+    "EarlyLook",
     "EqualDepths",
     "Estimate",
     "Gaps",
@@ -128,6 +132,7 @@ __all__ = [
     "depth_table",
     "detectable_difference",
     "discordance",
+    "early",
     "equal_depths",
     "exact_proportion",
     "gap_associations",

@@ -1,5 +1,7 @@
 """Whether trials rank on the test images as they do on the validation images."""
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -25,14 +27,21 @@ def rank_agreement(validation: ArrayLike, test: ArrayLike, seed: int = 0) -> Est
     one, other = np.asarray(validation, dtype=np.float64), np.asarray(test, dtype=np.float64)
     n = len(one)
     if n < MIN_TRIALS:
-        return Withheld(f"rank agreement needs at least {MIN_TRIALS} trials with test scores, there are {n}")
+        return Withheld(f"rank agreement needs at least {MIN_TRIALS} trials with both scores, there are {n}")
     if np.ptp(one) == 0 or np.ptp(other) == 0:
         return Withheld("all trials have the same score")
-    everyone = np.ones((1, n), dtype=np.float32)
-    weights = np.concatenate([everyone, resampled_weights(n, RESAMPLES, seed)])
-    taus = weighted_tau(one, other, weights)
+    taus = weighted_tau(one, other, _weights(n, seed))
     low, high = np.nanquantile(taus[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Estimate(float(taus[0]), float(low), float(high), n)
+
+
+@lru_cache(maxsize=2)  # the same trials are compared at many steps
+def _weights(n: int, seed: int) -> NDArray[np.float32]:
+    """Return all trials once, and then the resamples."""
+    everyone = np.ones((1, n), dtype=np.float32)
+    weights = np.concatenate([everyone, resampled_weights(n, RESAMPLES, seed)])
+    weights.setflags(write=False)
+    return weights
 
 
 def weighted_tau(

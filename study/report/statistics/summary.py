@@ -15,6 +15,7 @@ from study.report.statistics.cost import Cost, cost
 from study.report.statistics.crossfit import CrossFitted, cross_fitted
 from study.report.statistics.depth import NO_TRIALS, Curve, DepthRow, depth_curves, depth_table
 from study.report.statistics.design import EVEN_SAMPLERS, depth_design
+from study.report.statistics.early import Early, early
 from study.report.statistics.equal_n import EqualDepths, equal_depths
 from study.report.statistics.gaps import Gaps, gaps
 from study.report.statistics.grading import Grading, grading
@@ -64,6 +65,7 @@ class Statistics:
     phases: Phases | Withheld
     peak_survival: PeakSurvival | Withheld
     cross_fitted: tuple[CrossFitted, ...] | Withheld
+    early: Early | Withheld
     equal_depths: EqualDepths | Withheld
     gap_associations: tuple[Association, ...] | Withheld
     pruner: PrunerAudit | Withheld
@@ -105,6 +107,7 @@ def summarize(results: StudyResults) -> Statistics:
         phases=phases(complete, epochs),
         peak_survival=peak_survival(trials, epochs, info.base_config, info.metric),
         cross_fitted=_cross_fitted(results),
+        early=early(trials, complete, epochs, info.base_config, info.metric),
         equal_depths=equal_depths(trials, design),
         gap_associations=gap_associations(complete, info.dimensions, even=info.sampler in EVEN_SAMPLERS),
         pruner=pruner_audit(trials, complete, epochs, info.base_config, info.pruner),

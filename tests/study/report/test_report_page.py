@@ -107,7 +107,8 @@ def test_all_figures_are_there_and_drawn_in_plain_lists(page):
     figures = json.loads(page.scripts[0])
     assert set(places) == set(figures)
     importances = {"score-importance", "gap-importance", "score-fanova", "gap-fanova"}
-    assert {"curves", "gap", "depth", "peak", "saved", "rising", *importances, "cost", "history"} == set(places)
+    early = {"early-ranks", "early-recall"}
+    assert {"curves", "gap", "depth", "peak", "saved", "rising", *importances, *early, "cost", "history"} == set(places)
     assert set(figures["curves"]) == {"wide", "narrow"}
     assert "bdata" not in page.scripts[0]  # packed arrays would need a recent plotly wherever they are shown
 
