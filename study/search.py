@@ -25,6 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 from drft.errors import ConfigError
 from study.choices import PRUNERS, SAMPLERS
 from study.isolation import IsolatingSampler
+from study.predictive import PredictivePruner
 from study.space import BoundSpace, Range
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def make_pruner(name: str, *, first_step: int, last_step: int) -> BasePruner:
 
 
 def _pruner(name: str, first_step: int, last_step: int) -> BasePruner:
-    """Return asynchronous successive halving (Li et al. 2020), Hyperband (Li et al. 2018) or the median rule.
+    """Return asynchronous successive halving (Li et al. 2020), Hyperband (Li et al. 2018), the median rule or ours.
 
     Halving in two, where Optuna's own default is four or three: ten epochs leave room for one or two rungs only,
     at the first step and at its doubles.
@@ -103,6 +104,8 @@ def _pruner(name: str, first_step: int, last_step: int) -> BasePruner:
         return SuccessiveHalvingPruner(min_resource=first_step, reduction_factor=2)
     if name == "hyperband":
         return HyperbandPruner(min_resource=first_step, max_resource=last_step, reduction_factor=2)
+    if name == "predictive":
+        return PredictivePruner()
     return MedianPruner(n_startup_trials=5, n_warmup_steps=first_step)
 
 

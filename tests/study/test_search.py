@@ -85,7 +85,7 @@ def test_every_sampler_works_with_every_pruner(sampler: str, pruner: str) -> Non
     pruned = [trial for trial in study.trials if trial.state == TrialState.PRUNED]
     assert len(study.trials) == 14
     assert all(trial.last_step is not None and trial.last_step > HEAD_EPOCHS for trial in pruned)
-    assert bool(pruned) == (pruner != "none")
+    assert bool(pruned) == (pruner not in {"none", "predictive"})  # which learns from more trials than these first
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
