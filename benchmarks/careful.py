@@ -19,9 +19,9 @@ from drft.config import DepthPhaseConfig, HeadPhaseConfig, TrialConfig
 from drft.data import Cohort, stratified_split
 from drft.data.images import decode
 from drft.data.views import Views
+from drft.losses import training_loss
 from drft.models import build_model, list_blocks, set_trainable, train_mode
 from drft.optim import make_optimizer, make_scheduler, parameter_groups
-from drft.regularize import training_loss
 
 _EVALUATION_BATCH = 128
 

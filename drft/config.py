@@ -118,8 +118,16 @@ class LossConfig(_Part):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Label smoothing (Szegedy et al. 2016)."""
 
-    class_weighting: Literal["none", "balanced", "sqrt"] = "none"
-    """Weight of a grade in the loss: equal, inverse frequency, or the square root of inverse frequency."""
+    class_weighting: Literal["none", "balanced", "sqrt", "effective_number"] = "none"
+    """Weight of a grade in the loss: equal, inverse frequency, the square root of inverse frequency, or the inverse of
+    the effective number of its photographs (class-balanced loss, Cui et al. 2019)."""
+
+    effective_beta: float = Field(0.999, ge=0, lt=1)
+    """Beta of ``effective_number``, of no use to others: 0 weighs all grades alike, towards 1 as ``balanced`` does."""
+
+    focal_gamma: float = Field(0.0, ge=0)
+    """Focal loss (Lin et al. 2017): terms of the cross-entropy count (1 - p)^gamma times, those of smoothed labels
+    too; 0 is the cross-entropy itself."""
 
 
 class HeadPhaseConfig(_Part):

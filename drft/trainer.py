@@ -11,11 +11,11 @@ from torch import Tensor
 from drft.config import DepthPhaseConfig, HeadPhaseConfig
 from drft.devices import loss_scaler
 from drft.errors import NonFiniteLossError
+from drft.losses import training_loss
 from drft.models.blocks import set_trainable, training_modes
 from drft.optim import current_lr, make_optimizer, make_scheduler, parameter_groups
 from drft.prefix import Pictures, Supply
 from drft.records import PARTS, Part
-from drft.regularize import training_loss
 from drft.stage import Stage
 
 LogProbabilities = Mapping[Part, NDArray[np.float32]]
@@ -80,7 +80,7 @@ class Trainer:
         for rows in parts:
             loss = self.loss(self.prefix.suffix(views.batch(rows)), self.grades[rows])
             if len(parts) > 1:
-                loss = loss * (self._weight(rows) / self._weight(batch))
+                loss = loss * (self.loss.share(self.grades[rows]) / self.loss.share(self.grades[batch]))
             self.scaler.scale(loss).backward()
             losses.append(loss.detach())
         self.scaler.step(self.optimizer)
@@ -88,11 +88,6 @@ class Trainer:
         self.head_lr, self.block_lr = (current_lr(self.optimizer, head=head) for head in (True, False))
         self.scheduler.step()
         return torch.stack(losses).sum()
-
-    def _weight(self, rows: NDArray[np.int64]) -> Tensor:
-        """Return what the loss divides by, so that the mean losses of parts can be put together."""
-        assert self.loss.weight is not None
-        return self.loss.weight[self.grades[rows]].sum()
 
     def _set_training_modes(self) -> None:
         for module, training in self._modes.items():

@@ -57,6 +57,8 @@ CHANGES = {
     "optimizer.momentum": Change(0.5),
     "loss.label_smoothing": Change(0.2),
     "loss.class_weighting": Change("balanced"),
+    "loss.effective_beta": Change(0.9, {"loss.class_weighting": "effective_number"}),
+    "loss.focal_gamma": Change(2.0),
     "head_phase.epochs": Change(2),
     "head_phase.lr": Change(0.02),
     "head_phase.schedule": Change("cosine"),

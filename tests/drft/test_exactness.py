@@ -18,6 +18,7 @@ from drft.data.images import load_images
 from drft.data.shelves import stored_files
 from drft.data.splits import stratified_split
 from drft.data.views import Views
+from drft.losses import training_loss
 from drft.models.backbone import Model, block_count, build_model
 from drft.models.blocks import set_trainable, train_mode
 from drft.network import Cost
@@ -25,7 +26,6 @@ from drft.optim import make_optimizer, make_scheduler, parameter_groups
 from drft.phases import run_phase
 from drft.prefix import Prefix
 from drft.records import PARTS, EpochRecord, TrialResult
-from drft.regularize import training_loss
 from drft.trainer import _shuffled_batches
 from drft.trial import run_trial
 from drft.workbench import Workbench

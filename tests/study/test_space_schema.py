@@ -45,7 +45,8 @@ def test_every_setting_is_offered_where_it_may_stand():
     dotted = {path for path in properties["fixed"]["properties"] if path in set(config_paths())}
     assert dotted == set(config_paths()) - NEVER_FIXED.keys()
     assert properties["search"]["properties"].keys() == set(config_paths()) - NEVER_SEARCHED.keys()
-    assert properties["fixed"]["properties"]["loss"]["properties"].keys() == {"label_smoothing", "class_weighting"}
+    losses = {path.removeprefix("loss.") for path in config_paths() if path.startswith("loss.")}
+    assert properties["fixed"]["properties"]["loss"]["properties"].keys() == losses
     assert all(setting["description"] for setting in properties["search"]["properties"].values())
 
 

@@ -1,0 +1,97 @@
+"""The training loss: what the optimizer makes smaller."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from drft.config import LossConfig
+
+_LEAST = 1e-12
+"""Where 1 - p rounds to 0, a power of it below 1 has no finite slope."""
+
+
+def class_weights(grades: NDArray[np.int64], classes: int, config: LossConfig) -> NDArray[np.float32]:
+    """Return the weight of each grade in the loss, shape (classes,), with mean 1 over the photographs.
+
+    ``balanced`` weighs a grade by n / (classes · n_grade) (King & Zeng 2001), ``sqrt`` by the square root of that,
+    ``effective_number`` by (1 - beta) / (1 - beta^n_grade) (Cui et al. 2019), ``none`` by 1. A grade without
+    photographs gets weight 0, since no photograph asks for it.
+    """
+    counts = np.bincount(grades, minlength=classes).astype(np.float64)
+    occurring = np.maximum(counts, 1)
+    if config.class_weighting == "effective_number":
+        weights = (1 - config.effective_beta) / (1 - config.effective_beta**occurring)
+    else:
+        weights = occurring ** -{"none": 0.0, "sqrt": 0.5, "balanced": 1.0}[config.class_weighting]
+    weights = np.where(counts > 0, weights, 0.0)
+    return np.asarray(weights * counts.sum() / (weights * counts).sum(), dtype=np.float32)
+
+
+class TrainingLoss(nn.Module):
+    """The mean loss of some photographs: the sum of what each one loses over the sum of their shares.
+
+    Args:
+        weight: weight of each grade, shape (classes,).
+    """
+
+    weight: Tensor
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight)
+
+    def forward(self, outputs: Tensor, grades: Tensor) -> Tensor:
+        """Return the mean loss.
+
+        Args:
+            outputs: of the network, shape (photographs, classes).
+            grades: true grades, shape (photographs,).
+        """
+        raise NotImplementedError
+
+    def share(self, grades: Tensor) -> Tensor:
+        """Return what the mean over photographs of these grades divides by: so the means of parts are put together."""
+        return self.weight[grades].sum()
+
+
+class CrossEntropy(TrainingLoss):
+    """Weighted cross-entropy with label smoothing (Szegedy et al. 2016)."""
+
+    def __init__(self, weight: Tensor, label_smoothing: float) -> None:
+        super().__init__(weight)
+        self._smoothing = label_smoothing
+
+    def forward(self, outputs: Tensor, grades: Tensor) -> Tensor:
+        """Return the mean loss in nats; see ``TrainingLoss``."""
+        return F.cross_entropy(outputs, grades, self.weight, label_smoothing=self._smoothing)
+
+
+class Focal(TrainingLoss):
+    """Focal loss (Lin et al. 2017): each term of the cross-entropy times (1 - p)^gamma: what is sure counts less.
+
+    With label smoothing every grade has its term, as in the cross-entropy that it is at gamma 0.
+    """
+
+    def __init__(self, weight: Tensor, label_smoothing: float, gamma: float) -> None:
+        super().__init__(weight)
+        self._smoothing = label_smoothing
+        self._gamma = gamma
+
+    def forward(self, outputs: Tensor, grades: Tensor) -> Tensor:
+        """Return the mean loss; see ``TrainingLoss``."""
+        log_p = outputs.log_softmax(dim=1)
+        unsure = (-torch.expm1(log_p)).clamp(min=_LEAST)
+        terms = -self.weight * log_p * unsure**self._gamma
+        true = terms.gather(1, grades[:, None]).sum()
+        smoothed = (1 - self._smoothing) * true + self._smoothing * terms.mean(dim=1).sum()
+        return smoothed / self.share(grades)
+
+
+def training_loss(config: LossConfig, grades: NDArray[np.int64], classes: int) -> TrainingLoss:
+    """Return the training loss for photographs of these grades, the whole training part's."""
+    weight = torch.from_numpy(class_weights(grades, classes, config))
+    if config.focal_gamma:
+        return Focal(weight, config.label_smoothing, config.focal_gamma)
+    return CrossEntropy(weight, config.label_smoothing)

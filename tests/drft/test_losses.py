@@ -1,0 +1,91 @@
+"""Each loss is its formula, weighs grades as its configuration says, and adds up over parts of a batch."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drft.config import LossConfig
+from drft.losses import class_weights, training_loss
+
+grade_lists = st.lists(st.integers(0, 4), min_size=1, max_size=80).map(np.array)
+WEIGHTINGS = ["none", "sqrt", "balanced", "effective_number"]
+
+
+def outputs_of(photographs, classes=5):
+    return torch.randn(photographs, classes, dtype=torch.float64) * 3
+
+
+@given(grade_lists, st.sampled_from(WEIGHTINGS))
+def test_weights_have_mean_one_over_the_photographs(grades, weighting):
+    weights = class_weights(grades, 5, LossConfig(class_weighting=weighting))
+    assert weights[grades].mean() == pytest.approx(1, rel=1e-5)
+    assert all(weights[grade] == 0 for grade in set(range(5)) - set(grades.tolist()))
+
+
+def test_balanced_weights_are_inverse_frequencies():
+    grades = np.repeat([0, 1, 2], [6, 3, 1])
+    balanced, root = (class_weights(grades, 3, LossConfig(class_weighting=name)) for name in ("balanced", "sqrt"))
+    assert balanced == pytest.approx(10 / (3 * np.array([6, 3, 1])))
+    assert root[2] / root[0] == pytest.approx(6**0.5)
+
+
+def test_effective_numbers_lie_between_equal_weights_and_inverse_frequencies():
+    grades = np.repeat([0, 1], [8, 2])
+
+    def ratio(beta):
+        weights = class_weights(grades, 2, LossConfig(class_weighting="effective_number", effective_beta=beta))
+        return weights[1] / weights[0]
+
+    assert ratio(0.9) == pytest.approx((1 - 0.9**8) / (1 - 0.9**2))
+    assert ratio(0.0) == 1
+    assert ratio(1 - 1e-9) == pytest.approx(4)
+
+
+def test_label_smoothing_reaches_the_loss():
+    grades, logits = np.array([0, 1]), torch.tensor([[9.0, 0.0], [0.0, 9.0]])
+    plain = training_loss(LossConfig(), grades, 2)(logits, torch.from_numpy(grades))
+    smooth = training_loss(LossConfig(label_smoothing=0.2), grades, 2)(logits, torch.from_numpy(grades))
+    assert smooth - plain == pytest.approx(0.2 / 2 * 9, rel=1e-4)
+
+
+def test_focal_terms_count_less_where_they_are_sure():
+    grades, outputs = np.array([0, 1, 1, 2]), outputs_of(4, 3)
+    config = LossConfig(focal_gamma=2, class_weighting="balanced")
+    found = training_loss(config, grades, 3).double()(outputs, torch.from_numpy(grades))
+    p = outputs.softmax(dim=1).numpy()[np.arange(4), grades]
+    weights = np.array([4 / 3, 2 / 3, 2 / 3, 4 / 3])
+    assert found == pytest.approx((weights * (1 - p) ** 2 * -np.log(p)).sum() / weights.sum())
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_focal_loss_goes_over_into_the_cross_entropy(smoothing):
+    grades, outputs = np.array([0, 1, 1, 2]), outputs_of(4, 3)
+    focal, plain = (
+        training_loss(
+            LossConfig(class_weighting="balanced", label_smoothing=smoothing, focal_gamma=gamma), grades, 3
+        ).double()
+        for gamma in (1e-9, 0.0)
+    )
+    assert type(focal) is not type(plain)
+    assert focal(outputs, torch.from_numpy(grades)) == pytest.approx(plain(outputs, torch.from_numpy(grades)))
+
+
+def test_a_certain_photograph_gives_no_broken_gradient():
+    outputs = torch.tensor([[200.0, 0.0], [0.0, 200.0]], requires_grad=True)
+    grades = np.array([0, 0])
+    training_loss(LossConfig(focal_gamma=0.5), grades, 2)(outputs, torch.from_numpy(grades)).backward()
+    assert outputs.grad is not None
+    assert outputs.grad.isfinite().all()
+    assert outputs.grad[1, 0] < 0
+
+
+@pytest.mark.parametrize("settings", [{}, {"focal_gamma": 1.5, "label_smoothing": 0.1}])
+def test_parts_of_a_batch_add_up(settings):
+    grades, outputs = np.arange(12) % 5, outputs_of(12)
+    loss = training_loss(LossConfig(class_weighting="sqrt", **settings), grades, 5).double()
+    told = torch.from_numpy(grades)
+    parts = [slice(0, 5), slice(5, 6), slice(6, 12)]
+    together = sum(loss(outputs[part], told[part]) * loss.share(told[part]) for part in parts) / loss.share(told)
+    assert together == pytest.approx(loss(outputs, told))
