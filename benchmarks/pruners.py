@@ -29,6 +29,7 @@ from study.predictive import TOP
 from study.search import make_pruner
 
 PRUNERS = ("asha", "median", "predictive")
+_DEEPEST = 1000
 FEW = 5
 """The best of a study, as its report audits pruners."""
 
@@ -79,8 +80,9 @@ def replay(courses: Sequence[Course], pruner: str) -> Replay:
 
 def _run(study: optuna.Study, course: Course) -> int:
     """Run one trial as a study does; return the step at which it was, or would have been, stopped, else its last."""
+    study.enqueue_trial({"depth": course.depth})
     trial, flagged = study.ask(), 0
-    trial.set_user_attr("depth", course.depth)
+    trial.suggest_int("depth", 0, _DEEPEST)
     for step, score in enumerate(course.scores, start=1):
         trial.report(score, step)
         if flagged or not course.head_steps < step < len(course.scores) or not trial.should_prune():

@@ -71,8 +71,9 @@ def chance(trial: FrozenTrial, complete: Sequence[FrozenTrial], pruned: int = 0)
     return (1 + as_far) / (1 + sum(weights))
 
 
-def _kind(trial: FrozenTrial) -> tuple[object, object]:
-    return trial.params.get("backbone.name"), trial.user_attrs.get("depth")
+def _kind(trial: FrozenTrial) -> tuple[object, ...]:
+    """Return what makes trials alike; of a trial under way Optuna shows a pruner the parameters alone."""
+    return tuple(trial.params.get(path) for path in ("backbone.name", "depth", "depth_fraction"))
 
 
 def _weight(trial: FrozenTrial, likeness: float) -> float:

@@ -5,21 +5,27 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from study.predictive import RISK, chance
 from study.search import make_pruner
 
 FIRST, LAST = 4, 10
+DEPTHS: dict[str, BaseDistribution] = {"depth": IntDistribution(0, 8)}
 
 
 def ended(final: float, at_four: float, depth: int = 2, **attributes: Any) -> FrozenTrial:
     values = {4: at_four, 10: final}
-    return create_trial(value=final, intermediate_values=values, user_attrs={"depth": depth, **attributes})
+    return create_trial(
+        value=final, intermediate_values=values, params={"depth": depth}, distributions=DEPTHS, user_attrs=attributes
+    )
 
 
 def under_way(score: float, depth: int = 2) -> FrozenTrial:
-    return create_trial(state=TrialState.RUNNING, intermediate_values={4: score}, user_attrs={"depth": depth})
+    return create_trial(
+        state=TrialState.RUNNING, intermediate_values={4: score}, params={"depth": depth}, distributions=DEPTHS
+    )
 
 
 def twenty(depth: int = 2) -> list[FrozenTrial]:
@@ -54,7 +60,7 @@ def test_one_of_the_control_arm_stands_for_those_that_were_stopped() -> None:
 
 
 def test_trials_that_were_over_before_this_step_say_only_what_the_best_is() -> None:
-    over = create_trial(value=0.9, intermediate_values={3: 0.9}, user_attrs={"depth": 2})
+    over = create_trial(value=0.9, intermediate_values={3: 0.9}, params={"depth": 2}, distributions=DEPTHS)
     assert chance(under_way(0.45), [*twenty()[:3], over]) == 1 / 4
 
 
@@ -70,7 +76,7 @@ def run(study: optuna.Study, talents: Sequence[float]) -> None:
     """Train trials that rise by 0.01 a step."""
     for talent in talents:
         trial = study.ask()
-        trial.set_user_attr("depth", 1)
+        trial.suggest_int("depth", 1, 1)
         for step in range(1, LAST + 1):
             trial.report(talent + 0.01 * step, step)
             if trial.should_prune():
