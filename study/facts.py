@@ -79,15 +79,17 @@ class StudyFacts:
         found = []
         if recorded["space_fingerprint"] != self.space_fingerprint:
             found.append("another search space")
-        if json.loads(recorded["cohort"])["fingerprint"] != self.cohort["fingerprint"]:
-            found.append(f"other data ({recorded['source']} there, {self.source} here)")
+        there = json.loads(recorded["cohort"])
+        if there["fingerprint"] != self.cohort["fingerprint"]:
+            before, now = _about_data(recorded["source"], there), _about_data(self.source, self.cohort)
+            found.append(f"other data ({before} there, {now} here)")
         if recorded["seed"] != self.seed:
             found.append(f"another seed ({recorded['seed']} there, {self.seed} here)")
-        there = TrialConfig.model_validate_json(recorded["base_config"])
+        config = TrialConfig.model_validate_json(recorded["base_config"])
         return found + [
-            f"another {path} ({_at(there, path)} there, {_at(self.base_config, path)} here)"
+            f"another {path} ({_at(config, path)} there, {_at(self.base_config, path)} here)"
             for path in config_paths()
-            if _at(there, path) != _at(self.base_config, path) and path not in _FOLLOW_SEED
+            if _at(config, path) != _at(self.base_config, path) and path not in _FOLLOW_SEED
         ]
 
 
@@ -134,6 +136,12 @@ def check_schema(name: str, attributes: Mapping[str, Any]) -> None:
             f"study {name!r} has schema {schema}, and this drft-study reads {SCHEMA} and older: "
             "use the version that made it"
         )
+
+
+def _about_data(source: str, cohort: Mapping[str, Any]) -> str:
+    """Name a data source and what corrected it."""
+    files = (f"--{one['kind']} {one['file']} {one['digest'][:8]}" for one in cohort.get("corrections", ()))
+    return " ".join([source, *files])
 
 
 def _at(config: TrialConfig, path: str) -> Any:

@@ -8,7 +8,7 @@ import importlib.util
 import platform
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -277,6 +277,7 @@ def about_cohort(cohort: Cohort) -> dict[str, Any]:
         "counts_train": cohort.counts("train"),
         "counts_test": cohort.counts("test"),
         "notes": cohort.notes,
+        "corrections": [asdict(correction) for correction in cohort.corrections],
         "grades": cohort.grades,
         "n": len(cohort),
     }

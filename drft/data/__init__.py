@@ -1,7 +1,7 @@
 """Data: from a source to a cohort, from a cohort to pictures and splits."""
 
 from drft.data.cache import default_cache_dir
-from drft.data.cohort import GRADES, Cohort, Origin, Photograph
+from drft.data.cohort import GRADES, Cohort, Correction, Origin, Photograph
 from drft.data.images import load_images
 from drft.data.progress import Progress
 from drft.data.sources import open_cohort
@@ -10,6 +10,7 @@ from drft.data.splits import Split, stratified_folds, stratified_split
 __all__ = [
     "GRADES",
     "Cohort",
+    "Correction",
     "Origin",
     "Photograph",
     "Progress",

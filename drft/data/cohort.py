@@ -30,6 +30,19 @@ class Photograph:
 
 
 @dataclass(frozen=True, slots=True)
+class Correction:
+    """A file that changed what a source says of its photographs."""
+
+    kind: Literal["exclude", "relabel"]
+    file: str
+    """Its name, without folders."""
+    digest: str
+    """SHA-256 of the file."""
+    photographs: int
+    """How many it concerned."""
+
+
+@dataclass(frozen=True, slots=True)
 class Cohort:
     """All photographs of one data source."""
 
@@ -43,6 +56,8 @@ class Cohort:
     """True for pictures that no camera took."""
     notes: tuple[str, ...] = ()
     """What a reader of the results should know, one sentence each: duplicates, conflicts, changed grades."""
+    corrections: tuple[Correction, ...] = ()
+    """Files by which photographs were left out or graded otherwise than the source says."""
 
     def __len__(self) -> int:
         return len(self.photographs)

@@ -37,14 +37,15 @@ def list_ddr(tables: Sequence[Path]) -> Listing:
     faults = Faults()
     lines = [line for table in tables for line in _part(table, faults)]
     graded = [line for line in lines if line.grade != _UNGRADABLE]
+    left_out = [line for line in lines if line.grade == _UNGRADABLE]
     notes = []
-    if len(graded) < len(lines):
-        notes.append(f"{len(lines) - len(graded)} photographs of grade 5 are left out: they cannot be graded.")
+    if left_out:
+        notes.append(f"{len(left_out)} photographs of grade 5 are left out: they cannot be graded.")
     if any(table.stem == "valid" for table in tables):
         notes.append(
             "DDR's own validation photographs are among the training ones, of which every study holds out some."
         )
-    return Listing("ddr", graded, notes, faults.lines)
+    return Listing("ddr", graded, notes, faults.lines, left_out=left_out)
 
 
 def _is_table(file: Path) -> bool:

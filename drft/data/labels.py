@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from drft.data.audit import audit_files
-from drft.data.cohort import GRADES, Cohort, Origin, Photograph, fingerprint
+from drft.data.cohort import GRADES, Cohort, Correction, Origin, Photograph, fingerprint
 from drft.data.faults import Faults
 from drft.data.folders import ImageFolder
 from drft.data.progress import Progress
@@ -48,6 +48,9 @@ class Listing:
     """Lines that say nothing usable, one sentence each."""
     grades: tuple[str, ...] = GRADES
     """Names of the grades, 0 first."""
+    left_out: Sequence[Listed] = ()
+    """Lines whose photographs are left out on purpose."""
+    corrections: tuple[Correction, ...] = ()
 
 
 def cohort_of(listing: Listing, progress: Progress, cache_dir: Path | None = None) -> Cohort:
@@ -69,10 +72,11 @@ def cohort_of(listing: Listing, progress: Progress, cache_dir: Path | None = Non
         grades=listing.grades,
         notes=(
             *listing.notes,
-            *unlisted(listing.lines, {photograph.path for photograph in photographs}),
+            *unlisted(listing, {photograph.path for photograph in photographs}),
             *without_test(photographs),
             *audit.notes,
         ),
+        corrections=listing.corrections,
     )
 
 
@@ -104,10 +108,11 @@ def repeated(listed: Sequence[Listed]) -> Iterator[str]:
             yield f"{second.where}: {second.name!r} is listed before, in {first.where}: remove one of the lines"
 
 
-def unlisted(listed: Sequence[Listed], used: set[Path]) -> Iterator[str]:
+def unlisted(listing: Listing, used: set[Path]) -> Iterator[str]:
     """Yield one sentence for each folder with photographs that are not used."""
-    for folder in {line.folder.path: line.folder for line in listed}.values():
-        if count := folder.unlisted(used):
+    left_out = Faults().collect(lambda line: line.folder.find(line.name), listing.left_out)
+    for folder in {line.folder.path: line.folder for line in listing.lines}.values():
+        if count := folder.unlisted(used | set(left_out)):
             yield f"{count} photographs in {folder.path.name} have no line in the label table and are not used."
 
 

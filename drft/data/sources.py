@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from drft.config import nearest
-from drft.data import idrid, published, tables
+from drft.data import corrections, idrid, published, tables
 from drft.data.classes import list_classes
 from drft.data.cohort import Cohort
 from drft.data.ddr import find_ddr, list_ddr
@@ -36,7 +36,8 @@ def open_cohort(
             holds one of these, one label table, or a folder of photographs for each class; or the path of a label
             table (CSV).
         options: ``labels`` for IDRiD; ``images`` for APTOS 2019, EyePACS and Messidor-2; ``image_column``,
-            ``grade_column``, ``group_column``, ``origin_column`` and ``images`` for other label tables.
+            ``grade_column``, ``group_column``, ``origin_column`` and ``images`` for other label tables; ``exclude``
+            and ``relabel`` for all: files of corrections (``drft.data.corrections``).
         cache_dir: where rendered photographs and digests of files are kept; by default the user's cache folder.
         progress: told how far slow work is.
 
@@ -44,8 +45,8 @@ def open_cohort(
         DataError: with one line for every fault: what, where and what to do.
     """
     if is_rendered(source):
-        _check_options(options, (), source)
-        return _render(source, cache_dir, progress)
+        _check_options(options, corrections.OPTIONS, source)
+        return corrections.corrected_cohort(_render(source, cache_dir, progress), options)
     return cohort_of(list_source(source, options, cache_dir), progress or silent, cache_dir)
 
 
@@ -55,15 +56,20 @@ def is_rendered(source: str) -> bool:
 
 
 def list_source(source: str, options: Mapping[str, str], cache_dir: Path | None = None) -> Listing:
-    """Read what the label tables of a source claim, and check none of it; ``open_cohort`` says what a source is.
+    """Read what the label tables of a source claim, with corrections; ``open_cohort`` says what a source is.
+
+    No grade and no file is checked.
 
     Raises:
         DataError: when there is no such source, or its tables cannot be read.
     """
+    own = {name: value for name, value in options.items() if name not in corrections.OPTIONS}
     try:
         if source in DOWNLOADS:
-            return _list_folder(fetch(source, cache_dir), options, cache_dir)
-        return _list_path(source, options, cache_dir)
+            listing = _list_folder(fetch(source, cache_dir), own, cache_dir)
+        else:
+            listing = _list_path(source, own, cache_dir)
+        return corrections.corrected_listing(listing, options)
     except OSError as error:
         raise DataError(f"{source} cannot be opened ({error}): check the path and its permissions") from error
 
@@ -89,7 +95,7 @@ def path_of(source: str) -> Path:
 
 
 def _check_options(options: Mapping[str, str], known: Sequence[str], source: str) -> None:
-    everything = [*idrid.OPTIONS, *tables.OPTIONS]
+    everything = [*idrid.OPTIONS, *tables.OPTIONS, *corrections.OPTIONS]
     faults = [
         f"option {name!r} does not apply to the data source {source}"
         if name in everything

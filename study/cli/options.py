@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +13,8 @@ if TYPE_CHECKING:
 
 Function = Callable[..., Any]
 
-_OF_DATA = ("labels", "images", "image_column", "grade_column", "group_column", "origin_column")
+_FILES = ("exclude", "relabel")
+_OF_DATA = ("labels", "images", "image_column", "grade_column", "group_column", "origin_column", *_FILES)
 
 
 class Duration(click.ParamType[float]):
@@ -55,6 +57,8 @@ def data_options(command: Function) -> Function:
         click.option("--grade-column", help="Column of a table with the grades."),
         click.option("--group-column", help="Column of a table that keeps pictures together, such as the patient."),
         click.option("--origin-column", help="Column of a table that says train or test."),
+        click.option("--exclude", metavar="CSV", help="Leave out the training pictures that it names by id."),
+        click.option("--relabel", metavar="CSV", help="Give the training pictures it names by id its grades."),
     )
 
 
@@ -106,8 +110,9 @@ def _with_options(command: Function, *options: Callable[[Function], Function]) -
 
 
 def given_of_data(given: Mapping[str, Any]) -> dict[str, str]:
-    """Return what the options of a command say of the photographs."""
-    return {name: given[name] for name in _OF_DATA if given[name] is not None}
+    """Return what the options of a command say of the photographs; a study may be gone on with from another folder."""
+    said = {name: given[name] for name in _OF_DATA if given[name] is not None}
+    return {name: str(Path(value).absolute()) if name in _FILES else value for name, value in said.items()}
 
 
 def run_options(given: dict[str, Any]) -> "RunOptions":

@@ -1,6 +1,8 @@
 """Where a study came from, and what one cannot conclude from it."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from study.report.tables import trials_by_state
 from study.results import StudyInfo, StudyResults
@@ -45,11 +47,23 @@ def provenance(info: StudyInfo) -> list[tuple[str, str]]:
         ("Searched with", f"sampler {info.sampler}, pruner {info.pruner}, metric {info.metric}"),
         ("Backbone", f"{backbone.get('name', '?')}, weights {backbone.get('weights', '?')}, {len(info.blocks)} blocks"),
         ("Data", f"{info.source} ({cohort['n']} photographs), fingerprint {cohort['fingerprint'][:16]}…"),
+        *_corrections(cohort.get("corrections", ())),
         ("Split", f"{split['n_train']} train, {split['n_validation']} validation, {sealed}; seed {split['seed']}"),
         ("Space fingerprint", f"{info.space_fingerprint[:16]}…"),
         ("Ran", f"{_moment(info.started)} to {_moment(info.finished)}"),
         ("Versions", ", ".join(f"{name} {version}" for name, version in info.versions.items())),
     ]
+
+
+def _corrections(corrections: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Say what was corrected in the labels, and by which file."""
+    done = {"exclude": "excluded", "relabel": "relabelled"}
+    told = [
+        f"{one['photographs']} photographs {done[one['kind']]} by {one['file']} (SHA-256 {one['digest'][:16]}…)"
+        for one in corrections
+    ]
+    if told:
+        yield "Labels", "; ".join(told)
 
 
 def _moment(moment: datetime | None) -> str:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from drft.data import open_cohort
 from drft.data.cache import default_cache_dir
+from drft.data.downloads import DOWNLOADS
 from drft.data.images import decode
 from drft.errors import DataError
 from study.results import StudyInfo
@@ -39,12 +40,12 @@ def thumbnails(info: StudyInfo, ids: Sequence[str]) -> Thumbnails:
     """
     if not ids:
         return NO_THUMBNAILS
-    if info.source == "idrid" and not (default_cache_dir() / "idrid").is_dir():
-        return _none("the data source idrid is a download, and a report starts none")
+    if info.source in DOWNLOADS and not (default_cache_dir() / info.source).is_dir():
+        return _none(f"the data source {info.source} is a download, and a report starts none")
     try:
-        cohort = open_cohort(info.source)
+        cohort = open_cohort(info.source, options=info.source_options)
         if cohort.fingerprint != info.cohort["fingerprint"]:
-            return _none(f"{info.source} now holds other data than the study was run on, or was opened with options")
+            return _none(f"{info.source} now holds other data than the study was run on")
         paths = {photograph.id: photograph.path for photograph in cohort.photographs}
         return Thumbnails({name: data_uri(Image.fromarray(decode(paths[name], SIDE))) for name in ids})
     except DataError as error:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from study.report.chapters import Chapter, all_exhibits, write_chapters
+from study.report.decisions import with_decisions
 from study.report.exports import csv, summary_json, suspects_table
 from study.report.files import write_whole
 from study.report.page import html_page, markdown_page
@@ -32,18 +33,18 @@ def write_report(
     read = read_study(study, results, storage)
     statistics = summarize(read)
     chapters = write_chapters(read, statistics)
+    folder = read.info.folder / "report"
     files: dict[str, str | bytes] = {
         **pictures(chapters),
         "trials.csv": csv(read.trials),
         "epochs.csv": csv(read.epochs),
-        "suspects.csv": csv(suspects_table(statistics.suspects)),
+        "suspects.csv": csv(with_decisions(suspects_table(statistics.suspects), folder / "suspects.csv")),
         "summary.json": summary_json(read, statistics),
         "report.md": markdown_page(read, statistics, chapters),
         "index.html": html_page(
             read, statistics, chapters, _thumbnails(read.info, chapters) if images else NO_THUMBNAILS
         ),
     }
-    folder = read.info.folder / "report"
     write_files(folder, files)
     return folder / "index.html"
 

@@ -15,6 +15,8 @@ from drft.errors import UsageError
 from study.conductor import Conductor
 from study.options import RunOptions
 from study.preparation import prepare, versions
+from study.report.provenance import provenance
+from study.results import read_study
 from study.storage import open_storage
 from study.summary import opening_words
 
@@ -163,3 +165,19 @@ def test_faults_of_all_parts_are_raised_together(ready):
 
 def test_versions_name_what_results_depend_on():
     assert {"python", "torch", "timm", "optuna", "drft-study"} <= versions().keys()
+
+
+def test_corrected_labels_are_another_study(ready, tmp_path):
+    begin(ready())
+    (tmp_path / "out.csv").write_text("id\ntrain/photo3\n")
+
+    with pytest.raises(
+        UsageError, match=r"other data \(.*my labels.csv there, .* --exclude out.csv [0-9a-f]{8} here\)"
+    ):
+        ready(data_options={"exclude": "out.csv"})
+
+    begin(plan := ready(data_options={"exclude": "out.csv"}, study="corrected"))
+    (correction,) = plan.facts.cohort["corrections"]
+    assert (correction["kind"], correction["file"], correction["photographs"]) == ("exclude", "out.csv", 1)
+    info = read_study("corrected").info
+    assert dict(provenance(info))["Labels"].startswith("1 photographs excluded by out.csv (SHA-256 ")

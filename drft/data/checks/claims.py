@@ -95,7 +95,7 @@ def _checked_claims(listing: Listing) -> Claims:
         if claim is not None:
             claims.setdefault(claim.id, claim)
     used = {claim.path for claim in claims.values()}
-    findings += [Finding("note", "unlisted files", note) for note in unlisted(listing.lines, used)]
+    findings += [Finding("note", "unlisted files", note) for note in unlisted(listing, used)]
     listed = len(listing.lines) + len(listing.faults)
     return Claims(listing.name, listed, tuple(claims.values()), tuple(findings), listing.grades)
 

@@ -40,7 +40,9 @@ def _words(found: Suspects) -> str:
         f"they grade {percent(found.accuracy.value)} of them as given and {found.otherwise} otherwise; most of these "
         "will be their own errors. Confident learning (Northcutt, Jiang & Chuang 2021) and a majority of the trials "
         f"doubt {len(found.suspects)} labels, most suspect first. {sure} (false discovery rate 10%). The trials share "
-        "training photographs and backbone and so agree in their errors too: a list for someone who can grade."
+        "training photographs and backbone and so agree in their errors too: a list for someone who can grade. "
+        "Decisions go into the last column of suspects.csv: keep, exclude, or relabel to the grade in the column "
+        "proposed; a new study takes them with --exclude suspects.csv --relabel suspects.csv."
     )
 
 

@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from optuna.trial import TrialState
@@ -17,6 +18,7 @@ from drft.data import open_cohort
 from study.cli.report import command
 from study.report import write_report
 from study.report.chapters import write_chapters
+from study.report.decisions import with_decisions
 from study.report.page import html_page
 from study.report.statistics import summarize
 from study.report.thumbnails import NO_THUMBNAILS, Thumbnails, thumbnails
@@ -103,6 +105,31 @@ def test_table_of_suspects_is_beside_the_page(report):
     assert (row["id"], row["grade"], row["proposed"]) == (f"train/p{WRONG}", "2", "0")
     assert (row["agree"], row["trials"]) == ("6", "6")
     assert float(row["given_probability"]) < 0.1 < float(row["proposed_probability"])
+
+
+def test_the_table_of_suspects_corrects_the_labels_it_came_from(report, photographs, tmp_path):
+    with (report / "suspects.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["decision"] == ""
+    decided = tmp_path / "suspects.csv"
+    decided.write_text((report / "suspects.csv").read_text().replace(",\n", ",relabel\n"))
+    cohort = open_cohort(str(photographs), options={"exclude": str(decided), "relabel": str(decided)})
+    assert cohort.photographs[WRONG].grade == 0
+    assert [one.photographs for one in cohort.corrections] == [0, 1]
+
+
+def test_a_new_report_keeps_what_was_decided(tmp_path):
+    suspects = pd.DataFrame({"id": ["a", "b"], "proposed": [1, 2], "agree": [5, 6]})
+    file = tmp_path / "suspects.csv"
+    with_decisions(suspects, file).to_csv(file, index=False)
+    file.write_text("id;proposed;agree;decision\na;1;4;\nb;3;4;relabel\nc;0;4;exclude\n")
+
+    kept = with_decisions(suspects, file).astype(str)
+
+    assert kept["id"].tolist() == ["a", "b", "c"]
+    assert kept["proposed"].tolist() == ["1", "3", "0"]
+    assert kept["agree"].tolist() == ["5", "6", "4"]
+    assert kept["decision"].tolist() == ["", "relabel", "exclude"]
 
 
 def test_summary_and_markdown_hold_the_same(report):

@@ -1,0 +1,44 @@
+"""What someone decided of suspect labels, in the column ``decision`` of ``suspects.csv``; no new report loses it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from drft.data.tables import read_table
+from drft.errors import DataError
+
+
+def with_decisions(suspects: pd.DataFrame, before: Path) -> pd.DataFrame:
+    """Add the column ``decision``, empty but for what is decided in the file that is about to be replaced.
+
+    Decided lines keep the grade they propose, which may have been changed too, and stay when their photographs are
+    suspect no more.
+
+    Args:
+        suspects: one row per suspect label, with ``id`` and ``proposed``.
+        before: the file as the last report wrote it, if there is one.
+    """
+    decided, ids = _decided(before), list(map(str, suspects["id"]))
+    proposed = zip(ids, suspects["proposed"], strict=True)
+    table = suspects.assign(
+        proposed=[decided[id_]["proposed"] if id_ in decided else grade for id_, grade in proposed],
+        decision=[decided[id_]["decision"] if id_ in decided else "" for id_ in ids],
+    )
+    gone = [cells for id_, cells in decided.items() if id_ not in ids]
+    if not gone:
+        return table
+    return pd.concat([table.astype(object), pd.DataFrame(gone, columns=table.columns, dtype=object)], ignore_index=True)
+
+
+def _decided(path: Path) -> dict[str, Mapping[str, str]]:
+    """Return the decided lines of a file by id; nothing where there is no such table."""
+    if not path.is_file():
+        return {}
+    try:
+        table = read_table(path)
+    except DataError:
+        return {}  # nobody who wrote a decision into it left it unreadable
+    if not {"id", "proposed", "decision"} <= set(table.columns):
+        return {}
+    return {cells["id"]: cells for _, cells in table.rows if cells["decision"]}
