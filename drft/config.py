@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from drft.errors import ConfigError
 
-Metric = Literal["accuracy", "qwk", "balanced_accuracy"]
+Metric = Literal["accuracy", "qwk", "balanced_accuracy", "nll"]
 Schedule = Literal["cosine", "constant"]
 Normalization = Literal["auto", "imagenet", "half"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -198,7 +198,8 @@ class TrialConfig(_Part):
     """Dropout before the classifier."""
 
     metric: Metric = "accuracy"
-    """Validation score that picks the best epoch."""
+    """Validation score that picks the best epoch. Scores are maximized: that of ``nll`` is the negative of the mean
+    negative log likelihood, in nats."""
 
     batch_norm: Literal["frozen", "adapt"] = "adapt"
     """Running statistics of the trained blocks' batch norms: kept as pretrained, or adapted to the new

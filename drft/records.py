@@ -47,11 +47,12 @@ class EpochRecord:
     """Whether what the frozen prefix makes of the epoch's views was kept already, likewise."""
 
     def score(self, metric: Metric) -> float:
-        """Return the validation score that ``metric`` names."""
+        """Return the validation score that ``metric`` names, higher is better: of ``nll`` the negative, in nats."""
         scores: dict[Metric, float] = {
             "accuracy": self.val_accuracy,
             "qwk": self.val_qwk,
             "balanced_accuracy": self.val_balanced_accuracy,
+            "nll": -self.val_loss,
         }
         return scores[metric]
 

@@ -259,7 +259,7 @@ class Driver:
 
     @property
     def _standing(self) -> Standing:
-        return self.conductor.standing._replace(sureness=self._certainty.sureness())
+        return self.conductor.standing._replace(sureness=self._certainty.sureness(), metric=self.conductor.metric)
 
     def _reclaim(self) -> None:
         self.folder.drop_trials(self.conductor.reclaim())

@@ -15,6 +15,7 @@ from drft.data.progress import Progress as Tell
 from drft.records import EpochRecord, TrialResult
 from study.driver import Display
 from study.executors.base import Job, Started
+from study.scores import score_text, shown
 from study.standing import Standing, Sureness
 
 
@@ -184,7 +185,7 @@ def verdict(job: Job, outcome: TrialResult | str) -> str:
     if isinstance(outcome, str):
         return f"{name} failed: {outcome}"
     best, last, metric = outcome.best, outcome.last, outcome.config.metric
-    score = f"best {metric} {best.score(metric):.3f} at step {best.step} of {last.step}"
+    score = f"best {score_text(metric, best.score(metric))} at step {best.step} of {last.step}"
     return f"{name} {outcome.ending.replace('_', ' ')}: {score}"
 
 
@@ -192,7 +193,8 @@ def tally(standing: Standing, goal: int) -> str:
     """Say in a line how far a study is."""
     parts = [f"{standing.finished}/{goal} finished, {standing.pruned} of them pruned", f"{standing.failed} failed"]
     if standing.best:
-        parts.append(f"best {standing.best.value:.3f} (trial {standing.best.number}{_sureness(standing.sureness)})")
+        best = shown(standing.metric, standing.best.value)
+        parts.append(f"best {best:.3f} (trial {standing.best.number}{_sureness(standing.sureness)})")
     return ", ".join(parts)
 
 

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from optuna.trial import FrozenTrial, TrialState
 
+from drft.config import Metric
+
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 """The states that count towards the wanted number of trials."""
 
@@ -41,6 +43,8 @@ class Standing(NamedTuple):
     waiting: int = 0
     best: Ranked | None = None
     sureness: Sureness | None = None
+    metric: Metric = "accuracy"
+    """What the best trial's value is the score of."""
 
     @property
     def finished(self) -> int:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
 
+from drft.config import Metric
 from study import owner
 from study.facts import check_schema
 from study.progress import duration
 from study.results import StudyPlace, find_study
+from study.scores import score_text
 from study.standing import FINISHED, Standing, count
 
 _FAILURES_SHOWN = 3
@@ -36,7 +38,7 @@ def status_lines(study: str, results: Path = Path("results"), storage: str | Non
         f"Study {place.name} in {place.folder}",
         f"  trials    {_states(standing, wanted)}",
         f"  driver    {_driver(trials, standing, wanted)}",
-        f"  best      {_best(standing, trials, str(attributes['metric']))}",
+        f"  best      {_best(standing, trials, attributes['metric'])}",
         *_failures(trials),
         f"  report    {_report(place)}",
     ]
@@ -65,13 +67,13 @@ def _seconds_left(trials: Sequence[FrozenTrial], owners: set[str], missing: int)
     return (datetime.now() - begun).total_seconds() / done * max(0, missing)  # noqa: DTZ005 (Optuna's times are naive)
 
 
-def _best(standing: Standing, trials: Sequence[FrozenTrial], metric: str) -> str:
+def _best(standing: Standing, trials: Sequence[FrozenTrial], metric: Metric) -> str:
     if standing.best is None:
         return "no trial has run to its end yet"
     number, value = standing.best
     (trial,) = (trial for trial in trials if trial.number == number)
     step = f"at step {trial.user_attrs.get('best_step')}"
-    return f"trial {number}, depth {trial.user_attrs.get('depth')}: validation {metric} {value:.3f} {step}"
+    return f"trial {number}, depth {trial.user_attrs.get('depth')}: validation {score_text(metric, value)} {step}"
 
 
 def _failures(trials: Sequence[FrozenTrial]) -> list[str]:

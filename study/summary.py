@@ -6,6 +6,7 @@ from drft.config import BackboneConfig
 from study.driver import Outcome
 from study.preparation import Plan
 from study.results import StudyInfo, StudyResults
+from study.scores import score_text
 from study.search import sampler_notes
 from study.space import BoundSpace
 
@@ -84,7 +85,7 @@ def _best(results: StudyResults, outcome: Outcome) -> list[str]:
     number, value = outcome.standing.best
     (trial,) = results.trials[results.trials["number"] == number].itertuples(index=False)
     capacity = f"{trial.trainable_fraction:.0%} of the backbone's parameters"
-    score = f"validation {results.info.metric} {value:.3f} at step {trial.best_step} ({trial.best_phase} phase)"
+    score = f"validation {score_text(results.info.metric, value)} at step {trial.best_step} ({trial.best_phase} phase)"
     return [f"Best is trial {number}: depth {trial.depth} of {len(results.info.blocks)} ({capacity}), {score}."]
 
 

@@ -30,7 +30,7 @@ from study.cli.options import data_options, limit_options, placement_options, ru
 @click.option("--precision", type=click.Choice(PRECISIONS), help="Type of the computation; auto by default.")
 @click.option("--sampler", type=click.Choice(SAMPLERS), default="tpe", show_default=True)
 @click.option("--pruner", type=click.Choice(PRUNERS), default="asha", show_default=True)
-@click.option("--metric", type=click.Choice(METRICS), help="Validation score to maximize; accuracy by default.")
+@click.option("--metric", type=click.Choice(METRICS), help="Score to maximize, or nll to minimize; default accuracy.")
 @limit_options
 @click.option("--stop-when-noise", is_flag=True, help="Stop when further trials could show nothing but noise.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of split, search and trials.")

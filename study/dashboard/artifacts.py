@@ -18,10 +18,12 @@ from typing import BinaryIO
 import pandas as pd
 from optuna.artifacts.exceptions import ArtifactNotFound
 
+from drft.config import Metric
 from study.dashboard.joined import Metadata
 from study.dashboard.pictures import confusion_svg, curves_svg
 from study.folder import CHECKPOINT
 from study.results import StudyPlace, read_predictions
+from study.scores import epoch_scores
 
 _ID = re.compile(r"([0-9a-f]+)-([0-9a-f]+)-([0-9a-f]+)")
 
@@ -32,7 +34,7 @@ class TrialFolder:
 
     path: Path
     number: int
-    metric: str
+    metric: Metric
     grades: Sequence[str]
 
 
@@ -63,7 +65,7 @@ def _confusion(trial: TrialFolder) -> str:
 
 def _best_step(trial: TrialFolder, epochs: pd.DataFrame) -> int:
     """Return the first step with the highest validation score."""
-    return int(epochs["step"].iloc[int(epochs[f"val_{trial.metric}"].to_numpy().argmax())])
+    return int(epochs["step"].iloc[int(epoch_scores(epochs, trial.metric).to_numpy().argmax())])
 
 
 PIECES: Sequence[Piece] = (

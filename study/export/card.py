@@ -62,7 +62,8 @@ def _model(study: StudyResults, trial: Trial, config: TrialConfig) -> Iterator[s
     share = f"{percent(float(trial['trainable_fraction']))} of the backbone's parameters"
     yield f"`{backbone}` (timm), pretrained weights `{weights}`, fine-tuned in two phases:"
     yield f"the head alone, then the last {config.depth} of {len(study.info.blocks)} blocks with it ({share})."
-    yield f"It is the state after step {trial['best_step']}, the one with the highest validation {config.metric}."
+    most = "lowest" if config.metric == "nll" else "highest"
+    yield f"It is the state after step {trial['best_step']}, the one with the {most} validation {config.metric}."
     yield f"`{CONFIG}` holds every setting."
 
 

@@ -44,7 +44,7 @@ def provenance(info: StudyInfo) -> list[tuple[str, str]]:
     return [
         ("Command", info.command),
         ("Study", f"{info.name}, seed {info.seed}, {info.trials_wanted} trials wanted"),
-        ("Searched with", f"sampler {info.sampler}, pruner {info.pruner}, metric {info.metric}"),
+        ("Searched with", f"sampler {info.sampler}, pruner {info.pruner}, metric {_metric(info)}"),
         ("Backbone", f"{backbone.get('name', '?')}, weights {backbone.get('weights', '?')}, {len(info.blocks)} blocks"),
         ("Data", f"{info.source} ({cohort['n']} photographs), fingerprint {cohort['fingerprint'][:16]}…"),
         *_corrections(cohort.get("corrections", ())),
@@ -64,6 +64,10 @@ def _corrections(corrections: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str
     ]
     if told:
         yield "Labels", "; ".join(told)
+
+
+def _metric(info: StudyInfo) -> str:
+    return f"{info.metric} (minimized: its negative is the score)" if info.metric == "nll" else info.metric
 
 
 def _moment(moment: datetime | None) -> str:

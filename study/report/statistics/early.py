@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from drft.config import Metric
 from study.report.statistics.agreement import MIN_TRIALS, rank_agreement
 from study.report.statistics.intervals import Estimate, Withheld, exact_proportion
 from study.report.statistics.planned import head_steps
+from study.scores import epoch_scores
 
 TOP = 0.25
 """The best trials, which should not be lost: those that end in this share."""
@@ -57,7 +59,7 @@ class Early(NamedTuple):
 
 
 def early(
-    trials: pd.DataFrame, complete: pd.DataFrame, epochs: pd.DataFrame, base_config: Mapping[str, Any], metric: str
+    trials: pd.DataFrame, complete: pd.DataFrame, epochs: pd.DataFrame, base_config: Mapping[str, Any], metric: Metric
 ) -> Early | Withheld:
     """Compare the best score so far at each step with the best score of the whole training.
 
@@ -72,7 +74,7 @@ def early(
     """
     if len(complete) < MIN_TRIALS:
         return Withheld(f"ranks are compared from {MIN_TRIALS} completed trials on, there are {len(complete)}")
-    curves = _so_far(complete, epochs, f"val_{metric}")
+    curves = _so_far(complete, epochs.assign(score=epoch_scores(epochs, metric)))
     head = head_steps(complete, base_config).to_numpy(dtype=np.int64)
     control = complete["control"].eq(True).to_numpy()
     return Early(
@@ -85,9 +87,9 @@ def early(
     )
 
 
-def _so_far(complete: pd.DataFrame, epochs: pd.DataFrame, column: str) -> NDArray[np.float64]:
+def _so_far(complete: pd.DataFrame, epochs: pd.DataFrame) -> NDArray[np.float64]:
     """Return the best score up to each step, shape (trials, steps); nan where a trial was over already."""
-    table = epochs.pivot_table(index="trial", columns="step", values=column)
+    table = epochs.pivot_table(index="trial", columns="step", values="score")
     return np.asarray(table.reindex(complete["number"].astype(int)).cummax(axis=1), dtype=np.float64)
 
 

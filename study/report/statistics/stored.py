@@ -17,6 +17,8 @@ def stored_candidates(results: StudyResults) -> Candidates | Withheld:
     """
     if results.complete.empty:
         return NO_TRIALS
+    if results.info.metric == "nll":
+        return Withheld("predicted grades are resampled, and the score of this study is a likelihood")
     numbers = sorted(results.complete["number"].astype(int))
     told = [found for number in numbers if (found := results.predictions(number)) is not None]
     if len(told) < len(numbers):

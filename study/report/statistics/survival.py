@@ -9,8 +9,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from drft.config import Metric
 from study.report.statistics.intervals import LEVEL, Estimate, Withheld
 from study.report.statistics.planned import head_steps, planned_steps
+from study.scores import epoch_scores
 
 MIN_TRIALS = 10
 """Below ten trials at risk the intervals of a survival curve span nearly everything."""
@@ -46,7 +48,7 @@ class PeakSurvival(NamedTuple):
 
 
 def peak_survival(
-    trials: pd.DataFrame, epochs: pd.DataFrame, base_config: Mapping[str, Any], metric: str
+    trials: pd.DataFrame, epochs: pd.DataFrame, base_config: Mapping[str, Any], metric: Metric
 ) -> PeakSurvival | Withheld:
     """Estimate when validation peaks, with the pruned trials counted as censored (Kaplan & Meier 1958).
 
@@ -64,7 +66,9 @@ def peak_survival(
     """
     ended = trials[trials["state"].isin(["COMPLETE", "PRUNED"]) & trials["best_step"].notna()]
     patience = _patience(base_config)
-    watched = _watched(ended, epochs, head_steps(ended, base_config), f"val_{metric}", patience)
+    watched = _watched(
+        ended, epochs.assign(score=epoch_scores(epochs, metric)), head_steps(ended, base_config), patience
+    )
     stopped = watched["ending"].eq("early_stopped") & ~watched["peaked"]
     if stopped.any():
         return Withheld(
@@ -127,9 +131,9 @@ def _crossing(points: list[tuple[int, float | None]]) -> float | None:
     return next((float(step) for step, share in points if share is not None and share <= 0.5), None)
 
 
-def _watched(ended: pd.DataFrame, epochs: pd.DataFrame, head: pd.Series, score: str, patience: int) -> pd.DataFrame:
+def _watched(ended: pd.DataFrame, epochs: pd.DataFrame, head: pd.Series, patience: int) -> pd.DataFrame:
     """Return time and kind of what each trial showed: ``head``, ``ending``, ``peaked``, ``time``."""
-    curves = {int(str(trial)): group.to_numpy() for trial, group in epochs.groupby("trial")[score]}
+    curves = {int(str(trial)): group.to_numpy() for trial, group in epochs.groupby("trial")["score"]}
     seen = [
         lasting_peak(curves[int(number)], int(steps), patience)
         for number, steps in zip(ended["number"], head, strict=True)
