@@ -18,6 +18,7 @@ Metric = Literal["accuracy", "qwk", "balanced_accuracy", "nll"]
 Schedule = Literal["cosine", "constant"]
 Normalization = Literal["auto", "imagenet", "half"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+TrainedParameters = Literal["all", "bias_and_norm", "lora"]
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """The grid of augmentation strengths: few values, so that trials share their views."""
@@ -166,6 +167,29 @@ class DepthPhaseConfig(_Part):
 
     warmup_epochs: float = Field(0.5, ge=0)
     """Linear warm-up, in epochs."""
+
+    window: int | None = Field(None, ge=1)
+    """Surgical fine-tuning (Lee et al. 2023): of the last ``depth`` blocks only so many are trained, the earliest ones;
+    those behind them stay frozen, the head is trained. At most ``depth``; null trains all of them."""
+
+    gradual_epochs: int = Field(0, ge=0)
+    """Gradual unfreezing (Howard & Ruder 2018): the phase starts with the last block, and after every so many epochs
+    one more is unfrozen, until there are ``depth``; the phase has to be that long. 0 unfreezes all at once."""
+
+    parameters: TrainedParameters = "all"
+    """What is trained of a block: ``all``, only its biases and norm parameters (``bias_and_norm``; BitFit, Zaken et al.
+    2022), which are all its vectors, or low-rank updates of its linear and convolutional weights (``lora``; Hu et al.
+    2022)."""
+
+    lora_rank: int = Field(4, ge=1)
+    """Rank of the updates; acts only with ``parameters`` ``lora``."""
+
+    lora_alpha: float = Field(4.0, gt=0)
+    """The updates count this over their rank times; acts only with ``parameters`` ``lora``."""
+
+    auto_rgn: bool = False
+    """Auto-RGN (Lee et al. 2023): before each epoch, every layer's learning rate is scaled by the norm of its gradient
+    relative to that of its weights, the largest being 1. The head keeps its rate. Not with ``parameters`` ``lora``."""
 
 
 class EarlyStoppingConfig(_Part):

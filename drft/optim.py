@@ -1,7 +1,8 @@
 """Parameter groups, discriminative learning rates and schedules: each phase gets a new optimizer."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from torch import nn
@@ -13,33 +14,45 @@ from drft.models.blocks import Block
 
 
 def parameter_groups(
-    net: nn.Module, trained_blocks: Sequence[Block], *, head_lr: float, block_lr: float, layer_decay: float
+    net: nn.Module,
+    trained_blocks: Sequence[Block],
+    *,
+    head_lr: float,
+    block_lr: float,
+    layer_decay: float,
+    factors: Mapping[str, Sequence[nn.Parameter]] = MappingProxyType({}),
+    by_layer: bool = False,
 ) -> list[dict[str, Any]]:
     """Group the trained parameters by learning rate and weight decay, the head first.
 
-    The block next to the head learns at ``block_lr``, each earlier one at ``layer_decay`` times the next (Howard &
-    Ruder 2018). Vectors (biases and norm parameters) are exempt from weight decay.
+    The trained block next to the head learns at ``block_lr``, each earlier one at ``layer_decay`` times the next
+    (Howard & Ruder 2018). Vectors (biases and norm parameters) are exempt from weight decay.
 
     Args:
         net: the model; parameters that require no gradient are in no group.
-        trained_blocks: the unfrozen blocks, stem first.
+        trained_blocks: the trained blocks, stem first.
         head_lr: learning rate of the head.
-        block_lr: learning rate of the block next to the head.
+        block_lr: learning rate of the trained block next to the head.
         layer_decay: learning rate of a block as a multiple of the next one's.
+        factors: of low-rank updates, which are trained in place of the weights that they are named after.
+        by_layer: whether every layer of the blocks has groups of its own; they name it as ``layer``.
     """
     rate = {
         name: block_lr * layer_decay**distance
         for distance, block in enumerate(reversed(trained_blocks))
         for name in block.parameters
     }
-    groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
+    groups: dict[tuple[float, bool, bool, str], list[nn.Parameter]] = {}
     for name, parameter in net.named_parameters():
         if parameter.requires_grad:
-            key = (rate.get(name, head_lr), name not in rate, parameter.ndim > 1)
-            groups.setdefault(key, []).append(parameter)
+            layer = name.rpartition(".")[0] if by_layer and name in rate else ""
+            key = (rate.get(name, head_lr), name not in rate, parameter.ndim > 1, layer)
+            groups.setdefault(key, []).extend(factors.get(name, (parameter,)))
     return [
-        {"params": parameters, "lr": lr, "head": head, **({} if decayed else {"weight_decay": 0.0})}
-        for (lr, head, decayed), parameters in sorted(groups.items(), key=lambda item: (not item[0][1], -item[0][0]))
+        {"params": parameters, "lr": lr, "head": head, "layer": layer, **({} if decayed else {"weight_decay": 0.0})}
+        for (lr, head, decayed, layer), parameters in sorted(
+            groups.items(), key=lambda item: (not item[0][1], -item[0][0])
+        )
     ]
 
 
@@ -76,6 +89,18 @@ def make_scheduler(
     """Return the scheduler of a phase; call its ``step`` after every update."""
     warmup = round(warmup_epochs * updates_per_epoch)
     return LambdaLR(optimizer, lr_factor(schedule, warmup, epochs * updates_per_epoch))
+
+
+def scale_rates(scheduler: LambdaLR, factors: Mapping[str, float]) -> None:
+    """Let each layer learn at a multiple of its groups' own rate from the next update on, 1 where none is given.
+
+    Args:
+        scheduler: of an optimizer whose groups name their layers.
+        factors: by layer.
+    """
+    for index, group in enumerate(scheduler.optimizer.param_groups):
+        scheduler.base_lrs[index] = group["initial_lr"] * factors.get(group["layer"], 1.0)
+        group["lr"] = scheduler.base_lrs[index] * scheduler.lr_lambdas[index](scheduler.last_epoch)
 
 
 def current_lr(optimizer: Optimizer, *, head: bool) -> float:

@@ -21,11 +21,10 @@ def run_phase(stage: Stage, phase: Phase, first_step: int) -> Iterator[tuple[Epo
         NonFiniteLossError: when the training loss becomes NaN or infinite.
         BackboneError: when the backbone has fewer blocks than the configuration's depth.
     """
-    config = stage.config
-    settings, depth = (config.head_phase, 0) if phase == "head" else (config.depth_phase, config.depth)
-    trainer = Trainer(stage, settings, depth)
-    for epoch in range(1, settings.epochs + 1):
+    trainer = Trainer(stage, phase)
+    for epoch in range(1, trainer.settings.epochs + 1):
         started, step = time.perf_counter(), first_step + epoch - 1
+        trainer.unfreeze(epoch)
         running_loss = trainer.train_epoch(step)
         predictions = trainer.predict_all()
         scores = {part: _score(stage, part, predictions[part]) for part in ("train", "validation")}

@@ -1,6 +1,6 @@
 """What one phase trains: the steps of an epoch, and the predictions after it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -8,15 +8,16 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from drft.config import DepthPhaseConfig, HeadPhaseConfig
 from drft.devices import loss_scaler
 from drft.errors import NonFiniteLossError
 from drft.losses import training_loss
-from drft.models.blocks import set_trainable, training_modes
-from drft.optim import current_lr, make_optimizer, make_scheduler, parameter_groups
+from drft.optim import current_lr, make_optimizer, make_scheduler, scale_rates
 from drft.prefix import Pictures, Supply
-from drft.records import PARTS, Part
+from drft.records import PARTS, Part, Phase
+from drft.rgn import BATCHES as RGN_BATCHES
+from drft.rgn import relative_gradient_norms
 from drft.stage import Stage
+from drft.unfreezing import Unfreezing
 
 LogProbabilities = Mapping[Part, NDArray[np.float32]]
 
@@ -27,29 +28,19 @@ _EVALUATION_PIXELS = 32 * 224**2
 class Trainer:
     """The trained suffix of a network with its optimizer, for the epochs of one phase."""
 
-    def __init__(self, stage: Stage, settings: HeadPhaseConfig | DepthPhaseConfig, depth: int) -> None:
+    def __init__(self, stage: Stage, phase: Phase) -> None:
         self.stage = stage
-        net, blocks = stage.model.net, stage.model.blocks
-        set_trainable(net, depth)
-        net.eval()
-        self.prefix = stage.prefix(depth, passing=isinstance(settings, HeadPhaseConfig))
-        self._modes = training_modes(net, depth, stage.config.batch_norm)
-        depth_settings = settings if isinstance(settings, DepthPhaseConfig) else None
-        groups = parameter_groups(
-            net,
-            blocks[len(blocks) - depth :],
-            head_lr=depth_settings.head_lr if depth_settings else settings.lr,
-            block_lr=settings.lr,
-            layer_decay=depth_settings.layer_decay if depth_settings else 1.0,
-        )
-        self.optimizer = make_optimizer(stage.config.optimizer, groups)
+        self.phase = phase
+        self.settings = stage.config.head_phase if phase == "head" else stage.config.depth_phase
+        self.unfreezing = Unfreezing(stage.model, stage.config, phase)
+        self.optimizer = make_optimizer(stage.config.optimizer, self.unfreezing.groups)
         self.scaler = loss_scaler(stage.network.precision, stage.device)
         self.batches = -(-len(stage.division.train) // stage.config.batch_size)
         self.scheduler = make_scheduler(
             self.optimizer,
-            settings.schedule,
-            warmup_epochs=settings.warmup_epochs,
-            epochs=settings.epochs,
+            self.settings.schedule,
+            warmup_epochs=self.settings.warmup_epochs,
+            epochs=self.settings.epochs,
             updates_per_epoch=self.batches,
         )
         grades = stage.grades[stage.division.train]
@@ -58,19 +49,43 @@ class Trainer:
         self.head_lr = self.block_lr = 0.0
         self.cached = False
         self._plain: dict[Part, Supply] = {}
+        self._set_depth(self.unfreezing.depth_at(1))
+
+    def unfreeze(self, epoch: int) -> None:
+        """Train from now on what this epoch of the phase trains."""
+        depth = self.unfreezing.depth_at(epoch)
+        if depth != self._depth:
+            self._set_depth(depth)
+
+    def _set_depth(self, depth: int) -> None:
+        self._depth = depth
+        self._modes = self.unfreezing.unfreeze(depth)
+        self.stage.model.net.eval()
+        self.prefix = self.stage.prefix(depth, passing=self.phase == "head")
+        self._plain.clear()
 
     def train_epoch(self, step: int) -> float:
         """Train on every photograph once, as the views of this step; return the mean training loss."""
         config, train = self.stage.config, self.stage.division.train
         views = self.prefix.open(Pictures(train, step, config.augmentation.strength))
         self.cached = views.cached
-        self._set_training_modes()
         batches = _shuffled_batches(len(train), self.batches, config.seed, step)
-        losses = [self._update(views, rows) * len(rows) for rows in batches]
+        if self.unfreezing.by_layer:
+            self._scale_rates(views, batches[:RGN_BATCHES])
+        self._set_training_modes()
+        with self.unfreezing.updates.learning():
+            losses = [self._update(views, rows) * len(rows) for rows in batches]
         mean = float(torch.stack(losses).sum()) / len(train)
         if not np.isfinite(mean):
             raise NonFiniteLossError(f"the training loss became {mean} in step {step}; a lower learning rate may help")
         return mean
+
+    def _scale_rates(self, views: Supply, batches: Sequence[NDArray[np.int64]]) -> None:
+        """Let layers learn as Auto-RGN says; in evaluation mode, so that no running statistic moves."""
+        some = (rows[: self.stage.config.micro_batch] for rows in batches)
+        losses = (self.loss(self.prefix.suffix(views.batch(rows)), self.grades[rows]) for rows in some)
+        scaled = map(self.scaler.scale, losses)
+        scale_rates(self.scheduler, relative_gradient_norms(self.optimizer.param_groups, scaled))
 
     def _update(self, views: Supply, batch: NDArray[np.int64]) -> Tensor:
         """Make one optimizer step on a batch, in parts that fit into memory; return the batch's loss."""
@@ -85,6 +100,7 @@ class Trainer:
             losses.append(loss.detach())
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        self.unfreezing.updates.merge()
         self.head_lr, self.block_lr = (current_lr(self.optimizer, head=head) for head in (True, False))
         self.scheduler.step()
         return torch.stack(losses).sum()

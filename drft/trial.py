@@ -10,11 +10,11 @@ from drft.checkpoint import changed_tensors
 from drft.config import TrialConfig
 from drft.data.cohort import Cohort
 from drft.devices import device_label
-from drft.models.blocks import trainable_fraction
 from drft.phases import run_phase
 from drft.records import PARTS, Ending, EpochRecord, Part, Predictions, TrialResult, best_record
 from drft.stage import Stage
 from drft.trainer import LogProbabilities
+from drft.unfreezing import share_trained
 from drft.workbench import Workbench
 
 OnEpoch = Callable[[EpochRecord], bool]
@@ -35,7 +35,8 @@ def run_trial(config: TrialConfig, cohort: Cohort | Workbench, on_epoch: OnEpoch
     Raises:
         DataError: when a photograph cannot be read.
         BackboneError: when the backbone, its weights or the depth do not exist.
-        ConfigError: when both phases have no epochs, or the device does not have the precision.
+        ConfigError: when both phases have no epochs, settings contradict each other, or the device does not have the
+            precision.
         NonFiniteLossError: when the training diverges.
     """
     started = time.perf_counter()
@@ -48,7 +49,7 @@ def run_trial(config: TrialConfig, cohort: Cohort | Workbench, on_epoch: OnEpoch
         records=tuple(diary.records),
         ending=ending,
         depth_fraction=config.depth / len(stage.model.blocks),
-        trainable_fraction=trainable_fraction(stage.model.net, config.depth),
+        trainable_fraction=share_trained(stage.model, config),
         predictions=diary.predictions(bench.cohort),
         best_state=diary.best_state,
         device=device_label(stage.device),

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drft.config import TrialConfig
+from drft.contradictions import check
 from drft.data.cache import default_cache_dir
 from drft.data.cohort import Cohort
 from drft.data.images import CROP_VERSION, load_images
@@ -66,10 +67,12 @@ class Workbench:
         Raises:
             DataError: when a photograph cannot be read.
             BackboneError: when the backbone, its weights or the depth do not exist.
-            ConfigError: when both phases have no epochs, or the device does not have the precision.
+            ConfigError: when both phases have no epochs, settings contradict each other, or the device does not have
+                the precision.
         """
         if config.head_phase.epochs + config.depth_phase.epochs == 0:
             raise ConfigError("head_phase.epochs and depth_phase.epochs are both 0: give at least one phase an epoch")
+        check(config)
         seed_torch(config.seed)
         network, model = self._network(config), self._network(config).model
         model.start_anew(config.seed, config.dropout)

@@ -4,6 +4,10 @@ timm knows the order of every backbone (``group_matcher(coarse=True)``), so bloc
 sliced out of ``parameters()``. The classifier (``get_classifier()``) is the head and no block. Norms that
 timm groups with the classifier belong to the last block; weights there (a ``conv_head``, an attention
 pool) are a block of their own. Every parameter is in exactly one block or in the head.
+
+A depth unfreezes the last blocks. Of these a ``window`` trains only so many, the earliest first, and the ones behind it
+stay frozen (surgical fine-tuning, Lee et al. 2023). ``parameters`` says what of a trained block is trained: all of it,
+or its vectors, or its weight matrices, whose updates are then of low rank.
 """
 
 from collections.abc import Iterator
@@ -14,7 +18,9 @@ from typing import Literal
 from timm.models import group_parameters
 from torch import nn
 
+from drft.config import TrainedParameters
 from drft.errors import BackboneError
+from drft.models.lora import adapter_size
 
 HEAD = -1
 """Block index of the head in per-module tables."""
@@ -82,24 +88,53 @@ def head_names(model: nn.Module) -> frozenset[str]:
     return frozenset(name for name, tensor in everything if id(tensor) in tensors)
 
 
-def trained_names(model: nn.Module, depth: int) -> frozenset[str]:
+def trained_blocks(model: nn.Module, depth: int, window: int | None = None) -> tuple[Block, ...]:
+    """Return the blocks that are trained at a depth, stem first.
+
+    Args:
+        model: a timm model.
+        depth: how many blocks, counted from the head, are unfrozen.
+        window: how many of these are trained, the earliest first; None for all.
+
+    Raises:
+        BackboneError: when the model has fewer blocks.
+    """
+    blocks = list_blocks(model)
+    if not 0 <= depth <= len(blocks):
+        raise BackboneError(f"depth {depth}: {_title(model)} has {len(blocks)} blocks, choose 0 to {len(blocks)}")
+    return blocks[len(blocks) - depth :][:window]
+
+
+def trained_names(
+    model: nn.Module, depth: int, window: int | None = None, parameters: TrainedParameters = "all"
+) -> frozenset[str]:
     """Return the names of the parameters that are trained at a depth, head included.
 
     Raises:
         BackboneError: when the model has fewer blocks.
     """
-    parameters = {name for name, _ in model.named_parameters()}
-    deep = chain.from_iterable(block.parameters for block in _trained_blocks(model, depth))
-    return frozenset(deep) | (head_names(model) & parameters)
+    head = head_names(model) & {name for name, _ in model.named_parameters()}
+    deep = chain.from_iterable(block.parameters for block in trained_blocks(model, depth, window))
+    if parameters == "bias_and_norm":
+        return head | {name for name in deep if model.get_parameter(name).ndim <= 1}
+    return head | (set(deep) & adaptable_names(model) if parameters == "lora" else frozenset(deep))
 
 
-def set_trainable(model: nn.Module, depth: int) -> None:
-    """Let gradients reach the last ``depth`` blocks and the head, and nothing else.
+def adaptable_names(model: nn.Module) -> frozenset[str]:
+    """Return the names of the weights of linear and convolutional layers: those that low-rank updates are made for."""
+    layers = (path for path, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d))
+    return frozenset(f"{path}.weight" for path in layers)
+
+
+def set_trainable(
+    model: nn.Module, depth: int, window: int | None = None, parameters: TrainedParameters = "all"
+) -> None:
+    """Let gradients reach what ``trained_names`` names, and nothing else.
 
     Raises:
         BackboneError: when the model has fewer blocks.
     """
-    trained = trained_names(model, depth)
+    trained = trained_names(model, depth, window, parameters)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in trained)
 
@@ -117,29 +152,35 @@ def train_mode(model: nn.Module, depth: int, batch_norm: Literal["frozen", "adap
 
 
 def training_modes(
-    model: nn.Module, depth: int, batch_norm: Literal["frozen", "adapt"] = "adapt"
+    model: nn.Module, depth: int, batch_norm: Literal["frozen", "adapt"] = "adapt", window: int | None = None
 ) -> dict[nn.Module, bool]:
     """Return for every module whether it is in training mode when a depth is trained, as ``train_mode`` sets it.
 
     Raises:
         BackboneError: when the model has fewer blocks.
     """
-    first = len(list_blocks(model)) - len(_trained_blocks(model, depth))
+    trained = {HEAD, *(block.index for block in trained_blocks(model, depth, window))}
     return {
-        module: (index == HEAD or index >= first)
-        and not (batch_norm == "frozen" and index != HEAD and _has_running_statistics(module))
-        for module, index in _module_blocks(model).items()
+        module: not trained.isdisjoint(indices)
+        and not (batch_norm == "frozen" and HEAD not in indices and _has_running_statistics(module))
+        for module, indices in _module_blocks(model).items()
     }
 
 
-def trainable_fraction(model: nn.Module, depth: int) -> float:
-    """Return the share of the backbone's parameters (the head not counted) that a depth trains.
+def trainable_fraction(
+    model: nn.Module, depth: int, window: int | None = None, parameters: TrainedParameters = "all", rank: int = 0
+) -> float:
+    """Return the number of parameters that a depth trains (the head not counted), as a share of the backbone's.
+
+    With ``parameters="lora"`` these are the factors of the updates, of rank ``rank``.
 
     Raises:
         BackboneError: when the model has fewer blocks.
     """
-    total = sum(block.size for block in list_blocks(model))
-    return sum(block.size for block in _trained_blocks(model, depth)) / total
+    names = trained_names(model, depth, window, parameters) - head_names(model)
+    tensors = [model.get_parameter(name) for name in names]
+    trained = sum(adapter_size(tensor.shape, rank) if parameters == "lora" else tensor.numel() for tensor in tensors)
+    return trained / sum(block.size for block in list_blocks(model))
 
 
 def freeze_map(model: nn.Module) -> tuple[FreezeRow, ...]:
@@ -151,13 +192,6 @@ def freeze_map(model: nn.Module) -> tuple[FreezeRow, ...]:
         trained += block.size
         rows.append(FreezeRow(depth, block.name, block.size, trained / total))
     return tuple(rows)
-
-
-def _trained_blocks(model: nn.Module, depth: int) -> tuple[Block, ...]:
-    blocks = list_blocks(model)
-    if not 0 <= depth <= len(blocks):
-        raise BackboneError(f"depth {depth}: {_title(model)} has {len(blocks)} blocks, choose 0 to {len(blocks)}")
-    return blocks[len(blocks) - depth :]
 
 
 def _title(model: nn.Module) -> str:
@@ -210,26 +244,24 @@ def _has_running_statistics(module: nn.Module) -> bool:
     return "running_var" in module._buffers  # batch norm by any name: timm's own, synced, EvoNorm-B
 
 
-def _module_blocks(model: nn.Module) -> dict[nn.Module, int]:
-    """Return the block index of every module, parameterless ones (dropout, drop-path, activation) included.
+def _module_blocks(model: nn.Module) -> dict[nn.Module, frozenset[int]]:
+    """Return the block indices of every module, parameterless ones (dropout, drop-path, activation) included.
 
     A module whose parameters lie in one block is of that block. One without parameters is of the block around
     it, else of the block registered before it; past the last backbone parameter it is the head's (dropout
-    before the classifier). One that spans blocks (a container, the model itself) trains when any of them does.
+    before the classifier). One that spans blocks (a container, the model itself) is of all of them, and trains when any
+    of them does.
     """
     of_parameter = {name: block.index for block in list_blocks(model) for name in block.parameters}
     inside = _blocks_inside(model, of_parameter)
     ahead = set(of_parameter)
     before = 0
-    blocks: dict[nn.Module, int] = {}
+    blocks: dict[nn.Module, frozenset[int]] = {}
     for path, module in model.named_modules():
         around = inside.get(path) or inside.get(path.rpartition(".")[0], set())
-        spans = len(around) > 1
-        if path in inside:
-            blocks[module] = _latest(around)
-        else:
-            blocks[module] = before if spans else _latest(around)
-            inside[path] = {blocks[module]}
+        if path not in inside:
+            inside[path] = {before} if len(around) > 1 else set(around)
+        blocks[module] = frozenset(inside[path])
         own = {f"{path}.{name}" if path else name for name in module._parameters} & ahead
         ahead -= own
         before = max((of_parameter[name] for name in own), default=before) if ahead else HEAD
@@ -242,7 +274,3 @@ def _blocks_inside(model: nn.Module, of_parameter: dict[str, int]) -> dict[str, 
         for path in ("", *_paths(name.rpartition(".")[0])):
             inside.setdefault(path, set()).add(of_parameter.get(name, HEAD))
     return inside
-
-
-def _latest(blocks: set[int]) -> int:
-    return HEAD if HEAD in blocks else max(blocks)

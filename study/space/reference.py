@@ -55,7 +55,13 @@ def _values(said: Mapping[str, Any]) -> str:
         return " or ".join(_values(one) for one in said["anyOf"])
     if "enum" in said:
         return ", ".join(f"`{value}`" for value in said["enum"])
-    kinds = {"integer": "whole number", "number": "number", "string": "text", "null": "`null`"}
+    kinds = {
+        "integer": "whole number",
+        "number": "number",
+        "string": "text",
+        "boolean": "`true`, `false`",
+        "null": "`null`",
+    }
     return " ".join([kinds[said["type"]], _bounds(said)]).strip()
 
 

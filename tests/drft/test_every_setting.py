@@ -69,6 +69,12 @@ CHANGES = {
     "depth_phase.layer_decay": Change(0.5),
     "depth_phase.schedule": Change("constant", {"depth_phase.epochs": 2}),
     "depth_phase.warmup_epochs": Change(0.0),
+    "depth_phase.window": Change(1),
+    "depth_phase.gradual_epochs": Change(1, {"depth_phase.epochs": 2}),
+    "depth_phase.parameters": Change("bias_and_norm"),
+    "depth_phase.lora_rank": Change(2, {"depth_phase.parameters": "lora"}),
+    "depth_phase.lora_alpha": Change(8.0, {"depth_phase.parameters": "lora"}),
+    "depth_phase.auto_rgn": Change(True),
     "early_stopping.patience": Change(1, {**STILL, "depth_phase.epochs": 3}),
 }
 WITHOUT_EFFECT = {

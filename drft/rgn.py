@@ -1,0 +1,53 @@
+"""Auto-RGN (Lee et al. 2023, "Surgical fine-tuning improves adaptation to distribution shifts"): how fast layers learn.
+
+A layer learns in proportion to its relative gradient norm ``|g| / |w|``, the largest at the full rate. As in the
+authors' code it is measured anew before every epoch, as the mean over its first five batches. They measure single
+tensors and train no batch norms; here a layer (a convolution, a norm) is measured as a whole, weight and bias together,
+since pretrained biases are often zero and their relative gradient then without bounds. They begin with a new optimizer
+in every epoch; here its moments are kept.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
+
+BATCHES = 5
+"""Batches of an epoch that the norms are measured on."""
+
+
+def relative_gradient_norms(groups: Sequence[Mapping[str, Any]], losses: Iterable[Tensor]) -> dict[str, float]:
+    """Return the relative gradient norm of every layer as a share of the largest, from 0 to 1.
+
+    Layers that are frozen or all zero are left out.
+
+    Args:
+        groups: of an optimizer, as ``parameter_groups`` returns them by layer.
+        losses: of some batches; the norms are averaged over them. A common scale of them cancels out.
+    """
+    layers = _layers(groups)
+    ratios = [_ratios(layers, loss) for loss in losses] if layers else []
+    means = {layer: sum(ratio[layer] for ratio in ratios) / len(ratios) for layer in layers}
+    largest = max(means.values(), default=0.0)
+    return {layer: mean / largest for layer, mean in means.items()} if largest > 0 else {}
+
+
+def _layers(groups: Sequence[Mapping[str, Any]]) -> dict[str, list[nn.Parameter]]:
+    layers: dict[str, list[nn.Parameter]] = {}
+    for group in groups:
+        trained = [parameter for parameter in group["params"] if parameter.requires_grad]
+        if group["layer"] and trained:
+            layers.setdefault(group["layer"], []).extend(trained)
+    return {layer: parameters for layer, parameters in layers.items() if get_total_norm(parameters) > 0}
+
+
+def _ratios(layers: Mapping[str, list[nn.Parameter]], loss: Tensor) -> dict[str, float]:
+    parameters = list(chain.from_iterable(layers.values()))
+    gradients = iter(torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True))
+    return {
+        layer: float(get_total_norm([next(gradients) for _ in own]) / get_total_norm(own))
+        for layer, own in layers.items()
+    }

@@ -1,0 +1,69 @@
+"""Low-rank updates: the formula, its gradients, and a network that starts as it was."""
+
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from drft.models.lora import LowRankUpdates, adapter_size
+
+LAYERS = {
+    "linear": (lambda: nn.Linear(7, 5), (3, 7)),
+    "convolution": (lambda: nn.Conv2d(4, 6, 3), (3, 4, 5, 5)),
+    "depthwise": (lambda: nn.Conv2d(6, 6, 3, groups=6), (3, 6, 5, 5)),
+}
+
+
+def updates_of(layer: nn.Module, rank: int = 2, alpha: float = 6.0) -> LowRankUpdates:
+    return LowRankUpdates({"weight": layer.weight}, rank, alpha)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_weights_and_gradients_are_those_of_the_formula(kind):
+    make, shape = LAYERS[kind]
+    layer, pictures = make(), torch.randn(shape)
+    start = layer.weight.detach().clone()
+    layer.weight.grad = torch.ones_like(start)  # left over from another training
+    updates = updates_of(layer)
+    down, up = updates.factors["weight"]
+    with torch.no_grad():
+        up.normal_()
+    updates.merge()
+    with updates.learning():
+        for part in pictures.split([1, 2]):  # gradients of micro-batches add up
+            layer(part).square().sum().backward()
+    assert layer.weight.grad is None
+
+    twins = [factor.detach().clone().requires_grad_() for factor in (down, up)]
+    weight = start + 6.0 / 2 * (twins[1] @ twins[0]).view(start.shape)
+    torch.testing.assert_close(layer.weight.detach(), weight.detach())
+    functional_call(layer, {"weight": weight}, (pictures,)).square().sum().backward()
+    torch.testing.assert_close([down.grad, up.grad], [twin.grad for twin in twins], rtol=1e-4, atol=1e-4)
+
+
+def test_the_network_starts_as_it_was():
+    layer = nn.Conv2d(4, 6, 3)
+    before = layer.weight.detach().clone()
+    updates = updates_of(layer)
+    updates.merge()
+    assert torch.equal(layer.weight, before)
+    assert updates.factors["weight"][0].abs().max() > 0
+
+
+def test_gradients_stay_with_the_weights_afterwards():
+    layer = nn.Linear(3, 2)
+    updates = updates_of(layer)
+    with pytest.raises(ZeroDivisionError), updates.learning():
+        raise ZeroDivisionError
+    layer(torch.ones(1, 3)).sum().backward()
+    assert layer.weight.grad is not None
+    assert updates.factors["weight"][0].grad is None
+
+
+def test_no_rank_is_above_that_of_the_weight():
+    assert adapter_size((5, 7), 3) == 3 * (5 + 7)
+    assert adapter_size((6, 1, 3, 3), 64) == 6 * (6 + 9)
+    assert [tuple(factor.shape) for factor in updates_of(nn.Linear(7, 5), rank=64).factors["weight"]] == [
+        (5, 7),
+        (5, 5),
+    ]
