@@ -25,7 +25,7 @@ from drft.network import Cost, Network, build_network, now
 from drft.stage import Stage
 
 _NETWORKS = 2
-"""Networks that are kept ready: few studies search the backbone, and each takes its memory."""
+"""Networks that are kept ready at least: of the same backbone at another image size or precision, most often."""
 
 _EXAMPLES = 8
 """Views that their cost is measured on."""
@@ -41,6 +41,7 @@ class Workbench:
         cache_size: bytes that activations of all studies may take on the disk; None for a share of what is free, 0
             keeps none and computes everything whenever it is needed.
         processes: how many workbenches share this machine's memory.
+        networks: how many networks trainings take turns with; so many are kept ready, and each takes its memory.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Workbench:
         device: str | None = None,
         cache_size: int | None = None,
         processes: int = 1,
+        networks: int = 1,
     ) -> None:
         self.cohort = cohort
         self.device = pick_device(device)
@@ -59,6 +61,7 @@ class Workbench:
         self._grades = cohort.labels()
         self._images: dict[int, NDArray[np.uint8]] = {}
         self._view_costs: dict[int, Cost] = {}
+        self._kept_networks = max(networks, _NETWORKS)
         self._networks: OrderedDict[Hashable, Network] = OrderedDict()
 
     def prepare(self, config: TrialConfig) -> Stage:
@@ -96,7 +99,7 @@ class Workbench:
         key = (config.backbone, config.image_size, config.precision, random)
         if key not in self._networks:
             self._networks[key] = build_network(config, len(self.cohort.grades), self.device)
-            while len(self._networks) > _NETWORKS:
+            while len(self._networks) > self._kept_networks:
                 self._networks.popitem(last=False)
         self._networks.move_to_end(key)
         return self._networks[key]

@@ -118,18 +118,20 @@ def _of_depth(space: Space, dimensions: Sequence[Dimension], trials: int) -> Ite
 
 
 def _depths(dimensions: Sequence[Dimension]) -> int | None:
-    """Return how many depths are searched: 1 where none is, None where only a backbone can tell."""
-    domain = next((dimension.domain for dimension in dimensions if dimension.path == "depth"), None)
+    """Return how many depths are searched, those of each backbone: 1 where none is, None where that is not known."""
+    domains = {dimension.path: dimension.domain for dimension in dimensions}
+    backbones = len(domains["backbone.name"].values() or ()) if "backbone.name" in domains else 1
+    domain = domains.get("depth", domains.get("depth_fraction"))
     if domain is None:
-        return 1
+        return backbones
     values = domain.values() if domain.resolved(0) == domain else None
-    return None if values is None else len(values)
+    return None if values is None else len(values) * backbones
 
 
 def _by_depth(asks: str, least: int, what: str, depths: int | None, trials: int) -> Question:
     needs = f"{least} {what} at each depth"
     if depths is None:
-        return Question(asks, needs, "depends on the number of depths: name a --backbone")
+        return Question(asks, needs, "depends on the number of depths: name a --backbone, or give a step")
     if depths == 1:
         return Question(asks, needs, "no: the space has one depth")
     return _needing_trials(asks, f"{needs}: {least * depths} at {depths} depths", least * depths, trials)

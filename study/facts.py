@@ -41,6 +41,8 @@ class StudyFacts:
     trials_wanted: int
     source_options: Mapping[str, str] = field(default_factory=dict)
     """Options of the data source, likewise."""
+    backbones: Mapping[str, int] = field(default_factory=dict)
+    """Blocks of each backbone by its name, where several are searched; ``blocks`` are those of the first."""
 
     @property
     def metric(self) -> Metric:
@@ -58,6 +60,7 @@ class StudyFacts:
             "cohort": json.dumps(self.cohort),
             "split": json.dumps(self.split),
             "blocks": json.dumps(self.blocks),
+            "backbones": json.dumps(self.backbones),
             "base_config": self.base_config.model_dump_json(),
             "metric": self.metric,
             "seed": self.seed,
@@ -93,7 +96,7 @@ class StudyFacts:
         ]
 
 
-_DECODED = ("source_options", "cohort", "split", "blocks", "base_config", "versions")
+_DECODED = ("source_options", "cohort", "split", "blocks", "backbones", "base_config", "versions")
 
 _FOLLOW_SEED = {"seed", "split.seed", "augmentation.seed"}
 """Set from the study's seed; naming that one difference is enough."""

@@ -26,7 +26,7 @@ from study.facts import StudyFacts, check_study
 from study.inspection import Block, Inspector
 from study.options import RunOptions
 from study.search import make_pruner, make_sampler
-from study.space import BoundSpace, Space
+from study.space import BoundSpace, Space, default_weights
 from study.storage import (
     check_new_storage,
     check_study_name,
@@ -102,8 +102,9 @@ def prepare(options: RunOptions, tell: Progress) -> Plan[BoundSpace]:
     with Inspector() as inspector:
         bound = faults.attempt(lambda: _bind(options, inspector, faults))
         base = bound.space.base if bound is not None else faults.attempt(lambda: _said(options))
-        if base is not None:
-            faults.attempt(partial(inspector.check, base, len(cohort.grades) if cohort else len(GRADES)))
+        grades = len(cohort.grades) if cohort else len(GRADES)
+        for config in bound.space.each if bound is not None else filter(None, [base]):
+            faults.attempt(partial(inspector.check, config, grades))
     if base is not None:
         faults.attempt(partial(_check_stop_rule, options, base))
     if base is not None and slots is not None:
@@ -133,7 +134,7 @@ def _plan(options: RunOptions, bound: "_Bound", cohort: Cohort, slots: Sequence[
         space=space,
         sampler=sampler,
         pruner=make_pruner(options.pruner, first_step=space.first_prunable_step, last_step=space.max_steps),
-        workload=make_workload(options, slots),
+        workload=make_workload(options, slots, networks=len(space.each)),
         cohort=cohort,
         image_sizes=_image_sizes(space),
         slots=slots,
@@ -147,14 +148,13 @@ class _Bound:
     written: Space
     space: BoundSpace
     blocks: Sequence[Block]
-    """Of the backbone."""
+    """Of the backbone, or of the first one."""
 
 
 def _said(options: RunOptions) -> TrialConfig:
     """Return the defaults with what the command says laid over them."""
-    default = BackboneConfig()
-    name = options.backbone or default.name
-    weights = options.weights or (default.weights if name == default.name else "hub")
+    name = options.backbone or BackboneConfig().name
+    weights = options.weights or default_weights(name)
     seeds = {"split.seed": options.seed, "augmentation.seed": options.seed}
     return with_values(
         TrialConfig(), {**seeds, **options.config_values, "backbone.name": name, "backbone.weights": weights}
@@ -165,10 +165,15 @@ def _bind(options: RunOptions, inspector: Inspector, faults: Faults) -> _Bound:
     """Bring together, weakest first: defaults and the study's seed, what the space fixes, what the command says."""
     written, base, said = Space.load(options.space), _said(options), options.config_values
     searched = {dimension.path for dimension in written.dimensions}
+    if written.backbones is not None:
+        searched.add("backbone.weights")
     faults.attempt(lambda: _refuse_searched(said, searched, options.space))
-    blocks = inspector.blocks(base.backbone.name)
-    space = written.bind(base, len(blocks))
-    return _Bound(written, replace(space, base=with_values(space.base, said)), blocks)
+    names = [base.backbone.name] if written.backbones is None else list(map(str, written.backbones.options))
+    unknown = Faults()
+    blocks = {name: unknown.attempt(partial(inspector.blocks, name)) or () for name in names}
+    unknown.raise_all()
+    space = written.bind(base, {name: len(found) for name, found in blocks.items()})
+    return _Bound(written, replace(space, base=with_values(space.base, said)), blocks[names[0]])
 
 
 def _refuse_searched(said: dict[str, str | int], searched: set[str], space: str) -> None:
@@ -204,14 +209,15 @@ def decode(cohort: Cohort, sizes: Sequence[int], tell: Progress) -> None:
         load_images(cohort, size, progress=tell)
 
 
-def make_workload(options: RunOptions, slots: Sequence[Slot]) -> Workload:
-    """Return what workers on these slots need before their first job."""
+def make_workload(options: RunOptions, slots: Sequence[Slot], networks: int = 1) -> Workload:
+    """Return what workers on these slots need before their first job; trials are of so many ``networks``."""
     return Workload(
         options.data,
         tuple(sorted(options.data_options.items())),
         cache_size=options.cache_size,
         workers=max(1, len(slots)),
         trials_per_gpu=options.trials_per_gpu or 1,
+        networks=networks,
     )
 
 
@@ -236,9 +242,9 @@ def find_slots(options: RunOptions) -> Sequence[Slot]:
 
 
 def _facts(options: RunOptions, bound: _Bound, cohort: Cohort) -> StudyFacts:
-    base = bound.space.base
+    base, several = bound.space.base, bound.written.backbones is not None
     return StudyFacts(
-        name=options.study or _default_name(bound.written, options.data, base.backbone.name),
+        name=options.study or _default_name(bound.written, options.data, "" if several else base.backbone.name),
         space=bound.written.text,
         space_fingerprint=bound.written.fingerprint,
         source=options.data,
@@ -246,6 +252,7 @@ def _facts(options: RunOptions, bound: _Bound, cohort: Cohort) -> StudyFacts:
         cohort=about_cohort(cohort),
         split=about_split(cohort, base.split),
         blocks=bound.blocks,
+        backbones=bound.space.counts if several else {},
         base_config=base,
         seed=options.seed,
         sampler=options.sampler,

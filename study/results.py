@@ -59,6 +59,9 @@ class StudyInfo:
     cohort: Mapping[str, Any]
     split: Mapping[str, Any]
     blocks: Sequence[Mapping[str, Any]]
+    """Of the backbone; of the first one, where several are searched."""
+    backbones: Mapping[str, int]
+    """Blocks of each backbone by its name, where several are searched, else nothing."""
     base_config: Mapping[str, Any]
     space: str
     space_fingerprint: str
@@ -72,6 +75,10 @@ class StudyInfo:
     """The searched dimensions, by their path in TrialConfig, in the order of their first appearance."""
     started: datetime | None
     finished: datetime | None
+
+    def block_count(self, backbone: object = None) -> int:
+        """Return how many blocks a backbone has: a trial's ``backbone.name``, or None where the study has one."""
+        return self.backbones.get(str(backbone), len(self.blocks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +112,15 @@ class StudyResults:
         """The trials that ran to their own end and have a best step, highest score (then lowest number) first."""
         ended = self.trials[(self.trials["state"] == "COMPLETE") & self.trials["best_step"].notna()]
         return ended.sort_values(["score", "number"], ascending=[False, True], ignore_index=True)
+
+    def of_best_backbone(self, trials: pd.DataFrame) -> pd.DataFrame:
+        """Return the trials with the backbone of the best completed trial; all, where the study has one backbone.
+
+        Depths compare within one backbone only: equally many blocks are another share of the next one.
+        """
+        if not self.info.backbones or self.complete.empty:
+            return trials
+        return trials.query("`backbone.name` == @self.complete['backbone.name'].iloc[0]")
 
     def predictions(self, number: int, part: Literal["train", "validation"] = "validation") -> Predictions | None:
         """Return the class probabilities of a trial at every step, or None if its folder does not hold them.
@@ -229,6 +245,7 @@ def _info(place: StudyPlace, attributes: Mapping[str, Any], trials: Sequence[Fro
         **{name: attributes[name] for name in texts},
         **{name: json.loads(attributes[name]) for name in decoded},
         source_options=json.loads(attributes.get("source_options", "{}")),
+        backbones=json.loads(attributes.get("backbones", "{}")),
     )
 
 
@@ -244,7 +261,7 @@ def _epochs_table(records: Mapping[int, Sequence[EpochRecord]]) -> pd.DataFrame:
 def _trials_table(
     info: StudyInfo, trials: Sequence[FrozenTrial], records: Mapping[int, Sequence[EpochRecord]]
 ) -> pd.DataFrame:
-    searched = [name for name in info.dimensions if name != "depth"]
+    searched = [name for name in info.dimensions if name not in {"depth", "depth_fraction"}]
     columns = ["number", "state", "depth", "depth_fraction", "trainable_fraction", *searched]
     rows = [_trial_row(trial, records[trial.number], info.metric) for trial in trials]
     table = pd.DataFrame(rows, columns=[*columns, *OUTCOME_COLUMNS, *FURTHER_COLUMNS])
@@ -255,6 +272,8 @@ def _trial_row(trial: FrozenTrial, records: Sequence[EpochRecord], metric: Metri
     names = ("depth", "depth_fraction", "trainable_fraction", "seconds", "worker", "retry_of", "fail_reason")
     told = {name: trial.user_attrs.get(name) for name in (*names, *FURTHER_COLUMNS)}
     told["depth"] = trial.params.get("depth") if told["depth"] is None else told["depth"]
+    # Where it was searched, the share that was asked for; depth is the nearest whole number of blocks.
+    told["depth_fraction"] = trial.params.get("depth_fraction", told["depth_fraction"])
     return {
         **trial.params,
         **told,

@@ -15,17 +15,20 @@ DISCLAIMER = "For research and education only; nothing here is a medical device.
 
 def opening_words(plan: Plan[BoundSpace], where: str = "here") -> list[str]:
     """Say what is about to be studied; ``where`` says how many trials run at once, and on what."""
-    facts, base, split = plan.facts, plan.facts.base_config, plan.facts.split
+    facts, split, backbones = plan.facts, plan.facts.split, [config.backbone for config in plan.space.each]
     parts = f"{split['n_train']} to train, {split['n_validation']} to validate, {split['n_test']} sealed for the test"
     return [
         f"Study {facts.name} in {plan.folder}",
         f"  data      {facts.cohort['name']}: {parts}",
-        f"  backbone  {base.backbone.name}, {len(facts.blocks)} blocks, weights {base.backbone.weights}",
+        *(f"  backbone  {one.name}, {plan.space.counts[one.name]} blocks, weights {one.weights}" for one in backbones),
         f"  search    {len(plan.space.dimensions)} dimensions of {plan.space.name}, {facts.sampler}, {facts.pruner}",
         f"  trials    {facts.trials_wanted} wanted, {where}",
         *(
             f"  note      {note}"
-            for note in (*_weights_notes(base.backbone), *sampler_notes(facts.sampler, plan.space))
+            for note in (
+                *(note for one in backbones for note in _weights_notes(one)),
+                *sampler_notes(facts.sampler, plan.space),
+            )
         ),
     ]
 
@@ -74,7 +77,7 @@ def _insight(results: StudyResults, outcome: Outcome) -> list[str]:
     return [
         *_best(results, outcome),
         *_best_step_against_last(complete),
-        *_gap_by_depth(complete),
+        *_gap_by_depth(results.of_best_backbone(complete)),
         _how_sure(results.info),
     ]
 
@@ -83,10 +86,13 @@ def _best(results: StudyResults, outcome: Outcome) -> list[str]:
     if outcome.standing.best is None:
         return []
     number, value = outcome.standing.best
-    (trial,) = results.trials[results.trials["number"] == number].itertuples(index=False)
+    rows = results.trials[results.trials["number"] == number]
+    (trial,) = rows.itertuples(index=False)
+    backbone = rows["backbone.name"].item() if results.info.backbones else None
     capacity = f"{trial.trainable_fraction:.0%} of the backbone's parameters"
     score = f"validation {score_text(results.info.metric, value)} at step {trial.best_step} ({trial.best_phase} phase)"
-    return [f"Best is trial {number}: depth {trial.depth} of {len(results.info.blocks)} ({capacity}), {score}."]
+    depth = f"depth {trial.depth} of {results.info.block_count(backbone)}{f' of {backbone}' if backbone else ''}"
+    return [f"Best is trial {number}: {depth} ({capacity}), {score}."]
 
 
 def _best_step_against_last(complete: pd.DataFrame) -> list[str]:

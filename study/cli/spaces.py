@@ -39,7 +39,7 @@ def check(file: str, backbone: str | None) -> None:
     from study.space import Space
 
     space = Space.load(file)
-    bound = _bind(space, backbone) if backbone else None
+    bound = _bind(space, backbone)
     click.echo(f"{space.where}: OK")
     if space.question:
         click.echo(space.question)
@@ -84,7 +84,7 @@ def explain_space(file: str, backbone: str | None, trials: int, photographs: int
     from study.space import Space
 
     space = Space.load(file)
-    bound = _bind(space, backbone) if backbone else None
+    bound = _bind(space, backbone)
     told = explain(space, bound, trials, photographs)
     click.echo(f"{space.name} asks: {space.question or '(its file does not say)'}\n")
     click.echo(f"It varies {len(told.varies)}:")
@@ -103,14 +103,24 @@ def explain_space(file: str, backbone: str | None, trials: int, photographs: int
         click.echo(line)
 
 
-def _bind(space: "Space", backbone: str) -> "BoundSpace":
+def _bind(space: "Space", backbone: str | None) -> "BoundSpace | None":
+    """Bind a space to the backbone that was named, or to those it searches; None where there is neither."""
     from drft.config import BackboneConfig, TrialConfig
+    from drft.errors import UsageError
+
+    if space.backbones is None and backbone is None:
+        return None
     from drft.models.backbone import block_count
 
+    if space.backbones is not None:
+        if backbone is not None:
+            raise UsageError(f"--backbone: {space.where} searches backbone.name; leave the option out")
+        return space.bind(TrialConfig(), {name: block_count(name) for name in map(str, space.backbones.options)})
+    assert backbone is not None
     return space.bind(TrialConfig(backbone=BackboneConfig(name=backbone)), block_count(backbone))
 
 
 def _summary(bound: "BoundSpace") -> str:
     size = "endlessly many" if bound.size is None else f"{bound.size}"
-    backbone = f"{bound.base.backbone.name} ({bound.blocks} blocks)"
-    return f"{size} configurations of at most {bound.max_steps} epochs on {backbone}"
+    backbones = ", ".join(f"{name} ({blocks} blocks)" for name, blocks in bound.counts.items())
+    return f"{size} configurations of at most {bound.max_steps} epochs on {backbones}"

@@ -33,7 +33,7 @@ def _told(study: StudyInfo) -> Iterator[tuple[str, str]]:
     yield "grades, training", ", ".join(map(str, cohort["counts_train"]))
     yield "grades, test", ", ".join(map(str, cohort["counts_test"]))
     yield "photographs", f"{split['n_train']} train, {split['n_validation']} validation, {split['n_test']} test"
-    yield "blocks", str(len(study.blocks))
+    yield "blocks", ", ".join(map(str, study.backbones.values())) or str(len(study.blocks))
     yield from _settings(study)
     for name in ("metric", "sampler", "pruner", "seed"):
         yield name if name != "seed" else "study seed", str(getattr(study, name))

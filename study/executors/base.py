@@ -29,6 +29,8 @@ class Workload:
     """Worker processes that share a machine, and its memory."""
     trials_per_gpu: int = 1
     """Worker processes that share a GPU, and its memory."""
+    networks: int = 1
+    """Backbones that trials can have; a worker keeps them ready."""
     cohort: Cohort | None = None
     """The cohort itself, for workers that cannot open the source; its photographs are in their cache, decoded."""
     trainer: str = "study.executors.training:two_phase_trainer"

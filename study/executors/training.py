@@ -28,7 +28,13 @@ def two_phase_trainer(workload: Workload) -> Trainer:
     tqdm.set_lock(threading.RLock())  # torch.fx makes bars; their own lock is the system's and survives Ctrl-C
     options = dict(workload.source_options)
     cohort = workload.cohort or open_cohort(workload.source, options=options, cache_dir=workload.cache_dir)
-    bench = Workbench(cohort, cache_dir=workload.cache_dir, cache_size=workload.cache_size, processes=workload.workers)
+    bench = Workbench(
+        cohort,
+        cache_dir=workload.cache_dir,
+        cache_size=workload.cache_size,
+        processes=workload.workers,
+        networks=workload.networks,
+    )
 
     def train(config: TrialConfig, on_epoch: OnEpoch) -> TrialResult:
         return run_trial(config, bench, on_epoch)

@@ -61,7 +61,8 @@ def _model(study: StudyResults, trial: Trial, config: TrialConfig) -> Iterator[s
     backbone, weights = config.backbone.name, config.backbone.weights
     share = f"{percent(float(trial['trainable_fraction']))} of the backbone's parameters"
     yield f"`{backbone}` (timm), pretrained weights `{weights}`, fine-tuned in two phases:"
-    yield f"the head alone, then the last {config.depth} of {len(study.info.blocks)} blocks with it ({share})."
+    blocks = study.info.block_count(backbone)
+    yield f"the head alone, then the last {config.depth} of {blocks} blocks with it ({share})."
     most = "lowest" if config.metric == "nll" else "highest"
     yield f"It is the state after step {trial['best_step']}, the one with the {most} validation {config.metric}."
     yield f"`{CONFIG}` holds every setting."

@@ -58,7 +58,7 @@ def _context(results: StudyResults, statistics: Statistics, chapters: Sequence[C
     info = results.info
     return {
         "info": info,
-        "backbone": info.base_config.get("backbone", {}).get("name", "?"),
+        "backbone": ", ".join(info.backbones) or info.base_config.get("backbone", {}).get("name", "?"),
         "banner": RENDERED if info.cohort["rendered"] else "",
         "answers": answer(statistics),
         "tiles": _tiles(results, statistics),
@@ -79,7 +79,10 @@ def _tiles(results: StudyResults, statistics: Statistics) -> list[tuple[str, str
         *tiles,
         (percent(best["val_accuracy_best"]), f"validation accuracy of the best, trial {best['number']}"),
         *_test_tile(statistics.test),
-        (f"{best['depth']} of {len(results.info.blocks)}", "blocks trained in the best trial (its depth)"),
+        (
+            f"{best['depth']} of {results.info.block_count(best.get('backbone.name'))}",
+            "blocks trained in the best trial (its depth)",
+        ),
         (f"{best['best_step']} of {best['last_step']}", "its best step, of all its steps"),
         (number(100 * best["gap_best"]), "points of gap between train and validation there"),
     ]

@@ -34,18 +34,20 @@ def limits(results: StudyResults) -> list[str]:
     told.append(
         "Equal depth is not equal capacity: blocks differ in size. The trainable share is given beside each depth."
     )
+    if info.backbones:
+        told.append("Depths compare within one backbone: figures by depth are those of the best trial's backbone.")
     return [*told, *info.cohort.get("notes", ())]
 
 
 def provenance(info: StudyInfo) -> list[tuple[str, str]]:
     """Return where a study came from, as terms and descriptions."""
-    split, cohort, backbone = info.split, info.cohort, info.base_config.get("backbone", {})
+    split, cohort = info.split, info.cohort
     sealed = f"{split['n_test']} test (sealed in the search)"
     return [
         ("Command", info.command),
         ("Study", f"{info.name}, seed {info.seed}, {info.trials_wanted} trials wanted"),
         ("Searched with", f"sampler {info.sampler}, pruner {info.pruner}, metric {_metric(info)}"),
-        ("Backbone", f"{backbone.get('name', '?')}, weights {backbone.get('weights', '?')}, {len(info.blocks)} blocks"),
+        *_backbones(info),
         ("Data", f"{info.source} ({cohort['n']} photographs), fingerprint {cohort['fingerprint'][:16]}…"),
         *_corrections(cohort.get("corrections", ())),
         ("Split", f"{split['n_train']} train, {split['n_validation']} validation, {sealed}; seed {split['seed']}"),
@@ -68,6 +70,14 @@ def _corrections(corrections: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str
 
 def _metric(info: StudyInfo) -> str:
     return f"{info.metric} (minimized: its negative is the score)" if info.metric == "nll" else info.metric
+
+
+def _backbones(info: StudyInfo) -> list[tuple[str, str]]:
+    """Return what was fine-tuned; which weights each of several backbones had, the space says."""
+    one = info.base_config.get("backbone", {})
+    if not info.backbones:
+        return [("Backbone", f"{one.get('name', '?')}, weights {one.get('weights', '?')}, {len(info.blocks)} blocks")]
+    return [("Backbones", ", ".join(f"{name} ({blocks} blocks)" for name, blocks in info.backbones.items()))]
 
 
 def _moment(moment: datetime | None) -> str:

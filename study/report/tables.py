@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from study.report.statistics import DepthRow, Estimate
+from study.report.statistics import BackboneRow, DepthRow, Estimate
 from study.report.wording import number, percent
 from study.results import StudyInfo, StudyResults
 
@@ -27,6 +27,11 @@ class TrialRow(NamedTuple):
 DEPTH_HEADINGS = (
     *("depth", "trainable share", "n", "best (95% interval)", "best trial"),
     *("mean accuracy", "gap, best step", "gap, last step"),
+)
+
+BACKBONE_HEADINGS = (
+    *("backbone", "blocks", "n", "best (95% interval)", "best trial", "its depth"),
+    *("mean accuracy", "gap, last step", "seconds a trial"),
 )
 
 STATES = {"COMPLETE": "completed", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
@@ -54,6 +59,24 @@ def depth_rows(depths: tuple[DepthRow, ...]) -> list[tuple[str, ...]]:
             _spread(row.gap_last),
         )
         for row in depths
+    ]
+
+
+def backbone_rows(backbones: tuple[BackboneRow, ...]) -> list[tuple[str, ...]]:
+    """Return one row of texts per backbone, in the order of ``BACKBONE_HEADINGS``."""
+    return [
+        (
+            row.backbone,
+            str(row.blocks),
+            str(row.n),
+            f"{percent(row.best.value)} ({percent(row.best.low or 0.0)} to {percent(row.best.high or 1.0)})",
+            str(row.best_trial),
+            str(row.best_depth),
+            _spread(row.accuracy),
+            _spread(row.gap_last),
+            number(row.seconds.value),
+        )
+        for row in backbones
     ]
 
 

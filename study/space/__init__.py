@@ -1,7 +1,20 @@
 """Search spaces: YAML in, one validated TrialConfig per Optuna trial out."""
 
+from study.space.backbones import Backbones, default_weights
 from study.space.bound import BoundSpace
 from study.space.dimension import Choices, Condition, Dimension, Fixed, Range, Value
 from study.space.space import Space, shipped_spaces
 
-__all__ = ["BoundSpace", "Choices", "Condition", "Dimension", "Fixed", "Range", "Space", "Value", "shipped_spaces"]
+__all__ = [
+    "Backbones",
+    "BoundSpace",
+    "Choices",
+    "Condition",
+    "Dimension",
+    "Fixed",
+    "Range",
+    "Space",
+    "Value",
+    "default_weights",
+    "shipped_spaces",
+]

@@ -1,7 +1,7 @@
 """A search space on one backbone: every value in it is one a training can run with."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,9 @@ from optuna.trial import BaseTrial
 
 from drft.config import TrialConfig, with_values
 from drft.errors import ConfigError
+from study.space.backbones import NAME, Backbones, blocks_at
 from study.space.dimension import Dimension, Value
+from study.space.settings import DEPTH_FRACTION
 
 _HEAD_EPOCHS = "head_phase.epochs"
 _DEPTH_EPOCHS = "depth_phase.epochs"
@@ -23,10 +25,15 @@ class BoundSpace:
     name: str
     base: TrialConfig
     """Fixed values included; a dimension that is inactive in a trial keeps its value from here."""
-    blocks: int
+    counts: Mapping[str, int]
+    """Blocks of each backbone that trials can have, by its name."""
     dimensions: tuple[Dimension, ...]
     isolate: str | None = None
     """The dimension whose every value gets a sub-study of equal budget, or None."""
+    backbones: Backbones | None = None
+    """Where they are searched, what each brings along."""
+    depth_fraction: float | None = None
+    """Share of the blocks that all trials train, where it is fixed."""
 
     def suggest(self, trial: BaseTrial) -> TrialConfig:
         """Ask the trial for the dimensions that are active, in their order, and return its configuration.
@@ -37,7 +44,23 @@ class BoundSpace:
         for dimension in self.dimensions:
             if dimension.active(params):
                 params[dimension.path] = dimension.domain.suggest(trial, dimension.path)
-        return with_values(self.base, params)
+        return self.configured(params)
+
+    def configured(self, params: Mapping[str, Value]) -> TrialConfig:
+        """Return the configuration in which these dimensions have these values, and the others those of the base."""
+        name = str(params.get(NAME, self.base.backbone.name))
+        brought = {} if self.backbones is None else self.backbones.settings(name)
+        values = {**brought, **params}
+        fraction = values.pop(DEPTH_FRACTION, self.depth_fraction)
+        if fraction is not None:
+            values["depth"] = blocks_at(float(fraction), self.counts[name])
+        return with_values(self.base, values)
+
+    @property
+    def each(self) -> tuple[TrialConfig, ...]:
+        """The base configuration on every backbone."""
+        names = self.values(NAME) if self.backbones is not None else ()
+        return tuple(self.configured({NAME: name}) for name in names) or (self.base,)
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:

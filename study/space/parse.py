@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from yaml.nodes import MappingNode, Node
 
 from drft.config import nearest
-from study.space.dimension import Dimension, Fixed
+from study.space.backbones import NAME
+from study.space.dimension import Choices, Dimension, Fixed
 from study.space.document import Document, Entries, Faults
 from study.space.parse_dimension import Earlier, read_dimension, read_setting
-from study.space.settings import NEVER_FIXED, NEVER_SEARCHED, PATHS, unknown
+from study.space.settings import DEPTH_FRACTION, NEVER_FIXED, NEVER_SEARCHED, PATHS, unknown
 
 _TOP_KEYS = ("name", "question", "fixed", "search", "isolate")
 
@@ -42,8 +43,27 @@ def parse(document: Document) -> Draft:
         isolate=_read_isolate(document, top["isolate"], dimensions) if "isolate" in top else None,
     )
     check_conditions(document.faults, draft.dimensions)
+    _check_depths(document, fixed, dimensions)
     document.faults.raise_all()
     return draft
+
+
+def _check_depths(document: Document, fixed: dict[str, Fixed], dimensions: dict[str, Dimension]) -> None:
+    """Find depth said twice, and depths that mean another share of each backbone without saying so."""
+    named: tuple[Fixed | Dimension, ...] = (*fixed.values(), *dimensions.values())
+    said = [one for one in named if one.path in {"depth", DEPTH_FRACTION}]
+    if len(said) > 1:
+        document.fault(said[1].line, f"depth and {DEPTH_FRACTION} say the same thing; keep one")
+    if NAME not in dimensions:
+        return
+    if dimensions[NAME].when:
+        document.fault(dimensions[NAME].line, f"{NAME}: every trial has a backbone; remove when")
+    for one in said:
+        domain = one.domain if isinstance(one, Dimension) else Choices((one.value,))
+        if one.path == "depth" and domain.resolved(0) != domain:
+            document.fault(
+                one.line, f"depth: all is another number for each backbone; name {DEPTH_FRACTION}, 1 for all"
+            )
 
 
 def check_conditions(faults: Faults, dimensions: Sequence[Dimension]) -> None:

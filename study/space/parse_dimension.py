@@ -5,6 +5,7 @@ from typing import Any
 
 from yaml.nodes import MappingNode, Node, ScalarNode
 
+from study.space.backbones import NAME, read_backbones
 from study.space.dimension import ALL, Choices, Condition, Dimension, Domain, Fixed, Range
 from study.space.document import Document, Entries
 from study.space.ranges import range_faults
@@ -94,6 +95,8 @@ def _read_choices(document: Document, path: str, node: Node, entries: Entries) -
     if "choices" not in entries:
         document.fault(node, f"{path}: choices is missing; give a list of values")
         return None
+    if path == NAME:
+        return read_backbones(document, entries["choices"])
     nodes = document.sequence(entries["choices"], f"{path}: choices")
     options: list[Any] = []
     for option_node in nodes:

@@ -7,6 +7,7 @@ backbone does not have) is left to ``drft-study spaces check``.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from study.space.backbones import NAME
 from study.space.settings import NEVER_FIXED, NEVER_SEARCHED, setting_schemas
 
 Schema = dict[str, Any]
@@ -23,6 +24,7 @@ def space_schema() -> Schema:
     settings = {path: _setting(path, said) for path, said in setting_schemas().items()}
     fixed = {path: said for path, said in settings.items() if path not in NEVER_FIXED}
     searched = {path: said for path, said in settings.items() if path not in NEVER_SEARCHED}
+    backbones = _backbones(searched[NAME], settings)
     properties: Schema = {
         "name": {"type": "string", "description": "Name of the space; the file's name otherwise."},
         "question": {"type": "string", "description": "What a study in this space asks."},
@@ -31,7 +33,7 @@ def space_schema() -> Schema:
             "description": "Settings with one value in all trials, dotted or nested.",
         },
         "search": {
-            **_object({path: _dimension(said) for path, said in searched.items()}),
+            **_object({**{path: _dimension(said) for path, said in searched.items()}, NAME: backbones}),
             "minProperties": 1,
             "description": "Settings that vary.",
         },
@@ -70,6 +72,17 @@ def _dimension(said: Schema) -> Schema:
     ends = [_ALL] if _ALL in said.get("anyOf", ()) else []
     forms = [_range(kind, number, ends) for number in _numbers(said) for kind in ("float", "int")]
     return {"anyOf": [*forms, _choices(said)], "description": said["description"]}
+
+
+def _backbones(said: Schema, settings: Mapping[str, Schema]) -> Schema:
+    """Return the schema of backbones to choose from: a list of names, or names with what goes with each."""
+    brought = {path.rpartition(".")[2]: one for path, one in settings.items() if path.startswith("backbone.")}
+    one = {"anyOf": [brought["weights"], _object({key: s for key, s in brought.items() if key != "name"})]}
+    named = {"type": "object", "minProperties": 1, "additionalProperties": one}
+    listed = _choices(said)["properties"]["choices"]
+    choices = {"anyOf": [listed, named], "description": "Timm models; a mapping says weights, or several settings."}
+    kind: Schema = {"type": {"const": "categorical"}, "choices": choices}
+    return {**_object(kind), "required": ["type", "choices"], "description": said["description"]}
 
 
 def _numbers(said: Schema) -> Iterator[Schema]:

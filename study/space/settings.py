@@ -8,9 +8,13 @@ from typing import Any
 from drft.config import TrialConfig, config_paths, nearest, with_values
 from drft.errors import ConfigError
 
-PATHS = tuple(config_paths())
+DEPTH_FRACTION = "depth_fraction"
+"""The one name that is no setting: ``depth`` as a share of the backbone's blocks, however many it has."""
 
-_ONE_BACKBONE = "a study has one backbone; name it with --backbone and --weights"
+PATHS = (*config_paths(), DEPTH_FRACTION)
+
+_ONE_BACKBONE = "name it with --backbone and --weights; or search backbone.name"
+_OF_BACKBONES = "name the weights of each backbone: search backbone.name with choices: {NAME: WEIGHTS}"
 _ONE_METRIC = "a study has one metric; name it with --metric"
 _OWN_SEED = "each trial's seed follows from the study's; use --seed"
 _ONE_SPLIT = "all trials of a study share one split; fix it instead"
@@ -27,7 +31,8 @@ NEVER_FIXED: Mapping[str, str] = MappingProxyType(
 
 NEVER_SEARCHED: Mapping[str, str] = MappingProxyType(
     {
-        **NEVER_FIXED,
+        **{path: why for path, why in NEVER_FIXED.items() if path != "backbone.name"},
+        "backbone.weights": _OF_BACKBONES,
         "split.seed": _ONE_SPLIT,
         "split.validation_fraction": _ONE_SPLIT,
         "split.folds": _ONE_SPLIT,
@@ -38,6 +43,18 @@ NEVER_SEARCHED: Mapping[str, str] = MappingProxyType(
 """Settings that would make the trials of a study incomparable; and what to do instead."""
 
 
+_FRACTION: Mapping[str, Any] = MappingProxyType(
+    {
+        "type": "number",
+        "minimum": 0,
+        "maximum": 1,
+        "default": None,
+        "description": "``depth`` as a share of the backbone's blocks, rounded to the nearest whole number of them: 1 "
+        "trains all blocks of any backbone. In a space only, and instead of ``depth``.",
+    }
+)
+
+
 def setting_schemas() -> dict[str, dict[str, Any]]:
     """Return the JSON Schema of every setting, by path: type, bounds, default and ``description``, on one line."""
     whole = TrialConfig.model_json_schema()
@@ -45,6 +62,8 @@ def setting_schemas() -> dict[str, dict[str, Any]]:
 
 
 def _described(whole: Mapping[str, Any], path: str) -> dict[str, Any]:
+    if path == DEPTH_FRACTION:
+        return dict(_FRACTION)
     *groups, leaf = path.split(".")
     part = whole
     for group in groups:
@@ -68,6 +87,9 @@ def checked(path: str, value: Any) -> tuple[Any, str | None]:
 
     Whether it goes together with other settings is not asked: ``Space.bind`` knows them all.
     """
+    if path == DEPTH_FRACTION:
+        number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+        return (float(value), None) if number else (value, f"should be a number from 0 to 1, got {value!r}")
     try:
         config = with_values(TrialConfig(), {path: value})
     except ConfigError as error:

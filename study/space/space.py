@@ -2,18 +2,20 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
 from drft.config import TrialConfig, nearest, with_values
 from drft.errors import ConfigError
+from study.space.backbones import Backbones, blocks_at
 from study.space.bound import BoundSpace
 from study.space.dimension import ALL, Dimension, Fixed, Range
 from study.space.document import Document, Faults
 from study.space.parse import check_conditions, parse
 from study.space.ranges import range_faults
+from study.space.settings import DEPTH_FRACTION
 
 _SHIPPED = Path(__file__).parents[2] / "search_spaces"
 """Beside the packages, both in the repository and where a wheel is installed."""
@@ -71,29 +73,48 @@ class Space:
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
-    def bind(self, base: TrialConfig, blocks: int) -> BoundSpace:
+    @property
+    def backbones(self) -> Backbones | None:
+        """The backbones that are searched; None where the command names the one there is."""
+        found = (one.domain for one in self.dimensions if isinstance(one.domain, Backbones))
+        return next(found, None)
+
+    def bind(self, base: TrialConfig, blocks: int | Mapping[str, int]) -> BoundSpace:
         """Lay the fixed values over ``base`` and replace ``all`` by the number of blocks.
+
+        Args:
+            base: what trials have in common; where backbones are searched, the first of them takes its place in it.
+            blocks: of the backbone, or of each of several by its name; a number holds for all of them.
 
         Raises:
             ConfigError: with every fault that shows only on this backbone.
         """
-        dimensions = tuple(dimension.resolved(blocks) for dimension in self.dimensions)
+        if self.backbones is not None:
+            base = with_values(base, self.backbones.settings(str(self.backbones.options[0])))
+        names = (base.backbone.name,) if self.backbones is None else map(str, self.backbones.options)
+        counts = dict.fromkeys(names, blocks) if isinstance(blocks, int) else dict(blocks)
+        fewest = min(counts.values())
+        dimensions = tuple(dimension.resolved(fewest) for dimension in self.dimensions)
         faults = Faults(self.where)
-        for line, depth in self._depths(dimensions):
-            if depth > blocks:
-                beyond = f"beyond the {blocks} blocks of {base.backbone.name}"
-                faults.add(line, f"depth: {depth:g} is {beyond}; use at most {blocks}, or all")
+        for line, depth in self._depths(base, dimensions):
+            for name, count in counts.items():
+                if depth > count:
+                    use = f"at most {count}, or {'all' if self.backbones is None else DEPTH_FRACTION}"
+                    faults.add(line, f"depth: {depth:g} is beyond the {count} blocks of {name}; use {use}")
         faults.raise_all()
         for dimension in dimensions:
             if isinstance(dimension.domain, Range):
                 for _, problem in range_faults(dimension.path, dimension.domain):
-                    faults.add(dimension.line, f"{dimension.path}: {problem} (all is {blocks} here)")
+                    faults.add(dimension.line, f"{dimension.path}: {problem} (all is {fewest} here)")
         check_conditions(faults, dimensions)
         faults.raise_all()
-        return self._bound(base, blocks, dimensions)
+        return self._bound(base, counts, dimensions)
 
-    def _depths(self, dimensions: Sequence[Dimension]) -> Iterator[tuple[int, float]]:
-        """Yield the greatest depth of every line that names one."""
+    def _depths(self, base: TrialConfig, dimensions: Sequence[Dimension]) -> Iterator[tuple[int, float]]:
+        """Yield the greatest depth of every line that names one; with several backbones the default one counts too."""
+        said = {fixed.path for fixed in self.fixed} | {dimension.path for dimension in dimensions}
+        if self.backbones is not None and not said & {"depth", DEPTH_FRACTION}:
+            yield 1, base.depth
         for fixed in self.fixed:
             if fixed.path == "depth" and fixed.value != ALL:
                 yield fixed.line, fixed.value
@@ -101,9 +122,15 @@ class Space:
             if dimension.path == "depth":
                 yield dimension.line, max(dimension.domain.smallest, dimension.domain.largest)
 
-    def _bound(self, base: TrialConfig, blocks: int, dimensions: tuple[Dimension, ...]) -> BoundSpace:
+    def _bound(self, base: TrialConfig, counts: Mapping[str, int], dimensions: tuple[Dimension, ...]) -> BoundSpace:
+        blocks = counts[base.backbone.name]
         fixed = {fixed.path: blocks if fixed.value == ALL else fixed.value for fixed in self.fixed}
-        bound = BoundSpace(self.name, with_values(base, fixed), blocks, dimensions, self.isolate)
+        fraction = fixed.pop(DEPTH_FRACTION, None)
+        if fraction is not None:
+            fixed["depth"] = blocks_at(fraction, blocks)
+        bound = BoundSpace(
+            self.name, with_values(base, fixed), counts, dimensions, self.isolate, self.backbones, fraction
+        )
         if bound.min_steps < 1:
             raise ConfigError(f"{self.where}: both phases can have 0 epochs, which trains nothing; raise one of them")
         return bound

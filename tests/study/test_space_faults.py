@@ -44,7 +44,7 @@ def faults_at_binding(text: str, blocks: int) -> tuple[str, ...]:
         ("optimizer: {type: categorical, choices: [sgd]}", "optimizer is a group of settings"),
         ("seed: {type: int, low: 0, high: 9}", "seed cannot be searched"),
         ("split.seed: {type: int, low: 0, high: 9}", "split.seed cannot be searched"),
-        ("backbone.name: {type: categorical, choices: [resnet18]}", "name it with --backbone"),
+        ("backbone.weights: {type: categorical, choices: [hub]}", "choices: {NAME: WEIGHTS}"),
         ("head_phase.lr: {type: float, low: 0.1, high: 0.2}", "searched and also fixed on line 2"),
         ("dropout: {type: float, low: 0.5, high: 0.1}", "low 0.5 is above high 0.1"),
         ("dropout: {type: float, low: 0, high: 0.5, log: true}", "a log range starts above 0"),
@@ -196,7 +196,7 @@ def test_trainings_without_epochs_are_refused() -> None:
     ("argument", "said"),
     [
         ("defalut", "no search space is called 'defalut' (did you mean 'default'?)"),
-        ("zzz", "there are default, depth_isolation"),
+        ("zzz", "there are backbones, default, depth_isolation"),
         ("missing/space.yaml", "missing/space.yaml: cannot be read (No such file or directory)"),
         ("missing.yaml", "missing.yaml: cannot be read"),
     ],

@@ -13,7 +13,7 @@ from study.space import Space, shipped_spaces
 from study.space.document import _Loader
 from study.space.reference import settings_reference
 from study.space.schema import space_schema
-from study.space.settings import NEVER_FIXED, NEVER_SEARCHED
+from study.space.settings import DEPTH_FRACTION, NEVER_FIXED, NEVER_SEARCHED
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,7 +44,7 @@ def test_every_setting_is_offered_where_it_may_stand():
     properties = space_schema()["properties"]
     dotted = {path for path in properties["fixed"]["properties"] if path in set(config_paths())}
     assert dotted == set(config_paths()) - NEVER_FIXED.keys()
-    assert properties["search"]["properties"].keys() == set(config_paths()) - NEVER_SEARCHED.keys()
+    assert properties["search"]["properties"].keys() == {*config_paths(), DEPTH_FRACTION} - NEVER_SEARCHED.keys()
     losses = {path.removeprefix("loss.") for path in config_paths() if path.startswith("loss.")}
     assert properties["fixed"]["properties"]["loss"]["properties"].keys() == losses
     assert all(setting["description"] for setting in properties["search"]["properties"].values())

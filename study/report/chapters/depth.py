@@ -6,8 +6,8 @@ import plotly.graph_objects as go
 
 from study.report import figures
 from study.report.chapters.parts import Chapter, Part, Table, Text, exhibit, wide
-from study.report.statistics import DepthRow, EqualDepths, Estimate, Gaps, Statistics, TrialPoint, Withheld
-from study.report.tables import DEPTH_HEADINGS, depth_rows
+from study.report.statistics import BackboneRow, DepthRow, EqualDepths, Estimate, Gaps, Statistics, TrialPoint, Withheld
+from study.report.tables import BACKBONE_HEADINGS, DEPTH_HEADINGS, backbone_rows, depth_rows
 from study.report.wording import number, p_value
 from study.results import StudyResults
 
@@ -18,15 +18,41 @@ _TABLE_CAPTION = (
 
 def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
     """Show the accuracy of each depth, and the table of depths."""
-    depths, told = statistics.depths, statistics.history
+    depths, told = statistics.depths, _points(results, statistics.history)
     both = depths if isinstance(depths, Withheld) else told if isinstance(told, Withheld) else (depths, told)
     parts = (
+        *_backbones(results, statistics.backbones),
         exhibit("depth", "Accuracy at each depth", both, _accuracy, _accuracy_caption),
         _table(depths),
         exhibit("equal-depths", "Depths at equal numbers of trials", statistics.equal_depths, _equal, _equal_caption),
         _gaps_table(statistics.gaps),
     )
     return Chapter("depth", "Depth", "What depth buys", parts)
+
+
+def _points(results: StudyResults, told: tuple[TrialPoint, ...] | Withheld) -> tuple[TrialPoint, ...] | Withheld:
+    """Return the trials of the backbone whose depths are shown."""
+    if isinstance(told, Withheld):
+        return told
+    shown = set(results.of_best_backbone(results.trials)["number"])
+    return tuple(point for point in told if point.number in shown)
+
+
+def _backbones(results: StudyResults, rows: tuple[BackboneRow, ...] | Withheld) -> tuple[Part, ...]:
+    """Return the table of backbones and whose depths follow; nothing where the study has one."""
+    if isinstance(rows, Withheld):
+        return ()
+    best = results.complete.iloc[0]["backbone.name"]
+    caption = (
+        "Completed trials by backbone. A sampler that learns does not try all backbones equally, and the best of more "
+        "trials is higher by luck alone. Accuracies in percent, gaps in points: mean ± half the 95% t interval."
+    )
+    text = (
+        f"The study has {len(results.info.backbones)} backbones, and equally many blocks are another share of each. "
+        f"What is said by depth here, and of the gap and the curves of each depth, is said of {best} alone, the "
+        "backbone of the best trial."
+    )
+    return (Text(text), Table("Table by backbone", caption, BACKBONE_HEADINGS, backbone_rows(rows)))
 
 
 def _table(depths: tuple[DepthRow, ...] | Withheld) -> Part:

@@ -2,6 +2,7 @@
 
 from study.report.statistics.agreement import rank_agreement
 from study.report.statistics.auroc import binary_auroc, macro_auroc
+from study.report.statistics.backbones import BackboneRow, backbone_table
 from study.report.statistics.calibration import Bin, Calibration, calibration, temperature, tempered
 from study.report.statistics.confirmation import (
     Confirmed,
@@ -58,6 +59,7 @@ from study.report.statistics.swept import Swept, SweptPoint, swept
 __all__ = [
     "Alike",
     "Association",
+    "BackboneRow",
     "Bar",
     "BestVersusLast",
     "Bin",
@@ -115,6 +117,7 @@ __all__ = [
     "WinnersCurse",
     "Withheld",
     "alike",
+    "backbone_table",
     "balanced_accuracy_estimate",
     "best_versus_last",
     "binary_auroc",

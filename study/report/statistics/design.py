@@ -1,6 +1,7 @@
 """How trials came to their depths: what comparing depths with each other may rest on."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -31,7 +32,7 @@ def depth_design(space: str, sampler: str, pruned: int) -> Design | Withheld:
     """
     learning = sampler not in EVEN_SAMPLERS
     written = yaml.safe_load(space)
-    isolated = isinstance(written, dict) and written.get("isolate") == "depth"
+    isolated = isinstance(written, dict) and _isolates_depth(written)
     if learning and not isolated:
         return Withheld(
             f"the sampler {sampler} gave more trials, and better ones, to depths that began well; "
@@ -45,3 +46,10 @@ def depth_design(space: str, sampler: str, pruned: int) -> Design | Withheld:
     if pruned:
         notes.append(f"{pruned} pruned trials count with their best score so far")
     return Design(pruned > 0, learning, "; ".join(notes))
+
+
+def _isolates_depth(written: Mapping[str, Any]) -> bool:
+    """Tell whether every depth has a sub-study; shares of several backbones' blocks do not, in each of them."""
+    isolate, search = written.get("isolate"), written.get("search")
+    several = isinstance(search, dict) and "backbone.name" in search
+    return isolate == "depth" or (isolate == "depth_fraction" and not several)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from drft.config import Metric
 from study.report.statistics.agreement import MIN_TRIALS, rank_agreement
+from study.report.statistics.backbones import NAME
 from study.report.statistics.intervals import Estimate, Withheld, exact_proportion
 from study.report.statistics.planned import head_steps
 from study.scores import epoch_scores
@@ -53,7 +54,8 @@ class Early(NamedTuple):
     control: EarlyGroup | Withheld
     """The control arm alone, which no pruner has chosen from."""
     depths: tuple[EarlyGroup, ...]
-    """Each depth with at least ten completed trials."""
+    """Each depth with at least ten completed trials; none where trials have several backbones, of which a depth is
+    another share."""
     pruned: int
     """Trials that were pruned: how they would have ended is not known, so they count nowhere."""
 
@@ -82,7 +84,7 @@ def early(
         control=_group(None, curves[control], head[control])
         if control.sum() >= MIN_TRIALS
         else Withheld(f"the control arm has {control.sum()} completed trials, and ranks take at least {MIN_TRIALS}"),
-        depths=tuple(_by_depth(complete, curves, head)),
+        depths=() if NAME in complete else tuple(_by_depth(complete, curves, head)),
         pruned=int(trials["state"].eq("PRUNED").sum()),
     )
 

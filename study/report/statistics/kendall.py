@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from scipy import stats
 
+from study.report.statistics.backbones import NAME
 from study.report.statistics.intervals import LEVEL, Estimate, Withheld, mean_estimate
 
 MIN_TRIALS = 20
@@ -39,8 +40,9 @@ def gap_associations(
 
     Granulated where at least ``MIN_GROUPS`` groups of trials share every other dimension, as on a grid: the mean over
     these groups of the tau within each (Jiang et al. 2020, eq. 5). Else, over pairs of trials of one depth; of depth
-    itself, over all pairs, which leaves what else differed mixed into it. Pairs that tie in the dimension do not count,
-    pairs that tie in the gap count as undecided.
+    itself, over all pairs, which leaves what else differed mixed into it. Where there are several backbones, both
+    trials of a pair have the same. Pairs that tie in the dimension do not count, pairs that tie in the gap count as
+    undecided.
 
     Args:
         complete: completed trials.
@@ -94,8 +96,9 @@ def _associate(complete: pd.DataFrame, name: str, dimensions: list[str]) -> Asso
     alike = _tallies(trials, name, others)
     if len(alike) >= MIN_GROUPS:
         return _granulated(name, alike)
-    within = [] if name == "depth" else ["depth"]
-    return _pooled(name, "within depths" if within else "plain", _tallies(trials, name, within))
+    within = [] if name in {"depth", "depth_fraction"} else ["depth"]
+    backbone = [NAME] if NAME in dimensions else []
+    return _pooled(name, "within depths" if within else "plain", _tallies(trials, name, [*within, *backbone]))
 
 
 def _granulated(name: str, tallies: list[Tally]) -> Association:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from drft.errors import StudyError
 from study.confirm.retrained import read_test_set
 from study.confirm.seal import OpenedTest, read_confirmation
+from study.report.statistics.backbones import BackboneRow, backbone_table
 from study.report.statistics.calibration import Calibration, calibration
 from study.report.statistics.confirmation import Confirmed, confirmed
 from study.report.statistics.cost import Cost, cost
@@ -53,6 +54,8 @@ class Statistics:
 
     history: tuple[TrialPoint, ...] | Withheld
     depths: tuple[DepthRow, ...] | Withheld
+    """Of the best trial's backbone, where there are several; so are ``curves``, ``gaps`` and ``equal_depths``."""
+    backbones: tuple[BackboneRow, ...] | Withheld
     curves: tuple[Curve, ...] | Withheld
     peak: Peak | Withheld
     best_versus_last: BestVersusLast | Withheld
@@ -92,10 +95,12 @@ def summarize(results: StudyResults) -> Statistics:
     design = depth_design(info.space, info.sampler, int(trials["state"].eq("PRUNED").sum()))
     said = _said(results)
     best = _best(results, said)
+    one_backbone = results.of_best_backbone(complete)
     return Statistics(
         history=history(trials),
-        depths=depth_table(complete, n_validation),
-        curves=depth_curves(complete, epochs),
+        depths=depth_table(one_backbone, n_validation),
+        backbones=backbone_table(complete, info.backbones, n_validation),
+        curves=depth_curves(one_backbone, epochs),
         peak=peak(complete),
         best_versus_last=best_versus_last(complete),
         noise=noise(complete, n_validation, _correct(said)),
@@ -103,12 +108,12 @@ def summarize(results: StudyResults) -> Statistics:
         gap_importance=importance(complete, info.dimensions, "gap_last"),
         score_fanova=importance(complete, info.dimensions, "score", "fanova"),
         gap_fanova=importance(complete, info.dimensions, "gap_last", "fanova"),
-        gaps=gaps(complete, epochs),
+        gaps=gaps(one_backbone, epochs),
         phases=phases(complete, epochs),
         peak_survival=peak_survival(trials, epochs, info.base_config, info.metric),
         cross_fitted=_cross_fitted(results),
         early=early(trials, complete, epochs, info.base_config, info.metric),
-        equal_depths=equal_depths(trials, design),
+        equal_depths=equal_depths(results.of_best_backbone(trials), design),
         gap_associations=gap_associations(complete, info.dimensions, even=info.sampler in EVEN_SAMPLERS),
         pruner=pruner_audit(trials, complete, epochs, info.base_config, info.pruner),
         cost=cost(complete, epochs, n_validation),
