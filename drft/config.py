@@ -9,16 +9,15 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from drft.config_parts import ConfigPart, DepthPhaseConfig, HeadPhaseConfig, RegularizationConfig
 from drft.errors import ConfigError
 
 Metric = Literal["accuracy", "qwk", "balanced_accuracy", "nll"]
-Schedule = Literal["cosine", "constant"]
 Normalization = Literal["auto", "imagenet", "half"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-TrainedParameters = Literal["all", "bias_and_norm", "lora"]
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """The grid of augmentation strengths: few values, so that trials share their views."""
@@ -28,17 +27,7 @@ NORMALIZATIONS: tuple[Normalization, ...] = get_args(Normalization)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        use_attribute_docstrings=True,
-        allow_inf_nan=False,
-        protected_namespaces=(),
-    )
-
-
-class BackboneConfig(_Part):
+class BackboneConfig(ConfigPart):
     """Which pretrained network is fine-tuned."""
 
     name: str = "mobilenetv3_small_050"
@@ -56,7 +45,7 @@ class BackboneConfig(_Part):
     """Stochastic depth rate (Huang et al. 2016); backbones without it refuse a value above 0."""
 
 
-class SplitConfig(_Part):
+class SplitConfig(ConfigPart):
     """How the training photographs are divided; official test photographs are never in either part."""
 
     validation_fraction: float = Field(0.2, gt=0, lt=1)
@@ -90,7 +79,7 @@ def _on_grid(strength: float) -> float:
     return strength
 
 
-class AugmentationConfig(_Part):
+class AugmentationConfig(ConfigPart):
     """Random views of the training photographs."""
 
     strength: Annotated[float, AfterValidator(_on_grid), Field(json_schema_extra={"enum": list(STRENGTHS)})] = 0.5
@@ -100,7 +89,7 @@ class AugmentationConfig(_Part):
     """Seed of the views; trials with equal seed and strength see the same views (common random numbers)."""
 
 
-class OptimizerConfig(_Part):
+class OptimizerConfig(ConfigPart):
     """The optimizer of both phases; each phase gets a new one."""
 
     name: Literal["adamw", "sgd"] = "adamw"
@@ -113,7 +102,7 @@ class OptimizerConfig(_Part):
     """Momentum of SGD; first moment coefficient of AdamW."""
 
 
-class LossConfig(_Part):
+class LossConfig(ConfigPart):
     """The training loss: cross-entropy over the grades."""
 
     label_smoothing: float = Field(0.0, ge=0, lt=1)
@@ -131,75 +120,14 @@ class LossConfig(_Part):
     too; 0 is the cross-entropy itself."""
 
 
-class HeadPhaseConfig(_Part):
-    """Phase 1: the head is trained on a frozen backbone."""
-
-    epochs: int = Field(3, ge=0)
-    """Epochs of the head phase."""
-
-    lr: float = Field(3e-3, gt=0)
-    """Peak learning rate of the head."""
-
-    schedule: Schedule = "constant"
-    """Learning rate after the warm-up."""
-
-    warmup_epochs: float = Field(0.0, ge=0)
-    """Linear warm-up, in epochs."""
-
-
-class DepthPhaseConfig(_Part):
-    """Phase 2: the last ``depth`` blocks and the head are trained."""
-
-    epochs: int = Field(7, ge=0)
-    """Epochs of the depth phase."""
-
-    lr: float = Field(5e-4, gt=0)
-    """Peak learning rate of the trained block next to the head."""
-
-    head_lr: float = Field(1e-3, gt=0)
-    """Peak learning rate of the head in the depth phase."""
-
-    layer_decay: float = Field(0.8, gt=0, le=1)
-    """Discriminative learning rates (Howard & Ruder 2018): each earlier block learns at this multiple of the next."""
-
-    schedule: Schedule = "cosine"
-    """Learning rate after the warm-up."""
-
-    warmup_epochs: float = Field(0.5, ge=0)
-    """Linear warm-up, in epochs."""
-
-    window: int | None = Field(None, ge=1)
-    """Surgical fine-tuning (Lee et al. 2023): of the last ``depth`` blocks only so many are trained, the earliest ones;
-    those behind them stay frozen, the head is trained. At most ``depth``; null trains all of them."""
-
-    gradual_epochs: int = Field(0, ge=0)
-    """Gradual unfreezing (Howard & Ruder 2018): the phase starts with the last block, and after every so many epochs
-    one more is unfrozen, until there are ``depth``; the phase has to be that long. 0 unfreezes all at once."""
-
-    parameters: TrainedParameters = "all"
-    """What is trained of a block: ``all``, only its biases and norm parameters (``bias_and_norm``; BitFit, Zaken et al.
-    2022), which are all its vectors, or low-rank updates of its linear and convolutional weights (``lora``; Hu et al.
-    2022)."""
-
-    lora_rank: int = Field(4, ge=1)
-    """Rank of the updates; acts only with ``parameters`` ``lora``."""
-
-    lora_alpha: float = Field(4.0, gt=0)
-    """The updates count this over their rank times; acts only with ``parameters`` ``lora``."""
-
-    auto_rgn: bool = False
-    """Auto-RGN (Lee et al. 2023): before each epoch, every layer's learning rate is scaled by the norm of its gradient
-    relative to that of its weights, the largest being 1. The head keeps its rate. Not with ``parameters`` ``lora``."""
-
-
-class EarlyStoppingConfig(_Part):
+class EarlyStoppingConfig(ConfigPart):
     """When a training ends by itself."""
 
     patience: int = Field(0, ge=0)
     """End after this many depth-phase epochs without a new best validation score; 0 never ends early."""
 
 
-class TrialConfig(_Part):
+class TrialConfig(ConfigPart):
     """One two-phase fine-tuning."""
 
     seed: int = Field(0, ge=0)
@@ -238,6 +166,7 @@ class TrialConfig(_Part):
     augmentation: AugmentationConfig = AugmentationConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     loss: LossConfig = LossConfig()
+    regularization: RegularizationConfig = RegularizationConfig()
     head_phase: HeadPhaseConfig = HeadPhaseConfig()
     depth_phase: DepthPhaseConfig = DepthPhaseConfig()
     early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()

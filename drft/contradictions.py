@@ -41,3 +41,8 @@ def contradictions(config: TrialConfig) -> Iterator[str]:
             "depth_phase.auto_rgn: gradients are compared to pretrained weights, and low-rank updates start from zero: "
             "leave it out with depth_phase.parameters lora"
         )
+    if config.regularization.stoch_norm and config.batch_norm == "frozen":
+        yield (
+            "regularization.stoch_norm: with batch_norm frozen no batch norm uses the statistics of a batch: set "
+            "batch_norm to adapt, or this to 0"
+        )

@@ -9,7 +9,8 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from drft.config import OptimizerConfig, Schedule
+from drft.config import OptimizerConfig
+from drft.config_parts import Schedule
 from drft.models.blocks import Block
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from drft.metrics import Scores, score
 from drft.records import EpochRecord, Part, Phase
+from drft.regularization.stochastic_norm import stochastic_norms
 from drft.stage import Stage
 from drft.trainer import LogProbabilities, Trainer
 
@@ -15,20 +16,25 @@ from drft.trainer import LogProbabilities, Trainer
 def run_phase(stage: Stage, phase: Phase, first_step: int) -> Iterator[tuple[EpochRecord, LogProbabilities]]:
     """Train one phase with a new optimizer; yield after each epoch what was measured.
 
-    The head phase trains depth 0, the head alone; the depth phase the configuration's depth.
+    The head phase trains depth 0, the head alone; the depth phase the configuration's depth. Whenever it yields, the
+    network holds the weights that were measured; when it ends, it keeps those of the last epoch.
 
     Raises:
         NonFiniteLossError: when the training loss becomes NaN or infinite.
         BackboneError: when the backbone has fewer blocks than the configuration's depth.
     """
     trainer = Trainer(stage, phase)
-    for epoch in range(1, trainer.settings.epochs + 1):
-        started, step = time.perf_counter(), first_step + epoch - 1
-        trainer.unfreeze(epoch)
-        running_loss = trainer.train_epoch(step)
-        predictions = trainer.predict_all()
-        scores = {part: _score(stage, part, predictions[part]) for part in ("train", "validation")}
-        yield _record(trainer, phase, step, epoch, running_loss, scores, time.perf_counter() - started), predictions
+    with stochastic_norms(stage.model.net, stage.config.regularization.stoch_norm):
+        for epoch in range(1, trainer.settings.epochs + 1):
+            started, step = time.perf_counter(), first_step + epoch - 1
+            trainer.unfreeze(epoch)
+            running_loss = trainer.train_epoch(step)
+            with trainer.average.in_place():
+                predictions = trainer.predict_all()
+                seconds = time.perf_counter() - started
+                scores = {part: _score(stage, part, predictions[part]) for part in ("train", "validation")}
+                yield _record(trainer, phase, step, epoch, running_loss, scores, seconds), predictions
+    trainer.average.settle()
 
 
 def _score(stage: Stage, part: Part, log_probabilities: NDArray[np.float32]) -> Scores:

@@ -16,6 +16,9 @@ from drft.network import Cost, Network
 from drft.prefix import Prefix
 from drft.records import Part
 
+_EVALUATION_PIXELS = 32 * 224**2
+"""Pixels evaluated at once: so many stay in the processor's caches and outweigh the cost of a call."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -65,3 +68,7 @@ class Stage:
             cache=self.cache,
             passing=passing,
         )
+
+    def evaluation_batches(self, count: int) -> list[NDArray[np.int64]]:
+        """Divide ``count`` pictures into as many as are evaluated at once."""
+        return np.array_split(np.arange(count), -(-count * self.config.image_size**2 // _EVALUATION_PIXELS))

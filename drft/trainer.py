@@ -14,15 +14,16 @@ from drft.losses import training_loss
 from drft.optim import current_lr, make_optimizer, make_scheduler, scale_rates
 from drft.prefix import Pictures, Supply
 from drft.records import PARTS, Part, Phase
+from drft.regularization.averaging import WeightAverage
+from drft.regularization.mixup import Batch, mix, mixed_batches
+from drft.regularization.penalties import StartingPoint, classifier_inputs, weakest_direction
+from drft.regularization.sharpness import sharpness_aware_gradient
 from drft.rgn import BATCHES as RGN_BATCHES
 from drft.rgn import relative_gradient_norms
 from drft.stage import Stage
 from drft.unfreezing import Unfreezing
 
 LogProbabilities = Mapping[Part, NDArray[np.float32]]
-
-_EVALUATION_PIXELS = 32 * 224**2
-"""Pixels evaluated at once: so many stay in the processor's caches and outweigh the cost of a call."""
 
 
 class Trainer:
@@ -33,6 +34,9 @@ class Trainer:
         self.phase = phase
         self.settings = stage.config.head_phase if phase == "head" else stage.config.depth_phase
         self.unfreezing = Unfreezing(stage.model, stage.config, phase)
+        self.start = StartingPoint(stage.model, stage.config.regularization.l2_sp)
+        self.start.replace_decay(self.unfreezing.groups)
+        self.average = WeightAverage(stage.config.regularization.ema_decay)
         self.optimizer = make_optimizer(stage.config.optimizer, self.unfreezing.groups)
         self.scaler = loss_scaler(stage.network.precision, stage.device)
         self.batches = -(-len(stage.division.train) // stage.config.batch_size)
@@ -73,8 +77,10 @@ class Trainer:
         if self.unfreezing.by_layer:
             self._scale_rates(views, batches[:RGN_BATCHES])
         self._set_training_modes()
+        self._follow_trained()
+        mixed = mixed_batches(batches, config.regularization.feature_mixup, config.seed, step)
         with self.unfreezing.updates.learning():
-            losses = [self._update(views, rows) * len(rows) for rows in batches]
+            losses = [self._update(views, batch) * len(batch) for batch in mixed]
         mean = float(torch.stack(losses).sum()) / len(train)
         if not np.isfinite(mean):
             raise NonFiniteLossError(f"the training loss became {mean} in step {step}; a lower learning rate may help")
@@ -87,27 +93,83 @@ class Trainer:
         scaled = map(self.scaler.scale, losses)
         scale_rates(self.scheduler, relative_gradient_norms(self.optimizer.param_groups, scaled))
 
-    def _update(self, views: Supply, batch: NDArray[np.int64]) -> Tensor:
-        """Make one optimizer step on a batch, in parts that fit into memory; return the batch's loss."""
+    def _update(self, views: Supply, batch: Batch) -> Tensor:
+        """Make one optimizer step on a batch; return the batch's loss, penalties included."""
         self.optimizer.zero_grad(set_to_none=True)
-        parts = np.array_split(batch, -(-len(batch) // (self.stage.config.micro_batch or len(batch))))
-        losses = []
-        for rows in parts:
-            loss = self.loss(self.prefix.suffix(views.batch(rows)), self.grades[rows])
-            if len(parts) > 1:
-                loss = loss * (self.loss.share(self.grades[rows]) / self.loss.share(self.grades[batch]))
-            self.scaler.scale(loss).backward()
-            losses.append(loss.detach())
+        loss = self._add_gradient(views, batch) + self._pull_to_start()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.unfreezing.updates.merge()
+        self.average.update()
         self.head_lr, self.block_lr = (current_lr(self.optimizer, head=head) for head in (True, False))
         self.scheduler.step()
+        return loss
+
+    def _add_gradient(self, views: Supply, batch: Batch) -> Tensor:
+        """Leave the gradient of a batch in the trained parameters; return its loss."""
+        rho, updates = self.stage.config.regularization.sam_rho, self.unfreezing.updates
+        if not rho:
+            return self._backward(views, batch)
+
+        def passed() -> Tensor:
+            updates.merge()
+            return self._backward(views, batch)
+
+        parameters = (parameter for group in self.optimizer.param_groups for parameter in group["params"])
+        loss = sharpness_aware_gradient(passed, parameters, self.stage.model.net, rho)
+        updates.merge()
+        return loss
+
+    def _backward(self, views: Supply, batch: Batch) -> Tensor:
+        """Add up the gradients of a batch, in parts that fit into memory; return its loss."""
+        losses = []
+        for part in batch.parts(self.stage.config.micro_batch):
+            loss = self._part_loss(views, part, batch)
+            torch.autograd.backward(self.scaler.scale(loss))
+            losses.append(loss.detach())
         return torch.stack(losses).sum()
+
+    def _part_loss(self, views: Supply, part: Batch, batch: Batch) -> Tensor:
+        """Return what a part adds to the loss of its batch: mixed, and with the penalty on its features."""
+        shrinkage = self.stage.config.regularization.bss
+        activations = views.batch(part.rows)
+        if part.share < 1:
+            activations = mix(activations, views.batch(part.partners), part.share)
+        with classifier_inputs(self.stage.model.net) as seen:
+            outputs = self.prefix.suffix(activations)
+        loss = self._mean_loss(outputs, part.rows, batch.rows)
+        if part.share < 1:
+            loss = torch.lerp(self._mean_loss(outputs, part.partners, batch.partners), loss, part.share)
+        if shrinkage and seen[0].requires_grad:
+            loss = loss + shrinkage * weakest_direction(seen[0]) * (len(part) / len(batch))
+        return loss
+
+    def _mean_loss(self, outputs: Tensor, rows: NDArray[np.int64], batch: NDArray[np.int64]) -> Tensor:
+        """Return what some rows of a batch add to its mean loss."""
+        loss: Tensor = self.loss(outputs, self.grades[rows])
+        if len(rows) == len(batch):
+            return loss
+        return loss * (self.loss.share(self.grades[rows]) / self.loss.share(self.grades[batch]))
+
+    def _pull_to_start(self) -> Tensor | float:
+        """Add the gradient of L2-SP, once per update and at the weights themselves; return the penalty."""
+        penalty = self.start.penalty(self._trained)
+        if penalty is None:
+            return 0.0
+        torch.autograd.backward(self.scaler.scale(penalty))
+        return penalty.detach()
 
     def _set_training_modes(self) -> None:
         for module, training in self._modes.items():
             module.training = training
+
+    def _follow_trained(self) -> None:
+        """Find what this epoch trains, and average what of it is not averaged already."""
+        named = self.stage.model.net.named_parameters()
+        self._trained = {name: parameter for name, parameter in named if parameter.requires_grad}
+        moving = (module for module, training in self._modes.items() if training)
+        statistics = (buffer for module in moving for buffer in module.buffers(recurse=False))
+        self.average.follow([*self._trained.values(), *statistics])
 
     def predict_all(self) -> LogProbabilities:
         """Return the log-probabilities of each part's plain pictures, in evaluation mode."""
@@ -121,9 +183,7 @@ class Trainer:
         pictures = self._plain[part]
         if not len(pictures):
             return np.empty((0, self.stage.classes), dtype=np.float32)
-        batches = np.array_split(
-            np.arange(len(pictures)), -(-len(pictures) * self.stage.config.image_size**2 // _EVALUATION_PIXELS)
-        )
+        batches = self.stage.evaluation_batches(len(pictures))
         logits = torch.cat([self.prefix.suffix(pictures.batch(rows)) for rows in batches])
         return np.asarray(F.log_softmax(logits, dim=1).cpu())
 

@@ -1,7 +1,8 @@
 """One two-phase fine-tuning, from a configuration and a cohort to its result."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from drft.checkpoint import changed_tensors
 from drft.config import TrialConfig
 from drft.data.cohort import Cohort
 from drft.devices import device_label
+from drft.linear_probe import start_from_linear_probe
 from drft.phases import run_phase
 from drft.records import PARTS, Ending, EpochRecord, Part, Predictions, TrialResult, best_record
 from drft.stage import Stage
@@ -58,16 +60,19 @@ def run_trial(config: TrialConfig, cohort: Cohort | Workbench, on_epoch: OnEpoch
 
 
 def _train(stage: Stage, diary: "_Diary", on_epoch: OnEpoch) -> Ending:
-    for record, predictions in _both_phases(stage):
-        diary.add(record, predictions)
-        if not on_epoch(record):
-            return "pruned"
-        if diary.out_of_patience:
-            return "early_stopped"
+    with closing(_both_phases(stage)) as epochs:  # closed at once, it leaves nothing on a network that lives on
+        for record, predictions in epochs:
+            diary.add(record, predictions)
+            if not on_epoch(record):
+                return "pruned"
+            if diary.out_of_patience:
+                return "early_stopped"
     return "completed"
 
 
-def _both_phases(stage: Stage) -> Iterator[tuple[EpochRecord, LogProbabilities]]:
+def _both_phases(stage: Stage) -> Generator[tuple[EpochRecord, LogProbabilities], None, None]:
+    if stage.config.head_phase.init == "linear_probe":
+        start_from_linear_probe(stage)
     yield from run_phase(stage, "head", first_step=1)
     yield from run_phase(stage, "depth", first_step=stage.config.head_phase.epochs + 1)
 

@@ -22,6 +22,7 @@ from drft.devices import pick_device, seed_torch
 from drft.errors import ConfigError
 from drft.models.activations import ActivationCache, default_memory
 from drft.network import Cost, Network, build_network, now
+from drft.regularization.stochastic_norm import check_batch_norms
 from drft.stage import Stage
 
 _NETWORKS = 2
@@ -78,6 +79,7 @@ class Workbench:
         check(config)
         seed_torch(config.seed)
         network, model = self._network(config), self._network(config).model
+        check_batch_norms(config, model.net)
         model.start_anew(config.seed, config.dropout)
         images = self._decoded(config.image_size)
         views = Views(images, model.mean, model.std, device=self.device, seed=config.augmentation.seed)

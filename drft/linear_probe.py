@@ -1,0 +1,93 @@
+"""The head as a linear probe: the first half of LP-FT (linear probing, then fine-tuning; Kumar et al. 2022)."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import log_softmax
+from torch import Tensor, nn
+
+from drft.errors import BackboneError
+from drft.losses import class_weights
+from drft.models.blocks import head_module
+from drft.prefix import Pictures
+from drft.regularization.penalties import classifier_inputs
+from drft.stage import Stage
+
+_SMALL_GRADIENT = 1e-7
+"""Largest entry of the gradient at which the search ends."""
+
+
+class Probe(NamedTuple):
+    """A multinomial logistic regression."""
+
+    weight: NDArray[np.float64]
+    """Shape (classes, features)."""
+    bias: NDArray[np.float64]
+
+
+def start_from_linear_probe(stage: Stage) -> None:
+    """Set the head to the regression on the frozen backbone's features of the plain training photographs.
+
+    Raises:
+        BackboneError: when the classifier is no linear layer with a bias that gets one vector for each picture.
+    """
+    head, features = head_module(stage.model.net), _features(stage)
+    if not isinstance(head, nn.Linear) or head.bias is None or features.ndim != 2:
+        raise BackboneError(
+            f"head_phase.init: the classifier of {stage.network.name} is no linear layer over one vector for each "
+            "picture, so it cannot start from a linear probe: set it to random"
+        )
+    grades, config = stage.grades[stage.division.train], stage.config
+    weights = class_weights(grades, stage.classes, config.loss)
+    probe = fit_linear_probe(features.double().cpu().numpy(), grades, weights, config.head_phase.probe_l2)
+    with torch.no_grad():
+        head.weight.copy_(torch.from_numpy(probe.weight))
+        head.bias.copy_(torch.from_numpy(probe.bias))
+
+
+def fit_linear_probe(
+    features: NDArray[np.float64], grades: NDArray[np.int64], weights: NDArray[np.floating], l2: float
+) -> Probe:
+    """Fit a multinomial logistic regression by L-BFGS (Liu & Nocedal 1989), until its gradient is nearly zero.
+
+    It minimizes the weighted mean cross-entropy plus ``l2 / 2 · ‖W‖²``; biases are free. The bias of a class that no
+    picture has falls as far as the search goes.
+
+    Args:
+        features: shape (pictures, features).
+        grades: class of each picture, from 0.
+        weights: of each class, shape (classes,).
+        l2: above 0.
+    """
+    count, classes = len(grades), len(weights)
+    inputs = np.column_stack([features, np.ones(count)])
+    share = (weights[grades] / weights[grades].sum())[:, None]
+    targets = np.eye(classes)[grades]
+    decay = np.append(np.full(features.shape[1], l2), 0.0)
+
+    def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        theta = flat.reshape(classes, -1)
+        log_p = log_softmax(inputs @ theta.T, axis=1)
+        loss = -(share * targets * log_p).sum() + (decay * theta**2).sum() / 2
+        gradient = (share * (np.exp(log_p) - targets)).T @ inputs + decay * theta
+        return loss, gradient.ravel()
+
+    options = {"maxiter": 10_000, "maxfun": 20_000, "maxcor": 30, "ftol": 0.0, "gtol": _SMALL_GRADIENT}
+    start = np.zeros(classes * inputs.shape[1])
+    found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options).x.reshape(classes, -1)
+    return Probe(found[:, :-1], found[:, -1])
+
+
+@torch.no_grad()
+def _features(stage: Stage) -> Tensor:
+    """Return what comes to the classifier of each training photograph, without augmentation or dropout."""
+    net, prefix = stage.model.net, stage.prefix(0, passing=True)
+    net.eval()
+    pictures = prefix.open(Pictures(stage.division.train))
+    with classifier_inputs(net) as seen:
+        for rows in stage.evaluation_batches(len(pictures)):
+            prefix.suffix(pictures.batch(rows))
+    return torch.cat(seen)

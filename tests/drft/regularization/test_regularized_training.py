@@ -1,0 +1,150 @@
+"""Regularizers in a training: exact with the cache and in parts, and gone when it is over."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from drft.config import TrialConfig, parse_config, with_values
+from drft.data.cohort import Cohort
+from drft.errors import BackboneError, ConfigError
+from drft.phases import run_phase
+from drft.regularization.averaging import WeightAverage
+from drft.regularization.mixup import mixed_batches
+from drft.regularization.penalties import classifier_inputs
+from drft.trainer import _shuffled_batches
+from drft.trial import run_trial
+from drft.workbench import Workbench
+
+PLAIN = parse_config(
+    {
+        "image_size": 32,
+        "batch_size": 16,
+        "depth": 2,
+        "dropout": 0.2,
+        "precision": "fp32",
+        "split": {"validation_fraction": 0.33},
+        "backbone": {"name": "test_resnet", "weights": "none"},
+        "head_phase": {"epochs": 1},
+        "depth_phase": {"epochs": 2},
+    }
+)
+EXACT_IN_PARTS = {
+    "regularization.l2_sp": 0.5,
+    "regularization.ema_decay": 0.9,
+    "regularization.sam_rho": 0.1,
+    "regularization.feature_mixup": 0.4,
+    "head_phase.init": "linear_probe",
+}
+EVERYTHING = with_values(PLAIN, EXACT_IN_PARTS | {"regularization.bss": 0.1, "regularization.stoch_norm": 0.5})
+
+
+@pytest.fixture(autouse=True)
+def keep_everything(monkeypatch):
+    """As in test_exactness.py: what such a small network costs is not worth keeping."""
+    monkeypatch.setattr("drft.prefix._SECONDS_PER_BYTE", 0.0)
+
+
+@pytest.fixture(scope="module")
+def even_cohort(tiny_cohort) -> Cohort:
+    """As in test_exactness.py: 32 photographs to train on, so that rows are added up alike."""
+    photographs = tiny_cohort.photographs[:4] + tiny_cohort.photographs[5:]
+    return Cohort("even", photographs, "even" + tiny_cohort.fingerprint)
+
+
+@pytest.fixture(scope="module")
+def bench(even_cohort):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # such small trainings lose by more
+    yield Workbench(even_cohort, device="cpu", cache_size=0)
+    torch.set_num_threads(threads)
+
+
+def told(config: TrialConfig, bench: Workbench):
+    result = run_trial(config, bench)
+    return [dataclasses.replace(record, seconds=0, cached=False) for record in result.records], result.best_state
+
+
+def test_cached_equals_uncached_and_the_network_is_left_as_it_was(bench, tmp_path):
+    before = told(PLAIN, bench)
+    expected = told(EVERYTHING, bench)
+    keeping = Workbench(bench.cohort, cache_dir=tmp_path, device="cpu", cache_size=10**9)
+    for _ in ("cold", "warm"):
+        records, state = told(EVERYTHING, keeping)
+        assert records == expected[0]
+        for name, tensor in expected[1].items():
+            np.testing.assert_allclose(state[name], tensor, rtol=1e-5, atol=1e-5)
+    run_trial(EVERYTHING, bench, on_epoch=lambda record: record.step < 2)
+    after = told(PLAIN, bench)
+    assert after[0] == before[0]
+    assert all(np.array_equal(after[1][name], tensor) for name, tensor in before[1].items())
+
+
+def test_parts_of_a_batch_give_the_whole(bench):
+    whole = with_values(
+        PLAIN, {**EXACT_IN_PARTS, "batch_norm": "frozen", "dropout": 0.0, "loss.class_weighting": "sqrt"}
+    )
+    expected, _ = told(whole, bench)
+    found, _ = told(with_values(whole, {"micro_batch": 5}), bench)
+    for one, other in zip(found, expected, strict=True):
+        assert one.running_loss == pytest.approx(other.running_loss, rel=1e-4)
+        assert one.val_loss == pytest.approx(other.val_loss, rel=1e-4)
+
+
+def test_the_mean_of_two_updates_is_evaluated_and_kept(bench, monkeypatch):
+    config = with_values(PLAIN, {"regularization.ema_decay": 0.99, "depth_phase.epochs": 1})
+    states = []
+    update = WeightAverage.update
+
+    def spy(average):
+        states.append({name: tensor.clone() for name, tensor in bench._network(config).model.net.state_dict().items()})
+        update(average)
+
+    monkeypatch.setattr(WeightAverage, "update", spy)
+    stage = bench.prepare(config)
+    ((_, log_probabilities),) = run_phase(stage, "depth", 1)
+    net, expected = stage.model.net, states[1] | _mean(states)
+    assert len(states) == 2
+    assert states[0]["fc.weight"].ne(states[1]["fc.weight"]).any()
+    torch.testing.assert_close(dict(net.state_dict()), expected)
+    net.load_state_dict(expected)
+    with torch.no_grad():
+        logits = net.eval()(stage.views.normalize(stage.views.plain(stage.division.validation)))
+    np.testing.assert_allclose(log_probabilities["validation"], logits.log_softmax(dim=1), rtol=1e-4, atol=1e-5)
+
+
+def _mean(states):
+    return {name: (tensor + states[1][name]) / 2 for name, tensor in states[0].items() if tensor.is_floating_point()}
+
+
+def test_the_weights_that_are_trained_do_not_depend_on_their_average(bench):
+    averaged, _ = told(with_values(PLAIN, {"regularization.ema_decay": 0.9, "head_phase.epochs": 0}), bench)
+    plain, _ = told(with_values(PLAIN, {"head_phase.epochs": 0}), bench)
+    assert [record.running_loss for record in averaged] == [record.running_loss for record in plain]
+    assert [record.val_loss for record in averaged] != [record.val_loss for record in plain]
+
+
+def test_in_the_head_phase_the_inputs_of_the_classifier_are_mixed(bench):
+    values = {"regularization.feature_mixup": 1.0, "batch_size": 32, "dropout": 0.0, "augmentation.strength": 0.0}
+    stage = bench.prepare(with_values(PLAIN, values))
+    net, train = stage.model.net, stage.division.train
+    with torch.no_grad(), classifier_inputs(net.eval()) as seen:
+        net(stage.views.normalize(stage.views.plain(train)))
+        (batch,) = mixed_batches(_shuffled_batches(len(train), 1, 0, 1), 1.0, seed=0, step=1)
+        mixed = batch.share * seen[0][batch.rows] + (1 - batch.share) * seen[0][batch.partners]
+        logits, grades = net.get_classifier()(mixed), torch.from_numpy(stage.grades[train])
+    losses = [F.cross_entropy(logits, grades[rows]) for rows in (batch.rows, batch.partners)]
+    record, _ = next(run_phase(stage, "head", 1))
+    assert record.running_loss == pytest.approx(
+        float(batch.share * losses[0] + (1 - batch.share) * losses[1]), rel=1e-5
+    )
+
+
+def test_stochastic_norms_that_could_do_nothing_are_refused(bench):
+    config = with_values(PLAIN, {"regularization.stoch_norm": 0.5})
+    with pytest.raises(ConfigError, match=r"^regularization.stoch_norm: with batch_norm frozen"):
+        bench.prepare(with_values(config, {"batch_norm": "frozen"}))
+    with pytest.raises(BackboneError, match=r"^regularization.stoch_norm: test_vit has no batch norms"):
+        bench.prepare(with_values(config, {"backbone.name": "test_vit"}))
