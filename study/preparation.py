@@ -7,8 +7,8 @@ import importlib.metadata
 import importlib.util
 import platform
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -16,17 +16,19 @@ from typing import Any, Generic, TypeVar
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
-from drft.config import BackboneConfig, SplitConfig, TrialConfig, with_values
+from drft.config import BackboneConfig, SplitConfig, TrialConfig
 from drft.data import GRADES, Cohort, Progress, load_images, open_cohort, stratified_split
 from drft.errors import UsageError
+from study.binding import Bound, bind, said_by
 from study.conductor import Suggester
 from study.executors import Slot, Workload, choose_slots
 from study.executors.processes import warm_up
 from study.facts import StudyFacts, check_study
-from study.inspection import Block, Inspector
+from study.faults import Faults
+from study.inspection import Inspector
 from study.options import RunOptions
 from study.search import make_pruner, make_sampler
-from study.space import BoundSpace, Space, default_weights
+from study.space import BoundSpace, Space
 from study.storage import (
     check_new_storage,
     check_study_name,
@@ -38,7 +40,6 @@ from study.storage import (
 
 _PACKAGES = ("drft-study", "torch", "timm", "optuna", "numpy", "pillow")
 
-Made = TypeVar("Made")
 Suggesting_co = TypeVar("Suggesting_co", bound=Suggester, covariant=True)
 
 
@@ -52,6 +53,8 @@ class Plan(Generic[Suggesting_co]):
     pruner: BasePruner
     workload: Workload
     cohort: Cohort
+    backbones: Sequence[BackboneConfig]
+    """Those that trials can have."""
     image_sizes: Sequence[int]
     """Sizes that trials can ask for; the photographs are decoded at each."""
     slots: Sequence[Slot]
@@ -60,30 +63,6 @@ class Plan(Generic[Suggesting_co]):
     """URL of the storage."""
     folder: Path
     """``results/STUDY``."""
-
-
-class Faults:
-    """Collects what the user has to mend."""
-
-    def __init__(self) -> None:
-        self._found: list[str] = []
-
-    def attempt(self, make: Callable[[], Made]) -> Made | None:
-        """Return what ``make`` makes, or None after taking down its faults."""
-        try:
-            return make()
-        except UsageError as error:
-            self._found += error.faults
-            return None
-
-    def raise_all(self) -> None:
-        """Raise everything that was found.
-
-        Raises:
-            UsageError: when there is anything.
-        """
-        if self._found:
-            raise UsageError(dict.fromkeys(self._found))
 
 
 def prepare(options: RunOptions, tell: Progress) -> Plan[BoundSpace]:
@@ -100,8 +79,8 @@ def prepare(options: RunOptions, tell: Progress) -> Plan[BoundSpace]:
         faults.attempt(partial(check_study_name, options.study))
     cohort = faults.attempt(lambda: open_cohort(options.data, options=options.data_options, progress=tell))
     with Inspector() as inspector:
-        bound = faults.attempt(lambda: _bind(options, inspector, faults))
-        base = bound.space.base if bound is not None else faults.attempt(lambda: _said(options))
+        bound = faults.attempt(lambda: bind(options, inspector, faults))
+        base = bound.space.base if bound is not None else faults.attempt(lambda: said_by(options))
         grades = len(cohort.grades) if cohort else len(GRADES)
         for config in bound.space.each if bound is not None else filter(None, [base]):
             faults.attempt(partial(inspector.check, config, grades))
@@ -118,7 +97,7 @@ def prepare(options: RunOptions, tell: Progress) -> Plan[BoundSpace]:
     return _plan(options, bound, cohort, slots)
 
 
-def _plan(options: RunOptions, bound: "_Bound", cohort: Cohort, slots: Sequence[Slot]) -> Plan[BoundSpace]:
+def _plan(options: RunOptions, bound: Bound, cohort: Cohort, slots: Sequence[Slot]) -> Plan[BoundSpace]:
     """Make the plan from parts that are right in themselves, if they go together with the study that is there."""
     space, facts = bound.space, _facts(options, bound, cohort)
     url = options.storage or study_url(options.results, facts.name)
@@ -136,54 +115,12 @@ def _plan(options: RunOptions, bound: "_Bound", cohort: Cohort, slots: Sequence[
         pruner=make_pruner(options.pruner, first_step=space.first_prunable_step, last_step=space.max_steps),
         workload=make_workload(options, slots, networks=len(space.each)),
         cohort=cohort,
+        backbones=[config.backbone for config in space.each],
         image_sizes=_image_sizes(space),
         slots=slots,
         storage=url,
         folder=options.results / facts.name,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Bound:
-    written: Space
-    space: BoundSpace
-    blocks: Sequence[Block]
-    """Of the backbone, or of the first one."""
-
-
-def _said(options: RunOptions) -> TrialConfig:
-    """Return the defaults with what the command says laid over them."""
-    name = options.backbone or BackboneConfig().name
-    weights = options.weights or default_weights(name)
-    seeds = {"split.seed": options.seed, "augmentation.seed": options.seed}
-    return with_values(
-        TrialConfig(), {**seeds, **options.config_values, "backbone.name": name, "backbone.weights": weights}
-    )
-
-
-def _bind(options: RunOptions, inspector: Inspector, faults: Faults) -> _Bound:
-    """Bring together, weakest first: defaults and the study's seed, what the space fixes, what the command says."""
-    written, base, said = Space.load(options.space), _said(options), options.config_values
-    searched = {dimension.path for dimension in written.dimensions}
-    if written.backbones is not None:
-        searched.add("backbone.weights")
-    faults.attempt(lambda: _refuse_searched(said, searched, options.space))
-    names = [base.backbone.name] if written.backbones is None else list(map(str, written.backbones.options))
-    unknown = Faults()
-    blocks = {name: unknown.attempt(partial(inspector.blocks, name)) or () for name in names}
-    unknown.raise_all()
-    space = written.bind(base, {name: len(found) for name, found in blocks.items()})
-    return _Bound(written, replace(space, base=with_values(space.base, said)), blocks[names[0]])
-
-
-def _refuse_searched(said: dict[str, str | int], searched: set[str], space: str) -> None:
-    twice = sorted(searched & said.keys())
-    if twice:
-        raise UsageError(
-            f"--{path.split('.')[0].replace('_', '-')}: the space {space} searches {path}; leave the option out, "
-            "or take the dimension out of the space"
-            for path in twice
-        )
 
 
 def _check_stop_rule(options: RunOptions, base: TrialConfig) -> None:
@@ -241,7 +178,7 @@ def find_slots(options: RunOptions) -> Sequence[Slot]:
     return ()
 
 
-def _facts(options: RunOptions, bound: _Bound, cohort: Cohort) -> StudyFacts:
+def _facts(options: RunOptions, bound: Bound, cohort: Cohort) -> StudyFacts:
     base, several = bound.space.base, bound.written.backbones is not None
     return StudyFacts(
         name=options.study or _default_name(bound.written, options.data, "" if several else base.backbone.name),

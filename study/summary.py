@@ -15,7 +15,7 @@ DISCLAIMER = "For research and education only; nothing here is a medical device.
 
 def opening_words(plan: Plan[BoundSpace], where: str = "here") -> list[str]:
     """Say what is about to be studied; ``where`` says how many trials run at once, and on what."""
-    facts, split, backbones = plan.facts, plan.facts.split, [config.backbone for config in plan.space.each]
+    facts, split, backbones = plan.facts, plan.facts.split, plan.backbones
     parts = f"{split['n_train']} to train, {split['n_validation']} to validate, {split['n_test']} sealed for the test"
     return [
         f"Study {facts.name} in {plan.folder}",

@@ -13,10 +13,10 @@ from study.confirm.planning import PLANNED, ConfirmationPlan, make_plan
 from study.confirm.seal import Confirmation, confirmation_place, read_confirmation
 from study.executors.processes import warm_up
 from study.facts import StudyFacts
+from study.faults import Faults
 from study.inspection import Inspector
 from study.options import RunOptions
 from study.preparation import (
-    Faults,
     Plan,
     about_cohort,
     about_split,
@@ -90,7 +90,8 @@ def prepare(undertaking: Undertaking, options: RunOptions, tell: Progress) -> Pl
     faults.attempt(lambda: check_writable(info.folder))
     cohort = faults.attempt(lambda: _same_cohort(info, options, tell))
     with Inspector() as inspector:
-        faults.attempt(partial(inspector.check, undertaking.plan.config(0), len(info.cohort["grades"])))
+        for config in {one.config.backbone: one.config for one in undertaking.plan.candidates}.values():
+            faults.attempt(partial(inspector.check, config, len(info.cohort["grades"])))
     if slots is not None:
         faults.attempt(partial(check_precision, base, slots))
     if cohort is not None:
@@ -99,13 +100,15 @@ def prepare(undertaking: Undertaking, options: RunOptions, tell: Progress) -> Pl
     assert slots is not None
     assert cohort is not None
     place = confirmation_place(undertaking.study.place)
+    backbones = list(dict.fromkeys(candidate.config.backbone for candidate in undertaking.plan.candidates))
     return Plan(
         facts=_facts(place.name, undertaking, options, cohort),
         space=undertaking.plan,
         sampler=RandomSampler(),
         pruner=NopPruner(),
-        workload=make_workload(options, slots),
+        workload=make_workload(options, slots, networks=len(backbones)),
         cohort=cohort,
+        backbones=backbones,
         image_sizes=sizes,
         slots=slots,
         storage=place.url,

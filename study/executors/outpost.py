@@ -55,7 +55,7 @@ class Outpost:
         self._name = f"ray-{socket.gethostname()}-{self._node[:6]}-{index}"
         self._executor: LocalExecutor | None = None
         self._asked: Job | None = None
-        self._weights: str | None = None
+        self._weights: dict[str, str] = {}
 
     def arrive(self, cache_dir: Path | None) -> Arrival:
         """Say where this is and what is missing here."""
@@ -68,8 +68,7 @@ class Outpost:
         missing = [supply for supply in self._supplies.files if find(supply, workload.cache_dir) is None]
         for supply, content in zip(missing, contents, strict=False):  # another actor may have kept some by now
             keep(supply, content, workload.cache_dir)
-        if self._supplies.weights is not None:
-            self._weights = str(find(self._supplies.weights[1], workload.cache_dir))
+        self._weights = {name: str(find(supply, workload.cache_dir)) for name, supply in self._supplies.weights.items()}
         gpu = os.environ["CUDA_VISIBLE_DEVICES"] if ray.get_gpu_ids() else None
         self._executor = LocalExecutor(workload, [Slot(self._name, gpu, threads)], log).__enter__()
 
@@ -94,12 +93,11 @@ class Outpost:
             self._executor.__exit__()
 
     def _with_own_weights(self, job: Job) -> Job:
-        if self._supplies.weights is None or job.config.backbone.weights != self._supplies.weights[0]:
-            return job
-        return replace(job, config=with_values(job.config, {"backbone.weights": self._weights}))
+        named = job.config.backbone.weights
+        return replace(job, config=with_values(job.config, {"backbone.weights": self._weights.get(named, named)}))
 
     def _with_weights_as_asked(self, event: Event) -> Event:
-        if isinstance(event, Finished) and self._weights is not None:
+        if isinstance(event, Finished) and self._weights:
             assert self._asked is not None
             return replace(event, result=replace(event.result, config=self._asked.config))
         return event

@@ -1,12 +1,12 @@
-"""What a node of a cluster needs and may not have: the cohort, its decoded photographs and a weight file.
+"""What a node of a cluster needs and may not have: the cohort, its decoded photographs and weight files.
 
 The driver packs them once. A node that lacks a file gets it from the driver and keeps it in its own cache folder, so
 no disk needs to be shared; nothing of the data source is read there.
 """
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from drft.config import BackboneConfig
@@ -35,23 +35,23 @@ class Supplies:
     cohort: Cohort | None = None
     pictures: tuple[Supply, ...] = ()
     """The decoded photographs, one file for every size."""
-    weights: tuple[str, Supply] | None = None
-    """What configurations call the weight file, and the file."""
+    weights: Mapping[str, Supply] = field(default_factory=dict)
+    """Weight files, by what configurations call them."""
 
     @property
     def files(self) -> tuple[Supply, ...]:
         """All files."""
-        return (*self.pictures, *((self.weights[1],) if self.weights else ()))
+        return (*self.pictures, *self.weights.values())
 
 
 def pack(
-    cohort: Cohort, image_sizes: Sequence[int], backbone: BackboneConfig, cache_dir: Path | None = None
+    cohort: Cohort, image_sizes: Sequence[int], backbones: Iterable[BackboneConfig], cache_dir: Path | None = None
 ) -> Supplies:
     """Name the files that trainings of a study will read; the photographs have been decoded before."""
     stores = [store_of(cohort, size, cache_dir) for size in image_sizes]
     pictures = tuple(Supply(store, f"images/{store.name}") for store in stores)
-    named = backbone.weights in {"embedded", "hub", "none"}
-    return Supplies(cohort, pictures, None if named else (backbone.weights, _weights(backbone.weights)))
+    files = {one.weights for one in backbones} - {"embedded", "hub", "none"}
+    return Supplies(cohort, pictures, {name: _weights(name) for name in sorted(files)})
 
 
 def find(supply: Supply, cache_dir: Path | None) -> Path | None:

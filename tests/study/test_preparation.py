@@ -181,3 +181,38 @@ def test_corrected_labels_are_another_study(ready, tmp_path):
     assert (correction["kind"], correction["file"], correction["photographs"]) == ("exclude", "out.csv", 1)
     info = read_study("corrected").info
     assert dict(provenance(info))["Labels"].startswith("1 photographs excluded by out.csv (SHA-256 ")
+
+
+SEVERAL = """
+fixed: {image_size: 32}
+search:
+  backbone.name: {type: categorical, choices: {test_resnet: none, test_vit: none}}
+  depth_fraction: {type: float, low: 0, high: 1, step: 0.5}
+"""
+
+
+def test_a_study_of_several_backbones_knows_the_blocks_of_each(ready):
+    plan = ready(SEVERAL, backbone=None, weights=None)
+    assert plan.facts.name == "tiny-my-labels"
+    assert plan.facts.backbones == {"test_resnet": 5, "test_vit": 7}
+    assert (plan.facts.base_config.backbone.name, len(plan.facts.blocks)) == ("test_resnet", 5)
+    assert [backbone.name for backbone in plan.backbones] == ["test_resnet", "test_vit"]
+    assert plan.workload.networks == 2
+    said = "\n".join(opening_words(plan))
+    assert "test_resnet, 5 blocks, weights none" in said
+    assert "test_vit, 7 blocks, weights none" in said
+
+
+def test_every_backbone_that_cannot_be_had_is_named_at_once(ready):
+    faulty = SEVERAL.replace("test_resnet: none, test_vit: none", "test_resnett: none, test_vitt: none")
+    with pytest.raises(UsageError) as raised:
+        ready(faulty, backbone=None, weights=None)
+    assert sum("unknown backbone" in fault for fault in raised.value.faults) == 2
+    with pytest.raises(UsageError, match=r"gone\.pth"):
+        ready(SEVERAL.replace("test_vit: none", "test_vit: gone.pth"), backbone=None, weights=None)
+
+
+def test_backbone_and_weights_are_not_said_twice(ready):
+    with pytest.raises(UsageError) as raised:
+        ready(SEVERAL)
+    assert [fault.partition(":")[0] for fault in raised.value.faults] == ["--backbone", "--weights"]

@@ -128,7 +128,7 @@ def test_a_node_without_the_data_and_the_weights_trains_just_the_same(nodes, tmp
 
     cohort = open_cohort(str(data))
     load_images(cohort, 32)
-    supplies = pack(cohort, [32], BackboneConfig(name="test_resnet", weights=str(weights)))
+    supplies = pack(cohort, [32], [BackboneConfig(name="test_resnet", weights=str(weights))])
     nodes.add_node(num_cpus=1, env_vars={"DRFT_CACHE": str(tmp_path / "cache of the node")})
     with joined(nodes.address, None, None, None) as cluster, RayExecutor(here, cluster, supplies=supplies) as executor:
         executor.contents(range(2))  # read by the driver; from here on nobody else could
