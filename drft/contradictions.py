@@ -1,12 +1,24 @@
 """Settings that are right each by itself and make no sense together.
 
-They are looked for where all of them are known: before a training, and where a search space is checked.
+They are looked for where all of them are known: before a training, and where a search space meets its backbone.
 """
 
 from collections.abc import Iterator
 
 from drft.config import TrialConfig
 from drft.errors import ConfigError
+
+LOOKED_AT = (
+    "depth",
+    "depth_phase.epochs",
+    "depth_phase.window",
+    "depth_phase.gradual_epochs",
+    "depth_phase.parameters",
+    "depth_phase.auto_rgn",
+    "regularization.stoch_norm",
+    "batch_norm",
+)
+"""All settings that ``contradictions`` looks at."""
 
 
 def check(config: TrialConfig) -> None:
@@ -15,34 +27,26 @@ def check(config: TrialConfig) -> None:
     Raises:
         ConfigError: with one fault for each contradiction.
     """
-    faults = tuple(contradictions(config))
+    faults = [f"{path}: {why}" for path, why in contradictions(config)]
     if faults:
         raise ConfigError(faults)
 
 
-def contradictions(config: TrialConfig) -> Iterator[str]:
-    """Yield one line for each contradiction: what, where, and what to do."""
+def contradictions(config: TrialConfig) -> Iterator[tuple[str, str]]:
+    """Yield for each contradiction the setting where it shows, and what is wrong with it and to be done."""
     depth, how = config.depth, config.depth_phase
     if how.window is not None and how.window > depth:
-        yield f"depth_phase.window: {how.window} blocks of the last {depth} cannot be trained: raise depth, or lower it"
+        yield "depth_phase.window", f"depth {depth} has no {how.window} blocks to train: lower it, or raise depth"
     if how.window is not None and how.gradual_epochs:
-        yield (
-            "depth_phase.window and depth_phase.gradual_epochs: one leaves the blocks next to the head frozen, the "
-            "other begins with them: set one of them"
-        )
+        why = "begins with the blocks that depth_phase.window leaves frozen"
+        yield "depth_phase.gradual_epochs", f"{why}: set one of the two"
     needed = (depth - 1) * how.gradual_epochs + 1
     if how.gradual_epochs and needed > how.epochs:
-        yield (
-            f"depth_phase.gradual_epochs: {how.gradual_epochs} per block come to depth {depth} in epoch {needed}, "
-            f"depth_phase.epochs is {how.epochs}: raise the one, or lower the other"
-        )
+        why = f"{how.gradual_epochs} for each block come to depth {depth} in epoch {needed}, and depth_phase.epochs is"
+        yield "depth_phase.gradual_epochs", f"{why} {how.epochs}: lower the one, or raise the other"
     if how.auto_rgn and how.parameters == "lora":
-        yield (
-            "depth_phase.auto_rgn: gradients are compared to pretrained weights, and low-rank updates start from zero: "
-            "leave it out with depth_phase.parameters lora"
-        )
+        why = "compares gradients to weights, and the low-rank updates of depth_phase.parameters lora start at zero"
+        yield "depth_phase.auto_rgn", f"{why}: set one of the two"
     if config.regularization.stoch_norm and config.batch_norm == "frozen":
-        yield (
-            "regularization.stoch_norm: with batch_norm frozen no batch norm uses the statistics of a batch: set "
-            "batch_norm to adapt, or this to 0"
-        )
+        why = "with batch_norm frozen no batch norm uses the statistics of a batch"
+        yield "regularization.stoch_norm", f"{why}: set batch_norm to adapt, or this to 0"

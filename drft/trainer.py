@@ -53,19 +53,16 @@ class Trainer:
         self.head_lr = self.block_lr = 0.0
         self.cached = False
         self._plain: dict[Part, Supply] = {}
-        self._set_depth(self.unfreezing.depth_at(1))
+        self._open_boundary()
 
     def unfreeze(self, epoch: int) -> None:
         """Train from now on what this epoch of the phase trains."""
-        depth = self.unfreezing.depth_at(epoch)
-        if depth != self._depth:
-            self._set_depth(depth)
+        if self.unfreezing.come_to(epoch):
+            self._open_boundary()
 
-    def _set_depth(self, depth: int) -> None:
-        self._depth = depth
-        self._modes = self.unfreezing.unfreeze(depth)
+    def _open_boundary(self) -> None:
         self.stage.model.net.eval()
-        self.prefix = self.stage.prefix(depth, passing=self.phase == "head")
+        self.prefix = self.stage.prefix(self.unfreezing.depth, passing=self.phase == "head")
         self._plain.clear()
 
     def train_epoch(self, step: int) -> float:
@@ -160,14 +157,14 @@ class Trainer:
         return penalty.detach()
 
     def _set_training_modes(self) -> None:
-        for module, training in self._modes.items():
+        for module, training in self.unfreezing.modes.items():
             module.training = training
 
     def _follow_trained(self) -> None:
         """Find what this epoch trains, and average what of it is not averaged already."""
         named = self.stage.model.net.named_parameters()
         self._trained = {name: parameter for name, parameter in named if parameter.requires_grad}
-        moving = (module for module, training in self._modes.items() if training)
+        moving = (module for module, training in self.unfreezing.modes.items() if training)
         statistics = (buffer for module in moving for buffer in module.buffers(recurse=False))
         self.average.follow([*self._trained.values(), *statistics])
 

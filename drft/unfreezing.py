@@ -8,7 +8,7 @@ from torch import nn
 from drft.config import TrialConfig
 from drft.config_parts import DepthPhaseConfig
 from drft.models.backbone import Model
-from drft.models.blocks import set_trainable, trainable_fraction, trained_blocks, training_modes
+from drft.models.blocks import set_trainable, trainable_fraction, training_modes
 from drft.models.lora import LowRankUpdates
 from drft.optim import parameter_groups
 from drft.records import Phase
@@ -24,7 +24,7 @@ class Unfreezing:
     whole phase and nobody's moments are lost. Whatever is still frozen has no gradient, and optimizers pass over it.
 
     Args:
-        model: the network.
+        model: the network; only what the first epoch trains requires a gradient afterwards.
         config: of the training.
         phase: which of its phases.
 
@@ -32,53 +32,60 @@ class Unfreezing:
         BackboneError: when the backbone has fewer blocks than the configuration's depth.
     """
 
+    modes: Mapping[nn.Module, bool]
+    """For every module of the network, whether it is in training mode when an epoch trains."""
+
     def __init__(self, model: Model, config: TrialConfig, phase: Phase) -> None:
         self._net = model.net
         self._batch_norm = config.batch_norm
-        self._depth = config.depth if phase == "depth" else 0
+        self._deepest = config.depth if phase == "depth" else 0
         self._how = config.depth_phase if phase == "depth" else DepthPhaseConfig(head_lr=config.head_phase.lr)
-        self.unfreeze(self._depth)
-        self.updates = self._low_rank_updates()
-        """The low-rank updates that are trained in place of weights: none unless the settings say so."""
-        self.groups = self._groups()
-        """Parameter groups for the optimizer, as ``parameter_groups`` returns them."""
-
-    @property
-    def by_layer(self) -> bool:
-        """Whether the learning rates of layers are scaled by their relative gradient norms."""
-        return self._how.auto_rgn
-
-    def depth_at(self, epoch: int) -> int:
-        """Return the depth of an epoch, counted within the phase from 1: where the frozen prefix ends."""
-        if not self._how.gradual_epochs:
-            return self._depth
-        return min(self._depth, 1 + (epoch - 1) // self._how.gradual_epochs)
-
-    def unfreeze(self, depth: int) -> Mapping[nn.Module, bool]:
-        """Let gradients reach what is trained at a depth, and nothing else.
-
-        Returns:
-            For every module of the network, whether it is in training mode when an epoch trains.
-        """
-        set_trainable(self._net, depth, self._how.window, self._how.parameters)
-        return training_modes(self._net, depth, self._batch_norm, self._how.window)
-
-    def _low_rank_updates(self) -> LowRankUpdates:
-        blocks = trained_blocks(self._net, self._depth, self._how.window) if self._how.parameters == "lora" else ()
+        self._unfreeze(self._deepest)
+        blocks = model.blocks[len(model.blocks) - self._deepest :][: self._how.window]
         deep = {name: self._net.get_parameter(name) for block in blocks for name in block.parameters}
-        weights = {name: parameter for name, parameter in deep.items() if parameter.requires_grad}
-        return LowRankUpdates(weights, self._how.lora_rank, self._how.lora_alpha)
-
-    def _groups(self) -> list[dict[str, Any]]:
-        return parameter_groups(
+        weights = {name: weight for name, weight in deep.items() if weight.requires_grad and self._low_rank}
+        self.updates = LowRankUpdates(weights, self._how.lora_rank, self._how.lora_alpha)
+        """The low-rank updates that are trained in place of weights: none unless the settings say so."""
+        self.groups: list[dict[str, Any]] = parameter_groups(
             self._net,
-            trained_blocks(self._net, self._depth, self._how.window),
+            blocks,
             head_lr=self._how.head_lr,
             block_lr=self._how.lr,
             layer_decay=self._how.layer_decay,
             factors=self.updates.factors,
             by_layer=self.by_layer,
         )
+        """Parameter groups for the optimizer."""
+        self.come_to(1)
+
+    @property
+    def by_layer(self) -> bool:
+        """Whether the learning rates of layers are scaled by their relative gradient norms."""
+        return self._how.auto_rgn
+
+    @property
+    def _low_rank(self) -> bool:
+        return self._how.parameters == "lora"
+
+    def depth_at(self, epoch: int) -> int:
+        """Return the depth of an epoch, counted within the phase from 1: where the frozen prefix ends."""
+        if not self._how.gradual_epochs:
+            return self._deepest
+        return min(self._deepest, 1 + (epoch - 1) // self._how.gradual_epochs)
+
+    def come_to(self, epoch: int) -> bool:
+        """Let gradients reach what an epoch trains, and nothing else; return whether that is another depth's."""
+        depth = self.depth_at(epoch)
+        if depth == self.depth:
+            return False
+        self._unfreeze(depth)
+        return True
+
+    def _unfreeze(self, depth: int) -> None:
+        self.depth = depth
+        """The depth that is trained now."""
+        set_trainable(self._net, depth, self._how.window, self._how.parameters)
+        self.modes = training_modes(self._net, depth, self._batch_norm, self._how.window)
 
 
 def share_trained(model: Model, config: TrialConfig) -> float:

@@ -1,7 +1,7 @@
 """A search space on one backbone: every value in it is one a training can run with."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,7 +105,7 @@ class BoundSpace:
         free = [dimension for dimension in self.dimensions if dimension.path not in parents]
         return sum(
             math.prod(len(self.values(dimension.path)) for dimension in free if dimension.active(params))
-            for params in _assignments([d for d in self.dimensions if d.path in parents], {})
+            for params in assignments([d for d in self.dimensions if d.path in parents], {}, _all_values)
         )
 
     @property
@@ -140,14 +140,28 @@ def _setting(config: TrialConfig, path: str) -> float:
     return float(value)
 
 
-def _assignments(dimensions: Sequence[Dimension], params: dict[str, Value]) -> Iterator[dict[str, Value]]:
-    """Yield ``params`` with every distinct assignment of further dimensions; inactive ones are left out."""
+def assignments(
+    dimensions: Sequence[Dimension],
+    params: Mapping[str, Value],
+    values: Callable[[Dimension], Sequence[Value]],
+) -> Iterator[Mapping[str, Value]]:
+    """Yield ``params`` with every distinct assignment of further dimensions; inactive ones are left out.
+
+    Args:
+        dimensions: those to assign, every one after those that its conditions look at.
+        params: what is assigned already.
+        values: the values of a dimension that are tried.
+    """
     if not dimensions:
         yield params
         return
     first, *rest = dimensions
     if not first.active(params):
-        yield from _assignments(rest, params)
+        yield from assignments(rest, params, values)
         return
-    for value in first.domain.values() or ():
-        yield from _assignments(rest, {**params, first.path: value})
+    for value in values(first):
+        yield from assignments(rest, {**params, first.path: value}, values)
+
+
+def _all_values(dimension: Dimension) -> Sequence[Value]:
+    return dimension.domain.values() or ()

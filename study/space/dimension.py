@@ -1,5 +1,6 @@
 """One dimension of a search space: which setting it varies, over what, and when."""
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -203,4 +204,4 @@ def written(value: Value) -> str:
     """Return a value as a user would write it."""
     if isinstance(value, float):
         return "all" if value == ALL else f"{value:g}"
-    return str(value)
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)

@@ -11,6 +11,7 @@ from drft.config import TrialConfig, nearest, with_values
 from drft.errors import ConfigError
 from study.space.backbones import Backbones, blocks_at
 from study.space.bound import BoundSpace
+from study.space.coherence import check_coherence
 from study.space.dimension import ALL, Dimension, Fixed, Range
 from study.space.document import Document, Faults
 from study.space.parse import check_conditions, parse
@@ -133,6 +134,9 @@ class Space:
         )
         if bound.min_steps < 1:
             raise ConfigError(f"{self.where}: both phases can have 0 epochs, which trains nothing; raise one of them")
+        faults = Faults(self.where)
+        check_coherence(faults, bound, self.fixed)
+        faults.raise_all()
         return bound
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from drft.checkpoint import load_checkpoint, save_checkpoint
 from drft.config import TrialConfig, parse_config, with_values
-from drft.contradictions import contradictions
+from drft.contradictions import LOOKED_AT, contradictions
 from drft.data.cohort import Cohort
 from drft.data.images import load_images
 from drft.data.views import Views
@@ -247,16 +247,17 @@ def test_the_share_of_lora_counts_its_factors():
 @pytest.mark.parametrize(
     ("values", "fault"),
     [
-        ({"depth_phase.window": 4}, "window: 4 blocks of the last 3"),
-        ({"depth_phase.window": 1, "depth": 0}, "window: 1 blocks of the last 0"),
-        ({"depth_phase.window": 1, "depth_phase.gradual_epochs": 1, "depth_phase.epochs": 3}, "set one of them"),
-        ({"depth_phase.gradual_epochs": 2, "depth_phase.epochs": 4}, "depth 3 in epoch 5, depth_phase.epochs is 4"),
+        ({"depth_phase.window": 4}, "window: depth 3 has no 4 blocks to train"),
+        ({"depth_phase.window": 1, "depth": 0}, "window: depth 0 has no 1 blocks to train"),
+        ({"depth_phase.window": 1, "depth_phase.gradual_epochs": 1, "depth_phase.epochs": 3}, "set one of the two"),
+        ({"depth_phase.gradual_epochs": 2, "depth_phase.epochs": 4}, "depth 3 in epoch 5, and depth_phase.epochs is 4"),
         ({**LORA, "depth_phase.auto_rgn": True}, "auto_rgn"),
     ],
 )
 def test_contradictions_are_refused_before_training(values, fault, plain):
     config = with_values(TINY, values)
     assert len(list(contradictions(config))) == 1
+    assert values.keys() <= {*LOOKED_AT, *LORA}  # or search spaces would not be checked for it
     with pytest.raises(ConfigError, match=fault):
         plain.prepare(config)
 

@@ -240,3 +240,42 @@ def test_damaged_files_never_break_the_parser(place: int, cut: int, tokens: list
         said = [fault for fault in error.faults if fault.startswith("space.yaml") and "\n" not in fault]
         said = said if len(said) == len(error.faults) else []
     assert said
+
+
+FREEZING = """
+search:
+  depth: {type: int, low: 0, high: all}
+  depth_phase.parameters: {type: categorical, choices: [all, lora]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("  depth_phase.window: {type: int, low: 1, high: 2}", "depth_phase.window: depth 0 has no 1 blocks to train"),
+        ("  depth_phase.window: {type: int, low: 1, high: 3, when: {depth: {min: 2}}}", "depth 2 has no 3 blocks"),
+        ("  depth_phase.gradual_epochs: {type: int, low: 0, high: 1}", "come to depth 8 in epoch 8"),
+        ("  depth_phase.auto_rgn: {type: categorical, choices: [true, false]}", "depth_phase.auto_rgn: compares"),
+        ("  depth_phase.lora_rank: {type: int, low: 1, high: 8}", "search it below that with when: {depth_phase.par"),
+        ("  loss.effective_beta: {type: float, low: 0.9, high: 0.99}", "which is so in no trial"),
+        ("fixed: {loss.effective_beta: 0.99}", "which is so in no trial"),
+    ],
+)
+def test_trials_that_would_contradict_themselves_or_waste_a_dimension(entry: str, said: str) -> None:
+    (fault,) = faults_at_binding(f"{FREEZING}{entry}\n", 9)
+    assert fault.startswith("space.yaml:5: ")
+    assert said in fault
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "  depth_phase.window: {type: int, low: 1, high: 3, when: {depth: {min: 3}}}",
+        "  depth_phase.gradual_epochs: {type: int, low: 0, high: 1, when: {depth: {max: 7}}}",
+        "  depth_phase.auto_rgn: {type: categorical, choices: [true, false], when: {depth_phase.parameters: all}}",
+        "  depth_phase.lora_rank: {type: int, low: 1, high: 8, when: {depth_phase.parameters: [lora]}}",
+        "fixed: {depth_phase.lora_rank: 8}",
+    ],
+)
+def test_conditions_keep_trials_from_contradicting_themselves(entry: str) -> None:
+    Space.parse(f"{FREEZING}{entry}\n", "space.yaml").bind(TrialConfig(), 9)
