@@ -1,0 +1,270 @@
+"""How well does a report find wrong labels: grades that are known to be changed, and errors that were planted.
+
+::
+
+    python -m benchmarks.label_errors --data IDRID_KAGGLE --weights FILE --normalization half
+
+Photographs are the training ones of IDRiD's Kaggle layout, whose grades differ here and there from the official ones;
+test photographs are left out before anything else. The official grades get random errors, too, at several rates. Every
+photograph is graded by trainings that never saw it: configurations drawn from the ``idrid`` space, each on stratified
+folds with whole groups. The report's suspect score (``study.report.statistics.suspects``: the normalized margin of
+averaged probabilities) then ranks all photographs, against the loss that a single configuration gives them.
+"""
+
+import argparse
+import hashlib
+import multiprocessing
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import optuna
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+
+from benchmarks.found_errors import Found, measured, notes, rows
+from benchmarks.machine import describe_machine, public_command
+from benchmarks.pages import markdown_page, show_table, write_result
+from drft.config import NORMALIZATIONS, TrialConfig, with_values
+from drft.data import Cohort, open_cohort
+from drft.models import block_count
+from drft.trial import run_trial
+from drft.workbench import Workbench
+from study.executors.slots import cores
+from study.space import Space
+
+RATES = (0.05, 0.1, 0.2)
+"""Shares of the photographs that are given a wrong grade."""
+
+_COLUMNS = (
+    "labels",
+    "wrong",
+    "study's score: AUROC",
+    "loss of the best configuration: AUROC",
+    "loss, mean of configurations",
+    "study less best",
+    "wrong in the first as many: study / best",
+    "wrong of those listed",
+    "wrong of those beyond chance",
+)
+
+
+class Labels(NamedTuple):
+    """One way to grade the photographs."""
+
+    name: str
+    grades: NDArray[np.int64]
+    """As the trainings are given them, shape (photographs,)."""
+    wrong: NDArray[np.bool_]
+
+
+class Job(NamedTuple):
+    """One training."""
+
+    labels: int
+    configuration: int
+    fold: int
+
+
+class Graded(NamedTuple):
+    """What one training said of its fold, at its best epoch."""
+
+    job: Job
+    ids: tuple[str, ...]
+    probabilities: NDArray[np.float32]
+
+
+def training_part(source: str) -> tuple[Cohort, NDArray[np.int64]]:
+    """Return the training photographs as the source grades them, and their official grades, shape (photographs,).
+
+    Duplicates of test photographs are left out.
+    """
+    official, given = (open_cohort(source, options={"labels": labels}) for labels in ("official", "as-given"))
+    sealed = {one.group for one in given.photographs if one.origin == "test"}
+    kept = [n for n, one in enumerate(given.photographs) if one.group not in sealed]
+    photographs = tuple(given.photographs[n] for n in kept)
+    own = hashlib.sha256(f"{given.fingerprint} training part".encode()).hexdigest()
+    return replace(given, photographs=photographs, fingerprint=own), official.labels()[kept]
+
+
+def all_labels(given: NDArray[np.int64], official: NDArray[np.int64], grades: int, seed: int) -> Iterator[Labels]:
+    """Yield the labels as given, and the official ones with planted errors."""
+    yield Labels("as given on Kaggle", given, given != official)
+    for number, rate in enumerate(RATES):
+        planted = with_errors(official, rate, grades, np.random.default_rng((seed, number)))
+        yield Labels(f"official, {rate:.0%} at random", planted, planted != official)
+
+
+def with_errors(grades: NDArray[np.int64], rate: float, classes: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return the grades with a share of them replaced, each by one of the other grades with equal probability."""
+    chosen = rng.choice(len(grades), round(rate * len(grades)), replace=False)
+    changed = grades.copy()
+    changed[chosen] = (grades[chosen] + rng.integers(1, classes, len(chosen))) % classes
+    return changed
+
+
+def draw(base: TrialConfig, count: int, deepest: int, seed: int) -> list[TrialConfig]:
+    """Draw configurations from the ``idrid`` space at random, but for sizes and folds, none deeper than ``deepest``."""
+    space = Space.load("idrid").bind(base, block_count(base.backbone.name))
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed))
+    drawn: list[TrialConfig] = []
+    while len(drawn) < count:
+        config = space.suggest(study.ask())
+        if config.depth <= deepest:
+            own = {"seed": len(drawn), "image_size": base.image_size, "split.folds": base.split.folds}
+            drawn.append(with_values(config, own))
+    return drawn
+
+
+def labelled(cohort: Cohort, labels: NDArray[np.int64]) -> Cohort:
+    """Return the cohort with other grades; its fingerprint stays, so that pictures and activations are shared."""
+    pairs = zip(cohort.photographs, labels.tolist(), strict=True)
+    return replace(cohort, photographs=tuple(replace(one, grade=grade) for one, grade in pairs))
+
+
+class Grader:
+    """What a worker keeps between trainings."""
+
+    def __init__(self, cohort: Cohort, labels: Sequence[Labels], configs: Sequence[TrialConfig], cache: Path) -> None:
+        self._cohort, self._labels, self._configs, self._cache = cohort, labels, configs, cache
+        self._bench: tuple[int, Workbench] | None = None
+
+    def grade(self, job: Job) -> Graded:
+        """Train on all folds but one, and return what the best epoch says of that one."""
+        if self._bench is None or self._bench[0] != job.labels:
+            cohort = labelled(self._cohort, self._labels[job.labels].grades)
+            self._bench = job.labels, Workbench(cohort, cache_dir=self._cache, device="cpu", processes=2)
+        config = with_values(self._configs[job.configuration], {"split.fold": job.fold})
+        result = run_trial(config, self._bench[1])
+        told = result.predictions["validation"]
+        return Graded(job, told.ids, told.probabilities[result.best.step - 1].astype(np.float32))
+
+
+_grader: Grader
+
+
+def _start(*arguments: Any) -> None:
+    global _grader  # noqa: PLW0603  a worker process has one
+    torch.set_num_threads(1)
+    _grader = Grader(*arguments)
+
+
+def _grade(job: Job) -> Graded:
+    return _grader.grade(job)
+
+
+def out_of_fold(
+    cohort: Cohort, labels: Sequence[Labels], configs: Sequence[TrialConfig], workers: int, console: Console
+) -> NDArray[np.float64]:
+    """Train every configuration on every fold of all labels.
+
+    Returns:
+        Class probabilities of trainings that did not see the photograph, shape (labels, configurations, photographs,
+        grades).
+    """
+    folds = configs[0].split.folds or 0
+    jobs = [Job(n, c, fold) for n in range(len(labels)) for c in range(len(configs)) for fold in range(folds)]
+    place = {one.id: n for n, one in enumerate(cohort.photographs)}
+    said = np.full((len(labels), len(configs), len(place), len(cohort.grades)), np.nan)
+    with (
+        tempfile.TemporaryDirectory(prefix="drft-label-errors-") as cache,
+        ProcessPoolExecutor(
+            workers,
+            multiprocessing.get_context("spawn"),
+            initializer=_start,
+            initargs=(cohort, labels, configs, Path(cache)),
+        ) as pool,
+        console.status("training") as status,
+    ):
+        for done, graded in enumerate(pool.map(_grade, jobs), start=1):
+            rows_ = [place[id_] for id_ in graded.ids]
+            said[graded.job.labels, graded.job.configuration, rows_] = graded.probabilities
+            status.update(f"{done} of {len(jobs)} trainings")
+    return said
+
+
+def run(wanted: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Train, rank, and return everything as it is written to JSON."""
+    cohort, official = training_part(wanted.data)
+    base = _base(wanted)
+    configs = draw(base, wanted.configurations, wanted.deepest, wanted.seed)
+    labels = list(all_labels(cohort.labels(), official, len(cohort.grades), wanted.seed))
+    began = time.perf_counter()
+    said = out_of_fold(cohort, labels, configs, wanted.workers, console)
+    ids = tuple(one.id for one in cohort.photographs)
+    found = [
+        measured(one.name, ids, one.grades, one.wrong, probabilities)
+        for one, probabilities in zip(labels, said, strict=True)
+    ]
+    return {
+        "label": f"{cohort.name}, {base.backbone.name} at {base.image_size} px",
+        "command": public_command("benchmarks.label_errors", sys.argv[1:]),
+        "machine": describe_machine(),
+        "photographs": len(cohort),
+        "configurations": [config.model_dump(mode="json", exclude={"backbone": {"weights"}}) for config in configs],
+        "folds": wanted.folds,
+        "seed": wanted.seed,
+        "seconds": time.perf_counter() - began,
+        "found": [one.model_dump() for one in found],
+    }
+
+
+def _base(wanted: argparse.Namespace) -> TrialConfig:
+    values: Mapping[str, Any] = {
+        "backbone.name": wanted.backbone,
+        "backbone.weights": str(Path(wanted.weights).absolute()) if wanted.weights else "embedded",
+        "backbone.normalization": wanted.normalization,
+        "image_size": wanted.image_size,
+        "split.folds": wanted.folds,
+    }
+    return with_values(TrialConfig(), values)
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.label_errors",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--data", required=True, help="folder of IDRiD in the Kaggle layout")
+    parser.add_argument("--weights", help="weight file; without it the embedded weights")
+    parser.add_argument("--normalization", choices=NORMALIZATIONS, default="auto")
+    parser.add_argument("--backbone", default="mobilenetv2_100")
+    parser.add_argument("--image-size", type=int, default=128)
+    parser.add_argument("--configurations", type=int, default=8)
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--deepest", type=int, default=3, help="most blocks that a configuration trains")
+    parser.add_argument("--workers", type=int, default=cores())
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("results/benchmarks"))
+    wanted = parser.parse_args()
+    console = Console()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    result = run(wanted, console)
+    found = [Found.model_validate(one) for one in result["found"]]
+    table = (_COLUMNS, rows(found))
+    show_table("Label errors", table, console)
+    told = [*notes(found), _work(result)]
+    write_result(
+        wanted.out / "label_errors", result, markdown_page("Label errors", result, [table], told), told, console
+    )
+
+
+def _work(result: Mapping[str, Any]) -> str:
+    depths = sorted(config["depth"] for config in result["configurations"])
+    return (
+        f"{result['photographs']} training photographs, no test photographs; {len(depths)} configurations (depths "
+        f"{', '.join(map(str, depths))}) on each of {result['folds']} folds, {result['seconds'] / 60:.0f} minutes."
+    )
+
+
+if __name__ == "__main__":
+    main()
