@@ -89,7 +89,7 @@ def _best(results: StudyResults, outcome: Outcome) -> list[str]:
     rows = results.trials[results.trials["number"] == number]
     (trial,) = rows.itertuples(index=False)
     backbone = rows["backbone.name"].item() if results.info.backbones else None
-    capacity = f"{trial.trainable_fraction:.0%} of the backbone's parameters"
+    capacity = f"{trial.trainable_fraction:.1%} of the backbone's parameters"
     score = f"validation {score_text(results.info.metric, value)} at step {trial.best_step} ({trial.best_phase} phase)"
     depth = f"depth {trial.depth} of {results.info.block_count(backbone)}{f' of {backbone}' if backbone else ''}"
     return [f"Best is trial {number}: {depth} ({capacity}), {score}."]

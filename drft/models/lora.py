@@ -43,7 +43,7 @@ class LowRankUpdates:
     @contextlib.contextmanager
     def learning(self) -> Iterator[None]:
         """Let every backward within add to the ``grad`` of the factors instead of that of the weights."""
-        hooks = [update.listen() for update in self._updates]
+        hooks = [update.listen() for update in self._learning]
         try:
             yield
         finally:
@@ -53,8 +53,13 @@ class LowRankUpdates:
     @torch.no_grad()
     def merge(self) -> None:
         """Let the network compute with the factors as they are now."""
-        for update in self._updates:
+        for update in self._learning:
             update.merge()
+
+    @property
+    def _learning(self) -> Sequence["_Update"]:
+        """The updates of those weights that are not frozen for now."""
+        return [update for update in self._updates if update.weight.requires_grad]
 
 
 class _Update:

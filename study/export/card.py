@@ -61,11 +61,19 @@ def _model(study: StudyResults, trial: Trial, config: TrialConfig) -> Iterator[s
     backbone, weights = config.backbone.name, config.backbone.weights
     share = f"{percent(float(trial['trainable_fraction']))} of the backbone's parameters"
     yield f"`{backbone}` (timm), pretrained weights `{weights}`, fine-tuned in two phases:"
-    blocks = study.info.block_count(backbone)
-    yield f"the head alone, then the last {config.depth} of {blocks} blocks with it ({share})."
+    yield f"the head alone, then {_unfrozen(config, study.info.block_count(backbone))} with it ({share})."
     most = "lowest" if config.metric == "nll" else "highest"
     yield f"It is the state after step {trial['best_step']}, the one with the {most} validation {config.metric}."
     yield f"`{CONFIG}` holds every setting."
+
+
+def _unfrozen(config: TrialConfig, blocks: int) -> str:
+    """Say what the depth phase trains besides the head."""
+    how, what = config.depth_phase, f"the last {config.depth} of {blocks} blocks"
+    if how.window is not None and how.window < config.depth:
+        what = f"the {how.window} earliest of {what}"
+    of_these = {"all": "", "bias_and_norm": "biases and norm parameters of ", "lora": "low-rank updates of "}
+    return f"{of_these[how.parameters]}{what}{', unfrozen one by one,' if how.gradual_epochs else ''}"
 
 
 def _data(study: StudyResults) -> Iterator[str]:

@@ -96,6 +96,15 @@ WAYS: Mapping[str, Mapping[str, object]] = {
     "bias_and_norm": {"depth_phase.parameters": "bias_and_norm"},
     "lora": LORA,
     "auto_rgn": {"depth_phase.auto_rgn": True},
+    "lora with everything": {
+        **LORA,
+        "depth_phase.gradual_epochs": 1,
+        "depth_phase.epochs": 3,
+        "micro_batch": 8,
+        "regularization.sam_rho": 0.05,
+        "regularization.l2_sp": 0.01,
+        "regularization.ema_decay": 0.9,
+    },
 }
 
 

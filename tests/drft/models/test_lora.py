@@ -60,6 +60,18 @@ def test_gradients_stay_with_the_weights_afterwards():
     assert updates.factors["weight"][0].grad is None
 
 
+def test_a_weight_that_is_frozen_for_now_is_left_alone():
+    layer = nn.Linear(3, 2)
+    updates = updates_of(layer)
+    layer.weight.requires_grad_(False)
+    version = layer.weight._version
+    with updates.learning():
+        layer(torch.ones(1, 3)).sum().backward()
+    updates.merge()
+    assert layer.weight._version == version
+    assert updates.factors["weight"][0].grad is None
+
+
 def test_no_rank_is_above_that_of_the_weight():
     assert adapter_size((5, 7), 3) == 3 * (5 + 7)
     assert adapter_size((6, 1, 3, 3), 64) == 6 * (6 + 9)

@@ -18,6 +18,7 @@ from drft.data.images import decode
 from drft.models.backbone import build_model
 from drft.trial import run_trial
 from study.cli import main
+from study.export.card import _unfrozen
 from study.folder import StudyFolder
 from study.results import StudyResults
 
@@ -291,3 +292,19 @@ def test_predict_refuses_what_is_no_picture(call, trained, tmp_path):
     code, out, err = call("predict", checkpoint, tmp_path / "eye.png")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "cannot be decoded" in err
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "the last 3 of 5 blocks"),
+        ({"window": 3}, "the last 3 of 5 blocks"),
+        ({"window": 1, "parameters": "lora"}, "low-rank updates of the 1 earliest of the last 3 of 5 blocks"),
+        (
+            {"gradual_epochs": 1, "parameters": "bias_and_norm"},
+            "biases and norm parameters of the last 3 of 5 blocks, un",
+        ),
+    ],
+)
+def test_the_card_says_what_was_unfrozen(settings, said):
+    assert _unfrozen(parse_config({"depth": 3, "depth_phase": settings}), 5).startswith(said)
