@@ -75,9 +75,9 @@ class DepthPhaseConfig(ConfigPart):
     one more is unfrozen, until there are ``depth``; the phase has to be that long. 0 unfreezes all at once."""
 
     parameters: TrainedParameters = "all"
-    """What is trained of a block: ``all``, only its biases and norm parameters (``bias_and_norm``; BitFit, Zaken et al.
-    2022), which are all its vectors, or low-rank updates of its linear and convolutional weights (``lora``; Hu et al.
-    2022)."""
+    """What is trained of a block: ``all``; only its biases and norm parameters (``bias_and_norm``; BitFit, Zaken et al.
+    2022), which are all its vectors, layer scales among them; or low-rank updates of the weights of its linear and
+    convolutional layers (``lora``; Hu et al. 2022)."""
 
     lora_rank: int = Field(4, ge=1)
     """Rank of the updates; acts only with ``parameters`` ``lora``."""

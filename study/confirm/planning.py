@@ -14,6 +14,7 @@ import yaml
 from optuna.trial import Trial
 
 from drft.config import TrialConfig, with_values
+from drft.contradictions import contradictions
 from drft.errors import StudyError
 from study.draws import confirmation_seeds
 from study.results import StudyResults
@@ -143,8 +144,14 @@ def make_plan(study: StudyResults, top: int, seeds: int) -> ConfirmationPlan:
 def _baseline(study: StudyResults) -> Candidate:
     """Return the defaults with what the space fixes and the command said: what one trains who does not search."""
     base = TrialConfig.model_validate(study.info.base_config)
-    config = base.model_copy(update={"depth": min(base.depth, len(study.info.blocks))})
-    return Candidate(BASELINE, None, None, _drawless(config))
+    return Candidate(BASELINE, None, None, _drawless(_at_possible_depth(base, len(study.info.blocks))))
+
+
+def _at_possible_depth(base: TrialConfig, blocks: int) -> TrialConfig:
+    """Return a configuration at the depth nearest its own that the backbone has and its other settings allow."""
+    depths = sorted(range(blocks + 1), key=lambda depth: abs(depth - base.depth))
+    configs = [base.model_copy(update={"depth": depth}) for depth in depths]
+    return next((config for config in configs if not any(contradictions(config))), configs[0])
 
 
 def _best(study: StudyResults) -> Sequence[Candidate]:

@@ -5,9 +5,9 @@ import json
 import pytest
 from optuna.trial import TrialState
 
-from drft.config import TrialConfig
+from drft.config import TrialConfig, with_values
 from drft.errors import StudyError
-from study.confirm.planning import ConfirmationPlan, make_plan
+from study.confirm.planning import ConfirmationPlan, _at_possible_depth, make_plan
 from study.draws import trial_seed
 from study.results import read_study
 
@@ -75,3 +75,9 @@ def test_a_study_without_test_photographs_has_nothing_to_open(make_study, tmp_pa
     make_study(tmp_path, split=json.dumps(split))
     with pytest.raises(StudyError, match="no test photographs"):
         make_plan(read_study("demo", tmp_path), top=1, seeds=1)
+
+
+@pytest.mark.parametrize(("window", "depth", "at"), [(None, 2, 2), (None, 9, 4), (3, 2, 3), (3, 9, 4)])
+def test_the_base_configuration_is_planned_at_a_depth_that_it_can_have(window, depth, at):
+    base = with_values(TrialConfig(), {"depth": depth, "depth_phase.window": window})
+    assert _at_possible_depth(base, blocks=4).depth == at
