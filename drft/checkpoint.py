@@ -59,7 +59,7 @@ def save_checkpoint(path: Path, state: Mapping[str, NDArray[np.generic]], config
 
     Args:
         path: the ``.safetensors`` file to write.
-        state: as ``changed_tensors`` returns it.
+        state: as ``TrialResult.best_state`` holds it.
         config: the configuration of the training.
         classes: outputs of the head.
     """
@@ -75,13 +75,15 @@ def save_model(path: Path, model: "Model", config: TrialConfig, classes: int) ->
         config: the configuration of the training.
         classes: outputs of the head.
     """
+    from drft.links import link_tensors  # noqa: PLC0415  see TYPE_CHECKING
+
     state = {name: tensor.detach().cpu().numpy() for name, tensor in model.net.state_dict().items()}
     metadata = {
         "config": config.model_dump_json(),
         "classes": str(classes),
         "normalization": json.dumps([model.mean, model.std]),
     }
-    _write(path, state, metadata)
+    _write(path, state | link_tensors(model.link), metadata)
 
 
 def load_checkpoint(path: Path | str) -> tuple["Model", TrialConfig]:
@@ -93,17 +95,21 @@ def load_checkpoint(path: Path | str) -> tuple["Model", TrialConfig]:
         WeightsError: when the file is missing, damaged, not a checkpoint, or does not fit its backbone.
         BackboneError: when the backbone no longer exists.
     """
-    from drft.models.backbone import build_model  # noqa: PLC0415  see TYPE_CHECKING
+    from drft.links import PREFIX  # noqa: PLC0415  see TYPE_CHECKING
+    from drft.models.backbone import build_model  # noqa: PLC0415
 
     stored = _read(Path(path))
     config, whole = stored.config, stored.normalization is not None
     model = build_model(with_values(config, {"backbone.weights": "none"}) if whole else config, stored.classes)
-    own, tensors = model.net.state_dict(), stored.tensors
+    own = model.net.state_dict() | {PREFIX + name: tensor for name, tensor in model.link.state_dict().items()}
+    tensors = stored.tensors
     wrong = [name for name, tensor in tensors.items() if name not in own or own[name].shape != tensor.shape]
-    wrong += [name for name in own if whole and name not in tensors]
+    wrong += [name for name in own if (whole or name.startswith(PREFIX)) and name not in tensors]
     if wrong:
         raise WeightsError(f"{path}: {len(wrong)} tensors do not fit {config.backbone.name} (first: {min(wrong)})")
-    model.net.load_state_dict({**own, **tensors})
+    learned = {name.removeprefix(PREFIX): tensors.pop(name) for name in list(tensors) if name.startswith(PREFIX)}
+    model.link.load_state_dict(learned)
+    model.net.load_state_dict({**model.net.state_dict(), **tensors})
     if stored.normalization is not None:
         mean, std = stored.normalization
         model = dataclasses.replace(model, mean=mean, std=std)

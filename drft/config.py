@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from drft.config_parts import ConfigPart, DepthPhaseConfig, HeadPhaseConfig, RegularizationConfig
 from drft.errors import ConfigError
 
+LossKind = Literal["cross_entropy", "coral", "corn", "expected_grade"]
 Metric = Literal["accuracy", "qwk", "balanced_accuracy", "nll"]
 Normalization = Literal["auto", "imagenet", "half"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -103,7 +104,13 @@ class OptimizerConfig(ConfigPart):
 
 
 class LossConfig(ConfigPart):
-    """The training loss: cross-entropy over the grades."""
+    """The training loss over the grades."""
+
+    kind: LossKind = "cross_entropy"
+    """Cross-entropy, which knows no order of the grades, or an ordinal loss: ``coral`` (one score and thresholds; Cao,
+    Mirjalili & Raschka 2020), ``corn`` (conditional probabilities of going beyond each grade; Shi, Cao & Raschka 2023)
+    or ``expected_grade`` (squared error of the expected grade, Beckham & Pal 2016; after each epoch it is cut where
+    kappa is highest on the training photographs). These three need ``label_smoothing`` and ``focal_gamma`` 0."""
 
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Label smoothing (Szegedy et al. 2016)."""

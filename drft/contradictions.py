@@ -10,6 +10,10 @@ from drft.errors import ConfigError
 
 LOOKED_AT = (
     "depth",
+    "loss.kind",
+    "loss.label_smoothing",
+    "loss.focal_gamma",
+    "head_phase.init",
     "depth_phase.epochs",
     "depth_phase.window",
     "depth_phase.gradual_epochs",
@@ -47,6 +51,19 @@ def contradictions(config: TrialConfig) -> Iterator[tuple[str, str]]:
     if how.auto_rgn and how.parameters == "lora":
         why = "compares gradients to weights, and the low-rank updates of depth_phase.parameters lora start at zero"
         yield "depth_phase.auto_rgn", f"{why}: set one of the two"
+    yield from _of_the_loss(config)
     if config.regularization.stoch_norm and config.batch_norm == "frozen":
         why = "with batch_norm frozen no batch norm uses the statistics of a batch"
         yield "regularization.stoch_norm", f"{why}: set batch_norm to adapt, or this to 0"
+
+
+def _of_the_loss(config: TrialConfig) -> Iterator[tuple[str, str]]:
+    kind = config.loss.kind
+    if kind == "cross_entropy":
+        return
+    for name in ("label_smoothing", "focal_gamma"):
+        if getattr(config.loss, name):
+            yield f"loss.{name}", f"it changes the cross-entropy, and loss.kind is {kind}: set one of the two"
+    if kind != "expected_grade" and config.head_phase.init == "linear_probe":
+        why = f"a linear probe has one score for each grade, and loss.kind {kind} reads the outputs otherwise"
+        yield "head_phase.init", f"{why}: set it to random"

@@ -46,14 +46,16 @@ def grade_photographs(
         DataError: naming every file that cannot be decoded.
     """
     device = device or pick_device()
-    net, faults = model.net.to(device).eval(), Faults()
+    model.net.to(device).eval()
+    model.link.to(device)
+    faults = Faults()
     graded: list[NDArray[np.float32]] = []
     with attempts(partial(decode, image_size=image_size), paths, "decoding photographs", progress) as results:
         for some in _batched(results):
             faults.add(line for result in some if isinstance(result, DataError) for line in result.faults)
             pictures = [result for result in some if not isinstance(result, DataError)]
             if pictures and not faults.lines:
-                graded.append(_grade(net, Views(np.stack(pictures), model.mean, model.std, device=device)))
+                graded.append(_grade(model, Views(np.stack(pictures), model.mean, model.std, device=device)))
     faults.raise_all()
     return np.concatenate(graded)
 
@@ -64,6 +66,6 @@ def _batched(results: Iterator[NDArray[np.uint8] | DataError]) -> Iterator[list[
 
 
 @torch.no_grad()
-def _grade(net: torch.nn.Module, views: Views) -> NDArray[np.float32]:
+def _grade(model: Model, views: Views) -> NDArray[np.float32]:
     pictures = views.normalize(views.plain(np.arange(len(views))))
-    return np.asarray(net(pictures).softmax(dim=1).float().cpu())
+    return np.asarray(model.log_probabilities(pictures).exp().float().cpu())

@@ -1,12 +1,15 @@
 """The training loss: what the optimizer makes smaller."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from drft.config import LossConfig
+from drft.config import LossConfig, LossKind
+from drft.links import coral_logits, expected_grades
 
 _LEAST = 1e-12
 """Where 1 - p rounds to 0, a power of it below 1 has no finite slope."""
@@ -89,9 +92,50 @@ class Focal(TrainingLoss):
         return smoothed / self.share(grades)
 
 
+class Coral(TrainingLoss):
+    """Binary cross-entropies of "is it this grade or more" for each grade but the first (Cao et al. 2020)."""
+
+    def forward(self, outputs: Tensor, grades: Tensor) -> Tensor:
+        """Return the mean over photographs of the sum over grades; see ``TrainingLoss``."""
+        logits = coral_logits(outputs)
+        reached = (grades[:, None] > torch.arange(logits.shape[1], device=grades.device)).to(logits.dtype)
+        lost = F.binary_cross_entropy_with_logits(logits, reached, reduction="none").sum(dim=1)
+        return (self.weight[grades] * lost).sum() / self.share(grades)
+
+
+class Corn(TrainingLoss):
+    """Binary cross-entropies of "is it more than this grade", of photographs that are it or more (Shi et al. 2023)."""
+
+    def forward(self, outputs: Tensor, grades: Tensor) -> Tensor:
+        """Return the mean over all such questions of all photographs; see ``TrainingLoss``."""
+        logits = outputs[:, :-1]
+        grade = torch.arange(logits.shape[1], device=grades.device)
+        further = (grades[:, None] > grade).to(logits.dtype)
+        lost = F.binary_cross_entropy_with_logits(logits, further, reduction="none")
+        asked = self.weight[grades][:, None] * (grades[:, None] >= grade)
+        return (asked * lost).sum() / self.share(grades)
+
+    def share(self, grades: Tensor) -> Tensor:
+        """Return how many questions photographs of these grades are asked, weighted."""
+        return (self.weight[grades] * (grades + 1).clamp(max=len(self.weight) - 1)).sum()
+
+
+class ExpectedGrade(TrainingLoss):
+    """Squared error of the expected grade (Beckham & Pal 2016)."""
+
+    def forward(self, outputs: Tensor, grades: Tensor) -> Tensor:
+        """Return the mean squared error, in grades; see ``TrainingLoss``."""
+        return (self.weight[grades] * (expected_grades(outputs) - grades) ** 2).sum() / self.share(grades)
+
+
+_ORDINAL: Mapping[LossKind, type[TrainingLoss]] = {"coral": Coral, "corn": Corn, "expected_grade": ExpectedGrade}
+
+
 def training_loss(config: LossConfig, grades: NDArray[np.int64], classes: int) -> TrainingLoss:
     """Return the training loss for photographs of these grades, the whole training part's."""
     weight = torch.from_numpy(class_weights(grades, classes, config))
+    if config.kind != "cross_entropy":
+        return _ORDINAL[config.kind](weight)
     if config.focal_gamma:
         return Focal(weight, config.label_smoothing, config.focal_gamma)
     return CrossEntropy(weight, config.label_smoothing)

@@ -3,13 +3,14 @@
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, fx
 
 from drft.config import TrialConfig
 from drft.devices import Computed, autocast, pick_precision
+from drft.links import Link
 from drft.models.backbone import Model, build_model
 from drft.models.blocks import head_names
 from drft.models.boundary import Chain, make_chain
@@ -34,6 +35,10 @@ class Network:
     """Digest of all that the activations of a picture depend on, but the picture and the boundary."""
     costs: Mapping[int, "Cost"]
     """Of each boundary, deepest first."""
+
+    def with_link(self, link: Link) -> "Network":
+        """Return the same network with another link."""
+        return replace(self, model=replace(self.model, link=link.to(self.device)))
 
     @property
     def pictures_at(self) -> int:

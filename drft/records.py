@@ -80,7 +80,7 @@ class TrialResult:
 
     ``predictions["test"]`` is sealed: search, pruning and selection never read it; only ``confirm`` and the
     report's test section do. ``best_state`` holds the tensors of the best epoch that differ from the pretrained
-    weights, by parameter name, head included.
+    weights, by parameter name, head included, and what the link has learned.
     """
 
     config: TrialConfig

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -169,20 +168,25 @@ class Trainer:
         self.average.follow([*self._trained.values(), *statistics])
 
     def predict_all(self) -> LogProbabilities:
-        """Return the log-probabilities of each part's plain pictures, in evaluation mode."""
-        self.stage.model.net.eval()
-        return {part: self._predict(part) for part in PARTS}
+        """Return the log-probabilities of each part's plain pictures, in evaluation mode.
+
+        What the link learns, it learns from the training part alone.
+        """
+        model = self.stage.model
+        model.net.eval()
+        outputs = {part: self._outputs(part) for part in PARTS}
+        model.link.fit(outputs["train"], self.grades)
+        return {part: np.asarray(model.link(told).cpu()) for part, told in outputs.items()}
 
     @torch.no_grad()
-    def _predict(self, part: Part) -> NDArray[np.float32]:
+    def _outputs(self, part: Part) -> Tensor:
         if part not in self._plain:
             self._plain[part] = self.prefix.open(Pictures(self.stage.indices(part)))
         pictures = self._plain[part]
         if not len(pictures):
-            return np.empty((0, self.stage.classes), dtype=np.float32)
+            return torch.empty(0, self.stage.classes, device=self.stage.device)
         batches = self.stage.evaluation_batches(len(pictures))
-        logits = torch.cat([self.prefix.suffix(pictures.batch(rows)) for rows in batches])
-        return np.asarray(F.log_softmax(logits, dim=1).cpu())
+        return torch.cat([self.prefix.suffix(pictures.batch(rows)) for rows in batches])
 
 
 def _shuffled_batches(count: int, batches: int, seed: int, step: int) -> list[NDArray[np.int64]]:

@@ -12,6 +12,7 @@ from drft.config import TrialConfig
 from drft.data.cohort import Cohort
 from drft.devices import device_label
 from drft.linear_probe import start_from_linear_probe
+from drft.links import link_tensors
 from drft.phases import run_phase
 from drft.records import PARTS, Ending, EpochRecord, Part, Predictions, TrialResult, best_record
 from drft.stage import Stage
@@ -90,7 +91,8 @@ class _Diary:
         self.records.append(record)
         self._predictions.append(predictions)
         if self._best is record:
-            self.best_state = changed_tensors(self._stage.model.net, self._stage.model.pretrained)
+            model = self._stage.model
+            self.best_state = changed_tensors(model.net, model.pretrained) | link_tensors(model.link)
 
     @property
     def _best(self) -> EpochRecord:

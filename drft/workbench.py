@@ -20,6 +20,7 @@ from drft.data.splits import stratified_split
 from drft.data.views import VIEWS_VERSION, Views
 from drft.devices import pick_device, seed_torch
 from drft.errors import ConfigError
+from drft.links import make_link
 from drft.models.activations import ActivationCache, default_memory
 from drft.network import Cost, Network, build_network, now
 from drft.regularization.stochastic_norm import check_batch_norms
@@ -78,9 +79,11 @@ class Workbench:
             raise ConfigError("head_phase.epochs and depth_phase.epochs are both 0: give at least one phase an epoch")
         check(config)
         seed_torch(config.seed)
-        network, model = self._network(config), self._network(config).model
+        classes = len(self.cohort.grades)
+        network = self._network(config).with_link(make_link(config.loss.kind, classes))
+        model = network.model
         check_batch_norms(config, model.net)
-        model.start_anew(config.seed, config.dropout)
+        model.start_anew(config.seed, config.dropout, shared_score=config.loss.kind == "coral")
         images = self._decoded(config.image_size)
         views = Views(images, model.mean, model.std, device=self.device, seed=config.augmentation.seed)
         return Stage(
@@ -92,7 +95,7 @@ class Workbench:
             cache=self._cache,
             division=stratified_split(self.cohort, config.split),
             grades=self._grades,
-            classes=len(self.cohort.grades),
+            classes=classes,
         )
 
     def _network(self, config: TrialConfig) -> Network:

@@ -17,7 +17,9 @@ from torch import Tensor, nn
 
 from drft.config import BackboneConfig, TrialConfig
 from drft.errors import BackboneError, WeightsError
+from drft.links import Link, make_link
 from drft.models.blocks import Block, FreezeRow, freeze_map, head_module, head_names, list_blocks
+from drft.models.shared_score import SharedScore
 from drft.models.weights import (
     OPTIONS,
     Channels,
@@ -44,7 +46,7 @@ class Model:
     """A pretrained network with a fresh head."""
 
     net: nn.Module
-    """The timm model; maps normalized pictures (n, 3, size, size) to logits (n, classes)."""
+    """The timm model; maps normalized pictures (n, 3, size, size) to outputs (n, classes)."""
     dropout: "HeadDropout" = field(repr=False)
     """What the classifier's input goes through in training."""
     blocks: tuple[Block, ...]
@@ -53,8 +55,12 @@ class Model:
     std: Channels
     pretrained: Mapping[str, Tensor] = field(repr=False)
     """The state of ``net`` before any training, on the CPU."""
+    link: Link = field(repr=False)
+    """Maps what ``net`` puts out to log-probabilities."""
+    shared_score: SharedScore = field(repr=False)
+    """Whether all grades share the score of the classifier's first output."""
 
-    def start_anew(self, seed: int, dropout: float) -> None:
+    def start_anew(self, seed: int, dropout: float, *, shared_score: bool = False) -> None:
         """Undo all training: pretrained blocks, the head that ``seed`` draws, this dropout before it.
 
         What comes out is equal to a model built anew, but for random (not pretrained) blocks, which stay as they are.
@@ -62,6 +68,14 @@ class Model:
         self.net.load_state_dict(self.pretrained)
         draw_head(self.net, seed)
         self.dropout.rate = dropout
+        self.shared_score.turn_off()
+        if shared_score:
+            self.shared_score.turn_on()
+
+    def log_probabilities(self, pictures: Tensor) -> Tensor:
+        """Return the log-probabilities of normalized pictures (n, 3, size, size), shape (n, classes)."""
+        told: Tensor = self.link(self.net(pictures))
+        return told
 
 
 class HeadDropout:
@@ -95,7 +109,7 @@ def build_model(config: TrialConfig, classes: int = 5, seed: int | None = None) 
     Equal configuration, classes and seed give equal tensors; the head is the same for any source of weights.
 
     Args:
-        config: its ``backbone``, ``image_size`` and ``dropout`` are used.
+        config: its ``backbone``, ``image_size``, ``dropout`` and kind of loss are used.
         classes: outputs of the head.
         seed: of the random initialization; None for the configuration's.
 
@@ -111,7 +125,8 @@ def build_model(config: TrialConfig, classes: int = 5, seed: int | None = None) 
     mean, std = _normalization(config.backbone, net, file)
     pretrained_cfg(net).update(input_size=(3, config.image_size, config.image_size))
     pretrained = {name: tensor.detach().clone() for name, tensor in net.state_dict().items()}
-    return Model(net, HeadDropout(net, config.dropout), list_blocks(net), mean, std, pretrained)
+    link = make_link(config.loss.kind, classes)
+    return Model(net, HeadDropout(net, config.dropout), list_blocks(net), mean, std, pretrained, link, SharedScore(net))
 
 
 def block_count(name: str) -> int:

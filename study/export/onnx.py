@@ -16,7 +16,7 @@ TOLERANCE = 1e-3
 
 
 class _Grader(nn.Module):
-    """From pictures in [0, 1] to probabilities: normalization and softmax are part of the file."""
+    """From pictures in [0, 1] to probabilities: normalization and link are part of the file."""
 
     mean: Tensor
     std: Tensor
@@ -24,11 +24,12 @@ class _Grader(nn.Module):
     def __init__(self, model: Model) -> None:
         super().__init__()
         self.net = model.net
+        self.link = model.link
         self.register_buffer("mean", torch.tensor(model.mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(model.std).view(1, 3, 1, 1))
 
     def forward(self, pictures: Tensor) -> Tensor:
-        probabilities: Tensor = self.net((pictures - self.mean) / self.std).softmax(dim=1)
+        probabilities: Tensor = self.link(self.net((pictures - self.mean) / self.std)).exp()
         return probabilities
 
 

@@ -55,6 +55,7 @@ CHANGES = {
     "optimizer.name": Change("sgd"),
     "optimizer.weight_decay": Change(0.4),
     "optimizer.momentum": Change(0.5),
+    "loss.kind": Change("corn"),
     "loss.label_smoothing": Change(0.2),
     "loss.class_weighting": Change("balanced"),
     "loss.effective_beta": Change(0.9, {"loss.class_weighting": "effective_number"}),

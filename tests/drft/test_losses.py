@@ -81,7 +81,47 @@ def test_a_certain_photograph_gives_no_broken_gradient():
     assert outputs.grad[1, 0] < 0
 
 
-@pytest.mark.parametrize("settings", [{}, {"focal_gamma": 1.5, "label_smoothing": 0.1}])
+def sigmoid(x):
+    return torch.sigmoid(x).numpy()
+
+
+def test_coral_asks_for_each_grade_whether_it_is_reached():
+    grades, outputs = np.array([0, 2, 1]), outputs_of(3, 3)
+    found = training_loss(LossConfig(kind="coral"), grades, 3).double()(outputs, torch.from_numpy(grades))
+    p = sigmoid(outputs[:, :1] + outputs[:, 1:])
+    questions = [(1 - p[0, 0]) * (1 - p[0, 1]), p[1, 0] * p[1, 1], p[2, 0] * (1 - p[2, 1])]
+    assert found == pytest.approx(-np.log(questions).mean())
+
+
+def test_corn_asks_only_who_has_come_so_far():
+    grades, outputs = np.array([0, 2, 1]), outputs_of(3, 3)
+    loss = training_loss(LossConfig(kind="corn"), grades, 3).double()
+    p = sigmoid(outputs)
+    answers = [1 - p[0, 0], p[1, 0], p[1, 1], p[2, 0], 1 - p[2, 1]]
+    assert loss(outputs, torch.from_numpy(grades)) == pytest.approx(-np.log(answers).mean())
+    weighted = training_loss(LossConfig(kind="corn", class_weighting="balanced"), np.array([0, 0, 1, 2]), 3).double()
+    w = np.array([2 / 3, 4 / 3, 4 / 3])[[0, 2, 2, 1, 1]]
+    assert weighted(outputs, torch.from_numpy(grades)) == pytest.approx(-(w * np.log(answers)).sum() / w.sum())
+
+
+def test_the_expected_grade_is_squared_away_from_the_true_one():
+    grades, outputs = np.array([0, 2, 1]), outputs_of(3, 3)
+    loss = training_loss(LossConfig(kind="expected_grade"), grades, 3).double()
+    expected = outputs.softmax(dim=1).numpy() @ np.arange(3)
+    assert loss(outputs, torch.from_numpy(grades)) == pytest.approx(((expected - grades) ** 2).mean())
+
+
+@pytest.mark.parametrize("kind", ["coral", "corn", "expected_grade"])
+def test_gradients_of_ordinal_losses_are_those_of_differences(kind):
+    grades, outputs = torch.tensor([0, 1, 3, 3]), outputs_of(4, 4).requires_grad_()
+    loss = training_loss(LossConfig(kind=kind, class_weighting="sqrt"), grades.numpy(), 4).double()
+    assert torch.autograd.gradcheck(lambda given: loss(given, grades), (outputs,))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"focal_gamma": 1.5, "label_smoothing": 0.1}, {"kind": "coral"}, {"kind": "corn"}, {"kind": "expected_grade"}],
+)
 def test_parts_of_a_batch_add_up(settings):
     grades, outputs = np.arange(12) % 5, outputs_of(12)
     loss = training_loss(LossConfig(class_weighting="sqrt", **settings), grades, 5).double()

@@ -19,6 +19,7 @@ from drft.models.backbone import build_model
 from drft.trial import run_trial
 from study.cli import main
 from study.export.card import _unfrozen
+from study.export.onnx import write_onnx
 from study.folder import StudyFolder
 from study.results import StudyResults
 
@@ -188,6 +189,21 @@ def test_onnx_agrees_with_the_model(export, trained, tiny_cohort, tmp_path):
     with torch.no_grad():
         expected = model.net.eval()((torch.from_numpy(pictures) - mean) / std).softmax(dim=1).numpy()
     assert found == pytest.approx(expected, abs=1e-4)
+
+
+def test_onnx_holds_the_thresholds_of_an_ordinal_loss(tmp_path):
+    runtime = pytest.importorskip("onnxruntime")
+    settings = {"name": "test_resnet", "weights": "none", "normalization": "half"}
+    model = build_model(parse_config({"image_size": 32, "backbone": settings, "loss": {"kind": "expected_grade"}}))
+    model.net.eval()
+    pictures = torch.rand(4, 3, 32, 32)
+    with torch.no_grad():
+        model.link.fit(model.net(2 * pictures - 1), torch.tensor([0, 1, 2, 3]))
+        expected = model.link(model.net(2 * pictures - 1)).exp().numpy()
+    write_onnx(model, 32, tmp_path / "model.onnx")
+    session = runtime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"pictures": pictures.numpy()})
+    assert found == pytest.approx(expected, abs=1e-5)
 
 
 def test_onnx_without_its_packages_is_one_line(export, monkeypatch, tmp_path):

@@ -1,0 +1,54 @@
+"""A classifier with one score for all grades: weights for the first output, biases alone for the others."""
+
+from math import log
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from drft.errors import BackboneError
+from drft.models.blocks import head_module
+
+
+class SharedScore:
+    """CORAL's weight sharing (Cao, Mirjalili & Raschka 2020) in a classifier of as many outputs as there are grades.
+
+    While it is on, the first output is the score, and the weights of the others are and stay zero: their biases are the
+    thresholds. Shapes, optimizers, averages and checkpoints need not know of it.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        self._net = net
+        self._hook: RemovableHandle | None = None
+
+    def turn_off(self) -> None:
+        """Let all weights be trained."""
+        if self._hook is not None:
+            self._hook.remove()
+            self._hook = None
+
+    @torch.no_grad()
+    def turn_on(self) -> None:
+        """Share the score; the thresholds start where all grades are equally likely at a score of 0.
+
+        Raises:
+            BackboneError: when the classifier is not one layer with weights and biases.
+        """
+        head = head_module(self._net)
+        weight, bias = getattr(head, "weight", None), getattr(head, "bias", None)
+        if not isinstance(weight, Tensor) or not isinstance(bias, Tensor):
+            raise BackboneError(
+                f"loss.kind: coral needs a classifier with weights and biases, and that of {type(self._net).__name__} "
+                "is another one: choose corn, or another backbone"
+            )
+        classes = len(bias)
+        weight[1:] = 0
+        bias.copy_(torch.tensor([0.0, *(log((classes - grade) / grade) for grade in range(1, classes))]))
+        weight.requires_grad_()
+        self._hook = weight.register_hook(_first_row)  # type: ignore[no-untyped-call]
+
+
+def _first_row(gradient: Tensor) -> Tensor:
+    kept = torch.zeros_like(gradient)
+    kept[:1] = gradient[:1]
+    return kept

@@ -1,0 +1,159 @@
+"""Ordinal losses give log-probabilities like any other, from their training to the checkpoint and beyond."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from drft.checkpoint import load_checkpoint, save_checkpoint, save_model
+from drft.config import parse_config, with_values
+from drft.contradictions import contradictions
+from drft.errors import WeightsError
+from drft.grading import grade_photographs
+from drft.links import make_link
+from drft.phases import run_phase
+from drft.trial import run_trial
+from drft.workbench import Workbench
+
+KINDS = ["cross_entropy", "coral", "corn", "expected_grade"]
+ORDINAL = KINDS[1:]
+CONFIG = parse_config(
+    {
+        "image_size": 32,
+        "depth": 1,
+        "batch_size": 16,
+        "backbone": {"name": "test_resnet", "weights": "none"},
+        "head_phase": {"epochs": 1},
+        "depth_phase": {"epochs": 1},
+    }
+)
+
+
+def of_kind(kind):
+    return with_values(CONFIG, {"loss.kind": kind})
+
+
+@pytest.fixture(scope="module")
+def bench(tiny_cohort):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # such small trainings lose by more
+    yield Workbench(tiny_cohort, device="cpu", cache_size=0)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def results(bench):
+    """Trainings of each kind one after the other on one network."""
+    return {kind: run_trial(of_kind(kind), bench) for kind in KINDS}
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_probabilities_add_up_to_one(kind):
+    told = make_link(kind, 5)(torch.randn(50, 5) * 20).exp()
+    assert told.sum(dim=1) == pytest.approx(1, abs=1e-5)
+    assert told.isfinite().all()
+
+
+def test_corn_multiplies_conditional_probabilities():
+    outputs = np.array([0.3, -1.2, 0.8, 99.0])
+    beyond = np.cumprod([1, *sigmoid(outputs[:3])])
+    found = make_link("corn", 4)(torch.tensor(outputs)[None]).exp()[0]
+    assert found.numpy() == pytest.approx(-np.diff([*beyond, 0.0]))
+
+
+def test_coral_takes_differences_of_cumulative_probabilities():
+    score, thresholds = 0.4, np.array([2.0, -0.5, -1.5])
+    at_least = np.array([1, *sigmoid(score + thresholds), 0])
+    ordered = torch.tensor([[score, *thresholds]])
+    found = make_link("coral", 4)(ordered).exp()[0]
+    assert found.numpy() == pytest.approx(-np.diff(at_least))
+    assert make_link("coral", 4)(ordered[:, [0, 2, 3, 1]]).exp()[0].numpy() == pytest.approx(found.numpy())
+
+
+def test_the_most_probable_grade_lies_between_its_thresholds():
+    link = make_link("expected_grade", 4)
+    outputs, grades = torch.randn(200, 4) * 3, torch.arange(200) % 4
+    link.fit(outputs, grades)
+    scores = outputs.softmax(dim=1) @ torch.arange(4.0)
+    told = link(outputs)
+    assert torch.equal(told.argmax(dim=1), (scores[:, None] > link.thresholds).sum(dim=1))
+    expected = (told.exp() @ torch.arange(4.0))[scores.argsort()]
+    assert (expected.diff() >= -1e-5).all()
+
+
+def test_the_spread_is_small_where_scores_say_all():
+    link = make_link("expected_grade", 3)
+    grades = torch.arange(60) % 3
+    link.fit(torch.eye(3)[grades] * 50, grades)
+    sure = float(link.spread)
+    link.fit(torch.randn(60, 3), grades)
+    assert sure < 0.1 < float(link.spread)
+
+
+@pytest.mark.parametrize("kind", ORDINAL)
+def test_a_checkpoint_predicts_as_its_training_did(kind, results, tiny_cohort, tmp_path):
+    result = results[kind]
+    stored = result.predictions["validation"]
+    expected = stored.probabilities[result.best.step - 1].astype(np.float32)
+    assert expected.sum(axis=1) == pytest.approx(1, abs=5e-3)
+    paths = {photograph.id: photograph.path for photograph in tiny_cohort.photographs}
+    save_checkpoint(tmp_path / "best.safetensors", result.best_state, result.config, classes=5)
+    model, config = load_checkpoint(tmp_path / "best.safetensors")
+    save_model(tmp_path / "whole.safetensors", model, config, classes=5)
+    for loaded in (model, load_checkpoint(tmp_path / "whole.safetensors")[0]):
+        found = grade_photographs(loaded, 32, [paths[name] for name in stored.ids], device=torch.device("cpu"))
+        assert found == pytest.approx(expected, abs=2e-3)
+
+
+def test_a_checkpoint_without_its_thresholds_is_refused(results, tmp_path):
+    state = {name: array for name, array in results["expected_grade"].best_state.items() if "thresholds" not in name}
+    save_checkpoint(tmp_path / "best.safetensors", state, of_kind("expected_grade"), classes=5)
+    with pytest.raises(WeightsError, match=r"link\.thresholds"):
+        load_checkpoint(tmp_path / "best.safetensors")
+
+
+def test_grades_share_the_score_of_coral(results):
+    state = results["coral"].best_state
+    weight, bias = (state[f"fc.{name}"] for name in ("weight", "bias"))
+    assert weight[0].any()
+    assert not weight[1:].any()
+    equally_likely = np.log(np.array([4, 3, 2, 1]) / np.array([1, 2, 3, 4]))
+    assert np.abs(bias[1:] - equally_likely).min() > 0
+
+
+def test_nothing_of_a_loss_stays_on_the_network(results, bench):
+    """The first training met a fresh network; the bench has trained with all of them by now."""
+    again = run_trial(of_kind("cross_entropy"), bench)
+    assert again.records == results["cross_entropy"].records
+
+
+def test_validation_grades_teach_nothing(bench):
+    def predicted(order):
+        stage = bench.prepare(of_kind("expected_grade"))
+        grades, validation = stage.grades.copy(), stage.division.validation
+        grades[validation] = grades[validation][order]
+        ((_, told),) = run_phase(dataclasses.replace(stage, grades=grades), "head", 1)
+        return told, stage.model.link.state_dict()
+
+    count = len(bench.prepare(CONFIG).division.validation)
+    (plain, learned), (permuted, same) = predicted(np.arange(count)), predicted(np.arange(count)[::-1])
+    assert all(np.array_equal(plain[part], permuted[part]) for part in plain)
+    assert all(torch.equal(learned[name], same[name]) for name in learned)
+
+
+@pytest.mark.parametrize(
+    ("values", "where"),
+    [
+        ({"loss.kind": "coral", "loss.label_smoothing": 0.1}, "loss.label_smoothing"),
+        ({"loss.kind": "corn", "loss.focal_gamma": 2.0}, "loss.focal_gamma"),
+        ({"loss.kind": "corn", "head_phase.init": "linear_probe"}, "head_phase.init"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(values, where):
+    ((path, _),) = contradictions(with_values(CONFIG, values))
+    assert path == where
