@@ -25,6 +25,7 @@ _ACTS_ONLY_WITH: Mapping[str, tuple[str, tuple[Value, ...]]] = MappingProxyType(
         "depth_phase.lora_rank": ("depth_phase.parameters", ("lora",)),
         "depth_phase.lora_alpha": ("depth_phase.parameters", ("lora",)),
         "loss.effective_beta": ("loss.class_weighting", ("effective_number",)),
+        "head_phase.probe_l2": ("head_phase.init", ("linear_probe",)),
     }
 )
 """Settings that have an effect only where another one has one of some values."""

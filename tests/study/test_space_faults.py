@@ -259,6 +259,7 @@ search:
         ("  depth_phase.lora_rank: {type: int, low: 1, high: 8}", "search it below that with when: {depth_phase.par"),
         ("  loss.effective_beta: {type: float, low: 0.9, high: 0.99}", "which is so in no trial"),
         ("fixed: {loss.effective_beta: 0.99}", "which is so in no trial"),
+        ("  head_phase.probe_l2: {type: float, low: 0.01, high: 1}", "which is so in no trial"),
     ],
 )
 def test_trials_that_would_contradict_themselves_or_waste_a_dimension(entry: str, said: str) -> None:

@@ -14,7 +14,7 @@ from drft.phases import run_phase
 from drft.regularization.averaging import WeightAverage
 from drft.regularization.mixup import mixed_batches
 from drft.regularization.penalties import classifier_inputs
-from drft.trainer import _shuffled_batches
+from drft.trainer import Trainer, _shuffled_batches
 from drft.trial import run_trial
 from drft.workbench import Workbench
 
@@ -28,7 +28,7 @@ PLAIN = parse_config(
         "split": {"validation_fraction": 0.33},
         "backbone": {"name": "test_resnet", "weights": "none"},
         "head_phase": {"epochs": 1},
-        "depth_phase": {"epochs": 2},
+        "depth_phase": {"epochs": 1},
     }
 )
 EXACT_IN_PARTS = {
@@ -38,7 +38,8 @@ EXACT_IN_PARTS = {
     "regularization.feature_mixup": 0.4,
     "head_phase.init": "linear_probe",
 }
-EVERYTHING = with_values(PLAIN, EXACT_IN_PARTS | {"regularization.bss": 0.1, "regularization.stoch_norm": 0.5})
+OTHERS = {"regularization.bss": 0.1, "regularization.stoch_norm": 0.5}
+EVERYTHING = with_values(PLAIN, {**EXACT_IN_PARTS, **OTHERS, "depth_phase.epochs": 2})
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +95,7 @@ def test_parts_of_a_batch_give_the_whole(bench):
 
 
 def test_the_mean_of_two_updates_is_evaluated_and_kept(bench, monkeypatch):
-    config = with_values(PLAIN, {"regularization.ema_decay": 0.99, "depth_phase.epochs": 1})
+    config = with_values(PLAIN, {"regularization.ema_decay": 0.99})
     states = []
     update = WeightAverage.update
 
@@ -140,6 +141,24 @@ def test_in_the_head_phase_the_inputs_of_the_classifier_are_mixed(bench):
     assert record.running_loss == pytest.approx(
         float(batch.share * losses[0] + (1 - batch.share) * losses[1]), rel=1e-5
     )
+
+
+def test_the_sharpest_point_of_low_rank_updates_is_computed_with_and_left(bench, monkeypatch):
+    values = {"depth_phase.parameters": "lora", "regularization.sam_rho": 0.5, "batch_size": 32}
+    trainer = Trainer(bench.prepare(with_values(PLAIN, values)), "depth")
+    net, factors, backward, seen = trainer.stage.model.net, trainer.unfreezing.updates.factors, Trainer._backward, []
+
+    def spy(*args):
+        seen.append({name: net.get_parameter(name).detach().clone() for name in factors})
+        return backward(*args)
+
+    monkeypatch.setattr(Trainer, "_backward", spy)
+    trainer.train_epoch(1)
+    start, sharpest = seen
+    assert any(not torch.equal(sharpest[name], start[name]) for name in factors)
+    for name, (down, up) in factors.items():
+        learnt = (net.get_parameter(name) - start[name]).flatten(1)
+        torch.testing.assert_close(learnt, up @ down)
 
 
 def test_stochastic_norms_that_could_do_nothing_are_refused(bench):
