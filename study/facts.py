@@ -86,6 +86,8 @@ class StudyFacts:
         if there["fingerprint"] != self.cohort["fingerprint"]:
             before, now = _about_data(recorded["source"], there), _about_data(self.source, self.cohort)
             found.append(f"other data ({before} there, {now} here)")
+        elif len({there.get("grouping"), self.cohort.get("grouping")} - {None}) > 1:  # older versions do not say
+            found.append("other groups of photographs (see --group-column and --group-lookalikes)")
         if recorded["seed"] != self.seed:
             found.append(f"another seed ({recorded['seed']} there, {self.seed} here)")
         config = TrialConfig.model_validate_json(recorded["base_config"])

@@ -18,6 +18,7 @@ from optuna.samplers import BaseSampler
 
 from drft.config import BackboneConfig, SplitConfig, TrialConfig
 from drft.data import GRADES, Cohort, Progress, load_images, open_cohort, stratified_split
+from drft.data.cohort import grouping
 from drft.errors import UsageError
 from study.binding import Bound, bind, said_by
 from study.conductor import Suggester
@@ -217,6 +218,7 @@ def about_cohort(cohort: Cohort) -> dict[str, Any]:
     return {
         "name": cohort.name,
         "fingerprint": cohort.fingerprint,
+        "grouping": grouping(cohort.photographs),
         "rendered": cohort.rendered,
         "counts_train": cohort.counts("train"),
         "counts_test": cohort.counts("test"),

@@ -1,6 +1,7 @@
 """The cohort: the photographs of one data source, and what is known of them."""
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,3 +77,12 @@ def fingerprint(photographs: Sequence[Photograph], digests: Sequence[str]) -> st
     """Return the fingerprint of photographs whose file contents have these SHA-256 digests."""
     lines = (f"{p.id}\t{p.grade}\t{p.origin}\t{digest}\n" for p, digest in zip(photographs, digests, strict=True))
     return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
+
+
+def grouping(photographs: Sequence[Photograph]) -> str:
+    """Return the SHA-256 of which photographs belong together, whatever the groups are called."""
+    members: dict[str, list[str]] = defaultdict(list)
+    for photograph in photographs:
+        members[photograph.group].append(photograph.id)
+    lines = sorted("\t".join(sorted(ids)) for ids in members.values() if len(ids) > 1)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -7,10 +7,11 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
-from drft.data.audit import audit_files
+from drft.data.audit import audit_files, grouped
 from drft.data.cohort import GRADES, Cohort, Correction, Origin, Photograph, fingerprint
 from drft.data.faults import Faults
 from drft.data.folders import ImageFolder
+from drft.data.near import lookalike_pairs, pair_notes
 from drft.data.progress import Progress
 from drft.errors import DataError
 
@@ -51,6 +52,8 @@ class Listing:
     left_out: Sequence[Listed] = ()
     """Lines whose photographs are left out on purpose."""
     corrections: tuple[Correction, ...] = ()
+    lookalikes: bool = False
+    """Whether photographs that occur twice in different files are one group."""
 
 
 def cohort_of(listing: Listing, progress: Progress, cache_dir: Path | None = None) -> Cohort:
@@ -65,9 +68,10 @@ def cohort_of(listing: Listing, progress: Progress, cache_dir: Path | None = Non
     faults.add(repeated(listing.lines))
     audit = audit_files(photographs, faults, progress, cache_dir)
     faults.raise_all()
+    pairs = lookalike_pairs(audit.photographs, audit.digests, progress, cache_dir) if listing.lookalikes else []
     return Cohort(
         name=listing.name,
-        photographs=audit.photographs,
+        photographs=grouped(audit.photographs, pairs),
         fingerprint=fingerprint(audit.photographs, audit.digests),
         grades=listing.grades,
         notes=(
@@ -75,6 +79,7 @@ def cohort_of(listing: Listing, progress: Progress, cache_dir: Path | None = Non
             *unlisted(listing, {photograph.path for photograph in photographs}),
             *without_test(photographs),
             *audit.notes,
+            *pair_notes(pairs),
         ),
         corrections=listing.corrections,
     )

@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
 from drft.config import nearest
-from drft.data import corrections, idrid, published, tables
+from drft.data import corrections, idrid, near, published, tables
 from drft.data.classes import list_classes
 from drft.data.cohort import Cohort
 from drft.data.ddr import find_ddr, list_ddr
@@ -19,6 +20,9 @@ from drft.errors import DataError
 
 NAMES = ("synthetic", *DOWNLOADS)
 """Sources that are known by name; everything else is a path."""
+
+_COMMON = (*corrections.OPTIONS, near.OPTION)
+"""Options of every source with label tables."""
 
 
 def open_cohort(
@@ -37,7 +41,8 @@ def open_cohort(
             table (CSV).
         options: ``labels`` for IDRiD; ``images`` for APTOS 2019, EyePACS and Messidor-2; ``image_column``,
             ``grade_column``, ``group_column``, ``origin_column`` and ``images`` for other label tables; ``exclude``
-            and ``relabel`` for all: files of corrections (``drft.data.corrections``).
+            and ``relabel`` for all: files of corrections (``drft.data.corrections``); ``group_lookalikes`` for all but
+            rendered ones: ``yes`` keeps photographs that occur twice in different files on one side of every split.
         cache_dir: where rendered photographs and digests of files are kept; by default the user's cache folder.
         progress: told how far slow work is.
 
@@ -63,13 +68,13 @@ def list_source(source: str, options: Mapping[str, str], cache_dir: Path | None 
     Raises:
         DataError: when there is no such source, or its tables cannot be read.
     """
-    own = {name: value for name, value in options.items() if name not in corrections.OPTIONS}
+    own = {name: value for name, value in options.items() if name not in _COMMON}
     try:
         if source in DOWNLOADS:
             listing = _list_folder(fetch(source, cache_dir), own, cache_dir)
         else:
             listing = _list_path(source, own, cache_dir)
-        return corrections.corrected_listing(listing, options)
+        return replace(corrections.corrected_listing(listing, options), lookalikes=near.OPTION in options)
     except OSError as error:
         raise DataError(f"{source} cannot be opened ({error}): check the path and its permissions") from error
 
@@ -95,7 +100,7 @@ def path_of(source: str) -> Path:
 
 
 def _check_options(options: Mapping[str, str], known: Sequence[str], source: str) -> None:
-    everything = [*idrid.OPTIONS, *tables.OPTIONS, *corrections.OPTIONS]
+    everything = [*idrid.OPTIONS, *tables.OPTIONS, *_COMMON]
     faults = [
         f"option {name!r} does not apply to the data source {source}"
         if name in everything

@@ -14,7 +14,16 @@ if TYPE_CHECKING:
 Function = Callable[..., Any]
 
 _FILES = ("exclude", "relabel")
-_OF_DATA = ("labels", "images", "image_column", "grade_column", "group_column", "origin_column", *_FILES)
+_OF_DATA = (
+    "labels",
+    "images",
+    "image_column",
+    "grade_column",
+    "group_column",
+    "origin_column",
+    "group_lookalikes",
+    *_FILES,
+)
 
 
 class Duration(click.ParamType[float]):
@@ -57,6 +66,9 @@ def data_options(command: Function) -> Function:
         click.option("--grade-column", help="Column of a table with the grades."),
         click.option("--group-column", help="Column of a table that keeps pictures together, such as the patient."),
         click.option("--origin-column", help="Column of a table that says train or test."),
+        click.option(
+            "--group-lookalikes", flag_value="yes", help="Never part pictures that occur twice in different files."
+        ),
         click.option("--exclude", metavar="CSV", help="Leave out the training pictures that it names by id."),
         click.option("--relabel", metavar="CSV", help="Give the training pictures it names by id its grades."),
     )

@@ -3,6 +3,7 @@
 import csv
 import json
 import sqlite3
+from dataclasses import replace
 
 import numpy as np
 import optuna
@@ -216,3 +217,11 @@ def test_backbone_and_weights_are_not_said_twice(ready):
     with pytest.raises(UsageError) as raised:
         ready(SEVERAL)
     assert [fault.partition(":")[0] for fault in raised.value.faults] == ["--backbone", "--weights"]
+
+
+def test_other_groups_are_another_study(ready):
+    plan = ready()
+    begin(replace(plan, facts=replace(plan.facts, cohort={**plan.facts.cohort, "grouping": "other"})))
+
+    with pytest.raises(UsageError, match="exists with other groups of photographs"):
+        ready()

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -10,15 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drft.config import SplitConfig
+from drft.data import near
 from drft.data.audit import grouped, same_bytes
 from drft.data.checks.claims import Claim, read_claims
 from drft.data.checks.columns import telling_columns
 from drft.data.checks.findings import Finding
-from drft.data.checks.portraits import Portrait, portray
 from drft.data.checks.twins import Twin, describe, find_twins
 from drft.data.cohort import Cohort, Photograph
 from drft.data.labels import without_test
 from drft.data.parallel import attempts
+from drft.data.portraits import Portrait, portray
 from drft.data.progress import Progress, silent
 from drft.data.splits import stratified_split
 from drft.errors import DataError
@@ -93,6 +94,9 @@ def check_source(
     claims, portraits, broken = _portrayed(claimed.claims, progress or silent)
     twins, compared = find_twins(claims, portraits)
     photographs = _photographs(claims, portraits)
+    if near.OPTION in options:
+        twins = [replace(twin, together=True) for twin in twins]
+        photographs = _together(photographs, twins)
     counts = Cohort(claimed.name, photographs, "", claimed.grades)
     planned, unplanned = _plan(counts)
     findings = [
@@ -149,6 +153,13 @@ def _photographs(claims: Sequence[Claim], portraits: Sequence[Portrait]) -> tupl
     ]
     photographs = [photograph for photograph, _ in graded]
     return grouped(photographs, same_bytes(photographs, [digest for _, digest in graded]))
+
+
+def _together(photographs: Sequence[Photograph], twins: Sequence[Twin]) -> tuple[Photograph, ...]:
+    """Join the groups of photographs that are one, as a cohort does when it is asked to."""
+    known = {photograph.id: photograph for photograph in photographs}
+    pairs = [(twin.first, twin.second) for twin in twins if {twin.first, twin.second} <= known.keys()]
+    return grouped(photographs, [[known[first], known[second]] for first, second in pairs])
 
 
 def _pictures(claims: Sequence[Claim], portraits: Sequence[Portrait]) -> Iterator[Finding]:

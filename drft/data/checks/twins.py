@@ -9,8 +9,8 @@ import numpy as np
 
 from drft.data.checks.claims import Claim
 from drft.data.checks.findings import Finding
-from drft.data.checks.lookalikes import find_lookalikes
-from drft.data.checks.portraits import Portrait
+from drft.data.lookalikes import find_lookalikes
+from drft.data.portraits import Portrait
 
 SAME_FILE = "the same file"
 
@@ -94,7 +94,7 @@ def _advice(twin: Twin) -> Iterator[str]:
     if twin.together:
         yield "training leaves out the training one" if twin.across else "every split keeps them on one side"
     else:
-        yield "a split may part them, so remove the line of one"
+        yield "a split may part them: remove the line of one, or use --group-lookalikes"
 
 
 def _twin(first: Claim, second: Claim, how: str, correlation: float) -> Twin:
