@@ -49,7 +49,8 @@ def _without_effect(space: BoundSpace, named: Mapping[str, int]) -> Iterator[tup
     dimensions = {dimension.path: dimension for dimension in space.dimensions}
     for path, (other, wanted) in _ACTS_ONLY_WITH.items():
         values, said = _values(space, other), f"acts only where {other} is {' or '.join(map(written, wanted))}"
-        if path in named and values.isdisjoint(wanted):
+        changed = path in dimensions or _setting(space.base, path) != _setting(TrialConfig(), path)
+        if path in named and changed and values.isdisjoint(wanted):
             yield path, f"{said}, which is so in no trial; leave it out, or set that"
         elif path in dimensions and not (values <= set(wanted) or _asks_for(dimensions[path], other, wanted)):
             yield path, f"{said}; search it below that with when: {{{other}: {written(wanted[0])}}}"
@@ -57,11 +58,15 @@ def _without_effect(space: BoundSpace, named: Mapping[str, int]) -> Iterator[tup
 
 def _values(space: BoundSpace, path: str) -> set[Value]:
     """Return all values that a setting can have in a trial."""
-    base: Any = reduce(getattr, path.split("."), space.base)
+    base = _setting(space.base, path)
     for dimension in space.dimensions:
         if dimension.path == path:
             return {*(dimension.domain.values() or ()), *([base] if dimension.when else [])}
     return {base}
+
+
+def _setting(config: TrialConfig, path: str) -> Any:
+    return reduce(getattr, path.split("."), config)
 
 
 def _asks_for(dimension: Dimension, other: str, wanted: Sequence[Value]) -> bool:

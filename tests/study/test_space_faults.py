@@ -276,6 +276,7 @@ def test_trials_that_would_contradict_themselves_or_waste_a_dimension(entry: str
         "  depth_phase.auto_rgn: {type: categorical, choices: [true, false], when: {depth_phase.parameters: all}}",
         "  depth_phase.lora_rank: {type: int, low: 1, high: 8, when: {depth_phase.parameters: [lora]}}",
         "fixed: {depth_phase.lora_rank: 8}",
+        "fixed: {loss.effective_beta: 0.999}",  # as it would be anyway
     ],
 )
 def test_conditions_keep_trials_from_contradicting_themselves(entry: str) -> None:
