@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from drft.config import TrialConfig
     from drft.data import Cohort, open_cohort
     from drft.errors import DrftError
+    from drft.folds import run_folds
     from drft.grading import grade_photographs
     from drft.records import EpochRecord, TrialResult
     from drft.trial import run_trial
@@ -31,6 +32,7 @@ __all__ = [
     "grade_photographs",
     "load_checkpoint",
     "open_cohort",
+    "run_folds",
     "run_trial",
     "save_checkpoint",
 ]
@@ -44,6 +46,7 @@ _ROOMS = {
     "grade_photographs": "drft.grading",
     "load_checkpoint": "drft.checkpoint",
     "open_cohort": "drft.data",
+    "run_folds": "drft.folds",
     "run_trial": "drft.trial",
     "save_checkpoint": "drft.checkpoint",
 }

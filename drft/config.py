@@ -59,19 +59,33 @@ class SplitConfig(ConfigPart):
     """Divide into so many folds, stratified by grade and with groups whole, and validate on one of them (stratified
     group k-fold cross-validation, Kohavi 1995); ``validation_fraction`` is then not used. None holds out a share."""
 
-    fold: int = Field(0, ge=0)
-    """Which of the ``folds`` validates, counted from 0; the others are trained on."""
+    fold: int | None = Field(0, ge=0)
+    """Which of the ``folds`` validates, counted from 0; the others are trained on. None trains once for each fold, so
+    that every training photograph validates once: ``drft.run_folds``, and what ``drft-study run --folds`` sets."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.folds is None and self.fold:
-            raise ValueError(f"fold {self.fold} needs folds: say how many folds there are")
-        if self.folds is not None and self.fold >= self.folds:
+        if self.folds is None and self.fold != 0:
+            one = "null, which is every fold," if self.fold is None else self.fold
+            raise ValueError(f"fold {one} needs folds: say how many folds there are")
+        if self.folds is not None and self.fold is not None and self.fold >= self.folds:
             raise ValueError(f"fold {self.fold} should be below folds, which is {self.folds}: folds count from 0")
         usual = SplitConfig.model_fields["validation_fraction"].default
         if self.folds is not None and self.validation_fraction != usual:
             raise ValueError("validation_fraction is not used with folds: leave one of them out")
         return self
+
+    @property
+    def every_fold(self) -> bool:
+        """Whether a training is one for each fold, and every training photograph validates once."""
+        return self.fold is None
+
+    @property
+    def turns(self) -> tuple[Self, ...]:
+        """The splits to train on, one after the other: itself, or one for each fold."""
+        if not self.every_fold:
+            return (self,)
+        return tuple(self.model_copy(update={"fold": fold}) for fold in range(self.folds or 0))
 
 
 def _on_grid(strength: float) -> float:
@@ -177,6 +191,11 @@ class TrialConfig(ConfigPart):
     head_phase: HeadPhaseConfig = HeadPhaseConfig()
     depth_phase: DepthPhaseConfig = DepthPhaseConfig()
     early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
+
+    @property
+    def steps(self) -> int:
+        """Epochs of both phases, of a training that nothing ends early."""
+        return self.head_phase.epochs + self.depth_phase.epochs
 
 
 def config_paths(part: type[BaseModel] = TrialConfig, prefix: str = "") -> Iterator[str]:

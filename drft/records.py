@@ -1,8 +1,8 @@
 """What a training says: one EpochRecord per step, one TrialResult at its end."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, fields
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +63,19 @@ class EpochRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class FoldEpoch(EpochRecord):
+    """One epoch of one of the trainings that ``run_folds`` makes; its steps begin anew with every fold."""
+
+    fold: int = 0
+    """Which fold validates, from 0."""
+
+    @classmethod
+    def of(cls, record: EpochRecord, fold: int) -> Self:
+        """Return the record of an epoch as one of this fold."""
+        return cls(**{one.name: getattr(record, one.name) for one in fields(record)}, fold=fold)
+
+
+@dataclass(frozen=True, slots=True)
 class Predictions:
     """Class probabilities of one part of the cohort at every step.
 
@@ -94,6 +107,13 @@ class TrialResult:
     best_state: Mapping[str, NDArray[np.generic]] = field(repr=False)
     device: str = "cpu"
     seconds: float = 0.0
+    folds: int | None = None
+    """Folds that validated, of a training on every fold (``run_folds``): fewer than there are where it was pruned."""
+
+    @property
+    def best_config(self) -> TrialConfig:
+        """Configuration of the one training that ``best_state`` is of: the last one, where there is one a fold."""
+        return self.config.model_copy(update={"split": self.config.split.turns[-1]})
 
     @property
     def best(self) -> EpochRecord:

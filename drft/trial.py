@@ -1,20 +1,16 @@
 """One two-phase fine-tuning, from a configuration and a cohort to its result."""
 
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import closing
 
-import numpy as np
-from numpy.typing import NDArray
-
-from drft.checkpoint import changed_tensors
 from drft.config import TrialConfig
 from drft.data.cohort import Cohort
 from drft.devices import device_label
+from drft.diary import Diary
 from drft.linear_probe import start_from_linear_probe
-from drft.links import link_tensors
 from drft.phases import run_phase
-from drft.records import PARTS, Ending, EpochRecord, Part, Predictions, TrialResult, best_record
+from drft.records import Ending, EpochRecord, TrialResult
 from drft.stage import Stage
 from drft.trainer import LogProbabilities
 from drft.unfreezing import share_trained
@@ -38,15 +34,15 @@ def run_trial(config: TrialConfig, cohort: Cohort | Workbench, on_epoch: OnEpoch
     Raises:
         DataError: when a photograph cannot be read.
         BackboneError: when the backbone, its weights or the depth do not exist.
-        ConfigError: when both phases have no epochs, settings contradict each other, or the device does not have the
-            precision.
+        ConfigError: when both phases have no epochs, settings contradict each other, the device does not have the
+            precision, or every fold is to validate (``drft.folds.run_folds``).
         NonFiniteLossError: when the training diverges.
     """
     started = time.perf_counter()
     bench = cohort if isinstance(cohort, Workbench) else Workbench(cohort)
     stage = bench.prepare(config)
-    diary = _Diary(stage)
-    ending = _train(stage, diary, on_epoch)
+    diary = Diary(stage)
+    ending = train(stage, diary, on_epoch)
     return TrialResult(
         config=config,
         records=tuple(diary.records),
@@ -60,7 +56,8 @@ def run_trial(config: TrialConfig, cohort: Cohort | Workbench, on_epoch: OnEpoch
     )
 
 
-def _train(stage: Stage, diary: "_Diary", on_epoch: OnEpoch) -> Ending:
+def train(stage: Stage, diary: Diary, on_epoch: OnEpoch) -> Ending:
+    """Train through both phases, as long as ``on_epoch`` says and patience lasts, and write it all down."""
     with closing(_both_phases(stage)) as epochs:  # closed at once, it leaves nothing on a network that lives on
         for record, predictions in epochs:
             diary.add(record, predictions)
@@ -76,45 +73,3 @@ def _both_phases(stage: Stage) -> Generator[tuple[EpochRecord, LogProbabilities]
         start_from_linear_probe(stage)
     yield from run_phase(stage, "head", first_step=1)
     yield from run_phase(stage, "depth", first_step=stage.config.head_phase.epochs + 1)
-
-
-class _Diary:
-    """What a training has said so far, and the state of its best epoch."""
-
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self._predictions: list[LogProbabilities] = []
-        self.records: list[EpochRecord] = []
-        self.best_state: Mapping[str, NDArray[np.generic]] = {}
-
-    def add(self, record: EpochRecord, predictions: LogProbabilities) -> None:
-        self.records.append(record)
-        self._predictions.append(predictions)
-        if self._best is record:
-            model = self._stage.model
-            self.best_state = changed_tensors(model.net, model.pretrained) | link_tensors(model.link)
-
-    @property
-    def _best(self) -> EpochRecord:
-        return best_record(self.records, self._stage.config.metric)
-
-    @property
-    def out_of_patience(self) -> bool:
-        """Whether the depth phase went on for ``patience`` epochs without a new best score."""
-        patience, last = self._stage.config.early_stopping.patience, self.records[-1]
-        return bool(patience) and min(last.step - self._best.step, _epochs_in_depth_phase(last)) >= patience
-
-    def predictions(self, cohort: Cohort) -> dict[Part, Predictions]:
-        return {part: self._part_predictions(part, cohort) for part in PARTS}
-
-    def _part_predictions(self, part: Part, cohort: Cohort) -> Predictions:
-        indices = self._stage.indices(part)
-        return Predictions(
-            ids=tuple(cohort.photographs[index].id for index in indices),
-            grades=self._stage.grades[indices],
-            probabilities=np.exp([step[part] for step in self._predictions]).astype(np.float16),
-        )
-
-
-def _epochs_in_depth_phase(record: EpochRecord) -> int:
-    return record.epoch if record.phase == "depth" else 0

@@ -1,6 +1,6 @@
 """A search space brought together with what the command says, on the backbones it is about."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -51,7 +51,7 @@ def bind(options: RunOptions, inspector: Inspector, faults: Faults) -> Bound:
     return Bound(written, replace(space, base=with_values(space.base, said)), blocks[names[0]])
 
 
-def _refuse_searched(said: dict[str, str | int], searched: set[str], space: str) -> None:
+def _refuse_searched(said: Mapping[str, str | int | None], searched: set[str], space: str) -> None:
     twice = sorted(searched & said.keys())
     if twice:
         raise UsageError(

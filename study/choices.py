@@ -3,7 +3,7 @@
 from typing import Literal, get_args
 
 Sampler = Literal["tpe", "random", "qmc", "gp", "cmaes", "grid"]
-Pruner = Literal["asha", "hyperband", "median", "predictive", "none"]
+Pruner = Literal["asha", "hyperband", "median", "predictive", "wilcoxon", "none"]
 Log = Literal["tensorboard", "mlflow", "wandb"]
 
 SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)

@@ -127,19 +127,22 @@ class Conductor(Overview):
     def report(self, number: int, record: EpochRecord) -> bool:
         """Take in one epoch and return whether the trial shall keep on.
 
-        Optuna gets the best score so far, so that noise does not prune an early peak; the records are kept whole,
-        and are written when the trial ends. Of a trial whose driver is killed, the scores reported to Optuna remain.
+        Optuna gets the best score so far, so that noise does not prune an early peak, or that of each fold
+        (:meth:`~study.running.Running.take_in`); the records are kept whole, and are written when the trial ends. Of a
+        trial whose driver is killed, the scores reported to Optuna remain.
         """
         running = self._running[number]
-        running.records.append(record)
         score = record.score(self._facts.metric)
+        told = running.take_in(record, score)
         if not math.isfinite(score):
             running.fault = f"validation {self._facts.metric} became {score} at step {record.step}"
             return False
-        running.best = max(running.best, score)
+        if told is None:
+            return True
+        step, best = told
         with self._ledger.together():
-            running.trial.report(running.best, record.step)
-            return not self._prunes(running, record.step)
+            running.trial.report(best, step)
+            return not self._prunes(running, step)
 
     def check(self, number: int, result: TrialResult) -> None:
         """Refuse a result that is no result.
@@ -176,6 +179,7 @@ class Conductor(Overview):
                 best_step=result.best.step,
                 ending=result.ending,
                 seconds=result.seconds,
+                **({"folds": result.folds} if result.folds else {}),
             )
             self._study.tell(
                 number,

@@ -85,7 +85,7 @@ def _share(space: Space) -> float:
     """Return the share of the photographs that validates."""
     fixed = {setting.path: setting.value for setting in space.fixed}
     if folds := fixed.get("split.folds"):
-        return 1 / float(folds)
+        return 1 / float(folds) if fixed.get("split.fold", 0) is not None else 1.0
     return float(fixed.get("split.validation_fraction", SplitConfig().validation_fraction))
 
 

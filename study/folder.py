@@ -83,7 +83,7 @@ class StudyFolder:
             _write(draft / "predictions.npz", _predictions_npz(result))
             if checkpoint:
                 classes = result.predictions["train"].probabilities.shape[-1]
-                save_checkpoint(draft / CHECKPOINT, result.best_state, result.config, classes)
+                save_checkpoint(draft / CHECKPOINT, result.best_state, result.best_config, classes)
         if checkpoint:
             self._with_checkpoint.add(number)
 

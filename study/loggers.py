@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from drft.config import TrialConfig
 from drft.errors import UsageError
-from drft.records import EpochRecord, TrialResult
+from drft.records import EpochRecord, FoldEpoch, TrialResult
 from study.driver import Display
 from study.executors.base import Job, Started
 from study.standing import Standing
@@ -216,9 +216,10 @@ class LoggedDisplay:
         self._display.started(job, event)
 
     def epoch(self, job: Job, record: EpochRecord) -> None:
-        """Log the epoch."""
+        """Log the epoch; folds follow one another."""
         figures = {name: float(value) for name, value in asdict(record).items() if isinstance(value, int | float)}
-        self._tasks.put(lambda logger: logger.epoch(job.number, record.step, figures))
+        step = record.step + (record.fold * job.config.steps if isinstance(record, FoldEpoch) else 0)
+        self._tasks.put(lambda logger: logger.epoch(job.number, step, figures))
         self._display.epoch(job, record)
 
     def ended(self, job: Job, outcome: TrialResult | str, standing: Standing) -> None:

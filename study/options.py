@@ -35,7 +35,10 @@ class RunOptions:
     image_size: int | None = None
     precision: Precision | None = None
     sampler: Sampler = "tpe"
-    pruner: Pruner = "asha"
+    folds: int | None = None
+    """Train each trial once for each of so many folds, so that every training photograph validates once."""
+    pruner: Pruner | None = None
+    """None for what suits: ``asha``, or ``wilcoxon`` where trials have more than three folds."""
     metric: Metric | None = None
     timeout: float | None = None
     """Seconds after which the run stops."""
@@ -81,6 +84,7 @@ class RunOptions:
             "cache_size": 0,
             "keep_checkpoints": 0,
             "max_retries": 0,
+            "folds": 2,
         }
         found = {name: getattr(self, name) for name in least}
         faults = [
@@ -111,7 +115,7 @@ class RunOptions:
         return unfit
 
     @property
-    def config_values(self) -> dict[str, str | int]:
+    def config_values(self) -> dict[str, str | int | None]:
         """What was said of the training, by its path in TrialConfig."""
         said = {
             "backbone.name": self.backbone,
@@ -121,7 +125,8 @@ class RunOptions:
             "precision": self.precision,
             "metric": self.metric,
         }
-        return {path: value for path, value in said.items() if value is not None}
+        folds = {"split.folds": self.folds, "split.fold": None} if self.folds else {}
+        return {path: value for path, value in said.items() if value is not None} | folds
 
 
 def parse_duration(text: str) -> float:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Generic, TypeVar
 
 from optuna.pruners import BasePruner
@@ -26,6 +27,7 @@ from study.executors import Slot, Workload, choose_slots
 from study.executors.processes import warm_up
 from study.facts import StudyFacts, check_study
 from study.faults import Faults
+from study.folds import check_folds, chosen_pruner
 from study.inspection import Inspector
 from study.options import RunOptions
 from study.search import make_pruner, make_sampler
@@ -87,6 +89,8 @@ def prepare(options: RunOptions, tell: Progress) -> Plan[BoundSpace]:
             faults.attempt(partial(inspector.check, config, grades))
     if base is not None:
         faults.attempt(partial(_check_stop_rule, options, base))
+    if bound is not None:
+        faults.attempt(partial(check_folds, options.pruner, bound.space))
     if base is not None and slots is not None:
         faults.attempt(partial(check_precision, base, slots))
     if cohort is not None and bound is not None:
@@ -113,7 +117,7 @@ def _plan(options: RunOptions, bound: Bound, cohort: Cohort, slots: Sequence[Slo
         facts=facts,
         space=space,
         sampler=sampler,
-        pruner=make_pruner(options.pruner, first_step=space.first_prunable_step, last_step=space.max_steps),
+        pruner=make_pruner(facts.pruner, first_step=space.first_prunable_step, last_step=space.max_steps),
         workload=make_workload(options, slots, networks=len(space.each)),
         cohort=cohort,
         backbones=[config.backbone for config in space.each],
@@ -194,7 +198,7 @@ def _facts(options: RunOptions, bound: Bound, cohort: Cohort) -> StudyFacts:
         base_config=base,
         seed=options.seed,
         sampler=options.sampler,
-        pruner=options.pruner,
+        pruner=chosen_pruner(options.pruner, base.split),
         command=options.command,
         versions=versions(),
         trials_wanted=options.trials,
@@ -202,14 +206,15 @@ def _facts(options: RunOptions, bound: Bound, cohort: Cohort) -> StudyFacts:
 
 
 def about_split(cohort: Cohort, config: SplitConfig) -> dict[str, Any]:
-    """Return what a study records of its split."""
-    split = stratified_split(cohort, config)
+    """Return what a study records of its split; of one for each fold ``n_train`` is a mean."""
+    splits = [stratified_split(cohort, turn) for turn in config.turns]
     return {
-        "n_train": len(split.train),
-        "n_validation": len(split.validation),
-        "n_test": len(split.test),
+        "n_train": round(fmean(len(split.train) for split in splits)),
+        "n_validation": sum(len(split.validation) for split in splits),
+        "n_test": len(splits[0].test),
         "seed": config.seed,
         "validation_fraction": config.validation_fraction,
+        **({"folds": len(splits)} if config.every_fold else {}),
     }
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from drft.data.progress import Progress as Tell
-from drft.records import EpochRecord, TrialResult
+from drft.records import EpochRecord, FoldEpoch, TrialResult
 from study.driver import Display
 from study.executors.base import Job, Started
 from study.scores import score_text, shown
@@ -106,8 +106,9 @@ class _Row:
         if self.record is None:
             return self.worker, name, f"depth {config.depth}", "starting", ""
         phase, of = self.record.phase, getattr(config, f"{self.record.phase}_phase").epochs
+        fold = f"fold {self.record.fold + 1}/{config.split.folds}, " if isinstance(self.record, FoldEpoch) else ""
         scores = f"train {self.record.train_accuracy:.3f}  val {self.record.val_accuracy:.3f}"
-        return self.worker, name, f"depth {config.depth}", f"{phase} phase {self.record.epoch}/{of}", scores
+        return self.worker, name, f"depth {config.depth}", f"{fold}{phase} phase {self.record.epoch}/{of}", scores
 
 
 class LiveDisplay:
@@ -186,7 +187,8 @@ def verdict(job: Job, outcome: TrialResult | str) -> str:
         return f"{name} failed: {outcome}"
     best, last, metric = outcome.best, outcome.last, outcome.config.metric
     score = f"best {score_text(metric, best.score(metric))} at step {best.step} of {last.step}"
-    return f"{name} {outcome.ending.replace('_', ' ')}: {score}"
+    folds = f" after {outcome.folds} of {job.config.split.folds} folds" if outcome.folds else ""
+    return f"{name} {outcome.ending.replace('_', ' ')}{folds}: {score}"
 
 
 def tally(standing: Standing, goal: int) -> str:

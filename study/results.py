@@ -35,8 +35,8 @@ OUTCOME_COLUMNS = (
     *("val_accuracy_last", "train_accuracy_last", "gap_last", "val_qwk_best"),
     *("seconds", "worker", "retry_of", "fail_reason"),
 )
-FURTHER_COLUMNS = ("score", "last_step", "ending", "device", "control", "would_prune")
-WHOLE_NUMBERS = ("number", "depth", "best_step", "last_step", "retry_of", "would_prune")
+FURTHER_COLUMNS = ("score", "last_step", "ending", "device", "control", "would_prune", "folds")
+WHOLE_NUMBERS = ("number", "depth", "best_step", "last_step", "retry_of", "would_prune", "folds")
 
 
 CONFIRMATION = ".confirm"
@@ -103,7 +103,8 @@ class StudyResults:
     info: StudyInfo
     trials: pd.DataFrame
     """One row per trial, ordered by number; ``score`` is the study's metric at the best step, ``control`` says that the
-    trial was never to be pruned, and ``would_prune`` at which step it would have been."""
+    trial was never to be pruned, and ``would_prune`` at which step (or fold, from 0) it would have been; ``folds``
+    counts those that ran, where a trial is a training for each."""
     epochs: pd.DataFrame
     """One row per trial and step, in that order."""
 

@@ -4,6 +4,7 @@ import pandas as pd
 
 from drft.config import BackboneConfig
 from study.driver import Outcome
+from study.folds import divided
 from study.preparation import Plan
 from study.results import StudyInfo, StudyResults
 from study.scores import score_text
@@ -16,10 +17,10 @@ DISCLAIMER = "For research and education only; nothing here is a medical device.
 def opening_words(plan: Plan[BoundSpace], where: str = "here") -> list[str]:
     """Say what is about to be studied; ``where`` says how many trials run at once, and on what."""
     facts, split, backbones = plan.facts, plan.facts.split, plan.backbones
-    parts = f"{split['n_train']} to train, {split['n_validation']} to validate, {split['n_test']} sealed for the test"
+    parts = divided(split, f"{split['n_train']} to train, {split['n_validation']} to validate")
     return [
         f"Study {facts.name} in {plan.folder}",
-        f"  data      {facts.cohort['name']}: {parts}",
+        f"  data      {facts.cohort['name']}: {parts}, {split['n_test']} sealed for the test",
         *(f"  backbone  {one.name}, {plan.space.counts[one.name]} blocks, weights {one.weights}" for one in backbones),
         f"  search    {len(plan.space.dimensions)} dimensions of {plan.space.name}, {facts.sampler}, {facts.pruner}",
         f"  trials    {facts.trials_wanted} wanted, {where}",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from drft.config import SplitConfig
 from drft.data.cohort import Cohort, Photograph
-from drft.errors import DataError
+from drft.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,13 @@ def stratified_split(cohort: Cohort, config: SplitConfig) -> Split:
 
     Raises:
         DataError: when too few photographs are left for both parts.
+        ConfigError: when every fold is to validate, which takes as many splits (``config.turns``).
     """
+    if config.fold is None:
+        raise ConfigError(
+            "split.fold is null, so that every fold validates in turn: drft.run_folds does that, "
+            "and one training alone needs the number of one fold"
+        )
     if config.folds is None:
         train, validation = _held_out_share(cohort, config)
     else:

@@ -29,7 +29,8 @@ from study.cli.options import data_options, limit_options, placement_options, ru
 @click.option("--image-size", type=click.IntRange(16, 2048), help="Pixels of the network's input.")
 @click.option("--precision", type=click.Choice(PRECISIONS), help="Type of the computation; auto by default.")
 @click.option("--sampler", type=click.Choice(SAMPLERS), default="tpe", show_default=True)
-@click.option("--pruner", type=click.Choice(PRUNERS), default="asha", show_default=True)
+@click.option("--folds", type=click.IntRange(2), help="Train each trial once for each fold: cross-validation.")
+@click.option("--pruner", type=click.Choice(PRUNERS), help="asha by default, wilcoxon with --folds above 3.")
 @click.option("--metric", type=click.Choice(METRICS), help="Score to maximize, or nll to minimize; default accuracy.")
 @limit_options
 @click.option("--stop-when-noise", is_flag=True, help="Stop when further trials could show nothing but noise.")

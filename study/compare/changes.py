@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from drft.config import TrialConfig, config_paths
+from study.folds import divided
 from study.results import StudyInfo
 
 
@@ -32,7 +33,8 @@ def _told(study: StudyInfo) -> Iterator[tuple[str, str]]:
     yield "data fingerprint", str(cohort["fingerprint"])[:16]
     yield "grades, training", ", ".join(map(str, cohort["counts_train"]))
     yield "grades, test", ", ".join(map(str, cohort["counts_test"]))
-    yield "photographs", f"{split['n_train']} train, {split['n_validation']} validation, {split['n_test']} test"
+    parts = divided(split, f"{split['n_train']} train, {split['n_validation']} validation")
+    yield "photographs", f"{parts}, {split['n_test']} test"
     yield "blocks", ", ".join(map(str, study.backbones.values())) or str(len(study.blocks))
     yield from _settings(study)
     for name in ("metric", "sampler", "pruner", "seed"):

@@ -9,6 +9,7 @@ from tqdm import tqdm
 from drft.config import TrialConfig
 from drft.data import open_cohort
 from drft.errors import DrftError
+from drft.folds import run_folds
 from drft.records import TrialResult
 from drft.trial import run_trial
 from drft.workbench import Workbench
@@ -37,6 +38,6 @@ def two_phase_trainer(workload: Workload) -> Trainer:
     )
 
     def train(config: TrialConfig, on_epoch: OnEpoch) -> TrialResult:
-        return run_trial(config, bench, on_epoch)
+        return run_folds(config, bench, on_epoch) if config.split.every_fold else run_trial(config, bench, on_epoch)
 
     return train

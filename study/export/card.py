@@ -79,7 +79,11 @@ def _unfrozen(config: TrialConfig, blocks: int) -> str:
 def _data(study: StudyResults) -> Iterator[str]:
     cohort, split = study.info.cohort, study.info.split
     yield f"{split['n_train']} photographs of the cohort `{cohort['name']}`;"
-    yield f"{split['n_validation']} others chose the epoch and the trial. Of all of them, by grade:"
+    if "folds" in split:
+        yield f"it is the last of {split['folds']} trainings, each without one of {split['folds']} folds. All"
+        yield f"{split['n_validation']} photographs of these chose the epoch and the trial. Of all of them, by grade:"
+    else:
+        yield f"{split['n_validation']} others chose the epoch and the trial. Of all of them, by grade:"
     yield ""
     yield "| grade | name | photographs |"
     yield "|---:|---|---:|"
@@ -91,6 +95,8 @@ def _validation(study: StudyResults, trial: Trial) -> Iterator[str]:
     """Say how it graded the photographs it was chosen by."""
     n = int(study.info.split["n_validation"])
     yield f"The epoch and the trial were chosen on these {n} photographs, so all of these figures flatter."
+    if "folds" in study.info.split:
+        yield "Each was graded by the one training that had not seen it, and most of them not by this model."
     yield ""
     yield "| figure | value | 95% interval |"
     yield "|---|---:|---|"

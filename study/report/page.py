@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from study.folds import divided
 from study.report.chapters import Chapter, Exhibit, all_exhibits
 from study.report.explorer import explorer_json
 from study.report.provenance import limits, provenance
@@ -56,8 +57,10 @@ def markdown_page(results: StudyResults, statistics: Statistics, chapters: Seque
 
 def _context(results: StudyResults, statistics: Statistics, chapters: Sequence[Chapter]) -> dict[str, Any]:
     info = results.info
+    n_train, n_validation = info.split["n_train"], info.split["n_validation"]
     return {
         "info": info,
+        "photographs": divided(info.split, f"{n_train} training and {n_validation} validation photographs"),
         "backbone": ", ".join(info.backbones) or info.base_config.get("backbone", {}).get("name", "?"),
         "banner": RENDERED if info.cohort["rendered"] else "",
         "answers": answer(statistics),

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from study.folds import divided
 from study.report.tables import trials_by_state
 from study.results import StudyInfo, StudyResults
 
@@ -12,10 +13,7 @@ def limits(results: StudyResults) -> list[str]:
     """Return what a reader should not conclude from a study, one sentence or two each."""
     info, counts = results.info, trials_by_state(results)
     told = [
-        (
-            f"The validation set is small: {info.split['n_validation']} photographs, one split. Another split would "
-            "give other figures, and differences of a few points are noise."
-        ),
+        _of_split(info.split),
         (
             f"The best of {counts['COMPLETE']} trials was picked on the same photographs it is scored on, so its "
             "score is optimistic (selection, or winner's curse)."
@@ -24,7 +22,7 @@ def limits(results: StudyResults) -> list[str]:
     if counts["PRUNED"]:
         told.append(
             f"{counts['PRUNED']} trials were pruned before their end. Statistics over whole trials leave them out, and "
-            "speak of the stronger trials only (censoring)."
+            f"speak of the stronger trials only (censoring).{_of_some_folds(info.split)}"
         )
     if info.sampler not in {"random", "qmc", "grid"}:
         told.append(
@@ -39,10 +37,30 @@ def limits(results: StudyResults) -> list[str]:
     return [*told, *info.cohort.get("notes", ())]
 
 
+def _of_split(split: Mapping[str, Any]) -> str:
+    if "folds" not in split:
+        return (
+            f"The validation set is small: {split['n_validation']} photographs, one split. Another split would "
+            "give other figures, and differences of a few points are noise."
+        )
+    return (
+        f"Each of {split['n_validation']} photographs was validated once, by a model that was trained on the other "
+        f"{split['folds'] - 1} of {split['folds']} folds (about {split['n_train']} photographs); a trial's scores, its "
+        "curve and its best step are those of all folds together. The models of a trial share most of their "
+        "photographs, and intervals are over photographs: they do not say what other photographs to train on would "
+        "give, and differences of a few points are noise."
+    )
+
+
+def _of_some_folds(split: Mapping[str, Any]) -> str:
+    return " What is shown of them is of the folds that they ran." if "folds" in split else ""
+
+
 def provenance(info: StudyInfo) -> list[tuple[str, str]]:
     """Return where a study came from, as terms and descriptions."""
     split, cohort = info.split, info.cohort
     sealed = f"{split['n_test']} test (sealed in the search)"
+    parts = divided(split, f"{split['n_train']} train, {split['n_validation']} validation")
     return [
         ("Command", info.command),
         ("Study", f"{info.name}, seed {info.seed}, {info.trials_wanted} trials wanted"),
@@ -50,7 +68,7 @@ def provenance(info: StudyInfo) -> list[tuple[str, str]]:
         *_backbones(info),
         ("Data", f"{info.source} ({cohort['n']} photographs), fingerprint {cohort['fingerprint'][:16]}…"),
         *_corrections(cohort.get("corrections", ())),
-        ("Split", f"{split['n_train']} train, {split['n_validation']} validation, {sealed}; seed {split['seed']}"),
+        ("Split", f"{parts}, {sealed}; seed {split['seed']}"),
         ("Space fingerprint", f"{info.space_fingerprint[:16]}…"),
         ("Ran", f"{_moment(info.started)} to {_moment(info.finished)}"),
         ("Versions", ", ".join(f"{name} {version}" for name, version in info.versions.items())),

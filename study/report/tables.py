@@ -134,6 +134,8 @@ def _note(row: dict[Any, Any]) -> str:
     parts = [] if pd.isna(row["fail_reason"]) else [str(row["fail_reason"])]
     if not pd.isna(row["retry_of"]):
         parts.append(f"again after trial {row['retry_of']}")
+    if row["state"] == "PRUNED" and not pd.isna(row["folds"]):
+        parts.append(f"{row['folds']} folds ran")
     return "; ".join(parts)
 
 

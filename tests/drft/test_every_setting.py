@@ -49,7 +49,7 @@ CHANGES = {
     "split.validation_fraction": Change(0.4),
     "split.seed": Change(3),
     "split.folds": Change(3),
-    "split.fold": Change(1, {"split.folds": 3}),
+    "split.fold": Change(1, {"split.folds": 3}),  # and all of them: test_folds.py
     "augmentation.strength": Change(0.0),
     "augmentation.seed": Change(5),
     "optimizer.name": Change("sgd"),

@@ -47,9 +47,20 @@ def _table(results: StudyResults, statistics: Statistics, names: Sequence[str]) 
     intro = (
         f"Trial {best['number']} at step {best['best_step']}, on the {grading.n} validation photographs. They chose "
         "both the trial and the step, so that every figure here is optimistic, and no interval knows of it."
+        f"{_graders(results)}"
     )
     rows = [*_grading_rows(grading, names), *_referable_rows(statistics.referable), *_brier(statistics.calibration)]
     return Text(intro), Table("Grading", _table_caption(statistics.referable), HEADINGS, rows)
+
+
+def _graders(results: StudyResults) -> str:
+    """Say of a study with folds whose probabilities are compared with one another."""
+    if "folds" not in results.info.split:
+        return ""
+    return (
+        f" Each was graded by the model of its fold: AUROC and calibration put the probabilities of "
+        f"{results.info.split['folds']} models together, which may differ in their scale."
+    )
 
 
 def _table_caption(referable: Referable | Withheld) -> str:

@@ -24,7 +24,7 @@ from study.results import StudyResults
 def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
     """Show when validation peaked, and what keeping that step saved."""
     pair = Pair(
-        exhibit("peak", "When validation peaked", statistics.peak, _peak, _peak_caption),
+        exhibit("peak", "When validation peaked", statistics.peak, _peak, lambda p: _peak_caption(p, results)),
         exhibit("saved", "The best step against the last", statistics.best_versus_last, _saved, _saved_caption),
     )
     rising = exhibit("rising", "How long validation rises", statistics.peak_survival, _rising, _rising_caption)
@@ -97,13 +97,15 @@ def _peak(peak: Peak) -> Mapping[str, go.Figure]:
     return wide(figures.best_steps(peak))
 
 
-def _peak_caption(peak: Peak) -> str:
+def _peak_caption(peak: Peak, results: StudyResults) -> str:
+    ahead = "their peak may still have been ahead (censoring)"
+    missing = "folds were missing" if "folds" in results.info.split else ahead
     step = peak.best_step
     sure = "" if step.low is None or step.high is None else f" (95% interval {step.low:g} to {step.high:g})"
     return (
         f"Best step of each of {peak.n} completed trials; the dashed line is the median, step {step.value:g}{sure}. "
         f"{percent(peak.in_head_phase.value)} peaked in the head phase, before any block was trained. Pruned trials "
-        "are left out: they were stopped while their peak may still have been ahead (censoring)."
+        f"are left out: they were stopped while {missing}."
     )
 
 

@@ -21,22 +21,22 @@ def _parts(found: Suspects | Withheld, results: StudyResults) -> tuple[Part, ...
     if isinstance(found, Withheld):
         return (Text(f"Not said: {found.reason}."),)
     if not found.suspects:
-        return (Text(_words(found)),)
+        return (Text(_words(found, results)),)
     names = grade_names(results)
     entries = [(one.id, _line(one, names)) for one in found.suspects[:SHOWN]]
     rest = len(found.suspects) - len(entries)
     more = f" The first {SHOWN} are shown; suspects.csv has {rest} more." if rest else ""
-    return Text(_words(found) + more), Gallery("Suspect labels", entries)
+    return Text(_words(found, results) + more), Gallery("Suspect labels", entries)
 
 
-def _words(found: Suspects) -> str:
+def _words(found: Suspects, results: StudyResults) -> str:
     sure = (
         "None of them is more than such trials' errors explain"
         if not found.beyond_chance
         else f"{found.beyond_chance} of them are more than such trials' errors explain"
     )
     return (
-        f"The {found.n_trials} best trials were not trained on the {found.n_images} validation photographs. Averaged, "
+        f"The {found.n_trials} best trials {_unseen(found, results)}. Averaged, "
         f"they grade {percent(found.accuracy.value)} of them as given and {found.otherwise} otherwise; most of these "
         "will be their own errors. Confident learning (Northcutt, Jiang & Chuang 2021) and a majority of the trials "
         f"doubt {len(found.suspects)} labels, most suspect first. {sure} (false discovery rate 10%). The trials share "
@@ -44,6 +44,12 @@ def _words(found: Suspects) -> str:
         "Decisions go into the last column of suspects.csv: keep, exclude, or relabel to the grade in the column "
         "proposed; a new study takes them with --exclude suspects.csv --relabel suspects.csv."
     )
+
+
+def _unseen(found: Suspects, results: StudyResults) -> str:
+    if "folds" in results.info.split:
+        return f"graded each of the {found.n_images} photographs by a model that was not trained on it"
+    return f"were not trained on the {found.n_images} validation photographs"
 
 
 def _line(one: Suspect, names: Sequence[str]) -> str:

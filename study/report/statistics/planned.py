@@ -11,6 +11,12 @@ def planned_steps(trials: pd.DataFrame, base_config: Mapping[str, Any]) -> pd.Se
     return head_steps(trials, base_config) + _epochs(trials, base_config, "depth_phase")
 
 
+def planned_trainings(base_config: Mapping[str, Any]) -> int:
+    """Return how many trainings a trial is: one, or one for each fold."""
+    split = base_config.get("split", {})
+    return int(split["folds"]) if split.get("fold", 0) is None else 1
+
+
 def head_steps(trials: pd.DataFrame, base_config: Mapping[str, Any]) -> pd.Series:
     """Return how many steps of each trial belong to its head phase, shape (trials,)."""
     return _epochs(trials, base_config, "head_phase")

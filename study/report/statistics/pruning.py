@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from study.report.statistics.intervals import Estimate, Withheld, exact_proportion
-from study.report.statistics.planned import planned_steps
+from study.report.statistics.planned import planned_steps, planned_trainings
 
 TOP = 5
 """A winner is a trial that scores as high as the fifth best completed one."""
@@ -79,14 +79,16 @@ def pruner_audit(
 
 
 def savings(trials: pd.DataFrame, epochs: pd.DataFrame, base_config: Mapping[str, Any]) -> Savings:
-    """Count the epochs that were run, and those that pruning spared."""
+    """Count the epochs that were run, of all folds where there are any, and those that pruning spared."""
     ended = trials[trials["state"].isin(["COMPLETE", "PRUNED"]) & trials["last_step"].notna()]
-    pruned = ended[ended["state"] == "PRUNED"]
-    spared = (planned_steps(pruned, base_config) - pruned["last_step"].astype(int)).clip(lower=0)
-    run, saved = int(ended["last_step"].sum()), int(spared.sum())
+    trainings = planned_trainings(base_config)
+    ran = ended["last_step"].astype(int) * (ended["folds"].astype(int) if trainings > 1 else 1)
+    pruned = ended["state"] == "PRUNED"
+    spared = (trainings * planned_steps(ended, base_config) - ran)[pruned].clip(lower=0)
+    run, saved = int(ran.sum()), int(spared.sum())
     seconds = epochs[epochs["phase"] == "depth"].groupby("trial")["seconds"].mean()
-    hours = float((spared * pruned["number"].astype(int).map(seconds)).sum()) / 3600
-    return Savings(len(pruned), run, saved, saved / max(1, run + saved), hours)
+    hours = float((spared * ended.loc[pruned, "number"].astype(int).map(seconds)).sum()) / 3600
+    return Savings(int(pruned.sum()), run, saved, saved / max(1, run + saved), hours)
 
 
 def _winners(flagged: pd.DataFrame, complete: pd.DataFrame) -> Estimate | Withheld:

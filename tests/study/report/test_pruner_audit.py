@@ -53,6 +53,15 @@ def test_savings_by_hand():
     assert saved.hours == pytest.approx(42 * 36 / 3600)
 
 
+def test_folds_that_did_not_run_are_saved():
+    trials, complete, epochs = tables([trial(n, 0.5, control=True) for n in range(5)] + [trial(5, 0.4, state="PRUNED")])
+    base = {**BASE, "split": {"folds": 5, "fold": None}}
+    trials["folds"] = [5] * 5 + [3]
+    saved = pruner_audit(trials, complete, epochs, base, "wilcoxon").savings
+    assert (saved.pruned, saved.epochs_run, saved.epochs_saved) == (1, 5 * 50 + 30, 20)
+    assert saved.hours == pytest.approx(20 * 36 / 3600)
+
+
 def test_searched_epochs_are_planned_trial_by_trial():
     trials, complete, epochs = tables(STUDY)
     trials["depth_phase.epochs"] = [None, *[4] * (len(trials) - 1)]
