@@ -146,6 +146,9 @@ def _use(config: TrialConfig, mean: Sequence[float], std: Sequence[float], *, on
     yield "```"
     yield ""
     yield f"`{MODEL}` holds every tensor under timm's names; `drft.load_checkpoint` rebuilds the network from it."
+    if config.loss.kind != "cross_entropy":
+        yield f"Its outputs are those of loss.kind `{config.loss.kind}` and no logits: the rebuilt model's `link` makes"
+        yield "log-probabilities of them, with what the `link.` tensors say, if there are any."
     yield f"Photographs are cropped to the square around the field of view and resized to {size} by {size} pixels."
     yield f"RGB in [0, 1] is normalized with mean {_numbers(mean)} and deviation {_numbers(std)}."
     if onnx:
