@@ -33,6 +33,8 @@ class Found(BaseModel):
     """AUROC of the loss of the configuration with the best accuracy."""
     single: list[float]
     """AUROC of the loss of each configuration."""
+    averaged: float
+    """AUROC of the loss of the averaged probabilities: tells what averaging does from what the margin does."""
     ahead: tuple[float, float, float]
     """AUROC of the study less that of the best configuration, with a bootstrap interval over photographs."""
     first: tuple[int, int]
@@ -60,8 +62,9 @@ def measured(
     """
     said = np.stack([normalized(one) for one in said])
     accuracies = (said.argmax(axis=2) == grades).mean(axis=1)
-    score = -normalized_margins(grades, normalized(said.mean(axis=0)))
-    losses = -np.log(np.clip(said[:, np.arange(len(grades)), grades], _LEAST, 1))
+    averaged = normalized(said.mean(axis=0))
+    score = -normalized_margins(grades, averaged)
+    *losses, loss = -np.log(np.clip([*said, averaged], _LEAST, 1))[:, np.arange(len(grades)), grades]
     best = losses[accuracies.argmax()]
     found = suspects(Votes(ids, grades, said))
     listed = found.suspects if isinstance(found, Suspects) else ()
@@ -75,7 +78,8 @@ def measured(
         accuracies=accuracies.tolist(),
         study=_told(binary_auroc(wrong, score)),
         best=_told(binary_auroc(wrong, best)),
-        single=[_area(wrong, loss) for loss in losses],
+        single=[_area(wrong, one) for one in losses],
+        averaged=_area(wrong, loss),
         ahead=_ahead(wrong, score, best),
         first=(_first(wrong, score), _first(wrong, best)),
         listed=None if none else (sum(truly[one.id] for one in listed), len(listed)),
@@ -93,6 +97,7 @@ def rows(found: Sequence[Found]) -> list[tuple[str, ...]]:
             _cell(one.study),
             _cell(one.best),
             f"{np.mean(one.single):.3f}",
+            f"{one.averaged:.3f}",
             f"{one.ahead[0]:+.3f} ({one.ahead[1]:+.3f} to {one.ahead[2]:+.3f})",
             f"{one.first[0]} / {one.first[1]}",
             _share(one.listed),

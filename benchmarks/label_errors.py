@@ -13,6 +13,7 @@ averaged probabilities) then ranks all photographs, against the loss that a sing
 
 import argparse
 import hashlib
+import itertools
 import multiprocessing
 import sys
 import tempfile
@@ -49,6 +50,7 @@ _COLUMNS = (
     "study's score: AUROC",
     "loss of the best configuration: AUROC",
     "loss, mean of configurations",
+    "loss of averaged probabilities",
     "study less best",
     "wrong in the first as many: study / best",
     "wrong of those listed",
@@ -111,7 +113,11 @@ def with_errors(grades: NDArray[np.int64], rate: float, classes: int, rng: np.ra
 
 
 def draw(base: TrialConfig, count: int, deepest: int, seed: int) -> list[TrialConfig]:
-    """Draw configurations from the ``idrid`` space at random, but for sizes and folds, none deeper than ``deepest``."""
+    """Draw configurations from the ``idrid`` space at random, none deeper than ``deepest``.
+
+    Picture size and folds are those of ``base``. Pictures are plain ones (strength 0): activations of augmented views
+    would have to be computed anew for every fold of all labels, which is most of the time.
+    """
     space = Space.load("idrid").bind(base, block_count(base.backbone.name))
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed))
     drawn: list[TrialConfig] = []
@@ -119,7 +125,7 @@ def draw(base: TrialConfig, count: int, deepest: int, seed: int) -> list[TrialCo
         config = space.suggest(study.ask())
         if config.depth <= deepest:
             own = {"seed": len(drawn), "image_size": base.image_size, "split.folds": base.split.folds}
-            drawn.append(with_values(config, own))
+            drawn.append(with_values(config, {**own, "augmentation.strength": 0.0}))
     return drawn
 
 
@@ -162,17 +168,16 @@ def _grade(job: Job) -> Graded:
 
 def out_of_fold(
     cohort: Cohort, labels: Sequence[Labels], configs: Sequence[TrialConfig], workers: int, console: Console
-) -> NDArray[np.float64]:
-    """Train every configuration on every fold of all labels.
+) -> Iterator[NDArray[np.float64]]:
+    """Train every configuration on every fold, for one way to grade after the other.
 
-    Returns:
-        Class probabilities of trainings that did not see the photograph, shape (labels, configurations, photographs,
-        grades).
+    Yields:
+        Class probabilities of trainings that did not see the photograph, shape (configurations, photographs, grades).
     """
     folds = configs[0].split.folds or 0
-    jobs = [Job(n, c, fold) for n in range(len(labels)) for c in range(len(configs)) for fold in range(folds)]
     place = {one.id: n for n, one in enumerate(cohort.photographs)}
-    said = np.full((len(labels), len(configs), len(place), len(cohort.grades)), np.nan)
+    # Fold by fold: configurations share the activations of its photographs.
+    jobs = [Job(n, c, fold) for n in range(len(labels)) for fold in range(folds) for c in range(len(configs))]
     with (
         tempfile.TemporaryDirectory(prefix="drft-label-errors-") as cache,
         ProcessPoolExecutor(
@@ -181,29 +186,24 @@ def out_of_fold(
             initializer=_start,
             initargs=(cohort, labels, configs, Path(cache)),
         ) as pool,
-        console.status("training") as status,
     ):
-        for done, graded in enumerate(pool.map(_grade, jobs), start=1):
-            rows_ = [place[id_] for id_ in graded.ids]
-            said[graded.job.labels, graded.job.configuration, rows_] = graded.probabilities
-            status.update(f"{done} of {len(jobs)} trainings")
-    return said
+        graded = pool.map(_grade, jobs)
+        for one in labels:
+            said = np.full((len(configs), len(place), len(cohort.grades)), np.nan)
+            for job, ids, probabilities in itertools.islice(graded, folds * len(configs)):
+                said[job.configuration, [place[id_] for id_ in ids]] = probabilities
+            console.print(f"{one.name}: {folds * len(configs)} trainings", highlight=False)
+            yield said
 
 
-def run(wanted: argparse.Namespace, console: Console) -> dict[str, Any]:
-    """Train, rank, and return everything as it is written to JSON."""
+def run(wanted: argparse.Namespace, console: Console) -> Iterator[dict[str, Any]]:
+    """Train and rank, and yield everything as it is written to JSON after each way to grade, whole with the last."""
     cohort, official = training_part(wanted.data)
     base = _base(wanted)
     configs = draw(base, wanted.configurations, wanted.deepest, wanted.seed)
     labels = list(all_labels(cohort.labels(), official, len(cohort.grades), wanted.seed))
-    began = time.perf_counter()
-    said = out_of_fold(cohort, labels, configs, wanted.workers, console)
     ids = tuple(one.id for one in cohort.photographs)
-    found = [
-        measured(one.name, ids, one.grades, one.wrong, probabilities)
-        for one, probabilities in zip(labels, said, strict=True)
-    ]
-    return {
+    result = {
         "label": f"{cohort.name}, {base.backbone.name} at {base.image_size} px",
         "command": public_command("benchmarks.label_errors", sys.argv[1:]),
         "machine": describe_machine(),
@@ -211,9 +211,12 @@ def run(wanted: argparse.Namespace, console: Console) -> dict[str, Any]:
         "configurations": [config.model_dump(mode="json", exclude={"backbone": {"weights"}}) for config in configs],
         "folds": wanted.folds,
         "seed": wanted.seed,
-        "seconds": time.perf_counter() - began,
-        "found": [one.model_dump() for one in found],
     }
+    found: list[dict[str, Any]] = []
+    began = time.perf_counter()
+    for one, said in zip(labels, out_of_fold(cohort, labels, configs, wanted.workers, console), strict=True):
+        found.append(measured(one.name, ids, one.grades, one.wrong, said).model_dump())
+        yield {**result, "seconds": time.perf_counter() - began, "found": found}
 
 
 def _base(wanted: argparse.Namespace) -> TrialConfig:
@@ -239,7 +242,7 @@ def main() -> None:
     parser.add_argument("--normalization", choices=NORMALIZATIONS, default="auto")
     parser.add_argument("--backbone", default="mobilenetv2_100")
     parser.add_argument("--image-size", type=int, default=128)
-    parser.add_argument("--configurations", type=int, default=8)
+    parser.add_argument("--configurations", type=int, default=6)
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--deepest", type=int, default=3, help="most blocks that a configuration trains")
     parser.add_argument("--workers", type=int, default=cores())
@@ -248,21 +251,22 @@ def main() -> None:
     wanted = parser.parse_args()
     console = Console()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    result = run(wanted, console)
-    found = [Found.model_validate(one) for one in result["found"]]
-    table = (_COLUMNS, rows(found))
+    for result in run(wanted, console):
+        found = [Found.model_validate(one) for one in result["found"]]
+        table, told = (_COLUMNS, rows(found)), [*notes(found), _work(result)]
+        page = markdown_page("Label errors", result, [table], told)
+        write_result(wanted.out / "label_errors", result, page, told, Console(quiet=True))
     show_table("Label errors", table, console)
-    told = [*notes(found), _work(result)]
-    write_result(
-        wanted.out / "label_errors", result, markdown_page("Label errors", result, [table], told), told, console
-    )
+    for note in told:
+        console.print(note, highlight=False)
 
 
 def _work(result: Mapping[str, Any]) -> str:
-    depths = sorted(config["depth"] for config in result["configurations"])
+    depths = ", ".join(str(depth) for depth in sorted(config["depth"] for config in result["configurations"]))
     return (
-        f"{result['photographs']} training photographs, no test photographs; {len(depths)} configurations (depths "
-        f"{', '.join(map(str, depths))}) on each of {result['folds']} folds, {result['seconds'] / 60:.0f} minutes."
+        f"{result['photographs']} training photographs, no test photographs; {len(result['configurations'])} "
+        f"configurations (depths {depths}) on each of {result['folds']} folds, plain pictures; "
+        f"{result['seconds'] / 60:.0f} minutes."
     )
 
 
