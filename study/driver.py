@@ -6,16 +6,18 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal, Protocol
+from typing import Literal
 
 from drft.errors import StudyError, TrainingError
-from drft.records import EpochRecord, TrialResult
+from drft.records import TrialResult
 from study.certainty import Certainty
 from study.conductor import Conductor
+from study.display import Display
 from study.executors.base import Event, Executor, Failed, Finished, Job, Kind, Reported, Retired, Started
 from study.folder import StudyFolder
+from study.held import Held
 from study.interruption import Interruption
-from study.standing import Standing
+from study.standing import FINISHED, Standing
 
 FEW_FAILURES = 5
 """Fewer failures than these end no study, however few trials there were."""
@@ -80,28 +82,6 @@ class Outcome:
     """The commonest reason of failure, when failures ended the run; why only noise was left, when noise did."""
 
 
-class Display(Protocol):
-    """Shows a run to the user."""
-
-    def begin(self, standing: Standing, goal: int) -> None:
-        """The first trial is about to start."""
-
-    def started(self, job: Job, event: Started) -> None:
-        """A worker took a job."""
-
-    def epoch(self, job: Job, record: EpochRecord) -> None:
-        """A trial ended an epoch."""
-
-    def ended(self, job: Job, outcome: TrialResult | str, standing: Standing) -> None:
-        """A trial finished with a result, or failed with a reason."""
-
-    def notice(self, line: str) -> None:
-        """Something happened that the user should know."""
-
-    def end(self) -> None:
-        """No more will come."""
-
-
 @dataclass(slots=True)
 class Driver:
     """Runs one study from where it stands to its goal."""
@@ -113,6 +93,7 @@ class Driver:
     goal: Goal
     interruption: Interruption = field(default_factory=Interruption)
     _jobs: dict[int, Job] = field(default_factory=dict)
+    _held: Held = field(default_factory=Held)
     _begun: dict[int, float] = field(default_factory=dict)
     _overdue: set[int] = field(default_factory=set)
     _failures: Counter[str] = field(default_factory=Counter)
@@ -158,7 +139,7 @@ class Driver:
         )
 
     def _reason_to_end(self, started: float) -> Ended | None:
-        idle = self.conductor.running == 0
+        idle = self._training == 0
         if idle and (self.conductor.finished >= self.goal.trials or self._queue_is_done()):
             return "done"
         if self.interruption.now or (self.interruption.asked and idle):
@@ -174,8 +155,12 @@ class Driver:
     def _queue_is_done(self) -> bool:
         return self.goal.queued_only and not self.conductor.waiting and not self.conductor.underway
 
+    @property
+    def _training(self) -> int:
+        return self.conductor.running - len(self._held)
+
     def _fill_slots(self) -> None:
-        free = self.executor.slots - self.conductor.running
+        free = self.executor.slots - self._training
         if not free or self._noise or self.interruption.asked:
             return
         if time.monotonic() - self._reclaimed > _RECLAIM_SECONDS:
@@ -184,12 +169,28 @@ class Driver:
         wanted = self.goal.trials - self.conductor.finished - self.conductor.underway
         if self.goal.queued_only:
             wanted = min(wanted, self.conductor.waiting)
-        for _ in range(min(free, wanted)):
-            job = self.conductor.ask(self.goal.trials)
-            if job is None:
-                return
+        self._ask(wanted if self._are_last(wanted) else min(free - len(self._held), wanted))
+        for _ in range(min(free, len(self._held))):
+            job = self._held.next()
             self._jobs[job.number] = job
             self.executor.submit(job)
+
+    def _are_last(self, wanted: int) -> bool:
+        """Tell whether so many trials are asked for at once, to start the costliest first: the last one of each slot.
+
+        Not where other drivers could start them at once, nor where noise may end the study before they are started.
+        """
+        alone = self.conductor.underway == self.conductor.running
+        return 1 < self.executor.slots >= wanted and alone and not self.goal.stop_when_noise
+
+    def _ask(self, number: int) -> None:
+        for _ in range(number):
+            job = self.conductor.ask(self.goal.trials)
+            if job is None:
+                break
+            self._held.add(job)
+        if number > 0 and len(self._held) > self.executor.slots - self._training:
+            self._held.sort(self.conductor.trials(*FINISHED))
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Retired):
@@ -273,9 +274,9 @@ class Driver:
                 self.executor.kill(number)
 
     def _say_that_the_rest_is_finished(self) -> None:
-        if self.interruption.is_news() and self.conductor.running:
+        if self.interruption.is_news() and self._training:
             self.display.notice(
-                f"Ctrl-C: trials under way are finished first ({self.conductor.running}); Ctrl-C again stops them now"
+                f"Ctrl-C: trials under way are finished first ({self._training}); Ctrl-C again stops them now"
             )
 
     def _once_there_is_space(self, write: Callable[[], None]) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from drft.config import TrialConfig
 from drft.errors import UsageError
 from drft.records import EpochRecord, FoldEpoch, TrialResult
-from study.driver import Display
+from study.display import Display
 from study.executors.base import Job, Started
 from study.standing import Standing
 

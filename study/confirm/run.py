@@ -12,6 +12,7 @@ from study.confirm.planning import ConfirmationPlan
 from study.confirm.preparation import Undertaking, options_for, prepare, undertake
 from study.confirm.seal import confirmation_place, read_confirmation
 from study.confirm.verdict import SUMMARY, verdict, write_summary
+from study.costs import expected_seconds, ran
 from study.driver import Outcome
 from study.options import RunOptions
 from study.placement import placed
@@ -71,7 +72,11 @@ def confirm_study(
 
 def _retrain(undertaking: Undertaking, plan: Plan[ConfirmationPlan], options: RunOptions, console: Console) -> Outcome:
     confirmation = read_confirmation(undertaking.study)  # another process may have gone on with it meanwhile
-    queue = list(plan.space.queue(confirmation.taken if confirmation else ()))
+    known = ran(undertaking.study.place.open().get_trials(deepcopy=False))
+    queue = sorted(  # the costliest first, so that slots end together
+        plan.space.queue(confirmation.taken if confirmation else ()),
+        key=lambda attributes: -expected_seconds(plan.space.config(attributes["place"]), known),
+    )
     with placed(plan, options) as placement:
         say(console, _opening_words(undertaking, plan, placement.words))
         return run_trials(plan, options, placement, console, queue)
