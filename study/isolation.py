@@ -63,11 +63,14 @@ class IsolatingSampler(BaseSampler):
         return self._served[trial.number]
 
     def _neediest(self, study: optuna.Study, trial: FrozenTrial) -> Value:
-        """Return the first value with the fewest trials; a trial that is run again counts once."""
+        """Return the value with the fewest trials; a trial that is run again counts once.
+
+        Of several the last one: of depths the deepest, so that a study ends with short trials and slots end together.
+        """
         others = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
         replaced = {other.user_attrs.get("retry_of") for other in others}
         counts = Counter(_given(other, self._path) for other in others if other.number not in replaced)
-        return min(self._samplers, key=lambda value: counts[value])
+        return min(reversed(self._samplers), key=lambda value: counts[value])
 
 
 class SubStudy(optuna.Study):
