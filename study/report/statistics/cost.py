@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from study.report.statistics.backbones import NAME
 from study.report.statistics.depth import NO_TRIALS
 from study.report.statistics.intervals import Estimate, Withheld, bootstrap_median, proportion
 
@@ -45,6 +46,7 @@ class Cost(NamedTuple):
     front: tuple[CostPoint, ...]
     """The Pareto front: no other trial was at least as quick and at least as good, and better in one of the two."""
     by_depth: tuple[DepthCost, ...]
+    """Of the best trial's backbone, where there are several."""
 
 
 def cost(complete: pd.DataFrame, epochs: pd.DataFrame, n_validation: int) -> Cost | Withheld:
@@ -67,6 +69,7 @@ def cost(complete: pd.DataFrame, epochs: pd.DataFrame, n_validation: int) -> Cos
     ordered = timed.assign(score=timed["score"].astype(float)).sort_values(
         ["seconds", "score", "number"], ascending=[True, False, True]
     )
+    alike = timed[timed[NAME] == timed.iloc[0][NAME]] if NAME in timed else timed
     leads = ordered["score"] > ordered["score"].cummax().shift(fill_value=float("-inf"))
     points = tuple(_point(row, n_validation) for row in ordered.to_dict("records"))
     return Cost(
@@ -78,7 +81,7 @@ def cost(complete: pd.DataFrame, epochs: pd.DataFrame, n_validation: int) -> Cos
         front=tuple(point for point, leading in zip(points, leads, strict=True) if leading),
         by_depth=tuple(
             DepthCost(int(str(depth)), len(group), bootstrap_median(group["seconds"].astype(float)))
-            for depth, group in timed.groupby("depth")
+            for depth, group in alike.groupby("depth")
         ),
     )
 
