@@ -31,6 +31,7 @@ from study.outage import Patience
 from study.overview import Overview
 from study.retries import another_try, carried_over, config_changes
 from study.running import Running
+from study.standing import Ranked
 from study.storage import spans_machines
 
 _UNOWNED_GRACE = timedelta(seconds=60)
@@ -181,11 +182,19 @@ class Conductor(Overview):
                 seconds=result.seconds,
                 **({"folds": result.folds} if result.folds else {}),
             )
+            if self._facts.max_gap is not None:
+                self._running[number].trial.set_constraint("gap", result.best.gap - self._facts.max_gap)
             self._study.tell(
                 number,
                 None if pruned else result.best.score(self._facts.metric),
                 state=TrialState.PRUNED if pruned else TrialState.COMPLETE,
             )
+
+    def ranked(self, number: int, result: TrialResult) -> Ranked:
+        """Return how a trial will be ranked that ran to its end."""
+        limit = self._facts.max_gap
+        feasible = limit is None or result.best.gap <= limit
+        return Ranked(number, result.best.score(self._facts.metric), feasible)
 
     def fail(self, number: int, reason: str, kind: Kind = "error") -> bool:
         """End a trial as FAIL, with the reason; queue it again where that can help and tries are left.

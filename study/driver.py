@@ -244,7 +244,7 @@ class Driver:
         self.display.ended(job, outcome, self._standing)
 
     def _grow_certain(self, number: int, result: TrialResult) -> None:
-        if not self._judges_noise:
+        if not (self._judges_noise and self.conductor.ranked(number, result).feasible):
             return
         self._certainty.add(number, result)
         self._look_for_noise()
@@ -303,10 +303,9 @@ class Driver:
         self.folder.keep_checkpoints([ranked.number for ranked in best])
 
     def _is_leading(self, number: int, result: TrialResult) -> bool:
-        """Return whether a trial will be among the best, as they are ranked: the earlier one first where two tie."""
+        """Return whether a trial will be among the best, as they are ranked."""
         if result.ending == "pruned":
             return False
-        score = result.best.score(result.config.metric)
         best = self.conductor.ranking[: self.goal.checkpoints]
-        ahead = sum((-ranked.value, ranked.number) < (-score, number) for ranked in best)
+        ahead = sum(ranked.place < self.conductor.ranked(number, result).place for ranked in best)
         return ahead < self.goal.checkpoints

@@ -43,6 +43,8 @@ class StudyFacts:
     """Options of the data source, likewise."""
     backbones: Mapping[str, int] = field(default_factory=dict)
     """Blocks of each backbone by its name, where several are searched; ``blocks`` are those of the first."""
+    max_gap: float | None = None
+    """The gap that a feasible trial has at most at its best step; None for no limit."""
 
     @property
     def metric(self) -> Metric:
@@ -68,6 +70,7 @@ class StudyFacts:
             "pruner": self.pruner,
             "command": self.command,
             "versions": json.dumps(self.versions),
+            **({} if self.max_gap is None else {"max_gap": self.max_gap}),
             "trials_wanted": self.trials_wanted,
         }
 
@@ -90,6 +93,8 @@ class StudyFacts:
             found.append("other groups of photographs (see --group-column and --group-lookalikes)")
         if recorded["seed"] != self.seed:
             found.append(f"another seed ({recorded['seed']} there, {self.seed} here)")
+        if recorded.get("max_gap") != self.max_gap:
+            found.append(f"another max-gap ({_or_none(recorded.get('max_gap'))} there, {_or_none(self.max_gap)} here)")
         config = TrialConfig.model_validate_json(recorded["base_config"])
         return found + [
             f"another {path} ({_at(config, path)} there, {_at(self.base_config, path)} here)"
@@ -147,6 +152,10 @@ def _about_data(source: str, cohort: Mapping[str, Any]) -> str:
     """Name a data source and what corrected it."""
     files = (f"--{one['kind']} {one['file']} {one['digest'][:8]}" for one in cohort.get("corrections", ()))
     return " ".join([source, *files])
+
+
+def _or_none(value: float | None) -> str:
+    return "none" if value is None else f"{value:g}"
 
 
 def _at(config: TrialConfig, path: str) -> Any:

@@ -40,6 +40,8 @@ class RunOptions:
     pruner: Pruner | None = None
     """None for what suits: ``asha``, or ``wilcoxon`` where trials have more than three folds."""
     metric: Metric | None = None
+    max_gap: float | None = None
+    """A trial whose gap at its best step is above this is not feasible: it cannot be the best. None for no limit."""
     timeout: float | None = None
     """Seconds after which the run stops."""
     trial_timeout: float | None = None
@@ -94,6 +96,8 @@ class RunOptions:
         ]
         if not 0 < self.failure_limit <= 1:
             faults.append(f"failure-limit should be above 0 and at most 1, not {self.failure_limit}")
+        if self.max_gap is not None and not 0 <= self.max_gap < 1:
+            faults.append(f"max-gap should be at least 0 and below 1, a difference of accuracies, not {self.max_gap:g}")
         faults += self._contradictions()
         if faults:
             raise UsageError(faults)

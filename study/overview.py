@@ -6,7 +6,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from study.ledger import Ledger
-from study.standing import Ranked, Standing, Tally
+from study.standing import Ranked, Standing, Tally, is_feasible
 
 
 class Overview:
@@ -46,13 +46,13 @@ class Overview:
 
     @property
     def ranking(self) -> Sequence[Ranked]:
-        """The trials that ran to their end by value, best first."""
+        """The trials that ran to their end, best first, those that are not feasible behind the others."""
         return self._up_to_date().ranking
 
     def best_steps(self) -> dict[int, int]:
-        """Return the best step of each trial that ran to its end, in their order."""
+        """Return the best step of each feasible trial that ran to its end, in their order."""
         complete = self.trials(TrialState.COMPLETE)
-        return {trial.number: trial.user_attrs["best_step"] for trial in complete}
+        return {trial.number: trial.user_attrs["best_step"] for trial in complete if is_feasible(trial)}
 
     def refresh(self) -> None:
         """See at once what other drivers of the study did; else it is seen within a second."""

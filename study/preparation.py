@@ -202,6 +202,7 @@ def _facts(options: RunOptions, bound: Bound, cohort: Cohort) -> StudyFacts:
         command=options.command,
         versions=versions(),
         trials_wanted=options.trials,
+        max_gap=options.max_gap,
     )
 
 

@@ -197,6 +197,8 @@ def tally(standing: Standing, goal: int) -> str:
     if standing.best:
         best = shown(standing.metric, standing.best.value)
         parts.append(f"best {best:.3f} (trial {standing.best.number}{_sureness(standing.sureness)})")
+    elif standing.infeasible:
+        parts.append(f"none of {standing.infeasible} completed is feasible (--max-gap)")
     return ", ".join(parts)
 
 

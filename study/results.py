@@ -25,6 +25,7 @@ from drft.errors import StudyError
 from drft.records import EpochRecord, Predictions, best_record
 from study.epochs import unpack
 from study.facts import READABLE, SCHEMA
+from study.standing import is_feasible
 from study.storage import open_storage
 
 _FIRST = ("step", "phase", "epoch", "train_accuracy", "val_accuracy", "train_loss", "val_loss", "val_qwk", "seconds")
@@ -35,7 +36,7 @@ OUTCOME_COLUMNS = (
     *("val_accuracy_last", "train_accuracy_last", "gap_last", "val_qwk_best"),
     *("seconds", "worker", "retry_of", "fail_reason"),
 )
-FURTHER_COLUMNS = ("score", "last_step", "ending", "device", "control", "would_prune", "folds")
+FURTHER_COLUMNS = ("score", "last_step", "ending", "device", "control", "would_prune", "folds", "feasible")
 WHOLE_NUMBERS = ("number", "depth", "best_step", "last_step", "retry_of", "would_prune", "folds")
 
 
@@ -71,6 +72,8 @@ class StudyInfo:
     command: str
     versions: Mapping[str, str]
     trials_wanted: int
+    max_gap: float | None
+    """The gap that a feasible trial has at most at its best step; None for no limit."""
     dimensions: Mapping[str, BaseDistribution]
     """The searched dimensions, by their path in TrialConfig, in the order of their first appearance."""
     started: datetime | None
@@ -104,7 +107,8 @@ class StudyResults:
     trials: pd.DataFrame
     """One row per trial, ordered by number; ``score`` is the study's metric at the best step, ``control`` says that the
     trial was never to be pruned, and ``would_prune`` at which step (or fold, from 0) it would have been; ``folds``
-    counts those that ran, where a trial is a training for each."""
+    counts those that ran, where a trial is a training for each; ``feasible`` says whether the gap at the best step is
+    within the study's limit, if there is one."""
     epochs: pd.DataFrame
     """One row per trial and step, in that order."""
 
@@ -115,13 +119,26 @@ class StudyResults:
         return ended.sort_values(["score", "number"], ascending=[False, True], ignore_index=True)
 
     def of_best_backbone(self, trials: pd.DataFrame) -> pd.DataFrame:
-        """Return the trials with the backbone of the best completed trial; all, where the study has one backbone.
+        """Return the trials with the backbone of the best trial; all, where the study has one backbone.
 
         Depths compare within one backbone only: equally many blocks are another share of the next one.
         """
         if not self.info.backbones or self.complete.empty:
             return trials
-        return trials.query("`backbone.name` == @self.complete['backbone.name'].iloc[0]")
+        ranked = self.complete if self.eligible.empty else self.eligible
+        return trials[trials["backbone.name"].eq(ranked["backbone.name"].iloc[0])].copy()
+
+    @cached_property
+    def eligible(self) -> pd.DataFrame:
+        """Those of them that can be the best: all, or the feasible ones of a study with a limit on the gap."""
+        return self.complete[self.complete["feasible"].astype(bool)].reset_index(drop=True)
+
+    @property
+    def no_best(self) -> str:
+        """Why no trial is the best one, where none is eligible."""
+        if self.complete.empty:
+            return "no trial has completed"
+        return f"all {len(self.complete)} completed trials have a gap above {self.info.max_gap:g} at their best step"
 
     def predictions(self, number: int, part: Literal["train", "validation"] = "validation") -> Predictions | None:
         """Return the class probabilities of a trial at every step, or None if its folder does not hold them.
@@ -245,6 +262,7 @@ def _info(place: StudyPlace, attributes: Mapping[str, Any], trials: Sequence[Fro
         finished=max(finished, default=None),
         **{name: attributes[name] for name in texts},
         **{name: json.loads(attributes[name]) for name in decoded},
+        max_gap=attributes.get("max_gap"),
         source_options=json.loads(attributes.get("source_options", "{}")),
         backbones=json.loads(attributes.get("backbones", "{}")),
     )
@@ -281,6 +299,7 @@ def _trial_row(trial: FrozenTrial, records: Sequence[EpochRecord], metric: Metri
         "number": trial.number,
         "state": TrialState(trial.state).name,
         **(_outcome(list(records), metric) if records else {}),
+        "feasible": is_feasible(trial),
     }
 
 

@@ -39,6 +39,9 @@ from study.space import BoundSpace, Range
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+CONSTRAINED = frozenset({"tpe", "gp"})
+"""Samplers that learn from the constraint on the gap which trials to avoid; Optuna's others do not look at it."""
+
 _STARTUP_TRIALS = 30
 """Trials at random before a model is trusted: three at each depth of a usual backbone, so that none goes unheard."""
 
@@ -69,9 +72,11 @@ def make_sampler(name: str, *, seed: int, space: BoundSpace, finished_trials: in
         )
 
 
-def sampler_notes(name: str, space: BoundSpace) -> tuple[str, ...]:
+def sampler_notes(name: str, space: BoundSpace, max_gap: float | None = None) -> tuple[str, ...]:
     """Return what a user should know about this sampler on this space, one sentence each."""
     notes = []
+    if max_gap is not None and name not in CONSTRAINED:
+        notes.append(f"{name} does not use --max-gap to draw trials: it only says which of them can be the best")
     if name in {"gp", "cmaes"}:
         notes.append(f"{name} learns from trials that ran to their end; pruned trials teach it nothing")
         left_out = _left_to_chance(name, space)
@@ -163,6 +168,17 @@ class _QuasiRandom(QMCSampler):
         return self._whole
 
 
+class _CovarianceMatrix(CmaEsSampler):
+    """CMA-ES; that it does not use constraints is said once by ``sampler_notes``, not by Optuna after each trial."""
+
+    def after_trial(
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: "Sequence[float] | None"
+    ) -> None:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Constraints have been set")
+            super().after_trial(study, trial, state, values)
+
+
 class _Grid(BruteForceSampler):
     """Every configuration once, in random order; conditions are understood, so none is run twice."""
 
@@ -221,7 +237,7 @@ def _cmaes(space: BoundSpace, seeds: _Seeds) -> BaseSampler:
             f"the sampler cmaes has nothing to learn in the space {space.name!r}: it needs a float or int "
             "dimension without a condition; choose another sampler, such as tpe"
         )
-    return CmaEsSampler(
+    return _CovarianceMatrix(
         n_startup_trials=_STARTUP_TRIALS, with_margin=True, seed=seeds.now, warn_independent_sampling=False
     )
 

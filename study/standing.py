@@ -18,6 +18,13 @@ class Ranked(NamedTuple):
 
     number: int
     value: float
+    feasible: bool = True
+    """Whether it keeps the study's constraint on the gap, if there is one."""
+
+    @property
+    def place(self) -> tuple[bool, float, int]:
+        """What trials are ranked by: feasible ones first, then by value, the earlier one on ties."""
+        return not self.feasible, -self.value, self.number
 
 
 class Sureness(NamedTuple):
@@ -42,6 +49,9 @@ class Standing(NamedTuple):
     running: int = 0
     waiting: int = 0
     best: Ranked | None = None
+    """Of the feasible ones."""
+    infeasible: int = 0
+    """Trials that ran to their end with a gap above the study's limit."""
     sureness: Sureness | None = None
     metric: Metric = "accuracy"
     """What the best trial's value is the score of."""
@@ -57,7 +67,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.ranking: list[Ranked] = []
-        """The trials that ran to their end by value, best first; the earlier one on ties."""
+        """The trials that ran to their end, best first, those that are not feasible behind the others."""
         self._states: Counter[TrialState] = Counter()
         self._requeued = 0
 
@@ -71,7 +81,9 @@ class Tally:
         self._states[trial.state] += 1
         self._requeued += trial.state == TrialState.FAIL and "requeued" in trial.user_attrs
         if trial.state == TrialState.COMPLETE and trial.value is not None:
-            bisect.insort(self.ranking, Ranked(trial.number, trial.value), key=lambda one: (-one.value, one.number))
+            bisect.insort(
+                self.ranking, Ranked(trial.number, trial.value, is_feasible(trial)), key=lambda one: one.place
+            )
 
     def standing(self, unfinished: Iterable[FrozenTrial]) -> Standing:
         """Return how the study stands with these trials beside the finished ones."""
@@ -83,8 +95,14 @@ class Tally:
             interrupted=self._requeued,
             running=unended[TrialState.RUNNING],
             waiting=unended[TrialState.WAITING],
-            best=self.ranking[0] if self.ranking else None,
+            best=self.ranking[0] if self.ranking and self.ranking[0].feasible else None,
+            infeasible=sum(not one.feasible for one in self.ranking),
         )
+
+
+def is_feasible(trial: FrozenTrial) -> bool:
+    """Return whether a finished trial keeps all constraints; one without any does."""
+    return all(value <= 0 for value in trial.constraints.values())
 
 
 def count(trials: Iterable[FrozenTrial]) -> Standing:

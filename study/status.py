@@ -68,12 +68,15 @@ def _seconds_left(trials: Sequence[FrozenTrial], owners: set[str], missing: int)
 
 
 def _best(standing: Standing, trials: Sequence[FrozenTrial], metric: Metric) -> str:
+    if standing.best is None and standing.infeasible:
+        return f"none: all {standing.infeasible} complete trials have a gap above the limit of --max-gap"
     if standing.best is None:
         return "no trial has run to its end yet"
-    number, value = standing.best
-    (trial,) = (trial for trial in trials if trial.number == number)
+    best = standing.best
+    (trial,) = (trial for trial in trials if trial.number == best.number)
     step = f"at step {trial.user_attrs.get('best_step')}"
-    return f"trial {number}, depth {trial.user_attrs.get('depth')}: validation {score_text(metric, value)} {step}"
+    score = score_text(metric, best.value)
+    return f"trial {best.number}, depth {trial.user_attrs.get('depth')}: validation {score} {step}"
 
 
 def _failures(trials: Sequence[FrozenTrial]) -> list[str]:

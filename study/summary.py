@@ -24,14 +24,19 @@ def opening_words(plan: Plan[BoundSpace], where: str = "here") -> list[str]:
         *(f"  backbone  {one.name}, {plan.space.counts[one.name]} blocks, weights {one.weights}" for one in backbones),
         f"  search    {len(plan.space.dimensions)} dimensions of {plan.space.name}, {facts.sampler}, {facts.pruner}",
         f"  trials    {facts.trials_wanted} wanted, {where}",
+        *_limit(facts.max_gap),
         *(
             f"  note      {note}"
             for note in (
                 *(note for one in backbones for note in _weights_notes(one)),
-                *sampler_notes(facts.sampler, plan.space),
+                *sampler_notes(facts.sampler, plan.space, facts.max_gap),
             )
         ),
     ]
+
+
+def _limit(max_gap: float | None) -> list[str]:
+    return [] if max_gap is None else [f"  limit     only trials with a gap of {max_gap:g} or less can be the best"]
 
 
 def _weights_notes(backbone: BackboneConfig) -> list[str]:
@@ -85,8 +90,8 @@ def _insight(results: StudyResults, outcome: Outcome) -> list[str]:
 
 def _best(results: StudyResults, outcome: Outcome) -> list[str]:
     if outcome.standing.best is None:
-        return []
-    number, value = outcome.standing.best
+        return [none_feasible(results.info.max_gap, outcome.standing.infeasible)]
+    number, value = outcome.standing.best.number, outcome.standing.best.value
     rows = results.trials[results.trials["number"] == number]
     (trial,) = rows.itertuples(index=False)
     backbone = rows["backbone.name"].item() if results.info.backbones else None
@@ -94,6 +99,12 @@ def _best(results: StudyResults, outcome: Outcome) -> list[str]:
     score = f"validation {score_text(results.info.metric, value)} at step {trial.best_step} ({trial.best_phase} phase)"
     depth = f"depth {trial.depth} of {results.info.block_count(backbone)}{f' of {backbone}' if backbone else ''}"
     return [f"Best is trial {number}: {depth} ({capacity}), {score}."]
+
+
+def none_feasible(max_gap: float | None, infeasible: int) -> str:
+    """Say that no trial can be the best one."""
+    limit = "the limit" if max_gap is None else f"{max_gap:g}"
+    return f"No trial is feasible: all {infeasible} that ran to their end have a gap above {limit} at their best step."
 
 
 def _best_step_against_last(complete: pd.DataFrame) -> list[str]:

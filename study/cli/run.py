@@ -32,6 +32,11 @@ from study.cli.options import data_options, limit_options, placement_options, ru
 @click.option("--folds", type=click.IntRange(2), help="Train each trial once for each fold: cross-validation.")
 @click.option("--pruner", type=click.Choice(PRUNERS), help="asha by default, wilcoxon with --folds above 3.")
 @click.option("--metric", type=click.Choice(METRICS), help="Score to maximize, or nll to minimize; default accuracy.")
+@click.option(
+    "--max-gap",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Train minus validation accuracy that a trial may have at its best step to be the best, such as 0.15.",
+)
 @limit_options
 @click.option("--stop-when-noise", is_flag=True, help="Stop when further trials could show nothing but noise.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of split, search and trials.")

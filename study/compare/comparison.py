@@ -98,7 +98,7 @@ def _side(study: StudyResults) -> Side:
         name=study.info.name,
         completed=len(complete),
         finished=int(study.trials["state"].isin(["COMPLETE", "PRUNED"]).sum()),
-        best=Withheld("no trial has completed") if complete.empty else _best(complete.iloc[0].to_dict(), n_validation),
+        best=_best(study.eligible.iloc[0].to_dict(), n_validation) if len(study.eligible) else Withheld(study.no_best),
         curve=curves if isinstance(curves, Withheld) else curves[0],
         depths=depth_table(complete, n_validation),
     )
@@ -140,9 +140,9 @@ def _paired(one: StudyResults, other: StudyResults) -> PairedDifference | Withhe
 
 def _best_correct(study: StudyResults) -> dict[str, bool] | Withheld:
     """Return which validation photographs the best trial got right, by id."""
-    if study.complete.empty:
-        return Withheld(f"no trial of {study.info.name} has completed")
-    best = study.complete.iloc[0]
+    if study.eligible.empty:
+        return Withheld(f"{study.info.name} has no best trial, {study.no_best}")
+    best = study.eligible.iloc[0]
     told = study.predictions(int(best["number"]))
     if told is None:
         return Withheld(f"the predictions of trial {best['number']} of {study.info.name} are not in its folder")

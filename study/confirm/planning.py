@@ -133,8 +133,9 @@ def make_plan(study: StudyResults, top: int, seeds: int) -> ConfirmationPlan:
         )
     best = _best(study)
     if len(best) < top:
+        limit = "" if study.info.max_gap is None else f" with a gap of {study.info.max_gap:g} or less"
         raise StudyError(
-            f"study {name!r} has {len(best)} different completed trials, --top asks for {top}: "
+            f"study {name!r} has {len(best)} different completed trials{limit}, --top asks for {top}: "
             "run more trials, or ask for fewer"
         )
     draws = tuple(Draw(*confirmation_seeds(study.info.seed, index)) for index in range(seeds))
@@ -155,14 +156,14 @@ def _at_possible_depth(base: TrialConfig, blocks: int) -> TrialConfig:
 
 
 def _best(study: StudyResults) -> Sequence[Candidate]:
-    """Return the completed trials, best first, those left out that another one equals but for its seed."""
+    """Return the trials that can be the best, best first, those left out that another one equals but for its seed."""
     configs = {
         trial.number: TrialConfig.model_validate_json(trial.user_attrs["config"])
         for trial in study.place.open().get_trials(deepcopy=False)
         if "config" in trial.user_attrs
     }
     found: dict[TrialConfig, Candidate] = {}
-    for row in study.complete.to_dict("records"):
+    for row in study.eligible.to_dict("records"):
         number, config = int(row["number"]), _drawless(configs[int(row["number"])])
         if config not in found and not pd.isna(row["val_accuracy_best"]):
             found[config] = Candidate(f"trial {number}", number, float(row["val_accuracy_best"]), config)

@@ -1,9 +1,5 @@
 """The chosen model of a study as a folder that needs nothing else of it."""
 
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +12,7 @@ from drft.errors import StudyError
 from study.export.card import model_card
 from study.export.names import CARD, CONFIG, MODEL, ONNX
 from study.folder import CHECKPOINT
+from study.outfolder import whole_folder
 from study.results import StudyResults
 
 
@@ -35,6 +32,8 @@ def export_model(study: StudyResults, out: Path, number: int | None = None, *, o
         StudyError: when there is no such trial, its checkpoint was not kept, or the folder cannot be written.
         WeightsError: when the pretrained weights that the checkpoint needs are gone.
     """
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise StudyError(f"{out} is there already: name a new folder with --out")
     trial = _trial(study, number)
     checkpoint = _checkpoint(study, int(trial["number"]))
     if onnx:
@@ -44,7 +43,7 @@ def export_model(study: StudyResults, out: Path, number: int | None = None, *, o
     model, config = load_checkpoint(checkpoint)
     config = _without_places(config)
     said = f"trial {trial['number']} of {study.info.name}"
-    with _new_folder(out) as draft:
+    with whole_folder(out, "name another folder with --out") as draft:
         save_model(draft / MODEL, model, config, classes=len(study.info.cohort["grades"]))
         settings = config.model_dump(mode="json")
         (draft / CONFIG).write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), encoding="utf-8")
@@ -69,7 +68,9 @@ def _trial(study: StudyResults, number: int | None) -> dict[str, Any]:
     if number is None:
         if study.complete.empty:
             raise StudyError(f"study {name!r} has no completed trial yet: let it run, or name one with --trial")
-        return _row(study.complete)
+        if study.eligible.empty:
+            raise StudyError(f"study {name!r} has no best trial, {study.no_best}: name one with --trial")
+        return _row(study.eligible)
     rows = study.trials[study.trials["number"] == number]
     if rows.empty:
         raise StudyError(f"study {name!r} has no trial {number}: its trials are 0 to {len(study.trials) - 1}")
@@ -88,27 +89,3 @@ def _checkpoint(study: StudyResults, number: int) -> Path:
     kept = sorted(int(found.parent.name) for found in folder.glob(f"[0-9]*/{CHECKPOINT}"))
     there = f"kept are those of {', '.join(map(str, kept))}" if kept else f"{folder} holds none"
     raise StudyError(f"trial {number} has no checkpoint, {there}: run with a higher --keep-checkpoints")
-
-
-@contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """Give a hidden folder to fill, which then becomes ``out``.
-
-    Raises:
-        StudyError: when ``out`` holds something, or cannot be written.
-    """
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise StudyError(f"{out} is there already: name a new folder with --out")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except OSError as error:
-        raise StudyError(f"cannot write {out}: {error.strerror}; name another folder with --out") from None
-    try:
-        yield draft
-        draft.chmod(0o755)
-        draft.replace(out)
-    except OSError as error:
-        raise StudyError(f"cannot write {out}: {error.strerror}; name another folder with --out") from None
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)

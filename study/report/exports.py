@@ -85,8 +85,8 @@ def _study(info: StudyInfo) -> dict[str, Any]:
 
 
 def _best(results: StudyResults) -> dict[str, Any] | None:
-    if results.complete.empty:
+    if results.eligible.empty:
         return None
-    row: dict[str, Any] = plain(results.complete.iloc[0].to_dict())
+    row: dict[str, Any] = plain(results.eligible.iloc[0].to_dict())
     dimensions = {name: row[name] if name == "depth" else row.pop(name) for name in results.info.dimensions}
     return {**row, "dimensions": dimensions}

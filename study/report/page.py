@@ -75,9 +75,9 @@ def _context(results: StudyResults, statistics: Statistics, chapters: Sequence[C
 def _tiles(results: StudyResults, statistics: Statistics) -> list[tuple[str, str]]:
     counts = trials_by_state(results)
     tiles = [(f"{counts['COMPLETE']}", f"completed, {counts['PRUNED']} pruned, {counts['FAIL']} failed")]
-    if results.complete.empty:
+    if results.eligible.empty:
         return tiles
-    best = results.complete.iloc[0]
+    best = results.eligible.iloc[0]
     return [
         *tiles,
         (percent(best["val_accuracy_best"]), f"validation accuracy of the best, trial {best['number']}"),

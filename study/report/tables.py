@@ -88,7 +88,7 @@ def trial_headings(info: StudyInfo) -> tuple[str, ...]:
 
 def trial_rows(results: StudyResults) -> list[TrialRow]:
     """Return one row per trial, in the order of :func:`trial_headings`."""
-    best = None if results.complete.empty else int(results.complete.iloc[0]["number"])
+    best = None if results.eligible.empty else int(results.eligible.iloc[0]["number"])
     searched = _searched(results.info)
     return [
         TrialRow(STATES[row["state"]], row["number"] == best, _trial_cells(row, searched))
@@ -136,6 +136,8 @@ def _note(row: dict[Any, Any]) -> str:
         parts.append(f"again after trial {row['retry_of']}")
     if row["state"] == "PRUNED" and not pd.isna(row["folds"]):
         parts.append(f"{row['folds']} folds ran")
+    if not row["feasible"]:
+        parts.append("gap above the limit")
     return "; ".join(parts)
 
 

@@ -120,6 +120,8 @@ def _against(shallow: DepthRow, noise: Noise) -> str:
     name = "the head alone (depth 0)" if shallow.depth == 0 else f"depth {shallow.depth}"
     lead = noise.best.value - shallow.best.value
     least = f"the {points(noise.detectable)} that {noise.n_images} photographs can reliably show"
+    if lead < 0:
+        return f"{name} reached {percent(shallow.best.value)}, but in no trial within the limit of the gap"
     if lead == 0:
         return f"{name} reached the same"
     if lead < noise.detectable:

@@ -22,6 +22,7 @@ from study import owner
 from study.draws import CONTROL_EVERY, is_control, trial_seed
 from study.epochs import unpack
 from study.facts import SCHEMA
+from study.standing import Ranked
 from study.storage import open_storage
 
 COMPLETE, PRUNED, FAIL = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED, optuna.trial.TrialState.FAIL
@@ -206,7 +207,7 @@ class TestGoingOn:
             job = conductor.ask()
             conductor.finish(job.number, train(conductor, job, accuracies=[score] * 5))
         assert [ranked.number for ranked in conductor.ranking] == [1, 2, 3, 0]
-        assert conductor.standing.best == (1, 0.5)
+        assert conductor.standing.best == Ranked(1, 0.5)
 
 
 class TestHeartbeats:

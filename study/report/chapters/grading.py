@@ -43,7 +43,7 @@ def _table(results: StudyResults, statistics: Statistics, names: Sequence[str]) 
     grading = statistics.grading
     if isinstance(grading, Withheld):
         return (Text(f"Not shown: {grading.reason}."),)
-    best = results.complete.iloc[0]
+    best = results.eligible.iloc[0]
     intro = (
         f"Trial {best['number']} at step {best['best_step']}, on the {grading.n} validation photographs. They chose "
         "both the trial and the step, so that every figure here is optimistic, and no interval knows of it."

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import plotly.graph_objects as go
 
 from study.report import figures
-from study.report.chapters.parts import Chapter, exhibit, wide
+from study.report.chapters.parts import Chapter, Part, Text, exhibit, wide
 from study.report.statistics import Curve, DepthRow, Statistics
 from study.report.wording import percent, points
 from study.results import StudyResults
@@ -13,13 +13,23 @@ from study.results import StudyResults
 
 def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
     """Show what the three sentences speak of."""
-    parts = (
+    parts: tuple[Part, ...] = (
+        *_limit(results),
         exhibit("curves", "Training and validation, step by step", statistics.curves, _curves, _curves_caption),
         exhibit(
             "gap", "The gap at each depth", statistics.depths, lambda d: wide(figures.gap_by_depth(d)), _gap_caption
         ),
     )
     return Chapter("answer", "Answer", "The answer", parts)
+
+
+def _limit(results: StudyResults) -> tuple[Text, ...]:
+    """Say which trials can be the best, where the study limits the gap."""
+    limit, n, within = results.info.max_gap, len(results.complete), len(results.eligible)
+    if limit is None or not n:
+        return ()
+    words = f"Only trials with a gap of {points(limit)} or less at their best step can be best: {within} of {n} can."
+    return (Text(words if within else f"{words} There is no best trial."),)
 
 
 def _curves(curves: tuple[Curve, ...]) -> Mapping[str, go.Figure]:

@@ -20,7 +20,8 @@ class DepthRow(NamedTuple):
     n: int
     best: Estimate
     """Validation accuracy of the highest score, with Wilson's interval over the validation photographs. A maximum:
-    it grows with n by luck alone, so depths with unequal n do not compare by it."""
+    it grows with n by luck alone, so depths with unequal n do not compare by it. Where the study limits the gap, of the
+    trials within the limit, if the depth has any."""
     best_trial: int
     accuracy: Estimate
     """Mean validation accuracy at the best step, over trials."""
@@ -76,7 +77,9 @@ def _by_depth(table: pd.DataFrame) -> Iterator[tuple[int, pd.DataFrame]]:
 
 
 def _row(depth: int, trials: pd.DataFrame, n_validation: int) -> DepthRow:
-    best = trials.sort_values(["score", "number"], ascending=[False, True]).iloc[0]
+    feasible = trials[trials["feasible"].astype(bool)] if "feasible" in trials else trials
+    eligible = trials if feasible.empty else feasible
+    best = eligible.sort_values(["score", "number"], ascending=[False, True]).iloc[0]
     return DepthRow(
         depth=depth,
         depth_fraction=float(best["depth_fraction"]),

@@ -3,23 +3,22 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from study.report.statistics.depth import NO_TRIALS
 from study.report.statistics.intervals import Withheld
 from study.report.statistics.resampling import Candidates
 from study.results import StudyResults
 
 
 def stored_candidates(results: StudyResults) -> Candidates | Withheld:
-    """Read the predicted grades of every step of every completed trial, in the order of trial numbers.
+    """Read the predicted grades of every step of every trial that can be the best, in the order of trial numbers.
 
     Withheld when the study's folder does not hold the predictions of all of them, as where only its storage was
     copied: what is missing might have been selected.
     """
-    if results.complete.empty:
-        return NO_TRIALS
+    if results.eligible.empty:
+        return Withheld(results.no_best)
     if results.info.metric == "nll":
         return Withheld("predicted grades are resampled, and the score of this study is a likelihood")
-    numbers = sorted(results.complete["number"].astype(int))
+    numbers = sorted(results.eligible["number"].astype(int))
     told = [found for number in numbers if (found := results.predictions(number)) is not None]
     if len(told) < len(numbers):
         return Withheld(f"the study's folder holds the predictions of {len(told)} of {len(numbers)} completed trials")
@@ -30,7 +29,7 @@ def stored_candidates(results: StudyResults) -> Candidates | Withheld:
 
 def at_best_steps(candidates: Candidates, results: StudyResults) -> Candidates:
     """Keep of each trial the step that was its best when it ran."""
-    rows = results.complete.sort_values("number")
+    rows = results.eligible.sort_values("number")
     starts: NDArray[np.int64] = np.searchsorted(candidates.trials, rows["number"].to_numpy(dtype=np.int64))
     kept = starts + rows["best_step"].to_numpy(dtype=np.int64) - 1
     return candidates._replace(trials=candidates.trials[kept], predicted=candidates.predicted[kept])

@@ -14,7 +14,7 @@ from study.report.statistics.calibration import Calibration, calibration
 from study.report.statistics.confirmation import Confirmed, confirmed
 from study.report.statistics.cost import Cost, cost
 from study.report.statistics.crossfit import CrossFitted, cross_fitted
-from study.report.statistics.depth import NO_TRIALS, Curve, DepthRow, depth_curves, depth_table
+from study.report.statistics.depth import Curve, DepthRow, depth_curves, depth_table
 from study.report.statistics.design import EVEN_SAMPLERS, depth_design
 from study.report.statistics.early import Early, early
 from study.report.statistics.equal_n import EqualDepths, equal_depths
@@ -103,7 +103,7 @@ def summarize(results: StudyResults) -> Statistics:
         curves=depth_curves(one_backbone, epochs),
         peak=peak(complete),
         best_versus_last=best_versus_last(complete),
-        noise=noise(complete, n_validation, _correct(said)),
+        noise=noise(results.eligible, n_validation, _correct(said)) if said else Withheld(results.no_best),
         score_importance=importance(complete, info.dimensions, "score"),
         gap_importance=importance(complete, info.dimensions, "gap_last"),
         score_fanova=importance(complete, info.dimensions, "score", "fanova"),
@@ -132,7 +132,7 @@ def summarize(results: StudyResults) -> Statistics:
 def _cross_fitted(results: StudyResults) -> tuple[CrossFitted, ...] | Withheld:
     if results.info.metric != "accuracy":
         return Withheld(f"halves choose by accuracy, and this study chose its steps by {results.info.metric}")
-    told = {int(number): results.predictions(int(number)) for number in results.complete["number"].head(CROSS_FITTED)}
+    told = {int(number): results.predictions(int(number)) for number in results.eligible["number"].head(CROSS_FITTED)}
     return cross_fitted(
         {
             trial: found.probabilities.argmax(axis=2) == found.grades
@@ -157,7 +157,7 @@ def score_sweep(results: StudyResults) -> Swept | Withheld | None:
     if confirmation is None or not confirmation.over:
         return None
     opened = OpenedTest(results, confirmation)
-    rows = results.complete.sort_values("number")
+    rows = results.eligible.sort_values("number")
     found = []
     for number, depth, step in zip(rows["number"], rows["depth"], rows["best_step"], strict=True):
         seen, unseen = results.predictions(int(number)), opened.searched(int(number))
@@ -166,12 +166,12 @@ def score_sweep(results: StudyResults) -> Swept | Withheld | None:
             found.append((int(number), int(depth), *right))
     if len(found) < len(rows):
         return Withheld(f"the study's folder holds the predictions of {len(found)} of {len(rows)} completed trials")
-    return swept(*(np.array(column) for column in zip(*found, strict=True))) if found else NO_TRIALS
+    return swept(*(np.array(column) for column in zip(*found, strict=True))) if found else Withheld(results.no_best)
 
 
 def _said(results: StudyResults) -> list[Said | None]:
     """What the best trials said of the validation images at their best step, best trial first; None if not stored."""
-    best_first = results.complete.head(COMPARED)
+    best_first = results.eligible.head(COMPARED)
     found: list[Said | None] = []
     for number, step in zip(best_first["number"], best_first["best_step"], strict=True):
         told = results.predictions(int(number))
@@ -184,9 +184,9 @@ def _best(
 ) -> tuple[NDArray[np.int64], NDArray[np.floating]] | Withheld:
     """Grades and probabilities of the best trial."""
     if not said:
-        return NO_TRIALS
+        return Withheld(results.no_best)
     if said[0] is None:
-        return Withheld(f"the folder of the best trial, {results.complete.iloc[0]['number']}, holds no predictions")
+        return Withheld(f"the folder of the best trial, {results.eligible.iloc[0]['number']}, holds no predictions")
     return said[0][1:]
 
 

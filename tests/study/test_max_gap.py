@@ -1,0 +1,183 @@
+"""A limit on the gap: kept with each trial, used by the sampler, and it decides who can be the best."""
+
+import sys
+import warnings
+from pathlib import Path
+
+import optuna
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from fake_training import fake_record, fake_result
+from sweep_parts import InProcess, conduct, facts
+
+from drft.config import TrialConfig
+from drft.errors import StudyError, UsageError
+from study.confirm.planning import make_plan
+from study.driver import Driver, Goal
+from study.export.model import export_model
+from study.folder import StudyFolder
+from study.options import RunOptions
+from study.progress import PlainDisplay, tally
+from study.report.chapters import write_chapters
+from study.report.exports import summary
+from study.report.statistics import summarize
+from study.results import read_study
+from study.search import make_sampler, sampler_notes
+from study.space import Space
+from study.status import status_lines
+
+GAPS = {0: 0.3, 1: 0.1, 2: 0.2}
+"""Of three trials, the better the later; only the middle one keeps a limit of 0.15."""
+
+
+def finish(conductor, accuracy, gap):
+    """Run one trial whose best step has this validation accuracy and gap."""
+    job = conductor.ask()
+    record = fake_record(job.config, 1, accuracy)
+    told = [type(record)(**{**fields(record), "train_accuracy": accuracy + gap})]
+    assert conductor.report(job.number, told[0])
+    result = fake_result(job.config, told, "completed")
+    conductor.finish(job.number, result)
+
+
+def fields(record):
+    return {name: getattr(record, name) for name in record.__dataclass_fields__}
+
+
+def limited(place, gaps=GAPS, max_gap=0.15):
+    conductor = conduct(place, max_gap=max_gap)
+    for number, gap in gaps.items():
+        finish(conductor, 0.5 + 0.1 * number, gap)
+    return conductor
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "journal"])
+def test_the_best_trial_is_the_best_feasible_one_also_when_the_study_is_gone_on_with(kind, request):
+    url = request.getfixturevalue(kind)
+    assert limited(url).standing.best.number == 1
+    again = conduct(url, max_gap=0.15)
+    assert [ranked.number for ranked in again.ranking] == [1, 2, 0]
+    assert (again.standing.best.number, again.standing.infeasible) == (1, 2)
+    assert [round(trial.constraints["gap"], 6) for trial in again.trials()] == [0.15, -0.05, 0.05]
+    assert again.best_steps() == {1: 1}
+
+
+def test_without_a_limit_the_best_is_the_best_and_nothing_is_stored(tmp_path):
+    conductor = limited(tmp_path, max_gap=None)
+    assert conductor.standing.best.number == 2
+    assert not any(trial.constraints for trial in conductor.trials())
+
+
+def test_another_limit_is_another_study(tmp_path):
+    limited(tmp_path)
+    for changed, word in ((0.2, "0.15 there, 0.2 here"), (None, "0.15 there, none here")):
+        with pytest.raises(StudyError, match=f"another max-gap \\({word}\\)"):
+            conduct(tmp_path, max_gap=changed)
+
+
+def in_folder(tmp_path, gaps=GAPS):
+    """Make a study of these trials and read it."""
+    place = tmp_path / "demo"
+    place.mkdir()
+    conductor = limited(place, gaps)
+    StudyFolder(place).write_study("", {})
+    return conductor, read_study("demo", tmp_path)
+
+
+def test_report_export_and_confirmation_take_the_best_feasible_trial(tmp_path):
+    _, results = in_folder(tmp_path)
+    results.info.split.update(n_validation=10, n_test=5)
+    results.info.cohort.update(grades=["a", "b"], rendered=False)
+    statistics = summarize(results)
+    assert results.complete["number"].tolist() == [2, 1, 0]
+    assert summary(results, statistics)["best"]["number"] == 1
+    assert statistics.noise.best_trial == 1
+    opening = write_chapters(results, statistics)[0].parts[0].text
+    assert "gap of 15.0 points or less" in opening
+    assert "1 of 3 can" in opening
+    with pytest.raises(StudyError, match="trial 1 has no checkpoint"):
+        export_model(results, tmp_path / "out")
+    with pytest.raises(StudyError, match=r"1 different completed trials with a gap of 0\.15 or less"):
+        make_plan(results, top=2, seeds=1)
+
+
+def test_that_no_trial_is_feasible_is_said_everywhere(tmp_path):
+    conductor, results = in_folder(tmp_path, {0: 0.3, 1: 0.2})
+    assert "none of 2 completed is feasible" in tally(conductor.standing, 2)
+    assert any("all 2 complete trials have a gap above the limit" in line for line in status_lines("demo", tmp_path))
+    results.info.split.update(n_validation=10, n_test=5)
+    results.info.cohort.update(rendered=False)
+    statistics = summarize(results)
+    assert statistics.noise.reason == "all 2 completed trials have a gap above 0.15 at their best step"
+    assert summary(results, statistics)["best"] is None
+    assert "There is no best trial." in write_chapters(results, statistics)[0].parts[0].text
+    with pytest.raises(StudyError, match="has no best trial, all 2 completed"):
+        export_model(results, tmp_path / "out")
+
+
+def test_checkpoints_are_kept_of_feasible_trials_first(tmp_path):
+    conductor = conduct(tmp_path, max_gap=0.19)  # fake trainings have a gap of 0.2 less their depth in points
+    folder = StudyFolder(tmp_path)
+    folder.write_study("", {})
+    Driver(conductor, InProcess(1), folder, PlainDisplay(quiet()), Goal(8, checkpoints=1)).run()
+    feasible = {trial.number for trial in conductor.trials() if trial.constraints["gap"] <= 0}
+    assert 0 < len(feasible) < 8
+    (kept,) = tmp_path.glob("trials/*/best.safetensors")
+    assert int(kept.parent.name) == conductor.standing.best.number
+    assert conductor.standing.best.number in feasible
+
+
+def quiet():
+    from rich.console import Console
+
+    return Console(quiet=True)
+
+
+SPACE = "search:\n  depth_phase.lr: {type: float, low: 1e-5, high: 1e-2}\n  dropout: {type: float, low: 0, high: 0.5}\n"
+
+
+@pytest.mark.parametrize("name", ["tpe", "random", "cmaes"])
+def test_each_sampler_copes_with_the_limit_and_says_whether_it_uses_it(name):
+    space = Space.parse(SPACE, "space.yaml").bind(TrialConfig(), 8)
+    said = any("does not use --max-gap" in note for note in sampler_notes(name, space, 0.1))
+    assert said == (name != "tpe")
+    assert not any("max-gap" in note for note in sampler_notes(name, space))
+    study = optuna.create_study(sampler=make_sampler(name, seed=0, space=space, finished_trials=0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(3):
+            trial = study.ask(space.distributions)
+            trial.set_constraint("gap", 0.1)
+            study.tell(trial, 0.5)
+
+
+def test_tpe_avoids_trials_with_a_larger_gap():
+    """The score rises with the rate, and so does the gap: without the limit all trials go to the upper end."""
+    space = Space.parse(SPACE, "space.yaml").bind(TrialConfig(), 8)
+    shares = []
+    for limit in (None, 0.2):
+        study = optuna.create_study(
+            direction="maximize", sampler=make_sampler("tpe", seed=1, space=space, finished_trials=0)
+        )
+        for _ in range(60):
+            trial = study.ask(space.distributions)
+            value = trial.params["depth_phase.lr"] * 100
+            if limit is not None:
+                trial.set_constraint("gap", value - limit)
+            study.tell(trial, value)
+        late = [trial.params["depth_phase.lr"] * 100 for trial in study.trials[30:]]
+        shares.append(sum(value > 0.4 for value in late) / len(late))
+    assert shares[1] < shares[0] / 2
+
+
+@pytest.mark.parametrize("max_gap", [-0.1, 1.0, float("nan")])
+def test_limits_that_make_no_sense_are_refused(max_gap):
+    with pytest.raises(UsageError, match="max-gap should be at least 0"):
+        RunOptions(max_gap=max_gap)
+
+
+def test_the_limit_is_in_the_facts():
+    assert facts(max_gap=0.15).attributes()["max_gap"] == 0.15
+    assert "max_gap" not in facts().attributes()
