@@ -29,8 +29,8 @@ if TYPE_CHECKING:  # the driver of a study saves checkpoints without torch
 _SCHEMA = "1"
 
 
-class _Stored(NamedTuple):
-    """What a file holds."""
+class StoredCheckpoint(NamedTuple):
+    """What a checkpoint file holds."""
 
     tensors: dict[str, "Tensor"]
     config: TrialConfig
@@ -98,7 +98,7 @@ def load_checkpoint(path: Path | str) -> tuple["Model", TrialConfig]:
     from drft.links import PREFIX  # noqa: PLC0415  see TYPE_CHECKING
     from drft.models.backbone import build_model  # noqa: PLC0415
 
-    stored = _read(Path(path))
+    stored = read_checkpoint(Path(path))
     config, whole = stored.config, stored.normalization is not None
     model = build_model(with_values(config, {"backbone.weights": "none"}) if whole else config, stored.classes)
     own = model.net.state_dict() | {PREFIX + name: tensor for name, tensor in model.link.state_dict().items()}
@@ -122,7 +122,12 @@ def _write(path: Path, state: Mapping[str, NDArray[np.generic]], metadata: Mappi
         draft.write_bytes(save(tensors, {"drft_schema": _SCHEMA, **metadata}))
 
 
-def _read(path: Path) -> _Stored:
+def read_checkpoint(path: Path) -> StoredCheckpoint:
+    """Return what a checkpoint holds, without building its model.
+
+    Raises:
+        WeightsError: when the file is missing, damaged or not a checkpoint.
+    """
     if not path.is_file():
         raise WeightsError(f"{path}: no such checkpoint: check the path")
     try:
@@ -136,6 +141,6 @@ def _read(path: Path) -> _Stored:
     try:
         config, classes = TrialConfig.model_validate_json(metadata["config"]), int(metadata["classes"])
         mean, std = json.loads(metadata.get("normalization", "[null, null]"))
-        return _Stored(tensors, config, classes, (tuple(mean), tuple(std)) if mean and std else None)
+        return StoredCheckpoint(tensors, config, classes, (tuple(mean), tuple(std)) if mean and std else None)
     except (ValidationError, KeyError, ValueError, TypeError):
         raise WeightsError(f"{path}: its configuration cannot be read: it was written by another version") from None

@@ -12,6 +12,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "run": "Run a study: many short two-phase trainings, then a report.",
         "report": "Write the report of a study.",
         "confirm": "Retrain the best trials of a study, then open its test set once.",
+        "soup": "Put the best trials of a study together: soups, ensembles, WiSE-FT.",
         "compare": "Compare studies side by side.",
         "export": "Write the model of a study, or its tables.",
         "predict": "Grade photographs with a trained model.",

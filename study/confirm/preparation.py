@@ -7,8 +7,8 @@ from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
 
 from drft.config import TrialConfig
-from drft.data import Cohort, Progress, open_cohort
-from drft.errors import DataError, StudyError
+from drft.data import Cohort, Progress
+from drft.errors import StudyError
 from study.confirm.planning import PLANNED, ConfirmationPlan, make_plan
 from study.confirm.seal import Confirmation, confirmation_place, read_confirmation
 from study.executors.processes import warm_up
@@ -26,7 +26,8 @@ from study.preparation import (
     make_workload,
     versions,
 )
-from study.results import StudyInfo, StudyResults
+from study.reopening import reopen_cohort, source_of
+from study.results import StudyResults
 from study.storage import check_writable
 
 
@@ -65,12 +66,11 @@ def undertake(study: StudyResults, top: int, seeds: int) -> Undertaking:
 
 def options_for(undertaking: Undertaking, options: RunOptions, data: str | None) -> RunOptions:
     """Return the options with the data source of the study, unless another place of it is named."""
-    info = undertaking.study.info
-    recorded = {name: value for name, value in info.source_options.items() if name != "images" or not data}
+    source, data_options = source_of(undertaking.study.info, data, options.data_options)
     return replace(
         options,
-        data=data or info.source,
-        data_options={**recorded, **options.data_options},
+        data=source,
+        data_options=data_options,
         trials=undertaking.plan.size,
         keep_checkpoints=0,
     )
@@ -88,7 +88,7 @@ def prepare(undertaking: Undertaking, options: RunOptions, tell: Progress) -> Pl
     base = TrialConfig.model_validate(info.base_config)
     slots = faults.attempt(lambda: find_slots(options))
     faults.attempt(lambda: check_writable(info.folder))
-    cohort = faults.attempt(lambda: _same_cohort(info, options, tell))
+    cohort = faults.attempt(lambda: reopen_cohort(info, options.data, options.data_options, tell))
     with Inspector() as inspector:
         for config in {one.config.backbone: one.config for one in undertaking.plan.candidates}.values():
             faults.attempt(partial(inspector.check, config, len(info.cohort["grades"])))
@@ -114,20 +114,6 @@ def prepare(undertaking: Undertaking, options: RunOptions, tell: Progress) -> Pl
         storage=place.url,
         folder=place.folder,
     )
-
-
-def _same_cohort(info: StudyInfo, options: RunOptions, tell: Progress) -> Cohort:
-    try:
-        cohort = open_cohort(options.data, options=options.data_options, progress=tell)
-    except DataError as error:
-        advice = f"study {info.name!r} was run on these photographs; say with --data where they are now"
-        raise DataError([*error.faults[:-1], f"{error.faults[-1]} ({advice})"]) from None
-    if cohort.fingerprint != info.cohort["fingerprint"]:
-        raise DataError(
-            f"the photographs of {options.data} are not those that study {info.name!r} was run on (fingerprint "
-            f"{cohort.fingerprint[:12]}, not {info.cohort['fingerprint'][:12]}): name the same ones with --data"
-        )
-    return cohort
 
 
 def _facts(name: str, undertaking: Undertaking, options: RunOptions, cohort: Cohort) -> StudyFacts:

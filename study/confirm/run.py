@@ -7,18 +7,20 @@ from dataclasses import replace
 from filelock import FileLock, Timeout
 from rich.console import Console
 
+from drft.data import Progress
 from drft.errors import StudyError
+from study.confirm.mixtures import are_waiting, open_mixtures
 from study.confirm.planning import ConfirmationPlan
 from study.confirm.preparation import Undertaking, options_for, prepare, undertake
 from study.confirm.seal import confirmation_place, read_confirmation
-from study.confirm.verdict import SUMMARY, verdict, write_summary
+from study.confirm.verdict import SUMMARY, mixtures_verdict, verdict, write_summary
 from study.costs import expected_seconds, ran
 from study.driver import Outcome
 from study.options import RunOptions
 from study.placement import placed
 from study.preparation import Plan
 from study.progress import preparation
-from study.report.statistics.summary import score_test_set
+from study.report.statistics.summary import score_mixtures, score_test_set
 from study.results import StudyResults, read_study
 from study.run import run_trials, say
 from study.summary import DISCLAIMER
@@ -57,7 +59,9 @@ def confirm_study(
     undertaking = undertake(read_study(study, options.results, options.storage), top, seeds)
     if undertaking.over:
         say(console, [f"Study {undertaking.study.info.name} is confirmed already; nothing is trained again."])
-        _conclude(study, undertaking.study, options, console, anew=False)
+        with preparation(console) as tell:
+            asked = _ask_mixtures(undertaking.study, options, data, tell)
+        _conclude(study, undertaking.study, options, console, anew=asked)
         return None
     options = options_for(undertaking, options, data)
     with preparation(console) as tell:
@@ -66,6 +70,8 @@ def confirm_study(
         outcome = _retrain(undertaking, plan, options, console)
     if not _is_over(undertaking, outcome, options, console):
         return replace(outcome, ended="failing") if outcome.ended == "done" else outcome
+    with preparation(console) as tell:
+        _ask_mixtures(undertaking.study, options, data, tell)
     _conclude(study, undertaking.study, options, console, anew=True)
     return outcome
 
@@ -106,11 +112,19 @@ def _is_over(undertaking: Undertaking, outcome: Outcome, options: RunOptions, co
     return confirmation.over
 
 
+def _ask_mixtures(study: StudyResults, options: RunOptions, data: str | None, tell: Progress) -> bool:
+    """Ask the study's mixtures for the test photographs, if there are any and they were not; return whether."""
+    waiting = are_waiting(study)
+    if waiting:
+        open_mixtures(study, read_confirmation(study), options, data, tell)
+    return waiting
+
+
 def _conclude(name: str, study: StudyResults, options: RunOptions, console: Console, *, anew: bool) -> None:
     """Say what the test set shows; write summary and report anew, or what is missing of them."""
     found = score_test_set(study)
     assert found is not None
-    say(console, verdict(found))
+    say(console, [*verdict(found), *mixtures_verdict(score_mixtures(study))])
     summary = confirmation_place(study.place).folder / SUMMARY
     if anew or not summary.exists():
         write_summary(study, found)

@@ -4,14 +4,19 @@ Whatever a trial predicted for the test photographs lies sealed beside its other
 still be searched, pruned or selected from, nothing reads it.
 """
 
+import io
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from drft.data.cache import whole_file
 from drft.errors import StudyError
 from drft.records import Predictions
 from study.confirm.planning import PLANNED, ConfirmationPlan
@@ -62,6 +67,11 @@ def confirmation_place(study: StudyPlace) -> StudyPlace:
     return StudyPlace(f"{study.name}{CONFIRMATION}", study.url, study.folder / "confirm")
 
 
+def soups_on_test(study: StudyPlace) -> Path:
+    """Return where the test predictions of a study's mixtures are, once they are opened."""
+    return confirmation_place(study).folder / "soups.npz"
+
+
 def read_confirmation(study: StudyResults) -> Confirmation | None:
     """Read the confirmation of a study; None when it was never begun.
 
@@ -80,6 +90,32 @@ def read_confirmation(study: StudyResults) -> Confirmation | None:
         raise StudyError(f"study {place.name!r} is no confirmation of {study.info.name!r}: give it another name")
     trials = opened.get_trials(deepcopy=False)
     return Confirmation(ConfirmationPlan.read(results.info.space), results, tuple(trials))
+
+
+def seal_mixtures(study: StudyResults, recipes: Sequence[Mapping[str, Any]], told: Predictions) -> None:
+    """Keep what the mixtures of a study say of the test photographs.
+
+    Args:
+        study: that they are of.
+        recipes: how each is made.
+        told: with probabilities of shape (mixtures, photographs, grades).
+
+    Raises:
+        StudyError: when the file cannot be written.
+    """
+    packed, path = io.BytesIO(), soups_on_test(study.place)
+    np.savez(
+        packed,
+        recipes=np.array(json.dumps(recipes)),
+        sealed_test_ids=np.array(told.ids, dtype=np.str_),
+        sealed_test_grades=told.grades,
+        sealed_test_probabilities=told.probabilities,
+    )
+    try:
+        with whole_file(path) as draft:
+            draft.write_bytes(packed.getvalue())
+    except OSError as error:
+        raise StudyError(f"cannot write {path}: {error.strerror}; free some space, then run it again") from None
 
 
 class OpenedTest:
@@ -103,6 +139,15 @@ class OpenedTest:
     def retrained(self, place: int) -> Predictions | None:
         """Return the test predictions of a training of the confirmation at every step; None if its file is gone."""
         return _unsealed(self._confirmation.results.predictions_file(self._confirmation.done[place]))
+
+    def mixtures(self) -> tuple[list[dict[str, Any]], Predictions] | None:
+        """Return how each mixture of the study is made, and the test predictions of all; None if there are none."""
+        path = soups_on_test(self._study.place)
+        predictions = _unsealed(path)
+        if predictions is None:
+            return None
+        with np.load(path, allow_pickle=False) as stored:
+            return json.loads(str(stored["recipes"])), predictions
 
     def searched(self, number: int) -> Predictions | None:
         """Return the test predictions of a trial of the study at every step; None if its file is gone."""

@@ -7,7 +7,8 @@ from study.confirm.seal import read_confirmation
 from study.report.chapters.test_set import survival_text
 from study.report.exports import plain
 from study.report.files import write_whole
-from study.report.statistics import Confirmed, ConfirmedScore, Difference, Withheld
+from study.report.statistics import Confirmed, ConfirmedScore, Difference, MixtureOnTest, Mixtures, Withheld
+from study.report.statistics.summary import score_mixtures
 from study.report.wording import between, percent, points
 from study.results import StudyResults
 
@@ -18,8 +19,8 @@ SUMMARY = "summary.json"
 def write_summary(study: StudyResults, found: Confirmed | Withheld) -> None:
     """Write ``confirm/summary.json`` of a study whose confirmation is over.
 
-    It holds ``schema`` (1), ``study``, ``plan`` (what was trained), ``diverged`` (places) and ``test``: every figure,
-    each an object of its fields, as in the report's ``summary.json``.
+    It holds ``schema`` (1), ``study``, ``plan`` (what was trained), ``diverged`` (places), ``test`` and ``mixtures``
+    (of ``drft-study soup``, or null): every figure, each an object of its fields, as in the report's ``summary.json``.
 
     Raises:
         StudyError: when the file cannot be written.
@@ -32,6 +33,7 @@ def write_summary(study: StudyResults, found: Confirmed | Withheld) -> None:
         "plan": confirmation.plan.told,
         "diverged": sorted(confirmation.diverged),
         "test": plain(found),
+        "mixtures": plain(score_mixtures(study)),
     }
     text = json.dumps(told, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     write_whole(confirmation.results.info.folder / SUMMARY, text)
@@ -48,6 +50,25 @@ def verdict(found: Confirmed | Withheld) -> list[str]:
         *(_compared(one) for one in found.differences if one.other == baseline.name),
         survival_text(found.survival),
     ]
+
+
+def mixtures_verdict(found: Mixtures | Withheld | None) -> list[str]:
+    """Say what the test photographs say of the mixtures of ``drft-study soup``, in lines for the terminal."""
+    if found is None:
+        return []
+    if isinstance(found, Withheld):
+        return [f"Nothing to say of the mixtures: {found.reason}."]
+    return [f"Mixtures of the sweep's best trials, on {found.n_images} test photographs:", *map(_mixture, found.scores)]
+
+
+def _mixture(score: MixtureOnTest) -> str:
+    said = f"  {score.name} ({' + '.join(map(str, score.trials))}): test {percent(score.accuracy.value)}"
+    said += f" ({between(score.accuracy)}), QWK {between(score.qwk, 1, value=True)}"
+    if score.difference is None:
+        return said
+    return (
+        f"{said}; minus best trial {points(score.difference.difference.value)} ({between(score.difference.difference)})"
+    )
 
 
 def _line(score: ConfirmedScore) -> str:

@@ -6,7 +6,17 @@ import plotly.graph_objects as go
 
 from study.report import figures
 from study.report.chapters.parts import Chapter, Exhibit, Part, Table, Text, exhibit, wide
-from study.report.statistics import Confirmed, ConfirmedScore, Difference, Statistics, Survival, Swept, Withheld
+from study.report.statistics import (
+    Confirmed,
+    ConfirmedScore,
+    Difference,
+    MixtureOnTest,
+    Mixtures,
+    Statistics,
+    Survival,
+    Swept,
+    Withheld,
+)
 from study.report.wording import between, percent, points
 from study.results import StudyResults
 
@@ -29,7 +39,7 @@ def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
     elif isinstance(test, Withheld):
         parts = (Text(f"Not shown: {test.reason}."),)
     else:
-        parts = (*_opened(test), *_of_the_sweep(statistics.swept))
+        parts = (*_opened(test), *_of_the_sweep(statistics.swept), *_of_mixtures(statistics.mixtures))
     return Chapter("test", "Test set", "The test set", parts)
 
 
@@ -63,6 +73,19 @@ _TABLE_CAPTION = (
     "Means over seeds with 95% intervals, accuracies in percent, differences in points. Validation minus test is what "
     "choosing the epoch flatters; sweep minus test also what choosing the trial flatters (winner's curse)."
 )
+MIXTURES = (
+    "mixture",
+    "made of",
+    "test accuracy",
+    "test QWK",
+    "NLL",
+    "accuracy minus best trial",
+    "NLL minus best trial",
+)
+_MIXTURES_CAPTION = (
+    "Weights or probabilities of the sweep's best trials put together without training (drft-study soup), as chosen on "
+    "validation photographs; paired by photograph with the best trial, 95% intervals, each by itself."
+)
 _PAIRS_CAPTION = (
     "Paired by seed, split and photograph. Each interval is 95% by itself; of many, some leave zero out by chance."
 )
@@ -73,6 +96,29 @@ def _of_the_sweep(told: Swept | Withheld | None) -> Iterator[Part]:
     if told is not None:
         title = "The trials of the sweep on the test photographs"
         yield exhibit("swept", title, told, lambda swept: wide(figures.validation_against_test(swept)), swept_text)
+
+
+def _of_mixtures(told: Mixtures | Withheld | None) -> Iterator[Part]:
+    """Show what mixtures of the sweep's best trials score there."""
+    if isinstance(told, Withheld):
+        yield Text(f"Mixtures of the best trials are not shown: {told.reason}.")
+    elif told is not None:
+        rows = [_mixture(score) for score in told.scores]
+        caption = f"{_MIXTURES_CAPTION} {told.n_images} test photographs."
+        yield Table("Mixtures of the best trials on the test set", caption, MIXTURES, rows)
+
+
+def _mixture(score: MixtureOnTest) -> tuple[str, ...]:
+    made_of = " + ".join(map(str, score.trials)) + ("" if score.alpha is None else f", alpha {score.alpha:g}")
+    return (
+        score.name,
+        made_of,
+        between(score.accuracy, value=True),
+        between(score.qwk, 1, value=True),
+        between(score.nll, 1, value=True),
+        between(score.difference.difference, value=True) if score.difference else "",
+        between(score.nll_difference, 1, value=True) if score.nll_difference else "",
+    )
 
 
 def swept_text(told: Swept) -> str:

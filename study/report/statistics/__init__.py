@@ -3,7 +3,7 @@
 from study.report.statistics.agreement import rank_agreement
 from study.report.statistics.auroc import binary_auroc, macro_auroc
 from study.report.statistics.backbones import BackboneRow, backbone_table
-from study.report.statistics.calibration import Bin, Calibration, calibration, temperature, tempered
+from study.report.statistics.calibration import Bin, Calibration, calibration, cross_entropy, temperature, tempered
 from study.report.statistics.confirmation import (
     Confirmed,
     ConfirmedScore,
@@ -27,12 +27,14 @@ from study.report.statistics.intervals import (
     Withheld,
     bootstrap_mean,
     bootstrap_median,
+    difference_of_proportions,
     exact_proportion,
     mean_estimate,
     proportion,
 )
 from study.report.statistics.kendall import Association, gap_associations
 from study.report.statistics.live import Standing, Verdict, noise_verdict, standing
+from study.report.statistics.mixtures import MixtureOnTest, Mixtures, mixtures_on_test
 from study.report.statistics.noise import Needed, Noise, detectable_difference, discordance, images_needed, noise
 from study.report.statistics.overtuning import Incumbent, Overtuning, overtuning, overtuning_by_halves
 from study.report.statistics.peak import BestVersusLast, Pair, Peak, StepCount, best_versus_last, peak
@@ -90,6 +92,8 @@ __all__ = [
     "Importance",
     "Incumbent",
     "MeasureGap",
+    "MixtureOnTest",
+    "Mixtures",
     "Needed",
     "Noise",
     "Overtuning",
@@ -129,11 +133,13 @@ __all__ = [
     "confirmed",
     "corrected_selection",
     "cost",
+    "cross_entropy",
     "cross_fitted",
     "depth_curves",
     "depth_design",
     "depth_table",
     "detectable_difference",
+    "difference_of_proportions",
     "discordance",
     "early",
     "equal_depths",
@@ -148,6 +154,7 @@ __all__ = [
     "kappa_estimate",
     "macro_auroc",
     "mean_estimate",
+    "mixtures_on_test",
     "noise",
     "noise_verdict",
     "normalized_margins",

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from study.report.statistics.intervals import LEVEL, Estimate, Withheld, proportion
+from study.report.statistics.intervals import LEVEL, Estimate, Withheld, difference_of_proportions, proportion
 from study.report.statistics.resampling import Candidates, Scores, Weights, resampled_weights, weighted_scores
 
 MIN_IMAGES = 20
@@ -42,9 +42,9 @@ class CorrectedScore(NamedTuple):
 def winners_curse(right_validation: int, n_validation: int, right_test: int, n_test: int) -> WinnersCurse:
     """Compare the selected trial's accuracy on validation and on test images.
 
-    The difference carries Newcombe's interval for independent proportions (1998, Statistics in Medicine 17:873,
-    method 10). It speaks of the difference that selecting in this way makes on average. The accuracy of the best of
-    many varies less than a binomial one, so the interval is rather too wide than too narrow.
+    The difference carries Newcombe's interval for independent proportions. It speaks of the difference that selecting
+    in this way makes on average. The accuracy of the best of many varies less than a binomial one, so the interval is
+    rather too wide than too narrow.
 
     Valid for test images that were opened once, after the selection, and for validation and test images that are
     independent samples of the same population; a shift between the two adds to the difference.
@@ -53,14 +53,7 @@ def winners_curse(right_validation: int, n_validation: int, right_test: int, n_t
         ValueError: when a count is not within 0 and its n, or an n is 0.
     """
     validation, test = proportion(right_validation, n_validation), proportion(right_test, n_test)
-    (v, v_low, v_high), (t, t_low, t_high) = _ends(validation), _ends(test)
-    difference = Estimate(
-        v - t,
-        v - t - ((v - v_low) ** 2 + (t_high - t) ** 2) ** 0.5,
-        v - t + ((v_high - v) ** 2 + (t - t_low) ** 2) ** 0.5,
-        n_validation + n_test,
-    )
-    return WinnersCurse(validation, test, difference)
+    return WinnersCurse(validation, test, difference_of_proportions(validation, test))
 
 
 def corrected_selection(candidates: Candidates, resamples: int = RESAMPLES, seed: int = 0) -> CorrectedScore | Withheld:
@@ -113,9 +106,3 @@ def _scores_of(candidates: Candidates, chosen: NDArray[np.int64], weights: Weigh
         ],
         dtype=np.float64,
     )
-
-
-def _ends(share: Estimate) -> tuple[float, float, float]:
-    assert share.low is not None
-    assert share.high is not None
-    return share.value, share.low, share.high

@@ -25,6 +25,7 @@ from study.report.statistics.importance import Importance, importance
 from study.report.statistics.indistinguishable import Alike, alike
 from study.report.statistics.intervals import Withheld
 from study.report.statistics.kendall import Association, gap_associations
+from study.report.statistics.mixtures import Mixtures, mixtures_on_test
 from study.report.statistics.noise import Noise, noise
 from study.report.statistics.overtuning import Overtuning, overtuning_by_halves
 from study.report.statistics.peak import BestVersusLast, Peak, best_versus_last, peak
@@ -85,6 +86,8 @@ class Statistics:
     """None as long as the test set is sealed."""
     swept: Swept | Withheld | None
     """Likewise."""
+    mixtures: Mixtures | Withheld | None
+    """Of ``drft-study soup``; None as long as there are none, or the test set is sealed to them."""
 
 
 def summarize(results: StudyResults) -> Statistics:
@@ -126,6 +129,7 @@ def summarize(results: StudyResults) -> Statistics:
         suspects=_suspects([one for one in said[:GRADERS] if one]),
         test=score_test_set(results),
         swept=score_sweep(results),
+        mixtures=score_mixtures(results),
     )
 
 
@@ -167,6 +171,15 @@ def score_sweep(results: StudyResults) -> Swept | Withheld | None:
     if len(found) < len(rows):
         return Withheld(f"the study's folder holds the predictions of {len(found)} of {len(rows)} completed trials")
     return swept(*(np.array(column) for column in zip(*found, strict=True))) if found else Withheld(results.no_best)
+
+
+def score_mixtures(results: StudyResults) -> Mixtures | Withheld | None:
+    """Score mixtures of the sweep's trials on the test photographs; None where they were not asked for them."""
+    confirmation = read_confirmation(results)
+    if confirmation is None or not confirmation.over:
+        return None
+    opened = OpenedTest(results, confirmation).mixtures()
+    return opened and mixtures_on_test(opened[0], opened[1].grades, opened[1].probabilities)
 
 
 def _said(results: StudyResults) -> list[Said | None]:

@@ -1,0 +1,75 @@
+"""The mixtures of a study (``drft-study soup``) on the test photographs: asked once, when these are open."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from drft.data import Progress
+from drft.errors import StudyError
+from drft.records import Predictions
+from study.confirm.seal import Confirmation, OpenedTest, seal_mixtures, soups_on_test
+from study.folder import CHECKPOINT
+from study.options import RunOptions
+from study.reopening import reopen_cohort, source_of
+from study.results import StudyResults
+
+MIXTURES = "soup/soup.json"
+
+
+def are_waiting(study: StudyResults) -> bool:
+    """Return whether a study has mixtures that were not asked for the test photographs yet."""
+    return (study.info.folder / MIXTURES).is_file() and not soups_on_test(study.place).exists()
+
+
+def open_mixtures(
+    study: StudyResults, confirmation: Confirmation | None, options: RunOptions, data: str | None, tell: Progress
+) -> None:
+    """Ask the mixtures of a study for the test photographs and keep what they say, sealed, beside the confirmation.
+
+    Args:
+        study: that they are of.
+        confirmation: of the study, which has to be over.
+        options: of the data source that are said anew.
+        data: where the photographs of the study are now; None for where they were.
+        tell: told how far the photographs are.
+
+    Raises:
+        StudyError: when the confirmation is not over, or a checkpoint that is mixed is gone.
+        DataError: when the photographs are others, or cannot be read.
+    """
+    OpenedTest(study, confirmation)
+    recipes = _recipes(study)
+    _check_checkpoints(study, recipes)
+    # torch waits until there is something to ask
+    from study.soup.candidates import Recipe  # noqa: PLC0415
+    from study.soup.evaluation import Evaluator  # noqa: PLC0415
+    from study.soup.ingredients import read_ingredients  # noqa: PLC0415
+
+    source, given = source_of(study.info, data, options.data_options)
+    cohort = reopen_cohort(study.info, source, given, tell)
+    evaluator = Evaluator(cohort, read_ingredients(study, _trials(recipes)))
+    said = [evaluator.probabilities(Recipe(**one | {"trials": tuple(one["trials"])}), "test") for one in recipes]
+    told = Predictions(tuple(evaluator.ids("test")), evaluator.grades("test"), np.array(said, dtype=np.float16))
+    seal_mixtures(study, recipes, told)
+
+
+def _recipes(study: StudyResults) -> list[dict[str, Any]]:
+    told = json.loads((study.info.folder / MIXTURES).read_text(encoding="utf-8"))
+    return [one["recipe"] for one in told["judged"]]
+
+
+def _trials(recipes: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Return the trials that are mixed, the first of the best mixture first."""
+    return list(dict.fromkeys(trial for recipe in recipes for trial in recipe["trials"]))
+
+
+def _check_checkpoints(study: StudyResults, recipes: Sequence[Mapping[str, Any]]) -> None:
+    folder = study.info.folder / "trials"
+    gone = [str(trial) for trial in _trials(recipes) if not (folder / f"{trial:04d}" / CHECKPOINT).is_file()]
+    if gone:
+        raise StudyError(
+            f"the mixtures of study {study.info.name!r} need the checkpoints of trials {', '.join(gone)}, now gone: "
+            f"mix anew: `drft-study soup {study.info.name}`"
+        )

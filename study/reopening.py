@@ -1,0 +1,38 @@
+"""The photographs of a study, opened again: the same ones, or none."""
+
+from collections.abc import Mapping
+
+from drft.data import Cohort, Progress, open_cohort
+from drft.errors import DataError
+from study.results import StudyInfo
+
+
+def source_of(info: StudyInfo, data: str | None, given: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """Return the data source of a study and its options.
+
+    Args:
+        info: the study.
+        data: where its photographs are now; None for where they were.
+        given: options that are said anew.
+    """
+    recorded = {name: value for name, value in info.source_options.items() if name != "images" or not data}
+    return data or info.source, {**recorded, **given}
+
+
+def reopen_cohort(info: StudyInfo, source: str, options: Mapping[str, str], tell: Progress) -> Cohort:
+    """Open the photographs that a study was run on.
+
+    Raises:
+        DataError: when they cannot be read, or are others than those.
+    """
+    try:
+        cohort = open_cohort(source, options=options, progress=tell)
+    except DataError as error:
+        advice = f"study {info.name!r} was run on these photographs; say with --data where they are now"
+        raise DataError([*error.faults[:-1], f"{error.faults[-1]} ({advice})"]) from None
+    if cohort.fingerprint != info.cohort["fingerprint"]:
+        raise DataError(
+            f"the photographs of {source} are not those that study {info.name!r} was run on (fingerprint "
+            f"{cohort.fingerprint[:12]}, not {info.cohort['fingerprint'][:12]}): name the same ones with --data"
+        )
+    return cohort

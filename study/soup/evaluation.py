@@ -1,0 +1,125 @@
+"""Photographs of a cohort graded by one network with changing weights."""
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from drft.checkpoint import changed_tensors
+from drft.data import Cohort
+from drft.models.blocks import head_names
+from drft.prefix import Pictures, Supply
+from drft.records import Part
+from drft.workbench import Workbench
+from study.soup.candidates import Recipe
+from study.soup.ingredients import Ingredient
+from study.soup.mixing import State, average, interpolate
+
+_BATCH = 32
+
+_ESTIMATED_ON = 128
+"""Training photographs on which running statistics of batch norms are estimated."""
+
+Floats = NDArray[np.float64]
+
+
+class Evaluator:
+    """Grades the photographs of a cohort by mixtures of trials, as the trainings did after each epoch.
+
+    What comes before the deepest block that any of them trained is the same for all, and computed once. Mixed weights
+    make other activations than any of the trials does, so running statistics of batch norms are estimated anew on
+    plain training photographs (Izmailov et al. 2018), those that a trial moved; the others stay as pretrained. A trial
+    by itself keeps its own.
+
+    Args:
+        cohort: the photographs.
+        found: the trials; backbone, image size, precision and split are those of the first.
+    """
+
+    def __init__(self, cohort: Cohort, found: Sequence[Ingredient]) -> None:
+        self._cohort = cohort
+        self._states = {one.trial: one.state for one in found}
+        self._stage = Workbench(cohort).prepare(found[0].config)
+        self._net = self._stage.model.net.eval()
+        self._prefix = self._stage.prefix(max(one.config.depth for one in found), passing=False)
+        self._head = head_names(self._net)
+        self._norms = self._moved_norms()
+        self._supply = cache(self._open)
+        self._said = cache(self._ask)
+
+    @property
+    def classes(self) -> int:
+        """Outputs of the head."""
+        return self._stage.classes
+
+    def grades(self, part: Part) -> NDArray[np.int64]:
+        """Return the true grades of a part of the cohort."""
+        return self._stage.grades[self._stage.indices(part)]
+
+    def ids(self, part: Part) -> list[str]:
+        """Return the ids of the photographs of a part."""
+        return [self._cohort.photographs[index].id for index in self._stage.indices(part)]
+
+    def probabilities(self, recipe: Recipe, part: Part) -> Floats:
+        """Return the class probabilities of the plain pictures of a part, shape (photographs, grades)."""
+        if recipe.kind == "weights":
+            return self._said(recipe.trials, recipe.alpha, part)
+        return np.asarray(np.mean([self._said((one,), None, part) for one in recipe.trials], axis=0))
+
+    def changed(self, recipe: Recipe) -> dict[str, NDArray[np.generic]]:
+        """Return the weights of a mixture that is one network as checkpoints hold them."""
+        self._load(recipe.trials, recipe.alpha)
+        return changed_tensors(self._net, self._stage.model.pretrained)
+
+    def _mixed(self, trials: tuple[int, ...], alpha: float | None) -> State:
+        states, pretrained = [self._states[one] for one in trials], self._stage.model.pretrained
+        if alpha is None:
+            return average(states, pretrained)
+        return interpolate(states[0], pretrained, alpha, self._head)
+
+    @torch.no_grad()
+    def _ask(self, trials: tuple[int, ...], alpha: float | None, part: Part) -> Floats:
+        self._load(trials, alpha)
+        logits = self._logits(part, np.arange(len(self._supply(part))))
+        return np.asarray(logits.cpu().double().softmax(dim=1))
+
+    def _logits(self, part: Part, rows: NDArray[np.int64]) -> Tensor:
+        pictures, batches = self._supply(part), np.array_split(rows, -(-len(rows) // _BATCH))
+        return torch.cat([self._prefix.suffix(pictures.batch(batch)) for batch in batches])
+
+    def _open(self, part: Part) -> Supply:
+        return self._prefix.open(Pictures(self._stage.indices(part)))
+
+    def _load(self, trials: tuple[int, ...], alpha: float | None) -> None:
+        whole: dict[str, Tensor] = {**self._stage.model.pretrained, **self._mixed(trials, alpha)}
+        self._net.load_state_dict(whole)
+        if self._norms and (len(trials) > 1 or alpha):
+            self._estimate_statistics()
+
+    def _moved_norms(self) -> list[nn.modules.batchnorm._NormBase]:
+        """Return the batch norms whose running statistics some trial moved."""
+        pretrained = self._stage.model.pretrained
+        moved = {
+            name.removesuffix(".running_mean")
+            for state in self._states.values()
+            for name, tensor in state.items()
+            if name.endswith(".running_mean") and not torch.equal(tensor, pretrained[name])
+        }
+        modules = dict(self._net.named_modules())
+        return [norm for name in sorted(moved) if isinstance(norm := modules[name], nn.modules.batchnorm._NormBase)]
+
+    @torch.no_grad()
+    def _estimate_statistics(self) -> None:
+        train = len(self._supply("train"))
+        before = [norm.momentum for norm in self._norms]
+        for norm in self._norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # all batches count alike
+            norm.train()
+        self._logits("train", np.linspace(0, train - 1, min(train, _ESTIMATED_ON)).astype(np.int64))
+        for norm, momentum in zip(self._norms, before, strict=True):
+            norm.momentum = momentum
+            norm.eval()
