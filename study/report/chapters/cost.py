@@ -1,12 +1,13 @@
 """What accuracy costs in seconds of training."""
 
+from drft.config import Metric
 from study.report import figures
 from study.report.chapters.parts import Chapter, Part, Table, exhibit, wide
 from study.report.statistics import Cost, CostPoint, DepthCost, Statistics, Withheld
 from study.report.wording import between, number, percent
 from study.results import StudyResults
+from study.scores import shown
 
-FRONT = ("trial", "depth", "seconds", "validation score", "validation accuracy (95% interval)")
 BY_DEPTH = ("depth", "n", "median seconds (95% interval)")
 
 _FRONT_CAPTION = (
@@ -20,7 +21,7 @@ def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
     """Show scores against seconds, and the trials that no other one beats in both."""
     cost = statistics.cost
     shown = exhibit("cost", "Validation score against seconds", cost, lambda c: wide(figures.cost_front(c)), cost_text)
-    tables: tuple[Part, ...] = () if isinstance(cost, Withheld) else _tables(cost)
+    tables: tuple[Part, ...] = () if isinstance(cost, Withheld) else _tables(cost, results.info.metric)
     return Chapter("cost", "Cost", "What accuracy costs", (shown, *tables))
 
 
@@ -43,16 +44,18 @@ def cost_text(cost: Cost) -> str:
     )
 
 
-def _tables(cost: Cost) -> tuple[Table, Table]:
+def _tables(cost: Cost, metric: Metric) -> tuple[Table, Table]:
+    headings = ("trial", "depth", "seconds", f"validation {metric}", "accuracy (95% interval)")
+    rows = [_front_row(point, metric) for point in cost.front]
     return (
-        Table("Pareto front of score and seconds", _FRONT_CAPTION, FRONT, [_front_row(point) for point in cost.front]),
+        Table("Pareto front of score and seconds", _FRONT_CAPTION, headings, rows),
         Table("Seconds by depth", _BY_DEPTH_CAPTION, BY_DEPTH, [_depth_row(row) for row in cost.by_depth]),
     )
 
 
-def _front_row(point: CostPoint) -> tuple[str, ...]:
+def _front_row(point: CostPoint, metric: Metric) -> tuple[str, ...]:
     accuracy = f"{percent(point.accuracy.value)} ({between(point.accuracy)})"
-    return str(point.trial), str(point.depth), number(point.seconds), number(point.score, 3), accuracy
+    return str(point.trial), str(point.depth), number(point.seconds), number(shown(metric, point.score), 3), accuracy
 
 
 def _depth_row(row: DepthCost) -> tuple[str, ...]:

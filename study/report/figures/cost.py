@@ -6,6 +6,9 @@ from study.report.figures.axes import depth_markers
 from study.report.statistics import Cost
 from study.report.style import QUIET, figure, rounded
 
+_WIDE = 20
+"""Seconds that span more than this factor are drawn on a logarithmic axis."""
+
 
 def cost_front(cost: Cost) -> go.Figure:
     """Seconds and score of every completed trial, by depth, with the Pareto front as a line of steps."""
@@ -28,5 +31,9 @@ def cost_front(cost: Cost) -> go.Figure:
         ),
         hovertemplate="trial %{customdata[0]}, depth %{customdata[1]}: %{y:.3f} in %{x:.1f} s<extra></extra>",
     )
-    drawing.update_xaxes(rangemode="tozero")
+    quickest, slowest = cost.points[0].seconds, cost.points[-1].seconds
+    if 0 < _WIDE * quickest < slowest:  # one that found no cache would press the others into a corner
+        drawing.update_xaxes(type="log", dtick="D2")
+    else:
+        drawing.update_xaxes(rangemode="tozero")
     return drawing
