@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from drft.checkpoint import changed_tensors
 from drft.data import Cohort
+from drft.links import PREFIX, link_tensors
 from drft.models.blocks import head_names
 from drft.prefix import Pictures, Supply
 from drft.records import Part
@@ -41,9 +42,10 @@ class Evaluator:
 
     def __init__(self, cohort: Cohort, found: Sequence[Ingredient]) -> None:
         self._cohort = cohort
-        self._states = {one.trial: one.state for one in found}
+        self._states = {one.trial: _of_net(one.state) for one in found}
+        self._links = {one.trial: _of_link(one.state) for one in found}
         self._stage = Workbench(cohort).prepare(found[0].config)
-        self._net = self._stage.model.net.eval()
+        self._net, self._link = self._stage.model.net.eval(), self._stage.model.link
         self._prefix = self._stage.prefix(max(one.config.depth for one in found), passing=False)
         self._head = head_names(self._net)
         self._norms = self._moved_norms()
@@ -72,7 +74,7 @@ class Evaluator:
     def changed(self, recipe: Recipe) -> dict[str, NDArray[np.generic]]:
         """Return the weights of a mixture that is one network as checkpoints hold them."""
         self._load(recipe.trials, recipe.alpha)
-        return changed_tensors(self._net, self._stage.model.pretrained)
+        return changed_tensors(self._net, self._stage.model.pretrained) | link_tensors(self._link)
 
     def _mixed(self, trials: tuple[int, ...], alpha: float | None) -> State:
         states, pretrained = [self._states[one] for one in trials], self._stage.model.pretrained
@@ -83,10 +85,10 @@ class Evaluator:
     @torch.no_grad()
     def _ask(self, trials: tuple[int, ...], alpha: float | None, part: Part) -> Floats:
         self._load(trials, alpha)
-        logits = self._logits(part, np.arange(len(self._supply(part))))
-        return np.asarray(logits.cpu().double().softmax(dim=1))
+        told: Tensor = self._link(self._outputs(part, np.arange(len(self._supply(part)))))
+        return np.asarray(told.cpu().double().softmax(dim=1))
 
-    def _logits(self, part: Part, rows: NDArray[np.int64]) -> Tensor:
+    def _outputs(self, part: Part, rows: NDArray[np.int64]) -> Tensor:
         pictures, batches = self._supply(part), np.array_split(rows, -(-len(rows) // _BATCH))
         return torch.cat([self._prefix.suffix(pictures.batch(batch)) for batch in batches])
 
@@ -98,6 +100,15 @@ class Evaluator:
         self._net.load_state_dict(whole)
         if self._norms and (len(trials) > 1 or alpha):
             self._estimate_statistics()
+        self._settle_link(trials, alpha)
+
+    def _settle_link(self, trials: tuple[int, ...], alpha: float | None) -> None:
+        """Take the link of a trial by itself; of a mixture, learn it from the training part, as trainings do."""
+        if len(trials) == 1 and alpha is None:
+            self._link.load_state_dict(self._links[trials[0]])
+        elif self._link.state_dict():
+            rows = np.arange(len(self._supply("train")))
+            self._link.fit(self._outputs("train", rows), torch.from_numpy(self.grades("train")))
 
     def _moved_norms(self) -> list[nn.modules.batchnorm._NormBase]:
         """Return the batch norms whose running statistics some trial moved."""
@@ -119,7 +130,15 @@ class Evaluator:
             norm.reset_running_stats()
             norm.momentum = None  # all batches count alike
             norm.train()
-        self._logits("train", np.linspace(0, train - 1, min(train, _ESTIMATED_ON)).astype(np.int64))
+        self._outputs("train", np.linspace(0, train - 1, min(train, _ESTIMATED_ON)).astype(np.int64))
         for norm, momentum in zip(self._norms, before, strict=True):
             norm.momentum = momentum
             norm.eval()
+
+
+def _of_net(state: State) -> State:
+    return {name: tensor for name, tensor in state.items() if not name.startswith(PREFIX)}
+
+
+def _of_link(state: State) -> State:
+    return {name.removeprefix(PREFIX): tensor for name, tensor in state.items() if name.startswith(PREFIX)}

@@ -88,6 +88,7 @@ def _shared(config: TrialConfig) -> dict[str, object]:
         "backbone.weights": backbone.weights,
         "backbone.normalization": backbone.normalization,
         "image_size": config.image_size,
+        "loss.kind": config.loss.kind,
         "split": config.split,
     }
 

@@ -38,7 +38,9 @@ from study.report.chapters.parts import Table
 from study.report.exports import plain
 from study.report.statistics.summary import score_mixtures, score_test_set
 from study.results import read_study
-from study.soup.ingredients import find_ingredients
+from study.soup.candidates import Recipe
+from study.soup.evaluation import Evaluator
+from study.soup.ingredients import Ingredient, find_ingredients
 from study.soup.mixing import average, interpolate
 from study.soup.run import make_soups
 from study.storage import open_storage
@@ -277,3 +279,13 @@ def test_mixtures_whose_parts_are_gone_are_named(made, confirmed, monkeypatch, c
         confirm(confirmed, monkeypatch, capsys)
     assert f"need the checkpoints of trials {best}, now gone" in capsys.readouterr().err
     assert not (confirmed / "real" / "confirm" / "soups.npz").exists()
+
+
+def test_a_trial_by_itself_grades_as_it_did_whatever_its_link_learned(tiny_cohort):
+    config = with_values(config_for("none", 2), {"loss.kind": "expected_grade"})
+    result = run_trial(config, tiny_cohort)
+    state = {name: torch.from_numpy(array) for name, array in result.best_state.items()}
+    evaluator = Evaluator(tiny_cohort, [Ingredient(0, config, state), Ingredient(1, config, state)])
+    evaluator.probabilities(Recipe("soup", "weights", (0, 1)), "validation")  # leaves nothing behind
+    said = evaluator.probabilities(Recipe("best trial", "weights", (0,)), "validation")
+    assert np.allclose(said, result.predictions["validation"].probabilities[result.best.step - 1], atol=2e-3)
