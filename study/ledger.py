@@ -120,9 +120,25 @@ class Ledger(BaseStorage):
             trial = self._patiently(lambda: self._book.begin(self.limit))
             self._own.add(trial._trial_id)
         else:
-            trial = self._patiently(lambda: self._book.queue(template_trial))
+            trial = self._queue(template_trial)
         self._take_in(trial)
         return trial._trial_id
+
+    def _queue(self, template: FrozenTrial) -> FrozenTrial:
+        """Queue a trial, once: a storage that went away may have taken it before it could say so."""
+        last, tried = self._last_id, False
+
+        def queue() -> FrozenTrial:
+            nonlocal tried
+            if tried:
+                self.refresh()
+                taken = (self._trials[trial_id] for trial_id in self._open if trial_id > last)
+                if there := next((trial for trial in taken if trial.user_attrs == template.user_attrs), None):
+                    return there
+            tried = True
+            return self._book.queue(template)
+
+        return self._patiently(queue)
 
     def set_trial_param(
         self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution

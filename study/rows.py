@@ -4,6 +4,7 @@ The tables are those of the installed Optuna, whose schema :mod:`study.storage` 
 a row is new is known to the caller, so that plain inserts and updates do, which every database has.
 """
 
+import copy
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
+from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import bindparam
 from sqlalchemy.engine import Connection
@@ -104,7 +106,13 @@ class Rows:
 
     def queue(self, template: FrozenTrial) -> FrozenTrial:
         """Add a trial like ``template``."""
-        return self._storage._create_new_trial(self._study_id, template)
+        # What RDBStorage does without its own second tries, which would queue a trial again that was taken unanswered.
+        with _create_scoped_session(self._storage.scoped_session) as session:
+            models.StudyModel.find_or_raise_by_id(self._study_id, session, for_update=True)
+            row = self._storage._get_prepared_new_trial(self._study_id, template, session)
+            trial = copy.deepcopy(template)
+            trial.number, trial._trial_id = row.number, row.trial_id
+        return trial
 
     def start(self, trial_id: int, limit: int | None) -> datetime | None:
         """Start a waiting trial; return when, or None when it did not wait any more."""

@@ -181,6 +181,23 @@ class TestOutage:
         books_balance(sqlite, display)
         other.close()
 
+    def test_a_trial_whose_queueing_was_not_confirmed_is_queued_once(self, database):
+        said = []
+        conductor = conduct(database, patience=Patience(said.append))
+        engine, lost = conductor._ledger._backend.engine, []
+
+        @sqlalchemy.event.listens_for(engine, "commit")
+        def lose(connection):
+            if not lost:
+                lost.append(True)
+                connection.connection.commit()
+                raise sqlalchemy.exc.OperationalError("COMMIT", {}, Exception("the server closed the connection"))
+
+        conductor.enqueue(retry_of=3)
+        conductor.enqueue(retry_of=4)
+        assert ["does not answer" in line for line in said] == [True, False]
+        assert [trial.user_attrs for trial in stored(database)] == [{"retry_of": 3}, {"retry_of": 4}]
+
     @pytest.mark.parametrize("ended", [True, False])
     def test_a_commit_whose_answer_was_lost_is_not_done_twice(self, database, ended):
         """The storage takes what is written and goes away before it says so."""
