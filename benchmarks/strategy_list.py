@@ -5,12 +5,12 @@ from typing import Any, NamedTuple
 
 BASELINE = {
     "image_size": 128,
-    "depth": 4,
+    "depth": 3,
     "batch_size": 16,
     "head_phase.epochs": 3,
     "depth_phase.epochs": 7,
 }
-"""Four of MobileNetV2's eight blocks, 97.5 % of its parameters; everything else as a training is by default."""
+"""Three of MobileNetV2's eight blocks, 89 % of its parameters; everything else as a training is by default."""
 
 
 class Strategy(NamedTuple):
@@ -25,7 +25,7 @@ STRATEGIES = (
     # where
     Strategy("head alone", "linear probing", {"depth": 0}),
     Strategy("all blocks", "full fine-tuning", {"depth": 8}),
-    Strategy("first 2 of the 4 blocks", "Lee et al. 2023", {"depth_phase.window": 2}),
+    Strategy("first 2 of the 3 blocks", "Lee et al. 2023", {"depth_phase.window": 2}),
     Strategy("gradual unfreezing", "Howard & Ruder 2018", {"depth_phase.gradual_epochs": 1}),
     Strategy("biases and norms", "Zaken et al. 2022", {"depth_phase.parameters": "bias_and_norm"}),
     Strategy("LoRA, rank 4", "Hu et al. 2022", {"depth_phase.parameters": "lora", "depth_phase.lora_rank": 4}),
