@@ -109,7 +109,7 @@ class Rows:
         # What RDBStorage does without its own second tries, which would queue a trial again that was taken unanswered.
         with _create_scoped_session(self._storage.scoped_session) as session:
             models.StudyModel.find_or_raise_by_id(self._study_id, session, for_update=True)
-            row = self._storage._get_prepared_new_trial(self._study_id, template, session)
+            row: Any = self._storage._get_prepared_new_trial(self._study_id, template, session)
             trial = copy.deepcopy(template)
             trial.number, trial._trial_id = row.number, row.trial_id
         return trial
