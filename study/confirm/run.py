@@ -91,11 +91,12 @@ def _retrain(undertaking: Undertaking, plan: Plan[ConfirmationPlan], options: Ru
 def _opening_words(undertaking: Undertaking, plan: Plan[ConfirmationPlan], where: str) -> list[str]:
     info, planned = undertaking.study.info, undertaking.plan
     names = ", ".join(candidate.name for candidate in planned.candidates)
+    folds = f", in {info.split['folds']} folds each" if "folds" in info.split else ""
     return [
         f"Confirmation of study {info.name} in {plan.folder}",
         f"  data      {plan.cohort.name}: {plan.facts.split['n_test']} test photographs, sealed until the end",
         f"  retrains  {names}",
-        f"  trials    {planned.size} wanted, each of these on {planned.seeds} fresh seeds and splits; {where}",
+        f"  trials    {planned.size} wanted, each of these on {planned.seeds} fresh seeds and splits{folds}; {where}",
     ]
 
 

@@ -133,6 +133,21 @@ def test_a_study_is_run_and_gone_on_with(place, data):
     assert pd.read_csv(place / "grades.csv")["grade"].isin(range(5)).sum() == 40
 
 
+def test_with_folds_every_photograph_validates_once(place, data):
+    code, said = run(place, *arguments(place, data, "--trials", "1", "--folds", "3", "--report"))
+    assert code == 0, said
+    assert "40 photographs in 3 folds, each validating once, 0 sealed for the test" in said
+    folder = place / "results" / "tiny"
+    (trial,) = optuna.load_study(study_name="tiny", storage=open_storage(folder / "study.db")).trials
+    epochs = pd.read_csv(folder / "trials" / "0000" / "epochs.csv")
+    with np.load(folder / "trials" / "0000" / "predictions.npz") as told:
+        ids, right = told["validation_ids"], told["validation_probabilities"].argmax(2) == told["validation_grades"]
+    assert len(ids) == len(set(ids)) == 40
+    assert right.mean(axis=1) == pytest.approx(epochs["val_accuracy"].to_numpy(), abs=0.03)  # stored in 16 bits
+    assert (trial.value, list(trial.intermediate_values)) == (epochs["val_accuracy"].max(), [0, 1, 2])
+    assert "Each of 40 photographs was validated once" in (folder / "report" / "report.md").read_text()
+
+
 def test_interrupted_and_killed_studies_go_on(place, data):
     whole = arguments(place, data, "--trials", "6")
     process = start(place, *whole)
@@ -228,6 +243,8 @@ BAD_OPTIONS = {
     "an unknown setting": (("--space", "typo.yaml"), "depth_phase.lr"),
     "a depth beyond the blocks": (("--space", "deep.yaml"), "blocks"),
     "a name that is no folder": (("--study", "../up"), "study name"),
+    "a pruner without its folds": (("--pruner", "wilcoxon"), "say --folds 5, too"),
+    "more folds than photographs": (("--folds", "41"), "too few training photographs for 41 folds"),
     "no results folder": (("--results", "tiny.yaml/results"), "is a file"),
     "a storage that is none": (("--storage", "sqlite:///tiny.yaml"), "no SQLite database"),
     "a journal that is none": (("--storage", "journal://tiny.yaml"), "no journal of Optuna"),

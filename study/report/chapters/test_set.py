@@ -39,7 +39,7 @@ def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
     elif isinstance(test, Withheld):
         parts = (Text(f"Not shown: {test.reason}."),)
     else:
-        parts = (*_opened(test), *_of_the_sweep(statistics.swept), *_of_mixtures(statistics.mixtures))
+        parts = (*_opened(test, results), *_of_the_sweep(statistics.swept), *_of_mixtures(statistics.mixtures))
     return Chapter("test", "Test set", "The test set", parts)
 
 
@@ -56,11 +56,13 @@ def survival_text(survival: Survival | Withheld) -> str:
     return f"{lead}: {percent(survival.share.value)} of the promise ({between(survival.share)})."
 
 
-def _opened(test: Confirmed) -> Iterator[Part]:
+def _opened(test: Confirmed, results: StudyResults) -> Iterator[Part]:
+    folds = results.info.split.get("folds")
+    by_turns = f"Each of these is {folds} trainings, one for each fold, which grade the photographs by turns. "
     yield Text(
         f"The best trials of the sweep and the base configuration were trained again on {test.n_draws} fresh seeds, "
         "each with a fresh split, the same ones for all; then the test photographs were opened, once. "
-        f"{survival_text(test.survival)}"
+        f"{by_turns if folds else ''}{survival_text(test.survival)}"
     )
     yield Exhibit("test", "The best trials, trained again", _caption(test), _drawn(test))
     yield Table("Configurations on the test set", _TABLE_CAPTION, HEADINGS, [_row(score) for score in test.scores])
