@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from sweep_parts import DepthSpace, InProcess, conduct
 
 from drft.config import TrialConfig, with_values
+from study.conductor import Conductor
 from study.costs import Ran, expected_seconds, ran
 from study.driver import Driver, Goal
 from study.folder import StudyFolder
@@ -104,11 +105,12 @@ class Uneven(DepthSpace):
         return super().suggest(trial)
 
 
-def drive(folder: Path, executor: InProcess, trials: int, **goal) -> Driver:
+def drive(folder: Path, executor: InProcess, trials: int, kind: type[Conductor] = Conductor, **goal) -> Driver:
     studies = StudyFolder(folder)
     studies.write_study("", {})
     display = PlainDisplay(Console(quiet=True))
     conductor = conduct(folder, Uneven())
+    conductor.__class__ = kind
     driver = Driver(conductor, executor, studies, display, Goal(trials, **goal))
     driver.run()
     return driver
@@ -131,6 +133,20 @@ def test_one_slot_and_a_study_that_noise_may_end_take_trials_as_they_come(tmp_pa
         executor = Noting(slots)
         drive(tmp_path / name, executor, 8, **goal)
         assert executor.numbers == list(range(8))
+
+
+class Shared(Conductor):
+    """Another driver has a trial under way until this one has finished seven."""
+
+    @property
+    def underway(self) -> int:
+        return super().underway + (self.finished < 7)
+
+
+def test_where_others_drive_too_nothing_is_held(tmp_path: Path) -> None:
+    executor = Noting(slots=3)
+    drive(tmp_path, executor, 8, Shared)
+    assert executor.numbers == list(range(8))
 
 
 class StopsAmidTheLast(Noting):
