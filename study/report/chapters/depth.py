@@ -42,7 +42,7 @@ def _backbones(results: StudyResults, rows: tuple[BackboneRow, ...] | Withheld) 
     """Return the table of backbones and whose depths follow; nothing where the study has one."""
     if isinstance(rows, Withheld):
         return ()
-    best = results.complete.iloc[0]["backbone.name"]
+    best = results.of_best_backbone(results.complete)["backbone.name"].iloc[0]
     caption = (
         "Completed trials by backbone. A sampler that learns does not try all backbones equally, and the best of more "
         "trials is higher by luck alone. Accuracies in percent, gaps in points: mean ± half the 95% t interval."

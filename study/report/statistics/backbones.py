@@ -50,7 +50,9 @@ def backbone_table(
 
 
 def _row(name: str, blocks: int, trials: pd.DataFrame, n_validation: int) -> BackboneRow:
-    best = trials.sort_values(["score", "number"], ascending=[False, True]).iloc[0]
+    feasible = trials[trials["feasible"].astype(bool)]
+    eligible = trials if feasible.empty else feasible
+    best = eligible.sort_values(["score", "number"], ascending=[False, True]).iloc[0]
     return BackboneRow(
         backbone=name,
         blocks=blocks,

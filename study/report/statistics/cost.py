@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from study.report.statistics.backbones import NAME
 from study.report.statistics.depth import NO_TRIALS
 from study.report.statistics.intervals import Estimate, Withheld, bootstrap_median, proportion
 
@@ -49,7 +48,9 @@ class Cost(NamedTuple):
     """Of the best trial's backbone, where there are several."""
 
 
-def cost(complete: pd.DataFrame, epochs: pd.DataFrame, n_validation: int) -> Cost | Withheld:
+def cost(
+    complete: pd.DataFrame, epochs: pd.DataFrame, n_validation: int, one_backbone: pd.DataFrame | None = None
+) -> Cost | Withheld:
     """Hold the validation scores of completed trials against the seconds that they took.
 
     Valid as a description of these runs. Seconds depend on the machine, on what else it did, and on what earlier trials
@@ -60,6 +61,7 @@ def cost(complete: pd.DataFrame, epochs: pd.DataFrame, n_validation: int) -> Cos
         complete: the trials that ran to their end (``StudyResults.complete``).
         epochs: one row per trial and step.
         n_validation: validation photographs.
+        one_backbone: those of them whose depths compare; None for all.
     """
     timed = complete[complete["seconds"].notna()]
     if complete.empty:
@@ -69,7 +71,7 @@ def cost(complete: pd.DataFrame, epochs: pd.DataFrame, n_validation: int) -> Cos
     ordered = timed.assign(score=timed["score"].astype(float)).sort_values(
         ["seconds", "score", "number"], ascending=[True, False, True]
     )
-    alike = timed[timed[NAME] == timed.iloc[0][NAME]] if NAME in timed else timed
+    alike = timed if one_backbone is None else one_backbone
     leads = ordered["score"] > ordered["score"].cummax().shift(fill_value=float("-inf"))
     points = tuple(_point(row, n_validation) for row in ordered.to_dict("records"))
     return Cost(

@@ -119,7 +119,7 @@ def summarize(results: StudyResults) -> Statistics:
         equal_depths=equal_depths(results.of_best_backbone(trials), design),
         gap_associations=gap_associations(complete, info.dimensions, even=info.sampler in EVEN_SAMPLERS),
         pruner=pruner_audit(trials, complete, epochs, info.base_config, info.pruner),
-        cost=cost(complete, epochs, n_validation),
+        cost=cost(complete, epochs, n_validation, one_backbone),
         corrected=candidates if isinstance(candidates, Withheld) else corrected_selection(candidates),
         overtuning=candidates if isinstance(candidates, Withheld) else overtuning_by_halves(candidates),
         alike=candidates if isinstance(candidates, Withheld) else alike(at_best_steps(candidates, results)),
