@@ -1,6 +1,7 @@
 """The real command, tiny: three trials of one backbone put together, judged, kept, and judged on the test set once."""
 
 import csv
+import io
 import json
 import shutil
 import sys
@@ -29,9 +30,11 @@ from drft.trial import run_trial
 from study.cli import main
 from study.conductor import Conductor
 from study.confirm.planning import BASELINE, PLANNED, Candidate, ConfirmationPlan, Draw
+from study.confirm.run import confirm_study
 from study.confirm.seal import OpenedTest, confirmation_place, read_confirmation
 from study.driver import Driver, Goal
 from study.folder import CHECKPOINT, StudyFolder
+from study.options import RunOptions
 from study.progress import PlainDisplay
 from study.report.chapters import test_set
 from study.report.chapters.parts import Table
@@ -213,7 +216,7 @@ def test_a_kept_soup_differs_from_its_parts_and_loads(made, results):
 
 
 @pytest.fixture
-def confirmed(results, tmp_path, monkeypatch):
+def confirmed(results, tmp_path):
     """A copy of the study whose confirmation is over, but for the mixtures."""
     place = tmp_path / "results"
     shutil.copytree(results, place)
@@ -239,16 +242,16 @@ def confirmed(results, tmp_path, monkeypatch):
     return place
 
 
-def confirm(place, monkeypatch, capsys, *more):
-    arguments = ["confirm", "real", "--results", str(place), "--top", "1", "--seeds", "1", "--no-report", *more]
-    monkeypatch.setattr(sys, "argv", ["drft-study", *arguments])
-    main()
-    return capsys.readouterr().out
+def confirm(place):
+    """Go on with the confirmation of a copy, and return what is said."""
+    console = Console(file=io.StringIO(), width=200)
+    confirm_study("real", RunOptions(results=place, report=False), top=1, seeds=1, console=console)
+    return console.file.getvalue()
 
 
-def test_mixtures_are_judged_on_the_test_photographs_once(made, confirmed, tiny_cohort, monkeypatch, capsys):
+def test_mixtures_are_judged_on_the_test_photographs_once(made, confirmed):
     assert score_mixtures(read_study("real", confirmed)) is None
-    said = confirm(confirmed, monkeypatch, capsys)
+    said = confirm(confirmed)
     assert "Mixtures of the sweep's best trials, on 12 test photographs:" in said
     kept = confirmed / "real" / "confirm" / "soups.npz"
     before, told = kept.stat().st_mtime_ns, json.loads((confirmed / "real" / "confirm" / "summary.json").read_text())
@@ -266,18 +269,17 @@ def test_mixtures_are_judged_on_the_test_photographs_once(made, confirmed, tiny_
     titles = [part.title for part in test_set.chapter(study, statistics).parts if isinstance(part, Table)]
     assert titles[-1] == "Mixtures of the best trials on the test set"
 
-    assert "Mixtures of the sweep's best trials" in confirm(confirmed, monkeypatch, capsys)
+    assert "Mixtures of the sweep's best trials" in confirm(confirmed)
     assert kept.stat().st_mtime_ns == before
     with pytest.raises(StudyError, match="which are opened once"):
         make_soups("real", confirmed)
 
 
-def test_mixtures_whose_parts_are_gone_are_named(made, confirmed, monkeypatch, capsys):
+def test_mixtures_whose_parts_are_gone_are_named(made, confirmed):
     best = made[0].trials[0]
     (confirmed / "real" / "trials" / f"{best:04d}" / CHECKPOINT).unlink()
-    with pytest.raises(SystemExit):
-        confirm(confirmed, monkeypatch, capsys)
-    assert f"need the checkpoints of trials {best}, now gone" in capsys.readouterr().err
+    with pytest.raises(StudyError, match=f"need the checkpoints of trials {best}, now gone"):
+        confirm(confirmed)
     assert not (confirmed / "real" / "confirm" / "soups.npz").exists()
 
 
