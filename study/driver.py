@@ -6,7 +6,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
 
 from drft.errors import StudyError, TrainingError
 from drft.records import TrialResult
@@ -15,6 +14,7 @@ from study.conductor import Conductor
 from study.display import Display
 from study.executors.base import Event, Executor, Failed, Finished, Job, Kind, Reported, Retired, Started
 from study.folder import StudyFolder
+from study.goal import Ended, Goal, Outcome
 from study.held import Held
 from study.interruption import Interruption
 from study.standing import FINISHED, Standing
@@ -36,8 +36,6 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 _TICK = 0.25
 """Seconds between two looks at the clock and at Ctrl-C, when no event comes."""
 
-Ended = Literal["done", "time", "interrupted", "failing", "noise"]
-
 _STOPPED: Mapping[Ended | None, str] = MappingProxyType(
     {
         "time": "stopped by the time limit",
@@ -47,39 +45,6 @@ _STOPPED: Mapping[Ended | None, str] = MappingProxyType(
     }
 )
 """Why trials were stopped that were under way."""
-
-
-@dataclass(frozen=True, slots=True)
-class Goal:
-    """When a run ends."""
-
-    trials: int
-    """Finished trials (COMPLETE and PRUNED) of the study, those of earlier runs included."""
-    seconds: float | None = None
-    """Wall time of this run; None for no limit."""
-    checkpoints: int = 5
-    """Checkpoints kept: those of so many best trials."""
-    trial_seconds: float | None = None
-    """Wall time after which a trial is taken to hang, and ended; None for no limit."""
-    failure_limit: float = 0.5
-    """A failing fraction of the last trials above this one ends the run."""
-    stop_when_noise: bool = False
-    """Whether the run ends when further trials could show nothing but noise (``study.certainty``)."""
-    queued_only: bool = False
-    """Run what is in the queue, and ask the sampler for nothing more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a run ended."""
-
-    ended: Ended
-    standing: Standing
-    seconds: float
-    requeued: int = 0
-    """Trials that were stopped and will be run again."""
-    reason: str = ""
-    """The commonest reason of failure, when failures ended the run; why only noise was left, when noise did."""
 
 
 @dataclass(slots=True)

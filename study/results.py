@@ -4,29 +4,26 @@ Everything but the predictions comes from the Optuna storage, so a study can be 
 """
 
 import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import optuna
 import pandas as pd
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
 
-from drft.config import Metric, nearest
+from drft.config import Metric
 from drft.errors import StudyError
 from drft.records import EpochRecord, Predictions, best_record
 from study.epochs import unpack
 from study.facts import READABLE, SCHEMA
+from study.places import StudyPlace, find_study
 from study.standing import is_feasible
-from study.storage import open_storage
+from study.storage import public_url
 
 _FIRST = ("step", "phase", "epoch", "train_accuracy", "val_accuracy", "train_loss", "val_loss", "val_qwk", "seconds")
 EPOCH_COLUMNS = ("trial", *_FIRST, *(field.name for field in fields(EpochRecord) if field.name not in _FIRST))
@@ -38,10 +35,6 @@ OUTCOME_COLUMNS = (
 )
 FURTHER_COLUMNS = ("score", "last_step", "ending", "device", "control", "would_prune", "folds", "feasible")
 WHOLE_NUMBERS = ("number", "depth", "best_step", "last_step", "retry_of", "would_prune", "folds")
-
-
-CONFIRMATION = ".confirm"
-"""The confirmation of a study is a study of its own in the same storage, under this name behind its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +75,6 @@ class StudyInfo:
     def block_count(self, backbone: object = None) -> int:
         """Return how many blocks a backbone has: a trial's ``backbone.name``, or None where the study has one."""
         return self.backbones.get(str(backbone), len(self.blocks))
-
-
-@dataclass(frozen=True, slots=True)
-class StudyPlace:
-    """Where a study is: its name in the storage at ``url``, and the folder its files belong in."""
-
-    name: str
-    url: str = field(repr=False)
-    """With its password, if it has one."""
-    folder: Path
-
-    def open(self) -> optuna.Study:
-        """Open the Optuna study."""
-        return optuna.load_study(study_name=self.name, storage=open_storage(self.url, create=False))
 
 
 @dataclass(frozen=True)
@@ -154,12 +133,7 @@ class StudyResults:
 
 
 def read_study(study: str, results: Path = Path("results"), storage: str | None = None) -> StudyResults:
-    """Read a study.
-
-    Args:
-        study: a name under ``results``, the path of a study folder or, with ``storage``, a name in that storage.
-        results: folder of studies.
-        storage: URL of an Optuna storage; None for the ``study.db`` of the study's folder.
+    """Read a study; arguments as :func:`study.places.find_study` takes them.
 
     Raises:
         StudyError: when there is no such study, or when it was not written by this program.
@@ -173,7 +147,7 @@ def read_place(place: StudyPlace) -> StudyResults:
     attributes = opened.user_attrs
     if attributes.get("drft_schema") not in READABLE:
         raise StudyError(
-            f"study {place.name!r} in {_shown(place.url)} is not a drft-study of schema {SCHEMA} or older "
+            f"study {place.name!r} in {public_url(place.url)} is not a drft-study of schema {SCHEMA} or older "
             f"(it says {attributes.get('drft_schema')!r}): read it with the version of the program that wrote it"
         )
     frozen = opened.get_trials(deepcopy=False)
@@ -193,58 +167,6 @@ def read_predictions(trial: Path, part: Literal["train", "validation"]) -> Predi
         return Predictions(ids, stored[f"{part}_grades"], stored[f"{part}_probabilities"])
 
 
-def find_study(study: str, results: Path = Path("results"), storage: str | None = None) -> StudyPlace:
-    """Find a study; arguments and errors as in :func:`read_study`."""
-    if storage is not None:
-        names = _study_names(storage)
-        if study not in names:
-            raise StudyError(f"no study {study!r} in {_shown(storage)}: {_there_are(study, names)}")
-        return StudyPlace(study, storage, results / _as_folder(study))
-    folder = next((f for f in (results / study, Path(study)) if (f / "study.db").is_file()), None)
-    if folder is None:
-        found = sorted(path.parent.name for path in results.glob("*/study.db"))
-        raise StudyError(f"no study {study!r} in {results}: {_there_are(study, found)}")
-    url = f"sqlite:///{(folder / 'study.db').resolve()}"
-    return StudyPlace(_only_name(url, folder), url, folder)
-
-
-def _shown(url: str) -> str:
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except SQLAlchemyError:
-        return repr(url)
-
-
-def _there_are(study: str, names: Iterable[str]) -> str:
-    known = list(names)
-    if not known:
-        return "there are no studies; make one with `drft-study run`"
-    more = f" and {len(known) - 10} more" if len(known) > 10 else ""
-    return f"there are {', '.join(known[:10])}{more}{nearest(study, known)}"
-
-
-def _as_folder(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "_", name).strip(".") or "study"
-
-
-def _study_names(url: str) -> list[str]:
-    """Return the studies of a storage, without their confirmations, which are found through them."""
-    names = optuna.get_all_study_names(open_storage(url, create=False))
-    return [name for name in names if name.removesuffix(CONFIRMATION) not in {*names} - {name}]
-
-
-def _only_name(url: str, folder: Path) -> str:
-    names = _study_names(url)
-    if folder.resolve().name in names:
-        return folder.resolve().name
-    if len(names) == 1:
-        return names[0]
-    raise StudyError(
-        f"{folder / 'study.db'} holds {len(names)} studies and none is called {folder.name!r}: "
-        "name one of them with --storage"
-    )
-
-
 def _info(place: StudyPlace, attributes: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> StudyInfo:
     started = [trial.datetime_start for trial in trials if trial.datetime_start]
     finished = [trial.datetime_complete for trial in trials if trial.datetime_complete]
@@ -252,11 +174,11 @@ def _info(place: StudyPlace, attributes: Mapping[str, Any], trials: Sequence[Fro
     decoded = ("cohort", "split", "blocks", "base_config", "versions")
     missing = [name for name in (*texts, *decoded) if name not in attributes]
     if missing:
-        raise StudyError(f"study {place.name!r} in {_shown(place.url)} lacks {', '.join(missing)}: it is not whole")
+        raise StudyError(f"study {place.name!r} in {public_url(place.url)} lacks {', '.join(missing)}: it is not whole")
     return StudyInfo(
         name=place.name,
         folder=place.folder,
-        url=_shown(place.url),
+        url=public_url(place.url),
         dimensions={name: dist for trial in trials for name, dist in trial.distributions.items()},
         started=min(started, default=None),
         finished=max(finished, default=None),

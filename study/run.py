@@ -6,8 +6,9 @@ from typing import Any
 from rich.console import Console
 
 from study.conductor import Conductor, Suggester
-from study.driver import Driver, Goal, Outcome
+from study.driver import Driver
 from study.folder import StudyFolder
+from study.goal import Goal, Outcome
 from study.interruption import Interruption
 from study.loggers import LoggedDisplay, check_logger
 from study.options import RunOptions

@@ -9,8 +9,8 @@ from optuna.trial import FrozenTrial, TrialState
 from drft.config import Metric
 from study import owner
 from study.facts import check_schema
+from study.places import StudyPlace, find_study
 from study.progress import duration
-from study.results import StudyPlace, find_study
 from study.scores import score_text
 from study.standing import FINISHED, Standing, count
 
@@ -21,7 +21,7 @@ def status_lines(study: str, results: Path = Path("results"), storage: str | Non
     """Return what there is to say of a study.
 
     Args:
-        study: as :func:`study.results.find_study` takes it.
+        study: as :func:`study.places.find_study` takes it.
         results: folder of studies.
         storage: URL of an Optuna storage; None for the ``study.db`` of the study's folder.
 

@@ -3,8 +3,8 @@
 import pandas as pd
 
 from drft.config import BackboneConfig
-from study.driver import Outcome
 from study.folds import divided
+from study.goal import Outcome
 from study.preparation import Plan
 from study.results import StudyInfo, StudyResults
 from study.scores import score_text

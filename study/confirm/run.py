@@ -15,7 +15,7 @@ from study.confirm.preparation import Undertaking, options_for, prepare, underta
 from study.confirm.seal import confirmation_place, read_confirmation
 from study.confirm.verdict import SUMMARY, mixtures_verdict, verdict, write_summary
 from study.costs import expected_seconds, ran
-from study.driver import Outcome
+from study.goal import Outcome
 from study.options import RunOptions
 from study.placement import placed
 from study.preparation import Plan

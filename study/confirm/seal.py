@@ -20,7 +20,8 @@ from drft.data.cache import whole_file
 from drft.errors import StudyError
 from drft.records import Predictions
 from study.confirm.planning import PLANNED, ConfirmationPlan
-from study.results import CONFIRMATION, StudyPlace, StudyResults, read_place
+from study.places import CONFIRMATION, StudyPlace
+from study.results import StudyResults, read_place
 from study.storage import open_storage
 
 

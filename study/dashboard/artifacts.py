@@ -22,7 +22,8 @@ from drft.config import Metric
 from study.dashboard.joined import Metadata
 from study.dashboard.pictures import confusion_svg, curves_svg
 from study.folder import CHECKPOINT
-from study.results import StudyPlace, read_predictions
+from study.places import StudyPlace
+from study.results import read_predictions
 from study.scores import epoch_scores
 
 _ID = re.compile(r"([0-9a-f]+)-([0-9a-f]+)-([0-9a-f]+)")

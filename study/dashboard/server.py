@@ -20,7 +20,7 @@ from study.dashboard.artifacts import TrialArtifacts
 from study.dashboard.findings import Findings, Source
 from study.dashboard.gate import Application, is_loopback, only_from_here, read_password, with_limits, with_password
 from study.dashboard.joined import JoinedStorage
-from study.results import StudyPlace, find_study
+from study.places import StudyPlace, find_study
 
 _THREADS = 8
 _LARGEST_REQUEST = 1 << 20
@@ -75,7 +75,7 @@ def open_dashboard(
     page elsewhere can talk to it.
 
     Args:
-        studies: each as :func:`study.results.find_study` takes it, with ``results`` and ``storage``.
+        studies: each as :func:`study.places.find_study` takes it, with ``results`` and ``storage``.
         results: folder of studies.
         storage: URL of an Optuna storage that holds all of them; None for the ``study.db`` of each study's folder.
         host: address to listen at.

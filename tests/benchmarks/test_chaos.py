@@ -18,8 +18,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "study"))
 from sweep_parts import InProcess, conduct
 
 from benchmarks.books import audit
-from study.driver import Driver, Goal
+from study.driver import Driver
 from study.folder import StudyFolder
+from study.goal import Goal
 from study.progress import PlainDisplay
 from study.retries import carried_over
 

@@ -16,8 +16,9 @@ from sweep_parts import InProcess, conduct
 
 from benchmarks.ray import beyond_training, differences, faults, rows, slot_seconds
 from drft.errors import DrftError
-from study.driver import Driver, Goal
+from study.driver import Driver
 from study.folder import StudyFolder
+from study.goal import Goal
 from study.progress import PlainDisplay
 
 

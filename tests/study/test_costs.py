@@ -16,8 +16,9 @@ from sweep_parts import DepthSpace, InProcess, conduct
 from drft.config import TrialConfig, with_values
 from study.conductor import Conductor
 from study.costs import Ran, expected_seconds, ran
-from study.driver import Driver, Goal
+from study.driver import Driver
 from study.folder import StudyFolder
+from study.goal import Goal
 from study.progress import PlainDisplay
 
 

@@ -27,7 +27,7 @@ from study.dashboard.artifacts import TrialArtifacts
 from study.dashboard.findings import NOTE_HEADING, Findings, Source
 from study.dashboard.gate import is_loopback, only_from_here, read_password
 from study.folder import StudyFolder
-from study.results import find_study
+from study.places import find_study
 from study.storage import open_storage
 
 STATES = [TrialState.COMPLETE] * 12 + [TrialState.PRUNED]

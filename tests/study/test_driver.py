@@ -16,8 +16,9 @@ from sweep_parts import DepthSpace, InProcess, Refuses, conduct
 
 from drft.config import TrialConfig
 from drft.errors import StudyError
-from study.driver import FEW_FAILURES, Driver, Goal
+from study.driver import FEW_FAILURES, Driver
 from study.folder import CHECKPOINT, StudyFolder
+from study.goal import Goal
 from study.progress import PlainDisplay
 
 COMPLETE, PRUNED, FAIL = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED, optuna.trial.TrialState.FAIL

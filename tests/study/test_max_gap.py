@@ -15,9 +15,10 @@ from sweep_parts import InProcess, conduct, facts
 from drft.config import TrialConfig
 from drft.errors import StudyError, UsageError
 from study.confirm.planning import make_plan
-from study.driver import Driver, Goal
+from study.driver import Driver
 from study.export.model import export_model
 from study.folder import StudyFolder
+from study.goal import Goal
 from study.options import RunOptions
 from study.progress import PlainDisplay, tally
 from study.report.chapters import write_chapters

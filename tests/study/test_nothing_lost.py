@@ -41,10 +41,11 @@ from sweep_parts import Refuses, conduct
 from benchmarks.books import audit
 from drft.records import PARTS
 from study.draws import is_control
-from study.driver import FEW_FAILURES, Outcome
+from study.driver import FEW_FAILURES
 from study.epochs import unpack
 from study.executors import Executor
 from study.folder import CHECKPOINT
+from study.goal import Outcome
 from study.standing import FINISHED
 from study.storage import close_storage, open_storage
 

@@ -23,9 +23,10 @@ from sweep_parts import DepthSpace, InProcess, conduct, facts
 
 from drft.errors import StudyError
 from study.conductor import Conductor
-from study.driver import Driver, Goal
+from study.driver import Driver
 from study.epochs import unpack
 from study.folder import StudyFolder
+from study.goal import Goal
 from study.interruption import Interruption
 from study.outage import Patience
 from study.progress import PlainDisplay
@@ -37,7 +38,8 @@ DRIVER = """
 import sys; sys.path[:0] = sys.argv[1:3]
 from pathlib import Path
 from sweep_parts import InProcess, conduct
-from study.driver import Driver, Goal
+from study.driver import Driver
+from study.goal import Goal
 from study.folder import StudyFolder
 from study.progress import PlainDisplay
 from rich.console import Console

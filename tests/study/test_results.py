@@ -3,7 +3,8 @@ import pytest
 from optuna.trial import TrialState
 
 from drft.errors import StudyError
-from study.results import find_study, read_study
+from study.places import find_study
+from study.results import read_study
 
 DESIGN_TRIAL_COLUMNS = [
     "number",

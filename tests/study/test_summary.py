@@ -6,8 +6,9 @@ import pytest
 
 from drft.errors import StudyError
 from study import owner
-from study.driver import Outcome
-from study.results import find_study, read_study
+from study.goal import Outcome
+from study.places import find_study
+from study.results import read_study
 from study.standing import Standing, count
 from study.status import status_lines
 from study.summary import closing_words

@@ -20,11 +20,13 @@ from study.confirm.planning import BASELINE, PLANNED, Candidate, ConfirmationPla
 from study.confirm.preparation import undertake
 from study.confirm.retrained import read_test_set
 from study.confirm.seal import OpenedTest, confirmation_place, read_confirmation
-from study.driver import Driver, Goal
+from study.driver import Driver
 from study.folder import StudyFolder
+from study.goal import Goal
+from study.places import find_study
 from study.progress import PlainDisplay
 from study.report.statistics import summarize
-from study.results import find_study, read_study
+from study.results import read_study
 from study.storage import open_storage
 
 ROOT = Path(__file__).parents[3]

@@ -32,8 +32,9 @@ from study.conductor import Conductor
 from study.confirm.planning import BASELINE, PLANNED, Candidate, ConfirmationPlan, Draw
 from study.confirm.run import confirm_study
 from study.confirm.seal import OpenedTest, confirmation_place, read_confirmation
-from study.driver import Driver, Goal
+from study.driver import Driver
 from study.folder import CHECKPOINT, StudyFolder
+from study.goal import Goal
 from study.options import RunOptions
 from study.progress import PlainDisplay
 from study.report.chapters import test_set
