@@ -25,7 +25,7 @@ from study.book import GoalReachedError, Storage
 from study.draws import is_control, trial_seed
 from study.epochs import pack
 from study.executors.base import Job, Kind
-from study.facts import StudyFacts, check_study
+from study.facts import StudyFacts, open_study, record_facts
 from study.ledger import Ledger
 from study.outage import Patience
 from study.overview import Overview
@@ -76,7 +76,7 @@ class Conductor(Overview):
         wait = patiently or Patience()
         self._facts = facts
         self._space = space
-        ledger = Ledger(storage, wait(lambda: _study_id(facts, storage)), wait)
+        ledger = Ledger(storage, wait(lambda: open_study(facts, storage)), wait)
         study = optuna.load_study(study_name=facts.name, storage=ledger, sampler=sampler, pruner=pruner)
         super().__init__(study, ledger)
         self._max_retries = max_retries
@@ -86,7 +86,7 @@ class Conductor(Overview):
         self._beating = spans_machines(storage)
         self._next_beat = 0.0
         self._running: dict[int, Running] = {}
-        self._record_facts()
+        record_facts(facts, study)
 
     def ask(self, limit: int | None = None) -> Job | None:
         """Start the next trial: one that waits in the queue first, then one from the sampler.
@@ -255,12 +255,6 @@ class Conductor(Overview):
         """The validation score that is maximized."""
         return self._facts.metric
 
-    def _record_facts(self) -> None:
-        recorded = self._study.user_attrs
-        for name, value in self._facts.attributes().items():
-            if recorded.get(name) != value:
-                self._study.set_user_attr(name, value)
-
     def _prunes(self, running: Running, step: int) -> bool:
         if not running.prunable_at(step):
             return False
@@ -304,18 +298,3 @@ class Conductor(Overview):
         with self._ledger.together():
             for name, value in attributes.items():
                 self._ledger.set_trial_user_attr(trial_id, name, value)
-
-    def _trial(self, number: int) -> FrozenTrial:
-        ledger = self._ledger
-        return ledger.get_trial(ledger.get_trial_id_from_study_id_trial_number(self._study._study_id, number))
-
-
-def _study_id(facts: StudyFacts, storage: Storage) -> int:
-    """Return the storage's number of the study, which is made where there is none.
-
-    Raises:
-        StudyError: when a study of that name exists that is not this one.
-    """
-    check_study(facts, storage)
-    optuna.create_study(study_name=facts.name, storage=storage, direction="maximize", load_if_exists=True)
-    return storage.get_study_id_from_name(facts.name)

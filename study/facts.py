@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import optuna
 from optuna.storages import BaseStorage
 
 from drft.config import Metric, TrialConfig, config_paths
@@ -130,6 +131,25 @@ def check_study(facts: StudyFacts, storage: BaseStorage) -> None:
             f"study {facts.name!r} exists with {'; '.join(conflicts)}: choose another name with --study, "
             "or run it with what it began with"
         )
+
+
+def open_study(facts: StudyFacts, storage: BaseStorage) -> int:
+    """Return the storage's number of the study, which is made where there is none.
+
+    Raises:
+        StudyError: when a study of that name exists that is not this one.
+    """
+    check_study(facts, storage)
+    optuna.create_study(study_name=facts.name, storage=storage, direction="maximize", load_if_exists=True)
+    return storage.get_study_id_from_name(facts.name)
+
+
+def record_facts(facts: StudyFacts, study: optuna.Study) -> None:
+    """Write what is not written yet, or otherwise."""
+    recorded = study.user_attrs
+    for name, value in facts.attributes().items():
+        if recorded.get(name) != value:
+            study.set_user_attr(name, value)
 
 
 def check_schema(name: str, attributes: Mapping[str, Any]) -> None:

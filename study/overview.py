@@ -68,3 +68,7 @@ class Overview:
             self._tally.add(trial)
         self._tallied = len(self._ledger.finished)
         return self._tally
+
+    def _trial(self, number: int) -> FrozenTrial:
+        ledger = self._ledger
+        return ledger.get_trial(ledger.get_trial_id_from_study_id_trial_number(self._study._study_id, number))
