@@ -123,7 +123,7 @@ def notes(found: Sequence[Found]) -> Iterator[str]:
         "AUROC with DeLong's 95% interval: the probability that a wrong label ranks before a right one. The difference "
         f"has a percentile interval over {_RESAMPLES} resamples of photographs. Predictions are of the epoch with the "
         "best validation accuracy on the labels as given, as in a study. Planted errors take any other grade with "
-        "equal probability; those of graders are mostly next to the right grade, and harder to find."
+        "equal probability, which says little of errors that graders make."
     )
 
 
