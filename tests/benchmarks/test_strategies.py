@@ -39,6 +39,8 @@ def test_strategies_are_compared_seed_by_seed():
     (row,) = rows = compare(found, ratio=0.25)
     assert row["accuracy"][0] == pytest.approx(0.05)
     assert row["qwk"] == (0, 0, 0)
+    assert row["seconds"] is None
     assert table(rows)[1][0][:3] == ["focal loss 2", "Lin et al. 2017", "+5.0 (-10.6 to +20.6)"]
+    assert table(rows)[1][0][3:] == ["as before", "as before", "as before", ""]
     result = {"baseline": base, "strategies": rows, "seeds": 2, "validation": 83}
     assert "Excluding 0: none" in notes(result)[-1]
