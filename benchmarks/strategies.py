@@ -209,7 +209,8 @@ def notes(result: Mapping[str, Any]) -> list[str]:
         "Differences are paired by seed (split, head, batches and views), with 95 % intervals that allow for splits "
         "sharing photographs (Nadeau & Bengio 2003). Settings are those of the sources or the middle of their range; "
         "nothing was tuned, for the baseline no more than for the others. Times, of the median seed and beside other "
-        f"work, are those of '{_TIMED}', which computes what the baseline computes; that one comes first and fills the cache."
+        f"work, are those of '{_TIMED}', which computes what the baseline computes; that one comes first and fills "
+        "the cache."
     )
     mixed = (
         f"Mixtures are of {', '.join(MIXED)}, named beforehand; the temperature of one half of the photographs is "
