@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from drft.errors import BackboneError
 from drft.losses import class_weights
 from drft.models.blocks import head_module
-from drft.prefix import Pictures
 from drft.regularization.penalties import classifier_inputs
 from drft.stage import Stage
 
@@ -88,7 +87,7 @@ def _features(stage: Stage) -> Tensor:
     """Return what comes to the classifier of each training photograph, without augmentation or dropout."""
     net, prefix = stage.model.net, stage.prefix(0, passing=True)
     net.eval()
-    pictures = prefix.open(Pictures(stage.division.train))
+    pictures = prefix.open(stage.pictures("train"))
     with classifier_inputs(net) as seen:
         for rows in stage.evaluation_batches(len(pictures)):
             prefix.suffix(pictures.batch(rows))

@@ -41,6 +41,8 @@ class Pictures:
     view: int = 0
     strength: float = 0.0
     """0 for the plain pictures, whatever the view."""
+    among: NDArray[np.int64] | None = None
+    """Photographs, ascending and these among them, of which activations are kept together; None for these alone."""
 
     @property
     def plain(self) -> bool:
@@ -49,9 +51,14 @@ class Pictures:
 
     @cached_property
     def sheets(self) -> tuple["Pictures", ...]:
-        """These pictures in parts that are kept as one entry each."""
-        parts = range(0, len(self.indices), _SHEET)
-        return tuple(Pictures(self.indices[start : start + _SHEET], self.view, self.strength) for start in parts)
+        """The pictures that are kept together, in parts that are kept as one entry each."""
+        kept = self.indices if self.among is None else self.among
+        parts = range(0, len(kept), _SHEET)
+        return tuple(Pictures(kept[start : start + _SHEET], self.view, self.strength) for start in parts)
+
+    def places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return where some of these pictures are in the sheets."""
+        return rows if self.among is None else np.searchsorted(self.among, self.indices[rows])
 
     def made_by(self, views: Views, rows: NDArray[np.int64] | slice) -> Tensor:
         """Return some of them, uint8 of shape (rows, 3, size, size)."""
@@ -190,7 +197,7 @@ class Supply:
 
     def _read(self, rows: NDArray[np.int64]) -> Activations:
         if self._entries:
-            return _gather(self._entries, rows)
+            return _gather(self._entries, self._pictures.places(rows))
         return (self._pictures.made_by(self._prefix.views, rows),)
 
 

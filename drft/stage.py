@@ -13,7 +13,7 @@ from drft.data.views import Views
 from drft.models.activations import ActivationCache
 from drft.models.backbone import Model
 from drft.network import Cost, Network
-from drft.prefix import Prefix
+from drft.prefix import Pictures, Prefix
 from drft.records import Part
 
 _EVALUATION_PIXELS = 32 * 224**2
@@ -68,6 +68,12 @@ class Stage:
             cache=self.cache,
             passing=passing,
         )
+
+    def pictures(self, part: Part, view: int = 0, strength: float = 0.0) -> Pictures:
+        """Return one part in one view. Folds share what is computed of their photographs, which are the same."""
+        folds = self.config.split.folds is not None and part != "test"
+        among = np.union1d(self.division.train, self.division.validation) if folds else None
+        return Pictures(self.indices(part), view, strength, among)
 
     def evaluation_batches(self, count: int) -> list[NDArray[np.int64]]:
         """Divide ``count`` pictures into as many as are evaluated at once."""

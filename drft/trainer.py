@@ -11,7 +11,7 @@ from drft.devices import loss_scaler
 from drft.errors import NonFiniteLossError
 from drft.losses import training_loss
 from drft.optim import current_lr, make_optimizer, make_scheduler, scale_rates
-from drft.prefix import Pictures, Supply
+from drft.prefix import Supply
 from drft.records import PARTS, Part, Phase
 from drft.regularization.averaging import WeightAverage
 from drft.regularization.mixup import Batch, mix, mixed_batches
@@ -67,7 +67,7 @@ class Trainer:
     def train_epoch(self, step: int) -> float:
         """Train on every photograph once, as the views of this step; return the mean training loss."""
         config, train = self.stage.config, self.stage.division.train
-        views = self.prefix.open(Pictures(train, step, config.augmentation.strength))
+        views = self.prefix.open(self.stage.pictures("train", step, config.augmentation.strength))
         self.cached = views.cached
         batches = _shuffled_batches(len(train), self.batches, config.seed, step)
         if self.unfreezing.by_layer:
@@ -181,7 +181,7 @@ class Trainer:
     @torch.no_grad()
     def _outputs(self, part: Part) -> Tensor:
         if part not in self._plain:
-            self._plain[part] = self.prefix.open(Pictures(self.stage.indices(part)))
+            self._plain[part] = self.prefix.open(self.stage.pictures(part))
         pictures = self._plain[part]
         if not len(pictures):
             return torch.empty(0, self.stage.classes, device=self.stage.device)

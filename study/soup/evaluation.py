@@ -12,7 +12,7 @@ from drft.checkpoint import changed_tensors
 from drft.data import Cohort
 from drft.links import PREFIX, link_tensors
 from drft.models.blocks import head_names
-from drft.prefix import Pictures, Supply
+from drft.prefix import Supply
 from drft.records import Part
 from drft.workbench import Workbench
 from study.soup.candidates import Recipe
@@ -93,7 +93,7 @@ class Evaluator:
         return torch.cat([self._prefix.suffix(pictures.batch(batch)) for batch in batches])
 
     def _open(self, part: Part) -> Supply:
-        return self._prefix.open(Pictures(self._stage.indices(part)))
+        return self._prefix.open(self._stage.pictures(part))
 
     def _load(self, trials: tuple[int, ...], alpha: float | None) -> None:
         whole: dict[str, Tensor] = {**self._stage.model.pretrained, **self._mixed(trials, alpha)}

@@ -149,3 +149,15 @@ def test_a_cohort_without_test_photographs_has_folds(tiny_cohort):
 def test_what_does_not_go_with_folds_is_said(bench, run, changes, word):
     with pytest.raises(ConfigError, match=word):
         run(with_values(CONFIG, changes), bench)
+
+
+def test_folds_share_what_is_computed_of_their_photographs(tiny_cohort, tmp_path, monkeypatch):
+    monkeypatch.setattr("drft.prefix._SECONDS_PER_BYTE", 0.0)  # keep everything
+    epochs: dict[str, list] = {"kept": [], "anew": []}
+    config = with_values(CONFIG, {"augmentation.strength": 0.5})
+    for name, size in (("kept", None), ("anew", 0)):
+        fresh = Workbench(tiny_cohort, device="cpu", cache_dir=tmp_path, cache_size=size)
+        run_folds(config, fresh, lambda record, told=epochs[name]: told.append(record) or True)
+    assert {record.fold for record in epochs["kept"] if not record.cached} == {0}
+    for kept, anew in zip(epochs["kept"], epochs["anew"], strict=True):
+        assert (kept.train_loss, kept.val_loss) == pytest.approx((anew.train_loss, anew.val_loss), rel=1e-4)

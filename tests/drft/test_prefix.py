@@ -51,3 +51,11 @@ def test_sheets_are_the_pictures_in_order():
     assert [len(sheet.indices) for sheet in pictures.sheets] == [512, 512, 276]
     assert np.array_equal(np.concatenate([sheet.indices for sheet in pictures.sheets]), pictures.indices)
     assert {(sheet.view, sheet.strength) for sheet in pictures.sheets} == {(3, 0.5)}
+
+
+def test_pictures_are_found_in_the_sheets_they_are_kept_in():
+    among = np.arange(0, 3000, 2)
+    pictures = Pictures(np.array([4, 1100, 2998]), 1, 0.5, among)
+    assert [len(sheet.indices) for sheet in pictures.sheets] == [512, 512, 476]
+    kept = np.concatenate([sheet.indices for sheet in pictures.sheets])
+    assert kept[pictures.places(np.array([2, 0]))].tolist() == [2998, 4]

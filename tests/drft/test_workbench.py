@@ -20,7 +20,7 @@ def bench(tiny_cohort, tmp_path) -> Workbench:
 def test_a_network_serves_all_trials_that_differ_in_training_alone(bench):
     first = bench.prepare(TINY)
     again = bench.prepare(with_values(TINY, {"depth": 3, "dropout": 0.5, "batch_size": 4}))
-    assert again.network is first.network
+    assert again.network.model.net is first.network.model.net
 
 
 @pytest.mark.parametrize(
@@ -35,18 +35,19 @@ def test_a_network_serves_all_trials_that_differ_in_training_alone(bench):
 )
 def test_what_activations_depend_on_makes_another_network(bench, other):
     first, second = bench.prepare(TINY).network, bench.prepare(other).network
-    assert second is not first
+    assert second.model.net is not first.model.net
     assert second.identity != first.identity
 
 
 def test_two_networks_are_kept_and_the_one_used_last_is_among_them(bench):
-    sizes = [with_values(TINY, {"image_size": size}) for size in (32, 40, 48)]
-    small = bench.prepare(sizes[0]).network
-    middle = bench.prepare(sizes[1]).network
-    assert bench.prepare(sizes[0]).network is small
-    bench.prepare(sizes[2])
-    assert bench.prepare(sizes[0]).network is small
-    assert bench.prepare(sizes[1]).network is not middle
+    def net(size):
+        return bench.prepare(with_values(TINY, {"image_size": size})).network.model.net
+
+    small, middle = net(32), net(40)
+    assert net(32) is small
+    net(48)
+    assert net(32) is small
+    assert net(40) is not middle
 
 
 def test_every_trial_starts_from_the_pretrained_weights_and_a_head_of_its_seed(bench):
