@@ -13,7 +13,6 @@ import numpy as np
 
 from drft.data.cache import default_cache_dir, whole_file
 from drft.data.cohort import Photograph
-from drft.data.lookalikes import find_lookalikes
 from drft.data.parallel import attempts
 from drft.data.portraits import portray
 from drft.data.progress import Progress
@@ -68,6 +67,8 @@ def pair_notes(pairs: Sequence[Pair]) -> Iterator[str]:
 
 def _compared(firsts: Mapping[str, Photograph], progress: Progress) -> list[tuple[str, str]]:
     """Look at every file and return the digests of the pairs."""
+    from drft.data.lookalikes import find_lookalikes  # noqa: PLC0415 (scipy, for those who ask)
+
     shown, pictures = [], []
     paths = [one.path for one in firsts.values()]
     with attempts(portray, paths, "comparing photographs", progress) as results:
