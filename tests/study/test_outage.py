@@ -159,6 +159,20 @@ def run(url, folder, display, trials=6):
     return Driver(conductor, InProcess(), written, display, Goal(trials)).run()
 
 
+def lose_one_answer(engine):
+    """Let a database take one commit and go away before it says so; what is returned tells whether it did."""
+    lost = []
+
+    @sqlalchemy.event.listens_for(engine, "commit")
+    def lose(connection):
+        if not lost:
+            lost.append(True)
+            connection.connection.commit()
+            raise sqlalchemy.exc.OperationalError("COMMIT", {}, Exception("the server closed the connection"))
+
+    return lost
+
+
 def books_balance(url, display):
     trials = stored(url)
     assert [trial.number for trial in trials] == list(range(6))
@@ -186,17 +200,10 @@ class TestOutage:
     def test_a_trial_whose_queueing_was_not_confirmed_is_queued_once(self, database):
         said = []
         conductor = conduct(database, patience=Patience(said.append))
-        engine, lost = conductor._ledger._backend.engine, []
-
-        @sqlalchemy.event.listens_for(engine, "commit")
-        def lose(connection):
-            if not lost:
-                lost.append(True)
-                connection.connection.commit()
-                raise sqlalchemy.exc.OperationalError("COMMIT", {}, Exception("the server closed the connection"))
-
+        lost = lose_one_answer(conductor._ledger._backend.engine)
         conductor.enqueue(retry_of=3)
         conductor.enqueue(retry_of=4)
+        assert lost
         assert ["does not answer" in line for line in said] == [True, False]
         assert [trial.user_attrs for trial in stored(database)] == [{"retry_of": 3}, {"retry_of": 4}]
 
@@ -207,14 +214,7 @@ class TestOutage:
         conductor = conduct(url, patience=Patience(said.append))
         job = conductor.ask()
         result = train(conductor, job)
-        engine, lost = conductor._ledger._backend.engine, []
-
-        @sqlalchemy.event.listens_for(engine, "commit")
-        def lose(connection):
-            if not lost:
-                lost.append(True)
-                connection.connection.commit()
-                raise sqlalchemy.exc.OperationalError("COMMIT", {}, Exception("the server closed the connection"))
+        lost = lose_one_answer(conductor._ledger._backend.engine)
 
         if ended:
             assert conductor.finish(job.number, result)
