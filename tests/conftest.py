@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from browser import Browser, open_browser
 
-settings.register_profile("default", deadline=None)
+settings.register_profile("default", deadline=None, max_examples=40)
 settings.load_profile("default")
 
 

@@ -158,7 +158,9 @@ class Study(NamedTuple):
 
 
 @pytest.fixture
-def study(executor, url, tmp_path):
+def study(place, executor, url, tmp_path):
+    if place.kind == "ray" and url.startswith("journal"):
+        pytest.skip("executors know no storage: local trainings stand for those on Ray")
     return Study(executor, url, tmp_path / "study")
 
 
@@ -280,7 +282,7 @@ class TestStudies:
         troubles = dict.fromkeys(range(50), RAISES) | {1: DIVERGES}
         outcome = study.run(20, troubles)
         assert (outcome.ended, outcome.reason) == ("failing", "ValueError: the loss went astray")
-        assert outcome.standing.failed == FEW_FAILURES
+        assert outcome.standing.failed - FEW_FAILURES in range(study.executor.slots)  # they may end at once
         assert outcome.standing.running == 0
         assert study.run(3, failure_limit=1.0).ended == "done"
         study.check(3)
