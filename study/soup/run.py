@@ -96,6 +96,7 @@ def _judged(
         judged=judged,
         alphas=along_alpha(evaluator, candidates.trials[0]),
         chosen=_chosen(candidates, made).name,
+        folds=study.info.split.get("folds"),
     )
 
 

@@ -56,6 +56,8 @@ class Soups(NamedTuple):
     """The best trial between its tuned and its pretrained weights."""
     chosen: str
     """Name of the mixture whose weights are kept: the best on validation of those that are one network."""
+    folds: int | None = None
+    """Of a study whose trials are trained once for each fold: mixed is what the last fold's trainings left."""
 
 
 def json_text(soups: Soups) -> str:
@@ -100,6 +102,7 @@ def verdict(soups: Soups) -> list[str]:
         " ".join(_closing(others)),
         " ".join(_gaining(others, soups.metric)),
         _kept(soups),
+        *_on_one_fold(soups.folds),
         *(f"Left out: trial {one.trial}, for {one.reason}." for one in soups.left_out),
     ]
 
@@ -108,6 +111,13 @@ def _kept(soups: Soups) -> str:
     if soups.chosen == "best trial":
         return "Kept as weights is the best trial itself: no mixture that is one network scores higher on validation."
     return f"Kept as weights is the {soups.chosen}: of those that are one network it scores highest on validation."
+
+
+def _on_one_fold(folds: int | None) -> list[str]:
+    if folds is None:
+        return []
+    ranked = f"The trials have {folds} folds and are ranked by all of them; "
+    return [ranked + "their checkpoints are of the last one, whose photographs alone judge what is said here."]
 
 
 def made_of(recipe: Recipe) -> str:

@@ -47,6 +47,7 @@ from study.soup.evaluation import Evaluator
 from study.soup.ingredients import Ingredient, find_ingredients
 from study.soup.mixing import average, interpolate
 from study.soup.run import make_soups
+from study.soup.write import verdict
 from study.storage import open_storage
 
 DEPTHS = (1, 2, 5)
@@ -160,6 +161,13 @@ def test_the_command_prints_tables_and_what_they_say(results, made, monkeypatch,
     assert "greedy soup" in said
     assert "Kept as weights is the" in said
     assert len(json.loads((results / "real" / "soup" / "soup.json").read_text())["trials"]) == 2
+
+
+def test_mixtures_of_trials_with_folds_say_which_fold_judges_them(made):
+    soups, _ = made
+    assert soups.folds is None
+    assert not any("fold" in line for line in verdict(soups))
+    assert any("4 folds" in line and "the last one" in line for line in verdict(soups._replace(folds=4)))
 
 
 def test_trials_that_cannot_be_averaged_are_left_out_with_the_reason(results, tmp_path):
