@@ -59,7 +59,7 @@ def closing_words(results: StudyResults, outcome: Outcome, command: str) -> list
 
 def _how_it_ended(outcome: Outcome) -> str:
     standing = outcome.standing
-    counts = f"{standing.complete} trials ran to their end, {standing.pruned} were pruned, {standing.failed} failed"
+    counts = f"{standing.complete} trials ran to their end, {standing.pruned} pruned, {standing.failed} failed"
     how = {
         "done": "Done",
         "time": "Time is up",

@@ -59,7 +59,7 @@ def test_a_failing_study_names_the_reason(results, standing):
 def test_a_study_without_results_has_no_insight(make_study, tmp_path):
     results = read_study("demo", make_study(tmp_path, states=[]))
     said = closing_words(results, Outcome("interrupted", Standing(), 1.0), "again")
-    assert said == ["", "Interrupted after 0 min 1 s: 0 trials ran to their end, 0 were pruned, 0 failed.",
+    assert said == ["", "Interrupted after 0 min 1 s: 0 trials ran to their end, 0 pruned, 0 failed.",
                     "To go on: again"]  # fmt: skip
 
 
