@@ -7,7 +7,6 @@ than each fold's own best step, which would be the luckiest epoch of few photogr
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from statistics import fmean
 
 import numpy as np
@@ -109,16 +108,13 @@ def _together(folds: Sequence[Diary], place: int) -> EpochRecord:
     """Return the record of what several folds said after one epoch, counted from 0."""
     records = [fold.records[place] for fold in folds]
     training, validation = (_score([fold.told(part, place) for fold in folds]) for part in ("train", "validation"))
-    return replace(
-        records[0],
-        train_accuracy=training.accuracy,
-        train_loss=training.loss,
-        train_qwk=training.qwk,
-        train_balanced_accuracy=training.balanced_accuracy,
-        val_accuracy=validation.accuracy,
-        val_loss=validation.loss,
-        val_qwk=validation.qwk,
-        val_balanced_accuracy=validation.balanced_accuracy,
+    first = records[0]
+    return EpochRecord.scored(
+        training,
+        validation,
+        step=first.step,
+        phase=first.phase,
+        epoch=first.epoch,
         running_loss=fmean(record.running_loss for record in records),
         head_lr=fmean(record.head_lr for record in records),
         block_lr=fmean(record.block_lr for record in records),

@@ -50,19 +50,12 @@ def _record(
     scores: Mapping[str, Scores],
     seconds: float,
 ) -> EpochRecord:
-    train, validation = scores["train"], scores["validation"]
-    return EpochRecord(
+    return EpochRecord.scored(
+        scores["train"],
+        scores["validation"],
         step=step,
         phase=phase,
         epoch=epoch,
-        train_accuracy=train.accuracy,
-        train_loss=train.loss,
-        train_qwk=train.qwk,
-        train_balanced_accuracy=train.balanced_accuracy,
-        val_accuracy=validation.accuracy,
-        val_loss=validation.loss,
-        val_qwk=validation.qwk,
-        val_balanced_accuracy=validation.balanced_accuracy,
         running_loss=running_loss,
         head_lr=trainer.head_lr,
         block_lr=trainer.block_lr,

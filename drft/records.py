@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drft.config import Metric, TrialConfig
+from drft.metrics import Scores
 
 Phase = Literal["head", "depth"]
 Part = Literal["train", "validation", "test"]
@@ -45,6 +46,40 @@ class EpochRecord:
     """Wall time of the epoch, evaluation included. Equal trainings may differ in it."""
     cached: bool = field(default=False, compare=False)
     """Whether what the frozen prefix makes of the epoch's views was kept already, likewise."""
+
+    @staticmethod
+    def scored(
+        train: Scores,
+        validation: Scores,
+        *,
+        step: int,
+        phase: Phase,
+        epoch: int,
+        running_loss: float,
+        head_lr: float,
+        block_lr: float,
+        seconds: float,
+        cached: bool,
+    ) -> "EpochRecord":
+        """Return the record of an epoch from the scores of both parts and whatever else is known of it."""
+        return EpochRecord(
+            step=step,
+            phase=phase,
+            epoch=epoch,
+            train_accuracy=train.accuracy,
+            train_loss=train.loss,
+            train_qwk=train.qwk,
+            train_balanced_accuracy=train.balanced_accuracy,
+            val_accuracy=validation.accuracy,
+            val_loss=validation.loss,
+            val_qwk=validation.qwk,
+            val_balanced_accuracy=validation.balanced_accuracy,
+            running_loss=running_loss,
+            head_lr=head_lr,
+            block_lr=block_lr,
+            seconds=seconds,
+            cached=cached,
+        )
 
     def score(self, metric: Metric) -> float:
         """Return the validation score that ``metric`` names, higher is better: of ``nll`` the negative, in nats."""
