@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import pytest
 import safetensors.torch
-import torch
 
 from drft.config import TrialConfig, config_paths, parse_config, with_values
 from drft.models.backbone import build_model
@@ -93,18 +92,15 @@ WITHOUT_EFFECT = {
 
 
 @pytest.fixture(scope="module")
-def told(tiny_cohort):
+def told(tiny_cohort, one_thread):
     """What the records of a training say that learning rates alone do not change; no training is run twice."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # such small trainings lose by more
     bench = Workbench(tiny_cohort, device="cpu")
 
     @functools.cache
     def train(config: TrialConfig) -> list[tuple[float, float]]:
         return [(record.train_loss, record.val_loss) for record in run_trial(config, bench).records]
 
-    yield train
-    torch.set_num_threads(threads)
+    return train
 
 
 @pytest.fixture

@@ -35,11 +35,8 @@ STEPS = CONFIG.steps
 
 
 @pytest.fixture(scope="module")
-def bench(tiny_cohort):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # such small trainings lose by more
-    yield Workbench(tiny_cohort, device="cpu")
-    torch.set_num_threads(threads)
+def bench(tiny_cohort, one_thread):
+    return Workbench(tiny_cohort, device="cpu")
 
 
 @pytest.fixture(scope="module")

@@ -28,11 +28,8 @@ LP_FT = parse_config(
 
 
 @pytest.fixture(scope="module")
-def bench(tiny_cohort):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # such small trainings lose by more
-    yield Workbench(tiny_cohort, device="cpu", cache_size=0)
-    torch.set_num_threads(threads)
+def bench(tiny_cohort, one_thread):
+    return Workbench(tiny_cohort, device="cpu", cache_size=0)
 
 
 def slope(features, grades, weights, l2, weight, bias):

@@ -50,15 +50,20 @@ def test_parts_are_disjoint_complete_and_keep_groups_whole(some, config):
     assert all(list(part) == sorted(part) and part.dtype == np.int64 for part in (split.train, split.validation))
 
 
-@given(st.lists(st.lists(st.integers(1, 3), min_size=2, max_size=30), min_size=1, max_size=5), configs)
-def test_every_grade_gives_its_share_as_nearly_as_groups_allow(sizes, config):
+def cohort_of_groups(sizes):
+    """Make a training cohort from the sizes of each grade's groups."""
     some = [
         (grade, "train", f"{grade}-{place}")
         for grade, groups in enumerate(sizes)
         for place, size in enumerate(groups)
         for _ in range(size)
     ]
-    cohort = make_cohort(some)
+    return make_cohort(some)
+
+
+@given(st.lists(st.lists(st.integers(1, 3), min_size=2, max_size=30), min_size=1, max_size=5), configs)
+def test_every_grade_gives_its_share_as_nearly_as_groups_allow(sizes, config):
+    cohort = cohort_of_groups(sizes)
     split = stratified_split(cohort, config)
     labels = cohort.labels()
 
@@ -91,13 +96,7 @@ def test_folds_partition_the_training_photographs_and_keep_groups_whole(some, co
 
 @given(st.lists(st.lists(st.integers(1, 3), min_size=6, max_size=30), min_size=1, max_size=5), folds, seeds)
 def test_folds_share_each_grade_as_evenly_as_groups_allow(sizes, count, seed):
-    some = [
-        (grade, "train", f"{grade}-{place}")
-        for grade, groups in enumerate(sizes)
-        for place, size in enumerate(groups)
-        for _ in range(size)
-    ]
-    cohort = make_cohort(some)
+    cohort = cohort_of_groups(sizes)
     parts = stratified_folds(cohort, count, seed)
     held = np.array([np.bincount(cohort.labels()[part], minlength=len(sizes)) for part in parts])
 

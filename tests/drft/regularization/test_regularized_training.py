@@ -56,11 +56,8 @@ def even_cohort(tiny_cohort) -> Cohort:
 
 
 @pytest.fixture(scope="module")
-def bench(even_cohort):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # such small trainings lose by more
-    yield Workbench(even_cohort, device="cpu", cache_size=0)
-    torch.set_num_threads(threads)
+def bench(even_cohort, one_thread):
+    return Workbench(even_cohort, device="cpu", cache_size=0)
 
 
 def told(config: TrialConfig, bench: Workbench):
