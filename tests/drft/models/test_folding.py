@@ -41,7 +41,8 @@ def cases(draw: st.DrawFn) -> tuple[ConvNorm, Tensor]:
         groups * draw(st.integers(1, 3)),
         groups * draw(st.integers(1, 3)),
         kernel,
-        stride=draw(st.integers(1, 2)),
+        # Kernels of one pixel with a stride are not folded at such widths: drft.models.strided says why.
+        stride=draw(st.integers(1, 2)) if kernel > 1 else 1,
         padding=draw(st.integers(0, kernel // 2)),
         dilation=draw(st.integers(1, 2)),
         groups=groups,
@@ -60,7 +61,7 @@ def run(net: nn.Module, pictures: Tensor) -> dict[str, Tensor]:
     pictures = pictures.clone().requires_grad_()
     net.zero_grad(set_to_none=True)
     output = net(pictures)
-    weighting = torch.linspace(-1, 1, output.numel()).view_as(output)
+    weighting = torch.linspace(0.5, 1.5, output.numel()).view_as(output)
     (output * weighting).sum().backward()
     found = {"output": output.detach(), "pictures": pictures.grad}
     # A folded network holds every module under two names; parameters are told apart once.
@@ -76,9 +77,10 @@ def test_a_fold_computes_and_trains_like_what_it_replaces(case):
         torch.testing.assert_close(other(pictures), net(pictures), rtol=1e-4, atol=1e-5)
     expected, found = run(net, pictures), run(other, pictures)
     assert found.keys() == expected.keys()
+    # The largest of all is the scale: the terms of a single gradient may cancel, to less than their own rounding.
+    scale = max(float(wanted.abs().max()) for wanted in expected.values())
     for name, wanted in expected.items():
-        scale = float(wanted.abs().max())
-        torch.testing.assert_close(found[name], wanted, rtol=1e-3, atol=1e-4 * scale + 1e-6)
+        torch.testing.assert_close(found[name], wanted, rtol=1e-3, atol=1e-5 * scale + 1e-6, msg=name)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

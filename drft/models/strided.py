@@ -1,0 +1,39 @@
+"""Convolutions that skip pixels, with kernels of one pixel: skip first, then convolve.
+
+The gradient that oneDNN computes for the weights of such a convolution writes past its workspace where pictures lie
+channels-last and the input channels are no multiple of its vector width (uxlfoundation/oneDNN, issue 6035): processes
+crash, or weights come out wrong. RegNet's shortcuts are of that kind.
+"""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_CHANNELS = 16
+"""The widest vector of float32; a multiple of it is one of the narrower ones too."""
+
+
+class SkippingConv(nn.Conv2d):
+    """A convolution with kernels of one pixel and a stride, computed with stride 1 over the pixels that it reads."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        rows, columns = conv.stride
+        super().__init__(conv.in_channels, conv.out_channels, 1, (rows, columns), bias=False, device="meta")
+        self.weight = conv.weight
+        self.bias = conv.bias
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Return activations of shape (n, channels, height / stride, width / stride), rounded up."""
+        rows, columns = self.stride
+        return F.conv2d(pictures[..., ::rows, ::columns], self.weight, self.bias)
+
+
+def replace_skipping_convs(net: nn.Module) -> None:
+    """Replace, in place, every convolution whose gradient oneDNN gets wrong; parameters and their names stay."""
+    for name, module in list(net.named_modules()):
+        if type(module) is nn.Conv2d and _is_at_risk(module):
+            net.set_submodule(name, SkippingConv(module))
+
+
+def _is_at_risk(conv: nn.Conv2d) -> bool:
+    skips = conv.kernel_size == (1, 1) and max(conv.stride) > 1 and conv.padding in {(0, 0), "valid"}
+    return skips and conv.groups == 1 and conv.in_channels % _CHANNELS != 0

@@ -1,0 +1,68 @@
+import copy
+
+import pytest
+import timm
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from drft.config import BackboneConfig, TrialConfig
+from drft.models.backbone import build_model
+from drft.models.strided import SkippingConv, replace_skipping_convs
+
+
+def step(net: nn.Module, pictures: Tensor) -> list[Tensor]:
+    """Return the output and the gradients of one step."""
+    pictures = pictures.clone().requires_grad_()
+    output = net(pictures)
+    output.square().sum().backward()
+    return [output.detach(), pictures.grad, *(parameter.grad for parameter in net.parameters())]
+
+
+@given(
+    st.integers(1, 3), st.integers(1, 15), st.integers(1, 15), st.integers(3, 9), st.integers(2, 3), st.booleans(),
+    st.integers(0, 99),
+)  # fmt: skip
+def test_it_computes_and_trains_like_the_convolution(count, channels, width, side, stride, bias, seed):
+    torch.manual_seed(seed)
+    net = nn.Sequential(nn.Conv2d(channels, width, 1, stride=stride, bias=bias))
+    other = copy.deepcopy(net)
+    replace_skipping_convs(other)
+    pictures = torch.randn(count, channels, side, side).contiguous(memory_format=torch.channels_last)
+    # Double precision is not computed by oneDNN: the one that is replaced would crash in single precision.
+    expected = step(net.double(), pictures.double())
+    for found, wanted in zip(step(other, pictures), expected, strict=True):
+        torch.testing.assert_close(found.double(), wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("conv", "replaced"),
+    [
+        (nn.Conv2d(24, 16, 1, stride=2), True),
+        (nn.Conv2d(24, 16, 1, stride=(1, 2), padding="valid"), True),
+        (nn.Conv2d(32, 24, 1, stride=2), False),
+        (nn.Conv2d(24, 24, 1), False),
+        (nn.Conv2d(24, 24, 3, stride=2), False),
+        (nn.Conv2d(24, 24, 1, stride=2, groups=24), False),
+        (nn.Conv2d(24, 24, 1, stride=2, padding=1), False),
+    ],
+    ids=str,
+)
+def test_only_what_is_at_risk_is_replaced(conv, replaced):
+    net = nn.Sequential(conv)
+    replace_skipping_convs(net)
+    assert isinstance(net[0], SkippingConv) == replaced
+    assert net[0].weight is conv.weight
+    assert net[0].bias is conv.bias
+
+
+def test_backbones_are_built_with_it_and_keep_their_names_and_outputs():
+    config = TrialConfig(backbone=BackboneConfig(name="regnety_002", weights="none"), image_size=64)
+    net = build_model(config, classes=5).net.eval()
+    assert sum(isinstance(module, SkippingConv) for module in net.modules()) == 3
+    plain = timm.create_model("regnety_002", num_classes=5).eval()
+    plain.load_state_dict(net.state_dict())
+    pictures = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(net(pictures), plain(pictures), rtol=1e-4, atol=1e-5)
