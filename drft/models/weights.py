@@ -27,7 +27,7 @@ EMBEDDED_FILE = Path(__file__).parent / "embedded" / f"{EMBEDDED_BACKBONE}.safet
 
 Channels = tuple[float, float, float]
 
-OPTIONS = "choose --weights hub|none|FILE"
+OPTIONS = "choose hub, none or a file (--weights, or in the search space)"
 """What a user can do about missing weights."""
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _WRAPPER_PREFIXES = ("module.", "_orig_mod.")

@@ -19,10 +19,11 @@ _BY_DEPTH_CAPTION = "Seconds of the completed trials of each depth; percentile b
 
 def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
     """Show scores against seconds, and the trials that no other one beats in both."""
-    cost = statistics.cost
-    shown = exhibit("cost", "Validation score against seconds", cost, lambda c: wide(figures.cost_front(c)), cost_text)
-    tables: tuple[Part, ...] = () if isinstance(cost, Withheld) else _tables(cost, results.info.metric)
-    return Chapter("cost", "Cost", "What accuracy costs", (shown, *tables))
+    cost, metric = statistics.cost, results.info.metric
+    title = "Validation score against seconds"
+    front = exhibit("cost", title, cost, lambda c: wide(figures.cost_front(c, metric)), cost_text)
+    tables: tuple[Part, ...] = () if isinstance(cost, Withheld) else _tables(cost, metric)
+    return Chapter("cost", "Cost", "What accuracy costs", (front, *tables))
 
 
 def cost_text(cost: Cost) -> str:
@@ -35,7 +36,7 @@ def cost_text(cost: Cost) -> str:
     )
     return (
         f"Each point is one of {cost.n} completed trials at its best step; the large ones, joined by the dotted line, "
-        "are the Pareto front: no other trial was both quicker and better. The highest score, trial "
+        "are the Pareto front: no other trial was both quicker and better. The best, trial "
         f"{best.trial} at depth {best.depth}, took {number(best.seconds)} s ({percent(best.accuracy.value)} accuracy, "
         f"95% interval {between(best.accuracy)}), the quickest one, trial {quickest.trial} at depth {quickest.depth}, "
         f"{number(quickest.seconds)} s ({percent(quickest.accuracy.value)}, {between(quickest.accuracy)}). "

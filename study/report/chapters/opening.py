@@ -10,10 +10,13 @@ from study.report.statistics import Curve, DepthRow, Statistics
 from study.report.wording import percent, points
 from study.results import StudyResults
 
+_GOALS = {"qwk": "quadratic weighted kappa", "balanced_accuracy": "balanced accuracy"}
+
 
 def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
     """Show what the three sentences speak of."""
     parts: tuple[Part, ...] = (
+        *_goal(results),
         *_limit(results),
         exhibit("curves", "Training and validation, step by step", statistics.curves, _curves, _curves_caption),
         exhibit(
@@ -21,6 +24,15 @@ def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
         ),
     )
     return Chapter("answer", "Answer", "The answer", parts)
+
+
+def _goal(results: StudyResults) -> tuple[Text, ...]:
+    """Say what "best" means, where it is not the accuracy of which the three sentences speak."""
+    metric = results.info.metric
+    if metric == "accuracy":
+        return ()
+    goal = "the lowest negative log likelihood (nll)" if metric == "nll" else f"the highest {_GOALS[metric]}"
+    return (Text(f"The best trial and the best step are those of {goal}; accuracies are what they reached."),)
 
 
 def _limit(results: StudyResults) -> tuple[Text, ...]:
@@ -53,10 +65,6 @@ def _curves_caption(curves: tuple[Curve, ...]) -> str:
 def _highest(curve: Curve) -> int:
     middles = [middle for _, middle, _ in curve.validation]
     return curve.steps[middles.index(max(middles))]
-
-
-def _gap(depths: tuple[DepthRow, ...]) -> Mapping[str, go.Figure]:
-    return wide(figures.gap_by_depth(depths))
 
 
 def _gap_caption(depths: tuple[DepthRow, ...]) -> str:

@@ -2,20 +2,26 @@
 
 import plotly.graph_objects as go
 
+from drft.config import Metric
 from study.report.figures.axes import depth_markers
 from study.report.statistics import Cost
 from study.report.style import QUIET, figure, rounded
+from study.scores import shown
 
 _WIDE = 20
 """Seconds that span more than this factor are drawn on a logarithmic axis."""
 
+_TICKS = [digit * 10.0**power for power in range(-2, 7) for digit in (1, 2, 5)]
+"""Written out: plotly's own ticks between the powers of ten are single digits."""
 
-def cost_front(cost: Cost) -> go.Figure:
-    """Seconds and score of every completed trial, by depth, with the Pareto front as a line of steps."""
-    drawing = figure(380, xaxis_title="seconds of training", yaxis_title="validation score", showlegend=False)
+
+def cost_front(cost: Cost, metric: Metric) -> go.Figure:
+    """Seconds and score of every completed trial, by depth, with the Pareto front as a line of steps; better is up."""
+    title = f"validation {metric.replace('_', ' ')}"
+    drawing = figure(380, xaxis_title="seconds of training", yaxis_title=title, showlegend=False)
     drawing.add_scatter(
         x=rounded(point.seconds for point in cost.front),
-        y=rounded(point.score for point in cost.front),
+        y=rounded(shown(metric, point.score) for point in cost.front),
         mode="lines",
         line={"shape": "hv", "color": QUIET, "dash": "dot", "width": 2},
         hoverinfo="skip",
@@ -23,7 +29,7 @@ def cost_front(cost: Cost) -> go.Figure:
     ahead = {point.trial for point in cost.front}
     drawing.add_scatter(
         x=rounded(point.seconds for point in cost.points),
-        y=rounded(point.score for point in cost.points),
+        y=rounded(shown(metric, point.score) for point in cost.points),
         customdata=[[point.trial, point.depth] for point in cost.points],
         mode="markers",
         marker=depth_markers(
@@ -33,7 +39,9 @@ def cost_front(cost: Cost) -> go.Figure:
     )
     quickest, slowest = cost.points[0].seconds, cost.points[-1].seconds
     if 0 < _WIDE * quickest < slowest:  # one that found no cache would press the others into a corner
-        drawing.update_xaxes(type="log", dtick="D2")
+        drawing.update_xaxes(type="log", tickvals=_TICKS, ticktext=[f"{tick:g}" for tick in _TICKS])
     else:
         drawing.update_xaxes(rangemode="tozero")
+    if metric == "nll":
+        drawing.update_yaxes(autorange="reversed")
     return drawing

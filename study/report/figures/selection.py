@@ -6,6 +6,10 @@ from study.report.statistics import Alike, Overtuning
 from study.report.style import PERCENT, QUIET, TRAIN, VALIDATION, figure, rounded
 
 
+_FEW = 20
+"""Trials whose axis has a tick for each: plotly writes fractions of a trial otherwise."""
+
+
 def incumbent_path(lost: Overtuning) -> go.Figure:
     """Score of the best trial so far, on the images that selected it and on those that did not."""
     drawing = figure(320, xaxis_title="trial", yaxis_title="score of the best so far")
@@ -47,4 +51,6 @@ def told_apart(alike: Alike) -> go.Figure:
         y=round(alike.compared[0].score - alike.critical, 4), line={"dash": "dot", "width": 1, "color": QUIET}
     )
     drawing.update_yaxes(tickformat=PERCENT)
+    if len(alike.compared) <= _FEW:
+        drawing.update_xaxes(dtick=1)
     return drawing

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from study.report.chapters import cost as cost_chapter
+from study.report.figures import cost_front
 from study.report.statistics import Withheld, cost
 
 EPOCHS = pd.DataFrame({"trial": [0, 0, 1, 1], "cached": [True, True, False, True]})
@@ -48,3 +49,17 @@ def test_chapter_names_the_best_the_quickest_and_the_devices():
     assert "trial 1 at depth 2, took 9.0 s" in said
     assert "trial 0 at depth 1, 5.0 s" in said
     assert "2 kinds of device" in said
+
+
+def test_figure_shows_likelihoods_as_they_are_known_with_the_better_ones_above():
+    told = table([(0, 1, 5.0, -1.2), (1, 2, 9.0, -1.0)]).assign(val_accuracy_best=0.5)
+    drawing = cost_front(cost(told, EPOCHS, 10), "nll")
+    assert list(drawing.data[0].y) == [1.2, 1.0]
+    assert drawing.layout.yaxis.title.text == "validation nll"
+    assert drawing.layout.yaxis.autorange == "reversed"
+
+
+def test_seconds_far_apart_are_written_out_on_their_axis():
+    drawing = cost_front(cost(table([(0, 1, 1.5, 0.5), (1, 2, 90.0, 0.7)]), EPOCHS, 10), "accuracy")
+    assert drawing.layout.xaxis.type == "log"
+    assert {"2", "5", "10", "20", "50"} <= set(drawing.layout.xaxis.ticktext)

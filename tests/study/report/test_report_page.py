@@ -162,13 +162,16 @@ def test_markdown_holds_answers_table_and_disclaimer(read):
     assert "For research and education only" in text
 
 
-def test_pruning_and_an_adaptive_sampler_are_named_among_the_limits(text, make_study, tmp_path):
+def test_pruning_an_adaptive_sampler_and_another_goal_are_named(text, make_study, tmp_path):
     assert "trials were pruned before their end" in text
     assert "The sampler (tpe) learns" in text
-    make_study(tmp_path, "plain", [COMPLETE] * 2, sampler="random")
+    make_study(tmp_path, "plain", [COMPLETE] * 2, sampler="random", metric="qwk")
     plain = page_of(read_study("plain", tmp_path))
     assert "trials were pruned before" not in plain
     assert "learns while it searches" not in plain
+    goal = "The best trial and the best step are those of the highest quadratic weighted kappa"
+    assert goal in plain
+    assert goal not in text
 
 
 def test_an_opened_test_set_stands_on_the_first_screen_and_in_its_section(read):
