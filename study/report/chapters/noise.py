@@ -1,9 +1,5 @@
 """What this validation set can show."""
 
-from collections.abc import Mapping
-
-import plotly.graph_objects as go
-
 from study.report import figures
 from study.report.chapters.parts import Chapter, Text, exhibit, wide
 from study.report.statistics import Alike, Noise, Statistics, Withheld
@@ -15,7 +11,14 @@ from study.results import StudyResults
 def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
     """Say what differences the validation photographs can show."""
     text = Text(noise_text(statistics.noise))
-    same = exhibit("alike", "Who cannot be told from the best", statistics.alike, _alike, _alike_caption)
+    metric = results.info.metric
+    same = exhibit(
+        "alike",
+        "Who cannot be told from the best",
+        statistics.alike,
+        lambda alike: wide(figures.told_apart(alike, metric)),
+        _alike_caption,
+    )
     return Chapter("noise", "Noise", "What this validation set can show", (text, same))
 
 
@@ -43,10 +46,6 @@ def _too_few(noise: Noise) -> str:
 def _needed(noise: Noise) -> str:
     numbers = [f"{100 * one.difference:.0f} points {one.images:,} photographs" for one in noise.needed]
     return f"To show {', '.join(numbers)} would be needed."
-
-
-def _alike(alike: Alike) -> Mapping[str, go.Figure]:
-    return wide(figures.told_apart(alike))
 
 
 def _alike_caption(alike: Alike) -> str:

@@ -1,9 +1,5 @@
 """How much the selection flatters."""
 
-from collections.abc import Mapping
-
-import plotly.graph_objects as go
-
 from study.report import figures
 from study.report.chapters.parts import Chapter, Text, exhibit, wide
 from study.report.statistics import CorrectedScore, Overtuning, Statistics, Withheld
@@ -13,14 +9,15 @@ from study.results import StudyResults
 
 def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
     """Say what the best trial scores once its selection is paid for, and whether searching on did harm."""
+    metric = results.info.metric
     lost = exhibit(
         "overtuning",
         "The best so far, on photographs that did not select it",
         statistics.overtuning,
-        _path,
+        lambda found: wide(figures.incumbent_path(found, metric)),
         _path_caption,
     )
-    parts = (Text(corrected_text(statistics.corrected, results.info.metric)), lost)
+    parts = (Text(corrected_text(statistics.corrected, metric)), lost)
     return Chapter("selection", "Selection", "How much selection flatters", parts)
 
 
@@ -37,10 +34,6 @@ def corrected_text(found: CorrectedScore | Withheld, metric: str) -> str:
         "photographs score each "
         "time. What the sampler learned from these photographs, and what pruning left out, is not corrected."
     )
-
-
-def _path(lost: Overtuning) -> Mapping[str, go.Figure]:
-    return wide(figures.incumbent_path(lost))
 
 
 def _path_caption(lost: Overtuning) -> str:

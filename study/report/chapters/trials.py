@@ -24,5 +24,5 @@ def _history_caption(told: tuple[TrialPoint, ...]) -> str:
     pruned = sum(point.state == "PRUNED" for point in told)
     return (
         f"Validation accuracy at the best step of {len(told) - pruned} completed and {pruned} pruned trials, in the "
-        "order they were asked for, and the best completed one so far."
+        "order they were asked for, and the highest of the completed ones so far."
     )

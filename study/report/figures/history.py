@@ -11,7 +11,7 @@ from study.report.style import PERCENT, QUIET, TRAIN, VALIDATION, figure, rounde
 
 
 def trial_history(history: Sequence[TrialPoint]) -> go.Figure:
-    """Every trial in its order, and the best completed one so far."""
+    """Every trial in its order, and the highest completed one so far."""
     drawing = figure(320, xaxis_title="trial", yaxis_title="validation accuracy")
     for state, symbol, color in (("PRUNED", "circle-open", QUIET), ("COMPLETE", "circle", VALIDATION)):
         points = [point for point in history if point.state == state]
@@ -28,7 +28,7 @@ def trial_history(history: Sequence[TrialPoint]) -> go.Figure:
     drawing.add_scatter(
         x=[point.number for point in complete],
         y=rounded(np.maximum.accumulate([point.accuracy for point in complete])) if complete else [],
-        name="best so far",
+        name="highest so far",
         mode="lines",
         line={"shape": "hv", "color": TRAIN, "width": 2},
         hoverinfo="skip",

@@ -2,17 +2,17 @@
 
 import plotly.graph_objects as go
 
+from drft.config import Metric
 from study.report.statistics import Alike, Overtuning
-from study.report.style import PERCENT, QUIET, TRAIN, VALIDATION, figure, rounded
-
+from study.report.style import KAPPA, PERCENT, QUIET, TRAIN, VALIDATION, figure, rounded
 
 _FEW = 20
 """Trials whose axis has a tick for each: plotly writes fractions of a trial otherwise."""
 
 
-def incumbent_path(lost: Overtuning) -> go.Figure:
+def incumbent_path(lost: Overtuning, metric: Metric) -> go.Figure:
     """Score of the best trial so far, on the images that selected it and on those that did not."""
-    drawing = figure(320, xaxis_title="trial", yaxis_title="score of the best so far")
+    drawing = figure(320, xaxis_title="trial", yaxis_title=f"{_words(metric)} of the best so far")
     series = (
         ("on the photographs that selected it", VALIDATION, "dash", [step.inner for step in lost.path]),
         ("on the others", TRAIN, "solid", [step.outer for step in lost.path]),
@@ -24,15 +24,15 @@ def incumbent_path(lost: Overtuning) -> go.Figure:
             name=name,
             mode="lines",
             line={"shape": "hv", "color": color, "dash": dash, "width": 2},
-            hovertemplate=f"after trial %{{x}}: %{{y:.1%}} {name}<extra></extra>",
+            hovertemplate=f"after trial %{{x}}: %{{y:.3f}} {name}<extra></extra>",
         )
-    drawing.update_yaxes(tickformat=PERCENT)
+    drawing.update_yaxes(tickformat=_ticks(metric))
     return drawing
 
 
-def told_apart(alike: Alike) -> go.Figure:
+def told_apart(alike: Alike, metric: Metric) -> go.Figure:
     """Scores of all trials, best first, by whether they can be told from the best one."""
-    drawing = figure(320, xaxis_title="trials, best first", yaxis_title="score at the best step")
+    drawing = figure(320, xaxis_title="trials, best first", yaxis_title=f"validation {_words(metric)}")
     for name, color, symbol, inside in (
         ("not told from the best", VALIDATION, "circle", True),
         ("told from the best", QUIET, "circle-open", False),
@@ -45,12 +45,20 @@ def told_apart(alike: Alike) -> go.Figure:
             name=name,
             mode="markers",
             marker={"symbol": symbol, "color": color, "size": 7},
-            hovertemplate="trial %{customdata[0]}: %{y:.1%}<extra></extra>",
+            hovertemplate="trial %{customdata[0]}: %{y:.3f}<extra></extra>",
         )
     drawing.add_hline(
         y=round(alike.compared[0].score - alike.critical, 4), line={"dash": "dot", "width": 1, "color": QUIET}
     )
-    drawing.update_yaxes(tickformat=PERCENT)
+    drawing.update_yaxes(tickformat=_ticks(metric))
     if len(alike.compared) <= _FEW:
         drawing.update_xaxes(dtick=1)
     return drawing
+
+
+def _words(metric: Metric) -> str:
+    return metric.replace("_", " ")
+
+
+def _ticks(metric: Metric) -> str:
+    return KAPPA if metric == "qwk" else PERCENT
