@@ -41,6 +41,8 @@ def _words(found: Suspects, results: StudyResults) -> str:
         "will be their own errors. Confident learning (Northcutt, Jiang & Chuang 2021) and a majority of the trials "
         f"doubt {len(found.suspects)} labels, most suspect first. {sure} (false discovery rate 10%). The trials share "
         "training photographs and backbone and so agree in their errors too: a list for someone who can grade. "
+        "On IDRiD such a list found grades that were changed at random, no better than the loss of one training does, "
+        "and did not find those that a copy of the set had changed (results/benchmarks/label_errors.md). "
         "Decisions go into the last column of suspects.csv: keep, exclude, or relabel to the grade in the column "
         "proposed; a new study takes them with --exclude suspects.csv --relabel suspects.csv."
     )
