@@ -126,7 +126,8 @@ def measure(wanted: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Run a study under fire and audit it; return what came out, as it is written to JSON."""
     chance = random.Random(wanted.seed)  # noqa: S311
     with TemporaryDirectory() as place, field_of(wanted.executor, wanted.storage, chance) as field:
-        study = TinyStudy(Path(place), wanted.trials, field.storage)
+        journal = str(Path(place) / "study.journal") if wanted.storage == "journal" else None
+        study = TinyStudy(Path(place), wanted.trials, field.storage or journal)
         study.lay_out()
         chaos = Chaos(study, field, wanted.kills, chance, console)
         started = time.perf_counter()
@@ -167,7 +168,7 @@ def main() -> None:
         prog="python -m benchmarks.chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--executor", choices=("local", "ray"), default="local")
-    parser.add_argument("--storage", choices=("sqlite", "postgresql"), default="sqlite")
+    parser.add_argument("--storage", choices=("sqlite", "postgresql", "journal"), default="sqlite")
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0, help="of the choice of victims and moments")

@@ -104,7 +104,7 @@ class RegularizationConfig(ConfigPart):
 
     stoch_norm: float = Field(0.0, ge=0, le=1)
     """StochNorm (Kou et al. 2020): in training, each channel of a trained block's batch norms is normalized by the
-    running statistics in place of the batch's with this probability. Needs ``batch_norm`` ``adapt``; each micro-batch
+    running statistics before the batch in place of the batch's own with this probability. Needs ``batch_norm`` ``adapt``; each micro-batch
     draws anew."""
 
     ema_decay: float = Field(0.0, ge=0, lt=1)

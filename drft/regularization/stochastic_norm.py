@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from drft.config import TrialConfig
 from drft.errors import BackboneError
+
+_Statistics = tuple[Tensor, Tensor]
+"""Running mean and variance, each of shape (channels,)."""
 
 
 def batch_norms(net: nn.Module) -> list[_BatchNorm]:
@@ -31,32 +35,52 @@ def check_batch_norms(config: TrialConfig, net: nn.Module) -> None:
 def stochastic_norms(net: nn.Module, probability: float) -> Iterator[None]:
     """Let the batch norms that are in training normalize each channel by moving statistics with a probability.
 
-    The moving statistics are those after this batch has moved them, as in the authors' program. Channels are drawn anew
-    in every pass, by torch's generator. Norms in evaluation mode act as ever. No module is replaced: what the network
-    was cut into acts alike.
+    The moving statistics are those before this batch moves them, as in the authors' library, whose p is the probability
+    of the batch's own. Channels are drawn anew in every pass, by torch's generator. Norms in evaluation mode act as
+    ever. No module is replaced: what the network was cut into acts alike.
 
     Args:
         net: the network.
         probability: 0 changes nothing.
     """
+    before: dict[_BatchNorm, _Statistics] = {}
 
-    def choose(norm: nn.Module, inputs: tuple[Tensor, ...], by_batch: Tensor) -> Tensor | None:
+    def keep(norm: _BatchNorm, _inputs: tuple[Tensor, ...]) -> None:
+        if norm.training:
+            mean, variance = cast("_Statistics", (norm.running_mean, norm.running_var))
+            before[norm] = mean.clone(), variance.clone()
+
+    def choose(norm: _BatchNorm, inputs: tuple[Tensor, ...], by_batch: Tensor) -> Tensor | None:
         if not norm.training:
             return None
-        norm.training = False
-        # The norm's own forward: what it does beside (timm's activation) acts on each channel by itself.
-        by_moving = norm.forward(*inputs)
-        norm.training = True
+        with _evaluating(norm, before.pop(norm)):
+            # The norm's own forward: what it does beside (timm's activation) acts on each channel by itself.
+            by_moving = norm.forward(*inputs)
         shape = (1, -1) + (1,) * (by_batch.ndim - 2)
         chosen = torch.rand(by_batch.shape[1], device=by_batch.device) < probability
         return torch.where(chosen.view(shape), by_moving, by_batch)
 
-    handles = [norm.register_forward_hook(choose) for norm in batch_norms(net)] if probability else []
+    norms = batch_norms(net) if probability else []
+    handles = [norm.register_forward_pre_hook(keep) for norm in norms]
+    handles += [norm.register_forward_hook(choose) for norm in norms]
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextlib.contextmanager
+def _evaluating(norm: _BatchNorm, statistics: _Statistics) -> Iterator[None]:
+    """Let a norm evaluate by these statistics."""
+    own = (norm.running_mean, norm.running_var)
+    norm.running_mean, norm.running_var = statistics
+    norm.training = False
+    try:
+        yield
+    finally:
+        norm.training = True
+        norm.running_mean, norm.running_var = own
 
 
 @contextlib.contextmanager

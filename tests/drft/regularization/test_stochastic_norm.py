@@ -30,24 +30,30 @@ def normalized(norm, pictures, mean, variance):
 def test_each_channel_goes_by_the_batch_or_by_moving_statistics(kind):
     norm, pictures = norm_of(kind), torch.randn(4, 32, 3, 3)
     net = nn.Sequential(norm)
+    mean, variance = norm.running_mean.clone(), norm.running_var.clone()
     with stochastic_norms(net, 0.5):
         found = net(pictures)
     by_batch = normalized(norm, pictures, pictures.mean((0, 2, 3)), pictures.var((0, 2, 3), correction=0))
-    by_moving = normalized(norm, pictures, norm.running_mean, norm.running_var)
+    by_moving = normalized(norm, pictures, mean, variance)
     is_moving = torch.isclose(found, by_moving, atol=1e-5).all(dim=3).all(dim=2).all(dim=0)
     is_batch = torch.isclose(found, by_batch, atol=1e-5).all(dim=3).all(dim=2).all(dim=0)
     assert (is_moving | is_batch).all()
     assert 4 < is_moving.sum() < 28
     assert 4 < is_batch.sum() < 28
     assert norm.num_batches_tracked == 1
+    torch.testing.assert_close(norm.running_mean, 0.9 * mean + 0.1 * pictures.mean((0, 2, 3)))
     assert torch.allclose(net(pictures), by_batch, atol=1e-5), "the norm is as before"
 
 
 def test_probability_1_goes_by_moving_statistics_and_evaluation_is_untouched():
-    norm, pictures = norm_of(nn.BatchNorm2d), torch.randn(4, 32, 3, 3)
+    norm, pictures = norm_of(nn.BatchNorm2d), torch.randn(4, 32, 3, 3, requires_grad=True)
+    mean, variance = norm.running_mean.clone(), norm.running_var.clone()
     with stochastic_norms(nn.Sequential(norm), 1.0):
         found = norm(pictures)
-        torch.testing.assert_close(found, normalized(norm, pictures, norm.running_mean, norm.running_var))
+        expected = normalized(norm, pictures, mean, variance)
+        torch.testing.assert_close(found, expected)
+        (gradient,) = torch.autograd.grad(found.square().sum(), pictures)
+        torch.testing.assert_close(gradient, torch.autograd.grad(expected.square().sum(), pictures)[0])
         norm.eval()
         evaluated, generator = norm(pictures), torch.get_rng_state()
     assert torch.equal(evaluated, norm(pictures))
