@@ -14,7 +14,7 @@ BASELINE = {
 
 
 class Strategy(NamedTuple):
-    """One strategy: the settings of its source where the source names some, and tuned to nothing."""
+    """One strategy: the settings of its source or the middle of their range, tuned to nothing."""
 
     name: str
     source: str

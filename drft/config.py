@@ -124,7 +124,8 @@ class LossConfig(ConfigPart):
     """Cross-entropy, which knows no order of the grades, or an ordinal loss: ``coral`` (one score and thresholds; Cao,
     Mirjalili & Raschka 2020), ``corn`` (conditional probabilities of going beyond each grade; Shi, Cao & Raschka 2023)
     or ``expected_grade`` (squared error of the expected grade, Beckham & Pal 2016; after each epoch it is cut where
-    kappa is highest on the training photographs). These three need ``label_smoothing`` and ``focal_gamma`` 0."""
+    kappa is highest on the training photographs). Of all, the most probable grade is predicted, where the papers of
+    ``coral`` and ``corn`` take the median. These three need ``label_smoothing`` and ``focal_gamma`` 0."""
 
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Label smoothing (Szegedy et al. 2016)."""

@@ -75,9 +75,9 @@ class DepthPhaseConfig(ConfigPart):
     one more is unfrozen, until there are ``depth``; the phase has to be that long. 0 unfreezes all at once."""
 
     parameters: TrainedParameters = "all"
-    """What is trained of a block: ``all``; only its biases and norm parameters (``bias_and_norm``; BitFit, Zaken et al.
-    2022), which are all its vectors, layer scales among them; or low-rank updates of the weights of its linear and
-    convolutional layers (``lora``; Hu et al. 2022)."""
+    """What is trained of a block: ``all``; only its biases and norm parameters (``bias_and_norm``; after BitFit, Zaken
+    et al. 2022, which trains biases alone), which are all its vectors, layer scales among them; or low-rank updates of
+    the weights of its linear and convolutional layers (``lora``; Hu et al. 2022)."""
 
     lora_rank: int = Field(4, ge=1)
     """Rank of the updates; acts only with ``parameters`` ``lora``."""
@@ -87,7 +87,8 @@ class DepthPhaseConfig(ConfigPart):
 
     auto_rgn: bool = False
     """Auto-RGN (Lee et al. 2023): before each epoch, every layer's learning rate is scaled by the norm of its gradient
-    relative to that of its weights, the largest being 1. The head keeps its rate. Not with ``parameters`` ``lora``."""
+    relative to that of its weights, the largest of the blocks' layers being 1. The head keeps its rate. Not with
+    ``parameters`` ``lora``."""
 
 
 class RegularizationConfig(ConfigPart):
@@ -95,7 +96,8 @@ class RegularizationConfig(ConfigPart):
 
     l2_sp: float = Field(0.0, ge=0)
     """L2-SP (Li, Grandvalet & Davoine 2018): adds this times half the squared distance of the trained blocks'
-    parameters from the pretrained ones to the loss, in place of these blocks' weight decay; the head keeps its own."""
+    parameters from the pretrained ones to the loss, in place of these blocks' weight decay; the head keeps its own.
+    Written for SGD: with AdamW the pull goes through its moments, so its strength is not that of a weight decay."""
 
     bss: float = Field(0.0, ge=0)
     """Batch spectral shrinkage (Chen et al. 2019): adds this times the square of the smallest singular value of a
@@ -104,8 +106,8 @@ class RegularizationConfig(ConfigPart):
 
     stoch_norm: float = Field(0.0, ge=0, le=1)
     """StochNorm (Kou et al. 2020): in training, each channel of a trained block's batch norms is normalized by the
-    running statistics before the batch in place of the batch's own with this probability. Needs ``batch_norm`` ``adapt``; each micro-batch
-    draws anew."""
+    running statistics before the batch, in place of the batch's own, with this probability. Needs ``batch_norm``
+    ``adapt``; each micro-batch draws anew."""
 
     ema_decay: float = Field(0.0, ge=0, lt=1)
     """Exponential moving average of the weights (Polyak & Juditsky 1992; Tarvainen & Valpola 2017) and of the running
@@ -115,7 +117,8 @@ class RegularizationConfig(ConfigPart):
 
     sam_rho: float = Field(0.0, ge=0)
     """Sharpness-aware minimization (Foret et al. 2021): the gradient is taken where the loss is highest, to first
-    order, within this distance of the weights. Each batch is passed twice, and moves batch-norm statistics once."""
+    order, within this distance of the weights. Each batch is passed twice, and moves batch-norm statistics once. Weight
+    decay and L2-SP act at the weights themselves."""
 
     feature_mixup: float = Field(0.0, ge=0)
     """Mixup (Zhang et al. 2018) of what crosses the boundary between frozen and trained blocks (Manifold mixup, Verma

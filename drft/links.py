@@ -43,7 +43,8 @@ class Softmax(Link):
 class Coral(Link):
     """P(grade >= k) is the sigmoid of a score plus a threshold (Cao, Mirjalili & Raschka 2020).
 
-    The thresholds fall from grade to grade at the loss's minimum; before it they may not, and are put in order.
+    The thresholds fall from grade to grade at the loss's minimum; before it they may not, and are put in order. The
+    paper predicts the median grade; here, as with every link, it is the most probable one.
     """
 
     def forward(self, outputs: Tensor) -> Tensor:
@@ -58,7 +59,8 @@ class Coral(Link):
 class Corn(Link):
     """P(grade > k), given that it is k or more, is the sigmoid of output k (Shi, Cao & Raschka 2023).
 
-    Their product is P(grade > k), which falls with k by itself. The last output means nothing.
+    Their product is P(grade > k), which falls with k by itself. The last output means nothing. The paper predicts the
+    median grade; here, as with every link, it is the most probable one.
     """
 
     def forward(self, outputs: Tensor) -> Tensor:

@@ -20,7 +20,8 @@ def class_weights(grades: NDArray[np.int64], classes: int, config: LossConfig) -
 
     ``balanced`` weighs a grade by n / (classes · n_grade) (King & Zeng 2001), ``sqrt`` by the square root of that,
     ``effective_number`` by (1 - beta) / (1 - beta^n_grade) (Cui et al. 2019), ``none`` by 1. A grade without
-    photographs gets weight 0, since no photograph asks for it.
+    photographs gets weight 0, since no photograph asks for it. A batch's loss is divided by the sum of its weights, as
+    torch does it; Cui et al. divide by its photographs.
     """
     counts = np.bincount(grades, minlength=classes).astype(np.float64)
     occurring = np.maximum(counts, 1)

@@ -3,7 +3,9 @@
 A layer learns in proportion to its relative gradient norm ``|g| / |w|``, the largest at the full rate. As in the
 authors' code it is measured anew before every epoch, as the mean over its first five batches. They measure single
 tensors and train no batch norms; here a layer (a convolution, a norm) is measured as a whole, weight and bias together,
-since pretrained biases are often zero and their relative gradient then without bounds. They begin with a new optimizer
+since pretrained biases are often zero and their relative gradient then without bounds. They scale the head as well, and
+it may hold the maximum; here it keeps its rate and is left out of it. They measure in training mode, here the network
+evaluates. They begin with a new optimizer
 in every epoch; here its moments are kept.
 """
 

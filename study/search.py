@@ -138,7 +138,9 @@ def _of_folds() -> BasePruner:
 class AfterHeadPhase(BasePruner):
     """Asks another pruner, but never before the trial's head phase is over plus one epoch.
 
-    Where the epochs of the head phase are searched, the trial's own number counts.
+    Where the epochs of the head phase are searched, the trial's own number counts, and a rung before it holds the score
+    of the epoch in which the trial was first asked. Being no ``HyperbandPruner`` itself, it leaves all brackets to one
+    sampler, where Optuna gives each a history of its own.
     """
 
     def __init__(self, pruner: BasePruner, first_step: int) -> None:

@@ -1,13 +1,14 @@
 """A classifier with one score for all grades: weights for the first output, biases alone for the others."""
 
-from math import log
-
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from drft.errors import BackboneError
 from drft.models.blocks import head_module
+
+_APART = 2.0
+"""Distance of neighbouring thresholds, in units of log-odds."""
 
 
 class SharedScore:
@@ -29,7 +30,11 @@ class SharedScore:
 
     @torch.no_grad()
     def turn_on(self) -> None:
-        """Share the score; the thresholds start where all grades are equally likely at a score of 0.
+        """Share the score; the thresholds start two apart from each other, around a score of 0.
+
+        Of thresholds that are less than 2 log 2 apart, the grades between them are the most probable ones at no score
+        at all, and an optimizer that moves a parameter by its learning rate in each step hardly parts them in a short
+        training. The authors' library starts closer, with (K - 1 .. 1) / (K - 1), and predicts the median.
 
         Raises:
             BackboneError: when the classifier is not one layer with weights and biases.
@@ -43,7 +48,7 @@ class SharedScore:
             )
         classes = len(bias)
         weight[1:] = 0
-        bias.copy_(torch.tensor([0.0, *(log((classes - grade) / grade) for grade in range(1, classes))]))
+        bias.copy_(torch.tensor([0.0, *(_APART * (classes / 2 - grade) for grade in range(1, classes))]))
         weight.requires_grad_()
         self._hook = weight.register_hook(_first_row)  # type: ignore[no-untyped-call]
 

@@ -40,7 +40,7 @@ def first_best(scores: Scores) -> NDArray[np.int64]:
 def greedy(scores: Scores, k: int) -> Chosen:
     """Put in one trial after the other, best first, and keep each that does not lower the score (greedy soup).
 
-    Wortsman et al. 2022 (ICML), recipe 1.
+    Wortsman et al. 2022 (ICML), recipe 1; the authors' program asks for a rise.
     """
     rows = np.arange(len(scores))
     order = np.argsort(-np.round(scores[:, single(np.arange(k))], 6), axis=1, kind="stable")

@@ -12,6 +12,7 @@ from drft.contradictions import contradictions
 from drft.errors import WeightsError
 from drft.grading import grade_photographs
 from drft.links import make_link
+from drft.models import build_model
 from drft.phases import run_phase
 from drft.trial import run_trial
 from drft.workbench import Workbench
@@ -119,8 +120,17 @@ def test_grades_share_the_score_of_coral(results):
     weight, bias = (state[f"fc.{name}"] for name in ("weight", "bias"))
     assert weight[0].any()
     assert not weight[1:].any()
-    equally_likely = np.log(np.array([4, 3, 2, 1]) / np.array([1, 2, 3, 4]))
-    assert np.abs(bias[1:] - equally_likely).min() > 0
+    assert (np.diff(bias[1:]) < 0).all()
+    assert np.abs(np.diff(bias[1:]) + 2).min() > 0, "thresholds are trained"
+
+
+@pytest.mark.parametrize("classes", [2, 5, 8])
+def test_each_grade_is_the_most_probable_at_some_score_when_coral_starts(classes):
+    model = build_model(of_kind("coral"), classes)
+    model.start_anew(0, 0.0, shared_score=True)
+    scores = torch.linspace(-20, 20, 401)[:, None]
+    outputs = torch.cat([scores, model.net.fc.bias.detach()[1:].expand(len(scores), -1)], dim=1)
+    assert set(model.link(outputs).argmax(dim=1).tolist()) == set(range(classes))
 
 
 def test_nothing_of_a_loss_stays_on_the_network(results, bench):

@@ -68,7 +68,8 @@ def importance(
 
     PED-ANOVA (Watanabe, Bansal & Hutter 2023) says which dimensions set the best trials (highest validation score, or
     smallest gap at the last step) apart from all completed ones; chance is what it says when the target is shuffled
-    over the trials. fANOVA (Hutter, Hoos & Leyton-Brown 2014) says which dimensions explain the spread of the target
+    over the trials; a dimension that is not active in all trials counts among those where it is (conditional PED-ANOVA,
+    arXiv 2601.20800). fANOVA (Hutter, Hoos & Leyton-Brown 2014) says which dimensions explain the spread of the target
     over the whole space, good and bad; chance is what a copy of the dimension, shuffled over the trials, explains in
     the same forests (Kursa & Rudnicki 2010).
 
