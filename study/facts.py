@@ -1,6 +1,7 @@
 """What is fixed for a whole study, as the study itself records it, and what may not change between two runs."""
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -145,11 +146,16 @@ def open_study(facts: StudyFacts, storage: BaseStorage) -> int:
 
 
 def record_facts(facts: StudyFacts, study: optuna.Study) -> None:
-    """Write what is not written yet, or otherwise."""
+    """Write what is not written yet, or otherwise; the dashboard's axes have the name of the score."""
     recorded = study.user_attrs
     for name, value in facts.attributes().items():
         if recorded.get(name) != value:
             study.set_user_attr(name, value)
+    names = [f"validation {facts.metric.replace('_', ' ')}{', negated' if facts.metric == 'nll' else ''}"]
+    if study.metric_names != names:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names(names)
 
 
 def check_schema(name: str, attributes: Mapping[str, Any]) -> None:

@@ -1,11 +1,13 @@
 """Studies in the Optuna dashboard, with the report's figures and summary and the files of their trials."""
 
 import contextlib
+import json
 import logging
+import re
 import socket
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,18 +15,28 @@ from typing import Any
 import optuna
 import optuna_dashboard
 import waitress
+from optuna.storages import BaseStorage
 from waitress import wasyncore
 
 from drft.errors import StudyError, UsageError
 from study.dashboard.artifacts import TrialArtifacts
 from study.dashboard.findings import Findings, Source
-from study.dashboard.gate import Application, is_loopback, only_from_here, read_password, with_limits, with_password
+from study.dashboard.gate import (
+    Application,
+    Environment,
+    is_loopback,
+    only_from_here,
+    read_password,
+    with_limits,
+    with_password,
+)
 from study.dashboard.joined import JoinedStorage
 from study.places import StudyPlace, find_study
 
 _THREADS = 8
 _LARGEST_REQUEST = 1 << 20
 """Bytes: what comes in are notes; waitress takes a request in before it is known who sent it."""
+_IMPORTANCES = re.compile(r"/api/studies/(\d+)/param_importances/?")
 
 
 @dataclass(frozen=True)
@@ -97,6 +109,7 @@ def open_dashboard(
     artifacts = TrialArtifacts(places)
     joined, ids = _join(places, artifacts, read_only=read_only)
     application: Application = optuna_dashboard.wsgi(joined, artifact_store=artifacts)
+    application = _without_parameters(application, joined)
     application = with_limits(application, read_only=read_only)
     application = only_from_here(application) if password is None else with_password(application, password)
     server, address = _listen(application, host, port)
@@ -105,6 +118,26 @@ def open_dashboard(
     return Dashboard(
         f"{address}/dashboard/{page}", Findings(list(zip(sources, opened, strict=True)), tell), refresh, server
     )
+
+
+def _without_parameters(application: Application, storage: BaseStorage) -> Application:
+    """Say that nothing is important in a study without parameters, as confirmations are: Optuna's dashboard fails."""
+
+    def answered(environ: Environment, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        asked = _IMPORTANCES.fullmatch(environ.get("PATH_INFO", ""))
+        if asked is None or _has_parameters(storage, int(asked[1])):
+            return application(environ, start_response)
+        start_response("200 OK", [("Content-Type", "application/json")])
+        return [json.dumps({"param_importances": [[]]}).encode()]
+
+    return answered
+
+
+def _has_parameters(storage: BaseStorage, study_id: int) -> bool:
+    try:
+        return any(trial.params for trial in storage.get_all_trials(study_id, deepcopy=False))
+    except KeyError:
+        return True  # no such study, which the application says
 
 
 def _join(

@@ -293,6 +293,14 @@ class TestSameStudy:
         assert attributes["drft_schema"] == SCHEMA
 
     @pytest.mark.parametrize(
+        ("metric", "name"), [("balanced_accuracy", "validation balanced accuracy"), ("nll", "validation nll, negated")]
+    )
+    def test_the_score_has_its_name_where_it_is_drawn(self, metric, name, tmp_path):
+        conduct(tmp_path, base_config=scripted(metric=metric))
+        study = optuna.load_study(study_name="demo", storage=open_storage(tmp_path / "study.db"))
+        assert study.metric_names == [name]
+
+    @pytest.mark.parametrize(
         ("change", "said"),
         [
             ({"space_fingerprint": "zz"}, "another search space"),

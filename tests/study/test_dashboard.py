@@ -113,6 +113,16 @@ def test_guard_lets_nothing_through_without_a_local_host(host):
     assert b"own machine" in b"".join(body)
 
 
+def test_a_study_without_parameters_has_nothing_that_is_important(serve, make_study, tmp_path, quiet):
+    make_study(tmp_path, "demo.confirm", [])
+    study = opened("demo.confirm", tmp_path)
+    study.add_trials([optuna.trial.create_trial(value=0.5)] * 2)
+    dashboard = serve(["demo.confirm"], tmp_path)
+    number = dashboard.url.rpartition("/")[2]
+    assert api(dashboard, f"studies/{number}/param_importances") == {"param_importances": [[]]}
+    assert "not found" in api(dashboard, "studies/99/param_importances")["reason"]
+
+
 def test_several_folders_are_one_dashboard(serve, make_study, tmp_path, quiet):
     for name in ("one", "two"):
         make_study(tmp_path, name, [TrialState.COMPLETE] * 3)
