@@ -24,6 +24,9 @@ NOTE_HEADING = "## What drft-study found"
 CARD_HEIGHT = 440
 """Pixels: what the dashboard leaves for a figure."""
 
+_TOP = 90
+"""Of these for the title, and the legend under it."""
+
 _SHARE = 0.1
 """At most this part of a processor goes into keeping up with a study that runs beside."""
 
@@ -89,7 +92,8 @@ class Findings:
             if exhibit.drawings:
                 drawing = exhibit.drawings["wide"]
                 title = {"text": exhibit.title, "x": 0.01, "y": 0.98, "font": {"size": 17}}
-                drawing.update_layout(title=title, margin={"t": 90}, height=CARD_HEIGHT)
+                legend = {"y": 1 - 64 / CARD_HEIGHT, "yref": "container"}
+                drawing.update_layout(title=title, margin={"t": _TOP}, height=CARD_HEIGHT, legend=legend)
                 key, drawn = (study._study_id, f"drft-{place}-{exhibit.id}"), drawing.to_json()
                 # Optuna writes a figure in many pieces, each in a transaction of its own.
                 if self._figures.get(key) != drawn:

@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import MultipleLocator, PercentFormatter
+from matplotlib.ticker import MultipleLocator, NullLocator, PercentFormatter
 
 _WIDTH, _DPI = 900, 100
 _DASHES: Mapping[str | None, str] = MappingProxyType({None: "-", "solid": "-", "dash": "--", "dot": ":"})
@@ -182,22 +182,33 @@ def _settle(place: Axes, axis: Any, side: str) -> None:
     ruler = getattr(place, f"{side}axis")
     if axis.title.text:
         ruler.set_label_text(axis.title.text.replace("<br>", "\n"), color=_INK, fontsize=10)
+    if axis.type == "log":  # before its ticks, which another scale would take away
+        getattr(place, f"set_{side}scale")("log")
+    _tick(place, axis, side)
+    if axis.categoryarray is not None:
+        getattr(place, f"set_{side}lim")(-0.6, len(axis.categoryarray) - 0.4)
+    if axis.range is not None and axis.type != "log":
+        getattr(place, f"set_{side}lim")(axis.range)
+    elif axis.rangemode == "tozero":
+        getattr(place, f"set_{side}lim")(**{("left" if side == "x" else "bottom"): 0})
+    if axis.autorange == "reversed":
+        ruler.set_inverted(True)
+
+
+def _tick(place: Axes, axis: Any, side: str) -> None:
+    ruler = getattr(place, f"{side}axis")
     if axis.tickformat and "%" in axis.tickformat:
         ruler.set_major_formatter(PercentFormatter(1.0, decimals=0))
     if axis.dtick and axis.type not in {"category", "log"}:
         ruler.set_major_locator(MultipleLocator(float(axis.dtick)))
     if axis.ticktext is not None:
+        limits = getattr(place, f"get_{side}lim")()
         ruler.set_ticks(axis.tickvals, [text.replace("<br>", "\n") for text in axis.ticktext])
-    if axis.categoryarray is not None:
-        getattr(place, f"set_{side}lim")(-0.6, len(axis.categoryarray) - 0.4)
+        if axis.type == "log":  # ticks are written out for any range
+            ruler.set_minor_locator(NullLocator())
+            getattr(place, f"set_{side}lim")(limits)
     if axis.showticklabels is False:
         ruler.set_tick_params(**{("labelbottom" if side == "x" else "labelleft"): False})
-    if axis.type == "log":
-        getattr(place, f"set_{side}scale")("log")
-    if axis.range is not None and axis.type != "log":
-        getattr(place, f"set_{side}lim")(axis.range)
-    elif axis.rangemode == "tozero":
-        getattr(place, f"set_{side}lim")(**{("left" if side == "x" else "bottom"): 0})
 
 
 def _match(places: Mapping[tuple[str, str], Axes], layout: Any) -> None:

@@ -15,7 +15,6 @@ GRID = "rgba(128,128,128,0.22)"
 DEPTH_SCALE = [[0.0, "#4c63d2"], [0.5, "#c2518f"], [1.0, "#f0933b"]]
 
 PERCENT = ".0%"
-KAPPA = ".2f"
 _BANDS = {VALIDATION: "rgba(0,114,178,0.16)", TRAIN: "rgba(213,94,0,0.16)"}
 
 

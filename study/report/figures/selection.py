@@ -4,7 +4,7 @@ import plotly.graph_objects as go
 
 from drft.config import Metric
 from study.report.statistics import Alike, Overtuning
-from study.report.style import KAPPA, PERCENT, QUIET, TRAIN, VALIDATION, figure, rounded
+from study.report.style import PERCENT, QUIET, TRAIN, VALIDATION, figure, rounded
 
 _FEW = 20
 """Trials whose axis has a tick for each: plotly writes fractions of a trial otherwise."""
@@ -61,4 +61,4 @@ def _words(metric: Metric) -> str:
 
 
 def _ticks(metric: Metric) -> str:
-    return KAPPA if metric == "qwk" else PERCENT
+    return "" if metric == "qwk" else PERCENT

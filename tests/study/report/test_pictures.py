@@ -69,6 +69,29 @@ def test_panels_that_share_an_axis_have_one_range():
     assert blue_rows(shared) < blue_rows(apart) / 4
 
 
+def blue_at(drawing):
+    """The mean row and column of the pixels in the colour of validation, from the upper left."""
+    rows, columns = np.nonzero((np.asarray(pixels(drawing)) == BLUE).all(axis=2))
+    return rows.mean(), columns.mean()
+
+
+def test_a_reversed_axis_has_the_small_above():
+    drawing = figure(300).add_scatter(x=[0], y=[1], mode="markers", marker={"color": VALIDATION, "size": 12})
+    drawing.add_scatter(x=[0], y=[0], mode="markers", marker={"color": "#d55e00", "size": 12})
+    above = blue_at(drawing)[0]
+    drawing.update_yaxes(autorange="reversed")
+    assert blue_at(drawing)[0] > above + 100
+
+
+def test_ticks_of_a_logarithmic_axis_do_not_widen_it():
+    drawing = figure(300).add_scatter(x=[2, 40], y=[0, 0], mode="markers", marker={"color": "#d55e00", "size": 12})
+    drawing.add_scatter(x=[80], y=[0], mode="markers", marker={"color": VALIDATION, "size": 12})
+    drawing.update_xaxes(type="log")
+    without = blue_at(drawing)[1]
+    drawing.update_xaxes(tickvals=[1e-3, 10, 1e6], ticktext=["0.001", "10", "1000000"])
+    assert abs(blue_at(drawing)[1] - without) < 10
+
+
 def test_what_no_report_draws_is_refused():
     with pytest.raises(ValueError, match="pie"):
         picture(go.Figure(go.Pie(values=[1])))
