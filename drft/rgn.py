@@ -5,8 +5,7 @@ authors' code it is measured anew before every epoch, as the mean over its first
 tensors and train no batch norms; here a layer (a convolution, a norm) is measured as a whole, weight and bias together,
 since pretrained biases are often zero and their relative gradient then without bounds. They scale the head as well, and
 it may hold the maximum; here it keeps its rate and is left out of it. They measure in training mode, here the network
-evaluates. They begin with a new optimizer
-in every epoch; here its moments are kept.
+evaluates. They begin with a new optimizer in every epoch; here its moments are kept.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

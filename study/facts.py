@@ -11,6 +11,7 @@ from optuna.storages import BaseStorage
 
 from drft.config import Metric, TrialConfig, config_paths
 from drft.errors import StudyError
+from study.scores import metric_name
 
 SCHEMA = 2
 """Version of the attributes that studies and trials carry: 2 keeps a trial's epochs in one attribute."""
@@ -151,7 +152,7 @@ def record_facts(facts: StudyFacts, study: optuna.Study) -> None:
     for name, value in facts.attributes().items():
         if recorded.get(name) != value:
             study.set_user_attr(name, value)
-    names = [f"validation {facts.metric.replace('_', ' ')}{', negated' if facts.metric == 'nll' else ''}"]
+    names = [f"validation {metric_name(facts.metric)}{', negated' if facts.metric == 'nll' else ''}"]
     if study.metric_names != names:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

@@ -8,6 +8,19 @@ if TYPE_CHECKING:  # the display of a run says scores without pandas
     import pandas as pd
 
 
+_NAMES: dict[Metric, str] = {
+    "accuracy": "accuracy",
+    "qwk": "quadratic weighted kappa",
+    "balanced_accuracy": "balanced accuracy",
+    "nll": "negative log likelihood",
+}
+
+
+def metric_name(metric: Metric) -> str:
+    """Return the name of a metric as a sentence has it."""
+    return _NAMES[metric]
+
+
 def score_text(metric: Metric, score: float, decimals: int = 3) -> str:
     """Write a score as its metric is known: ``accuracy 0.612``, ``nll 1.043`` for a score of -1.043."""
     return f"{metric} {shown(metric, score):.{decimals}f}"

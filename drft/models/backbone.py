@@ -22,7 +22,7 @@ from drft.models.blocks import Block, FreezeRow, freeze_map, head_module, head_n
 from drft.models.shared_score import SharedScore
 from drft.models.strided import replace_skipping_convs
 from drft.models.weights import (
-    OPTIONS,
+    WITHOUT_HUB,
     Channels,
     WeightFile,
     check_fit,
@@ -197,12 +197,14 @@ def _from_hub(config: TrialConfig, classes: int) -> nn.Module:
     except _NO_WEIGHTS:
         torch.set_rng_state(generator)
     if not hub_reachable():
-        raise WeightsError(f"{name}: weights are not in the local cache, the hub is out of reach: {OPTIONS}") from None
+        raise WeightsError(
+            f"{name}: weights are not in the local cache and the hub is out of reach: {WITHOUT_HUB}"
+        ) from None
     try:
         return _create(config, classes, pretrained=True)
     except _NO_WEIGHTS as error:
         reason = str(error).strip().partition("\n")[0]
-        raise WeightsError(f"{name}: no weights from timm's hub ({reason}): {OPTIONS}") from None
+        raise WeightsError(f"{name}: no weights from timm's hub ({reason}): {WITHOUT_HUB}") from None
 
 
 def _create(config: TrialConfig, classes: int, **options: Any) -> nn.Module:

@@ -32,9 +32,10 @@ class SharedScore:
     def turn_on(self) -> None:
         """Share the score; the thresholds start two apart from each other, around a score of 0.
 
-        Of thresholds that are less than 2 log 2 apart, the grades between them are the most probable ones at no score
-        at all, and an optimizer that moves a parameter by its learning rate in each step hardly parts them in a short
-        training. The authors' library starts closer, with (K - 1 .. 1) / (K - 1), and predicts the median.
+        Where thresholds are closer than log 3 (of three grades, 2 log 2), the grades next to the ends are the most
+        probable ones at no score at all, and an optimizer that moves a parameter by its learning rate in each step
+        hardly parts them in a short training. The authors' library starts closer, with (K - 1 .. 1) / (K - 1), and
+        predicts the median.
 
         Raises:
             BackboneError: when the classifier is not one layer with weights and biases.

@@ -1,15 +1,15 @@
 """Convolutions that skip pixels, with kernels of one pixel: skip first, then convolve.
 
 The gradient that oneDNN computes for the weights of such a convolution writes past its workspace where pictures lie
-channels-last and the input channels are no multiple of its vector width (uxlfoundation/oneDNN, issue 6035): processes
-crash, or weights come out wrong. RegNet's shortcuts are of that kind.
+channels-last and the input channels are fewer than fill its vectors (uxlfoundation/oneDNN, issue 6035): processes
+crash, or weights come out wrong. The stems of RepVGG, MobileOne and FastViT are of that kind, with three channels.
 """
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 _CHANNELS = 16
-"""The widest vector of float32; a multiple of it is one of the narrower ones too."""
+"""The widest vector of float32 (AVX-512); others are filled by fewer."""
 
 
 class SkippingConv(nn.Conv2d):
@@ -29,11 +29,12 @@ class SkippingConv(nn.Conv2d):
 
 def replace_skipping_convs(net: nn.Module) -> None:
     """Replace, in place, every convolution whose gradient oneDNN gets wrong; parameters and their names stay."""
-    for name, module in list(net.named_modules()):
+    replaced: dict[nn.Module, nn.Module] = {}  # one module may have several names
+    for name, module in list(net.named_modules(remove_duplicate=False)):
         if type(module) is nn.Conv2d and _is_at_risk(module):
-            net.set_submodule(name, SkippingConv(module))
+            net.set_submodule(name, replaced.setdefault(module, SkippingConv(module)))
 
 
 def _is_at_risk(conv: nn.Conv2d) -> bool:
     skips = conv.kernel_size == (1, 1) and max(conv.stride) > 1 and conv.padding in {(0, 0), "valid"}
-    return skips and conv.groups == 1 and conv.in_channels % _CHANNELS != 0
+    return skips and conv.groups == 1 and conv.in_channels < _CHANNELS

@@ -29,6 +29,8 @@ Channels = tuple[float, float, float]
 
 OPTIONS = "choose hub, none or a file (--weights, or in the search space)"
 """What a user can do about missing weights."""
+WITHOUT_HUB = "choose none or a file (--weights, or in the search space)"
+"""Likewise, where the hub was asked."""
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _WRAPPER_PREFIXES = ("module.", "_orig_mod.")
 _DAMAGE = (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, SafetensorError)

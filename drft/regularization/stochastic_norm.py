@@ -36,7 +36,8 @@ def stochastic_norms(net: nn.Module, probability: float) -> Iterator[None]:
     """Let the batch norms that are in training normalize each channel by moving statistics with a probability.
 
     The moving statistics are those before this batch moves them, as in the authors' library, whose p is the probability
-    of the batch's own. Channels are drawn anew in every pass, by torch's generator. Norms in evaluation mode act as
+    of the batch's own. Where a pass leaves them still (:func:`still_statistics`), they are those of the pass before.
+    Channels are drawn anew in every pass, by torch's generator. Norms in evaluation mode act as
     ever. No module is replaced: what the network was cut into acts alike.
 
     Args:
@@ -46,14 +47,14 @@ def stochastic_norms(net: nn.Module, probability: float) -> Iterator[None]:
     before: dict[_BatchNorm, _Statistics] = {}
 
     def keep(norm: _BatchNorm, _inputs: tuple[Tensor, ...]) -> None:
-        if norm.training:
+        if norm.training and (norm.momentum != 0 or norm not in before):
             mean, variance = cast("_Statistics", (norm.running_mean, norm.running_var))
             before[norm] = mean.clone(), variance.clone()
 
     def choose(norm: _BatchNorm, inputs: tuple[Tensor, ...], by_batch: Tensor) -> Tensor | None:
         if not norm.training:
             return None
-        with _evaluating(norm, before.pop(norm)):
+        with _evaluating(norm, before[norm]):
             # The norm's own forward: what it does beside (timm's activation) acts on each channel by itself.
             by_moving = norm.forward(*inputs)
         shape = (1, -1) + (1,) * (by_batch.ndim - 2)

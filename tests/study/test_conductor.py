@@ -293,7 +293,8 @@ class TestSameStudy:
         assert attributes["drft_schema"] == SCHEMA
 
     @pytest.mark.parametrize(
-        ("metric", "name"), [("balanced_accuracy", "validation balanced accuracy"), ("nll", "validation nll, negated")]
+        ("metric", "name"),
+        [("balanced_accuracy", "validation balanced accuracy"), ("nll", "validation negative log likelihood, negated")],
     )
     def test_the_score_has_its_name_where_it_is_drawn(self, metric, name, tmp_path):
         conduct(tmp_path, base_config=scripted(metric=metric))

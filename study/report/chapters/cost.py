@@ -11,7 +11,7 @@ from study.scores import shown
 BY_DEPTH = ("depth", "n", "median seconds (95% interval)")
 
 _FRONT_CAPTION = (
-    "The Pareto front, quickest first: whoever wants a higher score than one of these trials had to pay the seconds of "
+    "The Pareto front, quickest first: whoever wants a better score than one of these trials had to pay the seconds of "
     "a later one. Each is the best of many trials on these photographs, so its score is optimistic."
 )
 _BY_DEPTH_CAPTION = "Seconds of the completed trials of each depth; percentile bootstrap over trials."
@@ -36,7 +36,7 @@ def cost_text(cost: Cost) -> str:
     )
     return (
         f"Each point is one of {cost.n} completed trials at its best step; the large ones, joined by the dotted line, "
-        "are the Pareto front: no other trial was both quicker and better. The best, trial "
+        "are the Pareto front: no other trial was both quicker and better. The best score on it, trial "
         f"{best.trial} at depth {best.depth}, took {number(best.seconds)} s ({percent(best.accuracy.value)} accuracy, "
         f"95% interval {between(best.accuracy)}), the quickest one, trial {quickest.trial} at depth {quickest.depth}, "
         f"{number(quickest.seconds)} s ({percent(quickest.accuracy.value)}, {between(quickest.accuracy)}). "

@@ -9,8 +9,7 @@ from study.report.chapters.parts import Chapter, Part, Text, exhibit, wide
 from study.report.statistics import Curve, DepthRow, Statistics
 from study.report.wording import percent, points
 from study.results import StudyResults
-
-_GOALS = {"qwk": "quadratic weighted kappa", "balanced_accuracy": "balanced accuracy"}
+from study.scores import metric_name
 
 
 def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
@@ -31,7 +30,7 @@ def _goal(results: StudyResults) -> tuple[Text, ...]:
     metric = results.info.metric
     if metric == "accuracy":
         return ()
-    goal = "the lowest negative log likelihood (nll)" if metric == "nll" else f"the highest {_GOALS[metric]}"
+    goal = f"the {'lowest' if metric == 'nll' else 'highest'} {metric_name(metric)}"
     return (Text(f"The best trial and the best step are those of {goal}; accuracies are what they reached."),)
 
 

@@ -1,10 +1,12 @@
 """How much the selection flatters."""
 
+from drft.config import Metric
 from study.report import figures
 from study.report.chapters.parts import Chapter, Text, exhibit, wide
 from study.report.statistics import CorrectedScore, Overtuning, Statistics, Withheld
 from study.report.wording import interval, points
 from study.results import StudyResults
+from study.scores import metric_name
 
 
 def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
@@ -21,13 +23,13 @@ def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
     return Chapter("selection", "Selection", "How much selection flatters", parts)
 
 
-def corrected_text(found: CorrectedScore | Withheld, metric: str) -> str:
+def corrected_text(found: CorrectedScore | Withheld, metric: Metric) -> str:
     """Say what the selected trial scores on photographs that took no part in the selection."""
     if isinstance(found, Withheld):
         return f"What the selection added to the best score is not said, since {found.reason}."
     return (
         f"The best of {found.n_candidates} candidates (every step of every completed trial) scores "
-        f"{100 * found.observed:.1f} of 100 in validation {metric.replace('_', ' ')}. When the selection is done anew "
+        f"{100 * found.observed:.1f} of 100 in validation {metric_name(metric)}. When the selection is done anew "
         "on resampled photographs and scored on those that were not drawn, it scores "
         f"{100 * found.corrected.value:.1f} ({interval(found.corrected)} photographs; BBC, Tsamardinos et al. 2018): "
         f"selection added about {points(found.optimism)}. The interval is rather too wide, since only a third of the "

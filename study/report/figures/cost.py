@@ -6,7 +6,7 @@ from drft.config import Metric
 from study.report.figures.axes import depth_markers
 from study.report.statistics import Cost
 from study.report.style import QUIET, figure, rounded
-from study.scores import shown
+from study.scores import metric_name, shown
 
 _WIDE = 20
 """Seconds that span more than this factor are drawn on a logarithmic axis."""
@@ -17,7 +17,7 @@ _TICKS = [digit * 10.0**power for power in range(-2, 7) for digit in (1, 2, 5)]
 
 def cost_front(cost: Cost, metric: Metric) -> go.Figure:
     """Seconds and score of every completed trial, by depth, with the Pareto front as a line of steps; better is up."""
-    title = f"validation {metric.replace('_', ' ')}"
+    title = f"validation {metric_name(metric)}"
     drawing = figure(380, xaxis_title="seconds of training", yaxis_title=title, showlegend=False)
     drawing.add_scatter(
         x=rounded(point.seconds for point in cost.front),

@@ -5,6 +5,7 @@ import plotly.graph_objects as go
 from drft.config import Metric
 from study.report.statistics import Alike, Overtuning
 from study.report.style import PERCENT, QUIET, TRAIN, VALIDATION, figure, rounded
+from study.scores import metric_name
 
 _FEW = 20
 """Trials whose axis has a tick for each: plotly writes fractions of a trial otherwise."""
@@ -12,7 +13,7 @@ _FEW = 20
 
 def incumbent_path(lost: Overtuning, metric: Metric) -> go.Figure:
     """Score of the best trial so far, on the images that selected it and on those that did not."""
-    drawing = figure(320, xaxis_title="trial", yaxis_title=f"{_words(metric)} of the best so far")
+    drawing = figure(320, xaxis_title="trial", yaxis_title=f"{metric_name(metric)} of the best so far")
     series = (
         ("on the photographs that selected it", VALIDATION, "dash", [step.inner for step in lost.path]),
         ("on the others", TRAIN, "solid", [step.outer for step in lost.path]),
@@ -24,7 +25,7 @@ def incumbent_path(lost: Overtuning, metric: Metric) -> go.Figure:
             name=name,
             mode="lines",
             line={"shape": "hv", "color": color, "dash": dash, "width": 2},
-            hovertemplate=f"after trial %{{x}}: %{{y:.3f}} {name}<extra></extra>",
+            hovertemplate=f"after trial %{{x}}: %{{y:{_digits(metric)}}} {name}<extra></extra>",
         )
     drawing.update_yaxes(tickformat=_ticks(metric))
     return drawing
@@ -32,7 +33,7 @@ def incumbent_path(lost: Overtuning, metric: Metric) -> go.Figure:
 
 def told_apart(alike: Alike, metric: Metric) -> go.Figure:
     """Scores of all trials, best first, by whether they can be told from the best one."""
-    drawing = figure(320, xaxis_title="trials, best first", yaxis_title=f"validation {_words(metric)}")
+    drawing = figure(320, xaxis_title="trials, best first", yaxis_title=f"validation {metric_name(metric)}")
     for name, color, symbol, inside in (
         ("not told from the best", VALIDATION, "circle", True),
         ("told from the best", QUIET, "circle-open", False),
@@ -45,7 +46,7 @@ def told_apart(alike: Alike, metric: Metric) -> go.Figure:
             name=name,
             mode="markers",
             marker={"symbol": symbol, "color": color, "size": 7},
-            hovertemplate="trial %{customdata[0]}: %{y:.3f}<extra></extra>",
+            hovertemplate=f"trial %{{customdata[0]}}: %{{y:{_digits(metric)}}}<extra></extra>",
         )
     drawing.add_hline(
         y=round(alike.compared[0].score - alike.critical, 4), line={"dash": "dot", "width": 1, "color": QUIET}
@@ -56,9 +57,10 @@ def told_apart(alike: Alike, metric: Metric) -> go.Figure:
     return drawing
 
 
-def _words(metric: Metric) -> str:
-    return metric.replace("_", " ")
-
-
 def _ticks(metric: Metric) -> str:
     return "" if metric == "qwk" else PERCENT
+
+
+def _digits(metric: Metric) -> str:
+    """Return how a single score is written."""
+    return ".3f" if metric == "qwk" else ".1%"

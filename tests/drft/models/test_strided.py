@@ -39,13 +39,13 @@ def test_it_computes_and_trains_like_the_convolution(count, channels, width, sid
 @pytest.mark.parametrize(
     ("conv", "replaced"),
     [
-        (nn.Conv2d(24, 16, 1, stride=2), True),
-        (nn.Conv2d(24, 16, 1, stride=(1, 2), padding="valid"), True),
-        (nn.Conv2d(32, 24, 1, stride=2), False),
-        (nn.Conv2d(24, 24, 1), False),
-        (nn.Conv2d(24, 24, 3, stride=2), False),
+        (nn.Conv2d(3, 16, 1, stride=2), True),
+        (nn.Conv2d(15, 16, 1, stride=(1, 2), padding="valid"), True),
+        (nn.Conv2d(16, 24, 1, stride=2), False),
+        (nn.Conv2d(3, 24, 1), False),
+        (nn.Conv2d(3, 24, 3, stride=2), False),
         (nn.Conv2d(24, 24, 1, stride=2, groups=24), False),
-        (nn.Conv2d(24, 24, 1, stride=2, padding=1), False),
+        (nn.Conv2d(3, 24, 1, stride=2, padding=1), False),
     ],
     ids=str,
 )
@@ -57,11 +57,19 @@ def test_only_what_is_at_risk_is_replaced(conv, replaced):
     assert net[0].bias is conv.bias
 
 
+def test_a_module_with_two_names_stays_one():
+    net = nn.ModuleDict({"one": nn.Conv2d(3, 8, 1, stride=2)})
+    net["other"] = net["one"]
+    replace_skipping_convs(net)
+    assert isinstance(net["one"], SkippingConv)
+    assert net["other"] is net["one"]
+
+
 def test_backbones_are_built_with_it_and_keep_their_names_and_outputs():
-    config = TrialConfig(backbone=BackboneConfig(name="regnety_002", weights="none"), image_size=64)
+    config = TrialConfig(backbone=BackboneConfig(name="repvgg_a0", weights="none"), image_size=64)
     net = build_model(config, classes=5).net.eval()
-    assert sum(isinstance(module, SkippingConv) for module in net.modules()) == 3
-    plain = timm.create_model("regnety_002", num_classes=5).eval()
+    assert sum(isinstance(module, SkippingConv) for module in net.modules()) == 1
+    plain = timm.create_model("repvgg_a0", num_classes=5).eval()
     plain.load_state_dict(net.state_dict())
     pictures = torch.randn(2, 3, 64, 64)
     with torch.no_grad():

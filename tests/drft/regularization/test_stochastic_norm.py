@@ -60,6 +60,16 @@ def test_probability_1_goes_by_moving_statistics_and_evaluation_is_untouched():
     assert torch.equal(generator, torch.get_rng_state())
 
 
+def test_a_second_pass_of_one_batch_goes_by_the_statistics_of_the_first():
+    norm, pictures = norm_of(nn.BatchNorm2d), torch.randn(4, 32, 3, 3)
+    net = nn.Sequential(norm)
+    with stochastic_norms(net, 1.0):
+        first = net(pictures)
+        with still_statistics(net):
+            assert torch.equal(net(pictures), first)
+        assert not torch.allclose(net(pictures), first)
+
+
 def test_a_network_cut_before_acts_as_the_whole_one(resnet_and_chain):
     net, chain = resnet_and_chain
     pictures = torch.randn(4, 3, 32, 32)

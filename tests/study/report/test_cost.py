@@ -55,7 +55,7 @@ def test_figure_shows_likelihoods_as_they_are_known_with_the_better_ones_above()
     told = table([(0, 1, 5.0, -1.2), (1, 2, 9.0, -1.0)]).assign(val_accuracy_best=0.5)
     drawing = cost_front(cost(told, EPOCHS, 10), "nll")
     assert list(drawing.data[0].y) == [1.2, 1.0]
-    assert drawing.layout.yaxis.title.text == "validation nll"
+    assert drawing.layout.yaxis.title.text == "validation negative log likelihood"
     assert drawing.layout.yaxis.autorange == "reversed"
 
 
