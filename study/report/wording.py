@@ -2,7 +2,9 @@
 
 from typing import NamedTuple
 
+from drft.config import Metric
 from study.report.statistics import BestVersusLast, DepthRow, Estimate, Noise, Peak, Statistics, Withheld
+from study.scores import shown
 
 
 class Sentence(NamedTuple):
@@ -20,6 +22,16 @@ def percent(value: float) -> str:
 def points(value: float) -> str:
     """Write a difference of accuracies: ``4.1 points``."""
     return f"{number(100 * value)} points"
+
+
+def score(metric: Metric, value: float) -> str:
+    """Write a score: ``63.9 of 100``, or ``1.011 nats`` for a likelihood."""
+    return f"{number(shown(metric, value), 3)} nats" if metric == "nll" else f"{number(100 * value)} of 100"
+
+
+def score_difference(metric: Metric, value: float) -> str:
+    """Write a difference of scores: ``4.1 points``, or ``0.041 nats``."""
+    return f"{number(value, 3)} nats" if metric == "nll" else points(value)
 
 
 def number(value: float, decimals: int = 1) -> str:

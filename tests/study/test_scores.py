@@ -19,8 +19,7 @@ from study.dashboard.artifacts import TrialFolder, _best_step
 from study.executors import Job
 from study.progress import PlainDisplay
 from study.report.provenance import provenance
-from study.report.statistics import Withheld, early
-from study.report.statistics.stored import stored_candidates
+from study.report.statistics import early
 from study.results import read_study
 from study.scores import epoch_scores, score_text
 from study.standing import Ranked, Standing
@@ -68,4 +67,3 @@ def test_a_study_of_likelihoods_is_read_by_them(make_study, tmp_path: Path):
     lowest = results.epochs.groupby("trial")["val_loss"].min()
     assert results.trials["score"].tolist() == pytest.approx((-lowest).tolist())
     assert dict(provenance(results.info))["Searched with"].endswith("metric nll (minimized: its negative is the score)")
-    assert isinstance(stored_candidates(results), Withheld)

@@ -1,10 +1,11 @@
 """What this validation set can show."""
 
+from drft.config import Metric
 from study.report import figures
 from study.report.chapters.parts import Chapter, Text, exhibit, wide
 from study.report.statistics import Alike, Noise, Statistics, Withheld
 from study.report.statistics.noise import FEWEST
-from study.report.wording import percent, points
+from study.report.wording import percent, points, score_difference
 from study.results import StudyResults
 
 
@@ -17,7 +18,7 @@ def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
         "Who cannot be told from the best",
         statistics.alike,
         lambda alike: wide(figures.told_apart(alike, metric)),
-        _alike_caption,
+        lambda alike: _alike_caption(alike, metric),
     )
     return Chapter("noise", "Noise", "What this validation set can show", (text, same))
 
@@ -48,12 +49,12 @@ def _needed(noise: Noise) -> str:
     return f"To show {', '.join(numbers)} would be needed."
 
 
-def _alike_caption(alike: Alike) -> str:
+def _alike_caption(alike: Alike, metric: Metric) -> str:
     best, count = alike.compared[0], len(alike.trials)
     return (
         f"Of {len(alike.compared)} completed trials, {count} cannot be told from the best, trial {best.trial} "
-        f"(itself{'' if count == 1 else ' included'}): they lie within {points(alike.critical)} of it, above the "
-        "dotted line. With 95% confidence they include every trial that is truly as good as the best one, the best "
-        f"having been picked among all of them (paired bootstrap over {alike.n_images} photographs, max statistic). "
-        "That a trial is among them does not show that it is as good."
+        f"(itself{'' if count == 1 else ' included'}): they lie within {score_difference(metric, alike.critical)} of "
+        "it, above the dotted line. With 95% confidence they include every trial that is truly as good as the best "
+        f"one, the best having been picked among all of them (paired bootstrap over {alike.n_images} photographs, max "
+        "statistic). That a trial is among them does not show that it is as good."
     )

@@ -4,9 +4,9 @@ from drft.config import Metric
 from study.report import figures
 from study.report.chapters.parts import Chapter, Text, exhibit, wide
 from study.report.statistics import CorrectedScore, Overtuning, Statistics, Withheld
-from study.report.wording import interval, points
+from study.report.wording import number, score, score_difference
 from study.results import StudyResults
-from study.scores import metric_name
+from study.scores import metric_name, shown
 
 
 def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
@@ -17,7 +17,7 @@ def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
         "The best so far, on photographs that did not select it",
         statistics.overtuning,
         lambda found: wide(figures.incumbent_path(found, metric)),
-        _path_caption,
+        lambda found: _path_caption(found, metric),
     )
     parts = (Text(corrected_text(statistics.corrected, metric)), lost)
     return Chapter("selection", "Selection", "How much selection flatters", parts)
@@ -27,28 +27,37 @@ def corrected_text(found: CorrectedScore | Withheld, metric: Metric) -> str:
     """Say what the selected trial scores on photographs that took no part in the selection."""
     if isinstance(found, Withheld):
         return f"What the selection added to the best score is not said, since {found.reason}."
+    corrected = found.corrected
+    ends = _ends(corrected.low or 0.0, corrected.high or 0.0, metric)
     return (
         f"The best of {found.n_candidates} candidates (every step of every completed trial) scores "
-        f"{100 * found.observed:.1f} of 100 in validation {metric_name(metric)}. When the selection is done anew "
-        "on resampled photographs and scored on those that were not drawn, it scores "
-        f"{100 * found.corrected.value:.1f} ({interval(found.corrected)} photographs; BBC, Tsamardinos et al. 2018): "
-        f"selection added about {points(found.optimism)}. The interval is rather too wide, since only a third of the "
-        "photographs score each "
-        "time. What the sampler learned from these photographs, and what pruning left out, is not corrected."
+        f"{score(metric, found.observed)} in validation {metric_name(metric)}. When the selection is done anew on "
+        "resampled photographs and scored on those that were not drawn, it scores "
+        f"{score(metric, corrected.value)} (95% interval {ends}, n = {corrected.n} photographs; BBC, Tsamardinos et "
+        f"al. 2018): selection added about {score_difference(metric, found.optimism)}. The interval is rather too "
+        "wide, since only a third of the photographs score each time. What the sampler learned from these "
+        "photographs, and what pruning left out, is not corrected."
     )
 
 
-def _path_caption(lost: Overtuning) -> str:
+def _ends(low: float, high: float, metric: Metric) -> str:
+    if metric == "nll":
+        return f"{number(shown(metric, high), 3)} to {number(shown(metric, low), 3)}"
+    return f"{number(100 * low)} to {number(100 * high)}"
+
+
+def _path_caption(lost: Overtuning, metric: Metric) -> str:
     last, value = lost.path[-1], lost.overtuning.value
+    by_luck = score_difference(metric, lost.chance)
     verdict = (
         "more than the same trials reach in 95% of random orders: later trials were chosen for their luck"
         if value > lost.chance
-        else f"no more than the same trials reach by luck in random orders (up to {points(lost.chance)} in 95% of them)"
+        else f"no more than the same trials reach by luck in random orders (up to {by_luck} in 95% of them)"
     )
     return (
         f"One half of the {lost.overtuning.n} validation photographs picks the best trial and step so far, the other "
-        f"half scores it; means over random halves. In the end it scores {points(last.inner)} on the half that picked "
-        f"it and {points(last.outer)} on the other. The highest the solid line had been is {points(value)} above its "
-        f"end (overtuning, Schneider, Bischl & Feurer 2025), {verdict}. Half of the photographs select with more noise "
-        "than all of them do."
+        f"half scores it; means over random halves. In the end it scores {score(metric, last.inner)} on the half that "
+        f"picked it and {score(metric, last.outer)} on the other. The best that the solid line had been is "
+        f"{score_difference(metric, value)} better than its end (overtuning, Schneider, Bischl & Feurer 2025), "
+        f"{verdict}. Half of the photographs select with more noise than all of them do."
     )

@@ -21,10 +21,19 @@ class Candidates(NamedTuple):
     grades: NDArray[np.int64]
     """True grades, shape (images,)."""
     metric: Metric
+    losses: NDArray[np.float32] | None = None
+    """Negative log likelihood of each image's true grade in nats, shape (candidates, images); for ``nll`` alone."""
 
     def scores(self, weights: Weights) -> Scores:
-        """Score all candidates with the study's metric; see :func:`weighted_scores`."""
+        """Score all candidates with the study's metric, higher is better; see :func:`weighted_scores`."""
+        if self.losses is not None:
+            return np.asarray(-(weights @ self.losses.T) / weights.sum(axis=1, keepdims=True))
         return weighted_scores(self.predicted, self.grades, weights, self.metric)
+
+    def at(self, kept: NDArray[np.int64]) -> "Candidates":
+        """Return some of the candidates."""
+        losses = None if self.losses is None else self.losses[kept]
+        return self._replace(trials=self.trials[kept], predicted=self.predicted[kept], losses=losses)
 
 
 def resampled_weights(n_images: int, resamples: int, seed: int) -> Weights:

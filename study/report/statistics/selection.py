@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.report.statistics.intervals import LEVEL, Estimate, Withheld, difference_of_proportions, proportion
-from study.report.statistics.resampling import Candidates, Scores, Weights, resampled_weights, weighted_scores
+from study.report.statistics.resampling import Candidates, Scores, Weights, resampled_weights
 
 MIN_IMAGES = 20
 """About 37 % of the images are out of bag: below twenty, a handful of images would have to score the selected."""
@@ -68,7 +68,7 @@ def corrected_selection(candidates: Candidates, resamples: int = RESAMPLES, seed
     fewer different images than the set, so that the corrected score is rather too low than too high. It does not know
     of an adaptive sampler's having read the same images, nor of pruned trials.
 
-    Valid from twenty validation images and two candidates.
+    Valid from twenty validation images and two candidates. Scores of ``nll`` are negative log likelihoods, negated.
     """
     k, n = candidates.predicted.shape
     if k < 2:
@@ -98,11 +98,5 @@ def first_best(scores: Scores) -> NDArray[np.int64]:
 
 def _scores_of(candidates: Candidates, chosen: NDArray[np.int64], weights: Weights) -> NDArray[np.float64]:
     """Score one candidate on each sample of the images."""
-    _, grades, metric = candidates.trials, candidates.grades, candidates.metric
-    return np.array(
-        [
-            weighted_scores(candidates.predicted[[one]], grades, sample[None], metric)[0, 0]
-            for one, sample in zip(chosen, weights, strict=True)
-        ],
-        dtype=np.float64,
-    )
+    scored = (candidates.at(chosen[[place]]).scores(sample[None])[0, 0] for place, sample in enumerate(weights))
+    return np.fromiter(scored, dtype=np.float64, count=len(weights))

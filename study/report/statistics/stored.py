@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from drft.records import Predictions
+from study.report.statistics.calibration import cross_entropy, normalized
 from study.report.statistics.intervals import Withheld
 from study.report.statistics.resampling import Candidates
 from study.results import StudyResults
@@ -16,15 +18,15 @@ def stored_candidates(results: StudyResults) -> Candidates | Withheld:
     """
     if results.eligible.empty:
         return Withheld(results.no_best)
-    if results.info.metric == "nll":
-        return Withheld("predicted grades are resampled, and the score of this study is a likelihood")
     numbers = sorted(results.eligible["number"].astype(int))
     told = [found for number in numbers if (found := results.predictions(number)) is not None]
     if len(told) < len(numbers):
         return Withheld(f"the study's folder holds the predictions of {len(told)} of {len(numbers)} completed trials")
     steps = [found.probabilities.argmax(axis=2).astype(np.int8) for found in told]
     owners = np.repeat(numbers, [len(predicted) for predicted in steps])
-    return Candidates(owners, np.concatenate(steps), told[0].grades, results.info.metric)
+    metric, grades = results.info.metric, told[0].grades
+    losses = np.concatenate([_losses(found) for found in told]) if metric == "nll" else None
+    return Candidates(owners, np.concatenate(steps), grades, metric, losses)
 
 
 def at_best_steps(candidates: Candidates, results: StudyResults) -> Candidates:
@@ -32,4 +34,10 @@ def at_best_steps(candidates: Candidates, results: StudyResults) -> Candidates:
     rows = results.eligible.sort_values("number")
     starts: NDArray[np.int64] = np.searchsorted(candidates.trials, rows["number"].to_numpy(dtype=np.int64))
     kept = starts + rows["best_step"].to_numpy(dtype=np.int64) - 1
-    return candidates._replace(trials=candidates.trials[kept], predicted=candidates.predicted[kept])
+    return candidates.at(kept)
+
+
+def _losses(told: Predictions) -> NDArray[np.float32]:
+    """Return the negative log likelihood of each image's true grade, shape (steps, images)."""
+    steps = [cross_entropy(told.grades, normalized(probabilities)) for probabilities in told.probabilities]
+    return np.array(steps, dtype=np.float32)

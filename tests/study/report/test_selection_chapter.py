@@ -25,15 +25,18 @@ def store_predictions(read):
         for step, accuracy in enumerate(accuracies):
             right = rng.permutation(IMAGES) < round(accuracy * IMAGES)
             probabilities[step, np.arange(IMAGES), np.where(right, grades, (grades + 1) % 5)] = 1
-        folder = read.info.folder / "trials" / f"{number:04d}"
-        folder.mkdir(parents=True)
-        ids = np.array([f"train/{image}" for image in range(IMAGES)])
-        np.savez(
-            folder / "predictions.npz",
-            validation_ids=ids,
-            validation_grades=grades,
-            validation_probabilities=probabilities,
-        )
+        write_predictions(read, number, grades, probabilities)
+
+
+def write_predictions(read, number, grades, probabilities):
+    folder = read.info.folder / "trials" / f"{number:04d}"
+    folder.mkdir(parents=True)
+    np.savez(
+        folder / "predictions.npz",
+        validation_ids=np.array([f"train/{image}" for image in range(IMAGES)]),
+        validation_grades=grades,
+        validation_probabilities=probabilities.astype(np.float16),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +49,43 @@ def read(make_study, tmp_path_factory):
 @pytest.fixture(scope="module")
 def statistics(read):
     return summarize(read)
+
+
+@pytest.fixture(scope="module")
+def likely(make_study, tmp_path_factory):
+    """A study whose score is a likelihood; each stored step gives the true grade what its record's loss says."""
+    results = make_study(tmp_path_factory.mktemp("likely"), "likely", [TrialState.COMPLETE] * 12, metric="nll")
+    read = read_study("likely", results)
+    for number in read.complete["number"].astype(int):
+        rng = np.random.default_rng(number)
+        losses = read.epochs.loc[read.epochs["trial"] == number, "val_loss"].to_numpy()
+        spread = rng.uniform(0.5, 1.5, (len(losses), IMAGES))
+        given = np.exp(-losses[:, None] * spread / spread.mean(axis=1, keepdims=True))
+        grades = np.arange(IMAGES) % 5
+        probabilities = np.repeat((1 - given[..., None]) / 4, 5, axis=2)
+        np.put_along_axis(probabilities, np.broadcast_to(grades, given.shape)[..., None], given[..., None], axis=2)
+        write_predictions(read, number, grades, probabilities)
+    return read_study("likely", results)
+
+
+def test_likelihoods_are_resampled_and_told_as_they_are_known(likely):
+    found = summarize(likely)
+    best = likely.complete.iloc[0]
+    assert found.corrected.observed == pytest.approx(best["score"], abs=2e-3)
+    assert found.corrected.corrected.value < found.corrected.observed < 0
+    assert [one.score for one in found.alike.compared] == pytest.approx(likely.complete["score"].tolist(), abs=2e-3)
+    assert 0 < found.alike.critical < 3
+    chapters = chapters_of(likely, found)
+    text = chapters["selection"].parts[0].text
+    assert f"{-found.corrected.observed:.3f} nats in validation negative log likelihood" in text
+    low, high = -found.corrected.corrected.high, -found.corrected.corrected.low
+    assert f"95% interval {low:.3f} to {high:.3f}" in text
+    assert 0 < low < high
+    (same,) = chapters["noise"].exhibits
+    assert f"within {found.alike.critical:.3f} nats" in same.caption
+    drawing = same.drawings["wide"]
+    assert drawing.layout.yaxis.autorange == "reversed"
+    assert all(value > 0 for trace in drawing.data for value in trace.y)
 
 
 def chapters_of(read, statistics):
