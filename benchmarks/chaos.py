@@ -126,8 +126,7 @@ def measure(wanted: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Run a study under fire and audit it; return what came out, as it is written to JSON."""
     chance = random.Random(wanted.seed)  # noqa: S311
     with TemporaryDirectory() as place, field_of(wanted.executor, wanted.storage, chance) as field:
-        journal = str(Path(place) / "study.journal") if wanted.storage == "journal" else None
-        study = TinyStudy(Path(place), wanted.trials, field.storage or journal)
+        study = TinyStudy(Path(place), wanted.trials, field.storage)
         study.lay_out()
         chaos = Chaos(study, field, wanted.kills, chance, console)
         started = time.perf_counter()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from benchmarks.launch import family
 from benchmarks.postgres import Postgres, binaries
@@ -41,6 +42,8 @@ def field_of(executor: str, storage: str, chance: random.Random) -> Iterator[Fie
             server = stack.enter_context(_server())
             disasters["database"] = server.restart
             url = server.database("chaos")
+        elif storage == "journal":
+            url = f"{stack.enter_context(TemporaryDirectory())}/study.journal"
         yield Field(options, url, disasters)
 
 

@@ -20,7 +20,7 @@ from drft.errors import BackboneError, WeightsError
 from drft.links import Link, make_link
 from drft.models.blocks import Block, FreezeRow, freeze_map, head_module, head_names, list_blocks
 from drft.models.shared_score import SharedScore
-from drft.models.strided import replace_skipping_convs
+from drft.models.strided import replace_strided_point_convs
 from drft.models.weights import (
     WITHOUT_HUB,
     Channels,
@@ -121,7 +121,7 @@ def build_model(config: TrialConfig, classes: int = 5, seed: int | None = None) 
     seed = config.seed if seed is None else seed
     with _quiet_timm(), _seeded(seed):
         net, file = _pretrained_net(config, classes)
-    replace_skipping_convs(net)
+    replace_strided_point_convs(net)
     draw_head(net, seed)
     _check_drop_path(net, config.backbone)
     mean, std = _normalization(config.backbone, net, file)

@@ -5,8 +5,8 @@ state and its checkpoints are those of any training. ``W`` enters the network th
 gradients of the factors follow from that of ``W`` by the product rule; they are worked out as backward leaves it.
 
 A weight is taken as the matrix of its outputs by all that an output is computed from: for a convolution the channels of
-its group and the pixels of its kernel, whatever the number of groups. So does peft where there is one
-group; the authors' library gives kernels of k x k pixels k times the rank.
+its group and the pixels of its kernel, whatever the number of groups. So does peft where there is one group; the
+authors' library gives kernels of k x k pixels k times the rank.
 """
 
 import contextlib

@@ -38,7 +38,7 @@ def replace_point_convs(traced: fx.GraphModule) -> fx.GraphModule:
     """
     for node in traced.graph.nodes:
         module = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
-        if type(module) is nn.Conv2d and _is_pointwise(module):
+        if type(module) is nn.Conv2d and is_pointwise(module) and module.stride == (1, 1):
             name = f"point_{node.name}"
             traced.add_submodule(name, PointConv(module))
             node.target = name
@@ -46,5 +46,6 @@ def replace_point_convs(traced: fx.GraphModule) -> fx.GraphModule:
     return traced
 
 
-def _is_pointwise(conv: nn.Conv2d) -> bool:
-    return conv.kernel_size == conv.stride == (1, 1) and conv.groups == 1 and conv.padding in {(0, 0), "valid"}
+def is_pointwise(conv: nn.Conv2d) -> bool:
+    """Return whether each output pixel is computed from all channels of one input pixel."""
+    return conv.kernel_size == (1, 1) and conv.groups == 1 and conv.padding in {(0, 0), "valid"}

@@ -1,4 +1,4 @@
-"""Convolutions that skip pixels, with kernels of one pixel: skip first, then convolve.
+"""Pointwise convolutions with a stride: skip pixels first, then convolve.
 
 The gradient that oneDNN computes for the weights of such a convolution writes past its workspace where pictures lie
 channels-last and the input channels are fewer than fill its vectors (uxlfoundation/oneDNN, issue 6035): processes
@@ -8,12 +8,14 @@ crash, or weights come out wrong. The stems of RepVGG, MobileOne and FastViT are
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from drft.models.squeezed import is_pointwise
+
 _CHANNELS = 16
 """The widest vector of float32 (AVX-512); others are filled by fewer."""
 
 
-class SkippingConv(nn.Conv2d):
-    """A convolution with kernels of one pixel and a stride, computed with stride 1 over the pixels that it reads."""
+class StridedPointConv(nn.Conv2d):
+    """A pointwise convolution with a stride, computed with stride 1 over the pixels that it reads."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         rows, columns = conv.stride
@@ -27,14 +29,13 @@ class SkippingConv(nn.Conv2d):
         return F.conv2d(pictures[..., ::rows, ::columns], self.weight, self.bias)
 
 
-def replace_skipping_convs(net: nn.Module) -> None:
+def replace_strided_point_convs(net: nn.Module) -> None:
     """Replace, in place, every convolution whose gradient oneDNN gets wrong; parameters and their names stay."""
     replaced: dict[nn.Module, nn.Module] = {}  # one module may have several names
     for name, module in list(net.named_modules(remove_duplicate=False)):
         if type(module) is nn.Conv2d and _is_at_risk(module):
-            net.set_submodule(name, replaced.setdefault(module, SkippingConv(module)))
+            net.set_submodule(name, replaced.setdefault(module, StridedPointConv(module)))
 
 
 def _is_at_risk(conv: nn.Conv2d) -> bool:
-    skips = conv.kernel_size == (1, 1) and max(conv.stride) > 1 and conv.padding in {(0, 0), "valid"}
-    return skips and conv.groups == 1 and conv.in_channels < _CHANNELS
+    return is_pointwise(conv) and max(conv.stride) > 1 and conv.in_channels < _CHANNELS

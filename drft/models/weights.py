@@ -27,9 +27,10 @@ EMBEDDED_FILE = Path(__file__).parent / "embedded" / f"{EMBEDDED_BACKBONE}.safet
 
 Channels = tuple[float, float, float]
 
-OPTIONS = "choose hub, none or a file (--weights, or in the search space)"
+_WHERE = "(--weights, or in the search space)"
+OPTIONS = f"choose hub, none or a file {_WHERE}"
 """What a user can do about missing weights."""
-WITHOUT_HUB = "choose none or a file (--weights, or in the search space)"
+WITHOUT_HUB = f"choose none or a file {_WHERE}"
 """Likewise, where the hub was asked."""
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _WRAPPER_PREFIXES = ("module.", "_orig_mod.")

@@ -37,8 +37,8 @@ def stochastic_norms(net: nn.Module, probability: float) -> Iterator[None]:
 
     The moving statistics are those before this batch moves them, as in the authors' library, whose p is the probability
     of the batch's own. Where a pass leaves them still (:func:`still_statistics`), they are those of the pass before.
-    Channels are drawn anew in every pass, by torch's generator. Norms in evaluation mode act as
-    ever. No module is replaced: what the network was cut into acts alike.
+    Channels are drawn anew in every pass, by torch's generator. Norms in evaluation mode act as ever. No module is
+    replaced: what the network was cut into acts alike.
 
     Args:
         net: the network.

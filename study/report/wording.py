@@ -51,6 +51,14 @@ def interval(estimate: Estimate) -> str:
     return f"95% interval {number(100 * estimate.low)} to {number(100 * estimate.high)}, n = {estimate.n}"
 
 
+def score_interval(metric: Metric, estimate: Estimate) -> str:
+    """Write an interval of a score and its n, the ends of a likelihood as it is known."""
+    if metric != "nll" or estimate.low is None or estimate.high is None:
+        return interval(estimate)
+    low, high = (number(shown(metric, end), 3) for end in (estimate.high, estimate.low))
+    return f"95% interval {low} to {high}, n = {estimate.n}"
+
+
 def between(estimate: Estimate, scale: float = 100, *, value: bool = False) -> str:
     """Write the ends of an interval, with ``value`` after its middle: ``12.5 (3.1 to 21.9)``."""
     decimals = 1 if scale == 100 else 2

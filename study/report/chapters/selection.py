@@ -4,9 +4,9 @@ from drft.config import Metric
 from study.report import figures
 from study.report.chapters.parts import Chapter, Text, exhibit, wide
 from study.report.statistics import CorrectedScore, Overtuning, Statistics, Withheld
-from study.report.wording import number, score, score_difference
+from study.report.wording import score, score_difference, score_interval
 from study.results import StudyResults
-from study.scores import metric_name, shown
+from study.scores import metric_name
 
 
 def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
@@ -28,22 +28,15 @@ def corrected_text(found: CorrectedScore | Withheld, metric: Metric) -> str:
     if isinstance(found, Withheld):
         return f"What the selection added to the best score is not said, since {found.reason}."
     corrected = found.corrected
-    ends = _ends(corrected.low or 0.0, corrected.high or 0.0, metric)
     return (
         f"The best of {found.n_candidates} candidates (every step of every completed trial) scores "
         f"{score(metric, found.observed)} in validation {metric_name(metric)}. When the selection is done anew on "
         "resampled photographs and scored on those that were not drawn, it scores "
-        f"{score(metric, corrected.value)} (95% interval {ends}, n = {corrected.n} photographs; BBC, Tsamardinos et "
-        f"al. 2018): selection added about {score_difference(metric, found.optimism)}. The interval is rather too "
+        f"{score(metric, corrected.value)} ({score_interval(metric, corrected)} photographs; BBC, Tsamardinos et al. "
+        f"2018): selection added about {score_difference(metric, found.optimism)}. The interval is rather too "
         "wide, since only a third of the photographs score each time. What the sampler learned from these "
         "photographs, and what pruning left out, is not corrected."
     )
-
-
-def _ends(low: float, high: float, metric: Metric) -> str:
-    if metric == "nll":
-        return f"{number(shown(metric, high), 3)} to {number(shown(metric, low), 3)}"
-    return f"{number(100 * low)} to {number(100 * high)}"
 
 
 def _path_caption(lost: Overtuning, metric: Metric) -> str:

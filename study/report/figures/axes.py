@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import ceil
 from types import MappingProxyType
 
+from drft.config import Metric
 from study.report.statistics import Estimate
 from study.report.style import DEPTH_SCALE, rounded
 
@@ -17,6 +18,11 @@ JITTER = 0.24
 def whole_steps(last: int, ticks: int) -> dict[str, int]:
     """Return axis settings that tick whole numbers from 0 to ``last`` only, at most ``ticks`` after 0."""
     return {"tick0": 0, "dtick": max(1, ceil(last / ticks))}
+
+
+def better_up(metric: Metric) -> dict[str, str]:
+    """Return settings of an axis of scores as they are known: the better ones are above."""
+    return {"autorange": "reversed"} if metric == "nll" else {}
 
 
 def named(names: Sequence[str]) -> dict[str, object]:

@@ -3,7 +3,7 @@
 import plotly.graph_objects as go
 
 from drft.config import Metric
-from study.report.figures.axes import depth_markers
+from study.report.figures.axes import better_up, depth_markers
 from study.report.statistics import Cost
 from study.report.style import QUIET, figure, rounded
 from study.scores import metric_name, shown
@@ -42,6 +42,5 @@ def cost_front(cost: Cost, metric: Metric) -> go.Figure:
         drawing.update_xaxes(type="log", tickvals=_TICKS, ticktext=[f"{tick:g}" for tick in _TICKS])
     else:
         drawing.update_xaxes(rangemode="tozero")
-    if metric == "nll":
-        drawing.update_yaxes(autorange="reversed")
+    drawing.update_yaxes(**better_up(metric))
     return drawing

@@ -3,12 +3,13 @@
 import plotly.graph_objects as go
 
 from drft.config import Metric
+from study.report.figures.axes import better_up, whole_steps
 from study.report.statistics import Alike, Overtuning
 from study.report.style import PERCENT, QUIET, TRAIN, VALIDATION, figure, rounded
 from study.scores import metric_name, shown
 
-_FEW = 20
-"""Trials whose axis has a tick for each: plotly writes fractions of a trial otherwise."""
+_SHARES = frozenset({"accuracy", "balanced_accuracy"})
+"""Metrics that are written in percent."""
 
 
 def incumbent_path(lost: Overtuning, metric: Metric) -> go.Figure:
@@ -27,7 +28,7 @@ def incumbent_path(lost: Overtuning, metric: Metric) -> go.Figure:
             line={"shape": "hv", "color": color, "dash": dash, "width": 2},
             hovertemplate=f"after trial %{{x}}: %{{y:{_digits(metric)}}} {name}<extra></extra>",
         )
-    drawing.update_yaxes(**_better_up(metric))
+    drawing.update_yaxes(**better_up(metric), tickformat=PERCENT if metric in _SHARES else None)
     return drawing
 
 
@@ -50,18 +51,11 @@ def told_apart(alike: Alike, metric: Metric) -> go.Figure:
         )
     least = round(shown(metric, alike.compared[0].score - alike.critical), 4)
     drawing.add_hline(y=least, line={"dash": "dot", "width": 1, "color": QUIET})
-    drawing.update_yaxes(**_better_up(metric))
-    if len(alike.compared) <= _FEW:
-        drawing.update_xaxes(dtick=1)
+    drawing.update_yaxes(**better_up(metric), tickformat=PERCENT if metric in _SHARES else None)
+    drawing.update_xaxes(**whole_steps(len(alike.compared), 20))
     return drawing
-
-
-def _better_up(metric: Metric) -> dict[str, str]:
-    if metric == "nll":
-        return {"autorange": "reversed"}
-    return {} if metric == "qwk" else {"tickformat": PERCENT}
 
 
 def _digits(metric: Metric) -> str:
     """Return how a single score is written."""
-    return ".3f" if metric in {"qwk", "nll"} else ".1%"
+    return ".1%" if metric in _SHARES else ".3f"
