@@ -1,8 +1,8 @@
 """Studies, checkpoints and reports that version 0.1 wrote are still read, resumed and confirmed.
 
-`tests/fixtures/version_0_1` was written by that version's own commands: `tiny`, a study of six trials with its soup, its
-confirmation and its report (without page and pictures), and `journal`, a study of three trials with two folds, kept in a
-journal. Never write it anew with a later version.
+The commands of version 0.1 wrote `tests/fixtures/version_0_1`: `tiny`, a study of six trials with its soup, its
+confirmation and its report (without page and pictures), and `journal`, a study of three trials with two folds, kept
+in a journal. Do not write them anew with a later version.
 """
 
 import json
@@ -91,7 +91,7 @@ def test_its_model_is_exported(place):
 def test_its_studies_are_compared(place):
     shutil.copytree(place / "results" / "tiny", place / "results" / "again")
     with closing(sqlite3.connect(place / "results" / "again" / "study.db")) as database:
-        database.execute("UPDATE studies SET study_name = 'again'")
+        database.execute("UPDATE studies SET study_name = replace(study_name, 'tiny', 'again')")
         database.commit()
     run(place, "compare", "tiny", "again", "--out", "compared")
 
