@@ -41,8 +41,9 @@ def open_cohort(
             table (CSV).
         options: ``labels`` for IDRiD; ``images`` for APTOS 2019, EyePACS and Messidor-2; ``image_column``,
             ``grade_column``, ``group_column``, ``origin_column`` and ``images`` for other label tables; ``exclude``
-            and ``relabel`` for all: files of corrections (``drft.data.corrections``); ``group_lookalikes`` for all but
-            rendered ones: ``yes`` keeps photographs that occur twice in different files on one side of every split.
+            and ``relabel`` for all: files of corrections (``drft.data.corrections``);
+            ``group_lookalikes`` for all but rendered ones: ``yes`` keeps photographs that occur twice in different
+            files on one side of every split.
         cache_dir: where rendered photographs and digests of files are kept; by default the user's cache folder.
         progress: told how far slow work is.
 

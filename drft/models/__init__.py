@@ -1,4 +1,4 @@
-"""Backbones and their blocks: what is frozen, what is trained, and where the network splits."""
+"""Backbones and their blocks: what is frozen and what is trained."""
 
 from drft.models.backbone import Model, block_count, build_model, describe_backbone
 from drft.models.blocks import (
@@ -11,11 +11,9 @@ from drft.models.blocks import (
     trainable_fraction,
     trained_names,
 )
-from drft.models.boundary import Chain, make_chain
 
 __all__ = [
     "Block",
-    "Chain",
     "FreezeRow",
     "Model",
     "block_count",
@@ -23,7 +21,6 @@ __all__ = [
     "describe_backbone",
     "freeze_map",
     "list_blocks",
-    "make_chain",
     "set_trainable",
     "train_mode",
     "trainable_fraction",

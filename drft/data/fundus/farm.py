@@ -1,8 +1,8 @@
 """Renders many photographs at once, in processes of its own.
 
-The processes are plain ``python -m drft.data.fundus.farm``, so they also start from daemonic workers and from scripts
-without a main guard, where ``multiprocessing`` cannot spawn. Each reads its jobs from standard input, one JSON list
-per line, and writes a line for each picture it has saved.
+The processes are plain ``python -m drft.data.fundus.farm``, so they also start from daemonic workers and from
+scripts without a main guard, where ``multiprocessing`` cannot spawn. Each reads its jobs from standard input, one
+JSON list per line, and writes a line for each picture it has saved.
 """
 
 import json
