@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from drft.data import Cohort, open_cohort
     from drft.errors import DrftError
     from drft.folds import run_folds
-    from drft.grading import grade_photographs
+    from drft.inference import grade_photographs
     from drft.records import EpochRecord, TrialResult
     from drft.trial import run_trial
 
@@ -43,7 +43,7 @@ _ROOMS = {
     "EpochRecord": "drft.records",
     "TrialConfig": "drft.config",
     "TrialResult": "drft.records",
-    "grade_photographs": "drft.grading",
+    "grade_photographs": "drft.inference",
     "load_checkpoint": "drft.checkpoint",
     "open_cohort": "drft.data",
     "run_folds": "drft.folds",

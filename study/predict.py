@@ -61,7 +61,7 @@ def predict(checkpoint: Path, photographs: Sequence[Path]) -> list[Prediction]:
         WeightsError: when the checkpoint cannot be used.
         DataError: naming every photograph that cannot be decoded.
     """
-    from drft.grading import grade_photographs  # noqa: PLC0415 (torch waits until there is something to grade)
+    from drft.inference import grade_photographs  # noqa: PLC0415 (torch waits until there is something to grade)
 
     model, config = load_checkpoint(checkpoint / MODEL if checkpoint.is_dir() else checkpoint)
     named = Counter(path.stem for path in photographs)

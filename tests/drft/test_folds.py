@@ -12,7 +12,7 @@ from drft.data.cohort import Cohort, fingerprint
 from drft.data.splits import stratified_folds
 from drft.errors import ConfigError
 from drft.folds import run_folds
-from drft.grading import grade_photographs
+from drft.inference import grade_photographs
 from drft.metrics import score
 from drft.records import EpochRecord
 from drft.trial import run_trial

@@ -7,7 +7,7 @@ import torch
 from drft.checkpoint import load_checkpoint, save_checkpoint
 from drft.config import parse_config
 from drft.errors import DataError
-from drft.grading import grade_photographs
+from drft.inference import grade_photographs
 from drft.trial import run_trial
 
 CONFIG = parse_config(

@@ -10,7 +10,7 @@ from drft.checkpoint import load_checkpoint, save_checkpoint, save_model
 from drft.config import parse_config, with_values
 from drft.contradictions import contradictions
 from drft.errors import WeightsError
-from drft.grading import grade_photographs
+from drft.inference import grade_photographs
 from drft.links import make_link
 from drft.models import build_model
 from drft.phases import run_phase
