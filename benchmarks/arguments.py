@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.plan import Plan, choose, fixed_values, lay_out_photographs, plan_configs
-from drft.config import NORMALIZATIONS, PRECISIONS, STRENGTHS
+from drft.config.trial_config import NORMALIZATIONS, PRECISIONS, STRENGTHS
 from drft.data import Cohort, open_cohort
 from drft.models import block_count
 from drft.models.weights import EMBEDDED_BACKBONE

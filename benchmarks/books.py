@@ -9,7 +9,7 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import BaseModel
 
-from drft.config import TrialConfig
+from drft.config.trial_config import TrialConfig
 from drft.data import Cohort
 from drft.records import EpochRecord
 from drft.trial import run_trial

@@ -15,8 +15,8 @@ from torch import nn
 from benchmarks.contest import Epoch, Measured, optimize
 from benchmarks.plain import score
 from benchmarks.plan import Plan
-from drft.config import TrialConfig
-from drft.config_parts import DepthPhaseConfig, HeadPhaseConfig
+from drft.config.sections import DepthPhaseConfig, HeadPhaseConfig
+from drft.config.trial_config import TrialConfig
 from drft.data import Cohort, stratified_split
 from drft.data.images import decode
 from drft.data.views import Views

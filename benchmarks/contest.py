@@ -8,7 +8,7 @@ import optuna
 from pydantic import BaseModel
 
 from benchmarks.plan import Plan
-from drft.config import STRENGTHS, TrialConfig
+from drft.config.trial_config import STRENGTHS, TrialConfig
 
 
 class Epoch(BaseModel):

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel
 from torch import Tensor
 
-from drft.config import TrialConfig
+from drft.config.trial_config import TrialConfig
 from drft.devices import autocast, pick_precision
 from drft.models import build_model, list_blocks, set_trainable, train_mode
 from drft.models.boundary import Chain, make_chain

@@ -13,7 +13,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks.launch import proportional_bytes
-from drft.config import TrialConfig
+from drft.config.trial_config import TrialConfig
 from drft.records import PARTS, EpochRecord, Predictions, TrialResult
 from study.executors.base import Workload
 

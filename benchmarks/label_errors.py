@@ -33,7 +33,7 @@ from rich.console import Console
 from benchmarks.found_errors import Found, measured, notes, rows
 from benchmarks.machine import describe_machine, public_command
 from benchmarks.pages import markdown_page, show_table, write_result
-from drft.config import NORMALIZATIONS, TrialConfig, with_values
+from drft.config.trial_config import NORMALIZATIONS, TrialConfig, with_values
 from drft.data import Cohort, open_cohort
 from drft.models import block_count
 from drft.trial import run_trial

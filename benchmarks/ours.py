@@ -10,7 +10,7 @@ from rich.console import Console
 
 from benchmarks.contest import Epoch, Measured, TrialTold
 from benchmarks.plan import Plan
-from drft.config import STRENGTHS
+from drft.config.trial_config import STRENGTHS
 from drft.data.progress import silent
 from drft.errors import DrftError
 from study.conductor import Conductor

@@ -18,7 +18,7 @@ from torchvision.transforms import InterpolationMode, v2
 
 from benchmarks.contest import Epoch, Measured, optimize
 from benchmarks.plan import Plan
-from drft.config import TrialConfig
+from drft.config.trial_config import TrialConfig
 from drft.data import stratified_split
 from drft.models import build_model, list_blocks, set_trainable, train_mode
 from drft.models.blocks import head_names

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel
 
-from drft.config import STRENGTHS, SplitConfig, TrialConfig, parse_config
+from drft.config.trial_config import STRENGTHS, SplitConfig, TrialConfig, parse_config
 from drft.data import Cohort, open_cohort
 from drft.data.cohort import Photograph
 from drft.data.images import decode

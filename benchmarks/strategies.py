@@ -30,7 +30,7 @@ from benchmarks.mixtures import MIXED, SOURCES, mix
 from benchmarks.pages import markdown_page, show_table, write_result
 from benchmarks.strategy_list import BASELINE, STRATEGIES, Strategy
 from drft.checkpoint import save_checkpoint
-from drft.config import NORMALIZATIONS, TrialConfig, parse_config, with_values
+from drft.config.trial_config import NORMALIZATIONS, TrialConfig, parse_config, with_values
 from drft.data import open_cohort
 from drft.data.cache import whole_file
 from drft.errors import DrftError

@@ -17,7 +17,7 @@ from sklearn.linear_model import RidgeClassifierCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from drft.config import TrialConfig, parse_config
+from drft.config.trial_config import TrialConfig, parse_config
 from drft.data import Cohort, load_images, open_cohort, stratified_split
 from drft.data.views import Views
 from drft.models import block_count, build_model, split

@@ -15,7 +15,7 @@ import ray
 from ray import tune
 
 from benchmarks.instant import instant_trainer
-from drft.config import TrialConfig, with_values
+from drft.config.trial_config import TrialConfig, with_values
 from drft.errors import DrftError
 from study.executors import Workload
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from drft.checkpoint import load_checkpoint, save_checkpoint
-    from drft.config import TrialConfig
+    from drft.config.trial_config import TrialConfig
     from drft.data import Cohort, open_cohort
     from drft.errors import DrftError
     from drft.folds import run_folds
@@ -41,7 +41,7 @@ _ROOMS = {
     "Cohort": "drft.data",
     "DrftError": "drft.errors",
     "EpochRecord": "drft.records",
-    "TrialConfig": "drft.config",
+    "TrialConfig": "drft.config.trial_config",
     "TrialResult": "drft.records",
     "grade_photographs": "drft.inference",
     "load_checkpoint": "drft.checkpoint",

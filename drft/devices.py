@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from drft.config import Precision
+from drft.config.trial_config import Precision
 from drft.errors import ConfigError
 
 Computed = Literal["fp32", "bf16", "fp16"]

@@ -12,7 +12,7 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
-from drft.config import TrialConfig
+from drft.config.trial_config import TrialConfig
 from drft.data.cohort import Cohort
 from drft.devices import device_label
 from drft.diary import Diary

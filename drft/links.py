@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from drft.config import LossKind
+from drft.config.trial_config import LossKind
 from drft.thresholds import qwk_thresholds
 
 PREFIX = "link."

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from drft.config import LossConfig, LossKind
+from drft.config.trial_config import LossConfig, LossKind
 from drft.links import coral_logits, expected_grades
 
 _LEAST = 1e-12

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, fx
 
-from drft.config import TrialConfig
+from drft.config.trial_config import TrialConfig
 from drft.devices import Computed, autocast, pick_precision
 from drft.links import Link
 from drft.models.backbone import Model, build_model

@@ -9,8 +9,8 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from drft.config import OptimizerConfig
-from drft.config_parts import Schedule
+from drft.config.sections import Schedule
+from drft.config.trial_config import OptimizerConfig
 from drft.models.blocks import Block
 
 

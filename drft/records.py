@@ -7,7 +7,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from drft.config import Metric, TrialConfig
+from drft.config.trial_config import Metric, TrialConfig
 from drft.metrics import Scores
 
 Phase = Literal["head", "depth"]

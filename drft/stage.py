@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from drft.config import TrialConfig
+from drft.config.trial_config import TrialConfig
 from drft.data.splits import Split
 from drft.data.views import Views
 from drft.models.activations import ActivationCache

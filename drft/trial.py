@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import closing
 
-from drft.config import TrialConfig
+from drft.config.trial_config import TrialConfig
 from drft.data.cohort import Cohort
 from drft.devices import device_label
 from drft.diary import Diary

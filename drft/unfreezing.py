@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import nn
 
-from drft.config import TrialConfig
-from drft.config_parts import DepthPhaseConfig
+from drft.config.sections import DepthPhaseConfig
+from drft.config.trial_config import TrialConfig
 from drft.models.backbone import Model
 from drft.models.blocks import set_trainable, trainable_fraction, training_modes
 from drft.models.lora import LowRankUpdates

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from drft.config import TrialConfig
-from drft.contradictions import check
+from drft.config.trial_config import TrialConfig
+from drft.config.validation import check
 from drft.data.cache import default_cache_dir
 from drft.data.cohort import Cohort
 from drft.data.images import CROP_VERSION, load_images

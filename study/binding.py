@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from drft.config import BackboneConfig, TrialConfig, with_values
+from drft.config.trial_config import BackboneConfig, TrialConfig, with_values
 from drft.errors import UsageError
 from study.faults import Faults
 from study.inspection import Block, Inspector

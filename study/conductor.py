@@ -17,7 +17,7 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from drft.config import Metric, TrialConfig
+from drft.config.trial_config import Metric, TrialConfig
 from drft.errors import TrainingError
 from drft.records import EpochRecord, TrialResult
 from study import owner

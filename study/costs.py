@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from optuna.trial import FrozenTrial
 
-from drft.config import TrialConfig
+from drft.config.trial_config import TrialConfig
 
 _REMEMBERED = 100
 """Trials that are looked at: the last ones ran as the next ones will, with their caches full."""

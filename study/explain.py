@@ -6,7 +6,7 @@ Every threshold is the one at which the report's own statistics begin to speak.
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from drft.config import SplitConfig
+from drft.config.trial_config import SplitConfig
 from study.draws import CONTROL_EVERY
 from study.report.statistics import Withheld, depth_design, detectable_difference, proportion
 from study.report.statistics.agreement import MIN_TRIALS as FOR_EARLY

@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 from optuna.storages import BaseStorage
 
-from drft.config import Metric, TrialConfig, config_paths
+from drft.config.trial_config import Metric, TrialConfig, config_paths
 from drft.errors import StudyError
 from study.scores import metric_name
 

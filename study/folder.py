@@ -23,7 +23,7 @@ import numpy as np
 import yaml
 
 from drft.checkpoint import save_checkpoint
-from drft.config import TrialConfig
+from drft.config.trial_config import TrialConfig
 from drft.data.cache import whole_file
 from drft.records import PARTS, EpochRecord, TrialResult
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from drft.config import SplitConfig
+from drft.config.trial_config import SplitConfig
 from drft.errors import UsageError
 from study.choices import Pruner
 

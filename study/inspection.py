@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, Self, TypeVar
 
-from drft.config import TrialConfig
+from drft.config.trial_config import TrialConfig
 from drft.errors import DrftError
 from study.executors.processes import CONTEXT, obituary, start
 

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from drft.config import TrialConfig
+from drft.config.trial_config import TrialConfig
 from drft.errors import UsageError
 from drft.records import EpochRecord, FoldEpoch, TrialResult
 from study.display import Display

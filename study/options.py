@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from drft.config import Metric, Normalization, Precision
+from drft.config.trial_config import Metric, Normalization, Precision
 from drft.errors import UsageError
 from study.choices import Log, Pruner, Sampler
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import optuna
 
-from drft.config import nearest
+from drft.config.trial_config import nearest
 from drft.errors import StudyError
 from study.storage import open_storage, public_url
 

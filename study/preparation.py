@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
-from drft.config import BackboneConfig, SplitConfig, TrialConfig
+from drft.config.trial_config import BackboneConfig, SplitConfig, TrialConfig
 from drft.data import GRADES, Cohort, Progress, load_images, open_cohort, stratified_split
 from drft.data.cohort import grouping
 from drft.errors import UsageError

@@ -16,7 +16,7 @@ import pandas as pd
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from drft.config import Metric
+from drft.config.trial_config import Metric
 from drft.errors import StudyError
 from drft.records import EpochRecord, Predictions, best_record
 from study.epochs import unpack

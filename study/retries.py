@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from drft.config import TrialConfig
+from drft.config.trial_config import TrialConfig
 from study.executors.base import Kind
 
 _KEPT = ("seed", "control", "attempt", "micro_batch", "place")

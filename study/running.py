@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from optuna.trial import Trial
 
-from drft.config import TrialConfig
+from drft.config.trial_config import TrialConfig
 from drft.records import EpochRecord, FoldEpoch
 
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from drft.config import Metric
+from drft.config.trial_config import Metric
 
 if TYPE_CHECKING:  # the display of a run says scores without pandas
     import pandas as pd

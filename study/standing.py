@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from optuna.trial import FrozenTrial, TrialState
 
-from drft.config import Metric
+from drft.config.trial_config import Metric
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 """The states that count towards the wanted number of trials."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
 
-from drft.config import Metric
+from drft.config.trial_config import Metric
 from study import owner
 from study.facts import check_schema
 from study.places import StudyPlace, find_study

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from drft.config import BackboneConfig
+from drft.config.trial_config import BackboneConfig
 from study.folds import divided
 from study.goal import Outcome
 from study.preparation import Plan

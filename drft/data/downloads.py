@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from drft.config import nearest
+from drft.config.trial_config import nearest
 from drft.data import idrid
 from drft.data.cache import default_cache_dir
 from drft.data.folders import ImageFolder, files_below

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from drft.config import STRENGTHS
+from drft.config.trial_config import STRENGTHS
 from drft.data.cohort import Cohort, Photograph
 from drft.data.faults import Faults
 from drft.data.images import decode

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from drft.config import nearest
+from drft.config.trial_config import nearest
 from drft.data import corrections, idrid, near, published, tables
 from drft.data.classes import list_classes
 from drft.data.cohort import Cohort

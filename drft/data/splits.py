@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from drft.config import SplitConfig
+from drft.config.trial_config import SplitConfig
 from drft.data.cohort import Cohort, Photograph
 from drft.errors import ConfigError, DataError
 

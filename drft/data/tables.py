@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
-from drft.config import nearest
+from drft.config.trial_config import nearest
 from drft.data.cohort import Origin
 from drft.data.faults import Faults
 from drft.data.folders import ImageFolder, stem_of

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
-from drft.config import BackboneConfig, TrialConfig
+from drft.config.trial_config import BackboneConfig, TrialConfig
 from drft.errors import BackboneError, WeightsError
 from drft.links import Link, make_link
 from drft.models.blocks import Block, FreezeRow, freeze_map, head_module, head_names, list_blocks

@@ -18,7 +18,7 @@ from typing import Literal
 from timm.models import group_parameters
 from torch import nn
 
-from drft.config_parts import TrainedParameters
+from drft.config.sections import TrainedParameters
 from drft.errors import BackboneError
 from drft.models.lora import adapter_size
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from drft.config import TrialConfig
+from drft.config.trial_config import TrialConfig
 from drft.errors import BackboneError
 
 _Statistics = tuple[Tensor, Tensor]

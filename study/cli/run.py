@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from drft.config import METRICS, NORMALIZATIONS, PRECISIONS
+from drft.config.trial_config import METRICS, NORMALIZATIONS, PRECISIONS
 from study.choices import LOGS, PRUNERS, SAMPLERS
 from study.cli.options import data_options, limit_options, placement_options, run_options
 

@@ -105,7 +105,7 @@ def explain_space(file: str, backbone: str | None, trials: int, photographs: int
 
 def _bind(space: "Space", backbone: str | None) -> "BoundSpace | None":
     """Bind a space to the backbone that was named, or to those it searches; None where there is neither."""
-    from drft.config import BackboneConfig, TrialConfig
+    from drft.config.trial_config import BackboneConfig, TrialConfig
     from drft.errors import UsageError
 
     if space.backbones is None and backbone is None:

@@ -13,8 +13,8 @@ import pandas as pd
 import yaml
 from optuna.trial import Trial
 
-from drft.config import TrialConfig, with_values
-from drft.contradictions import contradictions
+from drft.config.trial_config import TrialConfig, with_values
+from drft.config.validation import contradictions
 from drft.errors import StudyError
 from study.draws import confirmation_seeds
 from study.results import StudyResults

@@ -6,7 +6,7 @@ from functools import partial
 from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
 
-from drft.config import TrialConfig
+from drft.config.trial_config import TrialConfig
 from drft.data import Cohort, Progress
 from drft.errors import StudyError
 from study.confirm.planning import PLANNED, ConfirmationPlan, make_plan

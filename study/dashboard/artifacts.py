@@ -18,7 +18,7 @@ from typing import BinaryIO
 import pandas as pd
 from optuna.artifacts.exceptions import ArtifactNotFound
 
-from drft.config import Metric
+from drft.config.trial_config import Metric
 from study.dashboard.joined import Metadata
 from study.dashboard.pictures import confusion_svg, curves_svg
 from study.folder import CHECKPOINT

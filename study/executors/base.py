@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, Self
 
-from drft.config import TrialConfig
+from drft.config.trial_config import TrialConfig
 from drft.data.cohort import Cohort
 from drft.records import EpochRecord, TrialResult
 

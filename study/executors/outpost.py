@@ -15,7 +15,7 @@ from pathlib import Path
 
 import ray
 
-from drft.config import with_values
+from drft.config.trial_config import with_values
 from study.executors.base import Event, Finished, Job, Workload
 from study.executors.local import LocalExecutor
 from study.executors.slots import Slot

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from drft.config import BackboneConfig
+from drft.config.trial_config import BackboneConfig
 from drft.data.cache import default_cache_dir, whole_file
 from drft.data.cohort import Cohort
 from drft.data.images import store_of

@@ -6,7 +6,7 @@ import threading
 import torch
 from tqdm import tqdm
 
-from drft.config import TrialConfig
+from drft.config.trial_config import TrialConfig
 from drft.data import open_cohort
 from drft.errors import DrftError
 from drft.folds import run_folds

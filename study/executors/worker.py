@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import cast
 
-from drft.config import TrialConfig
+from drft.config.trial_config import TrialConfig
 from drft.errors import DrftError, TrainingError, UsageError
 from drft.records import EpochRecord, TrialResult
 from study.executors.base import Failed, Finished, Job, Kind, Reported, Started, Workload

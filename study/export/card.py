@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from drft.config import TrialConfig
+from drft.config.trial_config import TrialConfig
 from study.confirm.seal import confirmation_place
 from study.confirm.verdict import SUMMARY
 from study.export.names import CONFIG, MODEL, ONNX

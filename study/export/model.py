@@ -7,7 +7,7 @@ import pandas as pd
 import yaml
 
 from drft.checkpoint import load_checkpoint, save_model
-from drft.config import TrialConfig, with_values
+from drft.config.trial_config import TrialConfig, with_values
 from drft.errors import StudyError
 from study.export.card import model_card
 from study.export.names import CARD, CONFIG, MODEL, ONNX

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from drft.config import Metric
+from drft.config.trial_config import Metric
 from study.report.statistics import BestVersusLast, DepthRow, Estimate, Noise, Peak, Statistics, Withheld
 from study.scores import shown
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from drft.config import Metric
+from drft.config.trial_config import Metric
 from study.report.statistics import cross_entropy
 from study.report.statistics.resampling import weighted_scores
 from study.soup import choice

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from drft.checkpoint import read_checkpoint
-from drft.config import TrialConfig
+from drft.config.trial_config import TrialConfig
 from drft.errors import StudyError
 from study.folder import CHECKPOINT
 from study.results import StudyResults

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from drft.config import Metric
+from drft.config.trial_config import Metric
 from drft.data import Progress
 from study.soup import choice
 from study.soup.candidates import ALPHAS, Candidates, Recipe

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from drft.config import Metric
+from drft.config.trial_config import Metric
 from study.report.exports import plain
 from study.report.statistics import Withheld
 from study.report.wording import between, number, percent, points

@@ -6,7 +6,7 @@ from typing import Any
 
 from yaml.nodes import MappingNode, Node
 
-from drft.config import BackboneConfig
+from drft.config.trial_config import BackboneConfig
 from study.space.dimension import Choices
 from study.space.document import Document
 from study.space.settings import checked

@@ -8,7 +8,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 from optuna.trial import BaseTrial
 
-from drft.config import TrialConfig, with_values
+from drft.config.trial_config import TrialConfig, with_values
 from drft.errors import ConfigError
 from study.space.backbones import NAME, Backbones, blocks_at
 from study.space.dimension import Dimension, Value

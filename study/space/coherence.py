@@ -6,8 +6,8 @@ from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
-from drft.config import TrialConfig
-from drft.contradictions import LOOKED_AT, contradictions
+from drft.config.trial_config import TrialConfig
+from drft.config.validation import LOOKED_AT, contradictions
 from study.space.backbones import NAME
 from study.space.bound import BoundSpace, assignments
 from study.space.dimension import Dimension, Fixed, Value, written

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from yaml.nodes import MappingNode, Node, SequenceNode
 
-from drft.config import nearest
+from drft.config.trial_config import nearest
 from drft.errors import ConfigError
 
 

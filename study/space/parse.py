@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from yaml.nodes import MappingNode, Node
 
-from drft.config import nearest
+from drft.config.trial_config import nearest
 from study.space.backbones import NAME
 from study.space.dimension import Choices, Dimension, Fixed
 from study.space.document import Document, Entries, Faults

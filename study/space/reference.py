@@ -6,12 +6,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from drft.config import TrialConfig
+from drft.config.trial_config import TrialConfig
 from study.space.settings import NEVER_FIXED, NEVER_SEARCHED, setting_schemas
 
 _OPENING = """# Settings
 
-<!-- Made by `python -m study.space.reference`: change drft/config.py, not this page. -->
+<!-- Made by `python -m study.space.reference`: change drft/config/trial_config.py, not this page. -->
 
 Every setting of a training, by the path that names it in a search space (`depth_phase.lr`). Whatever stands here can be
 fixed in a space or searched, unless the last column says otherwise.

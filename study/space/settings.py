@@ -5,7 +5,7 @@ from functools import reduce
 from types import MappingProxyType
 from typing import Any
 
-from drft.config import TrialConfig, config_paths, nearest, with_values
+from drft.config.trial_config import TrialConfig, config_paths, nearest, with_values
 from drft.errors import ConfigError
 
 DEPTH_FRACTION = "depth_fraction"
@@ -79,7 +79,9 @@ def unknown(path: str) -> str | None:
     inside = [known for known in PATHS if known.startswith(f"{path}.")]
     if inside:
         return f"{path} is a group of settings; name one of them: {', '.join(inside)}"
-    return f"unknown setting {path!r}{nearest(path, list(PATHS)) or '; see drft/config.py for all settings'}"
+    return (
+        f"unknown setting {path!r}{nearest(path, list(PATHS)) or '; see drft/config/trial_config.py for all settings'}"
+    )
 
 
 def checked(path: str, value: Any) -> tuple[Any, str | None]:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from drft.config import TrialConfig, nearest, with_values
+from drft.config.trial_config import TrialConfig, nearest, with_values
 from drft.errors import ConfigError
 from study.space.backbones import Backbones, blocks_at
 from study.space.bound import BoundSpace

@@ -10,7 +10,7 @@ from scipy import special
 
 from benchmarks.found_errors import measured, notes, rows
 from benchmarks.label_errors import Grader, Job, Labels, all_labels, draw, labelled, with_errors
-from drft.config import TrialConfig, with_values
+from drft.config.trial_config import TrialConfig, with_values
 from drft.data import Cohort, Photograph
 
 TRUE = np.repeat(np.arange(5), (50, 10, 45, 25, 20))

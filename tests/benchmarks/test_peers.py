@@ -16,7 +16,7 @@ from benchmarks.comparison import agree, stand
 from benchmarks.contest import Epoch, Measured, TrialTold, optimize
 from benchmarks.floor import Times, Workload, measure, trial_floor
 from benchmarks.plan import Plan, choose, lay_out_photographs, plan_configs, store_jpegs
-from drft.config import STRENGTHS
+from drft.config.trial_config import STRENGTHS
 from drft.data import load_images
 from drft.data.progress import silent
 from drft.trial import run_trial

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.instant import Lap, TimedSampler, instant_trainer, windows
 from benchmarks.pages import markdown_page
 from benchmarks.scale import studies, study_rows, trial_rows
-from drft.config import TrialConfig
+from drft.config.trial_config import TrialConfig
 from drft.records import PARTS
 
 

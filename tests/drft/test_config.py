@@ -2,7 +2,7 @@
 
 import pytest
 
-from drft.config import TrialConfig, config_paths, parse_config, with_values
+from drft.config.trial_config import TrialConfig, config_paths, parse_config, with_values
 from drft.errors import ConfigError
 
 

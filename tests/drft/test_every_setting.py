@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 import safetensors.torch
 
-from drft.config import TrialConfig, config_paths, parse_config, with_values
+from drft.config.trial_config import TrialConfig, config_paths, parse_config, with_values
 from drft.models.backbone import build_model
 from drft.trial import run_trial
 from drft.workbench import Workbench

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from drft.config import TrialConfig, parse_config, with_values
+from drft.config.trial_config import TrialConfig, parse_config, with_values
 from drft.data.cohort import Cohort
 from drft.data.images import load_images
 from drft.data.shelves import stored_files

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from drft.checkpoint import load_checkpoint, save_checkpoint
-from drft.config import parse_config, with_values
+from drft.config.trial_config import parse_config, with_values
 from drft.data.cohort import Cohort, fingerprint
 from drft.data.splits import stratified_folds
 from drft.errors import ConfigError

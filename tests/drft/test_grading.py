@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from drft.checkpoint import load_checkpoint, save_checkpoint
-from drft.config import parse_config
+from drft.config.trial_config import parse_config
 from drft.errors import DataError
 from drft.inference import grade_photographs
 from drft.trial import run_trial

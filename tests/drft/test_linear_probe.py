@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from drft.config import TrialConfig, parse_config, with_values
+from drft.config.trial_config import TrialConfig, parse_config, with_values
 from drft.errors import BackboneError
 from drft.linear_probe import fit_linear_probe, start_from_linear_probe
 from drft.models.blocks import head_module

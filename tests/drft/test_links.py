@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from drft.checkpoint import load_checkpoint, save_checkpoint, save_model
-from drft.config import parse_config, with_values
-from drft.contradictions import contradictions
+from drft.config.trial_config import parse_config, with_values
+from drft.config.validation import contradictions
 from drft.errors import WeightsError
 from drft.inference import grade_photographs
 from drft.links import make_link

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from drft.config import OptimizerConfig
+from drft.config.trial_config import OptimizerConfig
 from drft.optim import make_optimizer, make_scheduler, scale_rates
 from drft.rgn import relative_gradient_norms
 

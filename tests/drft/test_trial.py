@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from drft.checkpoint import changed_tensors
-from drft.config import TrialConfig, parse_config, with_values
+from drft.config.trial_config import TrialConfig, parse_config, with_values
 from drft.data.images import load_images
 from drft.data.splits import stratified_split
 from drft.errors import BackboneError, ConfigError, NonFiniteLossError

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from drft.checkpoint import load_checkpoint, save_checkpoint
-from drft.config import TrialConfig, parse_config, with_values
-from drft.contradictions import LOOKED_AT, contradictions
+from drft.config.trial_config import TrialConfig, parse_config, with_values
+from drft.config.validation import LOOKED_AT, contradictions
 from drft.data.cohort import Cohort
 from drft.data.images import load_images
 from drft.data.views import Views

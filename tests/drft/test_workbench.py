@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from drft.config import parse_config, with_values
+from drft.config.trial_config import parse_config, with_values
 from drft.errors import ConfigError
 from drft.models.activations import default_memory
 from drft.workbench import Workbench

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from drft.config import TrialConfig
+from drft.config.trial_config import TrialConfig
 from drft.errors import NonFiniteLossError
 from drft.records import EpochRecord, Predictions, TrialResult, best_record
 

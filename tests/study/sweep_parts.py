@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from fake_training import scripted
 
-from drft.config import TrialConfig
+from drft.config.trial_config import TrialConfig
 from study.conductor import Conductor
 from study.executors import Event, Failed, Finished, Job, Reported, Started
 from study.facts import StudyFacts

@@ -6,7 +6,7 @@ import optuna
 import pandas as pd
 import pytest
 
-from drft.config import TrialConfig
+from drft.config.trial_config import TrialConfig
 from drft.errors import ConfigError
 from study.report.chapters import depth as depth_chapter
 from study.report.chapters.parts import Table, Text

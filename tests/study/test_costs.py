@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from sweep_parts import DepthSpace, InProcess, conduct
 
-from drft.config import TrialConfig, with_values
+from drft.config.trial_config import TrialConfig, with_values
 from study.conductor import Conductor
 from study.costs import Ran, expected_seconds, ran
 from study.driver import Driver

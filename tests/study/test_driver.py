@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fake_training import DIVERGES, HANGS, RAISES, STARVES
 from sweep_parts import DepthSpace, InProcess, Refuses, conduct
 
-from drft.config import TrialConfig
+from drft.config.trial_config import TrialConfig
 from drft.errors import StudyError
 from study.driver import FEW_FAILURES, Driver
 from study.folder import CHECKPOINT, StudyFolder

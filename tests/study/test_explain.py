@@ -2,7 +2,7 @@
 
 import pytest
 
-from drft.config import TrialConfig
+from drft.config.trial_config import TrialConfig
 from study.explain import Explanation, explain
 from study.space import Space
 

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from fake_training import fake_record, fake_result, scripted
 
-from drft.config import parse_config
+from drft.config.trial_config import parse_config
 from study.folder import CHECKPOINT, EPOCH_COLUMNS, StudyFolder
 
 

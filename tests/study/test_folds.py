@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fake_training import fake_record, fake_result, scripted
 from sweep_parts import DepthSpace, conduct
 
-from drft.config import SplitConfig, TrialConfig
+from drft.config.trial_config import SplitConfig, TrialConfig
 from drft.errors import StudyError, UsageError
 from drft.records import FoldEpoch
 from study.draws import is_control

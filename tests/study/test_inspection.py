@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from drft.config import TrialConfig, with_values
+from drft.config.trial_config import TrialConfig, with_values
 from drft.errors import BackboneError, DrftError, WeightsError
 from drft.models import describe_backbone
 from study.inspection import Inspector

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fake_training import fake_record, fake_result
 from sweep_parts import InProcess, conduct, facts
 
-from drft.config import TrialConfig
+from drft.config.trial_config import TrialConfig
 from drft.errors import StudyError, UsageError
 from study.confirm.planning import make_plan
 from study.driver import Driver

@@ -15,7 +15,7 @@ from fake_training import HANGS, scripted
 from ray.cluster_utils import Cluster as Nodes
 from ray_parts import ROOT, own_cluster, ray_path
 
-from drft.config import BackboneConfig, TrialConfig, with_values
+from drft.config.trial_config import BackboneConfig, TrialConfig, with_values
 from drft.data import load_images, open_cohort
 from drft.errors import UsageError
 from study.executors import Failed, Finished, Job, LocalExecutor, Reported, Retired, Started, Workload, cpu_slots

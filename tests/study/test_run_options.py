@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drft.config import METRICS as KNOWN_METRICS
+from drft.config.trial_config import METRICS as KNOWN_METRICS
 from drft.errors import UsageError
 from study.cli.options import shown_command
 from study.cli.run import METRICS

@@ -9,7 +9,7 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from drft.config import TrialConfig
+from drft.config.trial_config import TrialConfig
 from drft.errors import ConfigError
 from study import search
 from study.choices import PRUNERS, SAMPLERS

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drft.config import TrialConfig, with_values
+from drft.config.trial_config import TrialConfig, with_values
 from study.space import BoundSpace, Choices, Range, Space, shipped_spaces
 
 SPACE = """

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drft.config import TrialConfig
+from drft.config.trial_config import TrialConfig
 from drft.errors import ConfigError
 from study.space import Space
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from drft.config import config_paths
+from drft.config.trial_config import config_paths
 from drft.errors import ConfigError
 from study.space import Space, shipped_spaces
 from study.space.document import _Loader

@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from drft.config import SplitConfig
+from drft.config.trial_config import SplitConfig
 from drft.data import near
 from drft.data.audit import grouped, same_bytes
 from drft.data.checks.claims import Claim, read_claims

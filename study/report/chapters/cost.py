@@ -1,6 +1,6 @@
 """What accuracy costs in seconds of training."""
 
-from drft.config import Metric
+from drft.config.trial_config import Metric
 from study.report import figures
 from study.report.chapters.parts import Chapter, Part, Table, exhibit, wide
 from study.report.statistics import Cost, CostPoint, DepthCost, Statistics, Withheld

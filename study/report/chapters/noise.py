@@ -1,6 +1,6 @@
 """What this validation set can show."""
 
-from drft.config import Metric
+from drft.config.trial_config import Metric
 from study.report import figures
 from study.report.chapters.parts import Chapter, Text, exhibit, wide
 from study.report.statistics import Alike, Noise, Statistics, Withheld

@@ -1,6 +1,6 @@
 """How much the selection flatters."""
 
-from drft.config import Metric
+from drft.config.trial_config import Metric
 from study.report import figures
 from study.report.chapters.parts import Chapter, Text, exhibit, wide
 from study.report.statistics import CorrectedScore, Overtuning, Statistics, Withheld

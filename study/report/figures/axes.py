@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import ceil
 from types import MappingProxyType
 
-from drft.config import Metric
+from drft.config.trial_config import Metric
 from study.report.statistics import Estimate
 from study.report.style import DEPTH_SCALE, rounded
 

@@ -2,7 +2,7 @@
 
 import plotly.graph_objects as go
 
-from drft.config import Metric
+from drft.config.trial_config import Metric
 from study.report.figures.axes import better_up, depth_markers
 from study.report.statistics import Cost
 from study.report.style import QUIET, figure, rounded

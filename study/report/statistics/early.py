@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from drft.config import Metric
+from drft.config.trial_config import Metric
 from study.report.statistics.agreement import MIN_TRIALS, rank_agreement
 from study.report.statistics.backbones import NAME
 from study.report.statistics.intervals import Estimate, Withheld, exact_proportion

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from drft.config import Metric
+from drft.config.trial_config import Metric
 
 Scores = NDArray[np.float32]
 Weights = NDArray[np.float32]

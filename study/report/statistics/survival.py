@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from drft.config import Metric
+from drft.config.trial_config import Metric
 from study.report.statistics.intervals import LEVEL, Estimate, Withheld
 from study.report.statistics.planned import head_steps, planned_steps
 from study.scores import epoch_scores

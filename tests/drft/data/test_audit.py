@@ -5,7 +5,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from drft.config import SplitConfig
+from drft.config.trial_config import SplitConfig
 from drft.data import open_cohort, stratified_split
 from drft.data.audit import checked_digest
 from drft.errors import DataError

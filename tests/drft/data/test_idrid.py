@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from drft.config import SplitConfig
+from drft.config.trial_config import SplitConfig
 from drft.data import load_images, open_cohort, stratified_split
 from drft.data.idrid import OFFICIAL_GRADES
 from drft.errors import DataError

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drft.config import SplitConfig
+from drft.config.trial_config import SplitConfig
 from drft.data.cohort import Cohort, Photograph
 from drft.data.splits import stratified_folds, stratified_split
 from drft.errors import DataError

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drft.config import STRENGTHS
+from drft.config.trial_config import STRENGTHS
 from drft.data.views import Views
 
 SIZE, COUNT = 24, 9

@@ -3,7 +3,7 @@ import safetensors.torch
 import timm
 import torch
 
-from drft.config import TrialConfig, parse_config
+from drft.config.trial_config import TrialConfig, parse_config
 from drft.errors import BackboneError, WeightsError
 from drft.models import weights as weights_module
 from drft.models.backbone import block_count, build_model, describe_backbone

@@ -5,7 +5,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from drft.config import parse_config
+from drft.config.trial_config import parse_config
 from drft.models.backbone import build_model
 from drft.models.blocks import set_trainable, train_mode, trained_names
 from drft.models.boundary import Chain, make_chain

@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from drft.config import parse_config
+from drft.config.trial_config import parse_config
 from drft.models.backbone import build_model
 from drft.models.pretrain import augmented, normalized, pretext_accuracy, pretext_loss, pretrain, save_backbone
 from drft.models.procedural import TASKS, render_scenes

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from drft.config import BackboneConfig, TrialConfig
+from drft.config.trial_config import BackboneConfig, TrialConfig
 from drft.models.backbone import build_model
 from drft.models.strided import StridedPointConv, replace_strided_point_convs
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from drft.config import parse_config
+from drft.config.trial_config import parse_config
 from drft.models.backbone import build_model
 from drft.models.blocks import head_names
 from drft.regularization.penalties import StartingPoint, classifier_inputs, weakest_direction

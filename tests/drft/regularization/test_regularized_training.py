@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from drft.config import TrialConfig, parse_config, with_values
+from drft.config.trial_config import TrialConfig, parse_config, with_values
 from drft.data.cohort import Cohort
 from drft.errors import BackboneError, ConfigError
 from drft.phases import run_phase

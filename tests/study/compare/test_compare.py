@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from optuna.trial import TrialState
 
-from drft.config import TrialConfig, with_values
+from drft.config.trial_config import TrialConfig, with_values
 from drft.errors import StudyError
 from study.cli.compare import command
 from study.cli.export import command as export

@@ -5,7 +5,7 @@ import json
 import pytest
 from optuna.trial import TrialState
 
-from drft.config import TrialConfig, with_values
+from drft.config.trial_config import TrialConfig, with_values
 from drft.errors import StudyError
 from study.confirm.planning import ConfirmationPlan, _at_possible_depth, make_plan
 from study.draws import trial_seed

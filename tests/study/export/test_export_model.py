@@ -13,7 +13,7 @@ import yaml
 from optuna.distributions import IntDistribution
 
 from drft.checkpoint import load_checkpoint
-from drft.config import parse_config
+from drft.config.trial_config import parse_config
 from drft.data.images import decode
 from drft.models.backbone import build_model
 from drft.trial import run_trial

@@ -22,7 +22,7 @@ from fake_training import scripted
 from sweep_parts import InProcess, facts
 
 from drft.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
-from drft.config import parse_config, with_values
+from drft.config.trial_config import parse_config, with_values
 from drft.data import open_cohort
 from drft.errors import StudyError
 from drft.models.backbone import build_model

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from drft.config_parts import ConfigPart, DepthPhaseConfig, HeadPhaseConfig, RegularizationConfig
+from drft.config.sections import ConfigPart, DepthPhaseConfig, HeadPhaseConfig, RegularizationConfig
 from drft.errors import ConfigError
 
 LossKind = Literal["cross_entropy", "coral", "corn", "expected_grade"]

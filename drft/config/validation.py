@@ -5,7 +5,7 @@ They are looked for where all of them are known: before a training, and where a 
 
 from collections.abc import Iterator
 
-from drft.config import TrialConfig
+from drft.config.trial_config import TrialConfig
 from drft.errors import ConfigError
 
 LOOKED_AT = (

@@ -1,0 +1,1 @@
+"""Configuration of one training: every setting, its sections, and what contradicts what."""
