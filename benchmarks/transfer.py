@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 
 from drft.config.trial_config import TrialConfig, parse_config
 from drft.data import Cohort, load_images, open_cohort, stratified_split
-from drft.data.views import Views
+from drft.data.augment import Views
 from drft.models import block_count, build_model, split
 from drft.trial import run_trial
 

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from drft.data.augment import Views
 from drft.data.faults import Faults
 from drft.data.images import decode
 from drft.data.parallel import attempts
 from drft.data.progress import Progress, silent
-from drft.data.views import Views
 from drft.devices import pick_device
 from drft.errors import DataError
 from drft.models.backbone import Model

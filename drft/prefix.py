@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from drft.data.views import Views
+from drft.data.augment import Views
 from drft.devices import autocast
 from drft.models.activations import ActivationCache, Shelf
 from drft.models.boundary import Activations

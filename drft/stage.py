@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from drft.config.trial_config import TrialConfig
+from drft.data.augment import Views
 from drft.data.splits import Split
-from drft.data.views import Views
 from drft.models.activations import ActivationCache
 from drft.models.backbone import Model
 from drft.network import Cost, Network

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from drft.config.trial_config import TrialConfig
 from drft.config.validation import check
+from drft.data.augment import VIEWS_VERSION, Views
 from drft.data.cache import default_cache_dir
 from drft.data.cohort import Cohort
 from drft.data.images import CROP_VERSION, load_images
 from drft.data.shelves import activations_folder, default_budget
 from drft.data.splits import stratified_split
-from drft.data.views import VIEWS_VERSION, Views
 from drft.devices import pick_device, seed_torch
 from drft.errors import ConfigError
 from drft.links import make_link

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from drft.config.trial_config import STRENGTHS
+from drft.data.augment import Views
 from drft.data.cohort import Cohort, Photograph
 from drft.data.faults import Faults
 from drft.data.images import decode
-from drft.data.views import Views
 from drft.errors import DataError
 
 _MARGIN = 8

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from drft.config.trial_config import TrialConfig, parse_config, with_values
+from drft.data.augment import Views
 from drft.data.cohort import Cohort
 from drft.data.images import load_images
 from drft.data.shelves import stored_files
 from drft.data.splits import stratified_split
-from drft.data.views import Views
 from drft.losses import training_loss
 from drft.models.backbone import Model, block_count, build_model
 from drft.models.blocks import set_trainable, train_mode

@@ -10,9 +10,9 @@ from torch import Tensor
 from drft.checkpoint import load_checkpoint, save_checkpoint
 from drft.config.trial_config import TrialConfig, parse_config, with_values
 from drft.config.validation import LOOKED_AT, contradictions
+from drft.data.augment import Views
 from drft.data.cohort import Cohort
 from drft.data.images import load_images
-from drft.data.views import Views
 from drft.errors import ConfigError
 from drft.models.backbone import Model, build_model
 from drft.models.blocks import head_names, set_trainable, trained_names, training_modes

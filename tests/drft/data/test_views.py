@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drft.config.trial_config import STRENGTHS
-from drft.data.views import Views
+from drft.data.augment import Views
 
 SIZE, COUNT = 24, 9
 STRENGTH = st.sampled_from(STRENGTHS)
