@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from drft.config.trial_config import SplitConfig
 from drft.data import near
 from drft.data.audit import grouped, same_bytes
-from drft.data.checks.claims import Claim, read_claims
-from drft.data.checks.columns import telling_columns
+from drft.data.checks.duplicates import Twin, describe, find_twins
 from drft.data.checks.findings import Finding
-from drft.data.checks.twins import Twin, describe, find_twins
+from drft.data.checks.leaky_columns import telling_columns
+from drft.data.checks.read_labels import Claim, read_claims
 from drft.data.cohort import Cohort, Photograph
 from drft.data.labels import without_test
 from drft.data.parallel import attempts

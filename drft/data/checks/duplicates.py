@@ -7,8 +7,8 @@ from itertools import product
 
 import numpy as np
 
-from drft.data.checks.claims import Claim
 from drft.data.checks.findings import Finding
+from drft.data.checks.read_labels import Claim
 from drft.data.lookalikes import find_lookalikes
 from drft.data.portraits import Portrait
 
