@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from drft.data.augment import Views
-from drft.data.faults import Faults
+from drft.data.datasets.faults import Faults
 from drft.data.images import decode
 from drft.data.parallel import attempts
 from drft.data.progress import Progress, silent

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from drft.checkpoint import load_checkpoint
 from drft.data.cache import whole_file
-from drft.data.folders import SUFFIXES
+from drft.data.datasets.files import SUFFIXES
 from drft.errors import DataError, StudyError
 from study.export.names import MODEL
 

@@ -2,9 +2,9 @@
 
 from drft.data.cache import default_cache_dir
 from drft.data.cohort import GRADES, Cohort, Correction, Origin, Photograph
+from drft.data.datasets.open import open_cohort
 from drft.data.images import load_images
 from drft.data.progress import Progress
-from drft.data.sources import open_cohort
 from drft.data.splits import Split, stratified_folds, stratified_split
 
 __all__ = [

@@ -17,7 +17,7 @@ from PIL import Image, ImageChops, ImageOps
 
 from drft.data.cache import default_cache_dir, whole_file
 from drft.data.cohort import Cohort, Photograph
-from drft.data.faults import Faults
+from drft.data.datasets.faults import Faults
 from drft.data.locks import holding
 from drft.data.parallel import attempts
 from drft.data.progress import Progress, silent

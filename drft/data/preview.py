@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from drft.config.trial_config import STRENGTHS
 from drft.data.augment import Views
 from drft.data.cohort import Cohort, Photograph
-from drft.data.faults import Faults
+from drft.data.datasets.faults import Faults
 from drft.data.images import decode
 from drft.errors import DataError
 

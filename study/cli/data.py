@@ -93,7 +93,7 @@ def fetch(name: str) -> None:
     Needs kagglehub (pip install "drft-study[kaggle]") and for some sets a Kaggle account. Files that were put by hand
     where the message says are used instead; retinamnist is always put there by hand.
     """
-    from drft.data import downloads
+    from drft.data.datasets import download as downloads
     from study.datadesk import fetching
 
     for line in fetching.before(downloads.download_named(name)):

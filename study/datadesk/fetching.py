@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from shlex import quote
 
-from drft.data.downloads import Download, Fetched
+from drft.data.datasets.download import Download, Fetched
 
 
 def before(download: Download) -> Iterator[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from drft.data.tables import read_table
+from drft.data.datasets.csv_table import read_table
 from drft.errors import DataError
 
 

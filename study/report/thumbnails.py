@@ -10,7 +10,7 @@ from PIL import Image
 
 from drft.data import open_cohort
 from drft.data.cache import default_cache_dir
-from drft.data.downloads import DOWNLOADS
+from drft.data.datasets.download import DOWNLOADS
 from drft.data.images import decode
 from drft.errors import DataError
 from study.results import StudyInfo

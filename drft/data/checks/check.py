@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drft.config.trial_config import SplitConfig
-from drft.data import near
-from drft.data.audit import grouped, same_bytes
 from drft.data.checks.duplicates import Twin, describe, find_twins
 from drft.data.checks.findings import Finding
 from drft.data.checks.leaky_columns import telling_columns
 from drft.data.checks.read_labels import Claim, read_claims
 from drft.data.cohort import Cohort, Photograph
-from drft.data.labels import without_test
+from drft.data.datasets import near_duplicates as near
+from drft.data.datasets.audit import grouped, same_bytes
+from drft.data.datasets.listing import without_test
+from drft.data.datasets.thumbnails import Portrait, portray
 from drft.data.parallel import attempts
-from drft.data.portraits import Portrait, portray
 from drft.data.progress import Progress, silent
 from drft.data.splits import stratified_split
 from drft.errors import DataError

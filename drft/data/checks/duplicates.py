@@ -9,8 +9,8 @@ import numpy as np
 
 from drft.data.checks.findings import Finding
 from drft.data.checks.read_labels import Claim
-from drft.data.lookalikes import find_lookalikes
-from drft.data.portraits import Portrait
+from drft.data.datasets.perceptual_hash import find_lookalikes
+from drft.data.datasets.thumbnails import Portrait
 
 SAME_FILE = "the same file"
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from drft.data.checks.findings import Finding
-from drft.data.classes import list_classes
 from drft.data.cohort import GRADES, Origin
-from drft.data.ddr import find_ddr
-from drft.data.folders import ImageFolder, files_below, leads_out
-from drft.data.idrid import changed_grades
-from drft.data.labels import Listed, Listing, parse_grade, repeated, unlisted
+from drft.data.datasets.ddr import find_ddr
+from drft.data.datasets.files import ImageFolder, files_below, leads_out
+from drft.data.datasets.idrid import changed_grades
+from drft.data.datasets.image_folder import list_classes
+from drft.data.datasets.listing import Listed, Listing, parse_grade, repeated, unlisted
+from drft.data.datasets.open import is_rendered, list_source, open_cohort, path_of
 from drft.data.progress import Progress
-from drft.data.sources import is_rendered, list_source, open_cohort, path_of
 from drft.errors import DataError
 
 

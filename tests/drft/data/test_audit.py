@@ -7,7 +7,7 @@ from PIL import Image
 
 from drft.config.trial_config import SplitConfig
 from drft.data import open_cohort, stratified_split
-from drft.data.audit import checked_digest
+from drft.data.datasets.audit import checked_digest
 from drft.errors import DataError
 
 

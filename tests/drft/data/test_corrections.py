@@ -6,7 +6,7 @@ import pytest
 
 from drft.data import Correction, open_cohort
 from drft.data.checks import check_source
-from drft.data.corrections import corrected_cohort
+from drft.data.datasets.corrections import corrected_cohort
 from drft.errors import DataError
 
 DECIDED = """id,grade,proposed,agree,trials,decision

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drft.data import audit, open_cohort
+from drft.data import open_cohort
+from drft.data.datasets import audit
 from drft.data.digests import SOURCES, Digests, _checksum
 
 LONG_AGO = 1_500_000_000

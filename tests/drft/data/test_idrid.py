@@ -9,7 +9,7 @@ import pytest
 
 from drft.config.trial_config import SplitConfig
 from drft.data import load_images, open_cohort, stratified_split
-from drft.data.idrid import OFFICIAL_GRADES
+from drft.data.datasets.idrid import OFFICIAL_GRADES
 from drft.errors import DataError
 
 

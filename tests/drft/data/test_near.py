@@ -10,9 +10,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from fundus_like import fundus_like
 
-from drft.data import near, open_cohort
+from drft.data import open_cohort
 from drft.data.checks import check_source
 from drft.data.cohort import grouping
+from drft.data.datasets import near_duplicates as near
 from drft.errors import DataError
 
 ASKED = {"group_lookalikes": "yes"}

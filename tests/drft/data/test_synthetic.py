@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from drft.data import synthetic
+from drft.data.datasets import synthetic
 from drft.data.fundus import Findings, draw_findings, render_eye, render_photograph
 from drft.data.fundus.farm import Job, render_files
 from drft.errors import DataError

@@ -7,15 +7,18 @@ from pathlib import Path
 from types import MappingProxyType
 
 from drft.config.trial_config import nearest
-from drft.data import corrections, idrid, near, published, tables
-from drft.data.classes import list_classes
 from drft.data.cohort import Cohort
-from drft.data.ddr import find_ddr, list_ddr
-from drft.data.downloads import DOWNLOADS, fetch
-from drft.data.folders import files_below
-from drft.data.labels import Listing, cohort_of
+from drft.data.datasets import corrections, idrid
+from drft.data.datasets import csv_table as tables
+from drft.data.datasets import known_tables as published
+from drft.data.datasets import near_duplicates as near
+from drft.data.datasets.ddr import find_ddr, list_ddr
+from drft.data.datasets.download import DOWNLOADS, fetch
+from drft.data.datasets.files import files_below
+from drft.data.datasets.image_folder import list_classes
+from drft.data.datasets.listing import Listing, cohort_of
+from drft.data.datasets.retinamnist import find_retinamnist, is_retinamnist, list_retinamnist
 from drft.data.progress import Progress, silent
-from drft.data.retinamnist import find_retinamnist, is_retinamnist, list_retinamnist
 from drft.errors import DataError
 
 NAMES = ("synthetic", *DOWNLOADS)
@@ -41,7 +44,7 @@ def open_cohort(
             table (CSV).
         options: ``labels`` for IDRiD; ``images`` for APTOS 2019, EyePACS and Messidor-2; ``image_column``,
             ``grade_column``, ``group_column``, ``origin_column`` and ``images`` for other label tables; ``exclude``
-            and ``relabel`` for all: files of corrections (``drft.data.corrections``);
+            and ``relabel`` for all: files of corrections (``drft.data.datasets.corrections``);
             ``group_lookalikes`` for all but rendered ones: ``yes`` keeps photographs that occur twice in different
             files on one side of every split.
         cache_dir: where rendered photographs and digests of files are kept; by default the user's cache folder.
@@ -114,7 +117,7 @@ def _check_options(options: Mapping[str, str], known: Sequence[str], source: str
 
 
 def _render(source: str, cache_dir: Path | None, progress: Progress | None) -> Cohort:
-    from drft.data.synthetic import render_cohort  # noqa: PLC0415  rendering is needed only here
+    from drft.data.datasets.synthetic import render_cohort  # noqa: PLC0415  rendering is needed only here
 
     seed = source.partition(":")[2]
     if source != "synthetic" and not (seed.isascii() and seed.isdigit()):

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from drft.data.cohort import Origin
-from drft.data.faults import Faults
-from drft.data.folders import ImageFolder, stem_of
-from drft.data.labels import Listed, Listing
+from drft.data.datasets.faults import Faults
+from drft.data.datasets.files import ImageFolder, stem_of
+from drft.data.datasets.listing import Listed, Listing
 from drft.errors import DataError
 
 _PARTS: Mapping[str, Origin] = {"train": "train", "valid": "train", "test": "test"}

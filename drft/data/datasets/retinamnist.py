@@ -18,8 +18,8 @@ from PIL import Image
 
 from drft.data.cache import default_cache_dir
 from drft.data.cohort import Origin
-from drft.data.folders import ImageFolder
-from drft.data.labels import Listed, Listing
+from drft.data.datasets.files import ImageFolder
+from drft.data.datasets.listing import Listed, Listing
 from drft.errors import DataError
 
 _PARTS: tuple[tuple[str, Origin], ...] = (("train", "train"), ("val", "train"), ("test", "test"))

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from drft.data.audit import checked_digest
+from drft.data.datasets.audit import checked_digest
 from drft.data.images import lit_box, read_rgb
 from drft.errors import DataError
 

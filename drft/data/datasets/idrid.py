@@ -12,10 +12,10 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from drft.data.cohort import Origin
-from drft.data.faults import Faults
-from drft.data.folders import ImageFolder, files_below
-from drft.data.labels import Listed, Listing
-from drft.data.tables import find_columns, read_table
+from drft.data.datasets.csv_table import find_columns, read_table
+from drft.data.datasets.faults import Faults
+from drft.data.datasets.files import ImageFolder, files_below
+from drft.data.datasets.listing import Listed, Listing
 from drft.errors import DataError
 
 OPTIONS = ("labels", "image_column", "grade_column")

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from drft.config.trial_config import nearest
 from drft.data.cohort import Origin
-from drft.data.faults import Faults
-from drft.data.folders import ImageFolder, stem_of
-from drft.data.labels import Listed, Listing
+from drft.data.datasets.faults import Faults
+from drft.data.datasets.files import ImageFolder, stem_of
+from drft.data.datasets.listing import Listed, Listing
 from drft.errors import DataError
 
 OPTIONS = ("image_column", "grade_column", "group_column", "origin_column", "images")

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from drft.data.cohort import Cohort, Correction, Origin, fingerprint
-from drft.data.faults import Faults
-from drft.data.labels import Listing, parse_grade
-from drft.data.tables import Table, read_table
+from drft.data.datasets.csv_table import Table, read_table
+from drft.data.datasets.faults import Faults
+from drft.data.datasets.listing import Listing, parse_grade
 from drft.errors import DataError
 
 Kind = Literal["exclude", "relabel"]

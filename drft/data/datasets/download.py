@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from drft.config.trial_config import nearest
-from drft.data import idrid
 from drft.data.cache import default_cache_dir
-from drft.data.folders import ImageFolder, files_below
+from drft.data.datasets import idrid
+from drft.data.datasets.files import ImageFolder, files_below
 from drft.errors import DataError
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from drft.data.cohort import Photograph
+from drft.data.datasets.faults import Faults
 from drft.data.digests import Digests
-from drft.data.faults import Faults
 from drft.data.parallel import attempts
 from drft.data.progress import Progress
 from drft.errors import DataError

@@ -7,11 +7,11 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
-from drft.data.audit import audit_files, grouped
 from drft.data.cohort import GRADES, Cohort, Correction, Origin, Photograph, fingerprint
-from drft.data.faults import Faults
-from drft.data.folders import ImageFolder
-from drft.data.near import lookalike_pairs, pair_notes
+from drft.data.datasets.audit import audit_files, grouped
+from drft.data.datasets.faults import Faults
+from drft.data.datasets.files import ImageFolder
+from drft.data.datasets.near_duplicates import lookalike_pairs, pair_notes
 from drft.data.progress import Progress
 from drft.errors import DataError
 

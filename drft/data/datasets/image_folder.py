@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from drft.data.cohort import GRADES, Origin
-from drft.data.folders import ImageFolder, stem_of
-from drft.data.labels import Listed, Listing
-from drft.data.tables import eyes_of
+from drft.data.datasets.csv_table import eyes_of
+from drft.data.datasets.files import ImageFolder, stem_of
+from drft.data.datasets.listing import Listed, Listing
 
 MOST = 10
 """Folders that are taken as classes at most: more of them will rather be patients."""

@@ -13,8 +13,8 @@ import numpy as np
 
 from drft.data.cache import default_cache_dir, whole_file
 from drft.data.cohort import Photograph
+from drft.data.datasets.thumbnails import portray
 from drft.data.parallel import attempts
-from drft.data.portraits import portray
 from drft.data.progress import Progress
 from drft.errors import DataError
 
@@ -30,7 +30,7 @@ _VERSION = 1
 def lookalike_pairs(
     photographs: Sequence[Photograph], digests: Sequence[str], progress: Progress, cache_dir: Path | None = None
 ) -> list[Pair]:
-    """Return the pairs of photographs that show the same in different files (``drft.data.lookalikes``).
+    """Return the pairs of photographs that show the same in different files (``drft.data.datasets.perceptual_hash``).
 
     Args:
         photographs: sound ones.
@@ -67,7 +67,7 @@ def pair_notes(pairs: Sequence[Pair]) -> Iterator[str]:
 
 def _compared(firsts: Mapping[str, Photograph], progress: Progress) -> list[tuple[str, str]]:
     """Look at every file and return the digests of the pairs."""
-    from drft.data.lookalikes import find_lookalikes  # noqa: PLC0415 (scipy, for those who ask)
+    from drft.data.datasets.perceptual_hash import find_lookalikes  # noqa: PLC0415 (scipy, for those who ask)
 
     shown, pictures = [], []
     paths = [one.path for one in firsts.values()]

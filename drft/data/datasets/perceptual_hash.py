@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.fft import dctn
 from scipy.ndimage import gaussian_filter
 
-from drft.data.portraits import SIDE
+from drft.data.datasets.thumbnails import SIDE
 
 _HASHED = 16
 """Rows and columns of the coefficients whose signs are the hash."""

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from drft.data.folders import SUFFIXES, files_below
-from drft.data.labels import Listing
-from drft.data.tables import list_table, read_table
+from drft.data.datasets.csv_table import list_table, read_table
+from drft.data.datasets.files import SUFFIXES, files_below
+from drft.data.datasets.listing import Listing
 from drft.errors import DataError
 
 OPTIONS = ("images",)

@@ -1,0 +1,1 @@
+"""Data sets by name and by layout: where images, labels and groups come from."""
