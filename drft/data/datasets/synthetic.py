@@ -16,8 +16,8 @@ import numpy as np
 
 from drft.data.cache import default_cache_dir
 from drft.data.cohort import Cohort, Origin, Photograph, fingerprint
-from drft.data.fundus.farm import Job, render_files
 from drft.data.progress import Progress
+from drft.data.rendering.pool import Job, render_files
 from drft.errors import DataError
 
 COUNTS: dict[Origin, tuple[int, ...]] = {"train": (134, 20, 136, 74, 49), "test": (34, 5, 32, 19, 13)}
@@ -91,7 +91,7 @@ def _second_opinion(rng: np.random.Generator, label: int, highest: int) -> int:
 def _cache_key(seed: int) -> str:
     """Return a name for the photographs of one seed that changes with the code that renders them."""
     digest = hashlib.sha256(f"{seed} {HEIGHT}".encode())
-    painter = resources.files("drft.data.fundus")
+    painter = resources.files("drft.data.rendering")
     sources = [file for file in painter.iterdir() if file.name.endswith(".py")]
     for source in [*sorted(sources, key=lambda file: file.name), Path(__file__)]:
         digest.update(source.read_bytes())

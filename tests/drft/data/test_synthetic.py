@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from drft.data.datasets import synthetic
-from drft.data.fundus import Findings, draw_findings, render_eye, render_photograph
-from drft.data.fundus.farm import Job, render_files
+from drft.data.rendering import Findings, draw_findings, render_eye, render_photograph
+from drft.data.rendering.pool import Job, render_files
 from drft.errors import DataError
 
 HEIGHT = 96
@@ -99,7 +99,7 @@ def test_a_failing_process_is_reported(tmp_path: Path):
 
 
 def test_a_process_that_cannot_start_its_work_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("drft.data.fundus.farm.__spec__.name", "drft.no_such_module")
+    monkeypatch.setattr("drft.data.rendering.pool.__spec__.name", "drft.no_such_module")
     with pytest.raises(DataError, match=r"could not be rendered: .*no_such_module"):
         render_files([Job(str(tmp_path / "1.jpg"), (0,), 0, 48)] * 2000, lambda _: None, processes=2)
 
@@ -209,7 +209,7 @@ def test_a_cache_that_is_a_file_is_named(tmp_path: Path):
 
 def test_renders_from_a_script_on_standard_input(tmp_path: Path):
     script = f"""
-from drft.data.fundus.farm import Job, render_files
+from drft.data.rendering.pool import Job, render_files
 render_files([Job({json.dumps(str(tmp_path))} + f"/{{n}}.jpg", (n,), 0, 48) for n in range(16)], lambda _: None, 2)
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

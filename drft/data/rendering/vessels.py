@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from drft.data.fundus.anatomy import Anatomy
-from drft.data.fundus.canvas import Canvas, Picture, absorb
+from drft.data.rendering.anatomy import Anatomy
+from drft.data.rendering.canvas import Canvas, Picture, absorb
 
 STEP = 0.02
 """Distance between the points of a branch, in field radii."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from drft.data.fundus.canvas import Canvas, Field, Picture, absorb, over
+from drft.data.rendering.canvas import Canvas, Field, Picture, absorb, over
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from drft.data.fundus.anatomy import Anatomy, paint_disc, paint_retina
-from drft.data.fundus.canvas import Canvas
-from drft.data.fundus.findings import Findings, draw_findings
-from drft.data.fundus.lesions import paint_bright_lesions, paint_laser_scars, paint_red_lesions
-from drft.data.fundus.optics import Exposure, expose, frame
-from drft.data.fundus.proliferation import paint_proliferation
-from drft.data.fundus.vessels import grow_tree, paint_vessels
+from drft.data.rendering.anatomy import Anatomy, paint_disc, paint_retina
+from drft.data.rendering.canvas import Canvas
+from drft.data.rendering.findings import Findings, draw_findings
+from drft.data.rendering.lesions import paint_bright_lesions, paint_laser_scars, paint_red_lesions
+from drft.data.rendering.optics import Exposure, expose, frame
+from drft.data.rendering.proliferation import paint_proliferation
+from drft.data.rendering.vessels import grow_tree, paint_vessels
 
 
 def render_photograph(rng: np.random.Generator, grade: int, height: int = 256) -> NDArray[np.uint8]:

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from drft.data.fundus.anatomy import Anatomy
-from drft.data.fundus.canvas import Canvas, Layer, Picture, absorb, over
-from drft.data.fundus.findings import Findings
+from drft.data.rendering.anatomy import Anatomy
+from drft.data.rendering.canvas import Canvas, Layer, Picture, absorb, over
+from drft.data.rendering.findings import Findings
 
 Point = NDArray[np.float64]
 

@@ -1,6 +1,6 @@
 """Renders many photographs at once, in processes of its own.
 
-The processes are plain ``python -m drft.data.fundus.farm``, so they also start from daemonic workers and from
+The processes are plain ``python -m drft.data.rendering.pool``, so they also start from daemonic workers and from
 scripts without a main guard, where ``multiprocessing`` cannot spawn. Each reads its jobs from standard input, one
 JSON list per line, and writes a line for each picture it has saved.
 """
@@ -18,7 +18,7 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
-from drft.data.fundus.photograph import render_photograph
+from drft.data.rendering.photograph import render_photograph
 from drft.errors import DataError
 
 JPEG_QUALITY = 92

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from drft.data.fundus.canvas import Canvas, Field, Picture, over
+from drft.data.rendering.canvas import Canvas, Field, Picture, over
 
 FRAME_ASPECT = 1.506
 """Width over height of the whole photograph (4288 x 2848 pixels in IDRiD)."""
