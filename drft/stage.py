@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from drft.config.trial_config import TrialConfig
 from drft.data.augment import Views
 from drft.data.splits import Split
-from drft.models.activations import ActivationCache
+from drft.feature_cache.cache import ActivationCache
+from drft.feature_cache.features import Pictures, Prefix
+from drft.feature_cache.network import Cost, Network
 from drft.models.backbone import Model
-from drft.network import Cost, Network
-from drft.prefix import Pictures, Prefix
 from drft.records import Part
 
 _EVALUATION_PIXELS = 32 * 224**2

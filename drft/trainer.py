@@ -9,9 +9,9 @@ from torch import Tensor
 
 from drft.devices import loss_scaler
 from drft.errors import NonFiniteLossError
+from drft.feature_cache.features import Supply
 from drft.losses import training_loss
 from drft.optim import current_lr, make_optimizer, make_scheduler, scale_rates
-from drft.prefix import Supply
 from drft.records import PARTS, Part, Phase
 from drft.regularization.averaging import WeightAverage
 from drft.regularization.mixup import Batch, mix, mixed_batches

@@ -8,7 +8,7 @@ crash, or weights come out wrong. The stems of RepVGG, MobileOne and FastViT are
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from drft.models.squeezed import is_pointwise
+from drft.feature_cache.pointwise_conv import is_pointwise
 
 _CHANNELS = 16
 """The widest vector of float32 (AVX-512); others are filled by fewer."""

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from drft.models.boundary import Activations
+from drft.feature_cache.split_model import Activations
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from drft.data.usage import ShelfUsage, Volume
+    from drft.feature_cache.usage import ShelfUsage, Volume
 
 
 @click.group(name="cache")
@@ -22,9 +22,9 @@ def command() -> None:
 def info() -> None:
     """Print where the cache is and what it holds."""
     from drft.data.cache import default_cache_dir
-    from drft.data.shelves import activations_folder, default_budget
     from drft.data.sizes import format_size
-    from drft.data.usage import usage
+    from drft.feature_cache.index import activations_folder, default_budget
+    from drft.feature_cache.usage import usage
     from study.cli.tables import print_table
 
     cache_dir = default_cache_dir()
@@ -54,7 +54,7 @@ def clear(everything: bool, yes: bool) -> None:
     """
     from drft.data.cache import default_cache_dir
     from drft.data.sizes import format_size
-    from drft.data.usage import clear as clear_cache
+    from drft.feature_cache.usage import clear as clear_cache
 
     cache_dir = default_cache_dir()
     what = "activations, decoded and rendered photographs" if everything else "activations"

@@ -16,15 +16,15 @@ from drft.config.trial_config import TrialConfig, parse_config, with_values
 from drft.data.augment import Views
 from drft.data.cohort import Cohort
 from drft.data.images import load_images
-from drft.data.shelves import stored_files
 from drft.data.splits import stratified_split
+from drft.feature_cache.features import Prefix
+from drft.feature_cache.index import stored_files
+from drft.feature_cache.network import Cost
 from drft.losses import training_loss
 from drft.models.backbone import Model, block_count, build_model
 from drft.models.blocks import set_trainable, train_mode
-from drft.network import Cost
 from drft.optim import make_optimizer, make_scheduler, parameter_groups
 from drft.phases import run_phase
-from drft.prefix import Prefix
 from drft.records import PARTS, EpochRecord, TrialResult
 from drft.trainer import _shuffled_batches
 from drft.trial import run_trial
@@ -52,7 +52,7 @@ Outcome = tuple[TrialResult, Mapping[str, Tensor]]
 @pytest.fixture(autouse=True)
 def keep_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small networks are so cheap that little would be kept, and what they cost is measured: never quite the same."""
-    monkeypatch.setattr("drft.prefix._SECONDS_PER_BYTE", 0.0)
+    monkeypatch.setattr("drft.feature_cache.features._SECONDS_PER_BYTE", 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -218,8 +218,10 @@ def normalized(views: Views, pictures: Tensor) -> Tensor:
 
 @pytest.fixture
 def double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("drft.network.build_model", lambda *args: in_double(build_model(*args)))
-    monkeypatch.setattr("drft.network._measure", lambda chain, *_: dict.fromkeys(chain.cuts, Cost(1.0, 1)))
+    monkeypatch.setattr("drft.feature_cache.network.build_model", lambda *args: in_double(build_model(*args)))
+    monkeypatch.setattr(
+        "drft.feature_cache.network._measure", lambda chain, *_: dict.fromkeys(chain.cuts, Cost(1.0, 1))
+    )
     monkeypatch.setattr("drft.trainer.training_loss", lambda *args: training_loss(*args).double())
     monkeypatch.setattr(Views, "normalize", normalized)
     monkeypatch.setattr(Prefix, "suffix", lambda self, crossing: self.network.chain.suffix(self.depth, crossing))

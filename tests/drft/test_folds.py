@@ -149,7 +149,7 @@ def test_what_does_not_go_with_folds_is_said(bench, run, changes, word):
 
 
 def test_folds_share_what_is_computed_of_their_photographs(tiny_cohort, tmp_path, monkeypatch):
-    monkeypatch.setattr("drft.prefix._SECONDS_PER_BYTE", 0.0)  # keep everything
+    monkeypatch.setattr("drft.feature_cache.features._SECONDS_PER_BYTE", 0.0)  # keep everything
     epochs: dict[str, list] = {"kept": [], "anew": []}
     config = with_values(CONFIG, {"augmentation.strength": 0.5})
     for name, size in (("kept", None), ("anew", 0)):

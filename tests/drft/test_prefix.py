@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drft.network import Cost
-from drft.prefix import _SECONDS_PER_BYTE, Pictures, worth_keeping
+from drft.feature_cache.features import _SECONDS_PER_BYTE, Pictures, worth_keeping
+from drft.feature_cache.network import Cost
 
 COSTS = st.lists(
     st.builds(Cost, st.floats(1e-6, 1.0), st.integers(1, 10**8)), min_size=1, max_size=9

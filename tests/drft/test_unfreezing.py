@@ -14,10 +14,10 @@ from drft.data.augment import Views
 from drft.data.cohort import Cohort
 from drft.data.images import load_images
 from drft.errors import ConfigError
+from drft.feature_cache.network import _faster
+from drft.feature_cache.split_model import make_chain
 from drft.models.backbone import Model, build_model
 from drft.models.blocks import head_names, set_trainable, trained_names, training_modes
-from drft.models.boundary import make_chain
-from drft.network import _faster
 from drft.records import PARTS, TrialResult
 from drft.trainer import Trainer
 from drft.trial import run_trial
@@ -42,7 +42,7 @@ LORA = {"depth_phase.parameters": "lora", "depth_phase.lora_rank": 2}
 @pytest.fixture(autouse=True)
 def keep_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small networks are so cheap that little would be kept."""
-    monkeypatch.setattr("drft.prefix._SECONDS_PER_BYTE", 0.0)
+    monkeypatch.setattr("drft.feature_cache.features._SECONDS_PER_BYTE", 0.0)
 
 
 @pytest.fixture(autouse=True, scope="module")

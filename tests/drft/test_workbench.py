@@ -4,7 +4,7 @@ import torch
 
 from drft.config.trial_config import parse_config, with_values
 from drft.errors import ConfigError
-from drft.models.activations import default_memory
+from drft.feature_cache.cache import default_memory
 from drft.workbench import Workbench
 
 TINY = parse_config(

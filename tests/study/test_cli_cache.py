@@ -11,8 +11,8 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from drft.data.shelves import activations_folder
-from drft.models.activations import ActivationCache, Shelf
+from drft.feature_cache.cache import ActivationCache, Shelf
+from drft.feature_cache.index import activations_folder
 from study.cli import main
 from study.cli.cache import command
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drft.data.eviction import choose_victims
 from drft.data.locks import holding
-from drft.data.shelves import StoredFile, default_budget
 from drft.data.sizes import format_size, parse_size
+from drft.feature_cache.eviction import choose_victims
+from drft.feature_cache.index import StoredFile, default_budget
 
 NOW = 1e9
 HOUR = 3600.0
@@ -84,16 +84,16 @@ def test_sizes_are_written(size, text):
 
 
 def test_the_default_budget_leaves_most_of_the_disk(tmp_path, monkeypatch):
-    monkeypatch.setattr("drft.data.shelves.disk_space", lambda _: (10**12, 4 * 10**9))
+    monkeypatch.setattr("drft.feature_cache.index.disk_space", lambda _: (10**12, 4 * 10**9))
     assert default_budget(tmp_path / "none yet") == 10**9
-    monkeypatch.setattr("drft.data.shelves.disk_space", lambda _: (10**12, 10**12))
+    monkeypatch.setattr("drft.feature_cache.index.disk_space", lambda _: (10**12, 10**12))
     assert default_budget(tmp_path) == 20 * 10**9
 
 
 def test_what_is_stored_already_counts_as_room(tmp_path, monkeypatch):
     (tmp_path / "shelf").mkdir()
     (tmp_path / "shelf" / "view.safetensors").write_bytes(bytes(4000))
-    monkeypatch.setattr("drft.data.shelves.disk_space", lambda _: (10**12, 0))
+    monkeypatch.setattr("drft.feature_cache.index.disk_space", lambda _: (10**12, 0))
     assert default_budget(tmp_path) == 1000
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import torch
 
-from drft.models import activations, entries
-from drft.models.activations import ActivationCache, Shelf
+from drft.feature_cache import cache as activations
+from drft.feature_cache import cache_file as entries
+from drft.feature_cache.cache import ActivationCache, Shelf
 
 NAMES = [f"view-{number}" for number in range(12)]
 ROWS = torch.arange(8)

@@ -22,10 +22,10 @@ sys.path.insert(0, str(Path(__file__).parent))  # spawned processes take over th
 import cache_users
 from cache_users import NAMES, ROWS, shelves, values
 
-from drft.data.shelves import stored_files
-from drft.models import activations
-from drft.models.activations import ActivationCache, Shelf
-from drft.models.entries import Entry, entry_file_size
+from drft.feature_cache import cache as activations
+from drft.feature_cache.cache import ActivationCache, Shelf
+from drft.feature_cache.cache_file import Entry, entry_file_size
+from drft.feature_cache.index import stored_files
 
 MUCH = 10**9
 SHELF = Shelf("ab12", {"backbone": "resnet18", "depth": 2}, 1e-6)
@@ -39,7 +39,7 @@ def processes() -> BaseContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["drft.models.activations"])
+    context.set_forkserver_preload(["drft.feature_cache.cache"])
     return context
 
 
@@ -175,7 +175,7 @@ def test_a_changed_byte_anywhere_is_found(data, folder):
 def other_version(path: Path) -> None:
     """A sound file of a schema to come."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("drft.models.entries.SCHEMA", "99")
+        patch.setattr("drft.feature_cache.cache_file.SCHEMA", "99")
         ActivationCache(path.parent.parent, MUCH).put(SHELF, "view", (values(SHELF, "view"),))
 
 
@@ -401,7 +401,7 @@ def test_a_full_disk_counts_as_a_spent_budget(folder, monkeypatch):
     fill(cache, cheap, "a")
     fill(cache, dear, "b")
     disk = 1000 * FILE_SIZE
-    monkeypatch.setattr("drft.data.eviction.disk_space", lambda _: (disk, disk // 50))
+    monkeypatch.setattr("drft.feature_cache.eviction.disk_space", lambda _: (disk, disk // 50))
     assert not fill(cache, cheap, "c")[0].stored or names_on_disk(folder) == {"0002/b", "0000/c"}
     assert fill(cache, dear, "d")[0].stored
     assert "0000/a" not in names_on_disk(folder)

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from drft.config.trial_config import parse_config
+from drft.feature_cache.fuse_batch_norm import fold_batch_norms
+from drft.feature_cache.split_model import Chain, make_chain
 from drft.models.backbone import build_model
 from drft.models.blocks import set_trainable, train_mode, trained_names
-from drft.models.boundary import Chain, make_chain
-from drft.models.folding import fold_batch_norms
 
 REAL_MODELS = [
     "resnet18",

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, fx, nn
 
-from drft.models.folding import FoldedConv, fold_batch_norms
+from drft.feature_cache.fuse_batch_norm import FoldedConv, fold_batch_norms
 
 ACTIVATIONS = [nn.Identity, nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.GELU]
 

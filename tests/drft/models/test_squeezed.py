@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, fx, nn
 
-from drft.models.squeezed import PointConv, replace_point_convs
+from drft.feature_cache.pointwise_conv import PointConv, replace_point_convs
 
 
 def step(net: nn.Module, activations: Tensor) -> list[Tensor]:

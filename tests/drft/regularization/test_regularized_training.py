@@ -45,7 +45,7 @@ EVERYTHING = with_values(PLAIN, {**EXACT_IN_PARTS, **OTHERS, "depth_phase.epochs
 @pytest.fixture(autouse=True)
 def keep_everything(monkeypatch):
     """As in test_exactness.py: what such a small network costs is not worth keeping."""
-    monkeypatch.setattr("drft.prefix._SECONDS_PER_BYTE", 0.0)
+    monkeypatch.setattr("drft.feature_cache.features._SECONDS_PER_BYTE", 0.0)
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import torch
 from timm.layers import BatchNormAct2d
 from torch import nn
 
+from drft.feature_cache.network import _faster
+from drft.feature_cache.split_model import make_chain
 from drft.models.blocks import train_mode
-from drft.models.boundary import make_chain
-from drft.network import _faster
 from drft.regularization.stochastic_norm import still_statistics, stochastic_norms
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import fx
 
-from drft.models.tracing import INPUT_LEVEL, Operations, PerPicture, attribute
+from drft.feature_cache.trace import INPUT_LEVEL, Operations, PerPicture, attribute
 
 
 @dataclass(frozen=True, slots=True)

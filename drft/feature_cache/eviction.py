@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from drft.data.locks import holding
-from drft.data.shelves import LOCKS, StoredFile, stored_files
 from drft.data.sizes import disk_space
+from drft.feature_cache.index import LOCKS, StoredFile, stored_files
 
 STALE = 24 * 3600.0
 """Seconds without use after which an entry goes before all others, whatever it is worth."""

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drft.data.cache import whole_file
-from drft.data.eviction import Room
 from drft.data.locks import holding
-from drft.data.shelves import LOCKS, SUFFIX, About, settle_about, touch
-from drft.models.entries import Activations, DamagedError, Entry, entry_file_size, open_entry, write_entry
+from drft.feature_cache.cache_file import Activations, DamagedError, Entry, entry_file_size, open_entry, write_entry
+from drft.feature_cache.eviction import Room
+from drft.feature_cache.index import LOCKS, SUFFIX, About, settle_about, touch
 
 _log = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ import torch
 from timm.layers.drop import DropPath
 from torch import Tensor, fx, nn
 
+from drft.feature_cache.subgraphs import build_segments, cut_below, what_forbids
+from drft.feature_cache.trace import examine, trace
 from drft.models.blocks import head_module, list_blocks, set_trainable, train_mode, training_modes
-from drft.models.segments import build_segments, cut_below, what_forbids
-from drft.models.tracing import examine, trace
 
 _log = logging.getLogger(__name__)
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from drft.data.shelves import (
+from drft.errors import DataError
+from drft.feature_cache.index import (
     ABANDONED,
     activations_folder,
     read_about,
@@ -17,7 +18,6 @@ from drft.data.shelves import (
     shelf_folders,
     stored_files,
 )
-from drft.errors import DataError
 
 _MADE = ("synthetic", "unpacked")
 """Folders of photographs that this program made."""

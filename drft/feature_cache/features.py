@@ -18,10 +18,10 @@ from torch import Tensor
 
 from drft.data.augment import Views
 from drft.devices import autocast
-from drft.models.activations import ActivationCache, Shelf
-from drft.models.boundary import Activations
-from drft.models.entries import Entry
-from drft.network import Cost, Network
+from drft.feature_cache.cache import ActivationCache, Shelf
+from drft.feature_cache.cache_file import Entry
+from drft.feature_cache.network import Cost, Network
+from drft.feature_cache.split_model import Activations
 
 _SECONDS_PER_BYTE = 2e-9
 """What computing must cost for a byte to be worth keeping: twice the time of copying it out of a mapped file."""

@@ -1,0 +1,1 @@
+"""Activations of the frozen blocks, computed once and shared by trainings."""
