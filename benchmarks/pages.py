@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from drft.data.cache import whole_file
+from drft.files.atomic import whole_file
 
 TableOf = tuple[Sequence[str], Sequence[Sequence[str]]]
 """Column titles and rows."""

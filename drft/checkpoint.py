@@ -18,8 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from drft.config.trial_config import TrialConfig, with_values
-from drft.data.cache import whole_file
 from drft.errors import WeightsError
+from drft.files.atomic import whole_file
 
 if TYPE_CHECKING:  # the driver of a study saves checkpoints without torch
     from torch import Tensor, nn

@@ -24,7 +24,7 @@ import yaml
 
 from drft.checkpoint import save_checkpoint
 from drft.config.trial_config import TrialConfig
-from drft.data.cache import whole_file
+from drft.files.atomic import whole_file
 from drft.records import PARTS, EpochRecord, TrialResult
 
 CHECKPOINT = "best.safetensors"

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from drft.checkpoint import load_checkpoint
-from drft.data.cache import whole_file
 from drft.data.datasets.files import SUFFIXES
 from drft.errors import DataError, StudyError
+from drft.files.atomic import whole_file
 from study.export.names import MODEL
 
 CAUTION = (

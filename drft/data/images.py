@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageOps
 
-from drft.data.cache import default_cache_dir, whole_file
 from drft.data.cohort import Cohort, Photograph
 from drft.data.datasets.faults import Faults
-from drft.data.locks import holding
 from drft.data.parallel import attempts
 from drft.data.progress import Progress, silent
 from drft.errors import DataError
+from drft.files.atomic import default_cache_dir, whole_file
+from drft.files.locks import holding
 
 CROP_VERSION = 1
 """Part of every cache key; raised when the same file would give other pixels."""

@@ -18,11 +18,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from drft.data.cache import whole_file
-from drft.data.locks import holding
 from drft.feature_cache.cache_file import Activations, DamagedError, Entry, entry_file_size, open_entry, write_entry
 from drft.feature_cache.eviction import Room
 from drft.feature_cache.index import LOCKS, SUFFIX, About, settle_about, touch
+from drft.files.atomic import whole_file
+from drft.files.locks import holding
 
 _log = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from drft.data.locks import holding
-from drft.data.sizes import disk_space
 from drft.feature_cache.index import LOCKS, StoredFile, stored_files
+from drft.files.locks import holding
+from drft.files.sizes import disk_space
 
 STALE = 24 * 3600.0
 """Seconds without use after which an entry goes before all others, whatever it is worth."""

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from drft.data.cache import whole_file
-from drft.data.sizes import disk_space
+from drft.files.atomic import whole_file
+from drft.files.sizes import disk_space
 
 SUFFIX = ".safetensors"
 LOCKS = ".locks"

@@ -21,7 +21,7 @@ from rich.progress import track
 from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
 
-from drft.data.cache import whole_file
+from drft.files.atomic import whole_file
 from drft.models.blocks import head_names
 from drft.models.procedural import TASKS, Scenes, render_scenes
 from drft.models.weights import EMBEDDED_BACKBONE, EMBEDDED_FILE

@@ -21,10 +21,10 @@ def command() -> None:
 @command.command()
 def info() -> None:
     """Print where the cache is and what it holds."""
-    from drft.data.cache import default_cache_dir
-    from drft.data.sizes import format_size
     from drft.feature_cache.index import activations_folder, default_budget
     from drft.feature_cache.usage import usage
+    from drft.files.atomic import default_cache_dir
+    from drft.files.sizes import format_size
     from study.cli.tables import print_table
 
     cache_dir = default_cache_dir()
@@ -52,9 +52,9 @@ def clear(everything: bool, yes: bool) -> None:
 
     A study that runs goes on and computes again what it needs.
     """
-    from drft.data.cache import default_cache_dir
-    from drft.data.sizes import format_size
     from drft.feature_cache.usage import clear as clear_cache
+    from drft.files.atomic import default_cache_dir
+    from drft.files.sizes import format_size
 
     cache_dir = default_cache_dir()
     what = "activations, decoded and rendered photographs" if everything else "activations"
@@ -78,7 +78,7 @@ def _print_shelves(shelves: "tuple[ShelfUsage, ...]") -> None:
 
 def _cells(volume: "Volume") -> tuple[str, str, str]:
     """Return number, size and time of last use."""
-    from drft.data.sizes import format_size
+    from drft.files.sizes import format_size
 
     used = "" if volume.used is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(volume.used))
     return str(volume.files), format_size(volume.size), used

@@ -105,8 +105,8 @@ def fetch(name: str) -> None:
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:
-    from drft.data.cache import whole_file
     from drft.errors import UsageError
+    from drft.files.atomic import whole_file
 
     try:
         with whole_file(path) as draft:

@@ -48,7 +48,7 @@ class Size(click.ParamType[int]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return the bytes."""
-        from drft.data.sizes import parse_size
+        from drft.files.sizes import parse_size
 
         try:
             return parse_size(value)

@@ -16,8 +16,8 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from drft.data.cache import whole_file
 from drft.errors import StudyError
+from drft.files.atomic import whole_file
 from drft.records import Predictions
 from study.confirm.planning import PLANNED, ConfirmationPlan
 from study.places import CONFIRMATION, StudyPlace

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from drft.config.trial_config import BackboneConfig
-from drft.data.cache import default_cache_dir, whole_file
 from drft.data.cohort import Cohort
 from drft.data.images import store_of
 from drft.errors import DataError
+from drft.files.atomic import default_cache_dir, whole_file
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from typing import Literal
 
 import pandas as pd
 
-from drft.data.cache import whole_file
 from drft.errors import StudyError
+from drft.files.atomic import whole_file
 from study.results import StudyResults
 
 Table = Literal["trials", "epochs"]

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from drft.data.cache import whole_file
 from drft.errors import StudyError
+from drft.files.atomic import whole_file
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

@@ -9,10 +9,10 @@ from typing import NamedTuple
 from PIL import Image
 
 from drft.data import open_cohort
-from drft.data.cache import default_cache_dir
 from drft.data.datasets.download import DOWNLOADS
 from drft.data.images import decode
 from drft.errors import DataError
+from drft.files.atomic import default_cache_dir
 from study.results import StudyInfo
 
 SIDE = 176

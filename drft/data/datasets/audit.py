@@ -11,10 +11,10 @@ from PIL import Image, UnidentifiedImageError
 
 from drft.data.cohort import Photograph
 from drft.data.datasets.faults import Faults
-from drft.data.digests import Digests
 from drft.data.parallel import attempts
 from drft.data.progress import Progress
 from drft.errors import DataError
+from drft.files.digests import Digests
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from drft.config.trial_config import nearest
-from drft.data.cache import default_cache_dir
 from drft.data.datasets import idrid
 from drft.data.datasets.files import ImageFolder, files_below
 from drft.errors import DataError
+from drft.files.atomic import default_cache_dir
 
 
 @dataclass(frozen=True, slots=True)

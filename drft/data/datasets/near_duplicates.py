@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from drft.data.cache import default_cache_dir, whole_file
 from drft.data.cohort import Photograph
 from drft.data.datasets.thumbnails import portray
 from drft.data.parallel import attempts
 from drft.data.progress import Progress
 from drft.errors import DataError
+from drft.files.atomic import default_cache_dir, whole_file
 
 OPTION = "group_lookalikes"
 """The data option that asks for it, with the value ``yes``."""

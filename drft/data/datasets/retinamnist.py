@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from drft.data.cache import default_cache_dir
 from drft.data.cohort import Origin
 from drft.data.datasets.files import ImageFolder
 from drft.data.datasets.listing import Listed, Listing
 from drft.errors import DataError
+from drft.files.atomic import default_cache_dir
 
 _PARTS: tuple[tuple[str, Origin], ...] = (("train", "train"), ("val", "train"), ("test", "test"))
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from drft.data.cache import default_cache_dir
 from drft.data.cohort import Cohort, Origin, Photograph, fingerprint
 from drft.data.progress import Progress
 from drft.data.rendering.pool import Job, render_files
 from drft.errors import DataError
+from drft.files.atomic import default_cache_dir
 
 COUNTS: dict[Origin, tuple[int, ...]] = {"train": (134, 20, 136, 74, 49), "test": (34, 5, 32, 19, 13)}
 """Photographs of each grade: those of IDRiD (Porwal et al. 2018, *Data* 3:25)."""

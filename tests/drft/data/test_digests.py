@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from drft.data import open_cohort
 from drft.data.datasets import audit
-from drft.data.digests import SOURCES, Digests, _checksum
+from drft.files.digests import SOURCES, Digests, _checksum
 
 LONG_AGO = 1_500_000_000
 
@@ -19,7 +19,7 @@ def settle(monkeypatch):
     import time
 
     real = time.time_ns
-    monkeypatch.setattr("drft.data.digests.time.time_ns", lambda: real() + 60 * 10**9)
+    monkeypatch.setattr("drft.files.digests.time.time_ns", lambda: real() + 60 * 10**9)
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drft.data.locks import holding
-from drft.data.sizes import format_size, parse_size
 from drft.feature_cache.eviction import choose_victims
 from drft.feature_cache.index import StoredFile, default_budget
+from drft.files.locks import holding
+from drft.files.sizes import format_size, parse_size
 
 NOW = 1e9
 HOUR = 3600.0

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from drft.data.cache import default_cache_dir, whole_file
+from drft.files.atomic import default_cache_dir, whole_file
 
 SOURCES = 64
 """Sources whose digests are kept; the ones longest unused go first."""
