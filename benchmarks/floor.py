@@ -19,10 +19,10 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from drft.config.trial_config import TrialConfig
-from drft.devices import autocast, pick_precision
 from drft.feature_cache.fuse_batch_norm import fold_batch_norms
 from drft.feature_cache.split_model import Chain, make_chain
 from drft.models import build_model, list_blocks, set_trainable, train_mode
+from drft.models.devices import autocast, pick_precision
 from drft.optim import make_optimizer, parameter_groups
 
 _EVALUATION_BATCH = 16

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from drft.checkpoint import read_checkpoint
 from drft.data import Cohort
 from drft.metrics import Scores, score
+from drft.models.checkpoint import read_checkpoint
 from study.report.statistics import Withheld
 from study.soup.candidates import Recipe
 from study.soup.crossfit import cross_fitted_temperature

@@ -29,11 +29,11 @@ from benchmarks.machine import describe_machine, public_command
 from benchmarks.mixtures import MIXED, SOURCES, mix
 from benchmarks.pages import markdown_page, show_table, write_result
 from benchmarks.strategy_list import BASELINE, STRATEGIES, Strategy
-from drft.checkpoint import save_checkpoint
 from drft.config.trial_config import NORMALIZATIONS, TrialConfig, parse_config, with_values
 from drft.data import open_cohort
 from drft.errors import DrftError
 from drft.files.atomic import whole_file
+from drft.models.checkpoint import save_checkpoint
 from drft.models.weights import EMBEDDED_BACKBONE
 from drft.records import TrialResult
 from study.executors import Failed, Finished, Job, LocalExecutor, Reported, Workload, cpu_slots

@@ -14,12 +14,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from drft.checkpoint import load_checkpoint, save_checkpoint
     from drft.config.trial_config import TrialConfig
     from drft.data import Cohort, open_cohort
     from drft.errors import DrftError
     from drft.folds import run_folds
     from drft.inference import grade_photographs
+    from drft.models.checkpoint import load_checkpoint, save_checkpoint
     from drft.records import EpochRecord, TrialResult
     from drft.trial import run_trial
 
@@ -44,11 +44,11 @@ _ROOMS = {
     "TrialConfig": "drft.config.trial_config",
     "TrialResult": "drft.records",
     "grade_photographs": "drft.inference",
-    "load_checkpoint": "drft.checkpoint",
+    "load_checkpoint": "drft.models.checkpoint",
     "open_cohort": "drft.data",
     "run_folds": "drft.folds",
     "run_trial": "drft.trial",
-    "save_checkpoint": "drft.checkpoint",
+    "save_checkpoint": "drft.models.checkpoint",
 }
 
 

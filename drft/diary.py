@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from drft.checkpoint import changed_tensors
 from drft.data.cohort import Cohort
-from drft.links import link_tensors
+from drft.models.checkpoint import changed_tensors
+from drft.models.probabilities import link_tensors
 from drft.records import PARTS, EpochRecord, Part, Predictions, best_record
 from drft.stage import Stage
 from drft.trainer import LogProbabilities

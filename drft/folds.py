@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from drft.config.trial_config import TrialConfig
 from drft.data.cohort import Cohort
-from drft.devices import device_label
 from drft.diary import Diary
 from drft.errors import ConfigError
 from drft.metrics import Scores, score
+from drft.models.devices import device_label
 from drft.records import PARTS, EpochRecord, FoldEpoch, Part, Predictions, TrialResult, best_record
 from drft.stage import Stage
 from drft.trial import train

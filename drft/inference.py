@@ -14,9 +14,9 @@ from drft.data.datasets.faults import Faults
 from drft.data.images import decode
 from drft.data.parallel import attempts
 from drft.data.progress import Progress, silent
-from drft.devices import pick_device
 from drft.errors import DataError
 from drft.models.backbone import Model
+from drft.models.devices import pick_device
 
 _BATCH = 32
 

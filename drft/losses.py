@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from drft.config.trial_config import LossConfig, LossKind
-from drft.links import coral_logits, expected_grades
+from drft.models.probabilities import coral_logits, expected_grades
 
 _LEAST = 1e-12
 """Where 1 - p rounds to 0, a power of it below 1 has no finite slope."""

@@ -7,10 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from drft.devices import loss_scaler
 from drft.errors import NonFiniteLossError
 from drft.feature_cache.features import Supply
 from drft.losses import training_loss
+from drft.models.devices import loss_scaler
 from drft.optim import current_lr, make_optimizer, make_scheduler, scale_rates
 from drft.records import PARTS, Part, Phase
 from drft.regularization.averaging import WeightAverage

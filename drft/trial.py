@@ -6,9 +6,9 @@ from contextlib import closing
 
 from drft.config.trial_config import TrialConfig
 from drft.data.cohort import Cohort
-from drft.devices import device_label
 from drft.diary import Diary
 from drft.linear_probe import start_from_linear_probe
+from drft.models.devices import device_label
 from drft.phases import run_phase
 from drft.records import Ending, EpochRecord, TrialResult
 from drft.stage import Stage

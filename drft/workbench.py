@@ -16,13 +16,13 @@ from drft.data.augment import VIEWS_VERSION, Views
 from drft.data.cohort import Cohort
 from drft.data.images import CROP_VERSION, load_images
 from drft.data.splits import stratified_split
-from drft.devices import pick_device, seed_torch
 from drft.errors import ConfigError
 from drft.feature_cache.cache import ActivationCache, default_memory
 from drft.feature_cache.index import activations_folder, default_budget
 from drft.feature_cache.network import Cost, Network, build_network, now
 from drft.files.atomic import default_cache_dir
-from drft.links import make_link
+from drft.models.devices import pick_device, seed_torch
+from drft.models.probabilities import make_link
 from drft.regularization.stochastic_norm import check_batch_norms
 from drft.stage import Stage
 

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from drft.checkpoint import save_checkpoint
 from drft.config.trial_config import TrialConfig
 from drft.files.atomic import whole_file
+from drft.models.checkpoint import save_checkpoint
 from drft.records import PARTS, EpochRecord, TrialResult
 
 CHECKPOINT = "best.safetensors"

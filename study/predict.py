@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from drft.checkpoint import load_checkpoint
 from drft.data.datasets.files import SUFFIXES
 from drft.errors import DataError, StudyError
 from drft.files.atomic import whole_file
+from drft.models.checkpoint import load_checkpoint
 from study.export.names import MODEL
 
 CAUTION = (

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from drft.data.augment import Views
-from drft.devices import autocast
 from drft.feature_cache.cache import ActivationCache, Shelf
 from drft.feature_cache.cache_file import Entry
 from drft.feature_cache.network import Cost, Network
 from drft.feature_cache.split_model import Activations
+from drft.models.devices import autocast
 
 _SECONDS_PER_BYTE = 2e-9
 """What computing must cost for a byte to be worth keeping: twice the time of copying it out of a mapped file."""

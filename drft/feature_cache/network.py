@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, fx
 
 from drft.config.trial_config import TrialConfig
-from drft.devices import Computed, autocast, pick_precision
 from drft.feature_cache.fuse_batch_norm import fold_batch_norms
 from drft.feature_cache.pointwise_conv import replace_point_convs
 from drft.feature_cache.split_model import Chain, make_chain
-from drft.links import Link
 from drft.models.backbone import Model, build_model
 from drft.models.blocks import head_names
+from drft.models.devices import Computed, autocast, pick_precision
+from drft.models.probabilities import Link
 
 _EXAMPLES = 8
 """Pictures that a cost is measured on."""

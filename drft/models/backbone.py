@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from drft.config.trial_config import BackboneConfig, TrialConfig
 from drft.errors import BackboneError, WeightsError
-from drft.links import Link, make_link
 from drft.models.blocks import Block, FreezeRow, freeze_map, head_module, head_names, list_blocks
-from drft.models.shared_score import SharedScore
-from drft.models.strided import replace_strided_point_convs
+from drft.models.coral_head import SharedScore
+from drft.models.probabilities import Link, make_link
+from drft.models.strided_conv import replace_strided_point_convs
 from drft.models.weights import (
     WITHOUT_HUB,
     Channels,

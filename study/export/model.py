@@ -6,9 +6,9 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from drft.checkpoint import load_checkpoint, save_model
 from drft.config.trial_config import TrialConfig, with_values
 from drft.errors import StudyError
+from drft.models.checkpoint import load_checkpoint, save_model
 from study.export.card import model_card
 from study.export.names import CARD, CONFIG, MODEL, ONNX
 from study.folder import CHECKPOINT

@@ -8,11 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from drft.checkpoint import changed_tensors
 from drft.data import Cohort
 from drft.feature_cache.features import Supply
-from drft.links import PREFIX, link_tensors
 from drft.models.blocks import head_names
+from drft.models.checkpoint import changed_tensors
+from drft.models.probabilities import PREFIX, link_tensors
 from drft.records import Part
 from drft.workbench import Workbench
 from study.soup.candidates import Recipe

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from drft.checkpoint import read_checkpoint
 from drft.config.trial_config import TrialConfig
 from drft.errors import StudyError
+from drft.models.checkpoint import read_checkpoint
 from study.folder import CHECKPOINT
 from study.results import StudyResults
 
@@ -61,7 +61,7 @@ def find_ingredients(study: StudyResults, top: int) -> tuple[list[Ingredient], l
 
 
 def read_ingredients(study: StudyResults, trials: Sequence[int]) -> list[Ingredient]:
-    """Return these trials with their weights; errors as in ``drft.checkpoint.read_checkpoint``."""
+    """Return these trials with their weights; errors as in ``drft.models.checkpoint.read_checkpoint``."""
     return [_read(number, study.info.folder / "trials" / f"{number:04d}" / CHECKPOINT) for number in trials]
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from drft.checkpoint import save_checkpoint
 from drft.data import Progress
 from drft.errors import StudyError
+from drft.models.checkpoint import save_checkpoint
 from study.confirm.seal import soups_on_test
 from study.folder import CHECKPOINT
 from study.outfolder import whole_folder

@@ -9,11 +9,11 @@ import safetensors
 import safetensors.numpy
 import torch
 
-from drft.checkpoint import changed_tensors, load_checkpoint, save_checkpoint, save_model
 from drft.config.trial_config import TrialConfig, parse_config, with_values
 from drft.errors import WeightsError
 from drft.models.backbone import build_model
 from drft.models.blocks import set_trainable, train_mode, trained_names
+from drft.models.checkpoint import changed_tensors, load_checkpoint, save_checkpoint, save_model
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_nothing_but_the_checkpoint_is_left_behind(tmp_path, config):
 def test_saving_needs_no_torch(tmp_path):
     program = (
         "import sys; from pathlib import Path; import numpy as np; from drft.config.trial_config import TrialConfig;"
-        "from drft.checkpoint import save_checkpoint;"
+        "from drft.models.checkpoint import save_checkpoint;"
         f"save_checkpoint(Path({str(tmp_path)!r}) / 'x.safetensors', {{'a': np.zeros(2)}}, TrialConfig(), 5);"
         "sys.exit('torch' in sys.modules)"
     )

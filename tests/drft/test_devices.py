@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from drft.devices import autocast, pick_device, pick_precision
 from drft.errors import ConfigError
+from drft.models.devices import autocast, pick_device, pick_precision
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 DENSE, DEPTHWISE = nn.Sequential(nn.Linear(4, 4)), nn.Sequential(nn.Conv2d(4, 4, 3, groups=4))

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from drft.checkpoint import load_checkpoint, save_checkpoint
 from drft.config.trial_config import parse_config, with_values
 from drft.data.cohort import Cohort, fingerprint
 from drft.data.splits import stratified_folds
@@ -14,6 +13,7 @@ from drft.errors import ConfigError
 from drft.folds import run_folds
 from drft.inference import grade_photographs
 from drft.metrics import score
+from drft.models.checkpoint import load_checkpoint, save_checkpoint
 from drft.records import EpochRecord
 from drft.trial import run_trial
 from drft.workbench import Workbench

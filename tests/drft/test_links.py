@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from drft.checkpoint import load_checkpoint, save_checkpoint, save_model
 from drft.config.trial_config import parse_config, with_values
 from drft.config.validation import contradictions
 from drft.errors import WeightsError
 from drft.inference import grade_photographs
-from drft.links import make_link
 from drft.models import build_model
+from drft.models.checkpoint import load_checkpoint, save_checkpoint, save_model
+from drft.models.probabilities import make_link
 from drft.phases import run_phase
 from drft.trial import run_trial
 from drft.workbench import Workbench

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drft.metrics import confusion, qwk
-from drft.thresholds import qwk_thresholds
+from drft.models.qwk_thresholds import qwk_thresholds
 
 graded = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 3)), min_size=2, max_size=8)
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from drft.checkpoint import changed_tensors
 from drft.config.trial_config import TrialConfig, parse_config, with_values
 from drft.data.images import load_images
 from drft.data.splits import stratified_split
 from drft.errors import BackboneError, ConfigError, NonFiniteLossError
 from drft.metrics import score
 from drft.models.backbone import build_model
+from drft.models.checkpoint import changed_tensors
 from drft.records import PARTS
 from drft.trial import run_trial
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from drft.checkpoint import load_checkpoint, save_checkpoint
 from drft.config.trial_config import TrialConfig, parse_config, with_values
 from drft.config.validation import LOOKED_AT, contradictions
 from drft.data.augment import Views
@@ -18,6 +17,7 @@ from drft.feature_cache.network import _faster
 from drft.feature_cache.split_model import make_chain
 from drft.models.backbone import Model, build_model
 from drft.models.blocks import head_names, set_trainable, trained_names, training_modes
+from drft.models.checkpoint import load_checkpoint, save_checkpoint
 from drft.records import PARTS, TrialResult
 from drft.trainer import Trainer
 from drft.trial import run_trial

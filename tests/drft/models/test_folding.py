@@ -41,7 +41,7 @@ def cases(draw: st.DrawFn) -> tuple[ConvNorm, Tensor]:
         groups * draw(st.integers(1, 3)),
         groups * draw(st.integers(1, 3)),
         kernel,
-        # Pointwise convolutions with a stride are not folded at so few channels: drft.models.strided says why.
+        # Pointwise convolutions with a stride are not folded at so few channels: drft.models.strided_conv says why.
         stride=draw(st.integers(1, 2)) if kernel > 1 else 1,
         padding=draw(st.integers(0, kernel // 2)),
         dilation=draw(st.integers(1, 2)),

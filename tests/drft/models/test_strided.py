@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from drft.config.trial_config import BackboneConfig, TrialConfig
 from drft.models.backbone import build_model
-from drft.models.strided import StridedPointConv, replace_strided_point_convs
+from drft.models.strided_conv import StridedPointConv, replace_strided_point_convs
 
 
 def step(net: nn.Module, pictures: Tensor) -> list[Tensor]:

@@ -12,10 +12,10 @@ import torch
 import yaml
 from optuna.distributions import IntDistribution
 
-from drft.checkpoint import load_checkpoint
 from drft.config.trial_config import parse_config
 from drft.data.images import decode
 from drft.models.backbone import build_model
+from drft.models.checkpoint import load_checkpoint
 from drft.trial import run_trial
 from study.cli import main
 from study.export.card import _unfrozen

@@ -21,11 +21,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from fake_training import scripted
 from sweep_parts import InProcess, facts
 
-from drft.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
 from drft.config.trial_config import parse_config, with_values
 from drft.data import open_cohort
 from drft.errors import StudyError
 from drft.models.backbone import build_model
+from drft.models.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
 from drft.trial import run_trial
 from study.cli import main
 from study.conductor import Conductor

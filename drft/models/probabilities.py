@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from drft.config.trial_config import LossKind
-from drft.thresholds import qwk_thresholds
+from drft.models.qwk_thresholds import qwk_thresholds
 
 PREFIX = "link."
 """Before the names of a link's tensors in a checkpoint: no network has such names."""

@@ -75,7 +75,7 @@ def save_model(path: Path, model: "Model", config: TrialConfig, classes: int) ->
         config: the configuration of the training.
         classes: outputs of the head.
     """
-    from drft.links import link_tensors  # noqa: PLC0415  see TYPE_CHECKING
+    from drft.models.probabilities import link_tensors  # noqa: PLC0415  see TYPE_CHECKING
 
     state = {name: tensor.detach().cpu().numpy() for name, tensor in model.net.state_dict().items()}
     metadata = {
@@ -95,8 +95,8 @@ def load_checkpoint(path: Path | str) -> tuple["Model", TrialConfig]:
         WeightsError: when the file is missing, damaged, not a checkpoint, or does not fit its backbone.
         BackboneError: when the backbone no longer exists.
     """
-    from drft.links import PREFIX  # noqa: PLC0415  see TYPE_CHECKING
     from drft.models.backbone import build_model  # noqa: PLC0415
+    from drft.models.probabilities import PREFIX  # noqa: PLC0415  see TYPE_CHECKING
 
     stored = read_checkpoint(Path(path))
     config, whole = stored.config, stored.normalization is not None
