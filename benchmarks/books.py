@@ -11,8 +11,8 @@ from pydantic import BaseModel
 
 from drft.config.trial_config import TrialConfig
 from drft.data import Cohort
-from drft.records import EpochRecord
-from drft.trial import run_trial
+from drft.training.records import EpochRecord
+from drft.training.trial import run_trial
 from study.epochs import unpack
 from study.standing import FINISHED
 

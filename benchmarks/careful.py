@@ -20,9 +20,9 @@ from drft.config.trial_config import TrialConfig
 from drft.data import Cohort, stratified_split
 from drft.data.augment import Views
 from drft.data.images import decode
-from drft.losses import training_loss
 from drft.models import build_model, list_blocks, set_trainable, train_mode
-from drft.optim import make_optimizer, make_scheduler, parameter_groups
+from drft.training.losses import training_loss
+from drft.training.optim import make_optimizer, make_scheduler, parameter_groups
 
 _EVALUATION_BATCH = 128
 

@@ -23,7 +23,7 @@ from drft.feature_cache.fuse_batch_norm import fold_batch_norms
 from drft.feature_cache.split_model import Chain, make_chain
 from drft.models import build_model, list_blocks, set_trainable, train_mode
 from drft.models.devices import autocast, pick_precision
-from drft.optim import make_optimizer, parameter_groups
+from drft.training.optim import make_optimizer, parameter_groups
 
 _EVALUATION_BATCH = 16
 _WARMUP = 2

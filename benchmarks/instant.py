@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks.launch import proportional_bytes
 from drft.config.trial_config import TrialConfig
-from drft.records import PARTS, EpochRecord, Predictions, TrialResult
+from drft.training.records import PARTS, EpochRecord, Predictions, TrialResult
 from study.executors.base import Workload
 
 _PICTURES = {"train": 330, "validation": 83, "test": 103}

@@ -36,8 +36,8 @@ from benchmarks.pages import markdown_page, show_table, write_result
 from drft.config.trial_config import NORMALIZATIONS, TrialConfig, with_values
 from drft.data import Cohort, open_cohort
 from drft.models import block_count
-from drft.trial import run_trial
-from drft.workbench import Workbench
+from drft.training.session import Workbench
+from drft.training.trial import run_trial
 from study.executors.slots import cores
 from study.space import Space
 

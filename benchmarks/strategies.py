@@ -35,7 +35,7 @@ from drft.errors import DrftError
 from drft.files.atomic import whole_file
 from drft.models.checkpoint import save_checkpoint
 from drft.models.weights import EMBEDDED_BACKBONE
-from drft.records import TrialResult
+from drft.training.records import TrialResult
 from study.executors import Failed, Finished, Job, LocalExecutor, Reported, Workload, cpu_slots
 
 FIGURES = ("accuracy", "qwk", "nll", "gap")

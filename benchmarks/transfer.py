@@ -21,7 +21,7 @@ from drft.config.trial_config import TrialConfig, parse_config
 from drft.data import Cohort, load_images, open_cohort, stratified_split
 from drft.data.augment import Views
 from drft.models import block_count, build_model, split
-from drft.trial import run_trial
+from drft.training.trial import run_trial
 
 _PENALTIES = np.logspace(1, 5, 9)
 

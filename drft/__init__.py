@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from drft.config.trial_config import TrialConfig
     from drft.data import Cohort, open_cohort
     from drft.errors import DrftError
-    from drft.folds import run_folds
     from drft.inference import grade_photographs
     from drft.models.checkpoint import load_checkpoint, save_checkpoint
-    from drft.records import EpochRecord, TrialResult
-    from drft.trial import run_trial
+    from drft.training.cross_validation import run_folds
+    from drft.training.records import EpochRecord, TrialResult
+    from drft.training.trial import run_trial
 
 __all__ = [
     "Cohort",
@@ -40,14 +40,14 @@ __all__ = [
 _ROOMS = {
     "Cohort": "drft.data",
     "DrftError": "drft.errors",
-    "EpochRecord": "drft.records",
+    "EpochRecord": "drft.training.records",
     "TrialConfig": "drft.config.trial_config",
-    "TrialResult": "drft.records",
+    "TrialResult": "drft.training.records",
     "grade_photographs": "drft.inference",
     "load_checkpoint": "drft.models.checkpoint",
     "open_cohort": "drft.data",
-    "run_folds": "drft.folds",
-    "run_trial": "drft.trial",
+    "run_folds": "drft.training.cross_validation",
+    "run_trial": "drft.training.trial",
     "save_checkpoint": "drft.models.checkpoint",
 }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from drft.records import Predictions, TrialResult
+from drft.training.records import Predictions, TrialResult
 from study.standing import Sureness
 
 

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from drft.config.trial_config import Metric, TrialConfig
 from drft.errors import TrainingError
-from drft.records import EpochRecord, TrialResult
+from drft.training.records import EpochRecord, TrialResult
 from study import owner
 from study.book import GoalReachedError, Storage
 from study.draws import is_control, trial_seed

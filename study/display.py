@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from drft.records import EpochRecord, TrialResult
+from drft.training.records import EpochRecord, TrialResult
 from study.executors.base import Job, Started
 from study.standing import Standing
 

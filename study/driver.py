@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from drft.errors import StudyError, TrainingError
-from drft.records import TrialResult
+from drft.training.records import TrialResult
 from study.certainty import Certainty
 from study.conductor import Conductor
 from study.display import Display

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from drft.records import EpochRecord
+from drft.training.records import EpochRecord
 
 ATTRIBUTE = "epochs"
 _FIELDS = tuple(field.name for field in fields(EpochRecord))

@@ -25,7 +25,7 @@ import yaml
 from drft.config.trial_config import TrialConfig
 from drft.files.atomic import whole_file
 from drft.models.checkpoint import save_checkpoint
-from drft.records import PARTS, EpochRecord, TrialResult
+from drft.training.records import PARTS, EpochRecord, TrialResult
 
 CHECKPOINT = "best.safetensors"
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from drft.data.progress import Progress as Tell
-from drft.records import EpochRecord, FoldEpoch, TrialResult
+from drft.training.records import EpochRecord, FoldEpoch, TrialResult
 from study.display import Display
 from study.executors.base import Job, Started
 from study.scores import score_text, shown

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from drft.config.trial_config import Metric
 from drft.errors import StudyError
-from drft.records import EpochRecord, Predictions, best_record
+from drft.training.records import EpochRecord, Predictions, best_record
 from study.epochs import unpack
 from study.facts import READABLE, SCHEMA
 from study.places import StudyPlace, find_study

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from optuna.trial import Trial
 
 from drft.config.trial_config import TrialConfig
-from drft.records import EpochRecord, FoldEpoch
+from drft.training.records import EpochRecord, FoldEpoch
 
 
 @dataclass(slots=True)

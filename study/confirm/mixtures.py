@@ -8,7 +8,7 @@ import numpy as np
 
 from drft.data import Progress
 from drft.errors import StudyError
-from drft.records import Predictions
+from drft.training.records import Predictions
 from study.confirm.seal import Confirmation, OpenedTest, seal_mixtures, soups_on_test
 from study.folder import CHECKPOINT
 from study.options import RunOptions

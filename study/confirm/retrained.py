@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drft.errors import StudyError
-from drft.records import Predictions
+from drft.training.records import Predictions
 from study.confirm.seal import Confirmation, OpenedTest, read_confirmation
 from study.results import StudyResults
 

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from drft.errors import StudyError
 from drft.files.atomic import whole_file
-from drft.records import Predictions
+from drft.training.records import Predictions
 from study.confirm.planning import PLANNED, ConfirmationPlan
 from study.places import CONFIRMATION, StudyPlace
 from study.results import StudyResults, read_place

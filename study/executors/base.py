@@ -10,7 +10,7 @@ from typing import Literal, Protocol, Self
 
 from drft.config.trial_config import TrialConfig
 from drft.data.cohort import Cohort
-from drft.records import EpochRecord, TrialResult
+from drft.training.records import EpochRecord, TrialResult
 
 
 @dataclass(frozen=True, slots=True)

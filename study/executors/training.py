@@ -9,10 +9,10 @@ from tqdm import tqdm
 from drft.config.trial_config import TrialConfig
 from drft.data import open_cohort
 from drft.errors import DrftError
-from drft.folds import run_folds
-from drft.records import TrialResult
-from drft.trial import run_trial
-from drft.workbench import Workbench
+from drft.training.cross_validation import run_folds
+from drft.training.records import TrialResult
+from drft.training.session import Workbench
+from drft.training.trial import run_trial
 from study.executors.base import Workload
 from study.executors.worker import OnEpoch, Trainer
 

@@ -14,7 +14,7 @@ from typing import cast
 
 from drft.config.trial_config import TrialConfig
 from drft.errors import DrftError, TrainingError, UsageError
-from drft.records import EpochRecord, TrialResult
+from drft.training.records import EpochRecord, TrialResult
 from study.executors.base import Failed, Finished, Job, Kind, Reported, Started, Workload
 
 _LONGEST_REASON = 500

@@ -13,8 +13,8 @@ from drft.feature_cache.features import Supply
 from drft.models.blocks import head_names
 from drft.models.checkpoint import changed_tensors
 from drft.models.probabilities import PREFIX, link_tensors
-from drft.records import Part
-from drft.workbench import Workbench
+from drft.training.records import Part
+from drft.training.session import Workbench
 from study.soup.candidates import Recipe
 from study.soup.ingredients import Ingredient
 from study.soup.mixing import State, average, interpolate

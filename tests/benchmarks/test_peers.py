@@ -19,7 +19,7 @@ from benchmarks.plan import Plan, choose, lay_out_photographs, plan_configs, sto
 from drft.config.trial_config import STRENGTHS
 from drft.data import load_images
 from drft.data.progress import silent
-from drft.trial import run_trial
+from drft.training.trial import run_trial
 from study.conductor import Conductor
 from study.preparation import prepare
 from study.storage import open_storage

@@ -13,7 +13,7 @@ from benchmarks.instant import Lap, TimedSampler, instant_trainer, windows
 from benchmarks.pages import markdown_page
 from benchmarks.scale import studies, study_rows, trial_rows
 from drft.config.trial_config import TrialConfig
-from drft.records import PARTS
+from drft.training.records import PARTS
 
 
 def test_a_trial_at_a_count_costs_the_mean_of_the_last_ones():

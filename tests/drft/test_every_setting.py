@@ -9,8 +9,8 @@ import safetensors.torch
 
 from drft.config.trial_config import TrialConfig, config_paths, parse_config, with_values
 from drft.models.backbone import build_model
-from drft.trial import run_trial
-from drft.workbench import Workbench
+from drft.training.session import Workbench
+from drft.training.trial import run_trial
 
 BASE = parse_config(
     {

@@ -20,15 +20,15 @@ from drft.data.splits import stratified_split
 from drft.feature_cache.features import Prefix
 from drft.feature_cache.index import stored_files
 from drft.feature_cache.network import Cost
-from drft.losses import training_loss
 from drft.models.backbone import Model, block_count, build_model
 from drft.models.blocks import set_trainable, train_mode
-from drft.optim import make_optimizer, make_scheduler, parameter_groups
-from drft.phases import run_phase
-from drft.records import PARTS, EpochRecord, TrialResult
-from drft.trainer import _shuffled_batches
-from drft.trial import run_trial
-from drft.workbench import Workbench
+from drft.training.losses import training_loss
+from drft.training.optim import make_optimizer, make_scheduler, parameter_groups
+from drft.training.phase import run_phase
+from drft.training.records import PARTS, EpochRecord, TrialResult
+from drft.training.session import Workbench
+from drft.training.trainer import _shuffled_batches
+from drft.training.trial import run_trial
 
 FAMILIES = ["test_byobnet", "test_convnext3", "test_efficientnet", "test_mambaout", "test_resnet", "test_vit"]
 """Those that every depth and batch-norm policy is tried with."""
@@ -222,7 +222,7 @@ def double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "drft.feature_cache.network._measure", lambda chain, *_: dict.fromkeys(chain.cuts, Cost(1.0, 1))
     )
-    monkeypatch.setattr("drft.trainer.training_loss", lambda *args: training_loss(*args).double())
+    monkeypatch.setattr("drft.training.trainer.training_loss", lambda *args: training_loss(*args).double())
     monkeypatch.setattr(Views, "normalize", normalized)
     monkeypatch.setattr(Prefix, "suffix", lambda self, crossing: self.network.chain.suffix(self.depth, crossing))
 

@@ -10,13 +10,13 @@ from drft.config.trial_config import parse_config, with_values
 from drft.data.cohort import Cohort, fingerprint
 from drft.data.splits import stratified_folds
 from drft.errors import ConfigError
-from drft.folds import run_folds
 from drft.inference import grade_photographs
 from drft.metrics import score
 from drft.models.checkpoint import load_checkpoint, save_checkpoint
-from drft.records import EpochRecord
-from drft.trial import run_trial
-from drft.workbench import Workbench
+from drft.training.cross_validation import run_folds
+from drft.training.records import EpochRecord
+from drft.training.session import Workbench
+from drft.training.trial import run_trial
 
 FOLDS = 3
 CONFIG = parse_config(

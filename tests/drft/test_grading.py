@@ -8,7 +8,7 @@ from drft.config.trial_config import parse_config
 from drft.errors import DataError
 from drft.inference import grade_photographs
 from drft.models.checkpoint import load_checkpoint, save_checkpoint
-from drft.trial import run_trial
+from drft.training.trial import run_trial
 
 CONFIG = parse_config(
     {

@@ -6,11 +6,11 @@ import torch
 
 from drft.config.trial_config import TrialConfig, parse_config, with_values
 from drft.errors import BackboneError
-from drft.linear_probe import fit_linear_probe, start_from_linear_probe
 from drft.models.blocks import head_module
 from drft.regularization.penalties import classifier_inputs
-from drft.trial import run_trial
-from drft.workbench import Workbench
+from drft.training.linear_probe import fit_linear_probe, start_from_linear_probe
+from drft.training.session import Workbench
+from drft.training.trial import run_trial
 
 LP_FT = parse_config(
     {
@@ -83,6 +83,6 @@ def test_without_head_epochs_fine_tuning_starts_from_the_probe(bench):
 
 def test_a_classifier_that_is_no_linear_layer_over_vectors_is_refused(bench, monkeypatch):
     stage = bench.prepare(LP_FT)
-    monkeypatch.setattr("drft.linear_probe._features", lambda _stage: torch.zeros(38, 8, 2, 2))
+    monkeypatch.setattr("drft.training.linear_probe._features", lambda _stage: torch.zeros(38, 8, 2, 2))
     with pytest.raises(BackboneError, match=r"^head_phase.init: the classifier of test_resnet"):
         start_from_linear_probe(stage)

@@ -13,9 +13,9 @@ from drft.inference import grade_photographs
 from drft.models import build_model
 from drft.models.checkpoint import load_checkpoint, save_checkpoint, save_model
 from drft.models.probabilities import make_link
-from drft.phases import run_phase
-from drft.trial import run_trial
-from drft.workbench import Workbench
+from drft.training.phase import run_phase
+from drft.training.session import Workbench
+from drft.training.trial import run_trial
 
 KINDS = ["cross_entropy", "coral", "corn", "expected_grade"]
 ORDINAL = KINDS[1:]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drft.config.trial_config import LossConfig
-from drft.losses import class_weights, training_loss
+from drft.training.losses import class_weights, training_loss
 
 grade_lists = st.lists(st.integers(0, 4), min_size=1, max_size=80).map(np.array)
 WEIGHTINGS = ["none", "sqrt", "balanced", "effective_number"]

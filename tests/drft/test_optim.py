@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from drft.config.trial_config import OptimizerConfig, parse_config
 from drft.models.backbone import build_model
 from drft.models.blocks import set_trainable
-from drft.optim import current_lr, lr_factor, make_optimizer, make_scheduler, parameter_groups
+from drft.training.optim import current_lr, lr_factor, make_optimizer, make_scheduler, parameter_groups
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from drft.config.trial_config import OptimizerConfig
-from drft.optim import make_optimizer, make_scheduler, scale_rates
-from drft.rgn import relative_gradient_norms
+from drft.training.auto_rgn import relative_gradient_norms
+from drft.training.optim import make_optimizer, make_scheduler, scale_rates
 
 
 def group(layer: str, *values: list[float], frozen: bool = False) -> dict[str, object]:

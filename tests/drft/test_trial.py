@@ -11,8 +11,8 @@ from drft.errors import BackboneError, ConfigError, NonFiniteLossError
 from drft.metrics import score
 from drft.models.backbone import build_model
 from drft.models.checkpoint import changed_tensors
-from drft.records import PARTS
-from drft.trial import run_trial
+from drft.training.records import PARTS
+from drft.training.trial import run_trial
 
 TINY = parse_config(
     {

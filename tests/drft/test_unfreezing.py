@@ -18,11 +18,11 @@ from drft.feature_cache.split_model import make_chain
 from drft.models.backbone import Model, build_model
 from drft.models.blocks import head_names, set_trainable, trained_names, training_modes
 from drft.models.checkpoint import load_checkpoint, save_checkpoint
-from drft.records import PARTS, TrialResult
-from drft.trainer import Trainer
-from drft.trial import run_trial
-from drft.unfreezing import Unfreezing, share_trained
-from drft.workbench import Workbench
+from drft.training.records import PARTS, TrialResult
+from drft.training.session import Workbench
+from drft.training.trainer import Trainer
+from drft.training.trial import run_trial
+from drft.training.unfreezing import Unfreezing, share_trained
 
 TINY = parse_config(
     {

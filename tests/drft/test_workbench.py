@@ -5,7 +5,7 @@ import torch
 from drft.config.trial_config import parse_config, with_values
 from drft.errors import ConfigError
 from drft.feature_cache.cache import default_memory
-from drft.workbench import Workbench
+from drft.training.session import Workbench
 
 TINY = parse_config(
     {"backbone": {"name": "test_resnet", "weights": "none"}, "image_size": 32, "split": {"validation_fraction": 0.33}}

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.postgres import Postgres, binaries
 from drft.config.trial_config import TrialConfig, with_values
-from drft.records import EpochRecord, best_record
+from drft.training.records import EpochRecord, best_record
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from drft.config.trial_config import TrialConfig
 from drft.errors import NonFiniteLossError
-from drft.records import EpochRecord, Predictions, TrialResult, best_record
+from drft.training.records import EpochRecord, Predictions, TrialResult, best_record
 
 RAISES, DIES, DIVERGES, HANGS, LEAVES, STARVES, BREAKS = 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0
 FAULTS, EXPLODES, WAITS, RANTS, SWELLS = 8.0, 9.0, 10.0, 11.0, 12.0

@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from fake_training import fake_record, fake_result, scripted
 
-from drft.records import Predictions, TrialResult
+from drft.training.records import Predictions, TrialResult
 from study.certainty import Certainty
 from study.folder import StudyFolder
 

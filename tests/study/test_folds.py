@@ -16,7 +16,7 @@ from sweep_parts import DepthSpace, conduct
 
 from drft.config.trial_config import SplitConfig, TrialConfig
 from drft.errors import StudyError, UsageError
-from drft.records import FoldEpoch
+from drft.training.records import FoldEpoch
 from study.draws import is_control
 from study.epochs import unpack
 from study.executors.base import Job, Started

@@ -60,7 +60,7 @@ def test_the_environment_is_that_of_now(inspector, monkeypatch):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every process imports for itself")
 def test_processes_start_with_torch_imported_and_cuda_untouched(inspector):
-    imported = "__import__('sys').modules.keys() >= {'torch', 'timm', 'drft.trial', 'drft.workbench'}"
+    imported = "__import__('sys').modules.keys() >= {'torch', 'timm', 'drft.training.trial', 'drft.training.session'}"
     assert inspector._ask(eval, imported)
     assert not inspector._ask(eval, "__import__('torch').cuda._is_in_bad_fork()")
 

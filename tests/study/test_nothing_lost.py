@@ -39,7 +39,7 @@ from ray_parts import own_cluster
 from sweep_parts import Refuses, conduct
 
 from benchmarks.books import audit
-from drft.records import PARTS
+from drft.training.records import PARTS
 from study.draws import is_control
 from study.driver import FEW_FAILURES
 from study.epochs import unpack

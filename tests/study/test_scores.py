@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from fake_training import fake_record, fake_result, scripted
 
-from drft.records import best_record
+from drft.training.records import best_record
 from study.dashboard.artifacts import TrialFolder, _best_step
 from study.executors import Job
 from study.progress import PlainDisplay

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from drft.records import Predictions
+from drft.training.records import Predictions
 from study.report.statistics.calibration import cross_entropy, normalized
 from study.report.statistics.intervals import Withheld
 from study.report.statistics.resampling import Candidates

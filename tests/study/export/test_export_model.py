@@ -16,7 +16,7 @@ from drft.config.trial_config import parse_config
 from drft.data.images import decode
 from drft.models.backbone import build_model
 from drft.models.checkpoint import load_checkpoint
-from drft.trial import run_trial
+from drft.training.trial import run_trial
 from study.cli import main
 from study.export.card import _unfrozen
 from study.export.onnx import write_onnx

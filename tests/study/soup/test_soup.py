@@ -26,7 +26,7 @@ from drft.data import open_cohort
 from drft.errors import StudyError
 from drft.models.backbone import build_model
 from drft.models.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
-from drft.trial import run_trial
+from drft.training.trial import run_trial
 from study.cli import main
 from study.conductor import Conductor
 from study.confirm.planning import BASELINE, PLANNED, Candidate, ConfirmationPlan, Draw

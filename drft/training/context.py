@@ -14,7 +14,7 @@ from drft.feature_cache.cache import ActivationCache
 from drft.feature_cache.features import Pictures, Prefix
 from drft.feature_cache.network import Cost, Network
 from drft.models.backbone import Model
-from drft.records import Part
+from drft.training.records import Part
 
 _EVALUATION_PIXELS = 32 * 224**2
 """Pixels evaluated at once: so many stay in the processor's caches and outweigh the cost of a call."""

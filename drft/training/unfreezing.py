@@ -10,8 +10,8 @@ from drft.config.trial_config import TrialConfig
 from drft.models.backbone import Model
 from drft.models.blocks import set_trainable, trainable_fraction, training_modes
 from drft.models.lora import LowRankUpdates
-from drft.optim import parameter_groups
-from drft.records import Phase
+from drft.training.optim import parameter_groups
+from drft.training.records import Phase
 
 
 class Unfreezing:

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drft.metrics import Scores, score
-from drft.records import EpochRecord, Part, Phase
 from drft.regularization.stochastic_norm import stochastic_norms
-from drft.stage import Stage
-from drft.trainer import LogProbabilities, Trainer
+from drft.training.context import Stage
+from drft.training.records import EpochRecord, Part, Phase
+from drft.training.trainer import LogProbabilities, Trainer
 
 
 def run_phase(stage: Stage, phase: Phase, first_step: int) -> Iterator[tuple[EpochRecord, LogProbabilities]]:

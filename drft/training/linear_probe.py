@@ -10,10 +10,10 @@ from scipy.special import log_softmax
 from torch import Tensor, nn
 
 from drft.errors import BackboneError
-from drft.losses import class_weights
 from drft.models.blocks import head_module
 from drft.regularization.penalties import classifier_inputs
-from drft.stage import Stage
+from drft.training.context import Stage
+from drft.training.losses import class_weights
 
 _SMALL_GRADIENT = 1e-7
 """Largest entry of the gradient at which the search ends."""

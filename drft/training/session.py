@@ -24,7 +24,7 @@ from drft.files.atomic import default_cache_dir
 from drft.models.devices import pick_device, seed_torch
 from drft.models.probabilities import make_link
 from drft.regularization.stochastic_norm import check_batch_norms
-from drft.stage import Stage
+from drft.training.context import Stage
 
 _NETWORKS = 2
 """Networks that are kept ready at least: of the same backbone at another image size or precision, most often."""

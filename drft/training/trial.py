@@ -6,15 +6,15 @@ from contextlib import closing
 
 from drft.config.trial_config import TrialConfig
 from drft.data.cohort import Cohort
-from drft.diary import Diary
-from drft.linear_probe import start_from_linear_probe
 from drft.models.devices import device_label
-from drft.phases import run_phase
-from drft.records import Ending, EpochRecord, TrialResult
-from drft.stage import Stage
-from drft.trainer import LogProbabilities
-from drft.unfreezing import share_trained
-from drft.workbench import Workbench
+from drft.training.context import Stage
+from drft.training.history import Diary
+from drft.training.linear_probe import start_from_linear_probe
+from drft.training.phase import run_phase
+from drft.training.records import Ending, EpochRecord, TrialResult
+from drft.training.session import Workbench
+from drft.training.trainer import LogProbabilities
+from drft.training.unfreezing import share_trained
 
 OnEpoch = Callable[[EpochRecord], bool]
 
@@ -35,7 +35,7 @@ def run_trial(config: TrialConfig, cohort: Cohort | Workbench, on_epoch: OnEpoch
         DataError: when a photograph cannot be read.
         BackboneError: when the backbone, its weights or the depth do not exist.
         ConfigError: when both phases have no epochs, settings contradict each other, the device does not have the
-            precision, or every fold is to validate (``drft.folds.run_folds``).
+            precision, or every fold is to validate (``drft.training.cross_validation.run_folds``).
         NonFiniteLossError: when the training diverges.
     """
     started = time.perf_counter()

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 from drft.config.trial_config import TrialConfig
 from drft.data.cohort import Cohort
-from drft.diary import Diary
 from drft.errors import ConfigError
 from drft.metrics import Scores, score
 from drft.models.devices import device_label
-from drft.records import PARTS, EpochRecord, FoldEpoch, Part, Predictions, TrialResult, best_record
-from drft.stage import Stage
-from drft.trial import train
-from drft.unfreezing import share_trained
-from drft.workbench import Workbench
+from drft.training.context import Stage
+from drft.training.history import Diary
+from drft.training.records import PARTS, EpochRecord, FoldEpoch, Part, Predictions, TrialResult, best_record
+from drft.training.session import Workbench
+from drft.training.trial import train
+from drft.training.unfreezing import share_trained
 
 OnFoldEpoch = Callable[[FoldEpoch], bool]
 

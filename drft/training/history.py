@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from drft.data.cohort import Cohort
 from drft.models.checkpoint import changed_tensors
 from drft.models.probabilities import link_tensors
-from drft.records import PARTS, EpochRecord, Part, Predictions, best_record
-from drft.stage import Stage
-from drft.trainer import LogProbabilities
+from drft.training.context import Stage
+from drft.training.records import PARTS, EpochRecord, Part, Predictions, best_record
+from drft.training.trainer import LogProbabilities
 
 
 class Diary:

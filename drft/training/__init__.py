@@ -1,0 +1,1 @@
+"""One two-phase training: the trial, its trainer, phases, losses and optimizers."""
