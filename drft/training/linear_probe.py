@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from drft.errors import BackboneError
 from drft.models.blocks import head_module
-from drft.regularization.penalties import classifier_inputs
 from drft.training.context import Stage
 from drft.training.losses import class_weights
+from drft.training.regularization.penalties import classifier_inputs
 
 _SMALL_GRADIENT = 1e-7
 """Largest entry of the gradient at which the search ends."""

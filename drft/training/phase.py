@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drft.metrics import Scores, score
-from drft.regularization.stochastic_norm import stochastic_norms
 from drft.training.context import Stage
 from drft.training.records import EpochRecord, Part, Phase
+from drft.training.regularization.stoch_norm import stochastic_norms
 from drft.training.trainer import LogProbabilities, Trainer
 
 

@@ -23,8 +23,8 @@ from drft.feature_cache.network import Cost, Network, build_network, now
 from drft.files.atomic import default_cache_dir
 from drft.models.devices import pick_device, seed_torch
 from drft.models.probabilities import make_link
-from drft.regularization.stochastic_norm import check_batch_norms
 from drft.training.context import Stage
+from drft.training.regularization.stoch_norm import check_batch_norms
 
 _NETWORKS = 2
 """Networks that are kept ready at least: of the same backbone at another image size or precision, most often."""

@@ -10,16 +10,16 @@ from torch import Tensor
 from drft.errors import NonFiniteLossError
 from drft.feature_cache.features import Supply
 from drft.models.devices import loss_scaler
-from drft.regularization.averaging import WeightAverage
-from drft.regularization.mixup import Batch, mix, mixed_batches
-from drft.regularization.penalties import StartingPoint, classifier_inputs, weakest_direction
-from drft.regularization.sharpness import sharpness_aware_gradient
 from drft.training.auto_rgn import BATCHES as RGN_BATCHES
 from drft.training.auto_rgn import relative_gradient_norms
 from drft.training.context import Stage
 from drft.training.losses import training_loss
 from drft.training.optim import current_lr, make_optimizer, make_scheduler, scale_rates
 from drft.training.records import PARTS, Part, Phase
+from drft.training.regularization.ema import WeightAverage
+from drft.training.regularization.mixup import Batch, mix, mixed_batches
+from drft.training.regularization.penalties import StartingPoint, classifier_inputs, weakest_direction
+from drft.training.regularization.sam import sharpness_aware_gradient
 from drft.training.unfreezing import Unfreezing
 
 LogProbabilities = Mapping[Part, NDArray[np.float32]]

@@ -7,8 +7,8 @@ import torch
 from drft.config.trial_config import TrialConfig, parse_config, with_values
 from drft.errors import BackboneError
 from drft.models.blocks import head_module
-from drft.regularization.penalties import classifier_inputs
 from drft.training.linear_probe import fit_linear_probe, start_from_linear_probe
+from drft.training.regularization.penalties import classifier_inputs
 from drft.training.session import Workbench
 from drft.training.trial import run_trial
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from drft.regularization.averaging import WeightAverage
+from drft.training.regularization.ema import WeightAverage
 
 
 def averaged(decay: float, values: list[float]) -> float:

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from drft.regularization.mixup import Batch, mix, mixed_batches
+from drft.training.regularization.mixup import Batch, mix, mixed_batches
 
 BATCHES = [np.arange(0, 16), np.arange(16, 30)]
 

@@ -7,7 +7,7 @@ import torch
 from drft.config.trial_config import parse_config
 from drft.models.backbone import build_model
 from drft.models.blocks import head_names
-from drft.regularization.penalties import StartingPoint, classifier_inputs, weakest_direction
+from drft.training.regularization.penalties import StartingPoint, classifier_inputs, weakest_direction
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from drft.config.trial_config import TrialConfig, parse_config, with_values
 from drft.data.cohort import Cohort
 from drft.errors import BackboneError, ConfigError
-from drft.regularization.averaging import WeightAverage
-from drft.regularization.mixup import mixed_batches
-from drft.regularization.penalties import classifier_inputs
 from drft.training.phase import run_phase
+from drft.training.regularization.ema import WeightAverage
+from drft.training.regularization.mixup import mixed_batches
+from drft.training.regularization.penalties import classifier_inputs
 from drft.training.session import Workbench
 from drft.training.trainer import Trainer, _shuffled_batches
 from drft.training.trial import run_trial

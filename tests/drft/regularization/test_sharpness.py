@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from drft.regularization.sharpness import sharpness_aware_gradient
+from drft.training.regularization.sam import sharpness_aware_gradient
 
 RHO = 0.3
 

@@ -9,7 +9,7 @@ from torch import nn
 from drft.feature_cache.network import _faster
 from drft.feature_cache.split_model import make_chain
 from drft.models.blocks import train_mode
-from drft.regularization.stochastic_norm import still_statistics, stochastic_norms
+from drft.training.regularization.stoch_norm import still_statistics, stochastic_norms
 
 
 def norm_of(kind: type[nn.BatchNorm2d]) -> nn.BatchNorm2d:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from drft.regularization.stochastic_norm import still_statistics
+from drft.training.regularization.stoch_norm import still_statistics
 
 _LEAST_NORM = 1e-12
 """Keeps a gradient of zero from becoming a direction of NaN, as in the authors' program."""
