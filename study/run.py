@@ -11,6 +11,7 @@ from study.folder import StudyFolder
 from study.goal import Goal, Outcome
 from study.interruption import Interruption
 from study.loggers import LoggedDisplay, check_logger
+from study.messages import DISCLAIMER, closing_words, opening_words
 from study.options import RunOptions
 from study.outage import Patience
 from study.placement import Placement, placed
@@ -19,7 +20,6 @@ from study.progress import open_display, preparation
 from study.results import read_study
 from study.space import BoundSpace
 from study.storage import close_storage, open_storage
-from study.summary import DISCLAIMER, closing_words, opening_words
 
 
 def run_study(options: RunOptions = RunOptions(), console: Console | None = None) -> Outcome:  # noqa: B008 (frozen)

@@ -16,6 +16,7 @@ from study.confirm.seal import confirmation_place, read_confirmation
 from study.confirm.verdict import SUMMARY, mixtures_verdict, verdict, write_summary
 from study.costs import expected_seconds, ran
 from study.goal import Outcome
+from study.messages import DISCLAIMER
 from study.options import RunOptions
 from study.placement import placed
 from study.preparation import Plan
@@ -23,7 +24,6 @@ from study.progress import preparation
 from study.report.statistics.summary import score_mixtures, score_test_set
 from study.results import StudyResults, read_study
 from study.run import run_trials, say
-from study.summary import DISCLAIMER
 
 
 def confirm_study(

@@ -8,11 +8,11 @@ from drft.config.trial_config import TrialConfig
 from study.confirm.seal import confirmation_place
 from study.confirm.verdict import SUMMARY
 from study.export.names import CONFIG, MODEL, ONNX
+from study.messages import DISCLAIMER
 from study.report.provenance import limits, provenance
 from study.report.statistics import Estimate, Withheld, grading, proportion
 from study.report.wording import between, percent
 from study.results import StudyResults
-from study.summary import DISCLAIMER
 
 Trial = Mapping[str, Any]
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from drft.config.trial_config import Metric
+from study.messages import DISCLAIMER
 from study.report.exports import plain
 from study.report.statistics import Withheld
 from study.report.wording import between, number, percent, points
@@ -12,7 +13,6 @@ from study.soup.candidates import Recipe
 from study.soup.ingredients import LeftOut
 from study.soup.judging import Judged
 from study.soup.making import AlphaPoint
-from study.summary import DISCLAIMER
 
 JSON, MARKDOWN = "soup.json", "soup.md"
 SCHEMA = 1

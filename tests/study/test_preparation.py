@@ -14,12 +14,12 @@ from safetensors.torch import save_file
 
 from drft.errors import UsageError
 from study.conductor import Conductor
+from study.messages import opening_words
 from study.options import RunOptions
 from study.preparation import prepare, versions
 from study.report.provenance import provenance
 from study.results import read_study
 from study.storage import open_storage
-from study.summary import opening_words
 
 SPACE = """
 name: tiny

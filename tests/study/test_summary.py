@@ -7,11 +7,11 @@ import pytest
 from drft.errors import StudyError
 from study import owner
 from study.goal import Outcome
+from study.messages import closing_words
 from study.places import find_study
 from study.results import read_study
 from study.standing import Standing, count
 from study.status import status_lines
-from study.summary import closing_words
 
 
 @pytest.fixture(scope="module")
