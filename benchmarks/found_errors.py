@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 from scipy import stats
 
-from study.report.statistics import Estimate, Suspects, Votes, Withheld, normalized_margins, suspects
-from study.report.statistics.auroc import binary_auroc
-from study.report.statistics.calibration import normalized
+from study.analysis import Estimate, Suspects, Votes, Withheld, normalized_margins, suspects
+from study.analysis.estimators.auroc import binary_auroc
+from study.analysis.estimators.calibration import normalized
 
 Floats = NDArray[np.float64]
 

@@ -7,7 +7,7 @@
 Photographs are the training ones of IDRiD's Kaggle layout, whose grades differ here and there from the official ones;
 test photographs are left out before anything else. The official grades get random errors, too, at several rates. Every
 photograph is graded by trainings that never saw it: configurations drawn from the ``idrid`` space, each on stratified
-folds with whole groups. The report's suspect score (``study.report.statistics.suspects``: the normalized margin of
+folds with whole groups. The report's suspect score (``study.analysis.label_errors``: the normalized margin of
 averaged probabilities) then ranks all photographs, against the loss that a single configuration gives them.
 """
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from drft.data import Cohort
 from drft.metrics import Scores, score
 from drft.models.checkpoint import read_checkpoint
-from study.report.statistics import Withheld
+from study.analysis import Withheld
 from study.soup.candidates import Recipe
 from study.soup.crossfit import cross_fitted_temperature
 from study.soup.evaluation import Evaluator

@@ -47,7 +47,7 @@ class Certainty:
     def sureness(self) -> Sureness | None:
         """Return the interval of the best accuracy, and how many cannot be told from it; None before there is one."""
         # SciPy's import waits until there is something to say, so that the first trial does not wait for it.
-        from study.report.statistics.live import standing  # noqa: PLC0415
+        from study.analysis.running import standing  # noqa: PLC0415
 
         stands = standing(self._table()) if self._speaks else None
         if stands is None or stands.best.low is None or stands.best.high is None:
@@ -58,7 +58,7 @@ class Certainty:
         """Return why further trials could show nothing but noise; None while they could show more."""
         if not self._speaks:
             return None
-        from study.report.statistics.live import noise_verdict  # noqa: PLC0415
+        from study.analysis.running import noise_verdict  # noqa: PLC0415
 
         verdict = noise_verdict(self._table())
         return verdict.reason if verdict.stop else None

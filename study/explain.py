@@ -7,20 +7,20 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from drft.config.trial_config import SplitConfig
+from study.analysis import Withheld, depth_design, detectable_difference, proportion
+from study.analysis.best_of_k import MIN_TRIALS as PER_DEPTH
+from study.analysis.best_of_k import fair_k
+from study.analysis.estimators.agreement import MIN_TRIALS as FOR_EARLY
+from study.analysis.estimators.intervals import MIN_FOR_BOOTSTRAP, MIN_FOR_T
+from study.analysis.importance import MIN_TRIALS as FOR_IMPORTANCE
+from study.analysis.label_errors import MIN_IMAGES as FOR_SUSPECTS
+from study.analysis.label_errors import MIN_TRIALS as GRADERS
+from study.analysis.overtuning import MIN_IMAGES as FOR_OVERTUNING
+from study.analysis.pruning import MIN_CONTROL
+from study.analysis.selection import MIN_IMAGES as FOR_SELECTION
+from study.analysis.somers_d import MIN_TRIALS as FOR_TAU
+from study.analysis.survival import MIN_TRIALS as FOR_SURVIVAL
 from study.draws import CONTROL_EVERY
-from study.report.statistics import Withheld, depth_design, detectable_difference, proportion
-from study.report.statistics.agreement import MIN_TRIALS as FOR_EARLY
-from study.report.statistics.equal_n import MIN_TRIALS as PER_DEPTH
-from study.report.statistics.equal_n import fair_k
-from study.report.statistics.importance import MIN_TRIALS as FOR_IMPORTANCE
-from study.report.statistics.intervals import MIN_FOR_BOOTSTRAP, MIN_FOR_T
-from study.report.statistics.kendall import MIN_TRIALS as FOR_TAU
-from study.report.statistics.overtuning import MIN_IMAGES as FOR_OVERTUNING
-from study.report.statistics.pruning import MIN_CONTROL
-from study.report.statistics.selection import MIN_IMAGES as FOR_SELECTION
-from study.report.statistics.survival import MIN_TRIALS as FOR_SURVIVAL
-from study.report.statistics.suspects import MIN_IMAGES as FOR_SUSPECTS
-from study.report.statistics.suspects import MIN_TRIALS as GRADERS
 from study.report.wording import interval, percent, points
 from study.space import BoundSpace, Dimension, Space
 

@@ -9,12 +9,12 @@ from zlib import crc32
 import numpy as np
 
 import benchmarks.simulations as room
-from study.report.statistics import Estimate
+from study.analysis import Estimate
 
 Promise = Literal["exactly", "at least", "at most"]
 Measure = Callable[[int, np.random.Generator], Estimate]
 """Takes how many studies to simulate, and the only source of chance; returns the share in which the event occurred,
-with its Monte-Carlo interval (``study.report.statistics.proportion`` makes it from hits and runs)."""
+with its Monte-Carlo interval (``study.analysis.proportion`` makes it from hits and runs)."""
 
 
 class Simulation(NamedTuple):

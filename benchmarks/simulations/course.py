@@ -9,7 +9,7 @@ from scipy import stats
 
 from benchmarks.simulations.base import Simulation
 from benchmarks.simulations.intervals import LEVEL, covered
-from study.report.statistics import (
+from study.analysis import (
     Design,
     EqualDepths,
     Estimate,
@@ -22,9 +22,9 @@ from study.report.statistics import (
     importance,
     proportion,
 )
-from study.report.statistics.equal_n import fair_k, median_best
-from study.report.statistics.importance import Method
-from study.report.statistics.survival import kaplan_meier
+from study.analysis.best_of_k import fair_k, median_best
+from study.analysis.importance import Method
+from study.analysis.survival import kaplan_meier
 
 Draw = Callable[[np.random.Generator], bool]
 

@@ -10,7 +10,7 @@ from scipy import special
 from benchmarks.simulations.base import Simulation
 from benchmarks.simulations.intervals import LEVEL, covered
 from drft.metrics import balanced_accuracy, qwk
-from study.report.statistics import (
+from study.analysis import (
     Estimate,
     Withheld,
     calibration,

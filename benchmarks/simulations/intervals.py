@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.simulations.base import Simulation
-from study.report.statistics import Estimate, bootstrap_mean, mean_estimate, proportion
+from study.analysis import Estimate, bootstrap_mean, mean_estimate, proportion
 
 LEVEL = 0.95
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from study.report.statistics import Candidates
+from study.analysis import Candidates
 
 IMAGES = 83
 """The validation photographs of IDRiD."""

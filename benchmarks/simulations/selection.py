@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks.simulations.base import Measure, Simulation
 from benchmarks.simulations.intervals import LEVEL, covered
 from benchmarks.simulations.made import IMAGES, TEST_IMAGES, candidates, planted, right, spread
-from study.report.statistics import (
+from study.analysis import (
     Estimate,
     Overtuning,
     alike,
@@ -20,7 +20,7 @@ from study.report.statistics import (
     rank_agreement,
     winners_curse,
 )
-from study.report.statistics.overtuning import incumbents
+from study.analysis.overtuning import incumbents
 
 Rng = np.random.Generator
 

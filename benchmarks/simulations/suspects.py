@@ -6,7 +6,7 @@ from scipy import special
 
 from benchmarks.simulations.base import Simulation
 from benchmarks.simulations.grading import VALIDATION
-from study.report.statistics import Estimate, Votes, Withheld, normalized_margins, proportion, suspects
+from study.analysis import Estimate, Votes, Withheld, normalized_margins, proportion, suspects
 
 TRIALS = 10
 PLANTED = 6

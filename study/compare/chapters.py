@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 
 import plotly.graph_objects as go
 
+from study.analysis import Curve, DepthRow, Withheld
 from study.compare.comparison import Against, Comparison, Side
 from study.report import figures
 from study.report.chapters import Chapter, Exhibit, Pair, Part, Table, Text
 from study.report.chapters.parts import wide
-from study.report.statistics import Curve, DepthRow, Withheld
 from study.report.wording import between, number, percent, points
 
 _BEST_HEADINGS = (

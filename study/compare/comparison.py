@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drft.errors import StudyError
+from study.analysis import Curve, DepthRow, Withheld, depth_curves, depth_table, proportion
+from study.analysis.estimators.intervals import Estimate
+from study.analysis.estimators.paired import PairedDifference, paired_difference
 from study.compare.changes import Change, changes
-from study.report.statistics import Curve, DepthRow, Withheld, depth_curves, depth_table, proportion
-from study.report.statistics.intervals import Estimate
-from study.report.statistics.paired import PairedDifference, paired_difference
 from study.results import StudyInfo, StudyResults, read_study
 
 MOST = 8

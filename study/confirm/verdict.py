@@ -3,12 +3,12 @@
 import json
 from typing import Any
 
+from study.analysis import Confirmed, ConfirmedScore, Difference, MixtureOnTest, Mixtures, Withheld
+from study.analysis.summary import score_mixtures
 from study.confirm.seal import read_confirmation
 from study.report.chapters.test_set import survival_text
 from study.report.exports import plain
 from study.report.files import write_whole
-from study.report.statistics import Confirmed, ConfirmedScore, Difference, MixtureOnTest, Mixtures, Withheld
-from study.report.statistics.summary import score_mixtures
 from study.report.wording import between, percent, points
 from study.results import StudyResults
 

@@ -12,9 +12,9 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from drft.errors import StudyError
+from study.analysis import Statistics, summarize
 from study.report.chapters import all_exhibits, write_chapters
 from study.report.page import DISCLAIMER, RENDERED
-from study.report.statistics import Statistics, summarize
 from study.report.wording import answer
 from study.results import StudyInfo, StudyResults, read_study
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from drft.data.checks import Finding, SourceCheck
-from study.report.statistics.noise import detectable_difference
+from study.analysis.noise import detectable_difference
 
 DISCORDANCES = (0.5, 0.2)
 """Shares of the validation photographs on which exactly one of two trainings is right. Half is the most that trainings

@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from study.report.statistics import Statistics, Suspect, Suspects, Withheld
+from study.analysis import Statistics, Suspect, Suspects, Withheld
 from study.report.tables import trials_by_state
 from study.results import StudyInfo, StudyResults
 

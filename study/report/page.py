@@ -10,11 +10,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from study.analysis import Confirmed, Statistics, Withheld
 from study.folds import divided
 from study.report.chapters import Chapter, Exhibit, all_exhibits
 from study.report.explorer import explorer_json
 from study.report.provenance import limits, provenance
-from study.report.statistics import Confirmed, Statistics, Withheld
 from study.report.tables import trial_headings, trial_rows, trials_by_state
 from study.report.thumbnails import NO_THUMBNAILS, Thumbnails
 from study.report.wording import answer, between, number, percent

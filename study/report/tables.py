@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from study.report.statistics import BackboneRow, DepthRow, Estimate
+from study.analysis import BackboneRow, DepthRow, Estimate
 from study.report.wording import number, percent
 from study.results import StudyInfo, StudyResults
 

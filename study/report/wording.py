@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from drft.config.trial_config import Metric
-from study.report.statistics import BestVersusLast, DepthRow, Estimate, Noise, Peak, Statistics, Withheld
+from study.analysis import BestVersusLast, DepthRow, Estimate, Noise, Peak, Statistics, Withheld
 from study.scores import shown
 
 

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drft.config.trial_config import Metric
-from study.report.statistics import cross_entropy
-from study.report.statistics.resampling import weighted_scores
+from study.analysis import cross_entropy
+from study.analysis.estimators.resampling import weighted_scores
 from study.soup import choice
 from study.soup.choice import Chosen, Scores
 

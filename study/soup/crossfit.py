@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from study.report.statistics import (
+from study.analysis import (
     Calibration,
     Estimate,
     Withheld,
@@ -15,7 +15,7 @@ from study.report.statistics import (
     temperature,
     tempered,
 )
-from study.report.statistics.intervals import LEVEL
+from study.analysis.estimators.intervals import LEVEL
 from study.soup.candidates import RULES, Candidates
 
 SPLITS = 50

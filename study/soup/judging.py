@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drft.metrics import confusion
-from study.report.statistics import (
+from study.analysis import (
     Calibration,
     Estimate,
     Withheld,
@@ -20,8 +20,8 @@ from study.report.statistics import (
     temperature,
     tempered,
 )
-from study.report.statistics.intervals import LEVEL, RESAMPLES
-from study.report.statistics.paired import PairedDifference, paired_difference
+from study.analysis.estimators.intervals import LEVEL, RESAMPLES
+from study.analysis.estimators.paired import PairedDifference, paired_difference
 from study.soup.candidates import Recipe
 from study.soup.crossfit import cross_fitted_temperature
 

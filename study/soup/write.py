@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from drft.config.trial_config import Metric
+from study.analysis import Withheld
 from study.messages import DISCLAIMER
 from study.report.exports import plain
-from study.report.statistics import Withheld
 from study.report.wording import between, number, percent, points
 from study.soup.candidates import Recipe
 from study.soup.ingredients import LeftOut

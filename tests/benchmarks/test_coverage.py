@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.coverage import rows, run
 from benchmarks.simulations.base import Simulation, kept, measure, simulations
-from study.report.statistics import proportion
+from study.analysis import proportion
 
 
 def claim(promise, hits=90, runs=100, nominal=0.95):

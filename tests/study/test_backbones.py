@@ -8,10 +8,10 @@ import pytest
 
 from drft.config.trial_config import TrialConfig
 from drft.errors import ConfigError
+from study.analysis import Estimate, Withheld, backbone_table, early, gap_associations, summarize
+from study.analysis.design import depth_design
 from study.report.chapters import depth as depth_chapter
 from study.report.chapters.parts import Table, Text
-from study.report.statistics import Estimate, Withheld, backbone_table, early, gap_associations, summarize
-from study.report.statistics.design import depth_design
 from study.results import read_study
 from study.space import Backbones, BoundSpace, Space
 

@@ -15,9 +15,9 @@ from PIL import Image
 
 from drft.data import open_cohort
 from drft.data.checks import check_source
+from study.analysis.noise import detectable_difference
 from study.cli.data import command
 from study.datadesk.page import check_page
-from study.report.statistics.noise import detectable_difference
 
 
 def picture(seed: int) -> Image.Image:

@@ -14,6 +14,7 @@ from sweep_parts import InProcess, conduct, facts
 
 from drft.config.trial_config import TrialConfig
 from drft.errors import StudyError, UsageError
+from study.analysis import summarize
 from study.confirm.planning import make_plan
 from study.driver import Driver
 from study.export.model import export_model
@@ -23,7 +24,6 @@ from study.options import RunOptions
 from study.progress import PlainDisplay, tally
 from study.report.chapters import write_chapters
 from study.report.exports import summary
-from study.report.statistics import summarize
 from study.results import read_study
 from study.search import make_sampler, sampler_notes
 from study.space import Space

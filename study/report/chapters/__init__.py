@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from study.analysis import Statistics
 from study.report.chapters import (
     cost,
     depth,
@@ -18,7 +19,6 @@ from study.report.chapters import (
     trials,
 )
 from study.report.chapters.parts import Chapter, Exhibit, Gallery, Pair, Part, Table, Text
-from study.report.statistics import Statistics
 from study.results import StudyResults
 
 CHAPTERS: Sequence[Callable[[StudyResults, Statistics], Chapter]] = (

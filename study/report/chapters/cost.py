@@ -1,9 +1,9 @@
 """What accuracy costs in seconds of training."""
 
 from drft.config.trial_config import Metric
+from study.analysis import Cost, CostPoint, DepthCost, Statistics, Withheld
 from study.report import figures
 from study.report.chapters.parts import Chapter, Part, Table, exhibit, wide
-from study.report.statistics import Cost, CostPoint, DepthCost, Statistics, Withheld
 from study.report.wording import between, number, percent
 from study.results import StudyResults
 from study.scores import shown

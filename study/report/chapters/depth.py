@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import plotly.graph_objects as go
 
+from study.analysis import BackboneRow, DepthRow, EqualDepths, Estimate, Gaps, Statistics, TrialPoint, Withheld
 from study.report import figures
 from study.report.chapters.parts import Chapter, Part, Table, Text, exhibit, wide
-from study.report.statistics import BackboneRow, DepthRow, EqualDepths, Estimate, Gaps, Statistics, TrialPoint, Withheld
 from study.report.tables import BACKBONE_HEADINGS, DEPTH_HEADINGS, backbone_rows, depth_rows
 from study.report.wording import number, p_value
 from study.results import StudyResults

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import plotly.graph_objects as go
 
+from study.analysis import Early, EarlyGroup, Estimate, Statistics, Withheld
 from study.report import figures
 from study.report.chapters.parts import Chapter, Pair, Part, Table, Text, exhibit, wide
-from study.report.statistics import Early, EarlyGroup, Estimate, Statistics, Withheld
 from study.report.wording import number, percent
 from study.results import StudyResults
 

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import plotly.graph_objects as go
 
 from drft.data.cohort import GRADES
+from study.analysis import Calibration, Estimate, Grading, Referable, Statistics, Withheld
 from study.report import figures
 from study.report.chapters.parts import Chapter, Pair, Part, Table, Text, exhibit, wide
-from study.report.statistics import Calibration, Estimate, Grading, Referable, Statistics, Withheld
 from study.report.wording import number, percent
 from study.results import StudyResults
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import plotly.graph_objects as go
 
+from study.analysis import Association, Importance, Statistics, Withheld
 from study.report import figures
 from study.report.chapters.parts import Chapter, Pair, Part, Table, Text, exhibit, wide
-from study.report.statistics import Association, Importance, Statistics, Withheld
 from study.report.wording import number, p_value, percent
 from study.results import StudyResults
 

@@ -1,10 +1,10 @@
 """What this validation set can show."""
 
 from drft.config.trial_config import Metric
+from study.analysis import Alike, Noise, Statistics, Withheld
+from study.analysis.noise import FEWEST
 from study.report import figures
 from study.report.chapters.parts import Chapter, Text, exhibit, wide
-from study.report.statistics import Alike, Noise, Statistics, Withheld
-from study.report.statistics.noise import FEWEST
 from study.report.wording import percent, points, score_difference
 from study.results import StudyResults
 

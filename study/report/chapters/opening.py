@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import plotly.graph_objects as go
 
+from study.analysis import Curve, DepthRow, Statistics
 from study.report import figures
 from study.report.chapters.parts import Chapter, Part, Text, exhibit, wide
-from study.report.statistics import Curve, DepthRow, Statistics
 from study.report.wording import percent, points
 from study.results import StudyResults
 from study.scores import metric_name

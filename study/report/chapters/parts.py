@@ -6,7 +6,7 @@ from typing import ClassVar, TypeVar
 
 import plotly.graph_objects as go
 
-from study.report.statistics import Withheld
+from study.analysis import Withheld
 
 T = TypeVar("T")
 

@@ -4,9 +4,7 @@ from collections.abc import Mapping
 
 import plotly.graph_objects as go
 
-from study.report import figures
-from study.report.chapters.parts import Chapter, Pair, Text, exhibit, wide
-from study.report.statistics import (
+from study.analysis import (
     BestVersusLast,
     CrossFitted,
     Estimate,
@@ -17,6 +15,8 @@ from study.report.statistics import (
     Statistics,
     Withheld,
 )
+from study.report import figures
+from study.report.chapters.parts import Chapter, Pair, Text, exhibit, wide
 from study.report.wording import interval, percent, points
 from study.results import StudyResults
 

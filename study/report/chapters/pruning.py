@@ -1,7 +1,7 @@
 """What pruning saved, and what it may have cost."""
 
+from study.analysis import Estimate, PrunerAudit, Savings, Statistics, Withheld
 from study.report.chapters.parts import Chapter, Text
-from study.report.statistics import Estimate, PrunerAudit, Savings, Statistics, Withheld
 from study.report.wording import number, percent
 from study.results import StudyResults
 

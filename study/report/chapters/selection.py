@@ -1,9 +1,9 @@
 """How much the selection flatters."""
 
 from drft.config.trial_config import Metric
+from study.analysis import CorrectedScore, Overtuning, Statistics, Withheld
 from study.report import figures
 from study.report.chapters.parts import Chapter, Text, exhibit, wide
-from study.report.statistics import CorrectedScore, Overtuning, Statistics, Withheld
 from study.report.wording import score, score_difference, score_interval
 from study.results import StudyResults
 from study.scores import metric_name

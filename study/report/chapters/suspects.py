@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from study.analysis import Statistics, Suspect, Suspects, Withheld
 from study.report.chapters.grading import grade_names
 from study.report.chapters.parts import Chapter, Gallery, Part, Text
-from study.report.statistics import Statistics, Suspect, Suspects, Withheld
 from study.report.wording import percent
 from study.results import StudyResults
 

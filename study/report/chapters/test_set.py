@@ -4,9 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import plotly.graph_objects as go
 
-from study.report import figures
-from study.report.chapters.parts import Chapter, Exhibit, Part, Table, Text, exhibit, wide
-from study.report.statistics import (
+from study.analysis import (
     Confirmed,
     ConfirmedScore,
     Difference,
@@ -17,6 +15,8 @@ from study.report.statistics import (
     Swept,
     Withheld,
 )
+from study.report import figures
+from study.report.chapters.parts import Chapter, Exhibit, Part, Table, Text, exhibit, wide
 from study.report.wording import between, percent, points
 from study.results import StudyResults
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import plotly.graph_objects as go
 
+from study.analysis import Statistics, TrialPoint
 from study.report import figures
 from study.report.chapters.parts import Chapter, exhibit, wide
-from study.report.statistics import Statistics, TrialPoint
 from study.results import StudyResults
 
 

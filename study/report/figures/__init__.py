@@ -1,4 +1,4 @@
-"""Plotly figures, each drawn from a tuple of ``study.report.statistics`` and nothing else."""
+"""Plotly figures, each drawn from a tuple of ``study.analysis`` and nothing else."""
 
 from study.report.figures.comparison import accuracy_of_studies, gap_of_studies
 from study.report.figures.cost import cost_front

@@ -5,7 +5,7 @@ from math import ceil
 from types import MappingProxyType
 
 from drft.config.trial_config import Metric
-from study.report.statistics import Estimate
+from study.analysis import Estimate
 from study.report.style import DEPTH_SCALE, rounded
 
 DEPTH_AXIS = "depth (blocks trained)"

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import plotly.graph_objects as go
 
+from study.analysis import DepthRow, Estimate
 from study.report.figures.axes import errors
-from study.report.statistics import DepthRow, Estimate
 from study.report.style import PERCENT, SERIES, figure, rounded
 
 _SYMBOLS = ("circle", "square", "diamond", "x", "circle-open")

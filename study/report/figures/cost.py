@@ -3,8 +3,8 @@
 import plotly.graph_objects as go
 
 from drft.config.trial_config import Metric
+from study.analysis import Cost
 from study.report.figures.axes import better_up, depth_markers
-from study.report.statistics import Cost
 from study.report.style import QUIET, figure, rounded
 from study.scores import metric_name, shown
 

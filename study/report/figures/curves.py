@@ -7,8 +7,8 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from study.analysis import Curve
 from study.report.figures.axes import whole_steps
-from study.report.statistics import Curve
 from study.report.style import PERCENT, QUIET, TRAIN, VALIDATION, band, rounded, styled
 
 MAX_PANELS = 12

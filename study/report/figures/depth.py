@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
+from study.analysis import DepthRow, EqualDepths, TrialPoint
 from study.report.figures.axes import DEPTH_AXIS, STATE_NAMES, errors, spread, whole_steps
-from study.report.statistics import DepthRow, EqualDepths, TrialPoint
 from study.report.style import PERCENT, QUIET, TRAIN, VALIDATION, figure, rounded
 
 

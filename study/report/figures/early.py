@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
+from study.analysis import Early, EarlyGroup, Estimate, Withheld
 from study.report.figures.axes import errors, whole_steps
-from study.report.statistics import Early, EarlyGroup, Estimate, Withheld
 from study.report.style import DEPTH_SCALE, PERCENT, QUIET, TRAIN, VALIDATION, figure, rounded
 
 

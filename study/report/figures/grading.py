@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
+from study.analysis import Calibration, Grading
 from study.report.figures.axes import errors
-from study.report.statistics import Calibration, Grading
 from study.report.style import PERCENT, QUIET, VALIDATION, figure, rounded
 
 _PAPER_TO_BLUE = [[0.0, "rgba(0,114,178,0.04)"], [1.0, "#0072b2"]]

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from study.analysis import TrialPoint
 from study.report.figures.axes import STATE_NAMES
-from study.report.statistics import TrialPoint
 from study.report.style import PERCENT, QUIET, TRAIN, VALIDATION, figure, rounded
 
 

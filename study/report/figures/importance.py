@@ -2,7 +2,7 @@
 
 import plotly.graph_objects as go
 
-from study.report.statistics import Importance
+from study.analysis import Importance
 from study.report.style import PERCENT, QUIET, TRAIN, VALIDATION, figure, rounded
 
 

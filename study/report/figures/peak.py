@@ -2,8 +2,8 @@
 
 import plotly.graph_objects as go
 
+from study.analysis import BestVersusLast, Peak, PeakSurvival
 from study.report.figures.axes import depth_markers, whole_steps
-from study.report.statistics import BestVersusLast, Peak, PeakSurvival
 from study.report.style import PERCENT, QUIET, TRAIN, VALIDATION, band, figure, rounded
 
 

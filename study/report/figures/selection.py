@@ -3,8 +3,8 @@
 import plotly.graph_objects as go
 
 from drft.config.trial_config import Metric
+from study.analysis import Alike, Overtuning
 from study.report.figures.axes import better_up, whole_steps
-from study.report.statistics import Alike, Overtuning
 from study.report.style import PERCENT, QUIET, TRAIN, VALIDATION, figure, rounded
 from study.scores import metric_name, shown
 

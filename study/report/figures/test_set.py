@@ -2,8 +2,8 @@
 
 import plotly.graph_objects as go
 
+from study.analysis import Confirmed, Estimate, Swept
 from study.report.figures.axes import depth_markers, errors, named
-from study.report.statistics import Confirmed, Estimate, Swept
 from study.report.style import PERCENT, QUIET, TEST, VALIDATION, figure, rounded
 
 

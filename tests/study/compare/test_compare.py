@@ -10,11 +10,11 @@ from optuna.trial import TrialState
 
 from drft.config.trial_config import TrialConfig, with_values
 from drft.errors import StudyError
+from study.analysis import Withheld
+from study.analysis.estimators.paired import PairedDifference
 from study.cli.compare import command
 from study.cli.export import command as export
 from study.compare.comparison import compare
-from study.report.statistics import Withheld
-from study.report.statistics.paired import PairedDifference
 from study.results import read_study
 
 COMPLETE, PRUNED = TrialState.COMPLETE, TrialState.PRUNED

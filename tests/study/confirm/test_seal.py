@@ -15,6 +15,7 @@ from fake_training import DIVERGES, HANGS, RAISES, scripted
 from sweep_parts import InProcess, facts
 
 from drft.errors import StudyError
+from study.analysis import summarize
 from study.conductor import Conductor
 from study.confirm.planning import BASELINE, PLANNED, Candidate, ConfirmationPlan, Draw
 from study.confirm.preparation import undertake
@@ -25,7 +26,6 @@ from study.folder import StudyFolder
 from study.goal import Goal
 from study.places import find_study
 from study.progress import PlainDisplay
-from study.report.statistics import summarize
 from study.results import read_study
 from study.storage import open_storage
 

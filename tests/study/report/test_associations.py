@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from scipy import stats
 
-from study.report.statistics import Withheld, gap_associations
-from study.report.statistics.kendall import holm, tally
+from study.analysis import Withheld, gap_associations
+from study.analysis.somers_d import holm, tally
 
 DIMENSIONS = {
     "depth": IntDistribution(0, 3),

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy import special
 from sklearn.metrics import log_loss
 
-from study.report.statistics import Withheld, calibration, temperature, tempered
+from study.analysis import Withheld, calibration, temperature, tempered
 
 seeds = st.integers(0, 2**32 - 1)
 

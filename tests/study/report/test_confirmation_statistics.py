@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from drft.metrics import confusion, qwk
+from study.analysis import Withheld, confirmed
+from study.analysis.estimators.two_way_means import Spread, crossed_mean, ratio
 from study.confirm.retrained import Retrained
-from study.report.statistics import Withheld, confirmed
-from study.report.statistics.crossed import Spread, crossed_mean, ratio
 
 GRADES = np.arange(60) % 5
 N_VALIDATION = 83

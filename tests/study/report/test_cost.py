@@ -3,9 +3,9 @@
 import pandas as pd
 import pytest
 
+from study.analysis import Withheld, cost
 from study.report.chapters import cost as cost_chapter
 from study.report.figures import cost_front
-from study.report.statistics import Withheld, cost
 
 EPOCHS = pd.DataFrame({"trial": [0, 0, 1, 1], "cached": [True, True, False, True]})
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
+from study.analysis import CrossFitted, Estimate, PrunerAudit, Savings, Withheld, summarize
 from study.report.chapters import depth, importance, peak, pruning
 from study.report.chapters.parts import Table
-from study.report.statistics import CrossFitted, Estimate, PrunerAudit, Savings, Withheld, summarize
 from study.results import read_study
 
 FLAGGED = Estimate(0.4, 0.12, 0.74, 10)

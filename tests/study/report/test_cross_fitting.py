@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from study.report.statistics import Withheld, cross_fitted
+from study.analysis import Withheld, cross_fitted
 
 
 def drawn(accuracy, images=83, seed=0):

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from study.report.statistics import Withheld, best_versus_last, depth_curves, depth_table, history, peak
+from study.analysis import Withheld, best_versus_last, depth_curves, depth_table, history, peak
 from study.results import read_study
 
 

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from study.analysis import Withheld, early, exact_proportion
 from study.report.chapters.early import early_text, first_sure_step
-from study.report.statistics import Withheld, early, exact_proportion
 
 BASE = {"head_phase": {"epochs": 1}, "depth_phase": {"epochs": 2}}
 FINAL = np.arange(12) / 12

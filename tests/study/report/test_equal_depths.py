@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.report.statistics import Design, Withheld, depth_design, equal_depths
-from study.report.statistics.equal_n import expected_best, fair_k, median_best
+from study.analysis import Design, Withheld, depth_design, equal_depths
+from study.analysis.best_of_k import expected_best, fair_k, median_best
 
 ISOLATED = "isolate: depth\nsearch: {depth: {type: int, low: 0, high: 3}}"
 OPEN = "search: {depth: {type: int, low: 0, high: 3}}"

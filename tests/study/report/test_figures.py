@@ -2,9 +2,9 @@ import json
 
 import pytest
 
+from study.analysis import Bar, Curve, Importance
 from study.report.figures import MAX_PANELS, curve_panels, evenly_spaced, importance_bars
 from study.report.figures.axes import whole_steps
-from study.report.statistics import Bar, Curve, Importance
 from study.report.style import QUIET, VALIDATION
 
 

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from study.report.statistics import Withheld, gaps, phases, trial_gaps
+from study.analysis import Withheld, gaps, phases, trial_gaps
 from study.results import read_study
 
 

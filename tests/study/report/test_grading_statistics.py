@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics
 
-from study.report.statistics import (
+from study.analysis import (
     Withheld,
     balanced_accuracy_estimate,
     exact_proportion,

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from study.report.statistics import Withheld, importance
+from study.analysis import Withheld, importance
 
 DIMENSIONS = {
     "depth": IntDistribution(0, 5),

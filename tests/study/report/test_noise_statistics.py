@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from study.analysis import detectable_difference, discordance, noise
 from study.report.chapters.noise import noise_text
-from study.report.statistics import detectable_difference, discordance, noise
 
 
 @given(st.integers(20, 5000), st.floats(0.05, 0.5))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from study.report.statistics.paired import paired_difference
+from study.analysis.estimators.paired import paired_difference
 
 
 def right(*runs):

@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 from plotly.subplots import make_subplots
 
+from study.analysis import summarize
 from study.report.chapters import all_exhibits, write_chapters
 from study.report.pictures import picture
-from study.report.statistics import summarize
 from study.report.style import VALIDATION, figure
 from study.results import read_study
 

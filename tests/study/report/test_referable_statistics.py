@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from study.report.statistics import Withheld, referable, referable_threshold
+from study.analysis import Withheld, referable, referable_threshold
 
 seeds = st.integers(0, 2**32 - 1)
 

@@ -8,12 +8,12 @@ import pytest
 from optuna.trial import TrialState
 from plotly.offline import get_plotlyjs
 
+from study.analysis import summarize, swept
+from study.analysis.confirmation import confirmed
 from study.confirm.retrained import Retrained
 from study.report.chapters import write_chapters
 from study.report.chapters.test_set import SEALED
 from study.report.page import html_page, markdown_page
-from study.report.statistics import summarize, swept
-from study.report.statistics.confirmation import confirmed
 from study.results import read_study
 
 COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL

@@ -5,9 +5,9 @@ import jsonschema
 import pytest
 from optuna.trial import TrialState
 
+from study.analysis import summarize
 from study.report.exports import summary
 from study.report.schema import summary_schema
-from study.report.statistics import summarize
 from study.results import read_study
 
 DOCUMENTED = Path(__file__).parents[3] / "docs" / "summary.schema.json"

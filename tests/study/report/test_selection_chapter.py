@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
+from study.analysis import Withheld, summarize
 from study.report import write_report
 from study.report.chapters import write_chapters
 from study.report.exports import plain
-from study.report.statistics import Withheld, summarize
 from study.results import read_study
 
 IMAGES = 83

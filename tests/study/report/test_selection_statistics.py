@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from benchmarks.simulations.base import measure, simulations
 from benchmarks.simulations.made import candidates, planted, right, spread
-from study.report.statistics import (
+from study.analysis import (
     Candidates,
     Withheld,
     alike,
@@ -28,10 +28,10 @@ from study.report.statistics import (
     weighted_scores,
     winners_curse,
 )
-from study.report.statistics.agreement import weighted_tau
-from study.report.statistics.noise import detectable_difference
-from study.report.statistics.overtuning import incumbents
-from study.report.statistics.selection import first_best
+from study.analysis.estimators.agreement import weighted_tau
+from study.analysis.noise import detectable_difference
+from study.analysis.overtuning import incumbents
+from study.analysis.selection import first_best
 
 NAMED = {simulation.name: simulation for simulation in simulations()}
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from study.report.statistics import (
+from study.analysis import (
     Votes,
     Withheld,
     collect,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from study.report.statistics import Overtuning, Withheld, swept
+from study.analysis import Overtuning, Withheld, swept
 
 
 def tried(rng, skills, n):

@@ -1,4 +1,4 @@
-from study.report.statistics import DepthRow, Estimate, Needed, Noise, Withheld
+from study.analysis import DepthRow, Estimate, Needed, Noise, Withheld
 from study.report.wording import depth_sentence, epoch_sentence, gap_sentence, interval, number, percent, points
 
 

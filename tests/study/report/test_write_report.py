@@ -9,10 +9,10 @@ from click.testing import CliRunner
 from optuna.trial import TrialState
 
 from drft.errors import StudyError
+from study.analysis import Estimate, Withheld
 from study.cli.report import command
 from study.report import write_report
 from study.report.exports import plain
-from study.report.statistics import Estimate, Withheld
 from study.results import read_study
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.report.statistics import Withheld
+from study.analysis import Withheld
 from study.soup import choice
 from study.soup.candidates import ALPHAS, Candidates, recipe_at, recipes
 from study.soup.crossfit import cross_fitted_gains, cross_fitted_temperature

@@ -27,6 +27,7 @@ from drft.errors import StudyError
 from drft.models.backbone import build_model
 from drft.models.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
 from drft.training.trial import run_trial
+from study.analysis.summary import score_mixtures, score_test_set
 from study.cli import main
 from study.conductor import Conductor
 from study.confirm.planning import BASELINE, PLANNED, Candidate, ConfirmationPlan, Draw
@@ -40,7 +41,6 @@ from study.progress import PlainDisplay
 from study.report.chapters import test_set
 from study.report.chapters.parts import Table
 from study.report.exports import plain
-from study.report.statistics.summary import score_mixtures, score_test_set
 from study.results import read_study
 from study.soup.candidates import Recipe
 from study.soup.evaluation import Evaluator

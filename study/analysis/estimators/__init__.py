@@ -1,0 +1,1 @@
+"""Intervals and other statistical tools that know nothing of studies."""

@@ -1,0 +1,77 @@
+"""What keeping the best epoch is worth on photographs that did not choose it."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.analysis.estimators.intervals import LEVEL, Estimate, Withheld
+
+SPLITS = 100
+"""Random halvings; each is used both ways."""
+
+RESAMPLES = 1000
+"""Bootstrap resamples of the photographs; every one of them goes through all splits."""
+
+MIN_IMAGES = 20
+
+
+class CrossFitted(NamedTuple):
+    """One trial: the best epoch against the last, over photographs."""
+
+    trial: int
+    n_images: int
+    apparent: Estimate
+    """Accuracy at the best step minus at the last one, on the photographs that chose the best step: optimistic."""
+    honest: Estimate
+    """The same, where half the photographs choose the step and the other half score it; mean over random halves."""
+    optimism: float
+    """Apparent minus honest."""
+
+
+def cross_fitted(correct: Mapping[int, NDArray[np.bool_]], seed: int = 0) -> tuple[CrossFitted, ...] | Withheld:
+    """Compare the best epoch with the last one of some trials, photograph by photograph.
+
+    Args:
+        correct: by trial, which photographs it got right at each step, shape (steps, images).
+        seed: of the halves and the resamples.
+
+    The highest of several measurements on the same photographs is optimistic. Choosing on one half and scoring on the
+    other is not (Stone 1974); it is a little too hard on the choice, which has half the photographs only. Intervals
+    are percentile bootstraps over photographs; copies of one photograph stay in one half, so that none chooses and
+    scores at once. They hold for these trained networks, and take the photographs as independent. Ties choose the
+    earliest step.
+    """
+    if not correct:
+        return Withheld("no predictions of a completed trial are at hand")
+    n = min(right.shape[1] for right in correct.values())
+    if n < MIN_IMAGES:
+        return Withheld(f"halves need at least {MIN_IMAGES} validation photographs, there are {n}")
+    return tuple(_compare(trial, right.astype(np.float64), seed) for trial, right in correct.items())
+
+
+def _compare(trial: int, right: NDArray[np.float64], seed: int) -> CrossFitted:
+    rng = np.random.default_rng(seed)
+    n = right.shape[1]
+    halves = rng.permuted(np.tile(np.arange(n) < n // 2, (SPLITS, 1)), axis=1).astype(np.float64)
+    halves = np.concatenate([halves, 1 - halves])
+    drawn = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES).astype(np.float64)
+    honest = np.array([_honest(right, halves, weights) for weights in drawn])
+    difference = right[right.mean(axis=1).argmax()] - right[-1]
+    apparent = _estimate(float(difference.mean()), drawn @ difference / n, n)
+    found = _estimate(_honest(right, halves, np.ones(n)), honest, n)
+    return CrossFitted(trial, n, apparent, found, apparent.value - found.value)
+
+
+def _honest(right: NDArray[np.float64], halves: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+    """Return mean accuracy at the step chosen on each half minus that at the last step, on the other half."""
+    rest = (1 - halves) * weights
+    scores = rest @ right.T / np.maximum(1, rest.sum(axis=1, keepdims=True))
+    chosen = ((halves * weights) @ right.T).argmax(axis=1)
+    return float((scores[np.arange(len(scores)), chosen] - scores[:, -1]).mean())
+
+
+def _estimate(value: float, replicas: NDArray[np.float64], n: int) -> Estimate:
+    low, high = np.quantile(replicas, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Estimate(value, float(low), float(high), n)

@@ -1,0 +1,88 @@
+"""How far training runs ahead of validation, in accuracy, loss and kappa, at the best and at the last step."""
+
+from typing import NamedTuple
+
+import pandas as pd
+
+from study.analysis.depth import NO_TRIALS
+from study.analysis.estimators.intervals import Estimate, Withheld, mean_estimate
+
+MEASURES = ("accuracy", "loss", "qwk")
+
+
+class MeasureGap(NamedTuple):
+    """The gap in one measure, mean over trials; positive where training is ahead."""
+
+    best: Estimate
+    """At the best step of each trial."""
+    last: Estimate
+    """At its last step."""
+    growth: Estimate
+    """Last minus best of the same trial."""
+
+
+class DepthGaps(NamedTuple):
+    """The gaps of the completed trials of one depth."""
+
+    depth: int
+    n: int
+    accuracy: MeasureGap
+    """Train accuracy minus validation accuracy."""
+    loss: MeasureGap
+    """Validation loss minus train loss, in nats (mean cross-entropy, unweighted and without smoothing)."""
+    qwk: MeasureGap
+    """Train minus validation quadratic weighted kappa."""
+
+
+class Gaps(NamedTuple):
+    """The gaps of all completed trials, and of each depth."""
+
+    n: int
+    accuracy: MeasureGap
+    loss: MeasureGap
+    qwk: MeasureGap
+    by_depth: tuple[DepthGaps, ...]
+
+
+def trial_gaps(complete: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per completed trial: ``trial``, ``depth``, and each gap, as ``loss_best`` and ``loss_last``.
+
+    Loss gaps are validation minus train, the others train minus validation, so that positive means overfitting in all.
+    """
+    told = epochs.assign(
+        accuracy=epochs["train_accuracy"] - epochs["val_accuracy"],
+        loss=epochs["val_loss"] - epochs["train_loss"],
+        qwk=epochs["train_qwk"] - epochs["val_qwk"],
+    ).set_index(["trial", "step"])
+    table = pd.DataFrame({"trial": complete["number"].astype(int), "depth": complete["depth"].astype(int)})
+    for moment in ("best", "last"):
+        rows = pd.MultiIndex.from_arrays([table["trial"], complete[f"{moment}_step"].astype(int)])
+        for measure in MEASURES:
+            table[f"{measure}_{moment}"] = told[measure].reindex(rows).to_numpy(dtype=float)
+    return table
+
+
+def gaps(complete: pd.DataFrame, epochs: pd.DataFrame) -> Gaps | Withheld:
+    """Describe the gaps of the completed trials; means carry Student's t interval over trials.
+
+    Valid as a description of the trials that ran to their end, with the reservations of
+    :func:`~study.analysis.depth.depth_table`. The best step is where validation happened to score highest,
+    so the gap there is flattered: on fresh photographs of the same kind it would be a little wider.
+    """
+    if complete.empty:
+        return NO_TRIALS
+    table = trial_gaps(complete, epochs)
+    by_depth = tuple(
+        DepthGaps(int(str(depth)), len(group), *_measured(group)) for depth, group in table.groupby("depth")
+    )
+    accuracy, loss, qwk = _measured(table)
+    return Gaps(len(table), accuracy, loss, qwk, by_depth)
+
+
+def _measured(table: pd.DataFrame) -> tuple[MeasureGap, MeasureGap, MeasureGap]:
+    return _measure(table, "accuracy"), _measure(table, "loss"), _measure(table, "qwk")
+
+
+def _measure(table: pd.DataFrame, measure: str) -> MeasureGap:
+    best, last = table[f"{measure}_best"], table[f"{measure}_last"]
+    return MeasureGap(mean_estimate(best), mean_estimate(last), mean_estimate(last - best))

@@ -1,0 +1,104 @@
+"""What pruning saved and what it may have cost, told by the trials that were never to be pruned."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from study.analysis.estimators.intervals import Estimate, Withheld, exact_proportion
+from study.analysis.planned_steps import planned_steps, planned_trainings
+
+TOP = 5
+"""A winner is a trial that scores as high as the fifth best completed one."""
+
+MIN_CONTROL = 5
+
+
+class Savings(NamedTuple):
+    """Epochs that pruned trials did not run."""
+
+    pruned: int
+    epochs_run: int
+    """By completed and pruned trials together."""
+    epochs_saved: int
+    """Of the planned ones; an upper bound where early stopping would have ended some anyway."""
+    share: float
+    """Saved over run and saved."""
+    hours: float
+    """Saved, at what an epoch of the depth phase took in the same trial."""
+
+
+class PrunerAudit(NamedTuple):
+    """The control arm: trials at random that ran on when the pruner would have stopped them."""
+
+    control: int
+    """Completed trials of it."""
+    flagged: Estimate
+    """Share the pruner would have stopped; exact interval."""
+    winners: Estimate | Withheld
+    """Share of those that ended among the study's best ``TOP``; exact interval."""
+    killed_best: bool
+    """Whether one of those is the best trial of the study."""
+    regret: float | None
+    """Best score of the control arm minus the best among its trials that the pruner would have let run; None where it
+    would have let none run."""
+    missed: Estimate | Withheld
+    """Projected: pruned trials that would have ended as high as the study's best ``TOP``."""
+    savings: Savings
+
+
+def pruner_audit(
+    trials: pd.DataFrame, complete: pd.DataFrame, epochs: pd.DataFrame, base_config: Mapping[str, Any], pruner: str
+) -> PrunerAudit | Withheld:
+    """Audit the pruner on the control arm, and weigh what it saved.
+
+    The control arm is drawn by trial number alone, so its trials stand for all. Shares carry the exact interval of
+    Clopper & Pearson; ``missed`` is the share of winners, with its interval, times the number of pruned trials. Few
+    trials of the control arm are flagged, so a share of 0 still leaves much possible: the interval says how much.
+    """
+    if pruner == "none":
+        return Withheld("the study ran without a pruner")
+    control = complete[complete["control"].eq(True)]
+    if len(control) < MIN_CONTROL:
+        return Withheld(
+            f"an audit needs at least {MIN_CONTROL} completed trials of the control arm, there are {len(control)}"
+        )
+    stopped = control["would_prune"].notna()
+    flagged, kept = control[stopped], control[~stopped]
+    winners = _winners(flagged, complete)
+    spent = savings(trials, epochs, base_config)
+    return PrunerAudit(
+        control=len(control),
+        flagged=exact_proportion(len(flagged), len(control)),
+        winners=winners,
+        killed_best=bool(flagged["number"].eq(complete.iloc[0]["number"]).any()),
+        regret=float(control["score"].max() - kept["score"].max()) if len(kept) else None,
+        missed=winners if isinstance(winners, Withheld) else _times(winners, spent.pruned),
+        savings=spent,
+    )
+
+
+def savings(trials: pd.DataFrame, epochs: pd.DataFrame, base_config: Mapping[str, Any]) -> Savings:
+    """Count the epochs that were run, of all folds where there are any, and those that pruning spared."""
+    ended = trials[trials["state"].isin(["COMPLETE", "PRUNED"]) & trials["last_step"].notna()]
+    trainings = planned_trainings(base_config)
+    ran = ended["last_step"].astype(int) * (ended["folds"].astype(int) if trainings > 1 else 1)
+    pruned = ended["state"] == "PRUNED"
+    spared = (trainings * planned_steps(ended, base_config) - ran)[pruned].clip(lower=0)
+    run, saved = int(ran.sum()), int(spared.sum())
+    seconds = epochs[epochs["phase"] == "depth"].groupby("trial")["seconds"].mean()
+    hours = float((spared * ended.loc[pruned, "number"].astype(int).map(seconds)).sum()) / 3600
+    return Savings(int(pruned.sum()), run, saved, saved / max(1, run + saved), hours)
+
+
+def _winners(flagged: pd.DataFrame, complete: pd.DataFrame) -> Estimate | Withheld:
+    if flagged.empty:
+        return Withheld("the pruner would have stopped no trial of the control arm")
+    threshold = complete["score"].iloc[min(TOP, len(complete)) - 1]
+    return exact_proportion(int((flagged["score"] >= threshold).sum()), len(flagged))
+
+
+def _times(share: Estimate, count: int) -> Estimate:
+    assert share.low is not None
+    assert share.high is not None
+    return Estimate(share.value * count, share.low * count, share.high * count, share.n)

@@ -1,0 +1,66 @@
+"""What the trials of the sweep itself score on the test images, once these are open."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.analysis.estimators.agreement import rank_agreement
+from study.analysis.estimators.intervals import Estimate, Withheld
+from study.analysis.overtuning import Overtuning, overtuning
+from study.analysis.selection import WinnersCurse, winners_curse
+
+
+class SweptPoint(NamedTuple):
+    """Accuracy of one completed trial at its best step."""
+
+    trial: int
+    depth: int
+    validation: float
+    test: float
+
+
+class Swept(NamedTuple):
+    """Validation against test accuracy of the sweep's completed trials, each at the step that validation chose."""
+
+    winner: int
+    """Trial with the highest validation accuracy (the first one on ties)."""
+    n_images: int
+    """Test images."""
+    curse: WinnersCurse
+    agreement: Estimate | Withheld
+    """Kendall's tau-b of validation and test accuracy over the trials."""
+    overtuning: Overtuning | Withheld
+    points: tuple[SweptPoint, ...]
+
+
+def swept(
+    trials: NDArray[np.int64], depths: NDArray[np.int64], right_validation: NDArray[np.bool_], right: NDArray[np.bool_]
+) -> Swept | Withheld:
+    """Compare the trials of a sweep on validation and on test images.
+
+    Valid once the test images are open, which they are only after the selection; definitions and conditions are those
+    of :func:`winners_curse`, :func:`rank_agreement` and :func:`overtuning`.
+
+    Args:
+        trials: numbers of the completed trials, ascending.
+        depths: their depths, shape (trials,).
+        right_validation: which validation images each gets right at its best step, shape (trials, images).
+        right: which test images, shape (trials, test images).
+    """
+    if not len(trials):
+        return Withheld("no completed trial has stored predictions")
+    validation, test = right_validation.mean(axis=1), right.mean(axis=1)
+    best = int(validation.argmax())
+    counts = (int(right_validation[best].sum()), right_validation.shape[1], int(right[best].sum()), right.shape[1])
+    return Swept(
+        winner=int(trials[best]),
+        n_images=right.shape[1],
+        curse=winners_curse(*counts),
+        agreement=rank_agreement(validation, test),
+        overtuning=overtuning(trials, validation, right),
+        points=tuple(
+            SweptPoint(int(trial), int(depth), float(seen), float(unseen))
+            for trial, depth, seen, unseen in zip(trials, depths, validation, test, strict=True)
+        ),
+    )
