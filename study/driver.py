@@ -9,9 +9,9 @@ from types import MappingProxyType
 
 from drft.errors import StudyError, TrainingError
 from drft.training.records import TrialResult
+from study.callbacks.callback import Display
 from study.certainty import Certainty
 from study.conductor import Conductor
-from study.display import Display
 from study.executors.base import Event, Executor, Failed, Finished, Job, Kind, Reported, Retired, Started
 from study.folder import StudyFolder
 from study.goal import Ended, Goal, Outcome

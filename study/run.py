@@ -5,18 +5,18 @@ from typing import Any
 
 from rich.console import Console
 
+from study.callbacks.logger import LoggedDisplay, check_logger
+from study.callbacks.progress_reporter import open_display, preparation
 from study.conductor import Conductor, Suggester
 from study.driver import Driver
 from study.folder import StudyFolder
 from study.goal import Goal, Outcome
 from study.interruption import Interruption
-from study.loggers import LoggedDisplay, check_logger
 from study.messages import DISCLAIMER, closing_words, opening_words
 from study.options import RunOptions
 from study.outage import Patience
 from study.placement import Placement, placed
 from study.preparation import Plan, prepare
-from study.progress import open_display, preparation
 from study.results import read_study
 from study.space import BoundSpace
 from study.storage import close_storage, open_storage

@@ -8,9 +8,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from drft.config.trial_config import Metric
 from study import owner
+from study.callbacks.progress_reporter import duration
 from study.facts import check_schema
 from study.places import StudyPlace, find_study
-from study.progress import duration
 from study.scores import score_text
 from study.standing import FINISHED, Standing, count
 

@@ -34,7 +34,7 @@ def check(source: str, json_file: Path | None, html_file: Path | None, **given: 
     from rich.console import Console
 
     from drft.data.checks import check_source
-    from study.progress import preparation
+    from study.callbacks.progress_reporter import preparation
 
     with preparation(Console(stderr=True)) as tell:
         found = check_source(source, options=given_of_data(given), progress=tell)
@@ -77,7 +77,7 @@ def preview(source: str, out: Path, per_grade: int, side: int, seed: int, **give
 
     from drft.data import open_cohort
     from drft.data.preview import contact_sheet
-    from study.progress import preparation
+    from study.callbacks.progress_reporter import preparation
 
     with preparation(Console(stderr=True)) as tell:
         cohort = open_cohort(source, options=given_of_data(given), progress=tell)

@@ -10,6 +10,7 @@ from rich.console import Console
 from drft.data import Progress
 from drft.errors import StudyError
 from study.analysis.summary import score_mixtures, score_test_set
+from study.callbacks.progress_reporter import preparation
 from study.confirm.mixtures import are_waiting, open_mixtures
 from study.confirm.planning import ConfirmationPlan
 from study.confirm.preparation import Undertaking, options_for, prepare, undertake
@@ -21,7 +22,6 @@ from study.messages import DISCLAIMER
 from study.options import RunOptions
 from study.placement import placed
 from study.preparation import Plan
-from study.progress import preparation
 from study.results import StudyResults, read_study
 from study.run import run_trials, say
 

@@ -9,10 +9,10 @@ from rich.console import Console
 from drft.data import Progress
 from drft.errors import StudyError
 from drft.models.checkpoint import save_checkpoint
+from study.callbacks.progress_reporter import preparation
 from study.confirm.seal import soups_on_test
 from study.folder import CHECKPOINT
 from study.outfolder import whole_folder
-from study.progress import preparation
 from study.reopening import reopen_cohort, source_of
 from study.results import StudyResults, read_study
 from study.soup.candidates import RULES, Candidates, Recipe, recipes

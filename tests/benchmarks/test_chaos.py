@@ -18,10 +18,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "study"))
 from sweep_parts import InProcess, conduct
 
 from benchmarks.books import audit
+from study.callbacks.progress_reporter import PlainDisplay
 from study.driver import Driver
 from study.folder import StudyFolder
 from study.goal import Goal
-from study.progress import PlainDisplay
 from study.retries import carried_over
 
 ROOT = Path(__file__).parents[2]

@@ -16,10 +16,10 @@ from sweep_parts import InProcess, conduct
 
 from benchmarks.ray import beyond_training, differences, faults, rows, slot_seconds
 from drft.errors import DrftError
+from study.callbacks.progress_reporter import PlainDisplay
 from study.driver import Driver
 from study.folder import StudyFolder
 from study.goal import Goal
-from study.progress import PlainDisplay
 
 
 @pytest.fixture

@@ -18,11 +18,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from sweep_parts import DepthSpace, conduct
 
+from study.callbacks.progress_reporter import PlainDisplay
 from study.driver import Driver
 from study.executors import Executor, Failed, Finished, LocalExecutor, Reported, Workload, cpu_slots
 from study.folder import StudyFolder
 from study.goal import Goal, Outcome
-from study.progress import PlainDisplay
 from study.storage import close_storage
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]

@@ -14,12 +14,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 from sweep_parts import DepthSpace, InProcess, conduct
 
 from drft.config.trial_config import TrialConfig, with_values
+from study.callbacks.progress_reporter import PlainDisplay
 from study.conductor import Conductor
 from study.costs import Ran, expected_seconds, ran
 from study.driver import Driver
 from study.folder import StudyFolder
 from study.goal import Goal
-from study.progress import PlainDisplay
 
 
 def config(depth: int = 1, size: int = 64, backbone: str = "a", epochs: int = 8) -> TrialConfig:

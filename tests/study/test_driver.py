@@ -16,10 +16,10 @@ from sweep_parts import DepthSpace, InProcess, Refuses, conduct
 
 from drft.config.trial_config import TrialConfig
 from drft.errors import StudyError
+from study.callbacks.progress_reporter import PlainDisplay
 from study.driver import FEW_FAILURES, Driver
 from study.folder import CHECKPOINT, StudyFolder
 from study.goal import Goal
-from study.progress import PlainDisplay
 
 COMPLETE, PRUNED, FAIL = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED, optuna.trial.TrialState.FAIL
 

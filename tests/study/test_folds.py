@@ -17,12 +17,12 @@ from sweep_parts import DepthSpace, conduct
 from drft.config.trial_config import SplitConfig, TrialConfig
 from drft.errors import StudyError, UsageError
 from drft.training.records import FoldEpoch
+from study.callbacks.progress_reporter import LiveDisplay, verdict
 from study.draws import is_control
 from study.epochs import unpack
 from study.executors.base import Job, Started
 from study.folds import check_folds, chosen_pruner, divided
 from study.options import RunOptions
-from study.progress import LiveDisplay, verdict
 from study.search import make_pruner
 from study.space import Space
 

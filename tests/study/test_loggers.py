@@ -11,11 +11,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fake_training import fake_record, fake_result, scripted
 
 from drft.errors import UsageError
-from study import loggers
+from study.callbacks import logger as loggers
+from study.callbacks.logger import LoggedDisplay, check_logger, flat
+from study.callbacks.progress_reporter import PlainDisplay
 from study.executors.base import Job, Started
-from study.loggers import LoggedDisplay, check_logger, flat
 from study.options import RunOptions
-from study.progress import PlainDisplay
 from study.run import run_study
 from study.standing import Standing
 

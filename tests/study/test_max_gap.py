@@ -15,13 +15,13 @@ from sweep_parts import InProcess, conduct, facts
 from drft.config.trial_config import TrialConfig
 from drft.errors import StudyError, UsageError
 from study.analysis import summarize
+from study.callbacks.progress_reporter import PlainDisplay, tally
 from study.confirm.planning import make_plan
 from study.driver import Driver
 from study.export.model import export_model
 from study.folder import StudyFolder
 from study.goal import Goal
 from study.options import RunOptions
-from study.progress import PlainDisplay, tally
 from study.report.chapters import write_chapters
 from study.report.exports import summary
 from study.results import read_study

@@ -22,6 +22,7 @@ from optuna.samplers import RandomSampler
 from sweep_parts import DepthSpace, InProcess, conduct, facts
 
 from drft.errors import StudyError
+from study.callbacks.progress_reporter import PlainDisplay
 from study.conductor import Conductor
 from study.driver import Driver
 from study.epochs import unpack
@@ -29,7 +30,6 @@ from study.folder import StudyFolder
 from study.goal import Goal
 from study.interruption import Interruption
 from study.outage import Patience
-from study.progress import PlainDisplay
 from study.storage import open_storage
 
 COMPLETE, FAIL, RUNNING = TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING
@@ -41,7 +41,7 @@ from sweep_parts import InProcess, conduct
 from study.driver import Driver
 from study.goal import Goal
 from study.folder import StudyFolder
-from study.progress import PlainDisplay
+from study.callbacks.progress_reporter import PlainDisplay
 from rich.console import Console
 folder = StudyFolder(Path(sys.argv[4])); folder.write_study("", {})
 conductor = conduct(sys.argv[3])

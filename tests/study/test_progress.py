@@ -11,8 +11,16 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from fake_training import fake_record, fake_result, scripted
 
+from study.callbacks.progress_reporter import (
+    Clock,
+    LiveDisplay,
+    PlainDisplay,
+    duration,
+    open_display,
+    preparation,
+    tally,
+)
 from study.executors import Job, Started
-from study.progress import Clock, LiveDisplay, PlainDisplay, duration, open_display, preparation, tally
 from study.standing import Ranked, Standing, Sureness
 
 JOB = Job(7, scripted(depth=3))
@@ -98,7 +106,7 @@ def test_durations_are_said_in_two_units_at_most(seconds, words):
 
 def test_only_trials_of_this_run_set_the_pace(monkeypatch):
     clock = Clock(goal=10, finished_before=4, started=100.0)
-    monkeypatch.setattr("study.progress.time.monotonic", lambda: 130.0)
+    monkeypatch.setattr("study.callbacks.progress_reporter.time.monotonic", lambda: 130.0)
     assert clock.remaining(4) is None
     assert clock.remaining(7) == pytest.approx(30.0)
     assert clock.remaining(12) == 0

@@ -16,9 +16,9 @@ from fake_training import fake_record, fake_result, scripted
 
 from drft.training.records import best_record
 from study.analysis import early
+from study.callbacks.progress_reporter import PlainDisplay
 from study.dashboard.artifacts import TrialFolder, _best_step
 from study.executors import Job
-from study.progress import PlainDisplay
 from study.report.provenance import provenance
 from study.results import read_study
 from study.scores import epoch_scores, score_text

@@ -16,6 +16,7 @@ from sweep_parts import InProcess, facts
 
 from drft.errors import StudyError
 from study.analysis import summarize
+from study.callbacks.progress_reporter import PlainDisplay
 from study.conductor import Conductor
 from study.confirm.planning import BASELINE, PLANNED, Candidate, ConfirmationPlan, Draw
 from study.confirm.preparation import undertake
@@ -25,7 +26,6 @@ from study.driver import Driver
 from study.folder import StudyFolder
 from study.goal import Goal
 from study.places import find_study
-from study.progress import PlainDisplay
 from study.results import read_study
 from study.storage import open_storage
 

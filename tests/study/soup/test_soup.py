@@ -28,6 +28,7 @@ from drft.models.backbone import build_model
 from drft.models.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
 from drft.training.trial import run_trial
 from study.analysis.summary import score_mixtures, score_test_set
+from study.callbacks.progress_reporter import PlainDisplay
 from study.cli import main
 from study.conductor import Conductor
 from study.confirm.planning import BASELINE, PLANNED, Candidate, ConfirmationPlan, Draw
@@ -37,7 +38,6 @@ from study.driver import Driver
 from study.folder import CHECKPOINT, StudyFolder
 from study.goal import Goal
 from study.options import RunOptions
-from study.progress import PlainDisplay
 from study.report.chapters import test_set
 from study.report.chapters.parts import Table
 from study.report.exports import plain

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from drft.config.trial_config import TrialConfig
 from drft.errors import UsageError
 from drft.training.records import EpochRecord, FoldEpoch, TrialResult
-from study.display import Display
+from study.callbacks.callback import Display
 from study.executors.base import Job, Started
 from study.standing import Standing
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from drft.data.progress import Progress as Tell
 from drft.training.records import EpochRecord, FoldEpoch, TrialResult
-from study.display import Display
+from study.callbacks.callback import Display
 from study.executors.base import Job, Started
 from study.scores import score_text, shown
 from study.standing import Standing, Sureness

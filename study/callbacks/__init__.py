@@ -1,0 +1,1 @@
+"""What follows a running study: progress on the terminal and loggers."""
