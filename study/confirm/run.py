@@ -11,9 +11,9 @@ from drft.data import Progress
 from drft.errors import StudyError
 from study.analysis.summary import score_mixtures, score_test_set
 from study.callbacks.progress_reporter import preparation
-from study.confirm.mixtures import are_waiting, open_mixtures
+from study.confirm.ensembles import are_waiting, open_mixtures
 from study.confirm.planning import ConfirmationPlan
-from study.confirm.preparation import Undertaking, options_for, prepare, undertake
+from study.confirm.prepare import Undertaking, options_for, prepare, undertake
 from study.confirm.seal import confirmation_place, read_confirmation
 from study.confirm.verdict import SUMMARY, mixtures_verdict, verdict, write_summary
 from study.costs import expected_seconds, ran

@@ -19,7 +19,7 @@ from study.analysis import summarize
 from study.callbacks.progress_reporter import PlainDisplay
 from study.conductor import Conductor
 from study.confirm.planning import BASELINE, PLANNED, Candidate, ConfirmationPlan, Draw
-from study.confirm.preparation import undertake
+from study.confirm.prepare import undertake
 from study.confirm.retrained import read_test_set
 from study.confirm.seal import OpenedTest, confirmation_place, read_confirmation
 from study.driver import Driver
