@@ -19,8 +19,8 @@ import pandas as pd
 from optuna.artifacts.exceptions import ArtifactNotFound
 
 from drft.config.trial_config import Metric
-from study.dashboard.joined import Metadata
-from study.dashboard.pictures import confusion_svg, curves_svg
+from study.dashboard.multi_storage import Metadata
+from study.dashboard.svg import confusion_svg, curves_svg
 from study.folder import CHECKPOINT
 from study.places import StudyPlace
 from study.results import read_predictions

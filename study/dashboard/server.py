@@ -19,9 +19,7 @@ from optuna.storages import BaseStorage
 from waitress import wasyncore
 
 from drft.errors import StudyError, UsageError
-from study.dashboard.artifacts import TrialArtifacts
-from study.dashboard.findings import Findings, Source
-from study.dashboard.gate import (
+from study.dashboard.access import (
     Application,
     Environment,
     is_loopback,
@@ -30,7 +28,9 @@ from study.dashboard.gate import (
     with_limits,
     with_password,
 )
-from study.dashboard.joined import JoinedStorage
+from study.dashboard.artifacts import TrialArtifacts
+from study.dashboard.multi_storage import JoinedStorage
+from study.dashboard.notes import Findings, Source
 from study.places import StudyPlace, find_study
 
 _THREADS = 8

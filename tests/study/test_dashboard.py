@@ -23,9 +23,9 @@ from fake_training import fake_record, fake_result, scripted
 from drft.errors import StudyError, UsageError
 from study.cli import cli
 from study.dashboard import open_dashboard
+from study.dashboard.access import is_loopback, only_from_here, read_password
 from study.dashboard.artifacts import TrialArtifacts
-from study.dashboard.findings import NOTE_HEADING, Findings, Source
-from study.dashboard.gate import is_loopback, only_from_here, read_password
+from study.dashboard.notes import NOTE_HEADING, Findings, Source
 from study.folder import StudyFolder
 from study.places import find_study
 from study.storage import open_storage
