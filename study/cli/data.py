@@ -39,7 +39,7 @@ def check(source: str, json_file: Path | None, html_file: Path | None, **given: 
     with preparation(Console(stderr=True)) as tell:
         found = check_source(source, options=given_of_data(given), progress=tell)
     from study.cli.tables import print_table
-    from study.datadesk import wording
+    from study.data_check import text as wording
 
     click.echo(wording.opening_words(found))
     headings = wording.headings(found)
@@ -50,7 +50,7 @@ def check(source: str, json_file: Path | None, html_file: Path | None, **given: 
     if json_file is not None:
         _write_text(json_file, wording.as_json(found))
     if html_file is not None:
-        from study.datadesk.page import check_page
+        from study.data_check.html import check_page
 
         _write_text(html_file, check_page(found))
     click.echo(wording.verdict(found))
@@ -94,7 +94,7 @@ def fetch(name: str) -> None:
     where the message says are used instead; retinamnist is always put there by hand.
     """
     from drft.data.datasets import download as downloads
-    from study.datadesk import fetching
+    from study.data_check import download_text as fetching
 
     for line in fetching.before(downloads.download_named(name)):
         click.echo(line)

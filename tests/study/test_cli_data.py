@@ -17,7 +17,7 @@ from drft.data import open_cohort
 from drft.data.checks import check_source
 from study.analysis.noise import detectable_difference
 from study.cli.data import command
-from study.datadesk.page import check_page
+from study.data_check.html import check_page
 
 
 def picture(seed: int) -> Image.Image:

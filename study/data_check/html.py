@@ -8,7 +8,7 @@ from PIL import Image
 from drft.data.checks import Finding, SourceCheck
 from drft.data.images import decode
 from drft.errors import DataError
-from study.datadesk.wording import count_rows, headings, kinds, noise_words, opening_words, twin_words, verdict
+from study.data_check.text import count_rows, headings, kinds, noise_words, opening_words, twin_words, verdict
 from study.report.page import DISCLAIMER, RENDERED, environment
 from study.report.thumbnails import SIDE, data_uri
 
