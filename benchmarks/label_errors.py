@@ -38,7 +38,7 @@ from drft.data import Cohort, open_cohort
 from drft.models import block_count
 from drft.training.session import Workbench
 from drft.training.trial import run_trial
-from study.executors.slots import cores
+from study.executors.resources import cores
 from study.space import Space
 
 RATES = (0.05, 0.1, 0.2)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from study.executors.slots import cores
+from study.executors.resources import cores
 from study.preparation import versions
 
 

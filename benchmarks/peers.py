@@ -24,7 +24,7 @@ from benchmarks.machine import describe_machine, public_command
 from benchmarks.pages import markdown_page, show_table, work_line, write_result
 from benchmarks.plan import Plan, store_jpegs
 from drft.data import Cohort, stratified_split
-from study.executors.slots import cores
+from study.executors.resources import cores
 
 _TITLES = {"ours": "drft-study", "plain": "(a) plain", "careful": "(b) careful"}
 _COLUMNS = ("", "trials", "s/trial", "per hour", "ratio", "same trials", "floor", "share", "memory")

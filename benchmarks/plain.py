@@ -22,7 +22,7 @@ from drft.config.trial_config import TrialConfig
 from drft.data import stratified_split
 from drft.models import build_model, list_blocks, set_trainable, train_mode
 from drft.models.blocks import head_names
-from study.executors.slots import cores
+from study.executors.resources import cores
 
 _EVALUATION_BATCH = 128
 

@@ -26,7 +26,7 @@ from benchmarks.machine import describe_machine, public_command
 from benchmarks.ours import study_options
 from benchmarks.pages import markdown_page, show_table, write_result
 from drft.data.progress import silent
-from study.executors.slots import cores
+from study.executors.resources import cores
 from study.preparation import prepare
 from study.run import drive
 

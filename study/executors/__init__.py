@@ -2,7 +2,7 @@
 
 from study.executors.base import Event, Executor, Failed, Finished, Job, Kind, Reported, Retired, Started, Workload
 from study.executors.local import LocalExecutor
-from study.executors.slots import Slot, choose_slots, cpu_slots, gpu_slots
+from study.executors.resources import Slot, choose_slots, cpu_slots, gpu_slots
 
 __all__ = [
     "Event",

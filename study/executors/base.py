@@ -33,7 +33,7 @@ class Workload:
     """Backbones that trials can have; a worker keeps them ready."""
     cohort: Cohort | None = None
     """The cohort itself, for workers that cannot open the source; its photographs are in their cache, decoded."""
-    trainer: str = "study.executors.training:two_phase_trainer"
+    trainer: str = "study.executors.objective:two_phase_trainer"
     """``module:function`` that a worker calls once with this workload; what it returns runs one training."""
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import ray
 
 from drft.errors import UsageError
-from study.executors.slots import cores
+from study.executors.resources import cores
 
 _REACH_SECONDS = 5.0
 

@@ -18,7 +18,7 @@ import ray
 from drft.config.trial_config import with_values
 from study.executors.base import Event, Finished, Job, Workload
 from study.executors.local import LocalExecutor
-from study.executors.slots import Slot
+from study.executors.resources import Slot
 from study.executors.supplies import Supplies, find, keep
 
 _PATIENCE = 1.0

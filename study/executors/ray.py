@@ -18,7 +18,7 @@ from study.executors.base import Event, Failed, Job, Workload
 from study.executors.cluster import Cluster
 from study.executors.outpost import Outpost
 from study.executors.post import Post
-from study.executors.slots import thread_limit
+from study.executors.resources import thread_limit
 from study.executors.supplies import Supplies
 
 _GRACE = 5.0

@@ -29,7 +29,7 @@ from study.executors import (
     gpu_slots,
 )
 from study.executors.ray import RayExecutor
-from study.executors.slots import Slot, cpu_slots
+from study.executors.resources import Slot, cpu_slots
 
 WAIT = 60.0
 
@@ -57,7 +57,7 @@ def workload(trainer: str = "fake_trainer") -> Workload:
 
 def thread_trainer(workload):
     """Reports the threads of torch, by way of an exception."""
-    from study.executors.training import two_phase_trainer
+    from study.executors.objective import two_phase_trainer
 
     two_phase_trainer(workload)
 
@@ -266,14 +266,14 @@ class TestLocal:
 
 class TestSlots:
     def test_cpu_slots_share_the_cores(self, monkeypatch):
-        monkeypatch.setattr("study.executors.slots.cores", lambda: 8)
+        monkeypatch.setattr("study.executors.resources.cores", lambda: 8)
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
         assert [slot.threads for slot in cpu_slots(3)] == [2, 2, 2]
         assert [slot.threads for slot in cpu_slots()] == [1] * 8
         assert [slot.threads for slot in cpu_slots(20)] == [1] * 20
 
     def test_a_user_who_wants_fewer_threads_gets_them(self, monkeypatch):
-        monkeypatch.setattr("study.executors.slots.cores", lambda: 8)
+        monkeypatch.setattr("study.executors.resources.cores", lambda: 8)
         monkeypatch.setenv("OMP_NUM_THREADS", "3")
         assert [slot.threads for slot in cpu_slots(1) + cpu_slots(4)] == [3, 2, 2, 2, 2]
 
@@ -282,17 +282,17 @@ class TestSlots:
         assert len({slot.name for slot in gpu_slots(["0", "1"], 2)}) == 4
 
     def test_all_gpus_are_taken_unless_said_otherwise(self, monkeypatch):
-        monkeypatch.setattr("study.executors.slots.visible_gpus", lambda: ["0", "1"])
+        monkeypatch.setattr("study.executors.resources.visible_gpus", lambda: ["0", "1"])
         assert [slot.gpu for slot in choose_slots(None, None, None)] == ["0", "1"]
         assert [slot.gpu for slot in choose_slots(None, ["1"], 2)] == ["1", "1"]
         assert [slot.gpu for slot in choose_slots(1, None, None)] == [None]
 
     def test_without_gpus_the_cpu_serves(self, monkeypatch):
-        monkeypatch.setattr("study.executors.slots.visible_gpus", list)
+        monkeypatch.setattr("study.executors.resources.visible_gpus", list)
         assert {slot.gpu for slot in choose_slots(None, None, None)} == {None}
 
     @pytest.mark.parametrize("options", [(2, ["0"], None), (None, ["5"], None), (None, None, 2)])
     def test_what_cannot_be_had_is_refused(self, options, monkeypatch):
-        monkeypatch.setattr("study.executors.slots.visible_gpus", list)
+        monkeypatch.setattr("study.executors.resources.visible_gpus", list)
         with pytest.raises(UsageError):
             choose_slots(*options)
