@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 
 from drft.config.trial_config import TrialConfig
 from drft.errors import DrftError
-from study.executors.processes import CONTEXT, obituary, start
+from study.executors.local.process import CONTEXT, obituary, start
 
 Block = dict[str, Any]
 """Index (0 is the stem), name, parameters, and the trainable fraction at the depth that reaches the block."""

@@ -24,7 +24,7 @@ from drft.errors import UsageError
 from study.binding import Bound, bind, said_by
 from study.conductor import Suggester
 from study.executors import Slot, Workload, choose_slots
-from study.executors.processes import warm_up
+from study.executors.local.process import warm_up
 from study.facts import StudyFacts, check_study
 from study.faults import Faults
 from study.folds import check_folds, chosen_pruner

@@ -28,7 +28,7 @@ def command(study: str, top: int, seeds: int, data: str | None, **given: Any) ->
 
     STUDY is a name under --results, or the path of a study folder.
     """
-    from study.executors.processes import warm_up
+    from study.executors.local.process import warm_up
 
     warm_up()  # torch takes its seconds to import: there, while this process gets everything else ready
     from rich.console import Console

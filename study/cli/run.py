@@ -49,7 +49,7 @@ def command(**given: Any) -> None:
 
     The same command, run again, goes on where the study was. Ctrl-C stops it so that it can.
     """
-    from study.executors.processes import warm_up
+    from study.executors.local.process import warm_up
 
     warm_up()  # torch takes its seconds to import: there, while this process gets everything else ready
     from rich.console import Console

@@ -11,7 +11,7 @@ from drft.data import Cohort, Progress
 from drft.errors import StudyError
 from study.confirm.planning import PLANNED, ConfirmationPlan, make_plan
 from study.confirm.seal import Confirmation, confirmation_place, read_confirmation
-from study.executors.processes import warm_up
+from study.executors.local.process import warm_up
 from study.facts import StudyFacts
 from study.faults import Faults
 from study.inspection import Inspector

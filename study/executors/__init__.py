@@ -1,7 +1,7 @@
 """Executors run trainings somewhere: warm processes on this machine, so far."""
 
 from study.executors.base import Event, Executor, Failed, Finished, Job, Kind, Reported, Retired, Started, Workload
-from study.executors.local import LocalExecutor
+from study.executors.local.executor import LocalExecutor
 from study.executors.resources import Slot, choose_slots, cpu_slots, gpu_slots
 
 __all__ = [

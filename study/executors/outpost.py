@@ -17,7 +17,7 @@ import ray
 
 from drft.config.trial_config import with_values
 from study.executors.base import Event, Finished, Job, Workload
-from study.executors.local import LocalExecutor
+from study.executors.local.executor import LocalExecutor
 from study.executors.resources import Slot
 from study.executors.supplies import Supplies, find, keep
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from drft.errors import UsageError
-from study.executors.processes import MEMORY, THREADS
+from study.executors.local.process import MEMORY, THREADS
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Self
 
 from drft.errors import DrftError, UsageError
 from study.executors.base import Event, Failed, Finished, Job, Retired, Started, Workload
-from study.executors.processes import CONTEXT, obituary, start
+from study.executors.local.process import CONTEXT, obituary, start
 from study.executors.resources import Slot
 from study.executors.worker import Post, Ready, Unfit, main
 

@@ -37,7 +37,7 @@ def warm_up() -> None:
     """Start the server where there is none yet: it imports torch while this process does something else."""
     if CONTEXT.get_start_method() != "forkserver":
         return
-    CONTEXT.set_forkserver_preload(["study.executors.preloaded"])
+    CONTEXT.set_forkserver_preload(["study.executors.local.preload"])
     resource_tracker.ensure_running()  # else it starts with the server, and lets Ctrl-C through again
     with _environment({**MEMORY, **dict.fromkeys(THREADS, "1")}), _without_ctrl_c():
         forkserver.ensure_running()
