@@ -42,9 +42,9 @@ def placed(plan: Plan[Suggester], options: RunOptions) -> Iterator[Placement]:
 @contextmanager
 def _on_ray(plan: Plan[Suggester], options: RunOptions) -> Iterator[Placement]:
     # Ray is an optional dependency and takes its time to import
-    from study.executors.cluster import joined  # noqa: PLC0415
-    from study.executors.ray import RayExecutor  # noqa: PLC0415
-    from study.executors.supplies import pack  # noqa: PLC0415
+    from study.executors.ray.cluster import joined  # noqa: PLC0415
+    from study.executors.ray.executor import RayExecutor  # noqa: PLC0415
+    from study.executors.ray.files import pack  # noqa: PLC0415
 
     base, jobs = plan.facts.base_config, options.jobs
     with joined(options.ray_address, options.cpus_per_trial, options.gpus_per_trial, jobs) as cluster:

@@ -37,8 +37,8 @@ def executing(kind: str, gate: str, address: str | None = None) -> Iterator[Exec
         with LocalExecutor(workload, cpu_slots(2)) as executor:
             yield executor
     else:
-        from study.executors.cluster import joined
-        from study.executors.ray import RayExecutor
+        from study.executors.ray.cluster import joined
+        from study.executors.ray.executor import RayExecutor
 
         with joined(address, None, None, 2) as cluster, RayExecutor(workload, cluster, jobs=2) as executor:
             yield executor

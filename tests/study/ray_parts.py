@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from study.executors.cluster import joined
+from study.executors.ray.cluster import joined
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 

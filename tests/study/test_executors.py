@@ -28,7 +28,7 @@ from study.executors import (
     choose_slots,
     gpu_slots,
 )
-from study.executors.ray import RayExecutor
+from study.executors.ray.executor import RayExecutor
 from study.executors.resources import Slot, cpu_slots
 
 WAIT = 60.0

@@ -15,7 +15,7 @@ from ray_parts import own_cluster
 
 from benchmarks.launch import family
 from study.executors import Finished, Job, LocalExecutor, Reported, Workload, cpu_slots
-from study.executors.ray import RayExecutor
+from study.executors.ray.executor import RayExecutor
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts what Linux tells")
 

@@ -19,9 +19,9 @@ from drft.config.trial_config import BackboneConfig, TrialConfig, with_values
 from drft.data import load_images, open_cohort
 from drft.errors import UsageError
 from study.executors import Failed, Finished, Job, LocalExecutor, Reported, Retired, Started, Workload, cpu_slots
-from study.executors.cluster import Share, joined
-from study.executors.ray import RayExecutor
-from study.executors.supplies import pack
+from study.executors.ray.cluster import Share, joined
+from study.executors.ray.executor import RayExecutor
+from study.executors.ray.files import pack
 from study.options import RunOptions
 
 WAIT = 60.0

@@ -15,11 +15,11 @@ import numpy as np
 import ray
 
 from study.executors.base import Event, Failed, Job, Workload
-from study.executors.cluster import Cluster
-from study.executors.outpost import Outpost
-from study.executors.post import Post
+from study.executors.ray.actor import Outpost
+from study.executors.ray.cluster import Cluster
+from study.executors.ray.files import Supplies
+from study.executors.ray.slot import Post
 from study.executors.resources import thread_limit
-from study.executors.supplies import Supplies
 
 _GRACE = 5.0
 """Seconds that actors have to end their workers."""

@@ -9,7 +9,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from drft.errors import DrftError, UsageError
 from study.executors.base import Event, Failed, Finished, Job, Reported, Retired, Started, Workload
-from study.executors.outpost import Arrival
+from study.executors.ray.actor import Arrival
 
 _FAILED_STARTS = 3
 """An actor that dies this often before it is ready will never be."""

@@ -18,8 +18,8 @@ import ray
 from drft.config.trial_config import with_values
 from study.executors.base import Event, Finished, Job, Workload
 from study.executors.local.executor import LocalExecutor
+from study.executors.ray.files import Supplies, find, keep
 from study.executors.resources import Slot
-from study.executors.supplies import Supplies, find, keep
 
 _PATIENCE = 1.0
 """Seconds that an actor waits for events before it looks for other instructions."""
