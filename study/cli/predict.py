@@ -19,7 +19,7 @@ def command(checkpoint: Path, images: Sequence[Path], table: Path | None) -> Non
     best.safetensors. For research and education only: not for diagnosis, treatment or any other use on patients.
     """
     from study.cli.tables import print_table
-    from study.predict import CAUTION, COLUMNS, find_photographs, predict, write_predictions
+    from study.export.predict import CAUTION, COLUMNS, find_photographs, predict, write_predictions
 
     photographs = find_photographs(images)
     predictions = predict(checkpoint, photographs)
