@@ -25,7 +25,7 @@ from rich.console import Console
 
 from benchmarks.machine import describe_machine, public_command
 from benchmarks.pages import TableOf, markdown_page, show_table, write_result
-from study.predictive import TOP
+from study.pruners.predictive import TOP
 from study.search import make_pruner
 
 PRUNERS = ("asha", "median", "predictive")

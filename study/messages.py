@@ -3,9 +3,9 @@
 import pandas as pd
 
 from drft.config.trial_config import BackboneConfig
-from study.folds import divided
 from study.goal import Outcome
 from study.preparation import Plan
+from study.pruners.folds import divided
 from study.results import StudyInfo, StudyResults
 from study.scores import score_text
 from study.search import sampler_notes

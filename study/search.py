@@ -31,9 +31,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from drft.errors import ConfigError
 from study.choices import PRUNERS, SAMPLERS
-from study.folds import COMPARED
 from study.isolation import IsolatingSampler
-from study.predictive import PredictivePruner
+from study.pruners.folds import COMPARED
+from study.pruners.predictive import PredictivePruner
 from study.space import BoundSpace, Range
 
 if TYPE_CHECKING:

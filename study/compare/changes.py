@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from drft.config.trial_config import TrialConfig, config_paths
-from study.folds import divided
+from study.pruners.folds import divided
 from study.results import StudyInfo
 
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from study.analysis import Confirmed, Statistics, Withheld
-from study.folds import divided
+from study.pruners.folds import divided
 from study.report.chapters import Chapter, Exhibit, all_exhibits
 from study.report.explorer import explorer_json
 from study.report.provenance import limits, provenance

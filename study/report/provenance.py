@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from study.folds import divided
+from study.pruners.folds import divided
 from study.report.tables import trials_by_state
 from study.results import StudyInfo, StudyResults
 

@@ -21,8 +21,8 @@ from study.callbacks.progress_reporter import LiveDisplay, verdict
 from study.draws import is_control
 from study.epochs import unpack
 from study.executors.base import Job, Started
-from study.folds import check_folds, chosen_pruner, divided
 from study.options import RunOptions
+from study.pruners.folds import check_folds, chosen_pruner, divided
 from study.search import make_pruner
 from study.space import Space
 

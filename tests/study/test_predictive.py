@@ -8,7 +8,7 @@ import pytest
 from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from study.predictive import RISK, chance
+from study.pruners.predictive import RISK, chance
 from study.search import make_pruner
 
 FIRST, LAST = 4, 10
