@@ -80,7 +80,7 @@ def explain_space(file: str, backbone: str | None, trials: int, photographs: int
     FILE is a path, or the name of a space that comes with this program.
     """
     from study.cli.tables import print_table
-    from study.explain import explain
+    from study.report.explain import explain
     from study.space import Space
 
     space = Space.load(file)

@@ -11,7 +11,7 @@ import click
 @click.option("--storage", metavar="URL", help="Optuna storage that holds STUDY, as run --storage takes it.")
 def command(study: str, results: Path, storage: str | None) -> None:
     """Say how far STUDY is: trials by state, the best one, the last failures, and where the report is."""
-    from study.status import status_lines
+    from study.report.status import status_lines
 
     for line in status_lines(study, results, storage):
         click.echo(line)

@@ -7,7 +7,7 @@ from typing import Any
 from study.compare.chapters import comparison_chapters
 from study.compare.comparison import Comparison
 from study.report.chapters import Chapter, all_exhibits
-from study.report.exports import plain
+from study.report.json_csv import plain
 from study.report.page import DISCLAIMER, RENDERED, environment, figures_json, plotly_script
 from study.report.write import pictures, write_files
 

@@ -7,8 +7,8 @@ from study.analysis import Confirmed, ConfirmedScore, Difference, MixtureOnTest,
 from study.analysis.summary import score_mixtures
 from study.confirm.seal import read_confirmation
 from study.report.chapters.test_set import survival_text
-from study.report.exports import plain
 from study.report.files import write_whole
+from study.report.json_csv import plain
 from study.report.wording import between, percent, points
 from study.results import StudyResults
 

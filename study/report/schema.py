@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from study.analysis import DepthRow, Statistics, Withheld
-from study.report.exports import SCHEMA
+from study.report.json_csv import SCHEMA
 from study.report.tables import STATES
 
 _PLAIN: Mapping[type, dict[str, Any]] = types.MappingProxyType(

@@ -3,7 +3,7 @@
 import pytest
 
 from drft.config.trial_config import TrialConfig
-from study.explain import Explanation, explain
+from study.report.explain import Explanation, explain
 from study.space import Space
 
 SEARCHED = "search:\n  depth: {type: int, low: 0, high: 4}\n  dropout: {type: float, low: 0, high: 0.5}\n"

@@ -23,11 +23,11 @@ from study.folder import StudyFolder
 from study.goal import Goal
 from study.options import RunOptions
 from study.report.chapters import write_chapters
-from study.report.exports import summary
+from study.report.json_csv import summary
+from study.report.status import status_lines
 from study.results import read_study
 from study.search import make_sampler, sampler_notes
 from study.space import Space
-from study.status import status_lines
 
 GAPS = {0: 0.3, 1: 0.1, 2: 0.2}
 """Of three trials, the better the later; only the middle one keeps a limit of 0.15."""

@@ -9,9 +9,9 @@ from study import owner
 from study.goal import Outcome
 from study.messages import closing_words
 from study.places import find_study
+from study.report.status import status_lines
 from study.results import read_study
 from study.standing import Standing, count
-from study.status import status_lines
 
 
 @pytest.fixture(scope="module")

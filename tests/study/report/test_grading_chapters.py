@@ -19,7 +19,7 @@ from study.analysis import summarize
 from study.cli.report import command
 from study.report import write_report
 from study.report.chapters import write_chapters
-from study.report.decisions import with_decisions
+from study.report.label_decisions import with_decisions
 from study.report.page import html_page
 from study.report.thumbnails import NO_THUMBNAILS, Thumbnails, thumbnails
 from study.results import read_study

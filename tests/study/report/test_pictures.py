@@ -8,7 +8,7 @@ from plotly.subplots import make_subplots
 
 from study.analysis import summarize
 from study.report.chapters import all_exhibits, write_chapters
-from study.report.pictures import picture
+from study.report.png import picture
 from study.report.style import VALIDATION, figure
 from study.results import read_study
 

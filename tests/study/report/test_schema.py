@@ -6,7 +6,7 @@ import pytest
 from optuna.trial import TrialState
 
 from study.analysis import summarize
-from study.report.exports import summary
+from study.report.json_csv import summary
 from study.report.schema import summary_schema
 from study.results import read_study
 

@@ -12,7 +12,7 @@ from drft.errors import StudyError
 from study.analysis import Estimate, Withheld
 from study.cli.report import command
 from study.report import write_report
-from study.report.exports import plain
+from study.report.json_csv import plain
 from study.results import read_study
 
 

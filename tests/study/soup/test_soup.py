@@ -40,7 +40,7 @@ from study.goal import Goal
 from study.options import RunOptions
 from study.report.chapters import test_set
 from study.report.chapters.parts import Table
-from study.report.exports import plain
+from study.report.json_csv import plain
 from study.results import read_study
 from study.soup.candidates import Recipe
 from study.soup.evaluation import Evaluator
