@@ -13,8 +13,8 @@ from drft.config.trial_config import TrialConfig
 from drft.data import Cohort
 from drft.training.records import EpochRecord
 from drft.training.trial import run_trial
-from study.epochs import unpack
-from study.standing import FINISHED
+from study.results.epochs import unpack
+from study.results.standing import FINISHED
 
 _FILES = ("config.yaml", "epochs.csv", "predictions.npz")
 

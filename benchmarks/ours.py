@@ -17,7 +17,7 @@ from study.conductor import Conductor
 from study.options import RunOptions
 from study.preparation import Plan as StudyPlan
 from study.preparation import prepare
-from study.results import StudyResults, read_study
+from study.results.study_results import StudyResults, read_study
 from study.run import drive
 from study.storage import close_storage, open_storage
 

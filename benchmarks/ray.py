@@ -36,8 +36,8 @@ from benchmarks.plan import Plan
 from benchmarks.tune import tune_trials
 from drft.data.progress import silent
 from drft.errors import DrftError
-from study.epochs import unpack
 from study.preparation import prepare
+from study.results.epochs import unpack
 from study.run import drive
 from study.storage import open_storage, study_url
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from study.confirm.run import confirm_study
     from study.options import RunOptions
     from study.report import write_report
-    from study.results import read_study
+    from study.results.study_results import read_study
     from study.run import run_study
     from study.space import Space
 
@@ -27,7 +27,7 @@ _ROOMS = {
     "RunOptions": "study.options",
     "Space": "study.space",
     "confirm_study": "study.confirm.run",
-    "read_study": "study.results",
+    "read_study": "study.results.study_results",
     "run_study": "study.run",
     "write_report": "study.report",
 }

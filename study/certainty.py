@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drft.training.records import Predictions, TrialResult
-from study.standing import Sureness
+from study.results.standing import Sureness
 
 
 class Certainty:

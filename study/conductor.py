@@ -23,15 +23,15 @@ from drft.training.records import EpochRecord, TrialResult
 from study import owner
 from study.book import GoalReachedError, Storage
 from study.draws import is_control, trial_seed
-from study.epochs import pack
 from study.executors.base import Job, Kind
-from study.facts import StudyFacts, open_study, record_facts
 from study.ledger import Ledger
 from study.outage import Patience
 from study.overview import Overview
+from study.results.epochs import pack
+from study.results.standing import Ranked
+from study.results.study_metadata import StudyFacts, open_study, record_facts
 from study.retries import another_try, carried_over, config_changes
 from study.running import Running
-from study.standing import Ranked
 from study.storage import spans_machines
 
 _UNOWNED_GRACE = timedelta(seconds=60)

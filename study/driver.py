@@ -13,11 +13,11 @@ from study.callbacks.callback import Display
 from study.certainty import Certainty
 from study.conductor import Conductor
 from study.executors.base import Event, Executor, Failed, Finished, Job, Kind, Reported, Retired, Started
-from study.folder import StudyFolder
 from study.goal import Ended, Goal, Outcome
 from study.held import Held
 from study.interruption import Interruption
-from study.standing import FINISHED, Standing
+from study.results.standing import FINISHED, Standing
+from study.results.study_folder import StudyFolder
 
 FEW_FAILURES = 5
 """Fewer failures than these end no study, however few trials there were."""

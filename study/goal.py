@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from study.standing import Standing
+from study.results.standing import Standing
 
 Ended = Literal["done", "time", "interrupted", "failing", "noise"]
 

@@ -6,8 +6,8 @@ from drft.config.trial_config import BackboneConfig
 from study.goal import Outcome
 from study.preparation import Plan
 from study.pruners.folds import divided
-from study.results import StudyInfo, StudyResults
-from study.scores import score_text
+from study.results.metric_names import score_text
+from study.results.study_results import StudyInfo, StudyResults
 from study.search import sampler_notes
 from study.space import BoundSpace
 

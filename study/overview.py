@@ -6,7 +6,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from study.ledger import Ledger
-from study.standing import Ranked, Standing, Tally, is_feasible
+from study.results.standing import Ranked, Standing, Tally, is_feasible
 
 
 class Overview:

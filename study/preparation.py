@@ -25,11 +25,11 @@ from study.binding import Bound, bind, said_by
 from study.conductor import Suggester
 from study.executors import Slot, Workload, choose_slots
 from study.executors.local.process import warm_up
-from study.facts import StudyFacts, check_study
 from study.faults import Faults
 from study.inspection import Inspector
 from study.options import RunOptions
 from study.pruners.folds import check_folds, chosen_pruner
+from study.results.study_metadata import StudyFacts, check_study
 from study.search import make_pruner, make_sampler
 from study.space import BoundSpace, Space
 from study.storage import (

@@ -9,7 +9,6 @@ from study.callbacks.logger import LoggedDisplay, check_logger
 from study.callbacks.progress_reporter import open_display, preparation
 from study.conductor import Conductor, Suggester
 from study.driver import Driver
-from study.folder import StudyFolder
 from study.goal import Goal, Outcome
 from study.interruption import Interruption
 from study.messages import DISCLAIMER, closing_words, opening_words
@@ -17,7 +16,8 @@ from study.options import RunOptions
 from study.outage import Patience
 from study.placement import Placement, placed
 from study.preparation import Plan, prepare
-from study.results import read_study
+from study.results.study_folder import StudyFolder
+from study.results.study_results import read_study
 from study.space import BoundSpace
 from study.storage import close_storage, open_storage
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from drft.metrics import confusion, qwk
 from study.analysis.estimators.intervals import Estimate, Withheld, mean_estimate, proportion
 from study.analysis.estimators.two_way_means import Spread, combined, crossed_mean, ratio
-from study.confirm.retrained import Retrained
+from study.results.retrained import Retrained
 
 
 class ConfirmedScore(NamedTuple):

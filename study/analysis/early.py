@@ -13,7 +13,7 @@ from study.analysis.backbones import NAME
 from study.analysis.estimators.agreement import MIN_TRIALS, rank_agreement
 from study.analysis.estimators.intervals import Estimate, Withheld, exact_proportion
 from study.analysis.planned_steps import head_steps
-from study.scores import epoch_scores
+from study.results.metric_names import epoch_scores
 
 TOP = 0.25
 """The best trials, which should not be lost: those that end in this share."""

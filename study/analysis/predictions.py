@@ -7,7 +7,7 @@ from drft.training.records import Predictions
 from study.analysis.estimators.calibration import cross_entropy, normalized
 from study.analysis.estimators.intervals import Withheld
 from study.analysis.estimators.resampling import Candidates
-from study.results import StudyResults
+from study.results.study_results import StudyResults
 
 
 def stored_candidates(results: StudyResults) -> Candidates | Withheld:

@@ -35,9 +35,9 @@ from study.analysis.selection import CorrectedScore, corrected_selection
 from study.analysis.somers_d import Association, gap_associations
 from study.analysis.survival import PeakSurvival, peak_survival
 from study.analysis.sweep_on_test import Swept, swept
-from study.confirm.retrained import read_test_set
-from study.confirm.seal import OpenedTest, read_confirmation
-from study.results import StudyResults
+from study.results.retrained import read_test_set
+from study.results.study_results import StudyResults
+from study.results.test_set import OpenedTest, read_confirmation
 
 COMPARED = 20
 """How many of the best trials are compared with the best one, image by image."""

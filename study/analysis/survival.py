@@ -12,7 +12,7 @@ from scipy import stats
 from drft.config.trial_config import Metric
 from study.analysis.estimators.intervals import LEVEL, Estimate, Withheld
 from study.analysis.planned_steps import head_steps, planned_steps
-from study.scores import epoch_scores
+from study.results.metric_names import epoch_scores
 
 MIN_TRIALS = 10
 """Below ten trials at risk the intervals of a survival curve span nearly everything."""

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from drft.training.records import EpochRecord, TrialResult
 from study.executors.base import Job, Started
-from study.standing import Standing
+from study.results.standing import Standing
 
 
 class Display(Protocol):

@@ -20,7 +20,7 @@ from drft.errors import UsageError
 from drft.training.records import EpochRecord, FoldEpoch, TrialResult
 from study.callbacks.callback import Display
 from study.executors.base import Job, Started
-from study.standing import Standing
+from study.results.standing import Standing
 
 _PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
 _PATIENCE = 60.0

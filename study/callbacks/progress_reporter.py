@@ -15,8 +15,8 @@ from drft.data.progress import Progress as Tell
 from drft.training.records import EpochRecord, FoldEpoch, TrialResult
 from study.callbacks.callback import Display
 from study.executors.base import Job, Started
-from study.scores import score_text, shown
-from study.standing import Standing, Sureness
+from study.results.metric_names import score_text, shown
+from study.results.standing import Standing, Sureness
 
 
 def open_display(console: Console) -> Display:

@@ -32,7 +32,7 @@ def command(
 
     STUDY is a name under --results, or the path of a study folder.
     """
-    from study.results import read_study
+    from study.results.study_results import read_study
 
     if table is None:
         if form is not None:

@@ -8,7 +8,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from drft.config.trial_config import TrialConfig, config_paths
 from study.pruners.folds import divided
-from study.results import StudyInfo
+from study.results.study_results import StudyInfo
 
 
 class Change(NamedTuple):

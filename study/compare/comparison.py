@@ -14,7 +14,7 @@ from study.analysis import Curve, DepthRow, Withheld, depth_curves, depth_table,
 from study.analysis.estimators.intervals import Estimate
 from study.analysis.estimators.paired import PairedDifference, paired_difference
 from study.compare.changes import Change, changes
-from study.results import StudyInfo, StudyResults, read_study
+from study.results.study_results import StudyInfo, StudyResults, read_study
 
 MOST = 8
 """So many studies can be told apart in one figure."""
@@ -69,7 +69,7 @@ def compare(studies: Sequence[str], results: Path = Path("results"), storage: st
     """Read studies and compare them.
 
     Args:
-        studies: two or more, as :func:`study.results.read_study` takes them.
+        studies: two or more, as :func:`study.results.study_results.read_study` takes them.
         results: folder of studies.
         storage: URL of an Optuna storage that holds them all; None for the ``study.db`` of each.
 

@@ -9,10 +9,7 @@ from optuna.samplers import RandomSampler
 from drft.config.trial_config import TrialConfig
 from drft.data import Cohort, Progress
 from drft.errors import StudyError
-from study.confirm.planning import PLANNED, ConfirmationPlan, make_plan
-from study.confirm.seal import Confirmation, confirmation_place, read_confirmation
 from study.executors.local.process import warm_up
-from study.facts import StudyFacts
 from study.faults import Faults
 from study.inspection import Inspector
 from study.options import RunOptions
@@ -26,8 +23,11 @@ from study.preparation import (
     make_workload,
     versions,
 )
-from study.reopening import reopen_cohort, source_of
-from study.results import StudyResults
+from study.results.cohort import reopen_cohort, source_of
+from study.results.confirmation_plan import PLANNED, ConfirmationPlan, make_plan
+from study.results.study_metadata import StudyFacts
+from study.results.study_results import StudyResults
+from study.results.test_set import Confirmation, confirmation_place, read_confirmation
 from study.storage import check_writable
 
 

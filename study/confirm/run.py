@@ -12,9 +12,7 @@ from drft.errors import StudyError
 from study.analysis.summary import score_mixtures, score_test_set
 from study.callbacks.progress_reporter import preparation
 from study.confirm.ensembles import are_waiting, open_mixtures
-from study.confirm.planning import ConfirmationPlan
 from study.confirm.prepare import Undertaking, options_for, prepare, undertake
-from study.confirm.seal import confirmation_place, read_confirmation
 from study.confirm.verdict import SUMMARY, mixtures_verdict, verdict, write_summary
 from study.costs import expected_seconds, ran
 from study.goal import Outcome
@@ -22,7 +20,9 @@ from study.messages import DISCLAIMER
 from study.options import RunOptions
 from study.placement import placed
 from study.preparation import Plan
-from study.results import StudyResults, read_study
+from study.results.confirmation_plan import ConfirmationPlan
+from study.results.study_results import StudyResults, read_study
+from study.results.test_set import confirmation_place, read_confirmation
 from study.run import run_trials, say
 
 

@@ -5,12 +5,12 @@ from typing import Any
 
 from study.analysis import Confirmed, ConfirmedScore, Difference, MixtureOnTest, Mixtures, Withheld
 from study.analysis.summary import score_mixtures
-from study.confirm.seal import read_confirmation
 from study.report.chapters.test_set import survival_text
-from study.report.files import write_whole
 from study.report.json_csv import plain
 from study.report.wording import between, percent, points
-from study.results import StudyResults
+from study.results.files import write_whole
+from study.results.study_results import StudyResults
+from study.results.test_set import read_confirmation
 
 SCHEMA = 1
 SUMMARY = "summary.json"

@@ -21,10 +21,10 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from drft.config.trial_config import Metric
 from study.dashboard.multi_storage import Metadata
 from study.dashboard.svg import confusion_svg, curves_svg
-from study.folder import CHECKPOINT
-from study.places import StudyPlace
-from study.results import read_predictions
-from study.scores import epoch_scores
+from study.results.locate import StudyPlace
+from study.results.metric_names import epoch_scores
+from study.results.study_folder import CHECKPOINT
+from study.results.study_results import read_predictions
 
 _ID = re.compile(r"([0-9a-f]+)-([0-9a-f]+)-([0-9a-f]+)")
 

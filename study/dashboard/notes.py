@@ -16,7 +16,7 @@ from study.analysis import Statistics, summarize
 from study.report.chapters import all_exhibits, write_chapters
 from study.report.page import DISCLAIMER, RENDERED
 from study.report.wording import answer
-from study.results import StudyInfo, StudyResults, read_study
+from study.results.study_results import StudyInfo, StudyResults, read_study
 
 NOTE_HEADING = "## What drft-study found"
 """Opens our note: a note that opens otherwise was written by a person, and is left alone."""
@@ -35,7 +35,7 @@ _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a study is read from, as :func:`study.results.read_study` takes it."""
+    """Where a study is read from, as :func:`study.results.study_results.read_study` takes it."""
 
     study: str
     results: Path

@@ -31,7 +31,7 @@ from study.dashboard.access import (
 from study.dashboard.artifacts import TrialArtifacts
 from study.dashboard.multi_storage import JoinedStorage
 from study.dashboard.notes import Findings, Source
-from study.places import StudyPlace, find_study
+from study.results.locate import StudyPlace, find_study
 
 _THREADS = 8
 _LARGEST_REQUEST = 1 << 20
@@ -87,7 +87,7 @@ def open_dashboard(
     page elsewhere can talk to it.
 
     Args:
-        studies: each as :func:`study.places.find_study` takes it, with ``results`` and ``storage``.
+        studies: each as :func:`study.results.locate.find_study` takes it, with ``results`` and ``storage``.
         results: folder of studies.
         storage: URL of an Optuna storage that holds all of them; None for the ``study.db`` of each study's folder.
         host: address to listen at.

@@ -6,13 +6,13 @@ from typing import Any
 
 from drft.config.trial_config import TrialConfig
 from study.analysis import Estimate, Withheld, grading, proportion
-from study.confirm.seal import confirmation_place
 from study.confirm.verdict import SUMMARY
 from study.export.names import CONFIG, MODEL, ONNX
 from study.messages import DISCLAIMER
 from study.report.provenance import limits, provenance
 from study.report.wording import between, percent
-from study.results import StudyResults
+from study.results.study_results import StudyResults
+from study.results.test_set import confirmation_place
 
 Trial = Mapping[str, Any]
 

@@ -11,9 +11,9 @@ from drft.errors import StudyError
 from drft.models.checkpoint import load_checkpoint, save_model
 from study.export.card import model_card
 from study.export.names import CARD, CONFIG, MODEL, ONNX
-from study.folder import CHECKPOINT
 from study.outfolder import whole_folder
-from study.results import StudyResults
+from study.results.study_folder import CHECKPOINT
+from study.results.study_results import StudyResults
 
 
 def export_model(study: StudyResults, out: Path, number: int | None = None, *, onnx: bool = False) -> str:

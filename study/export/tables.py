@@ -7,7 +7,7 @@ import pandas as pd
 
 from drft.errors import StudyError
 from drft.files.atomic import whole_file
-from study.results import StudyResults
+from study.results.study_results import StudyResults
 
 Table = Literal["trials", "epochs"]
 Format = Literal["csv", "parquet"]

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from study.report.json_csv import plain
-from study.results import StudyInfo, StudyResults
+from study.results.study_results import StudyInfo, StudyResults
 
 _CURVES = ("train_accuracy", "val_accuracy", "train_loss", "val_loss")
 

@@ -17,7 +17,7 @@ import pandas as pd
 
 from study.analysis import Statistics, Suspect, Suspects, Withheld
 from study.report.tables import trials_by_state
-from study.results import StudyInfo, StudyResults
+from study.results.study_results import StudyInfo, StudyResults
 
 SCHEMA = 1
 

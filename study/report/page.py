@@ -18,7 +18,7 @@ from study.report.provenance import limits, provenance
 from study.report.tables import trial_headings, trial_rows, trials_by_state
 from study.report.thumbnails import NO_THUMBNAILS, Thumbnails
 from study.report.wording import answer, between, number, percent
-from study.results import StudyResults
+from study.results.study_results import StudyResults
 
 DISCLAIMER = (
     "For research and education only. Nothing here is a medical device, and no figure of this report may guide the "

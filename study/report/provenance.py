@@ -6,7 +6,7 @@ from typing import Any
 
 from study.pruners.folds import divided
 from study.report.tables import trials_by_state
-from study.results import StudyInfo, StudyResults
+from study.results.study_results import StudyInfo, StudyResults
 
 
 def limits(results: StudyResults) -> list[str]:

@@ -9,10 +9,10 @@ from optuna.trial import FrozenTrial, TrialState
 from drft.config.trial_config import Metric
 from study import owner
 from study.callbacks.progress_reporter import duration
-from study.facts import check_schema
-from study.places import StudyPlace, find_study
-from study.scores import score_text
-from study.standing import FINISHED, Standing, count
+from study.results.locate import StudyPlace, find_study
+from study.results.metric_names import score_text
+from study.results.standing import FINISHED, Standing, count
+from study.results.study_metadata import check_schema
 
 _FAILURES_SHOWN = 3
 
@@ -21,7 +21,7 @@ def status_lines(study: str, results: Path = Path("results"), storage: str | Non
     """Return what there is to say of a study.
 
     Args:
-        study: as :func:`study.places.find_study` takes it.
+        study: as :func:`study.results.locate.find_study` takes it.
         results: folder of studies.
         storage: URL of an Optuna storage; None for the ``study.db`` of the study's folder.
 

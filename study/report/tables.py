@@ -6,7 +6,7 @@ import pandas as pd
 
 from study.analysis import BackboneRow, DepthRow, Estimate
 from study.report.wording import number, percent
-from study.results import StudyInfo, StudyResults
+from study.results.study_results import StudyInfo, StudyResults
 
 
 class Cell(NamedTuple):

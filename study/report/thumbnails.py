@@ -13,7 +13,7 @@ from drft.data.datasets.download import DOWNLOADS
 from drft.data.images import decode
 from drft.errors import DataError
 from drft.files.atomic import default_cache_dir
-from study.results import StudyInfo
+from study.results.study_results import StudyInfo
 
 SIDE = 176
 """Height and width in pixels: a photograph is about 5 kB of the page then."""

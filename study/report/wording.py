@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from drft.config.trial_config import Metric
 from study.analysis import BestVersusLast, DepthRow, Estimate, Noise, Peak, Statistics, Withheld
-from study.scores import shown
+from study.results.metric_names import shown
 
 
 class Sentence(NamedTuple):

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from study.analysis import summarize
 from study.report.chapters import Chapter, all_exhibits, write_chapters
-from study.report.files import write_whole
 from study.report.json_csv import csv, summary_json, suspects_table
 from study.report.label_decisions import with_decisions
 from study.report.page import html_page, markdown_page
 from study.report.png import picture
 from study.report.thumbnails import NO_THUMBNAILS, Thumbnails, thumbnails
-from study.results import StudyInfo, read_study
+from study.results.files import write_whole
+from study.results.study_results import StudyInfo, read_study
 
 
 def write_report(

@@ -9,8 +9,8 @@ from torch import Tensor
 from drft.config.trial_config import TrialConfig
 from drft.errors import StudyError
 from drft.models.checkpoint import read_checkpoint
-from study.folder import CHECKPOINT
-from study.results import StudyResults
+from study.results.study_folder import CHECKPOINT
+from study.results.study_results import StudyResults
 
 
 class Ingredient(NamedTuple):

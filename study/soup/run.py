@@ -10,11 +10,11 @@ from drft.data import Progress
 from drft.errors import StudyError
 from drft.models.checkpoint import save_checkpoint
 from study.callbacks.progress_reporter import preparation
-from study.confirm.seal import soups_on_test
-from study.folder import CHECKPOINT
 from study.outfolder import whole_folder
-from study.reopening import reopen_cohort, source_of
-from study.results import StudyResults, read_study
+from study.results.cohort import reopen_cohort, source_of
+from study.results.study_folder import CHECKPOINT
+from study.results.study_results import StudyResults, read_study
+from study.results.test_set import soups_on_test
 from study.soup.candidates import RULES, Candidates, Recipe, recipes
 from study.soup.crossfit import cross_fitted_gains
 from study.soup.evaluation import Evaluator

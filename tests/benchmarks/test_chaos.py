@@ -20,8 +20,8 @@ from sweep_parts import InProcess, conduct
 from benchmarks.books import audit
 from study.callbacks.progress_reporter import PlainDisplay
 from study.driver import Driver
-from study.folder import StudyFolder
 from study.goal import Goal
+from study.results.study_folder import StudyFolder
 from study.retries import carried_over
 
 ROOT = Path(__file__).parents[2]

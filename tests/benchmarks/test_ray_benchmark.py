@@ -18,8 +18,8 @@ from benchmarks.ray import beyond_training, differences, faults, rows, slot_seco
 from drft.errors import DrftError
 from study.callbacks.progress_reporter import PlainDisplay
 from study.driver import Driver
-from study.folder import StudyFolder
 from study.goal import Goal
+from study.results.study_folder import StudyFolder
 
 
 @pytest.fixture

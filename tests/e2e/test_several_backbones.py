@@ -9,7 +9,7 @@ import yaml
 from PIL import Image
 
 from study.options import RunOptions
-from study.results import read_study
+from study.results.study_results import read_study
 from study.run import run_study
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]

@@ -21,8 +21,8 @@ from sweep_parts import DepthSpace, conduct
 from study.callbacks.progress_reporter import PlainDisplay
 from study.driver import Driver
 from study.executors import Executor, Failed, Finished, LocalExecutor, Reported, Workload, cpu_slots
-from study.folder import StudyFolder
 from study.goal import Goal, Outcome
+from study.results.study_folder import StudyFolder
 from study.storage import close_storage
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]

@@ -12,7 +12,7 @@ from fake_training import scripted
 from drft.config.trial_config import TrialConfig
 from study.conductor import Conductor
 from study.executors import Event, Failed, Finished, Job, Reported, Started
-from study.facts import StudyFacts
+from study.results.study_metadata import StudyFacts
 from study.storage import open_storage
 
 

@@ -12,7 +12,7 @@ from study.analysis import Estimate, Withheld, backbone_table, early, gap_associ
 from study.analysis.design import depth_design
 from study.report.chapters import depth as depth_chapter
 from study.report.chapters.parts import Table, Text
-from study.results import read_study
+from study.results.study_results import read_study
 from study.space import Backbones, BoundSpace, Space
 
 COUNTS = {"mobilenetv3_small_050": 8, "test_resnet": 5, "resnet18": 5}

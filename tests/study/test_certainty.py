@@ -11,7 +11,7 @@ from fake_training import fake_record, fake_result, scripted
 
 from drft.training.records import Predictions, TrialResult
 from study.certainty import Certainty
-from study.folder import StudyFolder
+from study.results.study_folder import StudyFolder
 
 GRADES = np.arange(40) % 5
 IDS = tuple(f"train/{index}" for index in range(40))

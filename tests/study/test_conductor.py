@@ -20,9 +20,9 @@ from sweep_parts import DepthSpace, Refuses, conduct, facts
 from drft.errors import StudyError, TrainingError
 from study import owner
 from study.draws import CONTROL_EVERY, is_control, trial_seed
-from study.epochs import unpack
-from study.facts import SCHEMA
-from study.standing import Ranked
+from study.results.epochs import unpack
+from study.results.standing import Ranked
+from study.results.study_metadata import SCHEMA
 from study.storage import open_storage
 
 COMPLETE, PRUNED, FAIL = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED, optuna.trial.TrialState.FAIL

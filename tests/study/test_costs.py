@@ -18,8 +18,8 @@ from study.callbacks.progress_reporter import PlainDisplay
 from study.conductor import Conductor
 from study.costs import Ran, expected_seconds, ran
 from study.driver import Driver
-from study.folder import StudyFolder
 from study.goal import Goal
+from study.results.study_folder import StudyFolder
 
 
 def config(depth: int = 1, size: int = 64, backbone: str = "a", epochs: int = 8) -> TrialConfig:

@@ -26,8 +26,8 @@ from study.dashboard import open_dashboard
 from study.dashboard.access import is_loopback, only_from_here, read_password
 from study.dashboard.artifacts import TrialArtifacts
 from study.dashboard.notes import NOTE_HEADING, Findings, Source
-from study.folder import StudyFolder
-from study.places import find_study
+from study.results.locate import find_study
+from study.results.study_folder import StudyFolder
 from study.storage import open_storage
 
 STATES = [TrialState.COMPLETE] * 12 + [TrialState.PRUNED]

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fake_training import fake_record, fake_result, scripted
 
 from study.dashboard import open_dashboard
-from study.folder import StudyFolder
+from study.results.study_folder import StudyFolder
 
 pytestmark = pytest.mark.timeout(600)  # the dashboard's pages are one script of 6 MB
 

@@ -18,8 +18,8 @@ from drft.config.trial_config import TrialConfig
 from drft.errors import StudyError
 from study.callbacks.progress_reporter import PlainDisplay
 from study.driver import FEW_FAILURES, Driver
-from study.folder import CHECKPOINT, StudyFolder
 from study.goal import Goal
+from study.results.study_folder import CHECKPOINT, StudyFolder
 
 COMPLETE, PRUNED, FAIL = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED, optuna.trial.TrialState.FAIL
 

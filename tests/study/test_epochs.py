@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from fake_training import fake_record, scripted
 
-from study.epochs import ATTRIBUTE, pack, unpack
+from study.results.epochs import ATTRIBUTE, pack, unpack
 
 RECORDS = [fake_record(scripted(), step, accuracy=0.1 * step) for step in range(1, 13)]
 

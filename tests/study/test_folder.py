@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fake_training import fake_record, fake_result, scripted
 
 from drft.config.trial_config import parse_config
-from study.folder import CHECKPOINT, EPOCH_COLUMNS, StudyFolder
+from study.results.study_folder import CHECKPOINT, EPOCH_COLUMNS, StudyFolder
 
 
 def result(**values):
@@ -96,7 +96,7 @@ def test_a_trial_that_cannot_be_written_leaves_nothing(folder, monkeypatch):
     def full(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("study.folder._predictions_npz", full)
+    monkeypatch.setattr("study.results.study_folder._predictions_npz", full)
     with pytest.raises(OSError, match="disk full"):
         folder.write_trial(0, result(), checkpoint=False)
     assert list((folder.path / "trials").iterdir()) == []

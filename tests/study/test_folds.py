@@ -19,10 +19,10 @@ from drft.errors import StudyError, UsageError
 from drft.training.records import FoldEpoch
 from study.callbacks.progress_reporter import LiveDisplay, verdict
 from study.draws import is_control
-from study.epochs import unpack
 from study.executors.base import Job, Started
 from study.options import RunOptions
 from study.pruners.folds import check_folds, chosen_pruner, divided
+from study.results.epochs import unpack
 from study.search import make_pruner
 from study.space import Space
 

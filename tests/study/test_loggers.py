@@ -16,8 +16,8 @@ from study.callbacks.logger import LoggedDisplay, check_logger, flat
 from study.callbacks.progress_reporter import PlainDisplay
 from study.executors.base import Job, Started
 from study.options import RunOptions
+from study.results.standing import Standing
 from study.run import run_study
-from study.standing import Standing
 
 
 class Told(PlainDisplay):

@@ -16,16 +16,16 @@ from drft.config.trial_config import TrialConfig
 from drft.errors import StudyError, UsageError
 from study.analysis import summarize
 from study.callbacks.progress_reporter import PlainDisplay, tally
-from study.confirm.planning import make_plan
 from study.driver import Driver
 from study.export.model import export_model
-from study.folder import StudyFolder
 from study.goal import Goal
 from study.options import RunOptions
 from study.report.chapters import write_chapters
 from study.report.json_csv import summary
 from study.report.status import status_lines
-from study.results import read_study
+from study.results.confirmation_plan import make_plan
+from study.results.study_folder import StudyFolder
+from study.results.study_results import read_study
 from study.search import make_sampler, sampler_notes
 from study.space import Space
 

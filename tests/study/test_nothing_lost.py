@@ -42,11 +42,11 @@ from benchmarks.books import audit
 from drft.training.records import PARTS
 from study.draws import is_control
 from study.driver import FEW_FAILURES
-from study.epochs import unpack
 from study.executors import Executor
-from study.folder import CHECKPOINT
 from study.goal import Outcome
-from study.standing import FINISHED
+from study.results.epochs import unpack
+from study.results.standing import FINISHED
+from study.results.study_folder import CHECKPOINT
 from study.storage import close_storage, open_storage
 
 pytestmark = pytest.mark.timeout(300)

@@ -25,11 +25,11 @@ from drft.errors import StudyError
 from study.callbacks.progress_reporter import PlainDisplay
 from study.conductor import Conductor
 from study.driver import Driver
-from study.epochs import unpack
-from study.folder import StudyFolder
 from study.goal import Goal
 from study.interruption import Interruption
 from study.outage import Patience
+from study.results.epochs import unpack
+from study.results.study_folder import StudyFolder
 from study.storage import open_storage
 
 COMPLETE, FAIL, RUNNING = TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING
@@ -40,7 +40,7 @@ from pathlib import Path
 from sweep_parts import InProcess, conduct
 from study.driver import Driver
 from study.goal import Goal
-from study.folder import StudyFolder
+from study.results.study_results.study_folder import StudyFolder
 from study.callbacks.progress_reporter import PlainDisplay
 from rich.console import Console
 folder = StudyFolder(Path(sys.argv[4])); folder.write_study("", {})

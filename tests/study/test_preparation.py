@@ -18,7 +18,7 @@ from study.messages import opening_words
 from study.options import RunOptions
 from study.preparation import prepare, versions
 from study.report.provenance import provenance
-from study.results import read_study
+from study.results.study_results import read_study
 from study.storage import open_storage
 
 SPACE = """

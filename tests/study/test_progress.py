@@ -21,7 +21,7 @@ from study.callbacks.progress_reporter import (
     tally,
 )
 from study.executors import Job, Started
-from study.standing import Ranked, Standing, Sureness
+from study.results.standing import Ranked, Standing, Sureness
 
 JOB = Job(7, scripted(depth=3))
 RECORDS = [fake_record(JOB.config, step) for step in range(1, 6)]

@@ -3,8 +3,8 @@ import pytest
 from optuna.trial import TrialState
 
 from drft.errors import StudyError
-from study.places import find_study
-from study.results import read_study
+from study.results.locate import find_study
+from study.results.study_results import read_study
 
 DESIGN_TRIAL_COLUMNS = [
     "number",

@@ -20,9 +20,9 @@ from study.callbacks.progress_reporter import PlainDisplay
 from study.dashboard.artifacts import TrialFolder, _best_step
 from study.executors import Job
 from study.report.provenance import provenance
-from study.results import read_study
-from study.scores import epoch_scores, score_text
-from study.standing import Ranked, Standing
+from study.results.metric_names import epoch_scores, score_text
+from study.results.standing import Ranked, Standing
+from study.results.study_results import read_study
 
 CONFIG = scripted(metric="nll")
 LOSSES = (1.4, 0.9, 1.1)

@@ -8,10 +8,10 @@ from drft.errors import StudyError
 from study import owner
 from study.goal import Outcome
 from study.messages import closing_words
-from study.places import find_study
 from study.report.status import status_lines
-from study.results import read_study
-from study.standing import Standing, count
+from study.results.locate import find_study
+from study.results.standing import Standing, count
+from study.results.study_results import read_study
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from study.report.chapters import (
     trials,
 )
 from study.report.chapters.parts import Chapter, Exhibit, Gallery, Pair, Part, Table, Text
-from study.results import StudyResults
+from study.results.study_results import StudyResults
 
 CHAPTERS: Sequence[Callable[[StudyResults, Statistics], Chapter]] = (
     opening.chapter,

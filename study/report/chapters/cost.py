@@ -5,8 +5,8 @@ from study.analysis import Cost, CostPoint, DepthCost, Statistics, Withheld
 from study.report import figures
 from study.report.chapters.parts import Chapter, Part, Table, exhibit, wide
 from study.report.wording import between, number, percent
-from study.results import StudyResults
-from study.scores import shown
+from study.results.metric_names import shown
+from study.results.study_results import StudyResults
 
 BY_DEPTH = ("depth", "n", "median seconds (95% interval)")
 

@@ -9,7 +9,7 @@ from study.report import figures
 from study.report.chapters.parts import Chapter, Part, Table, Text, exhibit, wide
 from study.report.tables import BACKBONE_HEADINGS, DEPTH_HEADINGS, backbone_rows, depth_rows
 from study.report.wording import number, p_value
-from study.results import StudyResults
+from study.results.study_results import StudyResults
 
 _TABLE_CAPTION = (
     "Completed trials by depth. Accuracies in percent and gaps in points: mean ± half the 95% t interval over trials."

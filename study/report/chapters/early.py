@@ -8,7 +8,7 @@ from study.analysis import Early, EarlyGroup, Estimate, Statistics, Withheld
 from study.report import figures
 from study.report.chapters.parts import Chapter, Pair, Part, Table, Text, exhibit, wide
 from study.report.wording import number, percent
-from study.results import StudyResults
+from study.results.study_results import StudyResults
 
 SURE = 0.7
 """A tau from which on ranks may be called settled: of two trials, the one ahead ends ahead in about 85 of 100."""

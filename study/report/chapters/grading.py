@@ -9,7 +9,7 @@ from study.analysis import Calibration, Estimate, Grading, Referable, Statistics
 from study.report import figures
 from study.report.chapters.parts import Chapter, Pair, Part, Table, Text, exhibit, wide
 from study.report.wording import number, percent
-from study.results import StudyResults
+from study.results.study_results import StudyResults
 
 HEADINGS = ("figure", "value", "95% interval", "n", "interval after")
 

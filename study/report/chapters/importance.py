@@ -8,7 +8,7 @@ from study.analysis import Association, Importance, Statistics, Withheld
 from study.report import figures
 from study.report.chapters.parts import Chapter, Pair, Part, Table, Text, exhibit, wide
 from study.report.wording import number, p_value, percent
-from study.results import StudyResults
+from study.results.study_results import StudyResults
 
 
 def chapter(results: StudyResults, statistics: Statistics) -> Chapter:

@@ -6,7 +6,7 @@ from study.analysis.noise import FEWEST
 from study.report import figures
 from study.report.chapters.parts import Chapter, Text, exhibit, wide
 from study.report.wording import percent, points, score_difference
-from study.results import StudyResults
+from study.results.study_results import StudyResults
 
 
 def chapter(results: StudyResults, statistics: Statistics) -> Chapter:

@@ -8,8 +8,8 @@ from study.analysis import Curve, DepthRow, Statistics
 from study.report import figures
 from study.report.chapters.parts import Chapter, Part, Text, exhibit, wide
 from study.report.wording import percent, points
-from study.results import StudyResults
-from study.scores import metric_name
+from study.results.metric_names import metric_name
+from study.results.study_results import StudyResults
 
 
 def chapter(results: StudyResults, statistics: Statistics) -> Chapter:

@@ -18,7 +18,7 @@ from study.analysis import (
 from study.report import figures
 from study.report.chapters.parts import Chapter, Pair, Text, exhibit, wide
 from study.report.wording import interval, percent, points
-from study.results import StudyResults
+from study.results.study_results import StudyResults
 
 
 def chapter(results: StudyResults, statistics: Statistics) -> Chapter:

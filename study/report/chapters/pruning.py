@@ -3,7 +3,7 @@
 from study.analysis import Estimate, PrunerAudit, Savings, Statistics, Withheld
 from study.report.chapters.parts import Chapter, Text
 from study.report.wording import number, percent
-from study.results import StudyResults
+from study.results.study_results import StudyResults
 
 
 def chapter(results: StudyResults, statistics: Statistics) -> Chapter:

@@ -5,8 +5,8 @@ from study.analysis import CorrectedScore, Overtuning, Statistics, Withheld
 from study.report import figures
 from study.report.chapters.parts import Chapter, Text, exhibit, wide
 from study.report.wording import score, score_difference, score_interval
-from study.results import StudyResults
-from study.scores import metric_name
+from study.results.metric_names import metric_name
+from study.results.study_results import StudyResults
 
 
 def chapter(results: StudyResults, statistics: Statistics) -> Chapter:

@@ -6,7 +6,7 @@ from study.analysis import Statistics, Suspect, Suspects, Withheld
 from study.report.chapters.grading import grade_names
 from study.report.chapters.parts import Chapter, Gallery, Part, Text
 from study.report.wording import percent
-from study.results import StudyResults
+from study.results.study_results import StudyResults
 
 SHOWN = 24
 """Photographs on the page at most: they are about 5 kB each. ``suspects.csv`` has all."""

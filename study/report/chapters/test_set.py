@@ -18,7 +18,7 @@ from study.analysis import (
 from study.report import figures
 from study.report.chapters.parts import Chapter, Exhibit, Part, Table, Text, exhibit, wide
 from study.report.wording import between, percent, points
-from study.results import StudyResults
+from study.results.study_results import StudyResults
 
 SEALED = (
     "The test photographs have not been looked at. Search, pruning and the choice of the best epoch used training and "

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from study.analysis import Statistics, TrialPoint
 from study.report import figures
 from study.report.chapters.parts import Chapter, exhibit, wide
-from study.results import StudyResults
+from study.results.study_results import StudyResults
 
 
 def chapter(results: StudyResults, statistics: Statistics) -> Chapter:

@@ -6,7 +6,7 @@ from drft.config.trial_config import Metric
 from study.analysis import Cost
 from study.report.figures.axes import better_up, depth_markers
 from study.report.style import QUIET, figure, rounded
-from study.scores import metric_name, shown
+from study.results.metric_names import metric_name, shown
 
 _WIDE = 20
 """Seconds that span more than this factor are drawn on a logarithmic axis."""

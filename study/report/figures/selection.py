@@ -6,7 +6,7 @@ from drft.config.trial_config import Metric
 from study.analysis import Alike, Overtuning
 from study.report.figures.axes import better_up, whole_steps
 from study.report.style import PERCENT, QUIET, TRAIN, VALIDATION, figure, rounded
-from study.scores import metric_name, shown
+from study.results.metric_names import metric_name, shown
 
 _SHARES = frozenset({"accuracy", "balanced_accuracy"})
 """Metrics that are written in percent."""

@@ -15,7 +15,7 @@ from study.analysis.estimators.paired import PairedDifference
 from study.cli.compare import command
 from study.cli.export import command as export
 from study.compare.comparison import compare
-from study.results import read_study
+from study.results.study_results import read_study
 
 COMPLETE, PRUNED = TrialState.COMPLETE, TrialState.PRUNED
 OTHER_DATA = {"name": "idrid", "fingerprint": "ee" * 32, "rendered": False, "counts_train": [1], "counts_test": [1],

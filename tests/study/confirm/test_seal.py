@@ -18,15 +18,15 @@ from drft.errors import StudyError
 from study.analysis import summarize
 from study.callbacks.progress_reporter import PlainDisplay
 from study.conductor import Conductor
-from study.confirm.planning import BASELINE, PLANNED, Candidate, ConfirmationPlan, Draw
 from study.confirm.prepare import undertake
-from study.confirm.retrained import read_test_set
-from study.confirm.seal import OpenedTest, confirmation_place, read_confirmation
 from study.driver import Driver
-from study.folder import StudyFolder
 from study.goal import Goal
-from study.places import find_study
-from study.results import read_study
+from study.results.confirmation_plan import BASELINE, PLANNED, Candidate, ConfirmationPlan, Draw
+from study.results.locate import find_study
+from study.results.retrained import read_test_set
+from study.results.study_folder import StudyFolder
+from study.results.study_results import read_study
+from study.results.test_set import OpenedTest, confirmation_place, read_confirmation
 from study.storage import open_storage
 
 ROOT = Path(__file__).parents[3]
@@ -100,7 +100,7 @@ def test_test_predictions_are_read_in_one_room():
         for path in (ROOT / package).rglob("*.py")
         if "sealed_test" in path.read_text()
     ]
-    assert sorted(readers) == ["study/confirm/seal.py", "study/folder.py"]
+    assert sorted(readers) == ["study/results/test_set.py", "study/results/study_folder.py"]
 
 
 def test_each_training_is_the_one_that_was_planned(study):

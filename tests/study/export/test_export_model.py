@@ -20,8 +20,8 @@ from drft.training.trial import run_trial
 from study.cli import main
 from study.export.card import _unfrozen
 from study.export.onnx import write_onnx
-from study.folder import StudyFolder
-from study.results import StudyResults
+from study.results.study_folder import StudyFolder
+from study.results.study_results import StudyResults
 
 DISTRIBUTIONS = {"depth": IntDistribution(0, 5)}
 

@@ -4,7 +4,7 @@ import pytest
 from drft.metrics import confusion, qwk
 from study.analysis import Withheld, confirmed
 from study.analysis.estimators.two_way_means import Spread, crossed_mean, ratio
-from study.confirm.retrained import Retrained
+from study.results.retrained import Retrained
 
 GRADES = np.arange(60) % 5
 N_VALIDATION = 83

@@ -7,7 +7,7 @@ from optuna.trial import TrialState
 from study.analysis import CrossFitted, Estimate, PrunerAudit, Savings, Withheld, summarize
 from study.report.chapters import depth, importance, peak, pruning
 from study.report.chapters.parts import Table
-from study.results import read_study
+from study.results.study_results import read_study
 
 FLAGGED = Estimate(0.4, 0.12, 0.74, 10)
 AUDIT = PrunerAudit(

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from study.analysis import Withheld, best_versus_last, depth_curves, depth_table, history, peak
-from study.results import read_study
+from study.results.study_results import read_study
 
 
 def trial(number, depth, best, last, *, best_step=2, last_step=4, phase="depth", train=0.9, state="COMPLETE"):

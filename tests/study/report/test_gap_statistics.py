@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from study.analysis import Withheld, gaps, phases, trial_gaps
-from study.results import read_study
+from study.results.study_results import read_study
 
 
 def epochs(trial, rows):

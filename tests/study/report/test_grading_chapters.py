@@ -22,7 +22,7 @@ from study.report.chapters import write_chapters
 from study.report.label_decisions import with_decisions
 from study.report.page import html_page
 from study.report.thumbnails import NO_THUMBNAILS, Thumbnails, thumbnails
-from study.results import read_study
+from study.results.study_results import read_study
 
 COUNTS = (12, 4, 12, 7, 5)
 GRADES = np.repeat(np.arange(5), COUNTS)

@@ -10,7 +10,7 @@ from study.analysis import summarize
 from study.report.chapters import all_exhibits, write_chapters
 from study.report.png import picture
 from study.report.style import VALIDATION, figure
-from study.results import read_study
+from study.results.study_results import read_study
 
 
 def pixels(drawing):

@@ -10,11 +10,11 @@ from plotly.offline import get_plotlyjs
 
 from study.analysis import summarize, swept
 from study.analysis.confirmation import confirmed
-from study.confirm.retrained import Retrained
 from study.report.chapters import write_chapters
 from study.report.chapters.test_set import SEALED
 from study.report.page import html_page, markdown_page
-from study.results import read_study
+from study.results.retrained import Retrained
+from study.results.study_results import read_study
 
 COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
 NASTY = '<script>alert("x")</script>&{{ 7*7 }}'

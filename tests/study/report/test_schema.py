@@ -8,7 +8,7 @@ from optuna.trial import TrialState
 from study.analysis import summarize
 from study.report.json_csv import summary
 from study.report.schema import summary_schema
-from study.results import read_study
+from study.results.study_results import read_study
 
 DOCUMENTED = Path(__file__).parents[3] / "docs" / "summary.schema.json"
 

@@ -10,7 +10,7 @@ from study.analysis import Withheld, summarize
 from study.report import write_report
 from study.report.chapters import write_chapters
 from study.report.json_csv import plain
-from study.results import read_study
+from study.results.study_results import read_study
 
 IMAGES = 83
 

@@ -13,7 +13,7 @@ from study.analysis import Estimate, Withheld
 from study.cli.report import command
 from study.report import write_report
 from study.report.json_csv import plain
-from study.results import read_study
+from study.results.study_results import read_study
 
 
 @pytest.fixture(scope="module")

@@ -31,17 +31,17 @@ from study.analysis.summary import score_mixtures, score_test_set
 from study.callbacks.progress_reporter import PlainDisplay
 from study.cli import main
 from study.conductor import Conductor
-from study.confirm.planning import BASELINE, PLANNED, Candidate, ConfirmationPlan, Draw
 from study.confirm.run import confirm_study
-from study.confirm.seal import OpenedTest, confirmation_place, read_confirmation
 from study.driver import Driver
-from study.folder import CHECKPOINT, StudyFolder
 from study.goal import Goal
 from study.options import RunOptions
 from study.report.chapters import test_set
 from study.report.chapters.parts import Table
 from study.report.json_csv import plain
-from study.results import read_study
+from study.results.confirmation_plan import BASELINE, PLANNED, Candidate, ConfirmationPlan, Draw
+from study.results.study_folder import CHECKPOINT, StudyFolder
+from study.results.study_results import read_study
+from study.results.test_set import OpenedTest, confirmation_place, read_confirmation
 from study.soup.candidates import Recipe
 from study.soup.evaluation import Evaluator
 from study.soup.ingredients import Ingredient, find_ingredients

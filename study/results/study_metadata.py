@@ -11,7 +11,7 @@ from optuna.storages import BaseStorage
 
 from drft.config.trial_config import Metric, TrialConfig, config_paths
 from drft.errors import StudyError
-from study.scores import metric_name
+from study.results.metric_names import metric_name
 
 SCHEMA = 2
 """Version of the attributes that studies and trials carry: 2 keeps a trial's epochs in one attribute."""

@@ -19,10 +19,10 @@ from optuna.trial import FrozenTrial, TrialState
 from drft.config.trial_config import Metric
 from drft.errors import StudyError
 from drft.training.records import EpochRecord, Predictions, best_record
-from study.epochs import unpack
-from study.facts import READABLE, SCHEMA
-from study.places import StudyPlace, find_study
-from study.standing import is_feasible
+from study.results.epochs import unpack
+from study.results.locate import StudyPlace, find_study
+from study.results.standing import is_feasible
+from study.results.study_metadata import READABLE, SCHEMA
 from study.storage import public_url
 
 _FIRST = ("step", "phase", "epoch", "train_accuracy", "val_accuracy", "train_loss", "val_loss", "val_qwk", "seconds")
@@ -122,7 +122,7 @@ class StudyResults:
     def predictions(self, number: int, part: Literal["train", "validation"] = "validation") -> Predictions | None:
         """Return the class probabilities of a trial at every step, or None if its folder does not hold them.
 
-        The test photographs stay sealed: there is no part ``test`` here; ``study.confirm.seal`` has it, when it may.
+        The test photographs stay sealed: there is no part ``test`` here; ``study.results.test_set`` has it, when it may.
         """
         file = self.predictions_file(number)
         return read_predictions(file.parent, part) if file.is_file() else None
@@ -133,7 +133,7 @@ class StudyResults:
 
 
 def read_study(study: str, results: Path = Path("results"), storage: str | None = None) -> StudyResults:
-    """Read a study; arguments as :func:`study.places.find_study` takes them.
+    """Read a study; arguments as :func:`study.results.locate.find_study` takes them.
 
     Raises:
         StudyError: when there is no such study, or when it was not written by this program.

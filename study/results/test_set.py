@@ -19,9 +19,9 @@ from optuna.trial import FrozenTrial, TrialState
 from drft.errors import StudyError
 from drft.files.atomic import whole_file
 from drft.training.records import Predictions
-from study.confirm.planning import PLANNED, ConfirmationPlan
-from study.places import CONFIRMATION, StudyPlace
-from study.results import StudyResults, read_place
+from study.results.confirmation_plan import PLANNED, ConfirmationPlan
+from study.results.locate import CONFIRMATION, StudyPlace
+from study.results.study_results import StudyResults, read_place
 from study.storage import open_storage
 
 

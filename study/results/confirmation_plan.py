@@ -17,7 +17,7 @@ from drft.config.trial_config import TrialConfig, with_values
 from drft.config.validation import contradictions
 from drft.errors import StudyError
 from study.draws import confirmation_seeds
-from study.results import StudyResults
+from study.results.study_results import StudyResults
 
 BASELINE = "baseline"
 PLANNED = "planned"

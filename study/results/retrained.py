@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from drft.errors import StudyError
 from drft.training.records import Predictions
-from study.confirm.seal import Confirmation, OpenedTest, read_confirmation
-from study.results import StudyResults
+from study.results.study_results import StudyResults
+from study.results.test_set import Confirmation, OpenedTest, read_confirmation
 
 
 class Retrained(NamedTuple):

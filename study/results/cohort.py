@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from drft.data import Cohort, Progress, open_cohort
 from drft.errors import DataError
-from study.results import StudyInfo
+from study.results.study_results import StudyInfo
 
 
 def source_of(info: StudyInfo, data: str | None, given: Mapping[str, str]) -> tuple[str, dict[str, str]]:
