@@ -26,7 +26,7 @@ from rich.console import Console
 from benchmarks.machine import describe_machine, public_command
 from benchmarks.pages import TableOf, markdown_page, show_table, write_result
 from study.pruners.predictive import TOP
-from study.search import make_pruner
+from study.samplers.factory import make_pruner
 
 PRUNERS = ("asha", "median", "predictive")
 _DEEPEST = 1000

@@ -8,7 +8,7 @@ from study.preparation import Plan
 from study.pruners.folds import divided
 from study.results.metric_names import score_text
 from study.results.study_results import StudyInfo, StudyResults
-from study.search import sampler_notes
+from study.samplers.factory import sampler_notes
 from study.space import BoundSpace
 
 DISCLAIMER = "For research and education only; nothing here is a medical device."

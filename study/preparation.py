@@ -30,7 +30,7 @@ from study.inspection import Inspector
 from study.options import RunOptions
 from study.pruners.folds import check_folds, chosen_pruner
 from study.results.study_metadata import StudyFacts, check_study
-from study.search import make_pruner, make_sampler
+from study.samplers.factory import make_pruner, make_sampler
 from study.space import BoundSpace, Space
 from study.storage import (
     check_new_storage,

@@ -23,7 +23,7 @@ from study.executors.base import Job, Started
 from study.options import RunOptions
 from study.pruners.folds import check_folds, chosen_pruner, divided
 from study.results.epochs import unpack
-from study.search import make_pruner
+from study.samplers.factory import make_pruner
 from study.space import Space
 
 COMPLETE, PRUNED, FAIL = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED, optuna.trial.TrialState.FAIL

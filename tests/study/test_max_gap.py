@@ -26,7 +26,7 @@ from study.report.status import status_lines
 from study.results.confirmation_plan import make_plan
 from study.results.study_folder import StudyFolder
 from study.results.study_results import read_study
-from study.search import make_sampler, sampler_notes
+from study.samplers.factory import make_sampler, sampler_notes
 from study.space import Space
 
 GAPS = {0: 0.3, 1: 0.1, 2: 0.2}

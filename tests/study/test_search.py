@@ -11,9 +11,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from drft.config.trial_config import TrialConfig
 from drft.errors import ConfigError
-from study import search
 from study.choices import PRUNERS, SAMPLERS
-from study.search import AfterHeadPhase, make_pruner, make_sampler, sampler_notes
+from study.samplers import factory as search
+from study.samplers.factory import AfterHeadPhase, make_pruner, make_sampler, sampler_notes
 from study.space import BoundSpace, Space
 
 HEAD_EPOCHS, STEPS = 3, 10

@@ -31,9 +31,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from drft.errors import ConfigError
 from study.choices import PRUNERS, SAMPLERS
-from study.isolation import IsolatingSampler
 from study.pruners.folds import COMPARED
 from study.pruners.predictive import PredictivePruner
+from study.samplers.isolating import IsolatingSampler
 from study.space import BoundSpace, Range
 
 if TYPE_CHECKING:
