@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from study.executors.resources import cores
-from study.preparation import versions
+from study.setup.plan import versions
 
 
 def describe_machine() -> dict[str, Any]:

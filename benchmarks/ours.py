@@ -14,11 +14,11 @@ from drft.config.trial_config import STRENGTHS
 from drft.data.progress import silent
 from drft.errors import DrftError
 from study.conductor import Conductor
-from study.options import RunOptions
-from study.preparation import Plan as StudyPlan
-from study.preparation import prepare
 from study.results.study_results import StudyResults, read_study
 from study.run import drive
+from study.setup.options import RunOptions
+from study.setup.plan import Plan as StudyPlan
+from study.setup.plan import prepare
 from study.storage import close_storage, open_storage
 
 _SEARCHED = {

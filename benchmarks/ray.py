@@ -36,9 +36,9 @@ from benchmarks.plan import Plan
 from benchmarks.tune import tune_trials
 from drft.data.progress import silent
 from drft.errors import DrftError
-from study.preparation import prepare
 from study.results.epochs import unpack
 from study.run import drive
+from study.setup.plan import prepare
 from study.storage import open_storage, study_url
 
 NODES = 3

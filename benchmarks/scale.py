@@ -27,8 +27,8 @@ from benchmarks.ours import study_options
 from benchmarks.pages import markdown_page, show_table, write_result
 from drft.data.progress import silent
 from study.executors.resources import cores
-from study.preparation import prepare
 from study.run import drive
+from study.setup.plan import prepare
 
 PARTS = ("trials", "images", "resolution", "workers")
 

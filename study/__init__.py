@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from study.confirm.run import confirm_study
-    from study.options import RunOptions
     from study.report import write_report
     from study.results.study_results import read_study
     from study.run import run_study
+    from study.setup.options import RunOptions
     from study.space import Space
 
 __all__ = ["RunOptions", "Space", "confirm_study", "read_study", "run_study", "write_report"]
 
 _ROOMS = {
-    "RunOptions": "study.options",
+    "RunOptions": "study.setup.options",
     "Space": "study.space",
     "confirm_study": "study.confirm.run",
     "read_study": "study.results.study_results",

@@ -12,12 +12,12 @@ from study.driver import Driver
 from study.goal import Goal, Outcome
 from study.interruption import Interruption
 from study.messages import DISCLAIMER, closing_words, opening_words
-from study.options import RunOptions
 from study.outage import Patience
-from study.placement import Placement, placed
-from study.preparation import Plan, prepare
 from study.results.study_folder import StudyFolder
 from study.results.study_results import read_study
+from study.setup.options import RunOptions
+from study.setup.placement import Placement, placed
+from study.setup.plan import Plan, prepare
 from study.space import BoundSpace
 from study.storage import close_storage, open_storage
 

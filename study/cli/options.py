@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from study.options import RunOptions
+    from study.setup.options import RunOptions
 
 Function = Callable[..., Any]
 
@@ -33,7 +33,7 @@ class Duration(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return the seconds."""
-        from study.options import parse_duration
+        from study.setup.options import parse_duration
 
         try:
             return parse_duration(value)
@@ -129,7 +129,7 @@ def given_of_data(given: Mapping[str, Any]) -> dict[str, str]:
 
 def run_options(given: dict[str, Any]) -> "RunOptions":
     """Return what the options of a command say of a run."""
-    from study.options import RunOptions
+    from study.setup.options import RunOptions
 
     rest = {name: value for name, value in given.items() if name not in _OF_DATA}
     if rest.pop("no_cache"):

@@ -9,11 +9,11 @@ import numpy as np
 from drft.data import Progress
 from drft.errors import StudyError
 from drft.training.records import Predictions
-from study.options import RunOptions
 from study.results.cohort import reopen_cohort, source_of
 from study.results.study_folder import CHECKPOINT
 from study.results.study_results import StudyResults
 from study.results.test_set import Confirmation, OpenedTest, seal_mixtures, soups_on_test
+from study.setup.options import RunOptions
 
 MIXTURES = "soup/soup.json"
 

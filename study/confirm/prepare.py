@@ -10,10 +10,15 @@ from drft.config.trial_config import TrialConfig
 from drft.data import Cohort, Progress
 from drft.errors import StudyError
 from study.executors.local.process import warm_up
-from study.faults import Faults
-from study.inspection import Inspector
-from study.options import RunOptions
-from study.preparation import (
+from study.results.cohort import reopen_cohort, source_of
+from study.results.confirmation_plan import PLANNED, ConfirmationPlan, make_plan
+from study.results.study_metadata import StudyFacts
+from study.results.study_results import StudyResults
+from study.results.test_set import Confirmation, confirmation_place, read_confirmation
+from study.setup.backbone_probe import Inspector
+from study.setup.faults import Faults
+from study.setup.options import RunOptions
+from study.setup.plan import (
     Plan,
     about_cohort,
     about_split,
@@ -23,11 +28,6 @@ from study.preparation import (
     make_workload,
     versions,
 )
-from study.results.cohort import reopen_cohort, source_of
-from study.results.confirmation_plan import PLANNED, ConfirmationPlan, make_plan
-from study.results.study_metadata import StudyFacts
-from study.results.study_results import StudyResults
-from study.results.test_set import Confirmation, confirmation_place, read_confirmation
 from study.storage import check_writable
 
 

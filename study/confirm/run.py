@@ -17,13 +17,13 @@ from study.confirm.verdict import SUMMARY, mixtures_verdict, verdict, write_summ
 from study.costs import expected_seconds, ran
 from study.goal import Outcome
 from study.messages import DISCLAIMER
-from study.options import RunOptions
-from study.placement import placed
-from study.preparation import Plan
 from study.results.confirmation_plan import ConfirmationPlan
 from study.results.study_results import StudyResults, read_study
 from study.results.test_set import confirmation_place, read_confirmation
 from study.run import run_trials, say
+from study.setup.options import RunOptions
+from study.setup.placement import placed
+from study.setup.plan import Plan
 
 
 def confirm_study(

@@ -21,7 +21,7 @@ from drft.data import load_images
 from drft.data.progress import silent
 from drft.training.trial import run_trial
 from study.conductor import Conductor
-from study.preparation import prepare
+from study.setup.plan import prepare
 from study.storage import open_storage
 
 BLOCKS = 5

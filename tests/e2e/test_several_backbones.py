@@ -8,9 +8,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from study.options import RunOptions
 from study.results.study_results import read_study
 from study.run import run_study
+from study.setup.options import RunOptions
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 

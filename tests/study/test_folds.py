@@ -20,10 +20,10 @@ from drft.training.records import FoldEpoch
 from study.callbacks.progress_reporter import LiveDisplay, verdict
 from study.draws import is_control
 from study.executors.base import Job, Started
-from study.options import RunOptions
 from study.pruners.folds import check_folds, chosen_pruner, divided
 from study.results.epochs import unpack
 from study.samplers.factory import make_pruner
+from study.setup.options import RunOptions
 from study.space import Space
 
 COMPLETE, PRUNED, FAIL = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED, optuna.trial.TrialState.FAIL

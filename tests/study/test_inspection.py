@@ -9,7 +9,7 @@ import pytest
 from drft.config.trial_config import TrialConfig, with_values
 from drft.errors import BackboneError, DrftError, WeightsError
 from drft.models import describe_backbone
-from study.inspection import Inspector
+from study.setup.backbone_probe import Inspector
 
 CONFIG = with_values(TrialConfig(), {"backbone.name": "test_resnet", "backbone.weights": "none", "image_size": 32})
 

@@ -15,9 +15,9 @@ from study.callbacks import logger as loggers
 from study.callbacks.logger import LoggedDisplay, check_logger, flat
 from study.callbacks.progress_reporter import PlainDisplay
 from study.executors.base import Job, Started
-from study.options import RunOptions
 from study.results.standing import Standing
 from study.run import run_study
+from study.setup.options import RunOptions
 
 
 class Told(PlainDisplay):

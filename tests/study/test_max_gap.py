@@ -19,7 +19,6 @@ from study.callbacks.progress_reporter import PlainDisplay, tally
 from study.driver import Driver
 from study.export.model import export_model
 from study.goal import Goal
-from study.options import RunOptions
 from study.report.chapters import write_chapters
 from study.report.json_csv import summary
 from study.report.status import status_lines
@@ -27,6 +26,7 @@ from study.results.confirmation_plan import make_plan
 from study.results.study_folder import StudyFolder
 from study.results.study_results import read_study
 from study.samplers.factory import make_sampler, sampler_notes
+from study.setup.options import RunOptions
 from study.space import Space
 
 GAPS = {0: 0.3, 1: 0.1, 2: 0.2}

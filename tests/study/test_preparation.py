@@ -15,10 +15,10 @@ from safetensors.torch import save_file
 from drft.errors import UsageError
 from study.conductor import Conductor
 from study.messages import opening_words
-from study.options import RunOptions
-from study.preparation import prepare, versions
 from study.report.provenance import provenance
 from study.results.study_results import read_study
+from study.setup.options import RunOptions
+from study.setup.plan import prepare, versions
 from study.storage import open_storage
 
 SPACE = """
@@ -113,7 +113,7 @@ def test_the_rule_for_noise_is_refused_where_another_score_is_maximized(ready):
 
 
 def test_weights_are_embedded_for_their_backbone_and_from_the_hub_for_others(ready, monkeypatch):
-    monkeypatch.setattr("study.preparation.Inspector.check", lambda *_: None)
+    monkeypatch.setattr("study.setup.plan.Inspector.check", lambda *_: None)
     assert ready(backbone=None, weights=None).facts.base_config.backbone.weights == "embedded"
     assert ready(weights=None).facts.base_config.backbone.weights == "hub"
 
@@ -136,7 +136,7 @@ def test_a_study_is_prepared_again_with_its_trials_counted(ready, monkeypatch):
     conductor = begin(ready(study="mine"))
     conductor.ask()
     seen = []
-    monkeypatch.setattr("study.preparation.make_sampler", lambda *_, **given: seen.append(given) or True)
+    monkeypatch.setattr("study.setup.plan.make_sampler", lambda *_, **given: seen.append(given) or True)
     ready(study="mine", trials=200)
     assert seen[0]["finished_trials"] == 1
 

@@ -22,7 +22,7 @@ from study.executors import Failed, Finished, Job, LocalExecutor, Reported, Reti
 from study.executors.ray.cluster import Share, joined
 from study.executors.ray.executor import RayExecutor
 from study.executors.ray.files import pack
-from study.options import RunOptions
+from study.setup.options import RunOptions
 
 WAIT = 60.0
 FAST = {"health_check_period_ms": 500, "health_check_timeout_ms": 500, "health_check_failure_threshold": 2}

@@ -10,7 +10,7 @@ from drft.config.trial_config import METRICS as KNOWN_METRICS
 from drft.errors import UsageError
 from study.cli.options import shown_command
 from study.cli.run import METRICS
-from study.options import RunOptions, parse_duration
+from study.setup.options import RunOptions, parse_duration
 
 
 @pytest.mark.parametrize(

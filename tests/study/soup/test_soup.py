@@ -34,7 +34,6 @@ from study.conductor import Conductor
 from study.confirm.run import confirm_study
 from study.driver import Driver
 from study.goal import Goal
-from study.options import RunOptions
 from study.report.chapters import test_set
 from study.report.chapters.parts import Table
 from study.report.json_csv import plain
@@ -42,6 +41,7 @@ from study.results.confirmation_plan import BASELINE, PLANNED, Candidate, Confir
 from study.results.study_folder import CHECKPOINT, StudyFolder
 from study.results.study_results import read_study
 from study.results.test_set import OpenedTest, confirmation_place, read_confirmation
+from study.setup.options import RunOptions
 from study.soup.candidates import Recipe
 from study.soup.evaluation import Evaluator
 from study.soup.ingredients import Ingredient, find_ingredients

@@ -6,9 +6,9 @@ from functools import partial
 
 from drft.config.trial_config import BackboneConfig, TrialConfig, with_values
 from drft.errors import UsageError
-from study.faults import Faults
-from study.inspection import Block, Inspector
-from study.options import RunOptions
+from study.setup.backbone_probe import Block, Inspector
+from study.setup.faults import Faults
+from study.setup.options import RunOptions
 from study.space import BoundSpace, Space, default_weights
 
 

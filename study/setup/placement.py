@@ -9,8 +9,8 @@ from pathlib import Path
 from drft.errors import UsageError
 from study.conductor import Suggester
 from study.executors import Executor, LocalExecutor
-from study.options import RunOptions
-from study.preparation import Plan
+from study.setup.options import RunOptions
+from study.setup.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)

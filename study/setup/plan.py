@@ -21,16 +21,16 @@ from drft.config.trial_config import BackboneConfig, SplitConfig, TrialConfig
 from drft.data import GRADES, Cohort, Progress, load_images, open_cohort, stratified_split
 from drft.data.cohort import grouping
 from drft.errors import UsageError
-from study.binding import Bound, bind, said_by
 from study.conductor import Suggester
 from study.executors import Slot, Workload, choose_slots
 from study.executors.local.process import warm_up
-from study.faults import Faults
-from study.inspection import Inspector
-from study.options import RunOptions
 from study.pruners.folds import check_folds, chosen_pruner
 from study.results.study_metadata import StudyFacts, check_study
 from study.samplers.factory import make_pruner, make_sampler
+from study.setup.backbone_probe import Inspector
+from study.setup.faults import Faults
+from study.setup.options import RunOptions
+from study.setup.resolve import Bound, bind, said_by
 from study.space import BoundSpace, Space
 from study.storage import (
     check_new_storage,

@@ -1,0 +1,1 @@
+"""What is settled before the first trial: options, backbones, search space and workers."""
