@@ -30,7 +30,7 @@ def command(study: str, top: int, data: str | None, results: Path, storage: str 
     console = Console(stderr=True)
     with console.status("starting"):
         from study.soup.run import make_soups
-    from study.soup.write import HEADINGS, TEMPERED, rows, tempered_rows, verdict
+    from study.soup.report import HEADINGS, TEMPERED, rows, tempered_rows, verdict
 
     soups, folder = make_soups(
         study, results, storage, top=top, data=data, data_options=given_of_data(given), console=console

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from drft.config.trial_config import Metric
 from study.analysis import cross_entropy
 from study.analysis.estimators.resampling import weighted_scores
-from study.soup import choice
-from study.soup.choice import Chosen, Scores
+from study.soup import select as choice
+from study.soup.select import Chosen, Scores
 
 ALPHAS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0)
 """The grid of interpolation, the tuned weights first: on ties the trial stays as it is."""

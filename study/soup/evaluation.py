@@ -15,9 +15,9 @@ from drft.models.checkpoint import changed_tensors
 from drft.models.probabilities import PREFIX, link_tensors
 from drft.training.records import Part
 from drft.training.session import Workbench
+from study.soup.average import State, average, interpolate
 from study.soup.candidates import Recipe
 from study.soup.ingredients import Ingredient
-from study.soup.mixing import State, average, interpolate
 
 _BATCH = 32
 

@@ -19,9 +19,9 @@ from study.soup.candidates import RULES, Candidates, Recipe, recipes
 from study.soup.crossfit import cross_fitted_gains
 from study.soup.evaluation import Evaluator
 from study.soup.ingredients import Ingredient, LeftOut, find_ingredients
-from study.soup.judging import Said, judge
-from study.soup.making import along_alpha, ask_all
-from study.soup.write import JSON, MARKDOWN, Soups, json_text, markdown_text
+from study.soup.predict import along_alpha, ask_all
+from study.soup.report import JSON, MARKDOWN, Soups, json_text, markdown_text
+from study.soup.score import Said, judge
 
 FOLDER = "soup"
 

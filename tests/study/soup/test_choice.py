@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from study.analysis import Withheld
-from study.soup import choice
+from study.soup import select as choice
 from study.soup.candidates import ALPHAS, Candidates, recipe_at, recipes
 from study.soup.crossfit import cross_fitted_gains, cross_fitted_temperature
 

@@ -42,12 +42,12 @@ from study.results.study_folder import CHECKPOINT, StudyFolder
 from study.results.study_results import read_study
 from study.results.test_set import OpenedTest, confirmation_place, read_confirmation
 from study.setup.options import RunOptions
+from study.soup.average import average, interpolate
 from study.soup.candidates import Recipe
 from study.soup.evaluation import Evaluator
 from study.soup.ingredients import Ingredient, find_ingredients
-from study.soup.mixing import average, interpolate
+from study.soup.report import verdict
 from study.soup.run import make_soups
-from study.soup.write import verdict
 from study.storage import open_storage
 
 DEPTHS = (1, 2, 5)

@@ -6,7 +6,7 @@ import numpy as np
 
 from drft.config.trial_config import Metric
 from drft.data import Progress
-from study.soup import choice
+from study.soup import select as choice
 from study.soup.candidates import ALPHAS, Candidates, Recipe
 from study.soup.evaluation import Evaluator
 

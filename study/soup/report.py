@@ -11,8 +11,8 @@ from study.report.json_csv import plain
 from study.report.wording import between, number, percent, points
 from study.soup.candidates import Recipe
 from study.soup.ingredients import LeftOut
-from study.soup.judging import Judged
-from study.soup.making import AlphaPoint
+from study.soup.predict import AlphaPoint
+from study.soup.score import Judged
 
 JSON, MARKDOWN = "soup.json", "soup.md"
 SCHEMA = 1
