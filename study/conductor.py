@@ -22,7 +22,6 @@ from drft.errors import TrainingError
 from drft.training.records import EpochRecord, TrialResult
 from study import owner
 from study.book import GoalReachedError, Storage
-from study.draws import is_control, trial_seed
 from study.executors.base import Job, Kind
 from study.ledger import Ledger
 from study.outage import Patience
@@ -32,6 +31,7 @@ from study.results.standing import Ranked
 from study.results.study_metadata import StudyFacts, open_study, record_facts
 from study.retries import another_try, carried_over, config_changes
 from study.running import Running
+from study.space.seeds import is_control, trial_seed
 from study.storage import spans_machines
 
 _UNOWNED_GRACE = timedelta(seconds=60)

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from drft.config.trial_config import METRICS, NORMALIZATIONS, PRECISIONS
-from study.choices import LOGS, PRUNERS, SAMPLERS
 from study.cli.options import data_options, limit_options, placement_options, run_options
+from study.space.choices import LOGS, PRUNERS, SAMPLERS
 
 
 @click.command()

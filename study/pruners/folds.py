@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from drft.config.trial_config import SplitConfig
 from drft.errors import UsageError
-from study.choices import Pruner
+from study.space.choices import Pruner
 
 if TYPE_CHECKING:  # who reads a study needs no search spaces
     from study.space import BoundSpace

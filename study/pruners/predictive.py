@@ -13,7 +13,7 @@ import optuna
 from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, TrialState
 
-from study.draws import CONTROL_EVERY
+from study.space.seeds import CONTROL_EVERY
 
 RISK = 0.05
 """A trial is stopped when its chance to end among the best is below this."""

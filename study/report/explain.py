@@ -20,9 +20,9 @@ from study.analysis.pruning import MIN_CONTROL
 from study.analysis.selection import MIN_IMAGES as FOR_SELECTION
 from study.analysis.somers_d import MIN_TRIALS as FOR_TAU
 from study.analysis.survival import MIN_TRIALS as FOR_SURVIVAL
-from study.draws import CONTROL_EVERY
 from study.report.wording import interval, percent, points
 from study.space import BoundSpace, Dimension, Space
+from study.space.seeds import CONTROL_EVERY
 
 _DISCORDANCES = (0.2, 0.3, 0.4)
 _EXAMPLE = 0.6

@@ -16,8 +16,8 @@ from optuna.trial import Trial
 from drft.config.trial_config import TrialConfig, with_values
 from drft.config.validation import contradictions
 from drft.errors import StudyError
-from study.draws import confirmation_seeds
 from study.results.study_results import StudyResults
+from study.space.seeds import confirmation_seeds
 
 BASELINE = "baseline"
 PLANNED = "planned"

@@ -30,11 +30,11 @@ from optuna.samplers import (
 from optuna.trial import FrozenTrial, TrialState
 
 from drft.errors import ConfigError
-from study.choices import PRUNERS, SAMPLERS
 from study.pruners.folds import COMPARED
 from study.pruners.predictive import PredictivePruner
 from study.samplers.isolating import IsolatingSampler
 from study.space import BoundSpace, Range
+from study.space.choices import PRUNERS, SAMPLERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,9 +7,9 @@ from optuna.trial import TrialState
 
 from drft.config.trial_config import TrialConfig, with_values
 from drft.errors import StudyError
-from study.draws import trial_seed
 from study.results.confirmation_plan import ConfirmationPlan, _at_possible_depth, make_plan
 from study.results.study_results import read_study
+from study.space.seeds import trial_seed
 
 CHANCE = {"seed", "split", "augmentation"}
 
