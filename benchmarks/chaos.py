@@ -38,7 +38,7 @@ from benchmarks.pages import markdown_page, show_table, write_result
 from benchmarks.tiny import STUDY, TinyStudy
 from drft.data import open_cohort
 from drft.errors import DrftError
-from study.storage import open_storage, study_url
+from study.storage.open import open_storage, study_url
 
 _ROOT = Path(__file__).parent.parent
 _REPLAYS = 10

@@ -19,7 +19,7 @@ from study.run import drive
 from study.setup.options import RunOptions
 from study.setup.plan import Plan as StudyPlan
 from study.setup.plan import prepare
-from study.storage import close_storage, open_storage
+from study.storage.open import close_storage, open_storage
 
 _SEARCHED = {
     "depth": {"type": "int", "low": 0, "high": "all"},

@@ -39,7 +39,7 @@ from drft.errors import DrftError
 from study.results.epochs import unpack
 from study.run import drive
 from study.setup.plan import prepare
-from study.storage import open_storage, study_url
+from study.storage.open import open_storage, study_url
 
 NODES = 3
 TARGET = 0.5

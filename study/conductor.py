@@ -20,11 +20,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from drft.config.trial_config import Metric, TrialConfig
 from drft.errors import TrainingError
 from drft.training.records import EpochRecord, TrialResult
-from study import owner
-from study.book import GoalReachedError, Storage
 from study.executors.base import Job, Kind
-from study.ledger import Ledger
-from study.outage import Patience
 from study.overview import Overview
 from study.results.epochs import pack
 from study.results.standing import Ranked
@@ -32,7 +28,11 @@ from study.results.study_metadata import StudyFacts, open_study, record_facts
 from study.retries import another_try, carried_over, config_changes
 from study.running import Running
 from study.space.seeds import is_control, trial_seed
-from study.storage import spans_machines
+from study.storage import heartbeat as owner
+from study.storage.backend import GoalReachedError, Storage
+from study.storage.cached_storage import Ledger
+from study.storage.open import spans_machines
+from study.storage.reconnect import Patience
 
 _UNOWNED_GRACE = timedelta(seconds=60)
 """A trial gets its owner right after its birth; one without for so long belongs to a driver that died between."""

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from study.ledger import Ledger
 from study.results.standing import Ranked, Standing, Tally, is_feasible
+from study.storage.cached_storage import Ledger
 
 
 class Overview:

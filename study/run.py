@@ -12,14 +12,14 @@ from study.driver import Driver
 from study.goal import Goal, Outcome
 from study.interruption import Interruption
 from study.messages import DISCLAIMER, closing_words, opening_words
-from study.outage import Patience
 from study.results.study_folder import StudyFolder
 from study.results.study_results import read_study
 from study.setup.options import RunOptions
 from study.setup.placement import Placement, placed
 from study.setup.plan import Plan, prepare
 from study.space import BoundSpace
-from study.storage import close_storage, open_storage
+from study.storage.open import close_storage, open_storage
+from study.storage.reconnect import Patience
 
 
 def run_study(options: RunOptions = RunOptions(), console: Console | None = None) -> Outcome:  # noqa: B008 (frozen)

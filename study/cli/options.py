@@ -144,7 +144,7 @@ def shown_command(storage: str | None) -> str:
     """Return the command as it was given, without the password of a database: it is recorded and printed."""
     arguments = sys.argv[1:]
     if storage and "@" in storage:
-        from study.storage import public_url
+        from study.storage.open import public_url
 
         arguments = [argument.replace(storage, public_url(storage)) for argument in arguments]
     return shlex.join(["drft-study", *arguments])

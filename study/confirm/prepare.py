@@ -28,7 +28,7 @@ from study.setup.plan import (
     make_workload,
     versions,
 )
-from study.storage import check_writable
+from study.storage.open import check_writable
 
 
 @dataclass(frozen=True, slots=True)

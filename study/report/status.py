@@ -7,12 +7,12 @@ from pathlib import Path
 from optuna.trial import FrozenTrial, TrialState
 
 from drft.config.trial_config import Metric
-from study import owner
 from study.callbacks.progress_reporter import duration
 from study.results.locate import StudyPlace, find_study
 from study.results.metric_names import score_text
 from study.results.standing import FINISHED, Standing, count
 from study.results.study_metadata import check_schema
+from study.storage import heartbeat as owner
 
 _FAILURES_SHOWN = 3
 

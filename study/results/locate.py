@@ -9,7 +9,7 @@ import optuna
 
 from drft.config.trial_config import nearest
 from drft.errors import StudyError
-from study.storage import open_storage, public_url
+from study.storage.open import open_storage, public_url
 
 CONFIRMATION = ".confirm"
 """The confirmation of a study is a study of its own in the same storage, under this name behind its own."""

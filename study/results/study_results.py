@@ -23,7 +23,7 @@ from study.results.epochs import unpack
 from study.results.locate import StudyPlace, find_study
 from study.results.standing import is_feasible
 from study.results.study_metadata import READABLE, SCHEMA
-from study.storage import public_url
+from study.storage.open import public_url
 
 _FIRST = ("step", "phase", "epoch", "train_accuracy", "val_accuracy", "train_loss", "val_loss", "val_qwk", "seconds")
 EPOCH_COLUMNS = ("trial", *_FIRST, *(field.name for field in fields(EpochRecord) if field.name not in _FIRST))

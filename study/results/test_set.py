@@ -22,7 +22,7 @@ from drft.training.records import Predictions
 from study.results.confirmation_plan import PLANNED, ConfirmationPlan
 from study.results.locate import CONFIRMATION, StudyPlace
 from study.results.study_results import StudyResults, read_place
-from study.storage import open_storage
+from study.storage.open import open_storage
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from study.setup.faults import Faults
 from study.setup.options import RunOptions
 from study.setup.resolve import Bound, bind, said_by
 from study.space import BoundSpace, Space
-from study.storage import (
+from study.storage.open import (
     check_new_storage,
     check_study_name,
     check_writable,

@@ -22,7 +22,7 @@ from drft.data.progress import silent
 from drft.training.trial import run_trial
 from study.conductor import Conductor
 from study.setup.plan import prepare
-from study.storage import open_storage
+from study.storage.open import open_storage
 
 BLOCKS = 5
 FIXED = {

@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from study.cli import main
-from study.storage import open_storage
+from study.storage.open import open_storage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 

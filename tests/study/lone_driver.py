@@ -23,7 +23,7 @@ from study.driver import Driver
 from study.executors import Executor, Failed, Finished, LocalExecutor, Reported, Workload, cpu_slots
 from study.goal import Goal, Outcome
 from study.results.study_folder import StudyFolder
-from study.storage import close_storage
+from study.storage.open import close_storage
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 WAIT = 60.0

@@ -13,7 +13,7 @@ from drft.config.trial_config import TrialConfig
 from study.conductor import Conductor
 from study.executors import Event, Failed, Finished, Job, Reported, Started
 from study.results.study_metadata import StudyFacts
-from study.storage import open_storage
+from study.storage.open import open_storage
 
 
 class DepthSpace:

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from sweep_parts import DepthSpace, Refuses, conduct, facts
 
 from drft.errors import StudyError, TrainingError
-from study import owner
 from study.results.epochs import unpack
 from study.results.standing import Ranked
 from study.results.study_metadata import SCHEMA
 from study.space.seeds import CONTROL_EVERY, is_control, trial_seed
-from study.storage import open_storage
+from study.storage import heartbeat as owner
+from study.storage.open import open_storage
 
 COMPLETE, PRUNED, FAIL = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED, optuna.trial.TrialState.FAIL
 

@@ -28,7 +28,7 @@ from study.dashboard.artifacts import TrialArtifacts
 from study.dashboard.notes import NOTE_HEADING, Findings, Source
 from study.results.locate import find_study
 from study.results.study_folder import StudyFolder
-from study.storage import open_storage
+from study.storage.open import open_storage
 
 STATES = [TrialState.COMPLETE] * 12 + [TrialState.PRUNED]
 
@@ -326,7 +326,7 @@ def test_figures_and_summary_are_saved_into_the_study(results):
 
 
 def test_a_study_in_a_journal_is_served_with_its_findings(serve, results, tmp_path):
-    path = tmp_path / "study.journal"
+    path = tmp_path / "study.storage.journal_backend"
     optuna.copy_study(
         from_study_name="demo",
         from_storage=f"sqlite:///{results / 'demo' / 'study.db'}",

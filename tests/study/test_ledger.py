@@ -14,10 +14,10 @@ from optuna.trial import TrialState
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from study import ledger as ledger_module
-from study.book import GoalReachedError
-from study.ledger import Ledger
-from study.storage import open_storage
+from study.storage import cached_storage as ledger_module
+from study.storage.backend import GoalReachedError
+from study.storage.cached_storage import Ledger
+from study.storage.open import open_storage
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def database(tmp_path):
 
 @pytest.fixture
 def journal(tmp_path):
-    return begun(tmp_path / "study.journal")
+    return begun(tmp_path / "study.storage.journal_backend")
 
 
 @pytest.fixture(params=["database", "journal"])
@@ -201,7 +201,7 @@ def test_a_queued_trial_is_started_by_one_driver_only(path):
 def test_no_driver_begins_a_trial_while_another_one_counts(journal):
     """What is counted and what is begun upon it are one step: in between nobody writes to the journal."""
     ledger, _ = opened(journal)
-    lock = journal.with_name("study.journal.lock")
+    lock = journal.with_name("study.storage.journal_backend.lock")
     with ledger._book._file.alone():
         assert lock.exists()
         ledger._book.begin(1)

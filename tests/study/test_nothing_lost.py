@@ -47,7 +47,7 @@ from study.results.epochs import unpack
 from study.results.standing import FINISHED
 from study.results.study_folder import CHECKPOINT
 from study.space.seeds import is_control
-from study.storage import close_storage, open_storage
+from study.storage.open import close_storage, open_storage
 
 pytestmark = pytest.mark.timeout(300)
 

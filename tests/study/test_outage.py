@@ -27,10 +27,10 @@ from study.conductor import Conductor
 from study.driver import Driver
 from study.goal import Goal
 from study.interruption import Interruption
-from study.outage import Patience
 from study.results.epochs import unpack
 from study.results.study_folder import StudyFolder
-from study.storage import open_storage
+from study.storage.open import open_storage
+from study.storage.reconnect import Patience
 
 COMPLETE, FAIL, RUNNING = TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING
 
@@ -189,7 +189,7 @@ class TestOutage:
         books_balance(postgresql, display)
 
     def test_a_file_that_is_locked_for_long_is_waited_for(self, sqlite, tmp_path, monkeypatch):
-        monkeypatch.setattr("study.storage.BUSY_SECONDS", 0.05)
+        monkeypatch.setattr("study.storage.open.BUSY_SECONDS", 0.05)
         conduct(sqlite)
         other = sqlite3.connect(sqlite, isolation_level=None)
         display = Outage(lambda: other.execute("BEGIN EXCLUSIVE"), lambda: other.execute("ROLLBACK"))
@@ -261,7 +261,7 @@ class TestOutage:
         assert all(json.loads(line) for line in (tmp_path / "shared").read_text().splitlines())
 
     def test_a_study_is_begun_on_a_file_that_is_locked_for_long(self, sqlite, monkeypatch):
-        monkeypatch.setattr("study.storage.BUSY_SECONDS", 0.05)
+        monkeypatch.setattr("study.storage.open.BUSY_SECONDS", 0.05)
         storage, said = open_storage(sqlite), []
         other = sqlite3.connect(sqlite, isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
@@ -277,7 +277,7 @@ class TestOutage:
         other.close()
 
     def test_a_storage_that_stays_away_ends_the_run_in_one_sentence(self, sqlite, monkeypatch):
-        monkeypatch.setattr("study.storage.BUSY_SECONDS", 0.01)
+        monkeypatch.setattr("study.storage.open.BUSY_SECONDS", 0.01)
         conductor = conduct(sqlite, patience=Patience(limit=0.05))
         other = sqlite3.connect(sqlite, isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
@@ -286,7 +286,7 @@ class TestOutage:
         other.close()
 
     def test_a_user_need_not_wait(self, sqlite, monkeypatch):
-        monkeypatch.setattr("study.storage.BUSY_SECONDS", 0.01)
+        monkeypatch.setattr("study.storage.open.BUSY_SECONDS", 0.01)
         interruption = Interruption()
         interruption._signals = 2
         conductor = conduct(sqlite, patience=Patience(interruption=interruption))

@@ -19,7 +19,7 @@ from study.report.provenance import provenance
 from study.results.study_results import read_study
 from study.setup.options import RunOptions
 from study.setup.plan import prepare, versions
-from study.storage import open_storage
+from study.storage.open import open_storage
 
 SPACE = """
 name: tiny

@@ -27,7 +27,7 @@ from study.results.retrained import read_test_set
 from study.results.study_folder import StudyFolder
 from study.results.study_results import read_study
 from study.results.test_set import OpenedTest, confirmation_place, read_confirmation
-from study.storage import open_storage
+from study.storage.open import open_storage
 
 ROOT = Path(__file__).parents[3]
 DRAWS = (Draw(1, 2), Draw(3, 4))

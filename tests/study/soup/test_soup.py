@@ -48,7 +48,7 @@ from study.soup.evaluation import Evaluator
 from study.soup.ingredients import Ingredient, find_ingredients
 from study.soup.report import verdict
 from study.soup.run import make_soups
-from study.storage import open_storage
+from study.storage.open import open_storage
 
 DEPTHS = (1, 2, 5)
 

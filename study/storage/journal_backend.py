@@ -20,7 +20,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.storages.journal._file import BaseJournalFileLock, get_lock_file
 from optuna.trial import FrozenTrial, TrialState
 
-from study.book import TAKEN, GoalReachedError
+from study.storage.backend import TAKEN, GoalReachedError
 
 FIRST_BYTES = b'{"op_code":'
 """How each line of a journal begins."""
@@ -120,7 +120,7 @@ def _reported() -> Iterator[None]:
 
 
 class JournalBook:
-    """The book (:class:`study.book.Book`) of a study in a journal: what is noted is appended at once, ends last."""
+    """The book (:class:`study.storage.backend.Book`) of a study in a journal: what is noted is appended at once, ends last."""
 
     def __init__(self, storage: JournalStorage, study_id: int) -> None:
         assert isinstance(storage._backend, JournalFile)

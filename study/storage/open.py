@@ -21,8 +21,8 @@ from optuna.storages import JournalStorage, RDBStorage
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from drft.errors import StudyError
-from study.book import Storage
-from study.journal import FIRST_BYTES, JournalFile
+from study.storage.backend import Storage
+from study.storage.journal_backend import FIRST_BYTES, JournalFile
 
 BUSY_SECONDS = 60.0
 """How long a statement waits for another process to release the SQLite file."""

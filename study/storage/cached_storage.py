@@ -20,10 +20,10 @@ from optuna.study._frozen import FrozenStudy
 from optuna.study._study_direction import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from study.book import Book, Storage
-from study.journal import JournalBook
-from study.outage import Patience
-from study.rows import Rows
+from study.storage.backend import Book, Storage
+from study.storage.journal_backend import JournalBook
+from study.storage.rdb_backend import Rows
+from study.storage.reconnect import Patience
 
 GLANCE_SECONDS = 1.0
 """For so long what is known of other drivers' trials is taken to be true."""

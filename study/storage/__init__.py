@@ -1,0 +1,1 @@
+"""The Optuna storage: opening it, batching its writes, heartbeats and reconnection."""
