@@ -13,13 +13,13 @@ from benchmarks.plan import Plan
 from drft.config.trial_config import STRENGTHS
 from drft.data.progress import silent
 from drft.errors import DrftError
-from study.conductor import Conductor
 from study.results.study_results import StudyResults, read_study
 from study.run import drive
 from study.setup.options import RunOptions
 from study.setup.plan import Plan as StudyPlan
 from study.setup.plan import prepare
 from study.storage.open import close_storage, open_storage
+from study.tuner.trial_scheduler import Conductor
 
 _SEARCHED = {
     "depth": {"type": "int", "low": 0, "high": "all"},

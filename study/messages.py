@@ -3,13 +3,13 @@
 import pandas as pd
 
 from drft.config.trial_config import BackboneConfig
-from study.goal import Outcome
 from study.pruners.folds import divided
 from study.results.metric_names import score_text
 from study.results.study_results import StudyInfo, StudyResults
 from study.samplers.factory import sampler_notes
 from study.setup.plan import Plan
 from study.space import BoundSpace
+from study.tuner.stopping import Outcome
 
 DISCLAIMER = "For research and education only; nothing here is a medical device."
 

@@ -7,10 +7,6 @@ from rich.console import Console
 
 from study.callbacks.logger import LoggedDisplay, check_logger
 from study.callbacks.progress_reporter import open_display, preparation
-from study.conductor import Conductor, Suggester
-from study.driver import Driver
-from study.goal import Goal, Outcome
-from study.interruption import Interruption
 from study.messages import DISCLAIMER, closing_words, opening_words
 from study.results.study_folder import StudyFolder
 from study.results.study_results import read_study
@@ -20,6 +16,10 @@ from study.setup.plan import Plan, prepare
 from study.space import BoundSpace
 from study.storage.open import close_storage, open_storage
 from study.storage.reconnect import Patience
+from study.tuner.interrupt import Interruption
+from study.tuner.stopping import Goal, Outcome
+from study.tuner.trial_scheduler import Conductor, Suggester
+from study.tuner.tuner import Driver
 
 
 def run_study(options: RunOptions = RunOptions(), console: Console | None = None) -> Outcome:  # noqa: B008 (frozen)

@@ -14,8 +14,6 @@ from study.callbacks.progress_reporter import preparation
 from study.confirm.ensembles import are_waiting, open_mixtures
 from study.confirm.prepare import Undertaking, options_for, prepare, undertake
 from study.confirm.verdict import SUMMARY, mixtures_verdict, verdict, write_summary
-from study.costs import expected_seconds, ran
-from study.goal import Outcome
 from study.messages import DISCLAIMER
 from study.results.confirmation_plan import ConfirmationPlan
 from study.results.study_results import StudyResults, read_study
@@ -24,6 +22,8 @@ from study.run import run_trials, say
 from study.setup.options import RunOptions
 from study.setup.placement import placed
 from study.setup.plan import Plan
+from study.tuner.runtime_estimate import expected_seconds, ran
+from study.tuner.stopping import Outcome
 
 
 def confirm_study(

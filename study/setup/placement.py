@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drft.errors import UsageError
-from study.conductor import Suggester
 from study.executors import Executor, LocalExecutor
 from study.setup.options import RunOptions
 from study.setup.plan import Plan
+from study.tuner.trial_scheduler import Suggester
 
 
 @dataclass(frozen=True, slots=True)

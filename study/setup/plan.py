@@ -21,7 +21,6 @@ from drft.config.trial_config import BackboneConfig, SplitConfig, TrialConfig
 from drft.data import GRADES, Cohort, Progress, load_images, open_cohort, stratified_split
 from drft.data.cohort import grouping
 from drft.errors import UsageError
-from study.conductor import Suggester
 from study.executors import Slot, Workload, choose_slots
 from study.executors.local.process import warm_up
 from study.pruners.folds import check_folds, chosen_pruner
@@ -40,6 +39,7 @@ from study.storage.open import (
     storage_exists,
     study_url,
 )
+from study.tuner.trial_scheduler import Suggester
 
 _PACKAGES = ("drft-study", "torch", "timm", "optuna", "numpy", "pillow")
 

@@ -8,7 +8,7 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from drft.errors import StudyError
-from study.interruption import Interruption
+from study.tuner.interrupt import Interruption
 
 LIMIT_SECONDS = 600.0
 """So long a storage may be away; a server that restarts, or a machine that fails over, takes less."""

@@ -19,10 +19,10 @@ from sweep_parts import InProcess, conduct
 
 from benchmarks.books import audit
 from study.callbacks.progress_reporter import PlainDisplay
-from study.driver import Driver
-from study.goal import Goal
 from study.results.study_folder import StudyFolder
-from study.retries import carried_over
+from study.tuner.retry import carried_over
+from study.tuner.stopping import Goal
+from study.tuner.tuner import Driver
 
 ROOT = Path(__file__).parents[2]
 

@@ -20,9 +20,9 @@ from drft.config.trial_config import STRENGTHS
 from drft.data import load_images
 from drft.data.progress import silent
 from drft.training.trial import run_trial
-from study.conductor import Conductor
 from study.setup.plan import prepare
 from study.storage.open import open_storage
+from study.tuner.trial_scheduler import Conductor
 
 BLOCKS = 5
 FIXED = {

@@ -17,9 +17,9 @@ from sweep_parts import InProcess, conduct
 from benchmarks.ray import beyond_training, differences, faults, rows, slot_seconds
 from drft.errors import DrftError
 from study.callbacks.progress_reporter import PlainDisplay
-from study.driver import Driver
-from study.goal import Goal
 from study.results.study_folder import StudyFolder
+from study.tuner.stopping import Goal
+from study.tuner.tuner import Driver
 
 
 @pytest.fixture

@@ -19,11 +19,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 from sweep_parts import DepthSpace, conduct
 
 from study.callbacks.progress_reporter import PlainDisplay
-from study.driver import Driver
 from study.executors import Executor, Failed, Finished, LocalExecutor, Reported, Workload, cpu_slots
-from study.goal import Goal, Outcome
 from study.results.study_folder import StudyFolder
 from study.storage.open import close_storage
+from study.tuner.stopping import Goal, Outcome
+from study.tuner.tuner import Driver
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 WAIT = 60.0

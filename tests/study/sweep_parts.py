@@ -10,10 +10,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fake_training import scripted
 
 from drft.config.trial_config import TrialConfig
-from study.conductor import Conductor
 from study.executors import Event, Failed, Finished, Job, Reported, Started
 from study.results.study_metadata import StudyFacts
 from study.storage.open import open_storage
+from study.tuner.trial_scheduler import Conductor
 
 
 class DepthSpace:

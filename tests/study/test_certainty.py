@@ -10,8 +10,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fake_training import fake_record, fake_result, scripted
 
 from drft.training.records import Predictions, TrialResult
-from study.certainty import Certainty
 from study.results.study_folder import StudyFolder
+from study.tuner.noise_stopper import Certainty
 
 GRADES = np.arange(40) % 5
 IDS = tuple(f"train/{index}" for index in range(40))

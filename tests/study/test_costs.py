@@ -15,11 +15,11 @@ from sweep_parts import DepthSpace, InProcess, conduct
 
 from drft.config.trial_config import TrialConfig, with_values
 from study.callbacks.progress_reporter import PlainDisplay
-from study.conductor import Conductor
-from study.costs import Ran, expected_seconds, ran
-from study.driver import Driver
-from study.goal import Goal
 from study.results.study_folder import StudyFolder
+from study.tuner.runtime_estimate import Ran, expected_seconds, ran
+from study.tuner.stopping import Goal
+from study.tuner.trial_scheduler import Conductor
+from study.tuner.tuner import Driver
 
 
 def config(depth: int = 1, size: int = 64, backbone: str = "a", epochs: int = 8) -> TrialConfig:

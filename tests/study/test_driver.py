@@ -17,9 +17,9 @@ from sweep_parts import DepthSpace, InProcess, Refuses, conduct
 from drft.config.trial_config import TrialConfig
 from drft.errors import StudyError
 from study.callbacks.progress_reporter import PlainDisplay
-from study.driver import FEW_FAILURES, Driver
-from study.goal import Goal
 from study.results.study_folder import CHECKPOINT, StudyFolder
+from study.tuner.stopping import Goal
+from study.tuner.tuner import FEW_FAILURES, Driver
 
 COMPLETE, PRUNED, FAIL = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED, optuna.trial.TrialState.FAIL
 
@@ -157,7 +157,7 @@ def test_a_full_disk_is_waited_for_and_nothing_is_lost(drive, monkeypatch):
         write(self, *args, **named)
 
     monkeypatch.setattr(StudyFolder, "write_trial", scarce)
-    monkeypatch.setattr("study.driver._DISK_SECONDS", 0.0)
+    monkeypatch.setattr("study.tuner.tuner._DISK_SECONDS", 0.0)
     display = PlainDisplay(Console(quiet=True))
     monkeypatch.setattr(display, "notice", said.append)
     outcome, driver = drive(2, display=display)
@@ -236,8 +236,8 @@ def test_a_fault_of_the_driver_leaves_a_study_that_goes_on(drive):
 
 def test_a_driver_that_dies_between_files_and_study_loses_and_doubles_nothing(drive, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("study.conductor.Conductor.finish", lambda *_: sys.exit("killed"))
-        patch.setattr("study.conductor.Conductor.interrupt", lambda *_: [])
+        patch.setattr("study.tuner.trial_scheduler.Conductor.finish", lambda *_: sys.exit("killed"))
+        patch.setattr("study.tuner.trial_scheduler.Conductor.interrupt", lambda *_: [])
         with pytest.raises(SystemExit):
             drive(2, executor=InProcess(slots=1))
     outcome, driver = drive(2)

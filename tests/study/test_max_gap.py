@@ -16,9 +16,7 @@ from drft.config.trial_config import TrialConfig
 from drft.errors import StudyError, UsageError
 from study.analysis import summarize
 from study.callbacks.progress_reporter import PlainDisplay, tally
-from study.driver import Driver
 from study.export.model import export_model
-from study.goal import Goal
 from study.report.chapters import write_chapters
 from study.report.json_csv import summary
 from study.report.status import status_lines
@@ -28,6 +26,8 @@ from study.results.study_results import read_study
 from study.samplers.factory import make_sampler, sampler_notes
 from study.setup.options import RunOptions
 from study.space import Space
+from study.tuner.stopping import Goal
+from study.tuner.tuner import Driver
 
 GAPS = {0: 0.3, 1: 0.1, 2: 0.2}
 """Of three trials, the better the later; only the middle one keeps a limit of 0.15."""

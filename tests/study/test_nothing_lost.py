@@ -40,14 +40,14 @@ from sweep_parts import Refuses, conduct
 
 from benchmarks.books import audit
 from drft.training.records import PARTS
-from study.driver import FEW_FAILURES
 from study.executors import Executor
-from study.goal import Outcome
 from study.results.epochs import unpack
 from study.results.standing import FINISHED
 from study.results.study_folder import CHECKPOINT
 from study.space.seeds import is_control
 from study.storage.open import close_storage, open_storage
+from study.tuner.stopping import Outcome
+from study.tuner.tuner import FEW_FAILURES
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -23,14 +23,14 @@ from sweep_parts import DepthSpace, InProcess, conduct, facts
 
 from drft.errors import StudyError
 from study.callbacks.progress_reporter import PlainDisplay
-from study.conductor import Conductor
-from study.driver import Driver
-from study.goal import Goal
-from study.interruption import Interruption
 from study.results.epochs import unpack
 from study.results.study_folder import StudyFolder
 from study.storage.open import open_storage
 from study.storage.reconnect import Patience
+from study.tuner.interrupt import Interruption
+from study.tuner.stopping import Goal
+from study.tuner.trial_scheduler import Conductor
+from study.tuner.tuner import Driver
 
 COMPLETE, FAIL, RUNNING = TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING
 
@@ -38,8 +38,8 @@ DRIVER = """
 import sys; sys.path[:0] = sys.argv[1:3]
 from pathlib import Path
 from sweep_parts import InProcess, conduct
-from study.driver import Driver
-from study.goal import Goal
+from study.tuner.tuner import Driver
+from study.tuner.stopping import Goal
 from study.results.study_results.study_folder import StudyFolder
 from study.callbacks.progress_reporter import PlainDisplay
 from rich.console import Console

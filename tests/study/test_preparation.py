@@ -13,13 +13,13 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from drft.errors import UsageError
-from study.conductor import Conductor
 from study.messages import opening_words
 from study.report.provenance import provenance
 from study.results.study_results import read_study
 from study.setup.options import RunOptions
 from study.setup.plan import prepare, versions
 from study.storage.open import open_storage
+from study.tuner.trial_scheduler import Conductor
 
 SPACE = """
 name: tiny

@@ -5,13 +5,13 @@ import os
 import pytest
 
 from drft.errors import StudyError
-from study.goal import Outcome
 from study.messages import closing_words
 from study.report.status import status_lines
 from study.results.locate import find_study
 from study.results.standing import Standing, count
 from study.results.study_results import read_study
 from study.storage import heartbeat as owner
+from study.tuner.stopping import Outcome
 
 
 @pytest.fixture(scope="module")

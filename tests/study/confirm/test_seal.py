@@ -17,10 +17,7 @@ from sweep_parts import InProcess, facts
 from drft.errors import StudyError
 from study.analysis import summarize
 from study.callbacks.progress_reporter import PlainDisplay
-from study.conductor import Conductor
 from study.confirm.prepare import undertake
-from study.driver import Driver
-from study.goal import Goal
 from study.results.confirmation_plan import BASELINE, PLANNED, Candidate, ConfirmationPlan, Draw
 from study.results.locate import find_study
 from study.results.retrained import read_test_set
@@ -28,6 +25,9 @@ from study.results.study_folder import StudyFolder
 from study.results.study_results import read_study
 from study.results.test_set import OpenedTest, confirmation_place, read_confirmation
 from study.storage.open import open_storage
+from study.tuner.stopping import Goal
+from study.tuner.trial_scheduler import Conductor
+from study.tuner.tuner import Driver
 
 ROOT = Path(__file__).parents[3]
 DRAWS = (Draw(1, 2), Draw(3, 4))

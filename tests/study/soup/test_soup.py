@@ -30,10 +30,7 @@ from drft.training.trial import run_trial
 from study.analysis.summary import score_mixtures, score_test_set
 from study.callbacks.progress_reporter import PlainDisplay
 from study.cli import main
-from study.conductor import Conductor
 from study.confirm.run import confirm_study
-from study.driver import Driver
-from study.goal import Goal
 from study.report.chapters import test_set
 from study.report.chapters.parts import Table
 from study.report.json_csv import plain
@@ -49,6 +46,9 @@ from study.soup.ingredients import Ingredient, find_ingredients
 from study.soup.report import verdict
 from study.soup.run import make_soups
 from study.storage.open import open_storage
+from study.tuner.stopping import Goal
+from study.tuner.trial_scheduler import Conductor
+from study.tuner.tuner import Driver
 
 DEPTHS = (1, 2, 5)
 

@@ -21,18 +21,18 @@ from drft.config.trial_config import Metric, TrialConfig
 from drft.errors import TrainingError
 from drft.training.records import EpochRecord, TrialResult
 from study.executors.base import Job, Kind
-from study.overview import Overview
 from study.results.epochs import pack
 from study.results.standing import Ranked
 from study.results.study_metadata import StudyFacts, open_study, record_facts
-from study.retries import another_try, carried_over, config_changes
-from study.running import Running
 from study.space.seeds import is_control, trial_seed
 from study.storage import heartbeat as owner
 from study.storage.backend import GoalReachedError, Storage
 from study.storage.cached_storage import Ledger
 from study.storage.open import spans_machines
 from study.storage.reconnect import Patience
+from study.tuner.progress_tally import Overview
+from study.tuner.retry import another_try, carried_over, config_changes
+from study.tuner.running_trial import Running
 
 _UNOWNED_GRACE = timedelta(seconds=60)
 """A trial gets its owner right after its birth; one without for so long belongs to a driver that died between."""
@@ -129,7 +129,7 @@ class Conductor(Overview):
         """Take in one epoch and return whether the trial shall keep on.
 
         Optuna gets the best score so far, so that noise does not prune an early peak, or that of each fold
-        (:meth:`~study.running.Running.take_in`); the records are kept whole, and are written when the trial ends. Of a
+        (:meth:`~study.tuner.running_trial.Running.take_in`); the records are kept whole, and are written when the trial ends. Of a
         trial whose driver is killed, the scores reported to Optuna remain.
         """
         running = self._running[number]

@@ -10,14 +10,14 @@ from types import MappingProxyType
 from drft.errors import StudyError, TrainingError
 from drft.training.records import TrialResult
 from study.callbacks.callback import Display
-from study.certainty import Certainty
-from study.conductor import Conductor
 from study.executors.base import Event, Executor, Failed, Finished, Job, Kind, Reported, Retired, Started
-from study.goal import Ended, Goal, Outcome
-from study.held import Held
-from study.interruption import Interruption
 from study.results.standing import FINISHED, Standing
 from study.results.study_folder import StudyFolder
+from study.tuner.interrupt import Interruption
+from study.tuner.noise_stopper import Certainty
+from study.tuner.pending import Held
+from study.tuner.stopping import Ended, Goal, Outcome
+from study.tuner.trial_scheduler import Conductor
 
 FEW_FAILURES = 5
 """Fewer failures than these end no study, however few trials there were."""

@@ -23,7 +23,7 @@ class Goal:
     failure_limit: float = 0.5
     """A failing fraction of the last trials above this one ends the run."""
     stop_when_noise: bool = False
-    """Whether the run ends when further trials could show nothing but noise (``study.certainty``)."""
+    """Whether the run ends when further trials could show nothing but noise (``study.tuner.noise_stopper``)."""
     queued_only: bool = False
     """Run what is in the queue, and ask the sampler for nothing more."""
 

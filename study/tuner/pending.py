@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from optuna.trial import FrozenTrial
 
-from study.costs import expected_seconds, ran
 from study.executors.base import Job
+from study.tuner.runtime_estimate import expected_seconds, ran
 
 
 class Held:
