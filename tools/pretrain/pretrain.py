@@ -1,6 +1,6 @@
 """The embedded weights: a small backbone pretrained on procedural scenes, without natural images.
 
-``python -m drft.models.pretrain --out FILE --seed 0`` makes them again; equal arguments give equal weights on
+``python -m tools.pretrain.pretrain --out FILE --seed 0`` makes them again; equal arguments give equal weights on
 one kind of machine. The backbone learns to name the texture, shape and fractal of a scene, to tell how many lines
 and how many small dark and bright spots there are, and how large the spots are: all from one pooled feature
 vector, which is what a fine-tuning starts from.
@@ -118,7 +118,7 @@ def main() -> None:
     started = time.perf_counter()
     net = pretrain(wanted.images, wanted.epochs, seed=wanted.seed)
     accuracy = pretext_accuracy(net, render_scenes(_HELD_OUT, IMAGE_SIZE, _HELD_OUT_SEED + wanted.seed))
-    recipe = f"python -m drft.models.pretrain --seed {wanted.seed} --images {wanted.images} --epochs {wanted.epochs}"
+    recipe = f"python -m tools.pretrain.pretrain --seed {wanted.seed} --images {wanted.images} --epochs {wanted.epochs}"
     rounded = {name: round(value, 3) for name, value in accuracy.items()}
     facts = {"recipe": recipe, "timm": timm.__version__, "pretext_accuracy": json.dumps(rounded)}
     save_backbone(wanted.out, net, {"architecture": EMBEDDED_BACKBONE, "seed": str(wanted.seed), **facts})
