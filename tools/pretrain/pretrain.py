@@ -23,8 +23,8 @@ from torch import Generator, Tensor, nn
 
 from drft.files.atomic import whole_file
 from drft.models.blocks import head_names
-from drft.models.procedural import TASKS, Scenes, render_scenes
 from drft.models.weights import EMBEDDED_BACKBONE, EMBEDDED_FILE
+from tools.pretrain.procedural import TASKS, Scenes, render_scenes
 
 IMAGE_SIZE = 96
 _HELD_OUT = 1024

@@ -6,9 +6,9 @@ from safetensors import safe_open
 
 from drft.config.trial_config import parse_config
 from drft.models.backbone import build_model
-from drft.models.procedural import TASKS, render_scenes
 from drft.models.weights import EMBEDDED_BACKBONE
 from tools.pretrain.pretrain import augmented, normalized, pretext_accuracy, pretext_loss, pretrain, save_backbone
+from tools.pretrain.procedural import TASKS, render_scenes
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from drft.models.procedural import TASKS, render_scenes
-from drft.models.procedural.fractals import CLASSES, fractal_bank
-from drft.models.procedural.objects import COUNTS, LINES, SHAPES, lines, shapes, spots
-from drft.models.procedural.textures import TEXTURES
+from tools.pretrain.procedural import TASKS, render_scenes
+from tools.pretrain.procedural.fractals import CLASSES, fractal_bank
+from tools.pretrain.procedural.objects import COUNTS, LINES, SHAPES, lines, shapes, spots
+from tools.pretrain.procedural.textures import TEXTURES
 
 
 @pytest.fixture

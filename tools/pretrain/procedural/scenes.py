@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from drft.models.procedural import fractals, objects
-from drft.models.procedural.textures import TEXTURES, power_law, uniform
+from tools.pretrain.procedural import fractals, objects
+from tools.pretrain.procedural.textures import TEXTURES, power_law, uniform
 
 TASKS: Mapping[str, int] = MappingProxyType(
     {

@@ -4,6 +4,6 @@
 downloaded and nothing is licensed.
 """
 
-from drft.models.procedural.scenes import TASKS, Scenes, render_scenes
+from tools.pretrain.procedural.scenes import TASKS, Scenes, render_scenes
 
 __all__ = ["TASKS", "Scenes", "render_scenes"]

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Generator, Tensor
 
-from drft.models.procedural.textures import frames, uniform
+from tools.pretrain.procedural.textures import frames, uniform
 
 SHAPES = ("none", "disc", "ellipse", "ring", "triangle", "square", "pentagon", "star", "cross", "crescent")
 """Labels of the large shape."""
