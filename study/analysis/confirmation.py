@@ -2,8 +2,9 @@
 
 Every configuration is trained on the same draws (a draw is a seed and a split) and predicts the same test photographs,
 so its results are a table of draws by photographs. Both vary: another draw would train another network, and other
-photographs would be easier or harder; intervals account for both (:mod:`study.analysis.estimators.two_way_means`). They speak
-of further draws from this pool of training photographs; another pool would vary more (Nadeau & Bengio 2003).
+photographs would be easier or harder; intervals account for both (:mod:`study.analysis.estimators.two_way_means`).
+They speak of further draws from this pool of training photographs; another pool would vary more (Nadeau & Bengio
+2003).
 """
 
 from collections.abc import Sequence

@@ -122,7 +122,7 @@ class StudyResults:
     def predictions(self, number: int, part: Literal["train", "validation"] = "validation") -> Predictions | None:
         """Return the class probabilities of a trial at every step, or None if its folder does not hold them.
 
-        The test photographs stay sealed: there is no part ``test`` here; ``study.results.test_set`` has it, when it may.
+        There is no part ``test`` here: only ``study.results.test_set`` reads the test set, once it may be opened.
         """
         file = self.predictions_file(number)
         return read_predictions(file.parent, part) if file.is_file() else None

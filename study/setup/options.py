@@ -27,7 +27,7 @@ class RunOptions:
     study: str | None = None
     """Name of the study; by default made of space, data and backbone."""
     storage: str | None = None
-    """Path or URL of an Optuna storage (:func:`study.storage.open.open_storage`); by default ``results/STUDY/study.db``."""
+    """Path or URL of an Optuna storage (``study.storage.open.open_storage``), by default ``results/STUDY/study.db``."""
     results: Path = Path("results")
     backbone: str | None = None
     weights: str | None = None

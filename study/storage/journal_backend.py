@@ -120,7 +120,7 @@ def _reported() -> Iterator[None]:
 
 
 class JournalBook:
-    """The book (:class:`study.storage.backend.Book`) of a study in a journal: what is noted is appended at once, ends last."""
+    """The :class:`study.storage.backend.Book` of a study in a journal: what is noted is appended at once, ends last."""
 
     def __init__(self, storage: JournalStorage, study_id: int) -> None:
         assert isinstance(storage._backend, JournalFile)

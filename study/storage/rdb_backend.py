@@ -1,7 +1,7 @@
 """A study in a database: rows of Optuna's tables, written many at a time.
 
-The tables are those of the installed Optuna, whose schema :mod:`study.storage.open` checks when it opens a storage. Whether
-a row is new is known to the caller, so that plain inserts and updates do, which every database has.
+The tables are those of the installed Optuna, whose schema :mod:`study.storage.open` checks when it opens a storage.
+Whether a row is new is known to the caller, so that plain inserts and updates do, which every database has.
 """
 
 import copy
@@ -63,7 +63,7 @@ _LOOK = sqlalchemy.select(_TRIALS.c.trial_id, _TRIALS.c.state).where(
 
 
 class Rows:
-    """The book (:class:`study.storage.backend.Book`) of a study in a database: every method is one transaction, if any."""
+    """The :class:`study.storage.backend.Book` of a study in a database: every method is one transaction, if any."""
 
     def __init__(self, storage: RDBStorage, study_id: int) -> None:
         self._storage = storage

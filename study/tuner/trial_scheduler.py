@@ -129,8 +129,8 @@ class Conductor(Overview):
         """Take in one epoch and return whether the trial shall keep on.
 
         Optuna gets the best score so far, so that noise does not prune an early peak, or that of each fold
-        (:meth:`~study.tuner.running_trial.Running.take_in`); the records are kept whole, and are written when the trial ends. Of a
-        trial whose driver is killed, the scores reported to Optuna remain.
+        (:meth:`~study.tuner.running_trial.Running.take_in`); the records are kept whole, and are written when the trial
+        ends. Of a trial whose driver is killed, the scores reported to Optuna remain.
         """
         running = self._running[number]
         score = record.score(self._facts.metric)

@@ -24,7 +24,8 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *a
 
 
 def test_help_waits_for_neither_optuna_nor_torch() -> None:
-    said = "import sys, study.space.choices, study.cli.blocks, study.cli.spaces; print(*{'optuna', 'torch'} & set(sys.modules))"
+    imports = "import sys, study.space.choices, study.cli.blocks, study.cli.spaces"
+    said = f"{imports}; print(*{{'optuna', 'torch'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
 
