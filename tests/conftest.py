@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,10 +12,7 @@ from hypothesis import settings
 from PIL import Image
 
 from drft.data.cohort import Cohort, Photograph, fingerprint
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from browser import Browser, open_browser
+from tests.helpers.browser import Browser, open_browser
 
 settings.register_profile("default", deadline=None, max_examples=40)
 # CI looks at the same examples every time, so that what it refuses was broken by the change.

@@ -5,17 +5,11 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from optuna.trial import TrialState
 from rich.console import Console
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
-sys.path.insert(0, str(Path(__file__).parents[1] / "study"))
-
-from sweep_parts import InProcess, conduct
 
 from benchmarks.books import audit
 from study.callbacks.progress_reporter import PlainDisplay
@@ -23,8 +17,8 @@ from study.results.study_folder import StudyFolder
 from study.tuner.retry import carried_over
 from study.tuner.stopping import Goal
 from study.tuner.tuner import Driver
-
-ROOT = Path(__file__).parents[2]
+from tests.helpers import ROOT
+from tests.helpers.small_study import InProcess, conduct
 
 
 @pytest.fixture

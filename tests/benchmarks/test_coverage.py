@@ -1,12 +1,7 @@
 """The benchmark of promises: simulations have names of their own, and a verdict follows from their interval."""
 
-import sys
-from pathlib import Path
-
 import pytest
 from rich.console import Console
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.coverage import rows, run
 from benchmarks.simulations.base import Simulation, kept, measure, simulations

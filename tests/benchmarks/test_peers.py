@@ -3,13 +3,10 @@
 import json
 import sys
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks import careful, ours, peers, plain
 from benchmarks.comparison import agree, stand

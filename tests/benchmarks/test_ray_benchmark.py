@@ -1,18 +1,11 @@
 """The benchmark of Ray: it must see what differs between two studies, and tell a trial's cost from its training."""
 
 import shutil
-import sys
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState, create_trial
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
-sys.path.insert(0, str(Path(__file__).parents[1] / "study"))
-
 from rich.console import Console
-from sweep_parts import InProcess, conduct
 
 from benchmarks.ray import beyond_training, differences, faults, rows, slot_seconds
 from drft.errors import DrftError
@@ -20,6 +13,7 @@ from study.callbacks.progress_reporter import PlainDisplay
 from study.results.study_folder import StudyFolder
 from study.tuner.stopping import Goal
 from study.tuner.tuner import Driver
+from tests.helpers.small_study import InProcess, conduct
 
 
 @pytest.fixture

@@ -1,13 +1,9 @@
 """The benchmark of growth: what a trial costs at a count, split in sampler and the rest; real studies by part."""
 
-import sys
 from argparse import Namespace
-from pathlib import Path
 
 import optuna
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.instant import Lap, TimedSampler, instant_trainer, windows
 from benchmarks.pages import markdown_page

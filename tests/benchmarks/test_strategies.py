@@ -1,12 +1,8 @@
 """The benchmark of strategies: pairs by seed, intervals that allow for overlapping splits, settings that exist."""
 
-import sys
 from argparse import Namespace
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.strategies import compare, corrected_interval, notes, plan, table
 from benchmarks.strategy_list import STRATEGIES

@@ -6,17 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from study.cli import main
+from tests.helpers import ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
-ROOT = Path(__file__).parents[2]
 SPACE = """
 name: tiny
 question: Does the program work?

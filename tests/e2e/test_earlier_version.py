@@ -20,10 +20,10 @@ import pytest
 
 from drft import grade_photographs, load_checkpoint
 from study import read_study
+from tests.helpers import ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
-ROOT = Path(__file__).parents[2]
 RUN = ("--space", "results/tiny/space.yaml", "--data", "data/labels.csv", "--origin-column", "split", "--jobs", "1")
 
 

@@ -17,10 +17,10 @@ from safetensors.numpy import save_file
 
 from study.cli import main
 from study.storage.open import open_storage
+from tests.helpers import ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
-ROOT = Path(__file__).parents[2]
 SPACE = """
 name: tiny
 question: Does the program work?

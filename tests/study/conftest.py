@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -13,8 +12,6 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.postgres import Postgres, binaries
 from drft.config.trial_config import TrialConfig, with_values

@@ -1,16 +1,9 @@
 """A limit on the gap: kept with each trial, used by the sampler, and it decides who can be the best."""
 
-import sys
 import warnings
-from pathlib import Path
 
 import optuna
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from fake_training import fake_record, fake_result
-from sweep_parts import InProcess, conduct, facts
 
 from drft.config.trial_config import TrialConfig
 from drft.errors import StudyError, UsageError
@@ -28,6 +21,8 @@ from study.setup.options import RunOptions
 from study.space import Space
 from study.tuner.stopping import Goal
 from study.tuner.tuner import Driver
+from tests.helpers.fake_training import fake_record, fake_result
+from tests.helpers.small_study import InProcess, conduct, facts
 
 GAPS = {0: 0.3, 1: 0.1, 2: 0.2}
 """Of three trials, the better the later; only the middle one keeps a limit of 0.15."""

@@ -3,7 +3,6 @@
 import csv
 import fcntl
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +16,17 @@ import ray
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from fake_training import (
+from benchmarks.books import audit
+from drft.training.records import PARTS
+from study.executors import Executor
+from study.results.epochs import unpack
+from study.results.standing import FINISHED
+from study.results.study_folder import CHECKPOINT
+from study.space.seeds import is_control
+from study.storage.open import close_storage, open_storage
+from study.tuner.stopping import Outcome
+from study.tuner.tuner import FEW_FAILURES
+from tests.helpers.fake_training import (
     DIES,
     DIVERGES,
     EXPLODES,
@@ -34,20 +41,9 @@ from fake_training import (
     WAITS,
     fake_predictions,
 )
-from lone_driver import LoneDriver, drive, executing
-from ray_parts import own_cluster
-from sweep_parts import Refuses, conduct
-
-from benchmarks.books import audit
-from drft.training.records import PARTS
-from study.executors import Executor
-from study.results.epochs import unpack
-from study.results.standing import FINISHED
-from study.results.study_folder import CHECKPOINT
-from study.space.seeds import is_control
-from study.storage.open import close_storage, open_storage
-from study.tuner.stopping import Outcome
-from study.tuner.tuner import FEW_FAILURES
+from tests.helpers.ray_cluster import own_cluster
+from tests.helpers.small_study import Refuses, conduct
+from tests.helpers.tuner_process import LoneDriver, drive, executing
 
 pytestmark = pytest.mark.timeout(300)
 

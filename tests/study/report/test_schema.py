@@ -1,5 +1,4 @@
 import json
-from pathlib import Path
 
 import jsonschema
 import pytest
@@ -9,8 +8,9 @@ from study.analysis import summarize
 from study.report.json_csv import summary
 from study.report.schema import summary_schema
 from study.results.study_results import read_study
+from tests.helpers import ROOT
 
-DOCUMENTED = Path(__file__).parents[3] / "docs" / "summary.schema.json"
+DOCUMENTED = ROOT / "docs" / "summary.schema.json"
 
 
 def valid(read):

@@ -5,7 +5,6 @@ import io
 import json
 import shutil
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,11 +14,6 @@ import safetensors.torch
 import torch
 from optuna.distributions import IntDistribution
 from rich.console import Console
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from fake_training import scripted
-from sweep_parts import InProcess, facts
 
 from drft.config.trial_config import parse_config, with_values
 from drft.data import open_cohort
@@ -49,6 +43,8 @@ from study.storage.open import open_storage
 from study.tuner.stopping import Goal
 from study.tuner.trial_scheduler import Conductor
 from study.tuner.tuner import Driver
+from tests.helpers.fake_training import scripted
+from tests.helpers.small_study import InProcess, facts
 
 DEPTHS = (1, 2, 5)
 

@@ -1,0 +1,272 @@
+"""The check of a data source, with each defect planted."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance
+
+from drft.data.checks import SourceCheck, check_source
+from drft.errors import DataError
+from tests.helpers.fundus_like import fundus_like
+
+Turn = Image.Transpose
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Make:
+    """Write pictures by name, and a table of (name, grade, more cells)."""
+
+    def make(rows: list[tuple[object, ...]], pictures: Mapping[str, Image.Image], header: str = "image,grade") -> Path:
+        for name, picture in pictures.items():
+            picture.save(tmp_path / f"{name}.png")
+        lines = [header, *(",".join(map(str, row)) for row in rows)]
+        (tmp_path / "labels.csv").write_text("\n".join(lines))
+        return tmp_path / "labels.csv"
+
+    return make
+
+
+def plain(count: int, first: int = 100) -> dict[str, Image.Image]:
+    """Sound pictures that fill a source up."""
+    return {f"plain{number}": fundus_like(first + number) for number in range(count)}
+
+
+def graded(pictures: Mapping[str, Image.Image], *, kinds: int = 2) -> list[tuple[object, ...]]:
+    return [(name, number % kinds) for number, name in enumerate(pictures)]
+
+
+def found(check: SourceCheck, kind: str) -> list[tuple[str, ...]]:
+    return [finding.ids for finding in check.findings if finding.kind == kind]
+
+
+def test_a_sound_source_has_no_defects(table):
+    pictures = plain(12)
+    check = check_source(str(table(graded(pictures), pictures)))
+
+    assert check.defects == ()
+    assert check.twins == ()
+    assert check.counts == {"train": (6, 6, 0, 0, 0), "test": (0, 0, 0, 0, 0)}
+    assert check.sizes == {"300 x 200": 12}
+    assert sum(check.planned.train) + sum(check.planned.validation) == 12
+
+
+def test_every_faulty_file_and_line_is_a_finding_and_the_rest_is_checked(table, tmp_path):
+    pictures = plain(8)
+    rows = [
+        *graded(pictures),
+        *(
+            ("gone", 1),
+            ("cut", 1),
+            ("text", 0),
+            ("../secret", 1),
+            ("plain0", 1),
+            ("wrong", 9),
+            ("black", 0),
+            ("grey", 0),
+        ),
+    ]
+    more = {"cut": fundus_like(1), "wrong": fundus_like(2), "black": Image.new("RGB", (300, 200), (3, 2, 2))}
+    source = table(rows, pictures | more | {"grey": Image.new("RGB", (300, 200), (90, 90, 90))})
+    content = (tmp_path / "cut.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(content[: len(content) // 2])
+    (tmp_path / "text.png").write_text("no picture")
+    fundus_like(3).save(tmp_path / "spare.png")
+
+    check = check_source(str(source))
+
+    assert found(check, "missing file") == [("train/gone",)]
+    assert found(check, "truncated file") == [("train/cut",)]
+    assert found(check, "unreadable file") == [("train/text",)]
+    assert found(check, "name leads out") == [("train/../secret",)]
+    assert found(check, "near-black file") == [("train/black",)]
+    assert found(check, "blank file") == [("train/grey",)]
+    assert found(check, "bad grade") == [("train/wrong",)]
+    assert len(found(check, "repeated line")) == 1
+    assert len(found(check, "unlisted files")) == 1
+    assert len(check.photographs) == 10
+    assert check.twins == ()
+
+
+def test_sizes_out_of_line_are_told(table):
+    pictures = plain(12) | {"other": fundus_like(1, (240, 160)), "tiny": fundus_like(2, (60, 40))}
+
+    check = check_source(str(table(graded(pictures), pictures)))
+    assert found(check, "wrong size") == [("train/tiny",)]
+
+    pictures |= plain(8, 200) | {f"more{number}": fundus_like(300 + number) for number in range(10)}
+    check = check_source(str(table(graded(pictures), pictures)))
+    assert found(check, "wrong size") == [("train/tiny",), ("train/other",)]
+
+
+COPIES: Mapping[str, Callable[[Image.Image], Image.Image]] = {
+    "encoded again or resized": lambda picture: picture.resize((150, 100)),
+    "mirrored left to right": lambda picture: picture.transpose(Turn.FLIP_LEFT_RIGHT),
+    "mirrored top to bottom": lambda picture: picture.transpose(Turn.FLIP_TOP_BOTTOM),
+    "rotated by 180°": lambda picture: picture.transpose(Turn.ROTATE_180),
+    "rotated by 90°": lambda picture: picture.transpose(Turn.ROTATE_90),
+    "rotated by 270°": lambda picture: picture.transpose(Turn.ROTATE_270),
+    "mirrored along the main diagonal": lambda picture: picture.transpose(Turn.TRANSPOSE),
+    "mirrored along the other diagonal": lambda picture: picture.transpose(Turn.TRANSVERSE),
+}
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_the_same_picture_in_another_file_is_found(table, how):
+    pictures = plain(10) | {"copy": ImageEnhance.Brightness(COPIES[how](fundus_like(103))).enhance(0.85)}
+
+    check = check_source(str(table(graded(pictures), pictures)))
+
+    twin = next(iter(check.twins))
+    assert len(check.twins) == 1
+    assert (twin.first, twin.second, twin.how) == ("train/plain3", "train/copy", how)
+    assert 0.88 < twin.correlation < 1.001
+    assert not twin.together
+    assert len(check.defects) == 1
+
+
+def test_jpeg_and_other_proportions_hide_no_copy(table, tmp_path):
+    fundus_like(103).save(tmp_path / "jpeg.jpg", quality=40)
+    pictures = plain(10) | {"squeezed": fundus_like(104, (224, 224))}
+
+    check = check_source(str(table([*graded(pictures), ("jpeg", 1)], pictures)))
+
+    assert {(twin.first, twin.second) for twin in check.twins} == {
+        ("train/plain3", "train/jpeg"),
+        ("train/plain4", "train/squeezed"),
+    }
+
+
+def test_duplicates_with_conflicts_and_across_parts(table):
+    pictures = plain(10) | {name: fundus_like(50 + number) for number, name in enumerate("aabbcc") for _ in "x"}
+    rows = [(name, number % 2, 7, "train", name) for number, name in enumerate(plain(10))]
+    for name in ("a", "b", "c"):
+        pictures[f"{name}2"] = pictures[name]
+    rows += [("a", 1, 7, "train", "p"), ("a2", 1, 8, "train", "q")]  # harmless, though another column differs
+    rows += [("b", 1, 7, "train", "r"), ("b2", 2, 7, "train", "s")]
+    rows += [("c", 3, 7, "train", "t"), ("c2", 3, 7, "test", "u")]
+
+    check = check_source(str(table(rows, pictures, "image,grade,oedema,split,patient")))
+
+    assert found(check, "same file") == [("train/a", "train/a2")]
+    assert found(check, "conflicting grades") == [("train/b", "train/b2")]
+    assert found(check, "leak into test") == [("train/c", "test/c2")]
+    assert len(check.defects) == 2
+    assert [twin.differing for twin in check.twins] == [("oedema",), (), ()]
+    assert check.planned.test == (0, 0, 0, 1, 0)
+    assert check.photographs[10].group == check.photographs[11].group
+
+
+def test_a_leak_through_a_copy_of_a_copy_is_found(table):
+    pictures = plain(10) | {"twice": fundus_like(50), "sealed": fundus_like(50), "turned": fundus_like(50).rotate(180)}
+    rows = [(name, number % 2, "test" if name == "sealed" else "train") for number, name in enumerate(pictures)]
+
+    check = check_source(str(table(rows, pictures, "image,grade,split")))
+
+    assert found(check, "leak into test") == [("train/twice", "test/sealed"), ("test/sealed", "train/turned")]
+
+
+@pytest.mark.parametrize(
+    ("column", "told"),
+    [
+        (lambda row, grade: ("none", "mild", "severe")[grade], True),
+        (lambda row, grade: f"{grade + row / 100:.2f}", True),
+        (lambda row, grade: f"patient{row}", False),
+        (lambda row, grade: row % 2, False),
+        (lambda row, grade: (row * 7919) % 101, False),
+    ],
+)
+def test_a_column_that_tells_the_grade_is_named(table, column, told):
+    pictures = plain(30)
+    rows = [(name, row % 3, column(row, row % 3)) for row, name in enumerate(pictures)]
+
+    check = check_source(str(table(rows, pictures, "image,grade,extra")))
+
+    texts = [finding.text for finding in check.findings if finding.kind == "gives the grade away"]
+    assert [("'extra'" in text) for text in texts] == ([True] if told else [])
+    assert not check.defects
+
+
+def test_the_size_of_the_picture_must_not_tell_the_grade(table):
+    pictures = {f"p{number}": fundus_like(number, ((300, 200), (240, 160))[number % 2]) for number in range(24)}
+
+    check = check_source(str(table(graded(pictures), pictures)))
+
+    assert any("The size of the picture tells the grade of 100%" in finding.text for finding in check.findings)
+
+
+def test_grades_changed_on_kaggle_are_defects_until_put_right(kaggle_copy):
+    root = kaggle_copy({"IDRiD_098": 4, "IDRiD_001": 3, "IDRiD_062test": 2, "IDRiD_002": 4, "IDRiD_003": 4})
+
+    assert found(check_source(str(root)), "changed grade") == [("train/IDRiD_098",), ("test/IDRiD_062",)]
+    check = check_source(str(root), options={"labels": "official"})
+    assert found(check, "changed grade") == []
+    assert any("were replaced by the official ones" in finding.text for finding in check.findings)
+
+
+def test_a_folder_without_a_table_has_its_files_checked(tmp_path):
+    for number in range(3):
+        fundus_like(number).save(tmp_path / f"{number}.png")
+    fundus_like(1).transpose(Turn.ROTATE_90).save(tmp_path / "turned.png")
+
+    check = check_source(str(tmp_path))
+
+    assert (len(check.files), check.photographs, check.planned) == (4, (), None)
+    assert [(twin.first, twin.second) for twin in check.twins] == [("1.png", "turned.png")]
+
+
+def test_what_is_no_source_is_an_error(tmp_path):
+    with pytest.raises(DataError, match="no data source"):
+        check_source(str(tmp_path / "nowhere"))
+    with pytest.raises(DataError, match="neither a known data set nor a label table"):
+        check_source(str(tmp_path))
+
+
+SAME_FILES = {
+    ("train/IDRiD_021", "train/IDRiD_391"),
+    ("train/IDRiD_028", "train/IDRiD_327"),
+    ("train/IDRiD_045", "train/IDRiD_333"),
+    ("train/IDRiD_073", "train/IDRiD_375"),
+    ("train/IDRiD_079", "train/IDRiD_279"),
+    ("train/IDRiD_118", "test/IDRiD_064"),
+}
+
+
+@pytest.mark.real
+def test_idrid_has_six_files_twice_and_one_picture_in_two_files(real_data):
+    check = check_source(str(real_data / "idrid"))
+
+    same = {(twin.first, twin.second) for twin in check.twins if twin.how == "the same file"}
+    others = {(twin.first, twin.second) for twin in check.twins} - same
+    assert same == SAME_FILES
+    assert others == {("train/IDRiD_013", "train/IDRiD_397")}  # one photograph, the second one darkened
+    assert found(check, "leak into test") == [("train/IDRiD_118", "test/IDRiD_064")]
+    assert sum(twin.conflict for twin in check.twins if twin.how == "the same file") == 3
+    assert sum("Risk of macular edema" in twin.differing for twin in check.twins if not twin.conflict) == 1
+
+
+@pytest.mark.real
+def test_idrid_on_kaggle_has_its_changed_grades_listed(real_data):
+    check = check_source(str(real_data / "idrid-kaggle"))
+
+    assert len(found(check, "changed grade")) == 26  # the 27th photograph, test 063, is not in this copy
+    assert found(check, "leak into test") == [("train/IDRiD_118", "test/IDRiD_064")]
+
+
+@pytest.mark.real
+def test_turned_copies_of_real_photographs_are_found_and_nothing_else(real_data, tmp_path):
+    originals = sorted((real_data / "idrid").rglob("a. Training Set/*.jpg"))[30:60]
+    rng = np.random.default_rng(0)
+    for number, path in enumerate(originals):
+        picture = Image.open(path)
+        picture.save(tmp_path / f"{path.stem}.jpg", quality=90)
+        turned = picture.transpose(Turn(int(rng.integers(0, 7)))).resize((300 + 10 * number, 280))
+        ImageEnhance.Contrast(turned).enhance(rng.uniform(0.8, 1.2)).save(tmp_path / f"{path.stem}x.jpg", quality=60)
+
+    check = check_source(str(tmp_path))
+
+    assert [(twin.first, twin.second) for twin in check.twins] == [
+        (f"{path.stem}.jpg", f"{path.stem}x.jpg") for path in originals
+    ]

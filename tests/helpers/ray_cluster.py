@@ -1,0 +1,24 @@
+"""Ray for tests: its processes find the project and the made-up trainers on their path."""
+
+import os
+from contextlib import contextmanager
+
+import pytest
+
+from study.executors.ray.cluster import joined
+from tests.helpers import ROOT
+
+
+@contextmanager
+def ray_path():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", ""))))
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.delenv("RAY_ADDRESS", raising=False)
+        yield
+
+
+@contextmanager
+def own_cluster(jobs=2, cpus=None):
+    with ray_path(), joined(None, cpus, None, jobs) as cluster:
+        yield cluster

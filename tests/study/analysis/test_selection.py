@@ -1,0 +1,277 @@
+"""Selection and noise: known answers, other implementations, and simulated studies whose truth is known."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import balanced_accuracy_score, cohen_kappa_score
+
+from benchmarks.simulations.base import measure, simulations
+from benchmarks.simulations.made import candidates, planted, right, spread
+from study.analysis import (
+    Candidates,
+    Withheld,
+    alike,
+    corrected_selection,
+    images_needed,
+    noise_verdict,
+    not_told_apart,
+    overtuning,
+    overtuning_by_halves,
+    rank_agreement,
+    resampled_weights,
+    standing,
+    weighted_scores,
+    winners_curse,
+)
+from study.analysis.estimators.agreement import weighted_tau
+from study.analysis.noise import detectable_difference
+from study.analysis.overtuning import incumbents
+from study.analysis.selection import first_best
+
+NAMED = {simulation.name: simulation for simulation in simulations()}
+
+
+def drawn(seed=0, trials=30, images=60):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 5, (trials, images)).astype(np.int8), rng.integers(0, 5, images)
+
+
+@pytest.mark.parametrize(
+    ("metric", "theirs"),
+    [
+        ("accuracy", lambda truth, told, weights: np.average(truth == told, weights=weights)),
+        ("balanced_accuracy", lambda *a: balanced_accuracy_score(*a[:2], sample_weight=a[2])),
+        ("qwk", lambda *a: cohen_kappa_score(*a[:2], weights="quadratic", sample_weight=a[2])),
+    ],
+)
+def test_weighted_scores_are_those_of_scikit_learn(metric, theirs):
+    predicted, grades = drawn()
+    weights = resampled_weights(60, 4, seed=1)
+    found = weighted_scores(predicted, grades, weights, metric)
+    expected = [[theirs(grades, told, row) for told in predicted] for row in weights]
+    assert found == pytest.approx(np.array(expected), abs=1e-5)
+
+
+def test_resamples_hold_as_many_images_as_there_are():
+    weights = resampled_weights(83, 500, seed=0)
+    assert (weights.sum(axis=1) == 83).all()
+    assert (weights == 0).mean() == pytest.approx((1 - 1 / 83) ** 83, abs=0.01)
+
+
+def test_winners_curse_by_newcombe():
+    found = winners_curse(56, 70, 48, 80)  # Newcombe 1998, table II, column (a), method 10
+    assert found.difference[:3] == pytest.approx((0.2, 0.0524, 0.3339), abs=5e-5)
+    assert (found.validation.value, found.test.value) == (0.8, 0.6)
+
+
+def test_correction_leaves_one_clear_winner_nearly_alone():
+    correct = np.zeros((10, 80), dtype=bool)
+    correct[3, :64] = True
+    found = corrected_selection(candidates(correct))
+    assert (found.observed, found.n_candidates) == (pytest.approx(0.8), 10)
+    assert found.corrected.value == pytest.approx(0.8, abs=0.01)
+
+
+def test_correction_takes_back_what_noise_gave():
+    found = [
+        corrected_selection(candidates(right(np.random.default_rng(seed), np.full(50, 0.6), 83)), 200, seed)
+        for seed in range(40)
+    ]
+    assert np.mean([one.observed for one in found]) > 0.66
+    assert np.mean([one.corrected.value for one in found]) == pytest.approx(0.6, abs=0.03)
+    assert all(one.optimism == pytest.approx(one.observed - one.corrected.value) for one in found)
+
+
+def test_first_of_equals_is_selected():
+    assert first_best(np.array([[0.5, 0.7, 0.7], [0.3, 0.3, 0.3]])).tolist() == [1, 0]
+
+
+def test_incumbents_by_hand():
+    assert incumbents(np.array([[0.5, 0.4, 0.6, 0.6, 0.7, 0.1]])).tolist() == [[0, 0, 2, 2, 4, 4]]
+
+
+def test_overtuning_by_hand():
+    # Test accuracies of the incumbents are 0.5, 0.8, 0.8 and 0.6 of ten images: two tenths lost of three gained.
+    test_correct = np.arange(10) < np.array([5, 8, 10, 6])[:, None]
+    found = overtuning([0, 2, 5, 6], [0.5, 0.6, 0.55, 0.7], test_correct)
+    assert [step.outer for step in found.path] == pytest.approx([0.5, 0.8, 0.8, 0.6])
+    assert [step.trial for step in found.path] == [0, 2, 5, 6]
+    assert (found.overtuning.value, found.relative) == (pytest.approx(0.2), pytest.approx(2 / 3))
+
+
+def test_planted_overtuning_is_told_from_noise():
+    rng = np.random.default_rng(0)
+    accuracies = np.array([0.6, 0.8, 0.55])
+    found = overtuning([0, 1, 2], [0.5, 0.6, 0.7], right(rng, accuracies, 400))
+    assert 0 < found.overtuning.low < 0.25 < found.overtuning.high
+
+
+def test_overtuning_by_halves_selects_steps_on_one_half_and_scores_on_the_other():
+    rng = np.random.default_rng(0)
+    found = overtuning_by_halves(candidates(right(rng, np.full(60, 0.5), 83), steps=3))
+    assert len(found.path) == 20
+    assert np.diff([step.inner for step in found.path]).min() >= 0
+    assert found.path[-1].inner > 0.6
+    assert found.path[-1].outer == pytest.approx(0.5, abs=0.12)
+    assert found.overtuning.low is None
+
+
+def test_a_search_that_gets_lost_is_beyond_chance():
+    rng = np.random.default_rng(0)
+    accuracies, flattered = np.full(30, 0.8), np.linspace(0.6, 0.9, 30)
+    accuracies[15:] = 0.5  # later trials look better on validation, and are worse
+    found = overtuning(np.arange(30), flattered, right(rng, accuracies, 200))
+    assert found.overtuning.low > 0.1
+    assert found.overtuning.value == pytest.approx(0.3, abs=0.08)
+
+
+def test_rank_agreement_is_that_of_scipy():
+    rng = np.random.default_rng(0)
+    one, other = rng.integers(40, 60, 50) / 83, rng.integers(40, 60, 50) / 103
+    found = rank_agreement(one, other)
+    assert found.value == pytest.approx(stats.kendalltau(one, other).statistic, abs=1e-6)
+    assert found.low < found.value < found.high
+
+
+def test_weighted_tau_is_tau_of_repeated_trials():
+    rng = np.random.default_rng(0)
+    one, other = rng.normal(size=20), rng.normal(size=20)
+    weights = resampled_weights(20, 3, seed=0)
+    repeated = [np.repeat(np.arange(20), row.astype(int)) for row in weights]
+    expected = [stats.kendalltau(one[places], other[places]).statistic for places in repeated]
+    assert weighted_tau(one, other, weights) == pytest.approx(np.array(expected), abs=1e-6)
+
+
+def test_two_trials_are_told_apart_about_where_mcnemar_does():
+    correct = np.zeros((2, 200), dtype=bool)
+    correct[:, 100:] = True
+    found = alike(candidates(correct | (np.arange(200) < np.array([[30], [0]]))))
+    assert found.trials == (0,)
+    assert found.critical == pytest.approx(1.96 * (0.15 * 0.85 / 200) ** 0.5, rel=0.1)  # 30 of 200 images differ
+
+
+def test_equal_trials_are_never_told_apart():
+    found = alike(candidates(np.tile(np.arange(83) < 50, (5, 1))))
+    assert found.trials == (0, 1, 2, 3, 4)
+
+
+def test_planted_trials_are_all_found():
+    rng = np.random.default_rng(0)
+    found = alike(candidates(right(rng, np.repeat([0.3, 0.7], (40, 5)), 83)))
+    assert set(found.trials) == {40, 41, 42, 43, 44}
+    assert (len(found.compared), found.n_images) == (45, 83)
+
+
+def test_hopeless_trials_do_not_widen_the_set():
+    rng = np.random.default_rng(0)
+    good = right(rng, spread(rng, 10, around=0.7, sd=0.02), 200)
+    many = np.vstack([good, right(rng, np.full(190, 0.2), 200)])
+    assert alike(candidates(many)).critical == pytest.approx(alike(candidates(good)).critical, abs=0.02)
+
+
+def test_set_is_that_of_all_pairs_when_every_pair_counts():
+    """Without rivals to leave out, one step is the range test of the model confidence set."""
+    scores = np.array([0.6, 0.55, 0.5])
+    replicas = scores + np.random.default_rng(0).normal(0, 0.05, (4000, 3))
+    inside, critical = not_told_apart(scores, replicas)
+    assert inside.all()
+    assert critical == pytest.approx(stats.studentized_range.ppf(0.955, 3, np.inf) * 0.05, rel=0.03)
+
+
+def test_thousand_trials_are_compared_at_once():
+    rng = np.random.default_rng(0)
+    found = alike(candidates(right(rng, spread(rng, 1000), 83)))
+    assert 1 <= len(found.trials) <= 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "runs"),
+    [
+        ("alike-noise-20-0.6", 200),
+        ("alike-best", 50),
+        ("alike-planted", 25),
+        ("corrected-noise", 50),
+        ("curse", 200),
+        ("overtuning-covered", 40),
+        ("overtuning-noise", 40),
+        ("overtuning-halves-noise", 30),
+        ("tau-spread", 40),
+        ("stop-noise", 10),
+        ("stop-early-5", 10),
+    ],
+)
+def test_promises_are_kept_in_simulated_studies(name, runs):
+    """The tolerance is binomial: a promise that is exactly kept fails here once in a thousand."""
+    simulation = NAMED[name]
+    hits = round(measure(simulation, runs, seed=0).value * runs)
+    if simulation.promise != "at most":
+        assert stats.binom.cdf(hits, runs, simulation.nominal) > 0.001
+    if simulation.promise != "at least":
+        assert stats.binom.sf(hits - 1, runs, simulation.nominal) > 0.001
+
+
+def test_images_needed_undoes_detectable_difference():
+    for n, q in ((83, 0.3), (500, 0.2), (2000, 0.4)):
+        assert images_needed(detectable_difference(n, q), q) == pytest.approx(n, abs=1)
+    assert images_needed(0.02, 0.2) > images_needed(0.05, 0.2) > images_needed(0.10, 0.2)
+    with pytest.raises(ValueError, match="difference of 0"):
+        images_needed(0, 0.2)
+
+
+def test_standing_names_the_first_best_and_its_interval():
+    correct = np.arange(83) < np.array([[40], [60], [60], [5]])
+    found = standing(correct)
+    assert (found.place, found.best.value, found.n_trials) == (1, 60 / 83, 4)
+    assert found.alike == 2
+    assert standing(correct[:0]) is None
+
+
+def test_noise_stops_and_a_lasting_lead_does_not():
+    rng = np.random.default_rng(0)
+    noise = right(rng, np.full(70, 0.55), 83)
+    assert noise_verdict(noise).stop
+    assert "83 photographs" in noise_verdict(noise).reason
+    assert noise_verdict(noise[:40]) == (False, "40 trials have finished, the rule needs 60")
+    better = noise.copy()
+    better[65] = right(rng, [0.99], 83)[0]
+    assert not noise_verdict(better).stop
+    assert "better than the best before" in noise_verdict(better).reason
+
+
+def test_ten_best_that_differ_go_on():
+    correct = np.arange(200) < np.concatenate([np.linspace(60, 180, 30), np.full(60, 50)])[:, None]
+    found = noise_verdict(correct)
+    assert not found.stop
+    assert "points apart" in found.reason
+
+
+def test_planted_trials_are_a_share_of_all():
+    accuracies = planted(np.random.default_rng(0), 1000, 0.1, gain=0.2)
+    assert (accuracies == accuracies.max()).mean() == pytest.approx(0.1, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("statistic", "reason"),
+    [
+        (lambda: corrected_selection(candidates(np.ones((1, 83), dtype=bool))), "nothing to select"),
+        (lambda: corrected_selection(candidates(np.ones((5, 10), dtype=bool))), "at least 20 validation"),
+        (lambda: alike(candidates(np.ones((1, 83), dtype=bool))), "only one trial"),
+        (lambda: alike(candidates(np.ones((5, 10), dtype=bool))), "at least 20 validation"),
+        (lambda: overtuning([0], [0.5], np.ones((1, 9), dtype=bool)), "no earlier incumbent"),
+        (lambda: overtuning_by_halves(candidates(np.ones((3, 83), dtype=bool), steps=3)), "no earlier incumbent"),
+        (lambda: overtuning_by_halves(candidates(np.ones((5, 30), dtype=bool))), "at least 40 validation"),
+        (lambda: rank_agreement(range(9), range(9)), "at least 10 trials"),
+        (lambda: rank_agreement(range(10), np.ones(10)), "same score"),
+    ],
+)
+def test_invalid_statistics_say_why(statistic, reason):
+    found = statistic()
+    assert isinstance(found, Withheld)
+    assert reason in found.reason
+
+
+def test_candidates_score_with_the_metric_of_the_study():
+    predicted, grades = drawn()
+    one = np.ones((1, 60), dtype=np.float32)
+    told = Candidates(np.arange(30), predicted, grades, "qwk").scores(one)
+    assert told[0, 0] == pytest.approx(cohen_kappa_score(grades, predicted[0], weights="quadratic"), abs=1e-5)

@@ -1,0 +1,295 @@
+"""One contract for all executors: whatever a training does, its job ends with exactly one event."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from drft.errors import DrftError, UsageError
+from study.executors import (
+    Failed,
+    Finished,
+    Job,
+    LocalExecutor,
+    Reported,
+    Retired,
+    Started,
+    Workload,
+    choose_slots,
+    gpu_slots,
+)
+from study.executors.ray.executor import RayExecutor
+from study.executors.resources import Slot, cpu_slots
+from tests.helpers import ROOT
+from tests.helpers.fake_training import BREAKS, DIES, HANGS, LEAVES, RAISES, STARVES, scripted
+from tests.helpers.ray_cluster import own_cluster
+
+WAIT = 60.0
+
+DRIVER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from tests.helpers.fake_training import HANGS, scripted
+from study.executors import Job, LocalExecutor, Reported, Workload, cpu_slots
+
+if __name__ == "__main__":
+    with LocalExecutor(Workload("none", trainer="tests.helpers.fake_training:fake_trainer"), cpu_slots(1)) as executor:
+        executor.submit(Job(0, scripted(HANGS)))
+        while not any(isinstance(event, Reported) for event in executor.wait(60)):
+            pass
+        executor.answer(0, keep_on=True)
+        print(executor._workers[0]._process.pid, flush=True)
+        input()
+"""
+"""Drives a worker into a training that hangs, says its process id, and waits to be killed."""
+
+
+def workload(trainer: str = "fake_trainer") -> Workload:
+    return Workload("none", trainer=f"tests.helpers.fake_training:{trainer}")
+
+
+def thread_trainer(workload):
+    """Reports the threads of torch, by way of an exception."""
+    from study.executors.objective import two_phase_trainer
+
+    two_phase_trainer(workload)
+
+    def tell(config, on_epoch):
+        import torch
+
+        raise RuntimeError(torch.get_num_threads())
+
+    return tell
+
+
+@pytest.fixture(scope="module", params=["local", "ray"])
+def executor(request):
+    if request.param == "local":
+        with LocalExecutor(workload(), cpu_slots(2)) as executor:
+            yield executor
+    else:
+        with own_cluster(jobs=2) as cluster, RayExecutor(workload(), cluster, jobs=2) as executor:
+            yield executor
+
+
+def run(executor, *jobs: Job, keep_on=lambda record: True) -> dict[int, list]:
+    """Submit jobs, answer their reports and return each one's events."""
+    for job in jobs:
+        executor.submit(job)
+    events: dict[int, list] = {job.number: [] for job in jobs}
+    open_jobs = set(events)
+    while open_jobs:
+        for event in executor.wait(WAIT):
+            events[event.number].append(event)
+            if isinstance(event, Reported):
+                executor.answer(event.number, keep_on=keep_on(event.record))
+            if isinstance(event, Finished | Failed):
+                open_jobs.remove(event.number)
+    return events
+
+
+def kill(executor, *workers) -> None:
+    """Kill workers of a local executor and see their successors started, where there shall be any."""
+    killed = {worker: worker._process.pid for worker in workers}
+    for worker in workers:
+        worker.kill()
+    while any(worker in executor._workers and worker._process.pid == pid for worker, pid in killed.items()):
+        executor.wait(WAIT)
+
+
+class TestContract:
+    def test_a_training_starts_reports_every_epoch_and_finishes(self, executor):
+        started, *reports, finished = run(executor, Job(0, scripted()))[0]
+        assert isinstance(started, Started)
+        assert [event.record.step for event in reports] == [1, 2, 3, 4, 5]
+        assert finished.result.ending == "completed"
+        assert finished.result.config == scripted()
+        assert finished.result.records == tuple(event.record for event in reports)
+
+    def test_an_answer_of_no_ends_the_training(self, executor):
+        *_, finished = run(executor, Job(0, scripted()), keep_on=lambda record: record.step < 2)[0]
+        assert finished.result.ending == "pruned"
+        assert finished.result.last.step == 2
+
+    def test_jobs_run_side_by_side(self, executor):
+        events = run(executor, *(Job(number, scripted(depth=number)) for number in range(executor.slots)))
+        assert {number: ended[-1].result.config.depth for number, ended in events.items()} == {0: 0, 1: 1}
+
+    def test_an_exception_fails_the_job_with_reason_and_traceback(self, executor):
+        failed = run(executor, Job(0, scripted(RAISES)))[0][-1]
+        assert failed.reason == "ValueError: the loss went astray"
+        assert "make_trouble" in failed.traceback
+
+    def test_a_killed_worker_fails_its_job_and_nothing_else(self, executor):
+        events = run(executor, Job(0, scripted(DIES)), Job(1, scripted()))
+        assert "SIGKILL" in events[0][-1].reason
+        assert isinstance(events[1][-1], Finished)
+
+    def test_a_worker_that_leaves_fails_its_job(self, executor):
+        assert "exit code 3" in run(executor, Job(0, scripted(LEAVES)))[0][-1].reason
+
+    def test_all_slots_serve_again_after_deaths(self, executor):
+        run(executor, *(Job(number, scripted(DIES)) for number in range(executor.slots)))
+        events = run(executor, *(Job(number, scripted()) for number in range(executor.slots)))
+        assert all(isinstance(ended[-1], Finished) for ended in events.values())
+
+    def test_a_job_can_be_killed_whatever_it_does(self, executor):
+        executor.submit(Job(0, scripted(HANGS)))
+        failed = None
+        while failed is None:
+            for event in executor.wait(WAIT):
+                if isinstance(event, Reported):
+                    executor.answer(0, keep_on=True)
+                    executor.kill(0)
+                failed = event if isinstance(event, Failed) else failed
+        assert failed.kind == "lost"
+        assert isinstance(run(executor, Job(1, scripted()))[1][-1], Finished)
+
+    def test_a_lack_of_memory_is_told_from_other_faults(self, executor):
+        events = run(executor, Job(0, scripted(STARVES)), Job(1, scripted(RAISES)))
+        assert [events[number][-1].kind for number in (0, 1)] == ["memory", "error"]
+
+    def test_waiting_comes_back_empty_handed(self, executor):
+        assert list(executor.wait(0.0)) == []
+
+
+class TestLocal:
+    def test_a_slot_that_cannot_start_again_is_done_without(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("DRFT_TEST_MARKS", str(tmp_path))
+        slots = [Slot("a", None, 1), Slot("b", None, 2)]
+        with LocalExecutor(workload("once_trainer"), slots) as executor:
+            run(executor, Job(0, scripted()), Job(1, scripted()))
+            executor.submit(Job(2, scripted(DIES)))
+            told: list = []
+            while not any(isinstance(event, Retired) for event in told):
+                for event in executor.wait(WAIT):
+                    told.append(event)
+                    if isinstance(event, Reported):
+                        executor.answer(event.number, keep_on=True)
+            assert executor.slots == 1
+            assert "the GPU is gone" in told[-1].reason
+            assert isinstance(run(executor, Job(3, scripted()))[3][-1], Finished)
+
+    def test_a_worker_whose_gpu_broke_starts_afresh(self):
+        with LocalExecutor(workload(), cpu_slots(1)) as executor:
+            before = executor._workers[0]._process.pid
+            failed = run(executor, Job(0, scripted(BREAKS)))[0][-1]
+            assert (failed.kind, "CUDA error" in failed.reason) == ("lost", True)
+            assert isinstance(run(executor, Job(1, scripted()))[1][-1], Finished)
+            assert executor._workers[0]._process.pid != before
+
+    def test_leaving_ends_busy_workers(self):
+        with LocalExecutor(workload(), cpu_slots(1)) as executor:
+            executor.submit(Job(0, scripted(HANGS)))
+            while not any(isinstance(event, Reported) for event in executor.wait(WAIT)):
+                pass
+            process = executor._workers[0]._process
+            pid = process.pid
+            executor.answer(0, keep_on=True)
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+    @pytest.mark.parametrize(
+        ("trainer", "error", "said"),
+        [("unfit_trainer", UsageError, "bring them back"), ("broken_trainer", DrftError, r"cannot start.*SIGKILL")],
+    )
+    def test_workers_that_cannot_get_ready_end_the_study(self, trainer, error, said):
+        with LocalExecutor(workload(trainer), cpu_slots(1)) as executor, pytest.raises(error, match=said):
+            run(executor, Job(0, scripted()))
+
+    def test_a_slot_that_has_bad_luck_while_the_others_start_ends_no_study(self):
+        with LocalExecutor(workload(), cpu_slots(2)) as executor:
+            run(executor, Job(0, scripted()), Job(1, scripted()))
+            unlucky, other = executor._workers
+            for _ in range(3):  # the first time they were ready
+                kill(executor, unlucky, other)
+            while unlucky in executor._workers:
+                kill(executor, unlucky)
+            assert executor.slots == 1
+            assert isinstance(run(executor, Job(2, scripted()))[2][-1], Finished)
+
+    @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="watches the worker as Linux allows")
+    def test_workers_end_with_a_killed_driver_even_in_the_middle_of_an_epoch(self):
+        driver = subprocess.Popen(
+            [sys.executable, "-c", DRIVER, str(ROOT)],
+            stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        worker = os.pidfd_open(int(driver.stdout.readline()))
+        driver.kill()
+        driver.wait()
+        ended, _, _ = select.select([worker], [], [], WAIT)
+        assert ended == [worker]
+        os.close(worker)
+
+    def test_ctrl_c_is_not_for_workers(self):
+        with LocalExecutor(workload(), cpu_slots(1)) as executor:
+            run(executor, Job(0, scripted()))
+            os.kill(executor._workers[0]._process.pid, signal.SIGINT)
+            assert isinstance(run(executor, Job(1, scripted()))[1][-1], Finished)
+
+    def test_what_workers_print_goes_to_the_log(self, tmp_path, capfd):
+        with LocalExecutor(workload(), cpu_slots(1), log=tmp_path / "log") as executor:
+            run(executor, Job(0, scripted(RAISES)))
+        assert "a library talks" in (tmp_path / "log").read_text()
+        assert capfd.readouterr() == ("", "")
+
+    @pytest.mark.parametrize(
+        ("slot", "seen"),
+        [
+            (Slot("a", "1", 3), "CUDA_VISIBLE_DEVICES=1 OMP_NUM_THREADS=3"),
+            (Slot("b", None, 2), "CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=2"),
+        ],
+    )
+    def test_a_worker_sees_its_device_and_threads_only(self, slot, seen, monkeypatch):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+        with LocalExecutor(workload("environment_trainer"), [slot]) as executor:
+            assert seen in run(executor, Job(0, scripted()))[0][-1].reason
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "7"
+
+    def test_torch_uses_the_threads_of_its_slot(self, tmp_path):
+        for index in range(2):
+            Image.new("RGB", (40, 40), (90 * index, 50, 20)).save(tmp_path / f"photo{index}.png")
+        table = tmp_path / "table.csv"
+        table.write_text("image,grade\nphoto0,0\nphoto1,1\n")
+        slots = [Slot("a", None, 3), Slot("b", None, 2)]
+        with LocalExecutor(Workload(str(table), trainer="test_executors:thread_trainer"), slots) as executor:
+            events = run(executor, Job(0, scripted()), Job(1, scripted()))
+        assert [events[number][-1].reason for number in (0, 1)] == ["RuntimeError: 3", "RuntimeError: 2"]
+
+
+class TestSlots:
+    def test_cpu_slots_share_the_cores(self, monkeypatch):
+        monkeypatch.setattr("study.executors.resources.cores", lambda: 8)
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        assert [slot.threads for slot in cpu_slots(3)] == [2, 2, 2]
+        assert [slot.threads for slot in cpu_slots()] == [1] * 8
+        assert [slot.threads for slot in cpu_slots(20)] == [1] * 20
+
+    def test_a_user_who_wants_fewer_threads_gets_them(self, monkeypatch):
+        monkeypatch.setattr("study.executors.resources.cores", lambda: 8)
+        monkeypatch.setenv("OMP_NUM_THREADS", "3")
+        assert [slot.threads for slot in cpu_slots(1) + cpu_slots(4)] == [3, 2, 2, 2, 2]
+
+    def test_slots_of_one_gpu_are_spread(self):
+        assert [slot.gpu for slot in gpu_slots(["0", "1"], 2)] == ["0", "1", "0", "1"]
+        assert len({slot.name for slot in gpu_slots(["0", "1"], 2)}) == 4
+
+    def test_all_gpus_are_taken_unless_said_otherwise(self, monkeypatch):
+        monkeypatch.setattr("study.executors.resources.visible_gpus", lambda: ["0", "1"])
+        assert [slot.gpu for slot in choose_slots(None, None, None)] == ["0", "1"]
+        assert [slot.gpu for slot in choose_slots(None, ["1"], 2)] == ["1", "1"]
+        assert [slot.gpu for slot in choose_slots(1, None, None)] == [None]
+
+    def test_without_gpus_the_cpu_serves(self, monkeypatch):
+        monkeypatch.setattr("study.executors.resources.visible_gpus", list)
+        assert {slot.gpu for slot in choose_slots(None, None, None)} == {None}
+
+    @pytest.mark.parametrize("options", [(2, ["0"], None), (None, ["5"], None), (None, None, 2)])
+    def test_what_cannot_be_had_is_refused(self, options, monkeypatch):
+        monkeypatch.setattr("study.executors.resources.visible_gpus", list)
+        with pytest.raises(UsageError):
+            choose_slots(*options)

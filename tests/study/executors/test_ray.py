@@ -1,0 +1,207 @@
+"""Nodes that go and come, files that nodes lack, and the real command on Ray."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+from ray.cluster_utils import Cluster as Nodes
+
+from drft.config.trial_config import BackboneConfig, TrialConfig, with_values
+from drft.data import load_images, open_cohort
+from drft.errors import UsageError
+from study.executors import Failed, Finished, Job, LocalExecutor, Reported, Retired, Started, Workload, cpu_slots
+from study.executors.ray.cluster import Share, joined
+from study.executors.ray.executor import RayExecutor
+from study.executors.ray.files import pack
+from study.setup.options import RunOptions
+from tests.helpers import ROOT
+from tests.helpers.fake_training import HANGS, scripted
+from tests.helpers.ray_cluster import own_cluster, ray_path
+
+WAIT = 60.0
+FAST = {"health_check_period_ms": 500, "health_check_timeout_ms": 500, "health_check_failure_threshold": 2}
+
+
+@pytest.fixture
+def nodes():
+    """A head without room for trials, and whatever nodes a test adds."""
+    with ray_path():
+        cluster = Nodes()
+        cluster.add_node(num_cpus=0, include_dashboard=False, _system_config=FAST)
+        yield cluster
+        cluster.shutdown()
+
+
+def take(executor, until, keep_on=True):
+    """Answer reports until an event is the one looked for; return all events."""
+    seen = []
+    while not any(until(event) for event in seen):
+        for event in executor.wait(WAIT):
+            seen.append(event)
+            if isinstance(event, Reported):
+                executor.answer(event.number, keep_on=keep_on)
+    return seen
+
+
+def finish(executor, *jobs):
+    for job in jobs:
+        executor.submit(job)
+    left, seen = {job.number for job in jobs}, []
+    while left:
+        seen += (new := take(executor, lambda event: isinstance(event, Finished | Failed)))
+        left -= {event.number for event in new if isinstance(event, Finished | Failed)}
+    return seen
+
+
+def test_a_slot_that_cannot_start_again_is_done_without(tmp_path, monkeypatch):
+    monkeypatch.setenv("DRFT_TEST_MARKS", str(tmp_path))
+    workload = Workload("none", trainer="tests.helpers.fake_training:third_trainer")
+    with own_cluster() as cluster, RayExecutor(workload, cluster, jobs=2) as executor:
+        executor.submit(Job(0, scripted(HANGS)))
+        take(executor, lambda event: isinstance(event, Reported))
+        finish(executor, Job(1, scripted()))  # on the other slot
+        executor.kill(0)
+        seen, number = take(executor, lambda event: isinstance(event, Failed)), 2
+        while not any(isinstance(event, Retired) for event in seen):
+            seen = finish(executor, Job(number, scripted()), Job(number + 1, scripted()))
+            number += 2
+        (retired,) = [event for event in seen if isinstance(event, Retired)]
+        assert "the GPU is gone" in retired.reason
+        assert executor.slots == 1
+        assert isinstance(finish(executor, Job(number, scripted()))[-1], Finished)
+
+
+def test_a_lost_node_fails_its_job_alone_and_a_new_node_is_used(nodes):
+    first, second = nodes.add_node(num_cpus=1), nodes.add_node(num_cpus=1)
+    workload = Workload("none", trainer="tests.helpers.fake_training:fake_trainer")
+    with joined(nodes.address, None, None, None) as cluster, RayExecutor(workload, cluster) as executor:
+        assert executor.slots == 2
+        executor.submit(Job(0, scripted(HANGS)))
+        executor.submit(Job(1, scripted(HANGS)))
+        seen, where = [], {}
+        while sum(isinstance(event, Reported) for event in seen) < 2:
+            seen += take(executor, lambda event: isinstance(event, Reported))
+        where = {event.worker.split("-")[-2]: event.number for event in seen if isinstance(event, Started)}
+        assert where.keys() == {first.node_id[:6], second.node_id[:6]}
+
+        nodes.remove_node(first, allow_graceful=False)
+        (failed,) = [e for e in take(executor, lambda e: isinstance(e, Failed)) if isinstance(e, Failed)]
+        assert (failed.number, failed.kind) == (where[first.node_id[:6]], "lost")
+        # The other slot serves, also the job that was given to the one without a node.
+        executor.kill(where[second.node_id[:6]])
+        take(executor, lambda event: isinstance(event, Failed))
+        events = finish(executor, Job(2, scripted()), Job(3, scripted()))
+        assert sum(isinstance(event, Finished) for event in events) == 2
+
+        third = nodes.add_node(num_cpus=1)
+        workers, number = set(), 4
+        while not any(third.node_id[:6] in worker for worker in workers):
+            events = finish(executor, Job(number, scripted()), Job(number + 1, scripted()))
+            workers |= {event.worker for event in events if isinstance(event, Started)}
+            number += 2
+
+
+def test_a_node_without_the_data_and_the_weights_trains_just_the_same(nodes, tmp_path, monkeypatch):
+    import timm
+    from safetensors.torch import save_file
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    data, weights = tmp_path / "data", tmp_path / "own.safetensors"
+    data.mkdir()
+    for index in range(20):
+        Image.new("RGB", (40, 40), (50 * (index % 5), 50, index)).save(data / f"photo{index}.png")
+    rows = "".join(f"photo{index},{index % 5}\n" for index in range(20))
+    (data / "table.csv").write_text("image,grade\n" + rows)
+    state = timm.create_model("test_resnet").state_dict()
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, weights)
+    said = {"backbone.name": "test_resnet", "backbone.weights": str(weights), "image_size": 32, "depth": 1}
+    config = with_values(TrialConfig(), {**said, "head_phase.epochs": 1, "depth_phase.epochs": 1})
+    here = Workload(str(data), cache_size=0)
+    with LocalExecutor(here, cpu_slots(1)) as executor:
+        (expected,) = [e for e in finish(executor, Job(0, config)) if isinstance(e, Finished | Failed)]
+
+    cohort = open_cohort(str(data))
+    load_images(cohort, 32)
+    supplies = pack(cohort, [32], [BackboneConfig(name="test_resnet", weights=str(weights))])
+    nodes.add_node(num_cpus=1, env_vars={"DRFT_CACHE": str(tmp_path / "cache of the node")})
+    with joined(nodes.address, None, None, None) as cluster, RayExecutor(here, cluster, supplies=supplies) as executor:
+        executor.contents(range(2))  # read by the driver; from here on nobody else could
+        data.rename(tmp_path / "gone")
+        weights.rename(tmp_path / "gone too")
+        (ended,) = [e for e in finish(executor, Job(0, config)) if isinstance(e, Finished | Failed)]
+    assert isinstance(ended, Finished), ended
+    assert ended.result.config == config
+    assert [r.val_loss for r in ended.result.records] == [r.val_loss for r in expected.result.records]
+    kept = {path.parent.name for path in (tmp_path / "cache of the node").rglob("*") if path.is_file()}
+    assert {"images", "weights"} <= kept
+
+
+def test_shares_never_split_a_fraction_over_two_gpus():
+    node = {"CPU": 16.0, "GPU": 2.0}
+    assert [Share(1, gpus).fits(node) for gpus in (0.0, 0.4, 0.5, 1, 2)] == [16, 4, 4, 2, 1]
+    assert Share(12, 0.5).fits(node) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"ray_address": "auto"}, "--ray-address: use it with --executor ray"),
+        ({"executor": "ray", "gpus": ["0"]}, "--gpus: Ray places trials"),
+        ({"executor": "ray", "trials_per_gpu": 2}, "--trials-per-gpu: Ray places trials"),
+        ({"executor": "ray", "gpus_per_trial": 1.5}, "whole number"),
+        ({"executor": "ray", "cpus_per_trial": 0}, "above 0"),
+    ],
+)
+def test_options_that_contradict_are_refused(options, said):
+    with pytest.raises(UsageError, match=said):
+        RunOptions(**options)
+
+
+@pytest.mark.parametrize("address", ["ray://head:10001", "127.0.0.1:1", "nonsense"])
+def test_a_cluster_that_cannot_be_reached_is_one_line(address):
+    with pytest.raises(UsageError, match=f"--ray-address {address}") as caught, joined(address, None, None, None):
+        pass
+    assert len(str(caught.value).splitlines()) == 1
+
+
+SPACE = """
+name: tiny
+question: Does the program work?
+fixed: {image_size: 32, batch_size: 16, head_phase.epochs: 1, depth_phase.epochs: 2}
+search:
+  depth: {type: int, low: 0, high: all}
+"""
+
+
+def records(place: Path) -> pd.DataFrame:
+    files = sorted((place / "results/tiny/trials").glob("*/epochs.csv"))
+    assert len(files) == 4
+    return pd.concat([pd.read_csv(file) for file in files]).drop(columns="seconds").reset_index(drop=True)
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(240)
+def test_the_command_finds_the_same_on_ray_as_here(tmp_path, tiny_cohort):
+    rows = [f"{photo.path.name},{photo.grade}" for photo in tiny_cohort.photographs]
+    (tmp_path / "labels.csv").write_text("\n".join(["image,grade", *rows]))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    said = {}
+    for executor in ("local", "ray"):
+        place = tmp_path / executor
+        place.mkdir()
+        (place / "tiny.yaml").write_text(SPACE)
+        data = ("--data", str(tmp_path / "labels.csv"), "--images", str(tiny_cohort.photographs[0].path.parent))
+        what = ("--backbone", "test_resnet", "--weights", "none", "--study", "tiny", "--sampler", "random")
+        done = subprocess.run(
+            [sys.executable, "-m", "study", "run", "--executor", executor, "--jobs", "1", "--trials", "4", "--pruner",
+             "none", "--no-cache", "--no-report", "--space", "tiny.yaml", *data, *what],
+            cwd=place, env=environment, text=True, capture_output=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        said[executor] = done.stdout
+    assert "1 at once on this machine with Ray" in said["ray"]
+    pd.testing.assert_frame_equal(records(tmp_path / "local"), records(tmp_path / "ray"), check_exact=True)

@@ -1,0 +1,157 @@
+"""A study whose trials train once for each fold: what Optuna is told, who is pruned, and what is refused."""
+
+import io
+from dataclasses import replace
+
+import optuna
+import pytest
+from rich.console import Console
+
+from drft.config.trial_config import SplitConfig, TrialConfig
+from drft.errors import StudyError, UsageError
+from drft.training.records import FoldEpoch
+from study.callbacks.progress_reporter import LiveDisplay, verdict
+from study.executors.base import Job, Started
+from study.pruners.folds import check_folds, chosen_pruner, divided
+from study.results.epochs import unpack
+from study.samplers.factory import make_pruner
+from study.setup.options import RunOptions
+from study.space import Space
+from study.space.seeds import is_control
+from tests.helpers.fake_training import fake_record, fake_result, scripted
+from tests.helpers.small_study import DepthSpace, conduct
+
+COMPLETE, PRUNED, FAIL = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED, optuna.trial.TrialState.FAIL
+FOLDS = 5
+SPLIT = {"folds": FOLDS, "fold": None}
+EVERY, ONE = SplitConfig(**SPLIT), SplitConfig()
+BASE = scripted(split=SPLIT)
+GOOD, LIKE, BAD = [0.6, 0.7, 0.5, 0.6, 0.7], [0.7, 0.6, 0.6, 0.5, 0.7], [0.4, 0.5, 0.3, 0.4, 0.5]
+
+
+@pytest.fixture
+def conductor(tmp_path):
+    pruner = make_pruner("wilcoxon", first_step=3, last_step=5)
+    return conduct(tmp_path, DepthSpace(split=SPLIT), pruner, base_config=BASE)
+
+
+def of_fold(config, fold, step, score):
+    """An epoch of a fold whose scores are highest, and as said, at step 3."""
+    return FoldEpoch.of(fake_record(config, step, score - 0.1 * abs(step - 3)), fold)
+
+
+def train(conductor, job, scores):
+    """Report fold after fold until told to stop, and finish the trial; return how many folds ran."""
+    steps = range(1, job.config.steps + 1)
+    records = [of_fold(job.config, fold, step, score) for fold, score in enumerate(scores) for step in steps]
+    ran = next((n for n, record in enumerate(records, 1) if not conductor.report(job.number, record)), None)
+    result = fake_result(
+        job.config, [fake_record(job.config, step) for step in steps], "pruned" if ran else "completed"
+    )
+    folds = (ran or len(records)) // len(steps)
+    conductor.finish(job.number, replace(result, folds=folds))
+    return folds
+
+
+def next_job(conductor, *, control=False):
+    job = conductor.ask()
+    while is_control(0, job.number) != control:
+        conductor.fail(job.number, "not wanted here")
+        job = conductor.ask()
+    return job
+
+
+def test_optuna_is_told_the_best_score_of_each_fold(conductor):
+    job = next_job(conductor)
+    assert train(conductor, job, GOOD) == FOLDS
+    trial = conductor.trials()[job.number]
+    assert (trial.state, trial.user_attrs["folds"]) == (COMPLETE, FOLDS)
+    assert trial.intermediate_values == pytest.approx(dict(enumerate(GOOD)))
+
+
+def test_a_clearly_worse_trial_is_pruned_after_three_folds_and_one_as_good_is_not(conductor):
+    assert train(conductor, next_job(conductor), GOOD) == FOLDS
+    bad, like = next_job(conductor), next_job(conductor)
+    assert (train(conductor, bad, BAD), train(conductor, like, LIKE)) == (3, FOLDS)
+    trials = conductor.trials()
+    assert (trials[bad.number].state, trials[like.number].state) == (PRUNED, COMPLETE)
+    assert (trials[bad.number].user_attrs["folds"], conductor.finished) == (3, 3)
+
+
+def test_the_control_arm_is_never_pruned_but_the_pruner_is_heard(conductor):
+    train(conductor, next_job(conductor), GOOD)
+    job = next_job(conductor, control=True)
+    assert train(conductor, job, BAD) == FOLDS
+    trial = conductor.trials()[job.number]
+    assert (trial.state, trial.user_attrs["would_prune"]) == (COMPLETE, 2)
+
+
+def test_a_trial_that_fails_keeps_one_record_a_step(conductor):
+    job = next_job(conductor)
+    for fold, step in [(0, 1), (0, 2), (0, 3), (0, 4), (0, 5), (1, 1), (1, 2)]:
+        conductor.report(job.number, of_fold(job.config, fold, step, 0.5))
+    conductor.fail(job.number, "it broke")
+    trial = conductor.trials()[job.number]
+    assert (trial.state, [record.step for record in unpack(trial.user_attrs)]) == (FAIL, [1, 2])
+
+
+def test_going_on_with_other_folds_is_refused(conductor, tmp_path):
+    conductor.ask()
+    with pytest.raises(StudyError, match=r"another split\.folds \(5 there, 4 here\)"):
+        conduct(tmp_path, base_config=scripted(split={"folds": 4, "fold": None}))
+    with pytest.raises(StudyError, match=r"another split\.fold \(None there, 0 here\)"):
+        conduct(tmp_path, base_config=scripted(split={"folds": FOLDS}))
+
+
+def test_the_pruner_suits_the_folds():
+    few = SplitConfig(folds=3, fold=None)
+    assert [chosen_pruner(None, split) for split in (ONE, EVERY, few)] == ["asha", "wilcoxon", "none"]
+    assert chosen_pruner("none", EVERY) == "none"
+    assert chosen_pruner("median", ONE) == chosen_pruner("median", SplitConfig(folds=5)) == "median"
+
+
+@pytest.mark.parametrize(
+    ("pruner", "split", "word"),
+    [("wilcoxon", ONE, "say --folds 5"), ("wilcoxon", SplitConfig(folds=3, fold=None), "3 folds at the earliest"),
+     ("asha", EVERY, "choose wilcoxon or none")],
+)  # fmt: skip
+def test_pruners_that_do_not_suit_are_refused_in_a_line(pruner, split, word):
+    with pytest.raises(UsageError, match=word) as refused:
+        chosen_pruner(pruner, split)
+    assert len(refused.value.faults) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "fixed: {early_stopping.patience: 2}\nsearch: {depth: {type: int, low: 0, high: 2}}",
+        "search: {early_stopping.patience: {type: int, low: 0, high: 3}}",
+    ],
+)
+def test_folds_of_unequal_length_are_refused(text):
+    space = Space.parse(text, "space.yaml").bind(TrialConfig(split=SPLIT), 8)
+    with pytest.raises(UsageError, match=r"early_stopping\.patience"):
+        check_folds(None, space)
+
+
+def test_options_say_folds():
+    assert RunOptions(folds=4).config_values == {"split.folds": 4, "split.fold": None}
+    with pytest.raises(UsageError, match="folds should be at least 2"):
+        RunOptions(folds=1)
+
+
+def test_the_display_shows_fold_and_epoch_and_how_many_folds_ran():
+    job, seen = Job(7, scripted(depth=3, split=SPLIT)), Console(width=100, record=True, file=io.StringIO())
+    display = LiveDisplay(Console(file=io.StringIO(), force_terminal=True))
+    display.started(job, Started(7, "cpu-0", "cpu"))
+    display.epoch(job, of_fold(job.config, 1, 4, 0.6))
+    seen.print(display._draw())
+    assert "fold 2/5, depth phase 2/3" in seen.export_text()
+    result = fake_result(job.config, [fake_record(job.config, step) for step in range(1, 6)], "pruned")
+    assert verdict(job, replace(result, folds=3)).startswith("trial 7 (depth 3) pruned after 3 of 5 folds: best")
+
+
+def test_what_validates_is_said():
+    split = {"n_train": 330, "n_validation": 413}
+    assert divided(split, "as usual") == "as usual"
+    assert divided({**split, "folds": 5}, "as usual") == "413 photographs in 5 folds, each validating once"

@@ -1,0 +1,62 @@
+"""What is said of the best trial while a study runs: only what its photographs can tell."""
+
+import numpy as np
+
+from drft.training.records import Predictions, TrialResult
+from study.results.study_folder import StudyFolder
+from study.tuner.noise_stopper import Certainty
+from tests.helpers.fake_training import fake_record, fake_result, scripted
+
+GRADES = np.arange(40) % 5
+IDS = tuple(f"train/{index}" for index in range(40))
+
+
+def result(right: int, ids=IDS, ending="completed") -> TrialResult:
+    """A training that gets the first ``right`` of forty photographs right at its best step, which is the third."""
+    config = scripted()
+    made = fake_result(config, [fake_record(config, step) for step in range(1, 6)], ending)
+    guessed = np.where(np.arange(40) < right, GRADES, (GRADES + 1) % 5)
+    probabilities = np.zeros((5, 40, 5), np.float16)
+    probabilities[2, np.arange(40), guessed] = 1
+    made.predictions["validation"] = Predictions(ids, GRADES, probabilities)
+    return made
+
+
+def test_before_a_trial_has_ended_nothing_is_said():
+    assert Certainty().sureness() is None
+    assert Certainty().noise() is None
+
+
+def test_the_best_has_an_interval_and_the_clearly_worse_are_told_apart():
+    certainty = Certainty()
+    for number, right in enumerate((30, 31, 2)):
+        certainty.add(number, result(right))
+    sureness = certainty.sureness()
+    assert sureness.low < 31 / 40 < sureness.high
+    assert (sureness.alike, sureness.of) == (2, 3)
+
+
+def test_pruned_trials_are_not_compared():
+    certainty = Certainty()
+    certainty.add(0, result(30, ending="pruned"))
+    assert certainty.sureness() is None
+
+
+def test_trials_on_different_photographs_do_not_compare():
+    certainty = Certainty()
+    certainty.add(0, result(30))
+    certainty.add(1, result(30, ids=tuple(f"train/{index + 7}" for index in range(40))))
+    assert certainty.sureness() is None
+    assert certainty.noise() is None
+
+
+def test_trials_of_earlier_runs_are_read_from_their_folders(tmp_path):
+    folder, told = StudyFolder(tmp_path), Certainty()
+    folder.write_study("", {})
+    for number, right in enumerate((30, 10)):
+        folder.write_trial(number, result(right), checkpoint=False)
+        told.add(number, result(right))
+    recalled = Certainty()
+    recalled.recall({0: 3, 1: 3, 2: 3}, folder.trials)  # of the last one, the folder is gone
+    assert recalled.sureness() == told.sureness()
+    assert recalled.sureness().of == 2

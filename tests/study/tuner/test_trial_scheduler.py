@@ -1,0 +1,339 @@
+"""The conductor: honest states, records kept whole, nothing lost when a driver dies."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+
+import optuna
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drft.errors import StudyError, TrainingError
+from study.results.epochs import unpack
+from study.results.standing import Ranked
+from study.results.study_metadata import SCHEMA
+from study.space.seeds import CONTROL_EVERY, is_control, trial_seed
+from study.storage import heartbeat as owner
+from study.storage.open import open_storage
+from tests.helpers import ROOT
+from tests.helpers.fake_training import fake_record, fake_result, scripted
+from tests.helpers.small_study import DepthSpace, Refuses, conduct, facts
+
+COMPLETE, PRUNED, FAIL = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED, optuna.trial.TrialState.FAIL
+
+
+def train(conductor, job, steps=None, accuracies=None):
+    """Report epochs until told to stop; return the result and whether all were allowed."""
+    records = []
+    for step in range(1, (steps or 5) + 1):
+        records.append(fake_record(job.config, step, accuracies[step - 1] if accuracies else None))
+        if not conductor.report(job.number, records[-1]):
+            return fake_result(job.config, records, "pruned")
+    return fake_result(job.config, records, "completed")
+
+
+def not_control(conductor):
+    """Ask until a job is no control."""
+    job = conductor.ask()
+    while is_control(0, job.number):
+        job = conductor.ask()
+    return job
+
+
+class TestOneTrial:
+    def test_a_finished_trial_is_complete_with_its_best_value_and_all_records(self, tmp_path):
+        conductor = conduct(tmp_path)
+        job = conductor.ask()
+        conductor.started(job.number, "cpu-0", "cpu")
+        result = train(conductor, job, accuracies=[0.3, 0.5, 0.4, 0.5, 0.2])
+        conductor.finish(job.number, result)
+        (trial,) = conductor.trials()
+        assert trial.state == COMPLETE
+        assert trial.value == 0.5
+        assert trial.intermediate_values == {1: 0.3, 2: 0.5, 3: 0.5, 4: 0.5, 5: 0.5}
+        assert unpack(trial.user_attrs) == list(result.records)
+        expected = {"best_step": 2, "ending": "completed", "worker": "cpu-0", "device": "cpu"}
+        assert expected.items() <= trial.user_attrs.items()
+        assert trial.user_attrs["depth_fraction"] == job.config.depth / 4
+        assert json.loads(trial.user_attrs["config"]) == job.config.model_dump(mode="json")
+
+    def test_the_seed_follows_from_study_seed_and_number(self, tmp_path):
+        conductor = conduct(tmp_path)
+        assert [conductor.ask().config.seed for _ in range(3)] == [trial_seed(0, number) for number in range(3)]
+
+    def test_a_failed_trial_has_a_reason_and_no_value(self, tmp_path):
+        conductor = conduct(tmp_path)
+        job = conductor.ask()
+        conductor.report(job.number, fake_record(job.config, 1))
+        conductor.fail(job.number, "it broke")
+        (trial,) = conductor.trials()
+        assert (trial.state, trial.value, trial.user_attrs["fail_reason"]) == (FAIL, None, "it broke")
+        assert [record.step for record in unpack(trial.user_attrs)] == [1]
+        assert conductor.finished == conductor.running == 0
+        assert conductor.standing.best is None
+
+    @pytest.mark.parametrize("score", [math.nan, math.inf])
+    def test_a_score_that_is_no_number_stops_the_trial_and_is_no_result(self, tmp_path, score):
+        conductor = conduct(tmp_path)
+        job = conductor.ask()
+        result = train(conductor, job, accuracies=[0.4, score, 0.9, 0.9, 0.9])
+        assert result.last.step == 2
+        with pytest.raises(TrainingError, match=r"validation accuracy became (nan|inf) at step 2"):
+            conductor.check(job.number, result)
+
+    def test_a_space_that_cannot_suggest_leaves_a_failed_trial(self, tmp_path):
+        class Broken:
+            def suggest(self, trial):
+                raise ValueError("no such depth")
+
+        conductor = conduct(tmp_path, Broken())
+        with pytest.raises(ValueError, match="no such depth"):
+            conductor.ask()
+        assert conductor.trials()[0].state == FAIL
+
+
+class TestPruning:
+    def test_no_trial_is_pruned_in_its_head_phase_or_at_its_last_step(self, tmp_path):
+        pruner = Refuses()
+        conductor = conduct(tmp_path, pruner=pruner)
+        job = not_control(conductor)
+        conductor.finish(job.number, train(conductor, job))
+        assert pruner.asked == [(job.number, 3)]
+        trial = conductor.trials()[job.number]
+        assert (trial.state, trial.last_step) == (PRUNED, 3)
+        assert conductor.finished == 1
+
+    def test_without_a_depth_phase_nothing_is_pruned(self, tmp_path):
+        pruner = Refuses()
+        conductor = conduct(tmp_path, DepthSpace(head=5, epochs=0), pruner)
+        job = not_control(conductor)
+        assert train(conductor, job).ending == "completed"
+        assert pruner.asked == []
+
+    def test_the_control_arm_is_never_pruned_but_the_pruner_is_heard(self, tmp_path):
+        conductor = conduct(tmp_path, pruner=Refuses())
+        jobs = [conductor.ask() for _ in range(CONTROL_EVERY)]
+        endings = {job.number: train(conductor, job).ending for job in jobs}
+        controls = [number for number, ending in endings.items() if ending == "completed"]
+        assert controls == [number for number in range(CONTROL_EVERY) if is_control(0, number)]
+        attributes = conductor.trials()[controls[0]].user_attrs
+        assert (attributes["control"], attributes["would_prune"]) == (True, 3)
+
+    @given(st.integers(0, 2**32), st.integers(0, 1000))
+    def test_each_ten_trials_hold_one_control(self, seed, block):
+        numbers = range(block * CONTROL_EVERY, (block + 1) * CONTROL_EVERY)
+        assert sum(is_control(seed, number) for number in numbers) == 1
+
+    def test_asha_prunes_the_worse_half(self, tmp_path):
+        pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=3, reduction_factor=2)
+        conductor = conduct(tmp_path, pruner=pruner)
+        endings = []
+        for score in (0.6, 0.1, 0.1, 0.7):
+            job = not_control(conductor)
+            endings.append(train(conductor, job, accuracies=[score] * 5).ending)
+        assert endings == ["completed", "pruned", "pruned", "completed"]
+
+
+class TestGoingOn:
+    def test_interrupted_trials_are_run_again_with_parameters_seed_and_arm(self, tmp_path):
+        conductor = conduct(tmp_path)
+        jobs = [conductor.ask() for _ in range(3)]
+        conductor.finish(0, train(conductor, jobs[0]))
+        assert conductor.interrupt("interrupted") == [1, 2]
+        standing = conductor.standing
+        assert (standing.complete, standing.failed, standing.interrupted, standing.waiting) == (1, 0, 2, 2)
+        again = conduct(tmp_path)
+        retries = [again.ask(), again.ask()]
+        assert [job.config for job in retries] == [job.config for job in jobs[1:]]
+        assert [again.trials()[job.number].user_attrs["retry_of"] for job in retries] == [1, 2]
+        assert again.ask().number == 5
+
+    def test_trials_of_a_dead_driver_are_reclaimed_once(self, tmp_path):
+        script = (
+            "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path\n"
+            "from tests.helpers.fake_training import fake_record\n"
+            "from tests.helpers.small_study import conduct\n"
+            "c = conduct(Path(sys.argv[2])); jobs = [c.ask(), c.ask()]\n"
+            "print(*(job.config.depth for job in jobs), flush=True)\n"
+            "c.report(0, fake_record(jobs[0].config, 1, 0.25))\n"
+            "import os; os.kill(os.getpid(), 9)"
+        )
+        command = [sys.executable, "-c", script, str(ROOT), str(tmp_path)]
+        depths = [int(depth) for depth in subprocess.run(command, capture_output=True, check=False).stdout.split()]
+        conductor = conduct(tmp_path)
+        assert conductor.reclaim() == [0, 1]
+        assert conductor.reclaim() == []
+        assert conductor.trials()[0].intermediate_values == {1: 0.25}
+        assert conductor.standing.interrupted == conductor.standing.waiting == 2
+        assert [conductor.ask().config.depth for _ in range(2)] == depths
+        assert {trial.user_attrs["fail_reason"] for trial in conductor.trials() if trial.state == FAIL} == {
+            "its driver died"
+        }
+
+    def test_a_reclaim_that_was_cut_short_queues_nothing_twice(self, tmp_path, monkeypatch):
+        dead = conduct(tmp_path)
+        dead.ask()
+        conductor = conduct(tmp_path)
+        monkeypatch.setattr(conductor, "_end_as_failed", lambda number, reason: None)
+        conductor.reclaim()
+        conduct(tmp_path).reclaim()
+        assert [trial.user_attrs.get("retry_of") for trial in conductor.trials()] == [None, 0]
+        assert conductor.trials()[0].state == FAIL
+
+    def test_trials_of_a_living_driver_are_left_alone(self, tmp_path):
+        sleeper = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        other = conduct(tmp_path)
+        other._owner = f"{owner.this_process().split(':')[0]}:{sleeper.pid}:{owner._start_time(sleeper.pid)}"
+        other.ask()
+        assert conduct(tmp_path).reclaim() == []
+        sleeper.kill()
+        sleeper.wait()
+        assert conduct(tmp_path).reclaim() == [0]
+
+    def test_a_fresh_trial_without_owner_is_left_alone(self, tmp_path):
+        conductor = conduct(tmp_path)
+        conductor._study.ask()
+        assert conductor.reclaim() == []
+
+    def test_ranking_is_by_value_and_then_by_age(self, tmp_path):
+        conductor = conduct(tmp_path)
+        for score in (0.3, 0.5, 0.5, 0.4):
+            job = conductor.ask()
+            conductor.finish(job.number, train(conductor, job, accuracies=[score] * 5))
+        assert [ranked.number for ranked in conductor.ranking] == [1, 2, 3, 0]
+        assert conductor.standing.best == Ranked(1, 0.5)
+
+
+class TestHeartbeats:
+    def test_a_driver_elsewhere_lives_as_long_as_its_beat_changes(self):
+        now, beats = [0.0], None
+        beats = owner.Beats(lambda: now[0])
+        tag, name = "elsewhere:1:1", owner.beat_attribute("elsewhere:1:1")
+        for second in range(0, 600, 30):
+            now[0] = second
+            beats.look({name: second})
+            assert beats.is_alive(tag)
+        for second in range(600, 600 + int(owner.DEAD_SECONDS) - 30, 30):
+            now[0] = second
+            beats.look({name: 570})
+            assert beats.is_alive(tag)
+        for second in (700, 731):
+            now[0] = second
+            beats.look({name: 570})
+        assert not beats.is_alive(tag)
+        now[0] = 740
+        beats.look({name: 571})
+        assert beats.is_alive(tag)
+
+    def test_who_was_asleep_buries_nobody(self):
+        now = [0.0]
+        beats = owner.Beats(lambda: now[0])
+        beats.look({"beat:elsewhere:1:1": 5})
+        now[0] = 10_000.0
+        beats.look({"beat:elsewhere:1:1": 5})
+        assert beats.is_alive("elsewhere:1:1")
+
+    def test_who_never_beats_is_dead_in_the_end(self):
+        now = [0.0]
+        beats = owner.Beats(lambda: now[0])
+        for second in range(0, 181, 30):
+            now[0] = second
+            beats.look({})
+            alive = beats.is_alive("elsewhere:1:1")
+        assert not alive
+
+    def test_trials_of_a_dead_driver_elsewhere_are_reclaimed(self, tmp_path):
+        other = conduct(tmp_path)
+        other._owner = "elsewhere:1:1"
+        other.ask()
+        now, conductor = [0.0], conduct(tmp_path)
+        conductor._beats = owner.Beats(lambda: now[0])
+        assert conductor.reclaim() == []
+        other._study.set_user_attr(owner.beat_attribute(other._owner), 1.0)
+        found = []
+        for second in range(0, 181, 30):
+            now[0] = second
+            found += conductor.reclaim()
+        assert found == [0]
+        assert now[0] > owner.DEAD_SECONDS - 30
+
+
+class TestOwner:
+    def test_this_process_lives(self):
+        assert owner.is_alive(owner.this_process())
+
+    def test_a_process_id_that_was_given_away_is_not_the_owner(self):
+        host, pid, _ = owner.this_process().rsplit(":", 2)
+        assert not owner.is_alive(f"{host}:{pid}:long-ago")
+
+    def test_a_zombie_is_dead(self):
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        tag = f"{owner.this_process().split(':')[0]}:{child.pid}:{owner._start_time(child.pid)}"
+        assert owner.is_alive(tag)
+        child.kill()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert not owner.is_alive(tag)
+        child.wait()
+
+    def test_another_host_is_taken_to_live(self):
+        assert owner.is_alive("elsewhere:1:x")
+
+
+class TestSameStudy:
+    def test_the_facts_are_recorded(self, tmp_path):
+        conduct(tmp_path)
+        attributes = open_storage(tmp_path / "study.db").get_study_user_attrs(1)
+        assert attributes == facts().attributes()
+        assert attributes["drft_schema"] == SCHEMA
+
+    @pytest.mark.parametrize(
+        ("metric", "name"),
+        [("balanced_accuracy", "validation balanced accuracy"), ("nll", "validation negative log likelihood, negated")],
+    )
+    def test_the_score_has_its_name_where_it_is_drawn(self, metric, name, tmp_path):
+        conduct(tmp_path, base_config=scripted(metric=metric))
+        study = optuna.load_study(study_name="demo", storage=open_storage(tmp_path / "study.db"))
+        assert study.metric_names == [name]
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            ({"space_fingerprint": "zz"}, "another search space"),
+            ({"cohort": {"fingerprint": "zz"}, "source": "idrid"}, r"other data \(synthetic there, idrid here\)"),
+            ({"seed": 7}, "another seed"),
+            ({"base_config": scripted(backbone={"name": "resnet18"})}, "another backbone.name"),
+            ({"base_config": scripted(image_size=128)}, r"another image_size \(96 there, 128 here\)"),
+        ],
+    )
+    def test_another_study_of_that_name_is_refused_and_left_alone(self, tmp_path, change, said):
+        conduct(tmp_path)
+        before = open_storage(tmp_path / "study.db").get_study_user_attrs(1)
+        with pytest.raises(StudyError, match=said):
+            conduct(tmp_path, **change)
+        assert open_storage(tmp_path / "study.db").get_study_user_attrs(1) == before
+
+    def test_more_trials_and_another_sampler_are_welcome(self, tmp_path):
+        conduct(tmp_path)
+        conduct(tmp_path, trials_wanted=20, sampler="qmc")
+        attributes = open_storage(tmp_path / "study.db").get_study_user_attrs(1)
+        assert (attributes["trials_wanted"], attributes["sampler"]) == (20, "qmc")
+
+    def test_a_study_of_another_program_is_refused(self, tmp_path):
+        storage = open_storage(tmp_path / "study.db")
+        study = optuna.create_study(study_name="demo", storage=storage)
+        study.tell(study.ask(), 1.0)
+        with pytest.raises(StudyError, match="another program"):
+            conduct(tmp_path)
+
+    def test_a_study_of_another_version_is_refused(self, tmp_path):
+        conduct(tmp_path)
+        open_storage(tmp_path / "study.db").set_study_user_attr(1, "drft_schema", 3)
+        with pytest.raises(StudyError, match="schema 3"):
+            conduct(tmp_path)
+
+    def test_a_driver_that_died_at_the_birth_of_a_study_is_no_harm(self, tmp_path):
+        optuna.create_study(study_name="demo", storage=open_storage(tmp_path / "study.db"), direction="maximize")
+        assert conduct(tmp_path).ask().number == 0
