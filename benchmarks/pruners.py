@@ -25,8 +25,8 @@ from rich.console import Console
 
 from benchmarks.machine import describe_machine, public_command
 from benchmarks.pages import TableOf, markdown_page, show_table, write_result
+from study.pruners.factory import make_pruner
 from study.pruners.predictive import TOP
-from study.samplers.factory import make_pruner
 
 PRUNERS = ("asha", "median", "predictive")
 _DEEPEST = 1000

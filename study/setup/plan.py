@@ -23,9 +23,10 @@ from drft.data.cohort import grouping
 from drft.errors import UsageError
 from study.executors import Slot, Workload, choose_slots
 from study.executors.local.process import warm_up
+from study.pruners.factory import make_pruner
 from study.pruners.folds import check_folds, chosen_pruner
 from study.results.study_metadata import StudyFacts, check_study
-from study.samplers.factory import make_pruner, make_sampler
+from study.samplers.factory import make_sampler
 from study.setup.backbone_probe import Inspector
 from study.setup.faults import Faults
 from study.setup.options import RunOptions

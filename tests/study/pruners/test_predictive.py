@@ -8,8 +8,8 @@ import pytest
 from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from study.pruners.factory import make_pruner
 from study.pruners.predictive import RISK, chance
-from study.samplers.factory import make_pruner
 
 FIRST, LAST = 4, 10
 DEPTHS: dict[str, BaseDistribution] = {"depth": IntDistribution(0, 8)}

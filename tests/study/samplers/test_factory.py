@@ -11,8 +11,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from drft.config.trial_config import TrialConfig
 from drft.errors import ConfigError
+from study.pruners.factory import AfterHeadPhase, make_pruner
 from study.samplers import factory as search
-from study.samplers.factory import AfterHeadPhase, make_pruner, make_sampler, sampler_notes
+from study.samplers.factory import make_sampler, sampler_notes
 from study.space import BoundSpace, Space
 from study.space.choices import PRUNERS, SAMPLERS
 
