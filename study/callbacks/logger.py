@@ -6,7 +6,6 @@ programs (``MLFLOW_TRACKING_URI``, ``WANDB_MODE``) say so.
 """
 
 import importlib.util
-import os
 import queue
 import threading
 from collections.abc import Callable, Mapping
@@ -19,6 +18,9 @@ from drft.config.trial_config import TrialConfig
 from drft.errors import UsageError
 from drft.training.records import EpochRecord, FoldEpoch, TrialResult
 from study.callbacks.callback import Display
+from study.callbacks.mlflow import MLflow
+from study.callbacks.tensorboard import TensorBoard
+from study.callbacks.wandb import WeightsAndBiases
 from study.executors.base import Job, Started
 from study.results.standing import Standing
 
@@ -57,115 +59,6 @@ class NoLogger:
 
     def close(self) -> None:
         """Do nothing."""
-
-
-class TensorBoard:
-    """One run per trial, ``FOLDER/tensorboard/0042``: ``tensorboard --logdir FOLDER/tensorboard``."""
-
-    def __init__(self, study: str, folder: Path) -> None:
-        self._folder = folder / "tensorboard"
-        self._writers: dict[int, Any] = {}
-        self._configs: dict[int, Mapping[str, Any]] = {}
-
-    def started(self, number: int, config: Mapping[str, Any]) -> None:
-        """Open the trial's run."""
-        from tensorboardX import SummaryWriter  # noqa: PLC0415 (an extra)
-
-        self._writers[number] = SummaryWriter(str(self._folder / f"{number:04d}"))
-        self._configs[number] = config
-
-    def epoch(self, number: int, step: int, figures: Mapping[str, float]) -> None:
-        """Write each figure as a scalar."""
-        for name, value in figures.items():
-            self._writers[number].add_scalar(name, value, step)
-        self._writers[number].flush()
-
-    def ended(self, number: int, ending: str, figures: Mapping[str, float]) -> None:
-        """Write settings and final figures where the HPARAMS tab finds them, and close the run."""
-        settings = {name: value for name, value in self._configs.pop(number).items() if value is not None}
-        writer = self._writers.pop(number)
-        writer.add_text("ending", ending)
-        writer.add_hparams(settings, {f"final/{name}": value for name, value in figures.items()}, name="final")
-        writer.close()
-
-    def close(self) -> None:
-        """Close the runs of trials that were stopped."""
-        for writer in self._writers.values():
-            writer.close()
-
-
-class MLflow:
-    """One experiment per study, one run per trial; in ``FOLDER/mlruns`` unless ``MLFLOW_TRACKING_URI`` is set."""
-
-    def __init__(self, study: str, folder: Path) -> None:
-        from mlflow import MlflowClient  # noqa: PLC0415 (an extra)
-
-        self._client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or (folder / "mlruns").absolute().as_uri())
-        known = self._client.get_experiment_by_name(study)
-        self._experiment = known.experiment_id if known else self._client.create_experiment(study)
-        self._runs: dict[int, str] = {}
-
-    def started(self, number: int, config: Mapping[str, Any]) -> None:
-        """Open the trial's run and note its settings."""
-        run = self._client.create_run(self._experiment, run_name=f"trial {number}")
-        self._runs[number] = run.info.run_id
-        for name, value in config.items():
-            self._client.log_param(run.info.run_id, name, value)
-
-    def epoch(self, number: int, step: int, figures: Mapping[str, float]) -> None:
-        """Write each figure as a metric."""
-        for name, value in figures.items():
-            self._client.log_metric(self._runs[number], name, value, step=step)
-
-    def ended(self, number: int, ending: str, figures: Mapping[str, float]) -> None:
-        """Write the final figures and close the run."""
-        run = self._runs.pop(number)
-        for name, value in figures.items():
-            self._client.log_metric(run, f"final_{name}", value)
-        self._client.set_tag(run, "ending", ending)
-        self._client.set_terminated(run, "FINISHED" if figures else "FAILED")
-
-    def close(self) -> None:
-        """Close the runs of trials that were stopped."""
-        for run in self._runs.values():
-            self._client.set_terminated(run, "KILLED")
-
-
-class WeightsAndBiases:
-    """One group per study, one run per trial; kept in ``FOLDER/wandb`` unless ``WANDB_MODE`` says otherwise."""
-
-    def __init__(self, study: str, folder: Path) -> None:
-        self._study, self._folder = study, folder
-        self._runs: dict[int, Any] = {}
-
-    def started(self, number: int, config: Mapping[str, Any]) -> None:
-        """Open the trial's run."""
-        import wandb  # noqa: PLC0415 (an extra)
-
-        self._runs[number] = wandb.init(
-            project="drft-study",
-            group=self._study,
-            name=f"trial {number}",
-            config=dict(config),
-            dir=str(self._folder),
-            mode=os.environ.get("WANDB_MODE", "offline"),
-            reinit="create_new",
-        )
-
-    def epoch(self, number: int, step: int, figures: Mapping[str, float]) -> None:
-        """Write the figures of a step."""
-        self._runs[number].log(dict(figures), step=step)
-
-    def ended(self, number: int, ending: str, figures: Mapping[str, float]) -> None:
-        """Write the final figures and close the run."""
-        run = self._runs.pop(number)
-        run.summary.update({"ending": ending, **{f"final/{name}": value for name, value in figures.items()}})
-        run.finish(exit_code=0 if figures else 1)
-
-    def close(self) -> None:
-        """Close the runs of trials that were stopped."""
-        for run in self._runs.values():
-            run.finish(exit_code=1)
 
 
 _LOGGERS: dict[str, Callable[[str, Path], Logger]] = {
