@@ -11,8 +11,6 @@ from study.setup.plan import Plan
 from study.space import BoundSpace
 from study.tuner.stopping import Outcome
 
-DISCLAIMER = "For research and education only; nothing here is a medical device."
-
 
 def opening_words(plan: Plan[BoundSpace], where: str = "here") -> list[str]:
     """Say what is about to be studied; ``where`` says how many trials run at once, and on what."""

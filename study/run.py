@@ -7,7 +7,8 @@ from rich.console import Console
 
 from study.callbacks.logger import LoggedDisplay, check_logger
 from study.callbacks.progress_reporter import open_display, preparation
-from study.messages import DISCLAIMER, closing_words, opening_words
+from study.messages import closing_words, opening_words
+from study.report.disclaimer import DISCLAIMER
 from study.results.study_folder import StudyFolder
 from study.results.study_results import read_study
 from study.setup.options import RunOptions

@@ -14,7 +14,7 @@ from study.callbacks.progress_reporter import preparation
 from study.confirm.ensembles import are_waiting, open_mixtures
 from study.confirm.prepare import Undertaking, options_for, prepare, undertake
 from study.confirm.verdict import SUMMARY, mixtures_verdict, verdict, write_summary
-from study.messages import DISCLAIMER
+from study.report.disclaimer import DISCLAIMER
 from study.results.confirmation_plan import ConfirmationPlan
 from study.results.study_results import StudyResults, read_study
 from study.results.test_set import confirmation_place, read_confirmation

@@ -8,7 +8,7 @@ from drft.config.trial_config import TrialConfig
 from study.analysis import Estimate, Withheld, grading, proportion
 from study.confirm.verdict import SUMMARY
 from study.export.names import CONFIG, MODEL, ONNX
-from study.messages import DISCLAIMER
+from study.report.disclaimer import DISCLAIMER
 from study.report.provenance import limits, provenance
 from study.report.wording import between, percent
 from study.results.study_results import StudyResults

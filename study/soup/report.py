@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from drft.config.trial_config import Metric
 from study.analysis import Withheld
-from study.messages import DISCLAIMER
+from study.report.disclaimer import DISCLAIMER
 from study.report.json_csv import plain
 from study.report.wording import between, number, percent, points
 from study.soup.candidates import Recipe
