@@ -3,9 +3,9 @@
 import pandas as pd
 
 from drft.config.trial_config import BackboneConfig
-from study.pruners.folds import divided
 from study.results.metric_names import score_text
 from study.results.study_results import StudyInfo, StudyResults
+from study.results.wording import divided
 from study.samplers.factory import sampler_notes
 from study.setup.plan import Plan
 from study.space import BoundSpace

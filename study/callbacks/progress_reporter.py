@@ -15,6 +15,7 @@ from drft.data.progress import Progress as Tell
 from drft.training.records import EpochRecord, FoldEpoch, TrialResult
 from study.callbacks.callback import Display
 from study.executors.base import Job, Started
+from study.results.duration import duration
 from study.results.metric_names import score_text, shown
 from study.results.standing import Standing, Sureness
 
@@ -208,17 +209,6 @@ def _sureness(sureness: Sureness | None) -> str:
         return ""
     alike = f"; {sureness.alike} of {sureness.of} completed cannot be told apart from it" if sureness.of > 1 else ""
     return f"; 95% {sureness.low:.3f} to {sureness.high:.3f}{alike}"
-
-
-def duration(seconds: float | None) -> str:
-    """Say how long something will take."""
-    if seconds is None:
-        return "time left unknown"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min left"
-    return f"{minutes} min {rest} s left" if minutes else f"{rest} s left"
 
 
 def _bar_for_each_work(bars: Progress) -> Tell:

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from drft.config.trial_config import TrialConfig, config_paths
-from study.pruners.folds import divided
 from study.results.study_results import StudyInfo
+from study.results.wording import divided
 
 
 class Change(NamedTuple):

@@ -13,11 +13,11 @@ from study.analysis.summary import score_mixtures, score_test_set
 from study.callbacks.progress_reporter import preparation
 from study.confirm.ensembles import are_waiting, open_mixtures
 from study.confirm.prepare import Undertaking, options_for, prepare, undertake
-from study.confirm.verdict import SUMMARY, mixtures_verdict, verdict, write_summary
+from study.confirm.verdict import mixtures_verdict, verdict, write_summary
 from study.report.disclaimer import DISCLAIMER
 from study.results.confirmation_plan import ConfirmationPlan
 from study.results.study_results import StudyResults, read_study
-from study.results.test_set import confirmation_place, read_confirmation
+from study.results.test_set import SUMMARY, confirmation_place, read_confirmation
 from study.run import run_trials, say
 from study.setup.options import RunOptions
 from study.setup.placement import placed

@@ -10,10 +10,9 @@ from study.report.json_csv import plain
 from study.report.wording import between, percent, points
 from study.results.files import write_whole
 from study.results.study_results import StudyResults
-from study.results.test_set import read_confirmation
+from study.results.test_set import SUMMARY, read_confirmation
 
 SCHEMA = 1
-SUMMARY = "summary.json"
 
 
 def write_summary(study: StudyResults, found: Confirmed | Withheld) -> None:

@@ -6,13 +6,12 @@ from typing import Any
 
 from drft.config.trial_config import TrialConfig
 from study.analysis import Estimate, Withheld, grading, proportion
-from study.confirm.verdict import SUMMARY
 from study.export.names import CONFIG, MODEL, ONNX
 from study.report.disclaimer import DISCLAIMER
 from study.report.provenance import limits, provenance
 from study.report.wording import between, percent
 from study.results.study_results import StudyResults
-from study.results.test_set import confirmation_place
+from study.results.test_set import SUMMARY, confirmation_place
 
 Trial = Mapping[str, Any]
 

@@ -1,7 +1,6 @@
 """What it means for a study that each of its trials trains once for each fold (``drft.run_folds``)."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from drft.config.trial_config import SplitConfig
 from drft.errors import UsageError
@@ -52,10 +51,3 @@ def check_folds(pruner: Pruner | None, space: "BoundSpace") -> None:
             f"--folds: the space {space.name} sets {path}, and folds that end after different steps have no best step "
             "together; leave one of the two out"
         )
-
-
-def divided(split: Mapping[str, Any], usual: str) -> str:
-    """Say how a study divides its training photographs: in the ``usual`` words, unless every fold validates."""
-    if "folds" not in split:
-        return usual
-    return f"{split['n_validation']} photographs in {split['folds']} folds, each validating once"

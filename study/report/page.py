@@ -11,7 +11,6 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from study.analysis import Confirmed, Statistics, Withheld
-from study.pruners.folds import divided
 from study.report.chapters import Chapter, Exhibit, all_exhibits
 from study.report.explorer import explorer_json
 from study.report.provenance import limits, provenance
@@ -19,6 +18,7 @@ from study.report.tables import trial_headings, trial_rows, trials_by_state
 from study.report.thumbnails import NO_THUMBNAILS, Thumbnails
 from study.report.wording import answer, between, number, percent
 from study.results.study_results import StudyResults
+from study.results.wording import divided
 
 DISCLAIMER = (
     "For research and education only. Nothing here is a medical device, and no figure of this report may guide the "

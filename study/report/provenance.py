@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from study.pruners.folds import divided
 from study.report.tables import trials_by_state
 from study.results.study_results import StudyInfo, StudyResults
+from study.results.wording import divided
 
 
 def limits(results: StudyResults) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from optuna.trial import FrozenTrial, TrialState
 
 from drft.config.trial_config import Metric
-from study.callbacks.progress_reporter import duration
+from study.results.duration import duration
 from study.results.locate import StudyPlace, find_study
 from study.results.metric_names import score_text
 from study.results.standing import FINISHED, Standing, count

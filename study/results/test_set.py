@@ -161,3 +161,6 @@ def _unsealed(path: Path) -> Predictions | None:
     with np.load(path, allow_pickle=False) as stored:
         ids = tuple(str(name) for name in stored["sealed_test_ids"])
         return Predictions(ids, stored["sealed_test_grades"], stored["sealed_test_probabilities"])
+
+
+SUMMARY = "summary.json"

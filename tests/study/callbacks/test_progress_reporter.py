@@ -5,16 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
-from study.callbacks.progress_reporter import (
-    Clock,
-    LiveDisplay,
-    PlainDisplay,
-    duration,
-    open_display,
-    preparation,
-    tally,
-)
+from study.callbacks.progress_reporter import Clock, LiveDisplay, PlainDisplay, open_display, preparation, tally
 from study.executors import Job, Started
+from study.results.duration import duration
 from study.results.standing import Ranked, Standing, Sureness
 from tests.helpers.fake_training import fake_record, fake_result, scripted
 

@@ -13,8 +13,9 @@ from drft.training.records import FoldEpoch
 from study.callbacks.progress_reporter import LiveDisplay, verdict
 from study.executors.base import Job, Started
 from study.pruners.factory import make_pruner
-from study.pruners.folds import check_folds, chosen_pruner, divided
+from study.pruners.folds import check_folds, chosen_pruner
 from study.results.epochs import unpack
+from study.results.wording import divided
 from study.setup.options import RunOptions
 from study.space import Space
 from study.space.seeds import is_control
