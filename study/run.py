@@ -15,11 +15,12 @@ from study.setup.options import RunOptions
 from study.setup.placement import Placement, placed
 from study.setup.plan import Plan, prepare
 from study.space import BoundSpace
+from study.space.suggester import Suggester
 from study.storage.open import close_storage, open_storage
 from study.storage.reconnect import Patience
 from study.tuner.interrupt import Interruption
 from study.tuner.stopping import Goal, Outcome
-from study.tuner.trial_scheduler import Conductor, Suggester
+from study.tuner.trial_scheduler import Conductor
 from study.tuner.tuner import Driver
 
 

@@ -10,7 +10,7 @@ from drft.errors import UsageError
 from study.executors import Executor, LocalExecutor
 from study.setup.options import RunOptions
 from study.setup.plan import Plan
-from study.tuner.trial_scheduler import Suggester
+from study.space.suggester import Suggester
 
 
 @dataclass(frozen=True, slots=True)

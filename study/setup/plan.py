@@ -32,6 +32,7 @@ from study.setup.faults import Faults
 from study.setup.options import RunOptions
 from study.setup.resolve import Bound, bind, said_by
 from study.space import BoundSpace, Space
+from study.space.suggester import Suggester
 from study.storage.open import (
     check_new_storage,
     check_study_name,
@@ -40,7 +41,6 @@ from study.storage.open import (
     storage_exists,
     study_url,
 )
-from study.tuner.trial_scheduler import Suggester
 
 _PACKAGES = ("drft-study", "torch", "timm", "optuna", "numpy", "pillow")
 

@@ -9,15 +9,15 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, TrialState
 
-from drft.config.trial_config import Metric, TrialConfig
+from drft.config.trial_config import Metric
 from drft.errors import TrainingError
 from drft.training.records import EpochRecord, TrialResult
 from study.executors.base import Job, Kind
@@ -25,6 +25,7 @@ from study.results.epochs import pack
 from study.results.standing import Ranked
 from study.results.study_metadata import StudyFacts, open_study, record_facts
 from study.space.seeds import is_control, trial_seed
+from study.space.suggester import Suggester
 from study.storage import heartbeat as owner
 from study.storage.backend import GoalReachedError, Storage
 from study.storage.cached_storage import Ledger
@@ -36,13 +37,6 @@ from study.tuner.running_trial import Running
 
 _UNOWNED_GRACE = timedelta(seconds=60)
 """A trial gets its owner right after its birth; one without for so long belongs to a driver that died between."""
-
-
-class Suggester(Protocol):
-    """A bound search space, as far as the conductor needs it."""
-
-    def suggest(self, trial: Trial) -> TrialConfig:
-        """Draw one configuration."""
 
 
 class Conductor(Overview):
