@@ -9,6 +9,8 @@ from typing import cast
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from drft.models.strided_conv import is_pointwise
+
 
 class PointConv(nn.Module):
     """A convolution with kernels of one pixel, as a matrix product where the input has one pixel.
@@ -44,8 +46,3 @@ def replace_point_convs(traced: fx.GraphModule) -> fx.GraphModule:
             node.target = name
     traced.recompile()
     return traced
-
-
-def is_pointwise(conv: nn.Conv2d) -> bool:
-    """Return whether each output pixel is computed from all channels of one input pixel."""
-    return conv.kernel_size == (1, 1) and conv.groups == 1 and conv.padding in {(0, 0), "valid"}

@@ -8,8 +8,6 @@ crash, or weights come out wrong. The stems of RepVGG, MobileOne and FastViT are
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from drft.feature_cache.pointwise_conv import is_pointwise
-
 _CHANNELS = 16
 """The widest vector of float32 (AVX-512); others are filled by fewer."""
 
@@ -39,3 +37,8 @@ def replace_strided_point_convs(net: nn.Module) -> None:
 
 def _is_at_risk(conv: nn.Conv2d) -> bool:
     return is_pointwise(conv) and max(conv.stride) > 1 and conv.in_channels < _CHANNELS
+
+
+def is_pointwise(conv: nn.Conv2d) -> bool:
+    """Return whether each output pixel is computed from all channels of one input pixel."""
+    return conv.kernel_size == (1, 1) and conv.groups == 1 and conv.padding in {(0, 0), "valid"}
