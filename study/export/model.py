@@ -11,7 +11,7 @@ from drft.errors import StudyError
 from drft.models.checkpoint import load_checkpoint, save_model
 from study.export.card import model_card
 from study.export.names import CARD, CONFIG, MODEL, ONNX
-from study.outfolder import whole_folder
+from study.results.files import whole_folder
 from study.results.study_folder import CHECKPOINT
 from study.results.study_results import StudyResults
 

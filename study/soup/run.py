@@ -10,8 +10,8 @@ from drft.data import Progress
 from drft.errors import StudyError
 from drft.models.checkpoint import save_checkpoint
 from study.callbacks.progress_reporter import preparation
-from study.outfolder import whole_folder
 from study.results.cohort import reopen_cohort, source_of
+from study.results.files import whole_folder
 from study.results.study_folder import CHECKPOINT
 from study.results.study_results import StudyResults, read_study
 from study.results.test_set import soups_on_test
