@@ -1,5 +1,6 @@
 """The device a training runs on, in which precision, and what makes it repeatable there."""
 
+import os
 from contextlib import AbstractContextManager
 from typing import Literal
 
@@ -43,8 +44,21 @@ def pick_precision(wanted: Precision, device: torch.device, net: nn.Module) -> C
         return wanted
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    gains = device.type == "cpu" and torch.cpu._is_amx_tile_supported() and not _is_depthwise(net)
-    return "bf16" if gains else "fp32"
+    depthwise = any(isinstance(module, nn.Conv2d) and module.groups > 1 for module in net.modules())
+    return "bf16" if device.type == "cpu" and has_amx() and not depthwise else "fp32"
+
+
+def has_amx() -> bool:
+    """Return whether this CPU multiplies bfloat16 matrices in hardware (AMX) and oneDNN may use that.
+
+    The environment variable ``ONEDNN_MAX_CPU_ISA`` can forbid it; bfloat16 is then slower than float32.
+    """
+    allowed = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
+    if allowed not in {"", "ALL", "DEFAULT"} and "AMX" not in allowed:
+        return False
+    # Releases of torch before get_capabilities cannot be asked: they compute in float32.
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("amx_bf16"))
 
 
 def autocast(precision: Computed, device: torch.device) -> AbstractContextManager[object]:
@@ -60,7 +74,3 @@ def loss_scaler(precision: Computed, device: torch.device) -> torch.amp.GradScal
 def seed_torch(seed: int) -> None:
     """Seed what draws at random inside a network (dropout, stochastic depth) on every device."""
     torch.manual_seed(seed)
-
-
-def _is_depthwise(net: nn.Module) -> bool:
-    return any(isinstance(module, nn.Conv2d) and module.groups > 1 for module in net.modules())

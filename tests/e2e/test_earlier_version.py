@@ -91,7 +91,9 @@ def test_its_model_is_exported(place):
 def test_its_studies_are_compared(place):
     shutil.copytree(place / "results" / "tiny", place / "results" / "again")
     with closing(sqlite3.connect(place / "results" / "again" / "study.db")) as database:
-        database.execute("UPDATE studies SET study_name = replace(study_name, 'tiny', 'again')")
+        for (name,) in database.execute("SELECT study_name FROM studies").fetchall():
+            changed = (name.replace("tiny", "again"), name)
+            database.execute("UPDATE studies SET study_name = ? WHERE study_name = ?", changed)
         database.commit()
     run(place, "compare", "tiny", "again", "--out", "compared")
 

@@ -13,8 +13,18 @@ DENSE, DEPTHWISE = nn.Sequential(nn.Linear(4, 4)), nn.Sequential(nn.Conv2d(4, 4,
     ("net", "amx", "picked"), [(DENSE, True, "bf16"), (DENSE, False, "fp32"), (DEPTHWISE, True, "fp32")]
 )
 def test_auto_is_bf16_on_a_cpu_that_gains_by_it(monkeypatch, net, amx, picked):
-    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: amx)
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"amx_bf16": amx}, raising=False)
     assert pick_precision("auto", CPU, net) == picked
+
+
+@pytest.mark.parametrize(
+    ("allowed", "picked"), [("AVX512_CORE", "fp32"), ("AVX10_1_512_AMX", "bf16"), ("all", "bf16"), ("", "bf16")]
+)
+def test_onednn_can_be_kept_from_amx(monkeypatch, allowed, picked):
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", allowed)
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"amx_bf16": True}, raising=False)
+    assert pick_precision("auto", CPU, DENSE) == picked
 
 
 @pytest.mark.parametrize(("supported", "picked"), [(True, "bf16"), (False, "fp32")])

@@ -22,6 +22,7 @@ ORDINAL = KINDS[1:]
 CONFIG = parse_config(
     {
         "image_size": 32,
+        "precision": "fp32",
         "depth": 1,
         "batch_size": 16,
         "backbone": {"name": "test_resnet", "weights": "none"},

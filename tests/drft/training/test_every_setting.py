@@ -15,6 +15,7 @@ from drft.training.trial import run_trial
 BASE = parse_config(
     {
         "image_size": 32,
+        "precision": "fp32",
         "depth": 2,
         "batch_size": 16,
         "backbone": {"name": "test_resnet", "weights": "none"},

@@ -8,7 +8,12 @@ from drft.feature_cache.cache import default_memory
 from drft.training.session import Workbench
 
 TINY = parse_config(
-    {"backbone": {"name": "test_resnet", "weights": "none"}, "image_size": 32, "split": {"validation_fraction": 0.33}}
+    {
+        "backbone": {"name": "test_resnet", "weights": "none"},
+        "image_size": 32,
+        "precision": "fp32",
+        "split": {"validation_fraction": 0.33},
+    }
 )
 
 
