@@ -9,10 +9,10 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.plan import Plan, choose, fixed_values, lay_out_photographs, plan_configs
+from benchmarks.plan import BenchmarkPlan, choose, fixed_values, lay_out_photographs, plan_configs
 from drft.config.trial_config import NORMALIZATIONS, PRECISIONS, STRENGTHS
-from drft.data import Cohort, open_cohort
-from drft.models import block_count
+from drft.data import ImageDataset, open_cohort
+from drft.models.backbone import block_count
 from drft.models.weights import EMBEDDED_BACKBONE
 
 _USUAL = {"head_epochs": 3, "depth_epochs": 7, "images": None}
@@ -59,7 +59,7 @@ def settle(wanted: argparse.Namespace, rounds: int = len(STRENGTHS)) -> None:
 
 
 @contextmanager
-def laid_out(wanted: argparse.Namespace, console: Console, peer_trials: int | None = None) -> Iterator[Plan]:
+def laid_out(wanted: argparse.Namespace, console: Console, peer_trials: int | None = None) -> Iterator[BenchmarkPlan]:
     """Give the plan that settled flags ask for, in a scratch folder that goes away in the end."""
     with TemporaryDirectory(prefix="drft-benchmark-") as scratch:
         folder = Path(scratch)
@@ -67,7 +67,7 @@ def laid_out(wanted: argparse.Namespace, console: Console, peer_trials: int | No
             lay_out_photographs(open_cohort(wanted.data), folder / "photographs", wanted.images)
         trials = plan_configs(fixed(wanted), wanted.trials)
         count = peer_trials or min(len(trials), len({config.depth for config in trials}))
-        yield Plan(
+        yield BenchmarkPlan(
             folder=folder,
             trials=trials,
             chosen=choose(trials, min(count, len(trials))),
@@ -96,7 +96,7 @@ def _weights(said: str | None) -> str:
     return said if said in {"embedded", "hub", "none"} else str(Path(said).expanduser().absolute())
 
 
-def describe_work(wanted: argparse.Namespace, cohort: Cohort) -> dict[str, Any]:
+def describe_work(wanted: argparse.Namespace, cohort: ImageDataset) -> dict[str, Any]:
     """Return what was worked on, for the record."""
     named = ("backbone", "image_size", "trials", "head_epochs", "depth_epochs", "batch_size", "batch_norm", "precision")
     return {

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pydantic import BaseModel
 
 from drft.config.trial_config import TrialConfig
-from drft.data import Cohort
+from drft.data import ImageDataset
 from drft.training.records import EpochRecord
 from drft.training.trial import run_trial
 from study.results.epochs import unpack
@@ -19,7 +19,7 @@ from study.results.standing import FINISHED
 _FILES = ("config.yaml", "epochs.csv", "predictions.npz")
 
 
-class Books(BaseModel):
+class StudyAudit(BaseModel):
     """What there is to say of a study that has come to its goal; ``faults`` is empty when the books balance."""
 
     states: dict[str, int]
@@ -32,7 +32,7 @@ class Books(BaseModel):
     faults: list[str]
 
 
-def audit(trials: Sequence[FrozenTrial], folder: Path, wanted: int, cohort: Cohort, replays: int) -> Books:
+def audit(trials: Sequence[FrozenTrial], folder: Path, wanted: int, cohort: ImageDataset, replays: int) -> StudyAudit:
     """Check the books.
 
     Args:
@@ -48,7 +48,7 @@ def audit(trials: Sequence[FrozenTrial], folder: Path, wanted: int, cohort: Coho
         :replays
     ]
     faults = [*_of_numbers(trials, wanted), *_of_repetitions(trials), *_of_files(trials, folder / "trials")]
-    return Books(
+    return StudyAudit(
         states=dict(Counter(trial.state.name for trial in trials)),
         retries=sum("retry_of" in trial.user_attrs for trial in trials),
         half_written=sum(1 for _ in (folder / "trials").glob(".*")),
@@ -113,7 +113,7 @@ def _told(row: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(row[name] for name in ("step", "train_loss", "val_loss", "val_accuracy"))
 
 
-def _of_replay(trial: FrozenTrial, cohort: Cohort) -> Iterator[str]:
+def _of_replay(trial: FrozenTrial, cohort: ImageDataset) -> Iterator[str]:
     """Train a trial again, undisturbed, for as many epochs as it had; its records must be equal."""
     records = unpack(trial.user_attrs)
     config = TrialConfig.model_validate_json(trial.user_attrs["config"])

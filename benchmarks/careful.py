@@ -12,15 +12,16 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from benchmarks.contest import Epoch, Measured, optimize
+from benchmarks.contest import ContestantMeasurement, Epoch, optimize
 from benchmarks.plain import score
-from benchmarks.plan import Plan
+from benchmarks.plan import BenchmarkPlan
 from drft.config.sections import DepthPhaseConfig, HeadPhaseConfig
 from drft.config.trial_config import TrialConfig
-from drft.data import Cohort, stratified_split
+from drft.data import ImageDataset, stratified_split
 from drft.data.augment import Views
 from drft.data.images import decode
-from drft.models import build_model, list_blocks, set_trainable, train_mode
+from drft.models.backbone import build_model
+from drft.models.blocks import list_blocks, set_trainable, train_mode
 from drft.training.losses import training_loss
 from drft.training.optim import make_optimizer, make_scheduler, parameter_groups
 
@@ -36,7 +37,7 @@ class CarefulPeer:
         first: any of the configurations; they share their split.
     """
 
-    def __init__(self, cohort: Cohort, pictures: NDArray[np.uint8], first: TrialConfig) -> None:
+    def __init__(self, cohort: ImageDataset, pictures: NDArray[np.uint8], first: TrialConfig) -> None:
         self._pictures = pictures
         self._grades = torch.from_numpy(cohort.labels())
         self._classes = len(cohort.grades)
@@ -106,7 +107,7 @@ class CarefulPeer:
         return score(logits, self._grades[indices], len(self._split.train), step)
 
 
-def run(plan: Plan) -> Measured:
+def run(plan: BenchmarkPlan) -> ContestantMeasurement:
     """Decode all photographs, then run the chosen trials."""
     cohort = plan.cohort()
     started = time.perf_counter()
@@ -115,4 +116,4 @@ def run(plan: Plan) -> Measured:
         pictures = np.stack(list(pool.map(lambda photograph: decode(photograph.path, size), cohort.photographs)))
     decoded = time.perf_counter() - started
     trials, seconds = optimize(plan, CarefulPeer(cohort, pictures, plan.trials[0]).train)
-    return Measured(setup_seconds=decoded, seconds=seconds, trials=trials, threads=torch.get_num_threads())
+    return ContestantMeasurement(setup_seconds=decoded, seconds=seconds, trials=trials, threads=torch.get_num_threads())

@@ -31,8 +31,8 @@ import optuna
 import torch
 from rich.console import Console
 
-from benchmarks.books import Books, audit
-from benchmarks.fields import Field, field_of
+from benchmarks.books import StudyAudit, audit
+from benchmarks.fields import ChaosTarget, field_of
 from benchmarks.machine import describe_machine, public_command
 from benchmarks.pages import markdown_page, show_table, write_result
 from benchmarks.tiny import STUDY, TinyStudy
@@ -50,7 +50,7 @@ class Chaos:
     """Drives a study to its goal and disturbs it on the way."""
 
     study: TinyStudy
-    field: Field
+    field: ChaosTarget
     kills: int
     random: random.Random
     console: Console
@@ -115,7 +115,7 @@ class Chaos:
         self.console.print(f"kill {sum(self.killed.values())} of {self.kills}: {victim}")
 
 
-def _audit(study: TinyStudy) -> Books:
+def _audit(study: TinyStudy) -> StudyAudit:
     torch.set_num_threads(1)  # as the workers have it: other numbers of threads round differently
     url = study.storage or study_url(study.results, STUDY)
     trials = optuna.load_study(study_name=STUDY, storage=open_storage(url, create=False)).trials

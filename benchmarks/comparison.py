@@ -5,14 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import BaseModel
 
-from benchmarks.contest import Epoch, Measured, TrialTold
-from benchmarks.plan import Plan
+from benchmarks.contest import ContestantMeasurement, Epoch, TrialMeasurement
+from benchmarks.plan import BenchmarkPlan
 
 _ROUNDING = 1e-6
 """Accuracies that are nearer than this are the same; one picture more is at least 1e-5."""
 
 
-class Standing(BaseModel):
+class ContestantCosts(BaseModel):
     """One contestant's costs."""
 
     ran: int
@@ -46,7 +46,7 @@ class Agreement(BaseModel):
     loss_mean: float
 
 
-class BestDifference(BaseModel):
+class BestScoreDifference(BaseModel):
     """Best validation accuracy of each trial, a contestant's minus this program's."""
 
     trials: int
@@ -55,8 +55,8 @@ class BestDifference(BaseModel):
 
 
 def stand(
-    plan: Plan, measured: Mapping[str, Measured], arithmetic: Mapping[str, Mapping[int, float]]
-) -> dict[str, Standing]:
+    plan: BenchmarkPlan, measured: Mapping[str, ContestantMeasurement], arithmetic: Mapping[str, Mapping[int, float]]
+) -> dict[str, ContestantCosts]:
     """Compare costs.
 
     Args:
@@ -67,7 +67,7 @@ def stand(
     own = measured["ours"]
     own_mean, own_chosen = _per_trial(plan, own), _per_chosen_trial(plan, own)
     return {
-        name: Standing(
+        name: ContestantCosts(
             ran=len(one.trials),
             seconds_per_trial=_per_trial(plan, one),
             seconds_per_chosen_trial=_per_chosen_trial(plan, one),
@@ -82,7 +82,7 @@ def stand(
     }
 
 
-def agree(ours: Measured, other: Measured) -> Agreement:
+def agree(ours: ContestantMeasurement, other: ContestantMeasurement) -> Agreement:
     """Compare validation curves step by step."""
     steps = [pair for mine, theirs in _pairs(ours, other) for pair in zip(mine.epochs, theirs.epochs, strict=True)]
     accuracy, loss = _gaps(steps, "val_accuracy"), _gaps(steps, "val_loss")
@@ -97,19 +97,19 @@ def agree(ours: Measured, other: Measured) -> Agreement:
     )
 
 
-def compare_best(ours: Measured, other: Measured) -> BestDifference:
+def compare_best(ours: ContestantMeasurement, other: ContestantMeasurement) -> BestScoreDifference:
     """Compare the best validation accuracies of the trials that both ran."""
     gaps = [theirs.best - mine.best for mine, theirs in _pairs(ours, other)]
-    return BestDifference(
+    return BestScoreDifference(
         trials=len(gaps), mean=statistics.mean(gaps), mean_absolute=statistics.mean(abs(gap) for gap in gaps)
     )
 
 
-def _per_trial(plan: Plan, one: Measured) -> float:
+def _per_trial(plan: BenchmarkPlan, one: ContestantMeasurement) -> float:
     return one.seconds / len(one.trials) + one.setup_seconds / len(plan.trials)
 
 
-def _per_chosen_trial(plan: Plan, one: Measured) -> float:
+def _per_chosen_trial(plan: BenchmarkPlan, one: ContestantMeasurement) -> float:
     """Share the wall time out over all trials by what each took in its worker, and take the chosen ones' shares.
 
     Workers run side by side, so a trial's own seconds are not what it costs; its share of the wall time is.
@@ -119,7 +119,9 @@ def _per_chosen_trial(plan: Plan, one: Measured) -> float:
     return share * one.seconds / len(plan.chosen) + one.setup_seconds / len(plan.trials)
 
 
-def _pairs(ours: Measured, other: Measured) -> Iterable[tuple[TrialTold, TrialTold]]:
+def _pairs(
+    ours: ContestantMeasurement, other: ContestantMeasurement
+) -> Iterable[tuple[TrialMeasurement, TrialMeasurement]]:
     mine = {trial.number: trial for trial in ours.trials}
     return [(mine[trial.number], trial) for trial in other.trials]
 

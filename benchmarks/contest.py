@@ -7,7 +7,7 @@ from pathlib import Path
 import optuna
 from pydantic import BaseModel
 
-from benchmarks.plan import Plan
+from benchmarks.plan import BenchmarkPlan
 from drft.config.trial_config import STRENGTHS, TrialConfig
 
 
@@ -21,7 +21,7 @@ class Epoch(BaseModel):
     val_loss: float
 
 
-class TrialTold(BaseModel):
+class TrialMeasurement(BaseModel):
     """One trial of a contestant."""
 
     number: int
@@ -37,14 +37,14 @@ class TrialTold(BaseModel):
         return max(epoch.val_accuracy for epoch in self.epochs)
 
 
-class Measured(BaseModel):
+class ContestantMeasurement(BaseModel):
     """What one contestant needed."""
 
     setup_seconds: float
     """What is done once: imports are not counted, decoding is."""
     seconds: float
     """All trials and whatever lies between them, setup not counted."""
-    trials: tuple[TrialTold, ...]
+    trials: tuple[TrialMeasurement, ...]
     workers: int = 1
     threads: int
     """Threads of each worker in arithmetic; the plain peer has loader processes beside them."""
@@ -58,7 +58,7 @@ class Measured(BaseModel):
         path.write_text(self.model_dump_json())
 
     @classmethod
-    def read(cls, path: Path) -> "Measured":
+    def read(cls, path: Path) -> "ContestantMeasurement":
         """Read what ``write`` wrote."""
         return cls.model_validate_json(path.read_text())
 
@@ -66,7 +66,7 @@ class Measured(BaseModel):
 Train = Callable[[TrialConfig], list[Epoch]]
 
 
-def optimize(plan: Plan, train: Train) -> tuple[tuple[TrialTold, ...], float]:
+def optimize(plan: BenchmarkPlan, train: Train) -> tuple[tuple[TrialMeasurement, ...], float]:
     """Run the chosen trials of a plan as an Optuna study would be run by hand.
 
     Args:
@@ -82,7 +82,7 @@ def optimize(plan: Plan, train: Train) -> tuple[tuple[TrialTold, ...], float]:
     for number in plan.chosen:
         config = plan.trials[number]
         study.enqueue_trial({"depth": config.depth, "strength": config.augmentation.strength})
-    told: list[TrialTold] = []
+    told: list[TrialMeasurement] = []
 
     def objective(trial: optuna.Trial) -> float:
         number = plan.chosen[trial.number]
@@ -92,7 +92,7 @@ def optimize(plan: Plan, train: Train) -> tuple[tuple[TrialTold, ...], float]:
         started = time.perf_counter()
         epochs = train(config)
         seconds = time.perf_counter() - started
-        told.append(TrialTold(number=number, depth=config.depth, seconds=seconds, epochs=tuple(epochs)))
+        told.append(TrialMeasurement(number=number, depth=config.depth, seconds=seconds, epochs=tuple(epochs)))
         print(f"trial {len(told)}/{len(plan.chosen)} (depth {config.depth}) took {seconds:.1f} s", flush=True)
         return told[-1].best
 

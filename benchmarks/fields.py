@@ -19,7 +19,7 @@ _NODES = 3
 
 
 @dataclass
-class Field:
+class ChaosTarget:
     """What the driver is told, and what can be brought down beside it. A disaster says whether it happened."""
 
     options: Sequence[str] = ()
@@ -28,7 +28,7 @@ class Field:
 
 
 @contextmanager
-def field_of(executor: str, storage: str, chance: random.Random) -> Iterator[Field]:
+def field_of(executor: str, storage: str, chance: random.Random) -> Iterator[ChaosTarget]:
     """Set up servers and nodes; take them down at the end."""
     with ExitStack() as stack:
         disasters: dict[str, Callable[[], bool]] = {"worker": lambda: kill_worker(chance)}
@@ -44,7 +44,7 @@ def field_of(executor: str, storage: str, chance: random.Random) -> Iterator[Fie
             url = server.database("chaos")
         elif storage == "journal":
             url = f"{stack.enter_context(TemporaryDirectory())}/study.journal"
-        yield Field(options, url, disasters)
+        yield ChaosTarget(options, url, disasters)
 
 
 def kill_worker(chance: random.Random) -> bool:

@@ -20,8 +20,9 @@ from torch import Tensor
 
 from drft.config.trial_config import TrialConfig
 from drft.feature_cache.fuse_batch_norm import fold_batch_norms
-from drft.feature_cache.split_model import Chain, make_chain
-from drft.models import build_model, list_blocks, set_trainable, train_mode
+from drft.feature_cache.split_model import SplitModel, split_model
+from drft.models.backbone import build_model
+from drft.models.blocks import list_blocks, set_trainable, train_mode
 from drft.models.devices import autocast, pick_precision
 from drft.training.optim import make_optimizer, parameter_groups
 
@@ -41,14 +42,14 @@ class Times(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Workload:
+class TrialWorkload:
     """How many photographs a trial trains on and evaluates after each epoch."""
 
     trained: int
     evaluated: int
 
 
-def trial_floor(config: TrialConfig, times: Mapping[int, Times], photographs: Workload) -> float:
+def trial_floor(config: TrialConfig, times: Mapping[int, Times], photographs: TrialWorkload) -> float:
     """Return the seconds of bare arithmetic in one trial: head phase at depth 0, depth phase at its depth."""
     updates = -(-photographs.trained // config.batch_size)
 
@@ -84,7 +85,7 @@ def measure(config: TrialConfig, classes: int, *, workers: int, threads: int, se
     }
 
 
-def suffix(chain: Chain, depth: int, image_size: int, batch: int) -> Callable[[], Tensor]:
+def suffix(chain: SplitModel, depth: int, image_size: int, batch: int) -> Callable[[], Tensor]:
     """Return what runs the part of a network that a depth trains, on what crosses its boundary.
 
     Args:
@@ -115,7 +116,7 @@ def _measure_depths(config: TrialConfig, classes: int, seconds: float) -> dict[i
     model = build_model(config, classes)
     model.net.to(memory_format=torch.channels_last)
     # With batch norms as they are, and folded into the convolutions: the floor is whatever is faster at a depth.
-    chains = [make_chain(model.net, config.image_size, transform) for transform in (None, fold_batch_norms)]
+    chains = [split_model(model.net, config.image_size, transform) for transform in (None, fold_batch_norms)]
     with autocast(pick_precision(config.precision, torch.device("cpu"), model.net), torch.device("cpu")):
         return {
             depth: _fastest([_measure_depth(config, chain, depth, seconds) for chain in chains])
@@ -127,7 +128,7 @@ def _fastest(found: Sequence[Times]) -> Times:
     return Times(step=min(one.step for one in found), picture=min(one.picture for one in found))
 
 
-def _measure_depth(config: TrialConfig, chain: Chain, depth: int, seconds: float) -> Times:
+def _measure_depth(config: TrialConfig, chain: SplitModel, depth: int, seconds: float) -> Times:
     set_trainable(chain.net, depth)
     train_mode(chain.net, depth, config.batch_norm)
     step = _repeat(_training_step(config, chain, depth), seconds)
@@ -141,7 +142,7 @@ def _measure_depth(config: TrialConfig, chain: Chain, depth: int, seconds: float
     return Times(step=step, picture=_repeat(evaluate, seconds) / _EVALUATION_BATCH)
 
 
-def _training_step(config: TrialConfig, chain: Chain, depth: int) -> Callable[[], None]:
+def _training_step(config: TrialConfig, chain: SplitModel, depth: int) -> Callable[[], None]:
     forward = suffix(chain, depth, config.image_size, config.batch_size)
     blocks = list_blocks(chain.net)[-depth:] if depth else ()
     # A rate too small to move the weights: hundreds of steps towards one grade are no training.

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 from scipy import stats
 
-from study.analysis import Estimate, Suspects, Votes, Withheld, normalized_margins, suspects
+from study.analysis import Estimate, LabelErrors, Votes, Withheld, normalized_margins, suspects
 from study.analysis.estimators.auroc import binary_auroc
 from study.analysis.estimators.calibration import normalized
 
@@ -18,7 +18,7 @@ _LEAST = 1e-4
 """Least probability that enters a loss: stored probabilities are float16."""
 
 
-class Found(BaseModel):
+class DetectionScore(BaseModel):
     """How well the wrong labels among some were found."""
 
     name: str
@@ -49,7 +49,7 @@ class Found(BaseModel):
 
 def measured(
     name: str, ids: tuple[str, ...], grades: NDArray[np.int64], wrong: NDArray[np.bool_], said: Floats
-) -> Found:
+) -> DetectionScore:
     """Rank photographs and compare with the truth.
 
     Args:
@@ -67,11 +67,11 @@ def measured(
     *losses, loss = -np.log(np.clip([*said, averaged], _LEAST, 1))[:, np.arange(len(grades)), grades]
     best = losses[accuracies.argmax()]
     found = suspects(Votes(ids, grades, said))
-    listed = found.suspects if isinstance(found, Suspects) else ()
+    listed = found.suspects if isinstance(found, LabelErrors) else ()
     truly = dict(zip(ids, wrong.tolist(), strict=True))
     beyond = [one for one in listed if one.beyond_chance]
     none = isinstance(found, Withheld)
-    return Found(
+    return DetectionScore(
         name=name,
         n=len(ids),
         wrong=int(wrong.sum()),
@@ -88,7 +88,7 @@ def measured(
     )
 
 
-def rows(found: Sequence[Found]) -> list[tuple[str, ...]]:
+def rows(found: Sequence[DetectionScore]) -> list[tuple[str, ...]]:
     """Return the cells of the table, one row for each way to grade."""
     return [
         (
@@ -107,7 +107,7 @@ def rows(found: Sequence[Found]) -> list[tuple[str, ...]]:
     ]
 
 
-def notes(found: Sequence[Found]) -> Iterator[str]:
+def notes(found: Sequence[DetectionScore]) -> Iterator[str]:
     """Say what the figures come to."""
     for one in found:
         low, high = one.ahead[1:]

@@ -30,13 +30,13 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
-from benchmarks.found_errors import Found, measured, notes, rows
+from benchmarks.found_errors import DetectionScore, measured, notes, rows
 from benchmarks.machine import describe_machine, public_command
 from benchmarks.pages import markdown_page, show_table, write_result
 from drft.config.trial_config import NORMALIZATIONS, TrialConfig, with_values
-from drft.data import Cohort, open_cohort
-from drft.models import block_count
-from drft.training.session import Workbench
+from drft.data import ImageDataset, open_cohort
+from drft.models.backbone import block_count
+from drft.training.session import TrainingSession
 from drft.training.trial import run_trial
 from study.executors.resources import cores
 from study.space import Space
@@ -58,7 +58,7 @@ _COLUMNS = (
 )
 
 
-class Labels(NamedTuple):
+class LabelSet(NamedTuple):
     """One way to grade the photographs."""
 
     name: str
@@ -67,7 +67,7 @@ class Labels(NamedTuple):
     wrong: NDArray[np.bool_]
 
 
-class Job(NamedTuple):
+class TrainingJob(NamedTuple):
     """One training."""
 
     labels: int
@@ -75,15 +75,15 @@ class Job(NamedTuple):
     fold: int
 
 
-class Graded(NamedTuple):
+class FoldPredictions(NamedTuple):
     """What one training said of its fold, at its best epoch."""
 
-    job: Job
+    job: TrainingJob
     ids: tuple[str, ...]
     probabilities: NDArray[np.float32]
 
 
-def training_part(source: str) -> tuple[Cohort, NDArray[np.int64]]:
+def training_part(source: str) -> tuple[ImageDataset, NDArray[np.int64]]:
     """Return the training photographs as the source grades them, and their official grades, shape (photographs,).
 
     Duplicates of test photographs are left out.
@@ -96,12 +96,12 @@ def training_part(source: str) -> tuple[Cohort, NDArray[np.int64]]:
     return replace(given, photographs=photographs, fingerprint=own), official.labels()[kept]
 
 
-def all_labels(given: NDArray[np.int64], official: NDArray[np.int64], grades: int, seed: int) -> Iterator[Labels]:
+def all_labels(given: NDArray[np.int64], official: NDArray[np.int64], grades: int, seed: int) -> Iterator[LabelSet]:
     """Yield the labels as given, and the official ones with planted errors."""
-    yield Labels("as given on Kaggle", given, given != official)
+    yield LabelSet("as given on Kaggle", given, given != official)
     for number, rate in enumerate(RATES):
         planted = with_errors(official, rate, grades, np.random.default_rng((seed, number)))
-        yield Labels(f"official, {rate:.0%} at random", planted, planted != official)
+        yield LabelSet(f"official, {rate:.0%} at random", planted, planted != official)
 
 
 def with_errors(grades: NDArray[np.int64], rate: float, classes: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -129,7 +129,7 @@ def draw(base: TrialConfig, count: int, deepest: int, seed: int) -> list[TrialCo
     return drawn
 
 
-def labelled(cohort: Cohort, labels: NDArray[np.int64]) -> Cohort:
+def labelled(cohort: ImageDataset, labels: NDArray[np.int64]) -> ImageDataset:
     """Return the cohort with other grades; its fingerprint stays, so that pictures and activations are shared."""
     pairs = zip(cohort.photographs, labels.tolist(), strict=True)
     return replace(cohort, photographs=tuple(replace(one, grade=grade) for one, grade in pairs))
@@ -138,19 +138,21 @@ def labelled(cohort: Cohort, labels: NDArray[np.int64]) -> Cohort:
 class Grader:
     """What a worker keeps between trainings."""
 
-    def __init__(self, cohort: Cohort, labels: Sequence[Labels], configs: Sequence[TrialConfig], cache: Path) -> None:
+    def __init__(
+        self, cohort: ImageDataset, labels: Sequence[LabelSet], configs: Sequence[TrialConfig], cache: Path
+    ) -> None:
         self._cohort, self._labels, self._configs, self._cache = cohort, labels, configs, cache
-        self._bench: tuple[int, Workbench] | None = None
+        self._bench: tuple[int, TrainingSession] | None = None
 
-    def grade(self, job: Job) -> Graded:
+    def grade(self, job: TrainingJob) -> FoldPredictions:
         """Train on all folds but one, and return what the best epoch says of that one."""
         if self._bench is None or self._bench[0] != job.labels:
             cohort = labelled(self._cohort, self._labels[job.labels].grades)
-            self._bench = job.labels, Workbench(cohort, cache_dir=self._cache, device="cpu", processes=2)
+            self._bench = job.labels, TrainingSession(cohort, cache_dir=self._cache, device="cpu", processes=2)
         config = with_values(self._configs[job.configuration], {"split.fold": job.fold})
         result = run_trial(config, self._bench[1])
         told = result.predictions["validation"]
-        return Graded(job, told.ids, told.probabilities[result.best.step - 1].astype(np.float32))
+        return FoldPredictions(job, told.ids, told.probabilities[result.best.step - 1].astype(np.float32))
 
 
 _grader: Grader
@@ -162,12 +164,12 @@ def _start(*arguments: Any) -> None:
     _grader = Grader(*arguments)
 
 
-def _grade(job: Job) -> Graded:
+def _grade(job: TrainingJob) -> FoldPredictions:
     return _grader.grade(job)
 
 
 def out_of_fold(
-    cohort: Cohort, labels: Sequence[Labels], configs: Sequence[TrialConfig], workers: int, console: Console
+    cohort: ImageDataset, labels: Sequence[LabelSet], configs: Sequence[TrialConfig], workers: int, console: Console
 ) -> Iterator[NDArray[np.float64]]:
     """Train every configuration on every fold, for one way to grade after the other.
 
@@ -177,7 +179,7 @@ def out_of_fold(
     folds = configs[0].split.folds or 0
     place = {one.id: n for n, one in enumerate(cohort.photographs)}
     # Fold by fold: configurations share the activations of its photographs.
-    jobs = [Job(n, c, fold) for n in range(len(labels)) for fold in range(folds) for c in range(len(configs))]
+    jobs = [TrainingJob(n, c, fold) for n in range(len(labels)) for fold in range(folds) for c in range(len(configs))]
     with (
         tempfile.TemporaryDirectory(prefix="drft-label-errors-") as cache,
         ProcessPoolExecutor(
@@ -252,7 +254,7 @@ def main() -> None:
     console = Console()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     for result in run(wanted, console):
-        found = [Found.model_validate(one) for one in result["found"]]
+        found = [DetectionScore.model_validate(one) for one in result["found"]]
         table, told = (_COLUMNS, rows(found)), [*notes(found), _work(result)]
         page = markdown_page("Label errors", result, [table], told)
         write_result(wanted.out / "label_errors", result, page, told, Console(quiet=True))

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, get_args
 
-from benchmarks.contest import Measured
-from benchmarks.plan import Plan
+from benchmarks.contest import ContestantMeasurement
+from benchmarks.plan import BenchmarkPlan
 from drft.errors import DrftError
 
 Contestant = Literal["ours", "plain", "careful"]
@@ -29,7 +29,7 @@ _ENVIRONMENT = MappingProxyType({"CUDA_VISIBLE_DEVICES": "", "PYTHONUNBUFFERED":
 """All contestants compute on the CPU, with their own choice of threads."""
 
 
-def contest(name: Contestant, plan: Plan, tell: Callable[[str], None]) -> Measured:
+def contest(name: Contestant, plan: BenchmarkPlan, tell: Callable[[str], None]) -> ContestantMeasurement:
     """Let one contestant do a plan in its own process.
 
     Args:
@@ -56,7 +56,7 @@ def contest(name: Contestant, plan: Plan, tell: Callable[[str], None]) -> Measur
             tell(line.strip())
     if process.returncode != 0:
         raise DrftError(f"the contestant {name} failed:\n{log.read_text()[-2000:]}")
-    measured = Measured.read(result)
+    measured = ContestantMeasurement.read(result)
     return measured.model_copy(
         update={"process_seconds": time.perf_counter() - started, "peak_bytes": watch.peak() or None}
     )
@@ -113,7 +113,7 @@ def main() -> None:
         from benchmarks.plain import run  # noqa: PLC0415
     else:
         from benchmarks.careful import run  # noqa: PLC0415
-    run(Plan.read(Path(plan))).write(Path(result))
+    run(BenchmarkPlan.read(Path(plan))).write(Path(result))
 
 
 if __name__ == "__main__":

@@ -18,13 +18,13 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.arguments import add_flags, describe_work, laid_out, settle, teller
-from benchmarks.contest import Measured
+from benchmarks.contest import ContestantMeasurement
 from benchmarks.floor import measure
 from benchmarks.launch import contest
 from benchmarks.machine import describe_machine, public_command
 from benchmarks.pages import markdown_page, show_table, work_line, write_result
 from benchmarks.peers import arithmetic
-from benchmarks.plan import Plan
+from benchmarks.plan import BenchmarkPlan
 
 _COLUMNS = ("depth", "trials", "s/trial", "floor s/trial", "times the floor", "optimizer step", "evaluated picture")
 
@@ -60,7 +60,9 @@ def run(wanted: argparse.Namespace, console: Console) -> dict[str, Any]:
     }
 
 
-def _by_depth(plan: Plan, measured: Measured, floor: Mapping[int, float]) -> dict[int, dict[str, float]]:
+def _by_depth(
+    plan: BenchmarkPlan, measured: ContestantMeasurement, floor: Mapping[int, float]
+) -> dict[int, dict[str, float]]:
     depths = sorted({config.depth for config in plan.trials})
     found: dict[int, dict[str, float]] = {}
     for depth in depths:

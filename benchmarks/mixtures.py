@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from drft.data import Cohort
+from drft.data import ImageDataset
 from drft.metrics import Scores, score
 from drft.models.checkpoint import read_checkpoint
 from study.analysis import Withheld
-from study.soup.candidates import Recipe
+from study.soup.candidates import EnsembleRecipe
 from study.soup.crossfit import cross_fitted_temperature
 from study.soup.evaluation import Evaluator
 from study.soup.ingredients import Ingredient
@@ -32,15 +32,15 @@ SOURCES = {
 
 _ALL = tuple(range(len(MIXED)))
 _RECIPES = (
-    Recipe("WiSE-FT, half way", "weights", (0,), 0.5),
-    Recipe(f"soup of {len(MIXED)}", "weights", _ALL),
-    Recipe(f"ensemble of {len(MIXED)}", "probabilities", _ALL),
+    EnsembleRecipe("WiSE-FT, half way", "weights", (0,), 0.5),
+    EnsembleRecipe(f"soup of {len(MIXED)}", "weights", _ALL),
+    EnsembleRecipe(f"ensemble of {len(MIXED)}", "probabilities", _ALL),
 )
 
 Floats = NDArray[np.float64]
 
 
-def mix(cohort: Cohort, checkpoints: Mapping[str, Path]) -> Iterator[tuple[str, dict[str, float]]]:
+def mix(cohort: ImageDataset, checkpoints: Mapping[str, Path]) -> Iterator[tuple[str, dict[str, float]]]:
     """Yield name and figures of every mixture of one seed's trainings.
 
     Args:
@@ -57,7 +57,7 @@ def mix(cohort: Cohort, checkpoints: Mapping[str, Path]) -> Iterator[tuple[str, 
     for recipe in (*_RECIPES, _greedy_soup(evaluator)):
         on_train = _scores(evaluator.probabilities(recipe, "train"), train)
         yield recipe.name, _figures(on_train, _scores(evaluator.probabilities(recipe, "validation"), validation))
-    baseline = Recipe("baseline", "weights", (0,))
+    baseline = EnsembleRecipe("baseline", "weights", (0,))
     said = evaluator.probabilities(baseline, "validation")
     plain = _figures(_scores(evaluator.probabilities(baseline, "train"), train), _scores(said, validation))
     cooled = cross_fitted_temperature(validation, said)
@@ -65,18 +65,18 @@ def mix(cohort: Cohort, checkpoints: Mapping[str, Path]) -> Iterator[tuple[str, 
         yield "temperature", {**plain, "nll": cooled[0].value}
 
 
-def _greedy_soup(evaluator: Evaluator) -> Recipe:
+def _greedy_soup(evaluator: Evaluator) -> EnsembleRecipe:
     """Add one training after the other, the best first, where the soup does not become worse by it."""
 
     def accuracy(trials: tuple[int, ...]) -> float:
-        said = evaluator.probabilities(Recipe("", "weights", trials), "validation")
+        said = evaluator.probabilities(EnsembleRecipe("", "weights", trials), "validation")
         return _scores(said, evaluator.grades("validation")).accuracy
 
     first, *others = sorted(_ALL, key=lambda one: (-accuracy((one,)), one))
     soup = (first,)
     for one in others:
         soup = (*soup, one) if accuracy((*soup, one)) >= accuracy(soup) else soup
-    return Recipe("greedy soup, chosen on these photographs", "weights", soup)
+    return EnsembleRecipe("greedy soup, chosen on these photographs", "weights", soup)
 
 
 def _scores(probabilities: Floats, grades: NDArray[np.int64]) -> Scores:

@@ -8,18 +8,17 @@ import optuna
 import yaml
 from rich.console import Console
 
-from benchmarks.contest import Epoch, Measured, TrialTold
-from benchmarks.plan import Plan
+from benchmarks.contest import ContestantMeasurement, Epoch, TrialMeasurement
+from benchmarks.plan import BenchmarkPlan
 from drft.config.trial_config import STRENGTHS
 from drft.data.progress import silent
 from drft.errors import DrftError
 from study.results.study_results import StudyResults, read_study
 from study.run import drive
 from study.setup.options import RunOptions
-from study.setup.plan import Plan as StudyPlan
-from study.setup.plan import prepare
+from study.setup.plan import StudyPlan, prepare
 from study.storage.open import close_storage, open_storage
-from study.tuner.trial_scheduler import Conductor
+from study.tuner.trial_scheduler import TrialScheduler
 
 _SEARCHED = {
     "depth": {"type": "int", "low": 0, "high": "all"},
@@ -27,7 +26,7 @@ _SEARCHED = {
 }
 
 
-def run(plan: Plan) -> Measured:
+def run(plan: BenchmarkPlan) -> ContestantMeasurement:
     """Run all trials of a plan as one study; first decoding and first fills are part of it."""
     os.environ["DRFT_CACHE"] = str(plan.folder / "cache")  # inherited by the workers
     options = study_options(plan)
@@ -39,7 +38,7 @@ def run(plan: Plan) -> Measured:
     ended = time.perf_counter()
     if outcome.ended != "done" or outcome.standing.complete != len(plan.trials):
         raise DrftError(f"the study ended as {outcome.ended} with {outcome.standing.complete} complete trials")
-    return Measured(
+    return ContestantMeasurement(
         setup_seconds=ready - started,
         seconds=ended - ready,
         trials=_told(read_study(prepared.facts.name, options.results)),
@@ -48,7 +47,7 @@ def run(plan: Plan) -> Measured:
     )
 
 
-def study_options(plan: Plan, **changes: Any) -> RunOptions:
+def study_options(plan: BenchmarkPlan, **changes: Any) -> RunOptions:
     """Return how a user would ask for this study, with its search space written to a file."""
     config = plan.trials[0]
     fixed = config.model_dump(mode="json", exclude={"seed", "depth", "image_size", "backbone", "metric"})
@@ -73,10 +72,10 @@ def study_options(plan: Plan, **changes: Any) -> RunOptions:
     return RunOptions(**{**said, **changes})
 
 
-def enqueue(prepared: StudyPlan, plan: Plan) -> None:
+def enqueue(prepared: StudyPlan, plan: BenchmarkPlan) -> None:
     """Make the study and put the plan's trials, with their seeds, in its queue: those are asked for first."""
     storage = open_storage(prepared.storage)
-    Conductor(prepared.facts, prepared.space, storage, prepared.sampler, prepared.pruner)
+    TrialScheduler(prepared.facts, prepared.space, storage, prepared.sampler, prepared.pruner)
     study = optuna.load_study(study_name=prepared.facts.name, storage=storage)
     for config in plan.trials:
         params = {"depth": config.depth, "augmentation.strength": config.augmentation.strength}
@@ -84,10 +83,10 @@ def enqueue(prepared: StudyPlan, plan: Plan) -> None:
     close_storage(storage)
 
 
-def _told(results: StudyResults) -> tuple[TrialTold, ...]:
+def _told(results: StudyResults) -> tuple[TrialMeasurement, ...]:
     epochs = results.epochs.groupby("trial")
     return tuple(
-        TrialTold(
+        TrialMeasurement(
             number=number,
             depth=depth,
             seconds=seconds,

@@ -16,14 +16,14 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.arguments import add_flags, describe_work, laid_out, settle, teller
-from benchmarks.comparison import Agreement, BestDifference, Standing, agree, compare_best, stand
-from benchmarks.contest import Measured
-from benchmarks.floor import Times, Workload, measure, trial_floor
+from benchmarks.comparison import Agreement, BestScoreDifference, ContestantCosts, agree, compare_best, stand
+from benchmarks.contest import ContestantMeasurement
+from benchmarks.floor import Times, TrialWorkload, measure, trial_floor
 from benchmarks.launch import CONTESTANTS, contest
 from benchmarks.machine import describe_machine, public_command
 from benchmarks.pages import markdown_page, show_table, work_line, write_result
-from benchmarks.plan import Plan, store_jpegs
-from drft.data import Cohort, stratified_split
+from benchmarks.plan import BenchmarkPlan, store_jpegs
+from drft.data import ImageDataset, stratified_split
 from study.executors.resources import cores
 
 _TITLES = {"ours": "drft-study", "plain": "(a) plain", "careful": "(b) careful"}
@@ -45,7 +45,7 @@ def run(wanted: argparse.Namespace, console: Console) -> dict[str, Any]:
         if "plain" in wanted.peers:
             with console.status("resizing the plain peer's files (not timed)"):
                 store_jpegs(cohort, plan.stored)
-        measured: dict[str, Measured] = {}
+        measured: dict[str, ContestantMeasurement] = {}
         for name in ("ours", *wanted.peers):
             with console.status(f"{name}: starting") as status:
                 measured[name] = contest(name, plan, teller(console, status.update, name))
@@ -55,17 +55,17 @@ def run(wanted: argparse.Namespace, console: Console) -> dict[str, Any]:
 
 
 def arithmetic(
-    plan: Plan, cohort: Cohort, times: Mapping[int, Times], *, workers: int = 1, test: bool = True
+    plan: BenchmarkPlan, cohort: ImageDataset, times: Mapping[int, Times], *, workers: int = 1, test: bool = True
 ) -> dict[int, float]:
     """Return the bare arithmetic of every trial in seconds, shared out over workers that run side by side."""
     split = stratified_split(cohort, plan.trials[0].split)
     evaluated = len(split.train) + len(split.validation) + (len(split.test) if test else 0)
-    photographs = Workload(len(split.train), evaluated)
+    photographs = TrialWorkload(len(split.train), evaluated)
     return {number: trial_floor(config, times, photographs) / workers for number, config in enumerate(plan.trials)}
 
 
 def _floors(
-    plan: Plan, cohort: Cohort, measured: Mapping[str, Measured], seconds: float
+    plan: BenchmarkPlan, cohort: ImageDataset, measured: Mapping[str, ContestantMeasurement], seconds: float
 ) -> dict[str, dict[int, float]]:
     """Measure the arithmetic with the workers and threads of each; peers do not predict the test photographs."""
     config, classes, own = plan.trials[0], len(cohort.grades), measured["ours"]
@@ -79,13 +79,13 @@ def _floors(
 
 def _result(
     wanted: argparse.Namespace,
-    plan: Plan,
-    cohort: Cohort,
-    measured: Mapping[str, Measured],
+    plan: BenchmarkPlan,
+    cohort: ImageDataset,
+    measured: Mapping[str, ContestantMeasurement],
     floors: Mapping[str, Mapping[int, float]],
 ) -> dict[str, Any]:
     own = measured["ours"]
-    agreement: dict[str, Agreement | BestDifference] = {}
+    agreement: dict[str, Agreement | BestScoreDifference] = {}
     if "careful" in measured:
         agreement["careful"] = agree(own, measured["careful"])
     if "plain" in measured:
@@ -108,11 +108,12 @@ def _result(
 def rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Return the cells of the table, one row per contestant."""
     return [
-        (_TITLES[name], *_cells(Standing.model_validate(standing))) for name, standing in result["standing"].items()
+        (_TITLES[name], *_cells(ContestantCosts.model_validate(standing)))
+        for name, standing in result["standing"].items()
     ]
 
 
-def _cells(one: Standing) -> tuple[str, ...]:
+def _cells(one: ContestantCosts) -> tuple[str, ...]:
     return (
         str(one.ran),
         f"{one.seconds_per_trial:.2f}",

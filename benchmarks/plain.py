@@ -16,18 +16,18 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision.transforms import InterpolationMode, v2
 
-from benchmarks.contest import Epoch, Measured, optimize
-from benchmarks.plan import Plan
+from benchmarks.contest import ContestantMeasurement, Epoch, optimize
+from benchmarks.plan import BenchmarkPlan
 from drft.config.trial_config import TrialConfig
 from drft.data import stratified_split
-from drft.models import build_model, list_blocks, set_trainable, train_mode
-from drft.models.blocks import head_names
+from drft.models.backbone import build_model
+from drft.models.blocks import head_names, list_blocks, set_trainable, train_mode
 from study.executors.resources import cores
 
 _EVALUATION_BATCH = 128
 
 
-class Photographs(Dataset[tuple[Tensor, int]]):
+class JpegFolder(Dataset[tuple[Tensor, int]]):
     """JPEG files and their grades."""
 
     def __init__(self, folder: Path, grades: Sequence[int], transform: v2.Transform) -> None:
@@ -53,7 +53,7 @@ class PlainPeer:
         loaders: loader processes for each pass over the pictures.
     """
 
-    def __init__(self, plan: Plan, loaders: int) -> None:
+    def __init__(self, plan: BenchmarkPlan, loaders: int) -> None:
         self._loader_processes = loaders
         cohort = plan.cohort()
         self._folder = plan.stored
@@ -100,8 +100,8 @@ class PlainPeer:
     def _loaders(self, config: TrialConfig) -> tuple[DataLoader[tuple[Tensor, Tensor]], ...]:
         size, strength = config.image_size, config.augmentation.strength
         fit = [v2.Resize(size)] if strength == 0 else augmentation(size, strength)
-        augmented = Photographs(self._folder, self._grades, v2.Compose([*fit, *self._normalize]))
-        plain = Photographs(self._folder, self._grades, v2.Compose([v2.Resize(size), *self._normalize]))
+        augmented = JpegFolder(self._folder, self._grades, v2.Compose([*fit, *self._normalize]))
+        plain = JpegFolder(self._folder, self._grades, v2.Compose([v2.Resize(size), *self._normalize]))
         train, validation = self._split.train.tolist(), self._split.validation.tolist()
         options = {"num_workers": self._loader_processes, "persistent_workers": self._loader_processes > 0}
         one_left = len(train) % config.batch_size == 1  # too few for batch norm
@@ -142,7 +142,7 @@ def score(logits: Tensor, grades: Tensor, train: int, step: int) -> Epoch:
     )
 
 
-def run(plan: Plan) -> Measured:
+def run(plan: BenchmarkPlan) -> ContestantMeasurement:
     """Run the chosen trials; there is no setup that a user would wait for."""
     trials, seconds = optimize(plan, PlainPeer(plan, cores()).train)
-    return Measured(setup_seconds=0.0, seconds=seconds, trials=trials, threads=torch.get_num_threads())
+    return ContestantMeasurement(setup_seconds=0.0, seconds=seconds, trials=trials, threads=torch.get_num_threads())

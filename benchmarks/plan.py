@@ -14,10 +14,10 @@ from PIL import Image
 from pydantic import BaseModel
 
 from drft.config.trial_config import STRENGTHS, SplitConfig, TrialConfig, parse_config
-from drft.data import Cohort, open_cohort
-from drft.data.cohort import Photograph
+from drft.data import ImageDataset, open_cohort
+from drft.data.cohort import LabeledImage
 from drft.data.images import decode
-from drft.models import block_count
+from drft.models.backbone import block_count
 
 STORED_SIZE = 512
 """Side in pixels of the JPEG files that the plain peer reads."""
@@ -25,7 +25,7 @@ STORED_SIZE = 512
 _STORED_QUALITY = 92
 
 
-class Plan(BaseModel):
+class BenchmarkPlan(BaseModel):
     """What every contestant does."""
 
     folder: Path
@@ -47,7 +47,7 @@ class Plan(BaseModel):
         """Folder of the pre-resized JPEG files, numbered by their place in the cohort."""
         return self.folder / "stored"
 
-    def cohort(self) -> Cohort:
+    def cohort(self) -> ImageDataset:
         """Open the photographs."""
         return open_cohort(str(self.table))
 
@@ -58,7 +58,7 @@ class Plan(BaseModel):
         return path
 
     @classmethod
-    def read(cls, path: Path) -> "Plan":
+    def read(cls, path: Path) -> "BenchmarkPlan":
         """Read a plan."""
         return cls.model_validate_json(path.read_text())
 
@@ -114,7 +114,7 @@ def _rounds(trials: int, depths: int) -> list[tuple[int, int]]:
     return pairs + [(whole, depth) for depth in evenly(range(depths), rest)]
 
 
-def lay_out_photographs(cohort: Cohort, folder: Path, images: int | None) -> Path:
+def lay_out_photographs(cohort: ImageDataset, folder: Path, images: int | None) -> Path:
     """Write a label table over links to the photographs of a cohort, or to an even share of every grade and origin.
 
     Args:
@@ -138,7 +138,7 @@ def lay_out_photographs(cohort: Cohort, folder: Path, images: int | None) -> Pat
     return table
 
 
-def store_jpegs(cohort: Cohort, folder: Path) -> None:
+def store_jpegs(cohort: ImageDataset, folder: Path) -> None:
     """Write each photograph as a square JPEG of at most ``STORED_SIZE`` pixels, numbered by its place in the cohort."""
     folder.mkdir(parents=True)
     for index, photograph in enumerate(cohort.photographs):
@@ -164,7 +164,7 @@ def fixed_values(
     }
 
 
-def _share(photographs: Sequence[Photograph], share: float) -> list[Photograph]:
+def _share(photographs: Sequence[LabeledImage], share: float) -> list[LabeledImage]:
     """Return about a share of each stratum (origin and grade), evenly spaced, at least two of each."""
     strata: dict[tuple[str, int], list[int]] = {}
     for index, photograph in enumerate(photographs):

@@ -32,7 +32,7 @@ from benchmarks.machine import describe_machine, public_command
 from benchmarks.nodes import nodes_on_this_machine
 from benchmarks.ours import enqueue, study_options
 from benchmarks.pages import markdown_page, show_table, work_line, write_result
-from benchmarks.plan import Plan
+from benchmarks.plan import BenchmarkPlan
 from benchmarks.tune import tune_trials
 from drft.data.progress import silent
 from drft.errors import DrftError
@@ -49,7 +49,7 @@ _NAMES = {"local": "drft-study, workers of this machine", "ray": "drft-study on 
 _COLUMNS = ("", "beyond the training, median", "slowest trial", "an instant trial")
 
 
-def train(plan: Plan, where: str, address: str | None) -> list[FrozenTrial]:
+def train(plan: BenchmarkPlan, where: str, address: str | None) -> list[FrozenTrial]:
     """Run the plan as a real study on one executor; return its trials."""
     options = study_options(plan, study=where, executor=where, ray_address=address, jobs=NODES)
     prepared = prepare(options, silent)
@@ -58,7 +58,7 @@ def train(plan: Plan, where: str, address: str | None) -> list[FrozenTrial]:
     return finished(plan, where, len(plan.trials))
 
 
-def train_instantly(plan: Plan, where: str, address: str | None, trials: int) -> list[FrozenTrial]:
+def train_instantly(plan: BenchmarkPlan, where: str, address: str | None, trials: int) -> list[FrozenTrial]:
     """Run a study of instant trials on one executor; return its trials."""
     name, usual = f"instant-{where}", {"space": "default", "sampler": "random"}
     options = study_options(plan, study=name, trials=trials, executor=where, ray_address=address, jobs=NODES, **usual)
@@ -68,7 +68,7 @@ def train_instantly(plan: Plan, where: str, address: str | None, trials: int) ->
     return finished(plan, name, trials)
 
 
-def finished(plan: Plan, name: str, wanted: int) -> list[FrozenTrial]:
+def finished(plan: BenchmarkPlan, name: str, wanted: int) -> list[FrozenTrial]:
     """Return the trials of a study.
 
     Raises:
@@ -128,7 +128,7 @@ def slot_seconds(ended: Sequence[float], slots: int) -> float:
     return slots * statistics.fmean(later - earlier for earlier, later in pairwise(ends))
 
 
-def measure(plan: Plan, instant_trials: int, console: Console) -> dict[str, Any]:
+def measure(plan: BenchmarkPlan, instant_trials: int, console: Console) -> dict[str, Any]:
     """Run everything; return what each place took, and what differs between the two executors."""
     os.environ.update(DRFT_CACHE=str(plan.folder / "cache"), OMP_NUM_THREADS="1")  # inherited by workers and nodes
     studies: dict[str, list[FrozenTrial]] = {}

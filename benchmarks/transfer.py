@@ -1,6 +1,6 @@
 """What the embedded weights are worth: transfer gain over random initialization.
 
-``python benchmarks/transfer.py synthetic IDRID_FOLDER`` prints a table for each cohort: a linear probe (ridge
+``python -m benchmarks.transfer synthetic IDRID_FOLDER`` prints a table for each cohort: a linear probe (ridge
 classifier on frozen features, its penalty chosen by leave-one-out on the training part) and full fine-tuning
 (3 + 7 epochs, all blocks), over several seeds, on a validation part held out of the training photographs. Official
 test photographs are never looked at.
@@ -8,7 +8,7 @@ test photographs are never looked at.
 
 import argparse
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -16,36 +16,36 @@ from numpy.typing import NDArray
 from sklearn.linear_model import RidgeClassifierCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch import nn
 
 from drft.config.trial_config import TrialConfig, parse_config
-from drft.data import Cohort, load_images, open_cohort, stratified_split
+from drft.data import ImageDataset, load_images, open_cohort, stratified_split
 from drft.data.augment import Views
-from drft.models import block_count, build_model, split
+from drft.models.backbone import block_count, build_model
 from drft.training.trial import run_trial
 
 _PENALTIES = np.logspace(1, 5, 9)
 
 
-def linear_probe(config: TrialConfig, cohort: Cohort) -> float:
+def linear_probe(config: TrialConfig, cohort: ImageDataset) -> float:
     """Return the validation accuracy of a ridge classifier on the frozen features of plain pictures."""
     parts = stratified_split(cohort, config.split)
     model = build_model(config, len(cohort.grades))
     images = load_images(cohort, config.image_size)
     views = Views(images, model.mean, model.std, device=torch.device("cpu"))
-    features = split(model.net, 0).prefix
-    train, validation = (_features(features, views, indices) for indices in (parts.train, parts.validation))
+    train, validation = (_features(model.net, views, indices) for indices in (parts.train, parts.validation))
     labels = cohort.labels()
     probe = make_pipeline(StandardScaler(), RidgeClassifierCV(_PENALTIES)).fit(train, labels[parts.train])
     return float(probe.score(validation, labels[parts.validation]))
 
 
-def fine_tune(config: TrialConfig, cohort: Cohort) -> tuple[float, float]:
+def fine_tune(config: TrialConfig, cohort: ImageDataset) -> tuple[float, float]:
     """Return the validation accuracy of the best and of the last step."""
     result = run_trial(config, cohort)
     return result.best.val_accuracy, result.last.val_accuracy
 
 
-def measure(cohort: Cohort, weights: Sequence[str], seeds: Sequence[int], backbone: str, lr: float) -> None:
+def measure(cohort: ImageDataset, weights: Sequence[str], seeds: Sequence[int], backbone: str, lr: float) -> None:
     """Print one line per source of weights: probe, best and last accuracy, mean ± standard deviation over seeds."""
     photographs = sum(cohort.counts("train"))
     print(f"\n{cohort.name} ({cohort.fingerprint[:8]}): {photographs} photographs, {len(seeds)} seeds and splits")
@@ -68,10 +68,12 @@ def _configuration(weights: str, backbone: str, seed: int, lr: float) -> TrialCo
     return parse_config(values)
 
 
-def _features(
-    prefix: Callable[[torch.Tensor], torch.Tensor], views: Views, indices: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    return torch.cat([prefix(views.plain(part)) for part in np.array_split(indices, 8)]).numpy()
+@torch.no_grad()
+def _features(net: nn.Module, views: Views, indices: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return what comes to the classifier of plain pictures, shape (indices, features)."""
+    net.eval()
+    batches = (views.normalize(views.plain(part)) for part in np.array_split(indices, 8))
+    return torch.cat([net.forward_head(net.forward_features(batch), pre_logits=True) for batch in batches]).numpy()
 
 
 def _spread(values: Sequence[float]) -> str:

@@ -28,7 +28,7 @@ SETTINGS: Mapping[str, str] = {
 """What makes Tune quicker: no log files for each trial, no snapshots of the experiment, no tables on the terminal."""
 
 
-class Clock(tune.Callback):
+class TrialTimes(tune.Callback):
     """Notes when trials end."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ def tune_trials(address: str, trials: int, folder: Path) -> list[float]:
     os.environ.update(SETTINGS)
     ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     try:
-        clock = Clock()
+        clock = TrialTimes()
         results = tune.Tuner(
             trainable,
             param_space={"depth": tune.randint(0, 9), "depth_phase.lr": tune.loguniform(1e-5, 1e-2)},

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from drft.config.trial_config import TrialConfig
-    from drft.data import Cohort, open_cohort
+    from drft.data import ImageDataset, open_cohort
     from drft.errors import DrftError
     from drft.inference import grade_photographs
     from drft.models.checkpoint import load_checkpoint, save_checkpoint
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from drft.training.trial import run_trial
 
 __all__ = [
-    "Cohort",
     "DrftError",
     "EpochRecord",
+    "ImageDataset",
     "TrialConfig",
     "TrialResult",
     "grade_photographs",
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 _ROOMS = {
-    "Cohort": "drft.data",
+    "ImageDataset": "drft.data",
     "DrftError": "drft.errors",
     "EpochRecord": "drft.training.records",
     "TrialConfig": "drft.config.trial_config",

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from drft.data.augment import Views
-from drft.data.datasets.faults import Faults
+from drft.data.datasets.faults import DataErrors
 from drft.data.images import decode
 from drft.data.parallel import attempts
 from drft.data.progress import Progress, silent
@@ -48,7 +48,7 @@ def grade_photographs(
     device = device or pick_device()
     model.net.to(device).eval()
     model.link.to(device)
-    faults = Faults()
+    faults = DataErrors()
     graded: list[NDArray[np.float32]] = []
     with attempts(partial(decode, image_size=image_size), paths, "decoding photographs", progress) as results:
         for some in _batched(results):

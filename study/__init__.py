@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from study.confirm.run import confirm_study
-    from study.report import write_report
+    from study.report.write import write_report
     from study.results.study_results import read_study
     from study.run import run_study
     from study.setup.options import RunOptions
@@ -29,7 +29,7 @@ _ROOMS = {
     "confirm_study": "study.confirm.run",
     "read_study": "study.results.study_results",
     "run_study": "study.run",
-    "write_report": "study.report",
+    "write_report": "study.report.write",
 }
 
 

@@ -7,12 +7,12 @@ from study.results.metric_names import score_text
 from study.results.study_results import StudyInfo, StudyResults
 from study.results.wording import divided
 from study.samplers.factory import sampler_notes
-from study.setup.plan import Plan
+from study.setup.plan import StudyPlan
 from study.space import BoundSpace
-from study.tuner.stopping import Outcome
+from study.tuner.stopping import RunOutcome
 
 
-def opening_words(plan: Plan[BoundSpace], where: str = "here") -> list[str]:
+def opening_words(plan: StudyPlan[BoundSpace], where: str = "here") -> list[str]:
     """Say what is about to be studied; ``where`` says how many trials run at once, and on what."""
     facts, split, backbones = plan.facts, plan.facts.split, plan.backbones
     parts = divided(split, f"{split['n_train']} to train, {split['n_validation']} to validate")
@@ -45,7 +45,7 @@ def _weights_notes(backbone: BackboneConfig) -> list[str]:
     return [f"{asked}; --normalization says otherwise"]
 
 
-def closing_words(results: StudyResults, outcome: Outcome, command: str) -> list[str]:
+def closing_words(results: StudyResults, outcome: RunOutcome, command: str) -> list[str]:
     """Say what a study found, how sure that is, and how to go on."""
     return [
         "",
@@ -55,7 +55,7 @@ def closing_words(results: StudyResults, outcome: Outcome, command: str) -> list
     ]
 
 
-def _how_it_ended(outcome: Outcome) -> str:
+def _how_it_ended(outcome: RunOutcome) -> str:
     standing = outcome.standing
     counts = f"{standing.complete} trials ran to their end, {standing.pruned} pruned, {standing.failed} failed"
     how = {
@@ -69,12 +69,12 @@ def _how_it_ended(outcome: Outcome) -> str:
     return f"{how[outcome.ended]} after {minutes} min {seconds} s: {counts}."
 
 
-def _how_to_go_on(outcome: Outcome, command: str) -> list[str]:
+def _how_to_go_on(outcome: RunOutcome, command: str) -> list[str]:
     stopped = f"Stopped under way, to be run again: {outcome.requeued}. " if outcome.requeued else ""
     return [f"{stopped}To go on: {command}"]
 
 
-def _insight(results: StudyResults, outcome: Outcome) -> list[str]:
+def _insight(results: StudyResults, outcome: RunOutcome) -> list[str]:
     complete = results.complete
     if complete.empty:
         return []
@@ -86,7 +86,7 @@ def _insight(results: StudyResults, outcome: Outcome) -> list[str]:
     ]
 
 
-def _best(results: StudyResults, outcome: Outcome) -> list[str]:
+def _best(results: StudyResults, outcome: RunOutcome) -> list[str]:
     if outcome.standing.best is None:
         return [none_feasible(results.info.max_gap, outcome.standing.infeasible)]
     number, value = outcome.standing.best.number, outcome.standing.best.value

@@ -6,25 +6,25 @@ from typing import Any
 from rich.console import Console
 
 from study.callbacks.logger import LoggedDisplay, check_logger
-from study.callbacks.progress_reporter import open_display, preparation
+from study.callbacks.progress_reporter import preparation, progress_reporter
 from study.messages import closing_words, opening_words
 from study.report.disclaimer import DISCLAIMER
 from study.results.study_folder import StudyFolder
 from study.results.study_results import read_study
 from study.setup.options import RunOptions
-from study.setup.placement import Placement, placed
-from study.setup.plan import Plan, prepare
+from study.setup.placement import ExecutorChoice, placed
+from study.setup.plan import StudyPlan, prepare
 from study.space import BoundSpace
 from study.space.suggester import Suggester
 from study.storage.open import close_storage, open_storage
-from study.storage.reconnect import Patience
-from study.tuner.interrupt import Interruption
-from study.tuner.stopping import Goal, Outcome
-from study.tuner.trial_scheduler import Conductor
-from study.tuner.tuner import Driver
+from study.storage.reconnect import Reconnect
+from study.tuner.interrupt import Interrupt
+from study.tuner.stopping import RunOutcome, StoppingCriterion
+from study.tuner.trial_scheduler import TrialScheduler
+from study.tuner.tuner import Tuner
 
 
-def run_study(options: RunOptions = RunOptions(), console: Console | None = None) -> Outcome:  # noqa: B008 (frozen)
+def run_study(options: RunOptions = RunOptions(), console: Console | None = None) -> RunOutcome:  # noqa: B008 (frozen)
     """Bring a study to ``options.trials`` finished trials, and write its report.
 
     A study of that name is gone on with; Ctrl-C stops it so that it can be.
@@ -43,14 +43,14 @@ def run_study(options: RunOptions = RunOptions(), console: Console | None = None
     outcome = drive(plan, options, console)
     say(console, closing_words(read_study(plan.facts.name, options.results, options.storage), outcome, options.command))
     if options.report and outcome.standing.finished and outcome.ended in {"done", "time", "noise"}:
-        from study.report import write_report  # noqa: PLC0415 (plotting waits until there is something to plot)
+        from study.report.write import write_report  # noqa: PLC0415 (plotting waits until there is something to plot)
 
         say(console, [f"Report: {write_report(plan.facts.name, options.results, options.storage)}"])
     say(console, [DISCLAIMER])
     return outcome
 
 
-def drive(plan: Plan[BoundSpace], options: RunOptions, console: Console) -> Outcome:
+def drive(plan: StudyPlan[BoundSpace], options: RunOptions, console: Console) -> RunOutcome:
     """Find the place for a plan's trials, say what is about to be run, and run them there.
 
     Raises:
@@ -62,12 +62,12 @@ def drive(plan: Plan[BoundSpace], options: RunOptions, console: Console) -> Outc
 
 
 def run_trials(
-    plan: Plan[Suggester],
+    plan: StudyPlan[Suggester],
     options: RunOptions,
-    placement: Placement,
+    placement: ExecutorChoice,
     console: Console,
     queue: Sequence[Mapping[str, Any]] | None = None,
-) -> Outcome:
+) -> RunOutcome:
     """Run a plan's trials where they were placed, until its goal is reached.
 
     Args:
@@ -79,16 +79,18 @@ def run_trials(
     """
     folder = StudyFolder(plan.folder)
     storage = open_storage(plan.storage)
-    display, interruption = open_display(console), Interruption()
+    display, interruption = progress_reporter(console), Interrupt()
     if options.log is not None:
         display = LoggedDisplay(display, options.log, plan.facts.name, plan.folder)
-    patience = Patience(display.notice, interruption)
-    conductor = Conductor(plan.facts, plan.space, storage, plan.sampler, plan.pruner, options.max_retries, patience)
+    patience = Reconnect(display.notice, interruption)
+    conductor = TrialScheduler(
+        plan.facts, plan.space, storage, plan.sampler, plan.pruner, options.max_retries, patience
+    )
     folder.write_study(plan.facts.space, plan.facts.overview())
     for attributes in queue or ():
         conductor.enqueue(**attributes)
     with placement.make(folder.worker_log) as executor:
-        goal = Goal(
+        goal = StoppingCriterion(
             options.trials,
             options.timeout,
             options.keep_checkpoints,
@@ -97,7 +99,7 @@ def run_trials(
             stop_when_noise=options.stop_when_noise,
             queued_only=queue is not None,
         )
-        outcome = Driver(conductor, executor, folder, display, goal, interruption).run()
+        outcome = Tuner(conductor, executor, folder, display, goal, interruption).run()
     close_storage(storage)
     return outcome
 

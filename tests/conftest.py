@@ -11,7 +11,7 @@ import torch
 from hypothesis import settings
 from PIL import Image
 
-from drft.data.cohort import Cohort, Photograph, fingerprint
+from drft.data.cohort import ImageDataset, LabeledImage, fingerprint
 from tests.helpers.browser import Browser, open_browser
 
 settings.register_profile("default", deadline=None, max_examples=40)
@@ -44,15 +44,15 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def tiny_cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
+def tiny_cohort(tmp_path_factory: pytest.TempPathFactory) -> ImageDataset:
     """60 photographs of 40 px with 3 spots per grade: 48 to train on, 12 official test ones."""
     folder = tmp_path_factory.mktemp("tiny")
     photographs = [_photograph(folder, index) for index in range(60)]
     digests = [hashlib.sha256(photograph.path.read_bytes()).hexdigest() for photograph in photographs]
-    return Cohort("tiny", tuple(photographs), fingerprint(photographs, digests))
+    return ImageDataset("tiny", tuple(photographs), fingerprint(photographs, digests))
 
 
-def _photograph(folder: Path, index: int) -> Photograph:
+def _photograph(folder: Path, index: int) -> LabeledImage:
     grade, random = index % 5, np.random.default_rng(index)
     y, x = np.mgrid[-1:1:40j, -1:1:40j]
     pixels = np.array([180, 90, 40]) * (x**2 + y**2 < 0.9)[..., None] + random.normal(0, 4, (40, 40, 3))
@@ -61,7 +61,7 @@ def _photograph(folder: Path, index: int) -> Photograph:
     path = folder / f"photo_{index:03d}.png"
     Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
     origin = "test" if index >= 48 else "train"
-    return Photograph(f"{origin}/{path.stem}", path, grade, origin, path.stem)
+    return LabeledImage(f"{origin}/{path.stem}", path, grade, origin, path.stem)
 
 
 def _folder(variable: str) -> Path:

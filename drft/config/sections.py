@@ -8,7 +8,7 @@ Schedule = Literal["cosine", "constant"]
 TrainedParameters = Literal["all", "bias_and_norm", "lora"]
 
 
-class ConfigPart(BaseModel):
+class ConfigSection(BaseModel):
     """A frozen part of the configuration; keys it does not know are errors."""
 
     model_config = ConfigDict(
@@ -20,7 +20,7 @@ class ConfigPart(BaseModel):
     )
 
 
-class HeadPhaseConfig(ConfigPart):
+class HeadPhaseConfig(ConfigSection):
     """Phase 1: the head is trained on a frozen backbone."""
 
     epochs: int = Field(3, ge=0)
@@ -45,7 +45,7 @@ class HeadPhaseConfig(ConfigPart):
     """Linear warm-up, in epochs."""
 
 
-class DepthPhaseConfig(ConfigPart):
+class DepthPhaseConfig(ConfigSection):
     """Phase 2: the last ``depth`` blocks and the head are trained."""
 
     epochs: int = Field(7, ge=0)
@@ -91,7 +91,7 @@ class DepthPhaseConfig(ConfigPart):
     ``parameters`` ``lora``."""
 
 
-class RegularizationConfig(ConfigPart):
+class RegularizationConfig(ConfigSection):
     """What holds a fine-tuning back, besides weight decay, dropout and label smoothing; 0 turns each off."""
 
     l2_sp: float = Field(0.0, ge=0)

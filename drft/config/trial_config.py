@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from drft.config.sections import ConfigPart, DepthPhaseConfig, HeadPhaseConfig, RegularizationConfig
+from drft.config.sections import ConfigSection, DepthPhaseConfig, HeadPhaseConfig, RegularizationConfig
 from drft.errors import ConfigError
 
 LossKind = Literal["cross_entropy", "coral", "corn", "expected_grade"]
@@ -28,7 +28,7 @@ NORMALIZATIONS: tuple[Normalization, ...] = get_args(Normalization)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
-class BackboneConfig(ConfigPart):
+class BackboneConfig(ConfigSection):
     """Which pretrained network is fine-tuned."""
 
     name: str = "mobilenetv3_small_050"
@@ -46,7 +46,7 @@ class BackboneConfig(ConfigPart):
     """Stochastic depth rate (Huang et al. 2016); backbones without it refuse a value above 0."""
 
 
-class SplitConfig(ConfigPart):
+class SplitConfig(ConfigSection):
     """How the training photographs are divided; official test photographs are never in either part."""
 
     validation_fraction: float = Field(0.2, gt=0, lt=1)
@@ -94,7 +94,7 @@ def _on_grid(strength: float) -> float:
     return strength
 
 
-class AugmentationConfig(ConfigPart):
+class AugmentationConfig(ConfigSection):
     """Random views of the training photographs."""
 
     strength: Annotated[float, AfterValidator(_on_grid), Field(json_schema_extra={"enum": list(STRENGTHS)})] = 0.5
@@ -104,7 +104,7 @@ class AugmentationConfig(ConfigPart):
     """Seed of the views; trials with equal seed and strength see the same views (common random numbers)."""
 
 
-class OptimizerConfig(ConfigPart):
+class OptimizerConfig(ConfigSection):
     """The optimizer of both phases; each phase gets a new one."""
 
     name: Literal["adamw", "sgd"] = "adamw"
@@ -117,7 +117,7 @@ class OptimizerConfig(ConfigPart):
     """Momentum of SGD; first moment coefficient of AdamW."""
 
 
-class LossConfig(ConfigPart):
+class LossConfig(ConfigSection):
     """The training loss over the grades."""
 
     kind: LossKind = "cross_entropy"
@@ -142,14 +142,14 @@ class LossConfig(ConfigPart):
     too; 0 is the cross-entropy itself."""
 
 
-class EarlyStoppingConfig(ConfigPart):
+class EarlyStoppingConfig(ConfigSection):
     """When a training ends by itself."""
 
     patience: int = Field(0, ge=0)
     """End after this many depth-phase epochs without a new best validation score; 0 never ends early."""
 
 
-class TrialConfig(ConfigPart):
+class TrialConfig(ConfigSection):
     """One two-phase fine-tuning."""
 
     seed: int = Field(0, ge=0)

@@ -1,6 +1,6 @@
 """Data: from a source to a cohort, from a cohort to pictures and splits."""
 
-from drft.data.cohort import GRADES, Cohort, Correction, Origin, Photograph
+from drft.data.cohort import GRADES, Correction, ImageDataset, LabeledImage, Origin
 from drft.data.datasets.open import open_cohort
 from drft.data.images import load_images
 from drft.data.progress import Progress
@@ -9,10 +9,10 @@ from drft.files.atomic import default_cache_dir
 
 __all__ = [
     "GRADES",
-    "Cohort",
     "Correction",
+    "ImageDataset",
+    "LabeledImage",
     "Origin",
-    "Photograph",
     "Progress",
     "Split",
     "default_cache_dir",

@@ -17,7 +17,7 @@ GRADES: tuple[str, ...] = ("no DR", "mild", "moderate", "severe", "proliferative
 
 
 @dataclass(frozen=True, slots=True)
-class Photograph:
+class LabeledImage:
     """One photograph of a cohort."""
 
     id: str
@@ -44,12 +44,12 @@ class Correction:
 
 
 @dataclass(frozen=True, slots=True)
-class Cohort:
+class ImageDataset:
     """All photographs of one data source."""
 
     name: str
     """Short name of the source: ``synthetic``, ``idrid``, ``idrid-kaggle`` or the file it came from."""
-    photographs: tuple[Photograph, ...]
+    photographs: tuple[LabeledImage, ...]
     fingerprint: str
     """SHA-256 over ids, grades, origins and file contents: equal fingerprints are equal data."""
     grades: tuple[str, ...] = GRADES
@@ -73,13 +73,13 @@ class Cohort:
         return tuple(found.count(grade) for grade in range(len(self.grades)))
 
 
-def fingerprint(photographs: Sequence[Photograph], digests: Sequence[str]) -> str:
+def fingerprint(photographs: Sequence[LabeledImage], digests: Sequence[str]) -> str:
     """Return the fingerprint of photographs whose file contents have these SHA-256 digests."""
     lines = (f"{p.id}\t{p.grade}\t{p.origin}\t{digest}\n" for p, digest in zip(photographs, digests, strict=True))
     return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
 
 
-def grouping(photographs: Sequence[Photograph]) -> str:
+def grouping(photographs: Sequence[LabeledImage]) -> str:
     """Return the SHA-256 of which photographs belong together, whatever the groups are called."""
     members: dict[str, list[str]] = defaultdict(list)
     for photograph in photographs:

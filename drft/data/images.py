@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageOps
 
-from drft.data.cohort import Cohort, Photograph
-from drft.data.datasets.faults import Faults
+from drft.data.cohort import ImageDataset, LabeledImage
+from drft.data.datasets.faults import DataErrors
 from drft.data.parallel import attempts
 from drft.data.progress import Progress, silent
 from drft.errors import DataError
@@ -40,7 +40,7 @@ _LIT_SHARE = 0.02
 
 
 def load_images(
-    cohort: Cohort, image_size: int, cache_dir: Path | None = None, progress: Progress | None = None
+    cohort: ImageDataset, image_size: int, cache_dir: Path | None = None, progress: Progress | None = None
 ) -> NDArray[np.uint8]:
     """Return all photographs of a cohort, in its order; several processes that want the same decode them once.
 
@@ -64,7 +64,7 @@ def load_images(
     return cast("NDArray[np.uint8]", np.load(path, mmap_mode="r"))
 
 
-def store_of(cohort: Cohort, image_size: int, cache_dir: Path | None = None) -> Path:
+def store_of(cohort: ImageDataset, image_size: int, cache_dir: Path | None = None) -> Path:
     """Return where the decoded photographs of a cohort are kept; the file's name says what is in it."""
     return (cache_dir or default_cache_dir()) / "images" / f"{_cache_key(cohort, image_size)}.npy"
 
@@ -121,12 +121,12 @@ def lit_box(picture: Image.Image) -> Box | None:
     return left * scale, top * scale, min(right * scale, width), min(bottom * scale, height)
 
 
-def _cache_key(cohort: Cohort, image_size: int) -> str:
+def _cache_key(cohort: ImageDataset, image_size: int) -> str:
     order = "\n".join(photograph.id for photograph in cohort.photographs)
     return hashlib.sha256(f"{cohort.fingerprint}\n{image_size}\n{CROP_VERSION}\n{order}".encode()).hexdigest()
 
 
-def _make_store(photographs: Sequence[Photograph], image_size: int, path: Path, progress: Progress) -> None:
+def _make_store(photographs: Sequence[LabeledImage], image_size: int, path: Path, progress: Progress) -> None:
     try:
         _decode_all(photographs, image_size, path, progress)
     except OSError as error:
@@ -136,9 +136,9 @@ def _make_store(photographs: Sequence[Photograph], image_size: int, path: Path, 
         ) from error
 
 
-def _decode_all(photographs: Sequence[Photograph], image_size: int, path: Path, progress: Progress) -> None:
+def _decode_all(photographs: Sequence[LabeledImage], image_size: int, path: Path, progress: Progress) -> None:
     """Write the decoded photographs to ``path``, whole or not at all."""
-    faults = Faults()
+    faults = DataErrors()
     shape = (len(photographs), image_size, image_size, 3)
     files = [photograph.path for photograph in photographs]
     with (

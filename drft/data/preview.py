@@ -13,8 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from drft.config.trial_config import STRENGTHS
 from drft.data.augment import Views
-from drft.data.cohort import Cohort, Photograph
-from drft.data.datasets.faults import Faults
+from drft.data.cohort import ImageDataset, LabeledImage
+from drft.data.datasets.faults import DataErrors
 from drft.data.images import decode
 from drft.errors import DataError
 
@@ -26,7 +26,7 @@ Row = tuple[str, Sequence[Image.Image]]
 """What stands above a row of pictures, and the pictures."""
 
 
-def contact_sheet(cohort: Cohort, per_grade: int = 6, side: int = 192, seed: int = 0) -> Image.Image:
+def contact_sheet(cohort: ImageDataset, per_grade: int = 6, side: int = 192, seed: int = 0) -> Image.Image:
     """Draw training photographs of each grade, and one of each grade at every augmentation strength.
 
     Args:
@@ -45,7 +45,7 @@ def contact_sheet(cohort: Cohort, per_grade: int = 6, side: int = 192, seed: int
     chosen = {grade: photographs for grade, photographs in chosen.items() if photographs}
     if not chosen:
         raise DataError(f"{cohort.name} has no training photographs to show")
-    faults = Faults()
+    faults = DataErrors()
     paths = [photograph.path for photograph in chain.from_iterable(chosen.values())]
     pictures = iter(faults.collect(lambda path: decode(path, side), paths))
     faults.raise_all()
@@ -61,7 +61,7 @@ def contact_sheet(cohort: Cohort, per_grade: int = 6, side: int = 192, seed: int
     return _drawn([*rows, *_strengths(firsts, list(decoded), seed)], side)
 
 
-def _chosen(cohort: Cohort, grade: int, most: int) -> list[Photograph]:
+def _chosen(cohort: ImageDataset, grade: int, most: int) -> list[LabeledImage]:
     """Return photographs of one grade, evenly spread; test photographs are not among them."""
     found = [
         photograph for photograph in cohort.photographs if (photograph.origin, photograph.grade) == ("train", grade)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drft.config.trial_config import SplitConfig
-from drft.data.cohort import Cohort, Photograph
+from drft.data.cohort import ImageDataset, LabeledImage
 from drft.errors import ConfigError, DataError
 
 
@@ -22,7 +22,7 @@ class Split:
     """Sealed: nothing in training, search or selection looks at these."""
 
 
-def stratified_split(cohort: Cohort, config: SplitConfig) -> Split:
+def stratified_split(cohort: ImageDataset, config: SplitConfig) -> Split:
     """Divide the training photographs by grade, keeping groups whole.
 
     The photographs whose origin is ``test`` are the test part. A training photograph that shares a group with one
@@ -49,7 +49,7 @@ def stratified_split(cohort: Cohort, config: SplitConfig) -> Split:
     return Split(train, validation, _ascending(test))
 
 
-def stratified_folds(cohort: Cohort, folds: int, seed: int) -> list[NDArray[np.int64]]:
+def stratified_folds(cohort: ImageDataset, folds: int, seed: int) -> list[NDArray[np.int64]]:
     """Divide the training photographs into folds of like grades, keeping groups whole.
 
     Every training photograph is in exactly one fold, but one that shares a group with a test photograph is in none.
@@ -89,7 +89,7 @@ def stratified_folds(cohort: Cohort, folds: int, seed: int) -> list[NDArray[np.i
     return [_ascending(part) for part in parts]
 
 
-def _held_out_share(cohort: Cohort, config: SplitConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _held_out_share(cohort: ImageDataset, config: SplitConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     strata = _groups_by_grade(cohort.photographs, _sealed(cohort))
     rng = np.random.default_rng(config.seed)
     train: list[int] = []
@@ -107,12 +107,12 @@ def _held_out_share(cohort: Cohort, config: SplitConfig) -> tuple[NDArray[np.int
     return _ascending(train), _ascending(validation)
 
 
-def _sealed(cohort: Cohort) -> set[str]:
+def _sealed(cohort: ImageDataset) -> set[str]:
     """Return the groups that have a test photograph."""
     return {photograph.group for photograph in cohort.photographs if photograph.origin == "test"}
 
 
-def _groups_by_grade(photographs: Sequence[Photograph], sealed: set[str]) -> dict[int, list[list[int]]]:
+def _groups_by_grade(photographs: Sequence[LabeledImage], sealed: set[str]) -> dict[int, list[list[int]]]:
     """Return the groups of indices of each grade; a group of several grades counts as its most frequent one."""
     members: dict[str, list[int]] = defaultdict(list)
     for index, photograph in enumerate(photographs):

@@ -18,9 +18,16 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from drft.feature_cache.cache_file import Activations, DamagedError, Entry, entry_file_size, open_entry, write_entry
-from drft.feature_cache.eviction import Room
-from drft.feature_cache.index import LOCKS, SUFFIX, About, settle_about, touch
+from drft.feature_cache.cache_file import (
+    Activations,
+    CacheEntry,
+    DamagedFileError,
+    entry_file_size,
+    open_entry,
+    write_entry,
+)
+from drft.feature_cache.eviction import DiskBudget
+from drft.feature_cache.index import LOCKS, SUFFIX, GroupInfo, settle_about, touch
 from drft.files.atomic import whole_file
 from drft.files.locks import holding
 
@@ -40,7 +47,7 @@ _HELD_SHARE = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class CacheGroup:
     """One kind of entries: all that were computed the same way."""
 
     key: str
@@ -66,15 +73,15 @@ class ActivationCache:
     def __init__(self, folder: Path, budget: int, memory: int | None = None) -> None:
         self._folder = folder
         self._budget = budget
-        self._room = Room(folder, budget, before_evicting=self._let_go_of_deleted)
+        self._room = DiskBudget(folder, budget, before_evicting=self._let_go_of_deleted)
         memory = default_memory() if memory is None else memory
-        self._mapped = _Recent(memory)
-        self._held = _Recent(memory // _HELD_SHARE)
+        self._mapped = _LRU(memory)
+        self._held = _LRU(memory // _HELD_SHARE)
         self._verified: dict[Path, tuple[int, int]] = {}
         self._touched: dict[Path, float] = {}
         self._warned: set[str] = set()
 
-    def get(self, shelf: Shelf, name: str) -> Entry | None:
+    def get(self, shelf: CacheGroup, name: str) -> CacheEntry | None:
         """Return an entry, or None when it must be computed.
 
         A damaged file is deleted, and the log says so.
@@ -88,7 +95,7 @@ class ActivationCache:
             self._touch(path)
         return entry
 
-    def put(self, shelf: Shelf, name: str, activations: Activations) -> Entry:
+    def put(self, shelf: CacheGroup, name: str, activations: Activations) -> CacheEntry:
         """Store activations if there is room for them and they are worth it; else keep them in memory for a while.
 
         The tensors belong to the cache from now on: do not write to them.
@@ -101,7 +108,7 @@ class ActivationCache:
             TypeError: when a tensor is neither of a float type nor of bytes.
         """
         path = self._path(shelf, name)
-        held = Entry.in_memory(activations)
+        held = CacheEntry.in_memory(activations)
         stored = self._store(path, shelf, held)
         if stored is None:
             self._held.add(path, held)
@@ -109,7 +116,7 @@ class ActivationCache:
             self._held.drop(path)
         return stored or held
 
-    def lock(self, shelf: Shelf, name: str) -> AbstractContextManager[None]:
+    def lock(self, shelf: CacheGroup, name: str) -> AbstractContextManager[None]:
         """Return a context in which no other worker computes this entry. Having entered it, look again.
 
         Entries may share a lock: do not hold two. Where the file system has no locks, it holds nobody back.
@@ -117,17 +124,17 @@ class ActivationCache:
         number = zlib.crc32(f"{shelf.key}/{name}".encode()) % _LOCK_FILES
         return holding(self._folder / LOCKS / f"{number:02d}", _PATIENCE)
 
-    def _path(self, shelf: Shelf, name: str) -> Path:
+    def _path(self, shelf: CacheGroup, name: str) -> Path:
         for part in (shelf.key, name):
             if not re.fullmatch(r"\w[\w.-]{0,199}", part, re.ASCII):
                 raise ValueError(f"{part!r} cannot name a file: use up to 200 letters, digits, '.', '_' and '-'")
         return self._folder / shelf.key / f"{name}{SUFFIX}"
 
-    def _store(self, path: Path, shelf: Shelf, entry: Entry) -> Entry | None:
+    def _store(self, path: Path, shelf: CacheGroup, entry: CacheEntry) -> CacheEntry | None:
         if entry_file_size(entry) > self._budget:
             return None
         try:
-            worth = settle_about(path.parent, About(shelf.about, shelf.seconds_per_byte)).seconds_per_byte
+            worth = settle_about(path.parent, GroupInfo(shelf.about, shelf.seconds_per_byte)).seconds_per_byte
             self._write(path, entry, worth)
         except _NotAdmittedError:
             return None
@@ -137,20 +144,20 @@ class ActivationCache:
             return None
         return self._load(path)
 
-    def _write(self, path: Path, entry: Entry, worth: float) -> None:
+    def _write(self, path: Path, entry: CacheEntry, worth: float) -> None:
         with whole_file(path, durable=False) as draft:
             if not self._room.reserve(draft, entry_file_size(entry), worth):
                 raise _NotAdmittedError
             write_entry(draft, entry)
         self._verified[path] = _identity(path)
 
-    def _load(self, path: Path) -> Entry | None:
+    def _load(self, path: Path) -> CacheEntry | None:
         try:
             identity = _identity(path)
             entry = open_entry(path, verify=self._verified.get(path) != identity)
         except FileNotFoundError:
             return None
-        except DamagedError as error:
+        except DamagedFileError as error:
             self._warn_once(str(path), f"{path}: damaged ({error}), it is deleted and computed again")
             with contextlib.suppress(OSError):
                 path.unlink()
@@ -184,20 +191,20 @@ class _NotAdmittedError(Exception):
     """An entry is worth less than what it would drive out."""
 
 
-class _Recent:
+class _LRU:
     """The entries used last, up to a number of bytes."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._size = 0
-        self._entries: OrderedDict[Path, Entry] = OrderedDict()
+        self._entries: OrderedDict[Path, CacheEntry] = OrderedDict()
 
-    def get(self, path: Path) -> Entry | None:
+    def get(self, path: Path) -> CacheEntry | None:
         if path in self._entries:
             self._entries.move_to_end(path)
         return self._entries.get(path)
 
-    def add(self, path: Path, entry: Entry) -> None:
+    def add(self, path: Path, entry: CacheEntry) -> None:
         self.drop(path)
         self._entries[path] = entry
         self._size += entry.size

@@ -38,11 +38,11 @@ _CHECKSUM_AT = 8 + len(_BEFORE_CHECKSUM)
 _CHUNK = 2**20
 
 
-class DamagedError(Exception):
+class DamagedFileError(Exception):
     """A file that does not hold what was written to it."""
 
 
-class Entry:
+class CacheEntry:
     """Activations of many pictures, in memory or mapped from a file.
 
     Args:
@@ -58,7 +58,7 @@ class Entry:
         self.stored = stored
 
     @classmethod
-    def in_memory(cls, activations: Activations) -> "Entry":
+    def in_memory(cls, activations: Activations) -> "CacheEntry":
         """Return an entry of its own memory format for each tensor; tensors on the CPU are not copied.
 
         Raises:
@@ -95,7 +95,7 @@ class Entry:
         return tuple(tensor.permute(0, 3, 1, 2) if last else tensor for tensor, last in pairs)
 
 
-def write_entry(path: Path, entry: Entry) -> None:
+def write_entry(path: Path, entry: CacheEntry) -> None:
     """Write an entry over a file that is there already, as large as ``entry_file_size`` says.
 
     Raises:
@@ -112,12 +112,12 @@ def write_entry(path: Path, entry: Entry) -> None:
         file.write(f"{checksum:08x}".encode())
 
 
-def entry_file_size(entry: Entry) -> int:
+def entry_file_size(entry: CacheEntry) -> int:
     """Return the bytes that the file of an entry takes."""
     return len(_header(entry)[0]) + entry.size
 
 
-def open_entry(path: Path, *, verify: bool) -> Entry:
+def open_entry(path: Path, *, verify: bool) -> CacheEntry:
     """Map the file of an entry into memory; it is read as rows are asked for, and stays usable when it is deleted.
 
     Args:
@@ -134,12 +134,12 @@ def open_entry(path: Path, *, verify: bool) -> Entry:
         with safe_open(path, framework="pt", device="cpu") as file:
             about = file.metadata() or {}
             if about.get("schema") != SCHEMA:
-                raise DamagedError("written by another version")
+                raise DamagedFileError("written by another version")
             channels_last = tuple(bool(flag) for flag in json.loads(about["channels_last"]))
             tensors = tuple(file.get_tensor(str(index)) for index in range(len(channels_last)))
     except (SafetensorError, KeyError, ValueError) as error:
-        raise DamagedError(str(error)) from None
-    return Entry(tensors, channels_last, stored=True)
+        raise DamagedFileError(str(error)) from None
+    return CacheEntry(tensors, channels_last, stored=True)
 
 
 def _is_channels_last(tensor: Tensor) -> bool:
@@ -147,7 +147,7 @@ def _is_channels_last(tensor: Tensor) -> bool:
     return is_last and not tensor.is_contiguous()
 
 
-def _header(entry: Entry) -> tuple[bytes, list[Tensor]]:
+def _header(entry: CacheEntry) -> tuple[bytes, list[Tensor]]:
     """Return the safetensors header, its checksum zero, and the tensors in the order of the file.
 
     Wide types come first, so that every tensor begins at a multiple of its item size.
@@ -185,7 +185,7 @@ def _verify(path: Path) -> None:
         for chunk in _chunks(file):
             checksum = zlib.crc32(chunk, checksum)
     if written != f"{checksum:08x}".encode():
-        raise DamagedError("its checksum is wrong")
+        raise DamagedFileError("its checksum is wrong")
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:

@@ -17,7 +17,7 @@ _PATIENCE = 30.0
 """Seconds to wait for another process that makes room."""
 
 
-class Room:
+class DiskBudget:
     """Keeps a folder of activations within its budget, together with every other process that uses it.
 
     All of them reckon in one file, under a lock, what they wrote. That figure is never too low: what is deleted or

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from drft.data.augment import Views
-from drft.feature_cache.cache import ActivationCache, Shelf
-from drft.feature_cache.cache_file import Entry
-from drft.feature_cache.network import Cost, Network
+from drft.feature_cache.cache import ActivationCache, CacheGroup
+from drft.feature_cache.cache_file import CacheEntry
+from drft.feature_cache.network import BoundaryCost, SplitNetwork
 from drft.feature_cache.split_model import Activations
 from drft.models.devices import autocast
 
@@ -34,7 +34,7 @@ _PASS = 32
 
 
 @dataclass(frozen=True)
-class Pictures:
+class ImageViews:
     """Some photographs of a cohort, all in one view."""
 
     indices: NDArray[np.int64]
@@ -50,11 +50,11 @@ class Pictures:
         return self.strength == 0
 
     @cached_property
-    def sheets(self) -> tuple["Pictures", ...]:
+    def sheets(self) -> tuple["ImageViews", ...]:
         """The pictures that are kept together, in parts that are kept as one entry each."""
         kept = self.indices if self.among is None else self.among
         parts = range(0, len(kept), _SHEET)
-        return tuple(Pictures(kept[start : start + _SHEET], self.view, self.strength) for start in parts)
+        return tuple(ImageViews(kept[start : start + _SHEET], self.view, self.strength) for start in parts)
 
     def places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return where some of these pictures are in the sheets."""
@@ -70,7 +70,7 @@ class Pictures:
         return f"plain-{which}" if self.plain else f"seed{views_seed}-strength{self.strength}-view{self.view}-{which}"
 
 
-class Prefix:
+class FrozenPrefix:
     """Everything before one boundary of a network.
 
     Args:
@@ -85,10 +85,10 @@ class Prefix:
 
     def __init__(
         self,
-        network: Network,
+        network: SplitNetwork,
         views: Views,
         *,
-        costs: Mapping[int, Cost],
+        costs: Mapping[int, BoundaryCost],
         cohort: str,
         depth: int,
         cache: ActivationCache | None,
@@ -104,14 +104,14 @@ class Prefix:
         worth = worth_keeping(costs, lowest) if cache is not None else {}
         self._shelves = {at: self._shelf(at, each) for at, each in worth.items() if not passing or at == depth}
 
-    def open(self, pictures: Pictures) -> "Supply":
+    def open(self, pictures: ImageViews) -> "Features":
         """Return what crosses the boundary for these pictures, computing and keeping what is worth it."""
         kept = self._kept(pictures)
         if self._cache is None or not kept:
-            return Supply(self, pictures, (), self.network.pictures_at, cached=False)
+            return Features(self, pictures, (), self.network.pictures_at, cached=False)
         at = min(kept)
         found = [self._entry(self._cache, sheet, at) for sheet in pictures.sheets]
-        return Supply(self, pictures, [entry for entry, _ in found], at, cached=all(known for _, known in found))
+        return Features(self, pictures, [entry for entry, _ in found], at, cached=all(known for _, known in found))
 
     def suffix(self, activations: Activations) -> Tensor:
         """Return the logits, float32 of shape (n, classes), of what ``Supply.batch`` gave."""
@@ -126,11 +126,11 @@ class Prefix:
             begun = None if start == self.network.pictures_at else start
             return self.network.chain.advance(activations, begun, stops)
 
-    def _kept(self, pictures: Pictures) -> list[int]:
+    def _kept(self, pictures: ImageViews) -> list[int]:
         """Return where activations of such pictures are kept; plain pictures are kept decoded already."""
         return [at for at in self._shelves if not (pictures.plain and at == self.network.pictures_at)]
 
-    def _entry(self, cache: ActivationCache, sheet: Pictures, at: int) -> tuple[Entry, bool]:
+    def _entry(self, cache: ActivationCache, sheet: ImageViews, at: int) -> tuple[CacheEntry, bool]:
         """Return the entry of a boundary, and whether it was there already."""
         shelf, name = self._shelves[at], sheet.name(self.views.seed)
         entry = cache.get(shelf, name)
@@ -140,7 +140,7 @@ class Prefix:
             entry = cache.get(shelf, name)
             return (entry, True) if entry is not None else (self._fill(cache, sheet, at), False)
 
-    def _fill(self, cache: ActivationCache, sheet: Pictures, at: int) -> Entry:
+    def _fill(self, cache: ActivationCache, sheet: ImageViews, at: int) -> CacheEntry:
         """Compute and keep what crosses a boundary and those before it, in one pass from the last one kept."""
         name, start, known = sheet.name(self.views.seed), self.network.pictures_at, None
         for depth in sorted(self._kept(sheet)):
@@ -160,7 +160,7 @@ class Prefix:
                 parts.append(crossings.get(depth, activations))
         return {depth: cache.put(self._shelves[depth], name, _joined(parts)) for depth, parts in made.items()}[at]
 
-    def _shelf(self, at: int, seconds_per_byte: float) -> Shelf:
+    def _shelf(self, at: int, seconds_per_byte: float) -> CacheGroup:
         """Return where a boundary is kept. Pictures depend on no network, so all networks share them."""
         network, size = self.network, self.views.size
         if at == network.pictures_at:
@@ -168,13 +168,15 @@ class Prefix:
         else:
             key, what = f"{self._cohort} {size} {network.identity} {at}", network.name
         about: dict[str, str | int | float] = {"backbone": what, "depth": at, "image_size": size}
-        return Shelf(hashlib.sha256(key.encode()).hexdigest()[:32], about, seconds_per_byte)
+        return CacheGroup(hashlib.sha256(key.encode()).hexdigest()[:32], about, seconds_per_byte)
 
 
-class Supply:
+class Features:
     """What crosses a boundary for a set of pictures, by rows."""
 
-    def __init__(self, prefix: Prefix, pictures: Pictures, entries: Sequence[Entry], at: int, *, cached: bool) -> None:
+    def __init__(
+        self, prefix: FrozenPrefix, pictures: ImageViews, entries: Sequence[CacheEntry], at: int, *, cached: bool
+    ) -> None:
         self._prefix = prefix
         self._pictures = pictures
         self._entries = entries
@@ -201,7 +203,7 @@ class Supply:
         return (self._pictures.made_by(self._prefix.views, rows),)
 
 
-def worth_keeping(costs: Mapping[int, Cost], lowest: int) -> dict[int, float]:
+def worth_keeping(costs: Mapping[int, BoundaryCost], lowest: int) -> dict[int, float]:
     """Return the boundaries, down to ``lowest``, whose activations are worth keeping.
 
     Going through the network, a boundary is worth it when computing on from the last one kept takes longer than
@@ -224,7 +226,7 @@ def worth_keeping(costs: Mapping[int, Cost], lowest: int) -> dict[int, float]:
     return worth
 
 
-def _gather(sheets: Sequence[Entry], rows: NDArray[np.int64]) -> Activations:
+def _gather(sheets: Sequence[CacheEntry], rows: NDArray[np.int64]) -> Activations:
     """Return rows that lie in several entries, in the order they are asked for."""
     if len(sheets) == 1:
         return sheets[0].rows(rows)

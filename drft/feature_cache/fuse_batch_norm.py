@@ -26,7 +26,7 @@ _GRADIENT_FROM_OUTPUT = (nn.Identity, nn.ReLU, nn.ReLU6)
 """Activations whose gradient is known from their output, so that training may fuse them too."""
 
 
-class FoldedConv(nn.Module):
+class FusedConv(nn.Module):
     """A convolution, its batch norm and maybe an activation, as one convolution where the statistics are frozen.
 
     It shares the modules it is made of and has no tensors of its own.
@@ -52,7 +52,8 @@ class FoldedConv(nn.Module):
             return _fused(pictures, weight, bias, self.conv, self.activation)
         fused = type(self.activation) in _GRADIENT_FROM_OUTPUT
         convolved = cast(
-            "Tensor", _Fused.apply(pictures, weight, bias, self.conv, self.activation if fused else nn.Identity())
+            "Tensor",
+            _FusedConvFunction.apply(pictures, weight, bias, self.conv, self.activation if fused else nn.Identity()),
         )
         return convolved if fused else self._activate(convolved)
 
@@ -93,7 +94,7 @@ class FoldedConv(nn.Module):
 
 
 def fold_batch_norms(traced: fx.GraphModule) -> fx.GraphModule:
-    """Replace every convolution that only a batch norm reads, and the activation after it, by a ``FoldedConv``.
+    """Replace every convolution that only a batch norm reads, and the activation after it, by a ``FusedConv``.
 
     Args:
         traced: a traced network in which convolutions and norms are leaves; it is changed in place.
@@ -139,7 +140,7 @@ def _replace(traced: fx.GraphModule, node: fx.Node, modules: dict[str, nn.Module
         if type(candidate) in _FUSED_ACTIVATIONS:
             activation, last = candidate, following
     name = f"folded_{node.name}"
-    traced.add_submodule(name, FoldedConv(conv, norm, activation))
+    traced.add_submodule(name, FusedConv(conv, norm, activation))
     with traced.graph.inserting_after(last):
         folded = traced.graph.call_module(name, before.args)
     last.replace_all_uses_with(folded)
@@ -172,7 +173,7 @@ def _fused(pictures: Tensor, weight: Tensor, bias: Tensor, conv: nn.Conv2d, acti
     return convolved if known else cast("Tensor", activation(convolved))
 
 
-class _Fused(torch.autograd.Function):
+class _FusedConvFunction(torch.autograd.Function):
     """The fused convolution with its gradient, for activations whose gradient is known from their output."""
 
     @staticmethod

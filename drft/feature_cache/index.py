@@ -57,7 +57,7 @@ class StoredFile:
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class GroupInfo:
     """What ``about.json`` says of a shelf."""
 
     about: Mapping[str, str | int | float]
@@ -66,7 +66,7 @@ class About:
     """What a byte costs to compute again."""
 
 
-UNKNOWN = About({}, 0.0)
+UNKNOWN = GroupInfo({}, 0.0)
 """What is said of a shelf whose ``about.json`` is missing or damaged: it goes first."""
 
 
@@ -107,17 +107,17 @@ def shelf_files(shelf: Path, worth: float) -> Iterator[StoredFile]:
         yield StoredFile(Path(entry.path), seen.st_size, seen.st_mtime, worth)
 
 
-def read_about(shelf: Path) -> About:
+def read_about(shelf: Path) -> GroupInfo:
     """Return what a shelf says of itself, ``UNKNOWN`` if it says nothing that can be read."""
     try:
         said: Any = json.loads((shelf / _ABOUT).read_text(encoding="utf-8"))
-        read = About(dict(said["about"]), float(said["seconds_per_byte"]))
+        read = GroupInfo(dict(said["about"]), float(said["seconds_per_byte"]))
     except (OSError, ValueError, TypeError, KeyError):
         return UNKNOWN
     return read if math.isfinite(read.seconds_per_byte) else UNKNOWN
 
 
-def settle_about(shelf: Path, about: About) -> About:
+def settle_about(shelf: Path, about: GroupInfo) -> GroupInfo:
     """Let a shelf say what it holds, unless it does, and return what it says.
 
     Workers measure costs a little differently; the first one's figure holds for the shelf, so that entries of one

@@ -11,32 +11,32 @@ from torch import Tensor, fx
 from drft.config.trial_config import TrialConfig
 from drft.feature_cache.fuse_batch_norm import fold_batch_norms
 from drft.feature_cache.pointwise_conv import replace_point_convs
-from drft.feature_cache.split_model import Chain, make_chain
+from drft.feature_cache.split_model import SplitModel, split_model
 from drft.models.backbone import Model, build_model
 from drft.models.blocks import head_names
 from drft.models.devices import Computed, autocast, pick_precision
-from drft.models.probabilities import Link
+from drft.models.probabilities import ClassProbabilities
 
 _EXAMPLES = 8
 """Pictures that a cost is measured on."""
 
 
 @dataclass(frozen=True)
-class Network:
+class SplitNetwork:
     """A model that outlives a trial, with the boundaries at which it can be cut."""
 
     name: str
     """timm's name of the backbone."""
     model: Model
-    chain: Chain
+    chain: SplitModel
     precision: Computed
     device: torch.device
     identity: str
     """Digest of all that the activations of a picture depend on, but the picture and the boundary."""
-    costs: Mapping[int, "Cost"]
+    costs: Mapping[int, "BoundaryCost"]
     """Of each boundary, deepest first."""
 
-    def with_link(self, link: Link) -> "Network":
+    def with_link(self, link: ClassProbabilities) -> "SplitNetwork":
         """Return the same network with another link."""
         return replace(self, model=replace(self.model, link=link.to(self.device)))
 
@@ -47,7 +47,7 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class BoundaryCost:
     """What it takes to come to a boundary from the one before it, and to keep what crosses it."""
 
     seconds: float
@@ -56,7 +56,7 @@ class Cost:
     """Of activations, a picture."""
 
 
-def build_network(config: TrialConfig, classes: int, device: torch.device) -> Network:
+def build_network(config: TrialConfig, classes: int, device: torch.device) -> SplitNetwork:
     """Build the model of a configuration on a device, cut it at its boundaries, and measure what they cost.
 
     Raises:
@@ -68,10 +68,10 @@ def build_network(config: TrialConfig, classes: int, device: torch.device) -> Ne
     model.net.to(memory_format=torch.channels_last)
     model.net.eval()
     precision = pick_precision(config.precision, device, model.net)
-    chain = make_chain(model.net, config.image_size, _faster)
+    chain = split_model(model.net, config.image_size, _faster)
     identity = _identity(config, model, precision, device)
     costs = _measure(chain, config.image_size, precision, device)
-    return Network(config.backbone.name, model, chain, precision, device, identity, costs)
+    return SplitNetwork(config.backbone.name, model, chain, precision, device, identity, costs)
 
 
 def _faster(traced: fx.GraphModule) -> fx.GraphModule:
@@ -90,8 +90,8 @@ def _identity(config: TrialConfig, model: Model, precision: Computed, device: to
     return digest.hexdigest()
 
 
-def _measure(chain: Chain, image_size: int, precision: Computed, device: torch.device) -> dict[int, Cost]:
-    costs: dict[int, Cost] = {}
+def _measure(chain: SplitModel, image_size: int, precision: Computed, device: torch.device) -> dict[int, BoundaryCost]:
+    costs: dict[int, BoundaryCost] = {}
     activations: tuple[Tensor, ...] = (torch.zeros(_EXAMPLES, 3, image_size, image_size, device=device),)
     activations = (activations[0].contiguous(memory_format=torch.channels_last),)
     before: int | None = None
@@ -101,7 +101,7 @@ def _measure(chain: Chain, image_size: int, precision: Computed, device: torch.d
             started = now(device)
             crossing = chain.advance(activations, before, [depth])[depth]
             seconds = (now(device) - started) / _EXAMPLES
-            costs[depth] = Cost(seconds, sum(tensor.nbytes for tensor in crossing) // _EXAMPLES)
+            costs[depth] = BoundaryCost(seconds, sum(tensor.nbytes for tensor in crossing) // _EXAMPLES)
             activations, before = crossing, depth
     return costs
 

@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from drft.models.strided_conv import is_pointwise
 
 
-class PointConv(nn.Module):
+class PointwiseConv(nn.Module):
     """A convolution with kernels of one pixel, as a matrix product where the input has one pixel.
 
     It shares the module it is made of and has no tensors of its own.
@@ -30,7 +30,7 @@ class PointConv(nn.Module):
 
 
 def replace_point_convs(traced: fx.GraphModule) -> fx.GraphModule:
-    """Replace every plain convolution with kernels of one pixel by a ``PointConv``.
+    """Replace every plain convolution with kernels of one pixel by a ``PointwiseConv``.
 
     Args:
         traced: a traced network in which convolutions are leaves; it is changed in place.
@@ -42,7 +42,7 @@ def replace_point_convs(traced: fx.GraphModule) -> fx.GraphModule:
         module = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
         if type(module) is nn.Conv2d and is_pointwise(module) and module.stride == (1, 1):
             name = f"point_{node.name}"
-            traced.add_submodule(name, PointConv(module))
+            traced.add_submodule(name, PointwiseConv(module))
             node.target = name
     traced.recompile()
     return traced

@@ -27,7 +27,7 @@ Transform = Callable[[fx.GraphModule], fx.GraphModule | None]
 """Rewrites a graph into one that computes the same, or returns None where it has nothing to do."""
 
 
-class Chain:
+class SplitModel:
     """A network cut at the boundary of every depth at which it can be cut.
 
     It works on the modules and parameters of the network, wherever these have been when it was made: make it
@@ -43,7 +43,7 @@ class Chain:
         segments: Sequence[fx.GraphModule] = (),
         faults: Mapping[int, str] | None = None,
     ) -> None:
-        """Put together what ``make_chain`` made.
+        """Put together what ``split_model`` made.
 
         Args:
             net: the network.
@@ -120,7 +120,7 @@ class Chain:
         return self._starts[depth]
 
 
-def make_chain(net: nn.Module, image_size: int, transform: Transform | None = None) -> Chain:
+def split_model(net: nn.Module, image_size: int, transform: Transform | None = None) -> SplitModel:
     """Cut a network at the boundary of every depth, and check each once against the whole network.
 
     The network is traced operation by operation; where that leaves depths without a boundary, block by block.
@@ -154,7 +154,7 @@ def _make_chain(
     blocks: Mapping[int, int],
     is_leaf: Callable[[nn.Module], bool],
     transform: Transform | None,
-) -> Chain:
+) -> SplitModel:
     head = len(list_blocks(net))
     depths = range(head, -1, -1)
     try:
@@ -164,13 +164,13 @@ def _make_chain(
             operations = examine(network, blocks, head, image_size)
     except Exception as error:  # noqa: BLE001  tracing runs the network's own Python on stand-ins: anything may fail
         reason = f"its graph cannot be traced ({str(error).strip().partition(chr(10))[0]})"
-        return Chain(net, head, faults=dict.fromkeys(depths, reason))
+        return SplitModel(net, head, faults=dict.fromkeys(depths, reason))
     edges = {depth: cut_below(operations, head - depth) for depth in depths}
     faults = {depth: why for depth, edge in edges.items() if (why := what_forbids(operations, edge))}
     bounds = [depth for depth in depths if depth not in faults]
     segments = build_segments(network, operations, [edges[depth] for depth in bounds])
-    found = _disagreements(Chain(net, head, bounds, segments, faults), image_size)
-    return Chain(net, head, bounds, segments, faults | found)
+    found = _disagreements(SplitModel(net, head, bounds, segments, faults), image_size)
+    return SplitModel(net, head, bounds, segments, faults | found)
 
 
 def _compose(segments: Sequence[fx.GraphModule], activations: Activations) -> Activations:
@@ -190,7 +190,7 @@ def _lies_in_one_block(module: nn.Module, blocks: Mapping[int, int]) -> bool:
     return len({blocks[id(parameter)] for parameter in module.parameters()}) == 1
 
 
-def _disagreements(made: Chain, image_size: int) -> dict[int, str]:
+def _disagreements(made: SplitModel, image_size: int) -> dict[int, str]:
     """Compare the suffixes with the whole network, evaluating and training, on two noise pictures.
 
     Every suffix is the end of the next deeper one, so one evaluation checks them all, and when one of them trains like
@@ -213,7 +213,7 @@ def _disagreements(made: Chain, image_size: int) -> dict[int, str]:
 
 
 def _trains_alike(
-    made: Chain, depth: int, pictures: Activations, activations: Activations, restore: Callable[[], None]
+    made: SplitModel, depth: int, pictures: Activations, activations: Activations, restore: Callable[[], None]
 ) -> bool:
     set_trainable(made.net, depth)
     train_mode(made.net, depth)
@@ -226,7 +226,7 @@ def _trains_alike(
     return _close(part, whole)
 
 
-def _restless(made: Chain) -> dict[int, str]:
+def _restless(made: SplitModel) -> dict[int, str]:
     """Find the depths whose frozen part has modules of trained blocks that act otherwise in training.
 
     Only those without parameters can lie there: a dropout at the start of a block.

@@ -13,11 +13,11 @@ from typing import Any
 
 from torch import fx
 
-from drft.feature_cache.trace import INPUT_LEVEL, Operations, PerPicture, attribute
+from drft.feature_cache.trace import INPUT_LEVEL, Operations, PerImage, attribute
 
 
 @dataclass(frozen=True, slots=True)
-class Edge:
+class CutPoint:
     """Where a graph is cut."""
 
     level: int
@@ -28,7 +28,7 @@ class Edge:
     """Operations before it that are done again behind it, from what is handed over."""
 
 
-def cut_below(operations: Operations, level: int) -> Edge:
+def cut_below(operations: Operations, level: int) -> CutPoint:
     """Cut below a level. What parameterless operations make of other tensors there is done again, not stored."""
     used_behind = {
         source for node, operation in operations.items() if operation.level >= level for source in node.all_input_nodes
@@ -46,17 +46,17 @@ def cut_below(operations: Operations, level: int) -> Edge:
         if repeatable and operation.level < level and sources and needed <= crossing | recomputed:
             recomputed.add(node)
     stored = tuple(node for node in operations if node in crossing - recomputed)
-    return Edge(level, stored, frozenset(recomputed))
+    return CutPoint(level, stored, frozenset(recomputed))
 
 
-def what_forbids(operations: Operations, edge: Edge) -> str:
+def what_forbids(operations: Operations, edge: CutPoint) -> str:
     """Say why a graph cannot be cut at an edge; "" when one can."""
     if not all(operations[node].batch_first for node in edge.stored):
         return "a tensor crosses it that has no row for each picture"
     return "" if edge.stored else "no tensor crosses it"
 
 
-def build_segments(network: fx.GraphModule, operations: Operations, edges: Sequence[Edge]) -> list[fx.GraphModule]:
+def build_segments(network: fx.GraphModule, operations: Operations, edges: Sequence[CutPoint]) -> list[fx.GraphModule]:
     """Return the code from the pictures to the first edge, between the edges, and from the last to the logits.
 
     Each takes the stored tensors of its lower edge and returns a tuple of those of its upper one. None changes its
@@ -68,15 +68,15 @@ def build_segments(network: fx.GraphModule, operations: Operations, edges: Seque
         edges: where to cut, by ascending level.
     """
     nodes = list(network.graph.nodes)
-    first = Edge(INPUT_LEVEL, tuple(node for node in nodes if node.op == "placeholder"), frozenset())
-    last = Edge(operations[nodes[-1]].level + 1, tuple(nodes[-1].all_input_nodes), frozenset())
+    first = CutPoint(INPUT_LEVEL, tuple(node for node in nodes if node.op == "placeholder"), frozenset())
+    last = CutPoint(operations[nodes[-1]].level + 1, tuple(nodes[-1].all_input_nodes), frozenset())
     return [_Segment(network, operations, lower, upper).build() for lower, upper in pairwise([first, *edges, last])]
 
 
 class _Segment:
     """Builds the code between two edges."""
 
-    def __init__(self, network: fx.GraphModule, operations: Operations, lower: Edge, upper: Edge) -> None:
+    def __init__(self, network: fx.GraphModule, operations: Operations, lower: CutPoint, upper: CutPoint) -> None:
         self._network = network
         self._operations = operations
         self._outputs = upper.stored
@@ -132,6 +132,6 @@ class _Segment:
         """Return a size from before the lower edge: no tensor, so it is made anew from the batch."""
         if isinstance(size, tuple):
             return tuple(map(self._made, size))
-        if isinstance(size, PerPicture):
+        if isinstance(size, PerImage):
             return self._graph.call_function(mul, (self._graph.call_method("size", (self._first, 0)), size.count))
         return size

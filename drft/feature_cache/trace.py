@@ -25,7 +25,7 @@ _BATCHES = (2, 3)
 
 
 @dataclass(frozen=True, slots=True)
-class PerPicture:
+class PerImage:
     """A size that grows with the batch: so many for each picture."""
 
     count: int
@@ -43,7 +43,7 @@ class Operation:
     batch_first: bool
     """Whether its value is a tensor whose row i belongs to picture i, as far as its shape tells."""
     size: object
-    """How to make a value that is no tensor: a constant, ``PerPicture``, or a tuple of both; None for unknown."""
+    """How to make a value that is no tensor: a constant, ``PerImage``, or a tuple of both; None for unknown."""
     storage: int
     """Where its tensor lies, equal for views of one tensor; 0 for none."""
     overwrites: frozenset[int]
@@ -220,4 +220,4 @@ def _size(two: object, three: object) -> object:
         return None
     if two == three:
         return two
-    return PerPicture(int(two) // 2) if two % 2 == 0 and two * 3 == three * 2 else None
+    return PerImage(int(two) // 2) if two % 2 == 0 and two * 3 == three * 2 else None

@@ -27,7 +27,7 @@ _SCRATCH = ".clearing-"
 
 
 @dataclass(frozen=True, slots=True)
-class Volume:
+class FileTotals:
     """Some files together."""
 
     files: int = 0
@@ -38,29 +38,29 @@ class Volume:
 
 
 @dataclass(frozen=True, slots=True)
-class ShelfUsage:
+class GroupUsage:
     """Activations that were computed the same way."""
 
     about: Mapping[str, str | int | float]
-    volume: Volume
+    volume: FileTotals
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class CacheUsage:
     """What a cache folder holds."""
 
-    decoded: Volume
-    rendered: Volume
+    decoded: FileTotals
+    rendered: FileTotals
     """Photographs that were rendered, or unpacked from an archive."""
-    shelves: tuple[ShelfUsage, ...]
-    activations: Volume
+    shelves: tuple[GroupUsage, ...]
+    activations: FileTotals
     """All shelves together, with drafts."""
 
 
-def usage(cache_dir: Path) -> Usage:
+def usage(cache_dir: Path) -> CacheUsage:
     """Look through a cache folder; one that does not exist holds nothing."""
     folder = activations_folder(cache_dir)
-    return Usage(
+    return CacheUsage(
         decoded=_volume(_images(cache_dir)),
         rendered=_volume(path for name in _MADE for path in _files_below(cache_dir / name)),
         shelves=tuple(shelf for shelf in map(_shelf_usage, shelf_folders(folder)) if shelf.volume.files),
@@ -68,7 +68,7 @@ def usage(cache_dir: Path) -> Usage:
     )
 
 
-def clear(cache_dir: Path, *, pictures: bool = False) -> Volume:
+def clear(cache_dir: Path, *, pictures: bool = False) -> FileTotals:
     """Delete the activations of a cache folder; what a study uses meanwhile it computes again.
 
     Args:
@@ -97,9 +97,9 @@ def clear(cache_dir: Path, *, pictures: bool = False) -> Volume:
     return _sum(gone)
 
 
-def _shelf_usage(shelf: Path) -> ShelfUsage:
+def _shelf_usage(shelf: Path) -> GroupUsage:
     about = read_about(shelf)
-    return ShelfUsage(
+    return GroupUsage(
         about.about, _volume(f.path for f in shelf_files(shelf, about.seconds_per_byte) if not f.is_draft)
     )
 
@@ -126,32 +126,32 @@ def _files_below(folder: Path) -> Iterator[Path]:
     return (path for path in folder.rglob("*") if path.is_file())
 
 
-def _volume(paths: Iterable[Path]) -> Volume:
+def _volume(paths: Iterable[Path]) -> FileTotals:
     found = []
     for path in paths:
         with contextlib.suppress(OSError):  # deleted meanwhile
             seen = path.stat()
-            found.append(Volume(1, seen.st_size, seen.st_mtime))
+            found.append(FileTotals(1, seen.st_size, seen.st_mtime))
     return _sum(found)
 
 
-def _sum(volumes: Iterable[Volume]) -> Volume:
+def _sum(volumes: Iterable[FileTotals]) -> FileTotals:
     everything = list(volumes)
     used = max((volume.used for volume in everything if volume.used is not None), default=None)
-    return Volume(sum(v.files for v in everything), sum(v.size for v in everything), used)
+    return FileTotals(sum(v.files for v in everything), sum(v.size for v in everything), used)
 
 
-def _delete(path: Path, faults: list[OSError]) -> Volume:
+def _delete(path: Path, faults: list[OSError]) -> FileTotals:
     volume = _volume([path])
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
         faults.append(error)
-        return Volume()
+        return FileTotals()
     return volume
 
 
-def _delete_folder(folder: Path, faults: list[OSError]) -> Volume:
+def _delete_folder(folder: Path, faults: list[OSError]) -> FileTotals:
     """Rename, then remove: whoever looks for the folder finds all of it or nothing."""
     volume = _volume(_files_below(folder))
     try:
@@ -160,5 +160,5 @@ def _delete_folder(folder: Path, faults: list[OSError]) -> Volume:
         shutil.rmtree(scratch)
     except OSError as error:
         faults.append(error)
-        return Volume()
+        return FileTotals()
     return volume

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from drft.config.trial_config import BackboneConfig, TrialConfig
 from drft.errors import BackboneError, WeightsError
 from drft.models.blocks import Block, FreezeRow, freeze_map, head_module, head_names, list_blocks
-from drft.models.coral_head import SharedScore
-from drft.models.probabilities import Link, make_link
+from drft.models.coral_head import CoralHead
+from drft.models.probabilities import ClassProbabilities, make_probabilities
 from drft.models.strided_conv import replace_strided_point_convs
 from drft.models.weights import (
     WITHOUT_HUB,
@@ -56,9 +56,9 @@ class Model:
     std: Channels
     pretrained: Mapping[str, Tensor] = field(repr=False)
     """The state of ``net`` before any training, on the CPU."""
-    link: Link = field(repr=False)
+    link: ClassProbabilities = field(repr=False)
     """Maps what ``net`` puts out to log-probabilities."""
-    shared_score: SharedScore = field(repr=False)
+    shared_score: CoralHead = field(repr=False)
     """Whether all grades share the score of the classifier's first output."""
 
     def start_anew(self, seed: int, dropout: float, *, shared_score: bool = False) -> None:
@@ -127,8 +127,8 @@ def build_model(config: TrialConfig, classes: int = 5, seed: int | None = None) 
     mean, std = _normalization(config.backbone, net, file)
     pretrained_cfg(net).update(input_size=(3, config.image_size, config.image_size))
     pretrained = {name: tensor.detach().clone() for name, tensor in net.state_dict().items()}
-    link = make_link(config.loss.kind, classes)
-    return Model(net, HeadDropout(net, config.dropout), list_blocks(net), mean, std, pretrained, link, SharedScore(net))
+    link = make_probabilities(config.loss.kind, classes)
+    return Model(net, HeadDropout(net, config.dropout), list_blocks(net), mean, std, pretrained, link, CoralHead(net))
 
 
 def block_count(name: str) -> int:

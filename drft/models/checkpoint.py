@@ -75,7 +75,7 @@ def save_model(path: Path, model: "Model", config: TrialConfig, classes: int) ->
         config: the configuration of the training.
         classes: outputs of the head.
     """
-    from drft.models.probabilities import link_tensors  # noqa: PLC0415  see TYPE_CHECKING
+    from drft.models.probabilities import learned_tensors  # noqa: PLC0415  see TYPE_CHECKING
 
     state = {name: tensor.detach().cpu().numpy() for name, tensor in model.net.state_dict().items()}
     metadata = {
@@ -83,7 +83,7 @@ def save_model(path: Path, model: "Model", config: TrialConfig, classes: int) ->
         "classes": str(classes),
         "normalization": json.dumps([model.mean, model.std]),
     }
-    _write(path, state | link_tensors(model.link), metadata)
+    _write(path, state | learned_tensors(model.link), metadata)
 
 
 def load_checkpoint(path: Path | str) -> tuple["Model", TrialConfig]:

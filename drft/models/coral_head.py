@@ -11,7 +11,7 @@ _APART = 2.0
 """Distance of neighbouring thresholds, in units of log-odds."""
 
 
-class SharedScore:
+class CoralHead:
     """CORAL's weight sharing (Cao, Mirjalili & Raschka 2020) in a classifier of as many outputs as there are grades.
 
     While it is on, the first output is the score, and the weights of the others are and stay zero: their biases are the

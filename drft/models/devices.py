@@ -57,8 +57,7 @@ def has_amx() -> bool:
     if allowed not in {"", "ALL", "DEFAULT"} and "AMX" not in allowed:
         return False
     # Releases of torch before get_capabilities cannot be asked: they compute in float32.
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("amx_bf16"))
+    return hasattr(torch.cpu, "get_capabilities") and bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
 def autocast(precision: Computed, device: torch.device) -> AbstractContextManager[object]:

@@ -24,7 +24,7 @@ def adapter_size(shape: Sequence[int], rank: int) -> int:
     return min(rank, outputs, inputs) * (outputs + inputs)
 
 
-class LowRankUpdates:
+class LoRA:
     """The factors of some weights of a network.
 
     ``A`` is drawn as torch draws a linear layer, ``B`` is zero, so that the network starts as it was. No rank is above
@@ -37,7 +37,7 @@ class LowRankUpdates:
     """
 
     def __init__(self, weights: Mapping[str, nn.Parameter], rank: int, alpha: float) -> None:
-        self._updates = [_Update(weight, rank, alpha / rank) for weight in weights.values()]
+        self._updates = [_LoRAUpdate(weight, rank, alpha / rank) for weight in weights.values()]
         self.factors = {name: (update.down, update.up) for name, update in zip(weights, self._updates, strict=True)}
         """The two factors of each weight, ``A`` of shape (rank, inputs) and ``B`` of shape (outputs, rank)."""
 
@@ -58,12 +58,12 @@ class LowRankUpdates:
             update.merge()
 
     @property
-    def _learning(self) -> Sequence["_Update"]:
+    def _learning(self) -> Sequence["_LoRAUpdate"]:
         """The updates of those weights that are not frozen for now."""
         return [update for update in self._updates if update.weight.requires_grad]
 
 
-class _Update:
+class _LoRAUpdate:
     """The update of one weight."""
 
     def __init__(self, weight: nn.Parameter, rank: int, scale: float) -> None:

@@ -21,7 +21,7 @@ _APART = 1e-6
 _SPREADS = np.geomspace(0.02, 5.0, 45)
 
 
-class Link(nn.Module):
+class ClassProbabilities(nn.Module):
     """Maps outputs to log-probabilities, both of shape (photographs, classes)."""
 
     def fit(self, outputs: Tensor, grades: Tensor) -> None:
@@ -32,7 +32,7 @@ class Link(nn.Module):
         raise NotImplementedError
 
 
-class Softmax(Link):
+class SoftmaxProbabilities(ClassProbabilities):
     """The link of the cross-entropy."""
 
     def forward(self, outputs: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ class Softmax(Link):
         return outputs.log_softmax(dim=1)
 
 
-class Coral(Link):
+class CoralProbabilities(ClassProbabilities):
     """P(grade >= k) is the sigmoid of a score plus a threshold (Cao, Mirjalili & Raschka 2020).
 
     The thresholds fall from grade to grade at the loss's minimum; before it they may not, and are put in order. The
@@ -56,7 +56,7 @@ class Coral(Link):
         return told.log_softmax(dim=1)
 
 
-class Corn(Link):
+class CornProbabilities(ClassProbabilities):
     """P(grade > k), given that it is k or more, is the sigmoid of output k (Shi, Cao & Raschka 2023).
 
     Their product is P(grade > k), which falls with k by itself. The last output means nothing. The paper predicts the
@@ -71,7 +71,7 @@ class Corn(Link):
         return reached + stays
 
 
-class ExpectedGrade(Link):
+class ExpectedGradeProbabilities(ClassProbabilities):
     """Thresholds on the expected grade: neighbouring grades are equally likely at the threshold between them.
 
     The odds of a grade against the one below are exp((score - threshold) / spread), as of Gaussian scores with a mean
@@ -112,14 +112,14 @@ def expected_grades(outputs: Tensor) -> Tensor:
     return outputs.softmax(dim=1) @ torch.arange(outputs.shape[1], device=outputs.device, dtype=outputs.dtype)
 
 
-def make_link(kind: LossKind, classes: int) -> Link:
+def make_probabilities(kind: LossKind, classes: int) -> ClassProbabilities:
     """Return a new link for a kind of loss."""
     if kind == "expected_grade":
-        return ExpectedGrade(classes)
-    return {"cross_entropy": Softmax, "coral": Coral, "corn": Corn}[kind]()
+        return ExpectedGradeProbabilities(classes)
+    return {"cross_entropy": SoftmaxProbabilities, "coral": CoralProbabilities, "corn": CornProbabilities}[kind]()
 
 
-def link_tensors(link: Link) -> dict[str, NDArray[np.generic]]:
+def learned_tensors(link: ClassProbabilities) -> dict[str, NDArray[np.generic]]:
     """Return what a link has learned, by name, as a checkpoint keeps it."""
     return {PREFIX + name: tensor.detach().cpu().numpy().copy() for name, tensor in link.state_dict().items()}
 

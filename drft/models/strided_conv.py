@@ -12,7 +12,7 @@ _CHANNELS = 16
 """The widest vector of float32 (AVX-512); others are filled by fewer."""
 
 
-class StridedPointConv(nn.Conv2d):
+class StridedPointwiseConv(nn.Conv2d):
     """A pointwise convolution with a stride, computed with stride 1 over the pixels that it reads."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
@@ -32,7 +32,7 @@ def replace_strided_point_convs(net: nn.Module) -> None:
     replaced: dict[nn.Module, nn.Module] = {}  # one module may have several names
     for name, module in list(net.named_modules(remove_duplicate=False)):
         if type(module) is nn.Conv2d and _is_at_risk(module):
-            net.set_submodule(name, replaced.setdefault(module, StridedPointConv(module)))
+            net.set_submodule(name, replaced.setdefault(module, StridedPointwiseConv(module)))
 
 
 def _is_at_risk(conv: nn.Conv2d) -> bool:

@@ -11,8 +11,8 @@ from drft.config.trial_config import TrialConfig
 from drft.data.augment import Views
 from drft.data.splits import Split
 from drft.feature_cache.cache import ActivationCache
-from drft.feature_cache.features import Pictures, Prefix
-from drft.feature_cache.network import Cost, Network
+from drft.feature_cache.features import FrozenPrefix, ImageViews
+from drft.feature_cache.network import BoundaryCost, SplitNetwork
 from drft.models.backbone import Model
 from drft.training.records import Part
 
@@ -21,13 +21,13 @@ _EVALUATION_PIXELS = 32 * 224**2
 
 
 @dataclass(frozen=True)
-class Stage:
+class TrainingContext:
     """What both phases share: the network, the photographs and how they are divided."""
 
     config: TrialConfig
-    network: Network
+    network: SplitNetwork
     views: Views
-    costs: Mapping[int, Cost]
+    costs: Mapping[int, BoundaryCost]
     """What it takes to come to each boundary."""
     cohort: str
     """Digest of the photographs, their decoding and their views."""
@@ -57,9 +57,9 @@ class Stage:
         }
         return parts[part]
 
-    def prefix(self, depth: int, *, passing: bool) -> Prefix:
-        """Return what comes before the trained part of the network; ``passing`` as ``Prefix`` says."""
-        return Prefix(
+    def prefix(self, depth: int, *, passing: bool) -> FrozenPrefix:
+        """Return what comes before the trained part of the network; ``passing`` as ``FrozenPrefix`` says."""
+        return FrozenPrefix(
             self.network,
             self.views,
             costs=self.costs,
@@ -69,11 +69,11 @@ class Stage:
             passing=passing,
         )
 
-    def pictures(self, part: Part, view: int = 0, strength: float = 0.0) -> Pictures:
+    def pictures(self, part: Part, view: int = 0, strength: float = 0.0) -> ImageViews:
         """Return one part in one view. Folds share what is computed of their photographs, which are the same."""
         folds = self.config.split.folds is not None and part != "test"
         among = np.union1d(self.division.train, self.division.validation) if folds else None
-        return Pictures(self.indices(part), view, strength, among)
+        return ImageViews(self.indices(part), view, strength, among)
 
     def evaluation_batches(self, count: int) -> list[NDArray[np.int64]]:
         """Divide ``count`` pictures into as many as are evaluated at once."""

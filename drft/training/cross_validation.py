@@ -13,22 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drft.config.trial_config import TrialConfig
-from drft.data.cohort import Cohort
+from drft.data.cohort import ImageDataset
 from drft.errors import ConfigError
 from drft.metrics import Scores, score
 from drft.models.devices import device_label
-from drft.training.context import Stage
-from drft.training.history import Diary
+from drft.training.context import TrainingContext
+from drft.training.history import TrainingHistory
 from drft.training.records import PARTS, EpochRecord, FoldEpoch, Part, Predictions, TrialResult, best_record
-from drft.training.session import Workbench
+from drft.training.session import TrainingSession
 from drft.training.trial import train
-from drft.training.unfreezing import share_trained
+from drft.training.unfreezing import trained_fraction
 
 OnFoldEpoch = Callable[[FoldEpoch], bool]
 
 
 def run_folds(
-    config: TrialConfig, cohort: Cohort | Workbench, on_epoch: OnFoldEpoch = lambda _record: True
+    config: TrialConfig, cohort: ImageDataset | TrainingSession, on_epoch: OnFoldEpoch = lambda _record: True
 ) -> TrialResult:
     """Fine-tune once for each fold, with equal seeds, and put together what the trainings say.
 
@@ -52,12 +52,12 @@ def run_folds(
     """
     started = time.perf_counter()
     _check(config)
-    bench = cohort if isinstance(cohort, Workbench) else Workbench(cohort)
-    diaries: list[_FoldDiary] = []
+    bench = cohort if isinstance(cohort, TrainingSession) else TrainingSession(cohort)
+    diaries: list[_FoldHistory] = []
     pruned = False
     for fold, split in enumerate(config.split.turns):
         stage = bench.prepare(config.model_copy(update={"split": split}))
-        diaries.append(_FoldDiary(stage, tuple(diaries)))
+        diaries.append(_FoldHistory(stage, tuple(diaries)))
         pruned = train(stage, diaries[-1], _of_fold(fold, on_epoch)) == "pruned"
         if pruned:
             break
@@ -67,7 +67,7 @@ def run_folds(
         records=tuple(whole[-1].together),
         ending="pruned" if pruned else "completed",
         depth_fraction=config.depth / len(stage.model.blocks),
-        trainable_fraction=share_trained(stage.model, config),
+        trainable_fraction=trained_fraction(stage.model, config),
         predictions=_dealt([diary.predictions(bench.cohort) for diary in whole], bench.cohort),
         best_state=whole[-1].best_state,
         device=device_label(stage.device),
@@ -90,10 +90,10 @@ def _of_fold(fold: int, on_epoch: OnFoldEpoch) -> Callable[[EpochRecord], bool]:
     return lambda record: on_epoch(FoldEpoch.of(record, fold))
 
 
-class _FoldDiary(Diary):
+class _FoldHistory(TrainingHistory):
     """The diary of one fold, whose best epoch is the best of this fold and those before it together."""
 
-    def __init__(self, stage: Stage, before: tuple["_FoldDiary", ...]) -> None:
+    def __init__(self, stage: TrainingContext, before: tuple["_FoldHistory", ...]) -> None:
         super().__init__(stage)
         self._folds = (*before, self)
         self.together: list[EpochRecord] = []
@@ -104,7 +104,7 @@ class _FoldDiary(Diary):
         return best_record(self.together, self._stage.config.metric) is self.together[-1]
 
 
-def _together(folds: Sequence[Diary], place: int) -> EpochRecord:
+def _together(folds: Sequence[TrainingHistory], place: int) -> EpochRecord:
     """Return the record of what several folds said after one epoch, counted from 0."""
     records = [fold.records[place] for fold in folds]
     training, validation = (_score([fold.told(part, place) for fold in folds]) for part in ("train", "validation"))
@@ -127,7 +127,7 @@ def _score(told: Sequence[tuple[NDArray[np.float32], NDArray[np.int64]]]) -> Sco
     return score(np.concatenate([said for said, _ in told]), np.concatenate([grades for _, grades in told]))
 
 
-def _dealt(folds: Sequence[Mapping[Part, Predictions]], cohort: Cohort) -> dict[Part, Predictions]:
+def _dealt(folds: Sequence[Mapping[Part, Predictions]], cohort: ImageDataset) -> dict[Part, Predictions]:
     places = {photograph.id: place for place, photograph in enumerate(cohort.photographs)}
     return {part: _deal([fold[part] for fold in folds], places) for part in PARTS}
 

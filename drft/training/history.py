@@ -5,18 +5,18 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from drft.data.cohort import Cohort
+from drft.data.cohort import ImageDataset
 from drft.models.checkpoint import changed_tensors
-from drft.models.probabilities import link_tensors
-from drft.training.context import Stage
+from drft.models.probabilities import learned_tensors
+from drft.training.context import TrainingContext
 from drft.training.records import PARTS, EpochRecord, Part, Predictions, best_record
 from drft.training.trainer import LogProbabilities
 
 
-class Diary:
+class TrainingHistory:
     """Keeps the records of a training, its predictions at every step, and the tensors of its best epoch."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: TrainingContext) -> None:
         self._stage = stage
         self._predictions: list[LogProbabilities] = []
         self.records: list[EpochRecord] = []
@@ -28,7 +28,7 @@ class Diary:
         self._predictions.append(predictions)
         if self._leads():
             model = self._stage.model
-            self.best_state = changed_tensors(model.net, model.pretrained) | link_tensors(model.link)
+            self.best_state = changed_tensors(model.net, model.pretrained) | learned_tensors(model.link)
 
     def _leads(self) -> bool:
         """Whether the last epoch is the best so far."""
@@ -48,11 +48,11 @@ class Diary:
         """Return log-probabilities, shape (images, grades), and true grades of one part after one epoch, from 0."""
         return self._predictions[place][part], self._stage.grades[self._stage.indices(part)]
 
-    def predictions(self, cohort: Cohort) -> dict[Part, Predictions]:
+    def predictions(self, cohort: ImageDataset) -> dict[Part, Predictions]:
         """Return the class probabilities of all parts at every step."""
         return {part: self._part_predictions(part, cohort) for part in PARTS}
 
-    def _part_predictions(self, part: Part, cohort: Cohort) -> Predictions:
+    def _part_predictions(self, part: Part, cohort: ImageDataset) -> Predictions:
         indices = self._stage.indices(part)
         return Predictions(
             ids=tuple(cohort.photographs[index].id for index in indices),

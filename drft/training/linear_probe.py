@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from drft.errors import BackboneError
 from drft.models.blocks import head_module
-from drft.training.context import Stage
+from drft.training.context import TrainingContext
 from drft.training.losses import class_weights
 from drft.training.regularization.penalties import classifier_inputs
 
@@ -27,7 +27,7 @@ class Probe(NamedTuple):
     bias: NDArray[np.float64]
 
 
-def start_from_linear_probe(stage: Stage) -> None:
+def start_from_linear_probe(stage: TrainingContext) -> None:
     """Set the head to the regression on the frozen backbone's features of the plain training photographs.
 
     Raises:
@@ -83,7 +83,7 @@ def fit_linear_probe(
 
 
 @torch.no_grad()
-def _features(stage: Stage) -> Tensor:
+def _features(stage: TrainingContext) -> Tensor:
     """Return what comes to the classifier of each training photograph, without augmentation or dropout."""
     net, prefix = stage.model.net, stage.prefix(0, passing=True)
     net.eval()

@@ -60,7 +60,7 @@ class TrainingLoss(nn.Module):
         return self.weight[grades].sum()
 
 
-class CrossEntropy(TrainingLoss):
+class CrossEntropyLoss(TrainingLoss):
     """Weighted cross-entropy with label smoothing (Szegedy et al. 2016)."""
 
     def __init__(self, weight: Tensor, label_smoothing: float) -> None:
@@ -72,7 +72,7 @@ class CrossEntropy(TrainingLoss):
         return F.cross_entropy(outputs, grades, self.weight, label_smoothing=self._smoothing)
 
 
-class Focal(TrainingLoss):
+class FocalLoss(TrainingLoss):
     """Focal loss (Lin et al. 2017): each term of the cross-entropy times (1 - p)^gamma: what is sure counts less.
 
     With label smoothing every grade has its term, as in the cross-entropy that it is at gamma 0.
@@ -93,7 +93,7 @@ class Focal(TrainingLoss):
         return smoothed / self.share(grades)
 
 
-class Coral(TrainingLoss):
+class CoralLoss(TrainingLoss):
     """Binary cross-entropies of "is it this grade or more" for each grade but the first (Cao et al. 2020)."""
 
     def forward(self, outputs: Tensor, grades: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ class Coral(TrainingLoss):
         return (self.weight[grades] * lost).sum() / self.share(grades)
 
 
-class Corn(TrainingLoss):
+class CornLoss(TrainingLoss):
     """Binary cross-entropies of "is it more than this grade", of photographs that are it or more (Shi et al. 2023)."""
 
     def forward(self, outputs: Tensor, grades: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ class Corn(TrainingLoss):
         return (self.weight[grades] * (grades + 1).clamp(max=len(self.weight) - 1)).sum()
 
 
-class ExpectedGrade(TrainingLoss):
+class ExpectedGradeLoss(TrainingLoss):
     """Squared error of the expected grade (Beckham & Pal 2016)."""
 
     def forward(self, outputs: Tensor, grades: Tensor) -> Tensor:
@@ -129,7 +129,11 @@ class ExpectedGrade(TrainingLoss):
         return (self.weight[grades] * (expected_grades(outputs) - grades) ** 2).sum() / self.share(grades)
 
 
-_ORDINAL: Mapping[LossKind, type[TrainingLoss]] = {"coral": Coral, "corn": Corn, "expected_grade": ExpectedGrade}
+_ORDINAL: Mapping[LossKind, type[TrainingLoss]] = {
+    "coral": CoralLoss,
+    "corn": CornLoss,
+    "expected_grade": ExpectedGradeLoss,
+}
 
 
 def training_loss(config: LossConfig, grades: NDArray[np.int64], classes: int) -> TrainingLoss:
@@ -138,5 +142,5 @@ def training_loss(config: LossConfig, grades: NDArray[np.int64], classes: int) -
     if config.kind != "cross_entropy":
         return _ORDINAL[config.kind](weight)
     if config.focal_gamma:
-        return Focal(weight, config.label_smoothing, config.focal_gamma)
-    return CrossEntropy(weight, config.label_smoothing)
+        return FocalLoss(weight, config.label_smoothing, config.focal_gamma)
+    return CrossEntropyLoss(weight, config.label_smoothing)

@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drft.metrics import Scores, score
-from drft.training.context import Stage
+from drft.training.context import TrainingContext
 from drft.training.records import EpochRecord, Part, Phase
 from drft.training.regularization.stoch_norm import stochastic_norms
 from drft.training.trainer import LogProbabilities, Trainer
 
 
-def run_phase(stage: Stage, phase: Phase, first_step: int) -> Iterator[tuple[EpochRecord, LogProbabilities]]:
+def run_phase(stage: TrainingContext, phase: Phase, first_step: int) -> Iterator[tuple[EpochRecord, LogProbabilities]]:
     """Train one phase with a new optimizer; yield after each epoch what was measured.
 
     The head phase trains depth 0, the head alone; the depth phase the configuration's depth. Whenever it yields, the
@@ -37,7 +37,7 @@ def run_phase(stage: Stage, phase: Phase, first_step: int) -> Iterator[tuple[Epo
     trainer.average.settle()
 
 
-def _score(stage: Stage, part: Part, log_probabilities: NDArray[np.float32]) -> Scores:
+def _score(stage: TrainingContext, part: Part, log_probabilities: NDArray[np.float32]) -> Scores:
     return score(log_probabilities, stage.grades[stage.indices(part)])
 
 

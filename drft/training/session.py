@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 from drft.config.trial_config import TrialConfig
 from drft.config.validation import check
 from drft.data.augment import VIEWS_VERSION, Views
-from drft.data.cohort import Cohort
+from drft.data.cohort import ImageDataset
 from drft.data.images import CROP_VERSION, load_images
 from drft.data.splits import stratified_split
 from drft.errors import ConfigError
 from drft.feature_cache.cache import ActivationCache, default_memory
 from drft.feature_cache.index import activations_folder, default_budget
-from drft.feature_cache.network import Cost, Network, build_network, now
+from drft.feature_cache.network import BoundaryCost, SplitNetwork, build_network, now
 from drft.files.atomic import default_cache_dir
 from drft.models.devices import pick_device, seed_torch
-from drft.models.probabilities import make_link
-from drft.training.context import Stage
+from drft.models.probabilities import make_probabilities
+from drft.training.context import TrainingContext
 from drft.training.regularization.stoch_norm import check_batch_norms
 
 _NETWORKS = 2
@@ -33,7 +33,7 @@ _EXAMPLES = 8
 """Views that their cost is measured on."""
 
 
-class Workbench:
+class TrainingSession:
     """Runs trainings of one cohort, one after the other.
 
     Args:
@@ -48,7 +48,7 @@ class Workbench:
 
     def __init__(
         self,
-        cohort: Cohort,
+        cohort: ImageDataset,
         *,
         cache_dir: Path | None = None,
         device: str | None = None,
@@ -62,11 +62,11 @@ class Workbench:
         self._cache = _open_cache(self._cache_dir, cache_size, default_memory(processes))
         self._grades = cohort.labels()
         self._images: dict[int, NDArray[np.uint8]] = {}
-        self._view_costs: dict[int, Cost] = {}
+        self._view_costs: dict[int, BoundaryCost] = {}
         self._kept_networks = max(networks, _NETWORKS)
-        self._networks: OrderedDict[Hashable, Network] = OrderedDict()
+        self._networks: OrderedDict[Hashable, SplitNetwork] = OrderedDict()
 
-    def prepare(self, config: TrialConfig) -> Stage:
+    def prepare(self, config: TrialConfig) -> TrainingContext:
         """Seed, divide the cohort and set up its pictures and the network: all that comes before training.
 
         Raises:
@@ -80,13 +80,13 @@ class Workbench:
         check(config)
         seed_torch(config.seed)
         classes = len(self.cohort.grades)
-        network = self._network(config).with_link(make_link(config.loss.kind, classes))
+        network = self._network(config).with_link(make_probabilities(config.loss.kind, classes))
         model = network.model
         check_batch_norms(config, model.net)
         model.start_anew(config.seed, config.dropout, shared_score=config.loss.kind == "coral")
         images = self._decoded(config.image_size)
         views = Views(images, model.mean, model.std, device=self.device, seed=config.augmentation.seed)
-        return Stage(
+        return TrainingContext(
             config=config,
             network=network,
             views=views,
@@ -98,7 +98,7 @@ class Workbench:
             classes=classes,
         )
 
-    def _network(self, config: TrialConfig) -> Network:
+    def _network(self, config: TrialConfig) -> SplitNetwork:
         """Return the network of a configuration, building it where it is not at hand."""
         random = config.seed if config.backbone.weights == "none" else None
         key = (config.backbone, config.image_size, config.precision, random)
@@ -114,14 +114,14 @@ class Workbench:
             self._images[image_size] = load_images(self.cohort, image_size, cache_dir=self._cache_dir)
         return self._images[image_size]
 
-    def _costs(self, network: Network, views: Views) -> Mapping[int, Cost]:
+    def _costs(self, network: SplitNetwork, views: Views) -> Mapping[int, BoundaryCost]:
         """Return what every boundary costs, the pictures themselves first."""
         if views.size not in self._view_costs:
             some = np.arange(min(_EXAMPLES, len(views)))
             views.augmented(some, 1, 0.5)
             started = now(self.device)
             made = views.augmented(some, 1, 0.5)
-            self._view_costs[views.size] = Cost((now(self.device) - started) / len(some), made[0].nbytes)
+            self._view_costs[views.size] = BoundaryCost((now(self.device) - started) / len(some), made[0].nbytes)
         return {network.pictures_at: self._view_costs[views.size], **network.costs}
 
 

@@ -8,17 +8,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from drft.errors import NonFiniteLossError
-from drft.feature_cache.features import Supply
+from drft.feature_cache.features import Features
 from drft.models.devices import loss_scaler
 from drft.training.auto_rgn import BATCHES as RGN_BATCHES
 from drft.training.auto_rgn import relative_gradient_norms
-from drft.training.context import Stage
+from drft.training.context import TrainingContext
 from drft.training.losses import training_loss
 from drft.training.optim import current_lr, make_optimizer, make_scheduler, scale_rates
 from drft.training.records import PARTS, Part, Phase
-from drft.training.regularization.ema import WeightAverage
-from drft.training.regularization.mixup import Batch, mix, mixed_batches
-from drft.training.regularization.penalties import StartingPoint, classifier_inputs, weakest_direction
+from drft.training.regularization.ema import ExponentialMovingAverage
+from drft.training.regularization.mixup import MixedBatch, mix, mixed_batches
+from drft.training.regularization.penalties import L2SP, classifier_inputs, weakest_direction
 from drft.training.regularization.sam import sharpness_aware_gradient
 from drft.training.unfreezing import Unfreezing
 
@@ -28,14 +28,14 @@ LogProbabilities = Mapping[Part, NDArray[np.float32]]
 class Trainer:
     """The trained suffix of a network with its optimizer, for the epochs of one phase."""
 
-    def __init__(self, stage: Stage, phase: Phase) -> None:
+    def __init__(self, stage: TrainingContext, phase: Phase) -> None:
         self.stage = stage
         self.phase = phase
         self.settings = stage.config.head_phase if phase == "head" else stage.config.depth_phase
         self.unfreezing = Unfreezing(stage.model, stage.config, phase)
-        self.start = StartingPoint(stage.model, stage.config.regularization.l2_sp)
+        self.start = L2SP(stage.model, stage.config.regularization.l2_sp)
         self.start.replace_decay(self.unfreezing.groups)
-        self.average = WeightAverage(stage.config.regularization.ema_decay)
+        self.average = ExponentialMovingAverage(stage.config.regularization.ema_decay)
         self.optimizer = make_optimizer(stage.config.optimizer, self.unfreezing.groups)
         self.scaler = loss_scaler(stage.network.precision, stage.device)
         self.batches = -(-len(stage.division.train) // stage.config.batch_size)
@@ -51,7 +51,7 @@ class Trainer:
         self.loss = training_loss(stage.config.loss, grades, stage.classes).to(stage.device)
         self.head_lr = self.block_lr = 0.0
         self.cached = False
-        self._plain: dict[Part, Supply] = {}
+        self._plain: dict[Part, Features] = {}
         self._open_boundary()
 
     def unfreeze(self, epoch: int) -> None:
@@ -82,14 +82,14 @@ class Trainer:
             raise NonFiniteLossError(f"the training loss became {mean} in step {step}; a lower learning rate may help")
         return mean
 
-    def _scale_rates(self, views: Supply, batches: Sequence[NDArray[np.int64]]) -> None:
+    def _scale_rates(self, views: Features, batches: Sequence[NDArray[np.int64]]) -> None:
         """Let layers learn as Auto-RGN says; in evaluation mode, so that no running statistic moves."""
         some = (rows[: self.stage.config.micro_batch] for rows in batches)
         losses = (self.loss(self.prefix.suffix(views.batch(rows)), self.grades[rows]) for rows in some)
         scaled = map(self.scaler.scale, losses)
         scale_rates(self.scheduler, relative_gradient_norms(self.optimizer.param_groups, scaled))
 
-    def _update(self, views: Supply, batch: Batch) -> Tensor:
+    def _update(self, views: Features, batch: MixedBatch) -> Tensor:
         """Make one optimizer step on a batch; return the batch's loss, penalties included."""
         self.optimizer.zero_grad(set_to_none=True)
         loss = self._add_gradient(views, batch) + self._pull_to_start()
@@ -101,7 +101,7 @@ class Trainer:
         self.scheduler.step()
         return loss
 
-    def _add_gradient(self, views: Supply, batch: Batch) -> Tensor:
+    def _add_gradient(self, views: Features, batch: MixedBatch) -> Tensor:
         """Leave the gradient of a batch in the trained parameters; return its loss."""
         rho, updates = self.stage.config.regularization.sam_rho, self.unfreezing.updates
         if not rho:
@@ -116,7 +116,7 @@ class Trainer:
         updates.merge()
         return loss
 
-    def _backward(self, views: Supply, batch: Batch) -> Tensor:
+    def _backward(self, views: Features, batch: MixedBatch) -> Tensor:
         """Add up the gradients of a batch, in parts that fit into memory; return its loss."""
         losses = []
         for part in batch.parts(self.stage.config.micro_batch):
@@ -125,7 +125,7 @@ class Trainer:
             losses.append(loss.detach())
         return torch.stack(losses).sum()
 
-    def _part_loss(self, views: Supply, part: Batch, batch: Batch) -> Tensor:
+    def _part_loss(self, views: Features, part: MixedBatch, batch: MixedBatch) -> Tensor:
         """Return what a part adds to the loss of its batch: mixed, and with the penalty on its features."""
         shrinkage = self.stage.config.regularization.bss
         activations = views.batch(part.rows)

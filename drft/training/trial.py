@@ -5,21 +5,23 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 
 from drft.config.trial_config import TrialConfig
-from drft.data.cohort import Cohort
+from drft.data.cohort import ImageDataset
 from drft.models.devices import device_label
-from drft.training.context import Stage
-from drft.training.history import Diary
+from drft.training.context import TrainingContext
+from drft.training.history import TrainingHistory
 from drft.training.linear_probe import start_from_linear_probe
 from drft.training.phase import run_phase
 from drft.training.records import Ending, EpochRecord, TrialResult
-from drft.training.session import Workbench
+from drft.training.session import TrainingSession
 from drft.training.trainer import LogProbabilities
-from drft.training.unfreezing import share_trained
+from drft.training.unfreezing import trained_fraction
 
 OnEpoch = Callable[[EpochRecord], bool]
 
 
-def run_trial(config: TrialConfig, cohort: Cohort | Workbench, on_epoch: OnEpoch = lambda _record: True) -> TrialResult:
+def run_trial(
+    config: TrialConfig, cohort: ImageDataset | TrainingSession, on_epoch: OnEpoch = lambda _record: True
+) -> TrialResult:
     """Fine-tune in two phases: the head on a frozen backbone, then the last ``depth`` blocks with it.
 
     Equal configuration, cohort and device give an equal result on the CPU (with equal thread counts), whatever the
@@ -39,16 +41,16 @@ def run_trial(config: TrialConfig, cohort: Cohort | Workbench, on_epoch: OnEpoch
         NonFiniteLossError: when the training diverges.
     """
     started = time.perf_counter()
-    bench = cohort if isinstance(cohort, Workbench) else Workbench(cohort)
+    bench = cohort if isinstance(cohort, TrainingSession) else TrainingSession(cohort)
     stage = bench.prepare(config)
-    diary = Diary(stage)
+    diary = TrainingHistory(stage)
     ending = train(stage, diary, on_epoch)
     return TrialResult(
         config=config,
         records=tuple(diary.records),
         ending=ending,
         depth_fraction=config.depth / len(stage.model.blocks),
-        trainable_fraction=share_trained(stage.model, config),
+        trainable_fraction=trained_fraction(stage.model, config),
         predictions=diary.predictions(bench.cohort),
         best_state=diary.best_state,
         device=device_label(stage.device),
@@ -56,7 +58,7 @@ def run_trial(config: TrialConfig, cohort: Cohort | Workbench, on_epoch: OnEpoch
     )
 
 
-def train(stage: Stage, diary: Diary, on_epoch: OnEpoch) -> Ending:
+def train(stage: TrainingContext, diary: TrainingHistory, on_epoch: OnEpoch) -> Ending:
     """Train through both phases, as long as ``on_epoch`` says and patience lasts, and write it all down."""
     with closing(_both_phases(stage)) as epochs:  # closed at once, it leaves nothing on a network that lives on
         for record, predictions in epochs:
@@ -68,7 +70,7 @@ def train(stage: Stage, diary: Diary, on_epoch: OnEpoch) -> Ending:
     return "completed"
 
 
-def _both_phases(stage: Stage) -> Generator[tuple[EpochRecord, LogProbabilities], None, None]:
+def _both_phases(stage: TrainingContext) -> Generator[tuple[EpochRecord, LogProbabilities], None, None]:
     if stage.config.head_phase.init == "linear_probe":
         start_from_linear_probe(stage)
     yield from run_phase(stage, "head", first_step=1)

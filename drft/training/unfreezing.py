@@ -9,7 +9,7 @@ from drft.config.sections import DepthPhaseConfig
 from drft.config.trial_config import TrialConfig
 from drft.models.backbone import Model
 from drft.models.blocks import set_trainable, trainable_fraction, training_modes
-from drft.models.lora import LowRankUpdates
+from drft.models.lora import LoRA
 from drft.training.optim import parameter_groups
 from drft.training.records import Phase
 
@@ -44,7 +44,7 @@ class Unfreezing:
         blocks = model.blocks[len(model.blocks) - self._deepest :][: self._how.window]
         deep = {name: self._net.get_parameter(name) for block in blocks for name in block.parameters}
         weights = {name: weight for name, weight in deep.items() if weight.requires_grad and self._low_rank}
-        self.updates = LowRankUpdates(weights, self._how.lora_rank, self._how.lora_alpha)
+        self.updates = LoRA(weights, self._how.lora_rank, self._how.lora_alpha)
         """The low-rank updates that are trained in place of weights: none unless the settings say so."""
         self.groups: list[dict[str, Any]] = parameter_groups(
             self._net,
@@ -88,7 +88,7 @@ class Unfreezing:
         self.modes = training_modes(self._net, depth, self._batch_norm, self._how.window)
 
 
-def share_trained(model: Model, config: TrialConfig) -> float:
+def trained_fraction(model: Model, config: TrialConfig) -> float:
     """Return the parameters that the depth phase trains at its end, as a share of the backbone's.
 
     Raises:

@@ -13,7 +13,7 @@ from study.analysis.cost import Cost, CostPoint, DepthCost, cost
 from study.analysis.depth import Curve, DepthRow, depth_curves, depth_table
 from study.analysis.design import Design, depth_design
 from study.analysis.early import Early, EarlyGroup, EarlyLook, early
-from study.analysis.ensembles_on_test import MixtureOnTest, Mixtures, mixtures_on_test
+from study.analysis.ensembles_on_test import EnsembleOnTest, EnsemblesOnTest, ensembles_on_test
 from study.analysis.estimators.agreement import rank_agreement
 from study.analysis.estimators.auroc import binary_auroc, macro_auroc
 from study.analysis.estimators.calibration import Bin, Calibration, calibration, cross_entropy, temperature, tempered
@@ -34,11 +34,11 @@ from study.analysis.estimators.resampling import Candidates, resampled_weights, 
 from study.analysis.generalization_gap import DepthGaps, Gaps, MeasureGap, gaps, trial_gaps
 from study.analysis.history import TrialPoint, history
 from study.analysis.importance import Bar, Importance, importance
-from study.analysis.indistinguishable import Alike, Compared, alike, not_told_apart
+from study.analysis.indistinguishable import Compared, Indistinguishable, alike, indistinguishable_mask
 from study.analysis.label_errors import (
+    LabelErrors,
     Said,
-    Suspect,
-    Suspects,
+    SuspectLabel,
     Votes,
     collect,
     confident_grades,
@@ -48,18 +48,17 @@ from study.analysis.label_errors import (
 )
 from study.analysis.noise import Needed, Noise, detectable_difference, discordance, images_needed, noise
 from study.analysis.overtuning import Incumbent, Overtuning, overtuning, overtuning_by_halves
-from study.analysis.peak import BestVersusLast, Pair, Peak, StepCount, best_versus_last, peak
+from study.analysis.peak import BestVersusLast, PairedEpochs, Peak, StepCount, best_versus_last, peak
 from study.analysis.phases import PhasePeak, Phases, phases
 from study.analysis.pruning import PrunerAudit, Savings, pruner_audit
-from study.analysis.running import Standing, Verdict, noise_verdict, standing
+from study.analysis.running import NoiseVerdict, RunningComparison, noise_verdict, standing
 from study.analysis.selection import CorrectedScore, WinnersCurse, corrected_selection, winners_curse
 from study.analysis.somers_d import Association, gap_associations
 from study.analysis.summary import Statistics, summarize
 from study.analysis.survival import PeakSurvival, Rising, peak_survival
-from study.analysis.sweep_on_test import Swept, SweptPoint, swept
+from study.analysis.sweep_on_test import SweepOnTest, SweepPoint, swept
 
 __all__ = [
-    "Alike",
     "Association",
     "BackboneRow",
     "Bar",
@@ -85,19 +84,22 @@ __all__ = [
     "Early",
     "EarlyGroup",
     "EarlyLook",
+    "EnsembleOnTest",
+    "EnsemblesOnTest",
     "EqualDepths",
     "Estimate",
     "Gaps",
     "Grading",
     "Importance",
     "Incumbent",
+    "Indistinguishable",
+    "LabelErrors",
     "MeasureGap",
-    "MixtureOnTest",
-    "Mixtures",
     "Needed",
     "Noise",
+    "NoiseVerdict",
     "Overtuning",
-    "Pair",
+    "PairedEpochs",
     "Peak",
     "PeakSurvival",
     "PhasePeak",
@@ -105,18 +107,16 @@ __all__ = [
     "PrunerAudit",
     "Referable",
     "Rising",
+    "RunningComparison",
     "Said",
     "Savings",
-    "Standing",
     "Statistics",
     "StepCount",
     "Survival",
-    "Suspect",
-    "Suspects",
-    "Swept",
-    "SweptPoint",
+    "SuspectLabel",
+    "SweepOnTest",
+    "SweepPoint",
     "TrialPoint",
-    "Verdict",
     "Votes",
     "WinnersCurse",
     "Withheld",
@@ -142,6 +142,7 @@ __all__ = [
     "difference_of_proportions",
     "discordance",
     "early",
+    "ensembles_on_test",
     "equal_depths",
     "exact_proportion",
     "gap_associations",
@@ -151,14 +152,13 @@ __all__ = [
     "history",
     "images_needed",
     "importance",
+    "indistinguishable_mask",
     "kappa_estimate",
     "macro_auroc",
     "mean_estimate",
-    "mixtures_on_test",
     "noise",
     "noise_verdict",
     "normalized_margins",
-    "not_told_apart",
     "overtuning",
     "overtuning_by_halves",
     "peak",

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from drft.metrics import confusion, qwk
 from study.analysis.estimators.intervals import Estimate, Withheld, mean_estimate, proportion
-from study.analysis.estimators.two_way_means import Spread, combined, crossed_mean, ratio
-from study.results.retrained import Retrained
+from study.analysis.estimators.two_way_means import MeanEstimate, combined, crossed_mean, ratio
+from study.results.retrained import RetrainedConfig
 
 
 class ConfirmedScore(NamedTuple):
@@ -75,7 +75,7 @@ class Confirmed(NamedTuple):
     survival: Survival | Withheld
 
 
-def confirmed(configurations: Sequence[Retrained], grades: NDArray[np.int64], n_validation: int) -> Confirmed:
+def confirmed(configurations: Sequence[RetrainedConfig], grades: NDArray[np.int64], n_validation: int) -> Confirmed:
     """Score retrained configurations on the test photographs.
 
     Args:
@@ -100,18 +100,18 @@ def confirmed(configurations: Sequence[Retrained], grades: NDArray[np.int64], n_
 class _Tables(NamedTuple):
     """What statistics need of a configuration, by draw (rows) and photograph (columns)."""
 
-    of: Retrained
+    of: RetrainedConfig
     correct: NDArray[np.float64]
     kappa: NDArray[np.float64]
     """By draw."""
     kappa_parts: NDArray[np.float64]
 
     @property
-    def accuracy(self) -> Spread:
+    def accuracy(self) -> MeanEstimate:
         return crossed_mean(self.correct)
 
     @property
-    def qwk(self) -> Spread:
+    def qwk(self) -> MeanEstimate:
         return crossed_mean(self.kappa_parts)._replace(value=float(self.kappa.mean()))
 
     def on(self, draws: Sequence[int]) -> Self:
@@ -120,7 +120,7 @@ class _Tables(NamedTuple):
         return self._replace(correct=self.correct[rows], kappa=self.kappa[rows], kappa_parts=self.kappa_parts[rows])
 
 
-def _tables(of: Retrained, grades: NDArray[np.int64]) -> _Tables:
+def _tables(of: RetrainedConfig, grades: NDArray[np.int64]) -> _Tables:
     classes = 1 + int(max(grades.max(), of.predicted.max()))
     kappas, parts = zip(*(_jackknifed_qwk(grades, row, classes) for row in of.predicted), strict=True)
     return _Tables(of, (of.predicted == grades).astype(np.float64), np.array(kappas), np.array(parts))
@@ -164,22 +164,22 @@ def _within(share: Estimate) -> Estimate:
     return share._replace(low=max(0.0, share.low), high=min(1.0, share.high))
 
 
-def _drop(tables: _Tables) -> Spread:
+def _drop(tables: _Tables) -> MeanEstimate:
     """Mean over draws of validation minus test accuracy; the photographs add what all draws have in common."""
     lost = tables.of.validation - tables.correct.mean(axis=1)
     draws, n = tables.correct.shape
     if draws < 2:
-        return Spread(float(lost.mean()), None, 0)
+        return MeanEstimate(float(lost.mean()), None, 0)
     by_photograph = tables.correct.mean(axis=0)
     within = tables.correct.var(axis=0, ddof=1).mean() / draws
     common = max(0.0, float(by_photograph.var(ddof=1) - within)) / n
     return combined(float(lost.mean()), [(float(lost.var(ddof=1)) / draws, draws - 1), (common, max(1, n - 1))])
 
 
-def _fall(chosen: float, tables: _Tables, n_validation: int) -> Spread:
+def _fall(chosen: float, tables: _Tables, n_validation: int) -> MeanEstimate:
     test = tables.accuracy
     if test.variance is None:
-        return Spread(chosen - test.value, None, 0)
+        return MeanEstimate(chosen - test.value, None, 0)
     own = chosen * (1 - chosen) / n_validation
     return combined(chosen - test.value, [(own, max(1, n_validation - 1)), (test.variance, test.freedom)])
 
@@ -219,14 +219,14 @@ def _survival(tables: Sequence[_Tables], n_validation: int) -> Survival | Withhe
     )
 
 
-def _promised(chosen: float, baseline: NDArray[np.float64], n_validation: int) -> Spread:
+def _promised(chosen: float, baseline: NDArray[np.float64], n_validation: int) -> MeanEstimate:
     """The winner's variance is binomial over the sweep's validation photographs, the baseline's that of its draws."""
     own = (chosen * (1 - chosen) / n_validation, max(1.0, n_validation - 1.0))
     theirs = (float(baseline.var(ddof=1)) / len(baseline), len(baseline) - 1.0)
     return combined(chosen - float(baseline.mean()), [own, theirs])
 
 
-def _share(found: Spread, promised: Spread, n: int) -> Estimate | Withheld:
+def _share(found: MeanEstimate, promised: MeanEstimate, n: int) -> Estimate | Withheld:
     share = ratio(found, promised, n)
     if share is not None:
         return share

@@ -13,7 +13,7 @@ from study.analysis.estimators.intervals import Estimate, bootstrap_mean, propor
 from study.analysis.estimators.paired import PairedDifference, paired_difference
 
 
-class MixtureOnTest(NamedTuple):
+class EnsembleOnTest(NamedTuple):
     """One mixture, as it was chosen on validation images."""
 
     name: str
@@ -31,16 +31,16 @@ class MixtureOnTest(NamedTuple):
     """Likewise, below 0 where the mixture is better; bootstrap over images."""
 
 
-class Mixtures(NamedTuple):
+class EnsemblesOnTest(NamedTuple):
     """All mixtures on the test images; the first one is the best single trial."""
 
     n_images: int
-    scores: tuple[MixtureOnTest, ...]
+    scores: tuple[EnsembleOnTest, ...]
 
 
-def mixtures_on_test(
+def ensembles_on_test(
     recipes: Sequence[Mapping[str, Any]], grades: NDArray[np.int64], probabilities: NDArray[np.floating]
-) -> Mixtures:
+) -> EnsemblesOnTest:
     """Score mixtures on test images that chose neither them nor what they are made of.
 
     Valid once the test images are open; intervals hold for these trained networks, each by itself: of many, some leave
@@ -57,7 +57,7 @@ def mixtures_on_test(
     for place, recipe in enumerate(recipes):
         counts = confusion(grades, said[place].argmax(axis=1), said.shape[2])
         scores.append(
-            MixtureOnTest(
+            EnsembleOnTest(
                 name=recipe["name"],
                 trials=tuple(recipe["trials"]),
                 alpha=recipe["alpha"],
@@ -68,4 +68,4 @@ def mixtures_on_test(
                 nll_difference=bootstrap_mean(losses[place] - losses[0]) if place else None,
             )
         )
-    return Mixtures(len(grades), tuple(scores))
+    return EnsemblesOnTest(len(grades), tuple(scores))

@@ -28,7 +28,7 @@ class Compared(NamedTuple):
     """Whether it cannot be told from the best."""
 
 
-class Alike(NamedTuple):
+class Indistinguishable(NamedTuple):
     """The trials that cannot be told from the best one."""
 
     compared: tuple[Compared, ...]
@@ -43,7 +43,7 @@ class Alike(NamedTuple):
         return tuple(one.trial for one in self.compared if one.inside)
 
 
-def alike(chosen: Candidates, resamples: int = RESAMPLES, seed: int = 0) -> Alike | Withheld:
+def alike(chosen: Candidates, resamples: int = RESAMPLES, seed: int = 0) -> Indistinguishable | Withheld:
     """Return the trials that cannot be told from the one with the best score.
 
     Args:
@@ -51,8 +51,8 @@ def alike(chosen: Candidates, resamples: int = RESAMPLES, seed: int = 0) -> Alik
         resamples: bootstrap samples of the images.
         seed: of the bootstrap.
 
-    Conditions as in :func:`not_told_apart`. Each trial's step counts as given: that it is the best of its trial on the
-    same images raises all trials alike. Pruned trials are not compared, since they never ended.
+    Conditions as in :func:`indistinguishable_mask`. Each trial's step counts as given: that it is the best of its
+    trial on the same images raises all trials alike. Pruned trials are not compared, since they never ended.
     """
     n_trials, n_images = chosen.predicted.shape
     if n_trials < 2:
@@ -60,13 +60,15 @@ def alike(chosen: Candidates, resamples: int = RESAMPLES, seed: int = 0) -> Alik
     if n_images < MIN_IMAGES:
         return Withheld(f"a comparison needs at least {MIN_IMAGES} validation photographs, there are {n_images}")
     scores = chosen.scores(np.ones((1, n_images), dtype=np.float32))[0]
-    inside, critical = not_told_apart(scores, chosen.scores(resampled_weights(n_images, resamples, seed)))
+    inside, critical = indistinguishable_mask(scores, chosen.scores(resampled_weights(n_images, resamples, seed)))
     order = np.argsort(-scores, kind="stable")
     compared = tuple(Compared(int(chosen.trials[k]), float(scores[k]), bool(inside[k])) for k in order)
-    return Alike(compared, critical, n_images)
+    return Indistinguishable(compared, critical, n_images)
 
 
-def not_told_apart(scores: NDArray[np.floating], replicas: NDArray[np.floating]) -> tuple[NDArray[np.bool_], float]:
+def indistinguishable_mask(
+    scores: NDArray[np.floating], replicas: NDArray[np.floating]
+) -> tuple[NDArray[np.bool_], float]:
     """Return which trials cannot be told from the best, and the difference that tells.
 
     A set as the model confidence set (Hansen, Lunde & Nason 2011, Econometrica 79:453): with 95 % confidence it holds

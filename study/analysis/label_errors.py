@@ -34,7 +34,7 @@ class Votes(NamedTuple):
     """Class probabilities, shape (trials, images, grades); NaN where a trial was trained on the image."""
 
 
-class Suspect(NamedTuple):
+class SuspectLabel(NamedTuple):
     """One image whose grade the trainings doubt."""
 
     id: str
@@ -57,7 +57,7 @@ class Suspect(NamedTuple):
     """Whether ``chance`` is too small for one of so many images (false discovery rate 10 %)."""
 
 
-class Suspects(NamedTuple):
+class LabelErrors(NamedTuple):
     """All suspect labels, most suspect first."""
 
     n_images: int
@@ -67,10 +67,10 @@ class Suspects(NamedTuple):
     otherwise: int
     """Images whose most probable grade is not the given one: mostly errors of the trials."""
     beyond_chance: int
-    suspects: tuple[Suspect, ...]
+    suspects: tuple[SuspectLabel, ...]
 
 
-def suspects(votes: Votes) -> Suspects | Withheld:
+def suspects(votes: Votes) -> LabelErrors | Withheld:
     """Find images whose given grade the trials doubt.
 
     An image is suspect when confident learning (Northcutt, Jiang & Chuang 2021) puts it off the diagonal of the
@@ -105,7 +105,7 @@ def suspects(votes: Votes) -> Suspects | Withheld:
     beyond = stats.false_discovery_control(chance) <= FALSE_DISCOVERIES
     found = _ranked(known, averaged, chance, beyond)
     surely = sum(one.beyond_chance for one in found)
-    return Suspects(n, trials, accuracy, int((~right).sum()), surely, found)
+    return LabelErrors(n, trials, accuracy, int((~right).sum()), surely, found)
 
 
 def collect(told: Sequence[Said]) -> Votes:
@@ -166,7 +166,7 @@ def _enough(votes: Votes) -> Votes:
     return Votes(ids, votes.grades[graded], votes.probabilities[:, graded])
 
 
-def _ranked(votes: Votes, averaged: Floats, chance: Floats, beyond: NDArray[np.bool_]) -> tuple[Suspect, ...]:
+def _ranked(votes: Votes, averaged: Floats, chance: Floats, beyond: NDArray[np.bool_]) -> tuple[SuspectLabel, ...]:
     margins, proposed = normalized_margins(votes.grades, averaged), confident_grades(votes.grades, averaged)
     doubted = (proposed >= 0) & (proposed != votes.grades) & (averaged.argmax(axis=1) != votes.grades)
     found = []
@@ -176,7 +176,7 @@ def _ranked(votes: Votes, averaged: Floats, chance: Floats, beyond: NDArray[np.b
         agree = int((said.argmax(axis=1) == proposed[image]).sum())
         if 2 * agree > len(said):
             found.append(
-                Suspect(
+                SuspectLabel(
                     id=votes.ids[image],
                     grade=int(votes.grades[image]),
                     proposed=int(proposed[image]),

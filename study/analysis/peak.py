@@ -41,7 +41,7 @@ class Peak(NamedTuple):
     counts: tuple[StepCount, ...]
 
 
-class Pair(NamedTuple):
+class PairedEpochs(NamedTuple):
     """Validation accuracy of one trial at its best and at its last step."""
 
     trial: int
@@ -58,7 +58,7 @@ class BestVersusLast(NamedTuple):
     last: Estimate
     difference: Estimate
     """Mean of best minus last; percentile bootstrap over trials, pairs kept together."""
-    pairs: tuple[Pair, ...]
+    pairs: tuple[PairedEpochs, ...]
 
 
 def peak(complete: pd.DataFrame) -> Peak | Withheld:
@@ -102,7 +102,7 @@ def best_versus_last(complete: pd.DataFrame) -> BestVersusLast | Withheld:
         last=mean_estimate(last),
         difference=bootstrap_mean(best - last),
         pairs=tuple(
-            Pair(int(number), int(depth), float(top), float(end))
+            PairedEpochs(int(number), int(depth), float(top), float(end))
             for number, depth, top, end in zip(complete["number"], complete["depth"], best, last, strict=True)
         ),
     )

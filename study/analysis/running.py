@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from study.analysis.estimators.intervals import Estimate, proportion
 from study.analysis.estimators.resampling import resampled_weights
-from study.analysis.indistinguishable import MIN_IMAGES, not_told_apart
+from study.analysis.indistinguishable import MIN_IMAGES, indistinguishable_mask
 from study.analysis.noise import detectable_difference, discordance
 
 RESAMPLES = 500
@@ -17,7 +17,7 @@ TOP = 10
 PATIENCE = 50
 
 
-class Standing(NamedTuple):
+class RunningComparison(NamedTuple):
     """The best trial so far."""
 
     place: int
@@ -29,20 +29,20 @@ class Standing(NamedTuple):
     n_trials: int
 
 
-class Verdict(NamedTuple):
+class NoiseVerdict(NamedTuple):
     """Whether further trials can be expected to tell anything, and why."""
 
     stop: bool
     reason: str
 
 
-def standing(correct: NDArray[np.bool_], seed: int = 0) -> Standing | None:
+def standing(correct: NDArray[np.bool_], seed: int = 0) -> RunningComparison | None:
     """Describe the best of the finished trials; takes milliseconds for a hundred trials.
 
     Args:
         correct: which validation images each finished trial gets right at its best step, in the order in which they
             finished, shape (trials, images); the best is the first one with the highest accuracy.
-        seed: of the bootstrap behind ``alike`` (see ``indistinguishable.not_told_apart``).
+        seed: of the bootstrap behind ``alike`` (see ``indistinguishable.indistinguishable_mask``).
 
     Returns:
         None while no trial has finished. Below twenty images every trial counts as alike.
@@ -52,10 +52,10 @@ def standing(correct: NDArray[np.bool_], seed: int = 0) -> Standing | None:
     right = correct.sum(axis=1)
     inside = _inside(correct, seed)
     place = int(right.argmax())
-    return Standing(place, proportion(int(right[place]), correct.shape[1]), int(inside.sum()), len(correct))
+    return RunningComparison(place, proportion(int(right[place]), correct.shape[1]), int(inside.sum()), len(correct))
 
 
-def noise_verdict(correct: NDArray[np.bool_], patience: int = PATIENCE, seed: int = 0) -> Verdict:
+def noise_verdict(correct: NDArray[np.bool_], patience: int = PATIENCE, seed: int = 0) -> NoiseVerdict:
     """Say whether noise is all that further trials could be expected to show: the rule of ``--stop-when-noise``.
 
     It says stop when all of these hold:
@@ -74,17 +74,17 @@ def noise_verdict(correct: NDArray[np.bool_], patience: int = PATIENCE, seed: in
     """
     n_trials, n_images = correct.shape
     if n_trials < patience + TOP:
-        return Verdict(False, f"{n_trials} trials have finished, the rule needs {patience + TOP}")
+        return NoiseVerdict(False, f"{n_trials} trials have finished, the rule needs {patience + TOP}")
     right = correct.sum(axis=1)
     before = int(right[:-patience].argmax())
     if not _inside(correct, seed)[before]:
-        return Verdict(False, f"one of the last {patience} trials is better than the best before them")
+        return NoiseVerdict(False, f"one of the last {patience} trials is better than the best before them")
     top = np.argsort(-right, kind="stable")[:TOP]
     apart = float(right[top[0]] - right[top[-1]]) / n_images
     shown = detectable_difference(n_images, discordance(correct[top]))
     if apart > shown:
-        return Verdict(False, f"the {TOP} best trials lie {100 * apart:.1f} points apart, more than noise")
-    return Verdict(
+        return NoiseVerdict(False, f"the {TOP} best trials lie {100 * apart:.1f} points apart, more than noise")
+    return NoiseVerdict(
         True,
         f"the last {patience} trials brought nothing that {n_images} photographs could tell from the best before them, "
         f"and the {TOP} best lie within {100 * apart:.1f} points, where {100 * shown:.1f} can be shown",
@@ -97,4 +97,4 @@ def _inside(correct: NDArray[np.bool_], seed: int) -> NDArray[np.bool_]:
         return np.ones(n_trials, dtype=np.bool_)
     right = correct.astype(np.float32)
     replicas = resampled_weights(n_images, RESAMPLES, seed) @ right.T / n_images
-    return not_told_apart(right.mean(axis=1), replicas)[0]
+    return indistinguishable_mask(right.mean(axis=1), replicas)[0]

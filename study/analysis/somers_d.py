@@ -74,7 +74,7 @@ def holm(p: list[float]) -> list[float]:
     return adjusted.tolist()
 
 
-class Tally(NamedTuple):
+class PairTally(NamedTuple):
     """Pairs of trials of one group, shape (n,) each: counted once for either trial."""
 
     concordance: NDArray[np.int64]
@@ -101,7 +101,7 @@ def _associate(complete: pd.DataFrame, name: str, dimensions: list[str]) -> Asso
     return _pooled(name, "within depths" if within else "plain", _tallies(trials, name, [*within, *backbone]))
 
 
-def _granulated(name: str, tallies: list[Tally]) -> Association:
+def _granulated(name: str, tallies: list[PairTally]) -> Association:
     taus = [tally.tau for tally in tallies]
     variance = sum(tally.variance / (tally.pairs.sum() / 2) ** 2 for tally in tallies) / len(tallies) ** 2
     trials = sum(len(tally.pairs) for tally in tallies)
@@ -109,7 +109,7 @@ def _granulated(name: str, tallies: list[Tally]) -> Association:
     return Association(name, "granulated", len(tallies), tau, _p(tau.value, variance))
 
 
-def _pooled(name: str, kind: Kind, tallies: list[Tally]) -> Association:
+def _pooled(name: str, kind: Kind, tallies: list[PairTally]) -> Association:
     concordance = np.concatenate([tally.concordance for tally in tallies])
     pairs = np.concatenate([tally.pairs for tally in tallies])
     tau = float(concordance.sum() / pairs.sum())
@@ -125,7 +125,7 @@ def _p(tau: float, variance: float) -> float:
     return float(2 * stats.norm.sf(abs(tau) / variance**0.5)) if variance > 0 else 1.0
 
 
-def _tallies(trials: pd.DataFrame, name: str, held: list[str]) -> list[Tally]:
+def _tallies(trials: pd.DataFrame, name: str, held: list[str]) -> list[PairTally]:
     """Return one tally per group of trials that agree in what is held still and differ in the dimension."""
     # A missing value means that the dimension was not active: a value of its own.
     keys = trials[held].astype(object).where(trials[held].notna(), "")
@@ -134,12 +134,12 @@ def _tallies(trials: pd.DataFrame, name: str, held: list[str]) -> list[Tally]:
     return [tally(x, y) for x, y in values if len(x) > 1 and np.ptp(x) > 0]
 
 
-def tally(x: NDArray[np.float64], y: NDArray[np.float64]) -> Tally:
+def tally(x: NDArray[np.float64], y: NDArray[np.float64]) -> PairTally:
     """Count concordant minus discordant pairs, and pairs that differ in x."""
     ranks = [np.unique(values, return_inverse=True)[1].astype(np.int32) for values in (x, y)]
     signs = [np.sign(rank[:, None] - rank[None, :]) for rank in ranks]
     concordance, pairs = (signs[0] * signs[1]).sum(axis=1), np.abs(signs[0]).sum(axis=1)
-    return Tally(concordance.astype(np.int64), pairs.astype(np.int64), _variance(*ranks))
+    return PairTally(concordance.astype(np.int64), pairs.astype(np.int64), _variance(*ranks))
 
 
 def _variance(x: NDArray[np.int32], y: NDArray[np.int32]) -> float:

@@ -14,7 +14,7 @@ from study.analysis.cost import Cost, cost
 from study.analysis.depth import Curve, DepthRow, depth_curves, depth_table
 from study.analysis.design import EVEN_SAMPLERS, depth_design
 from study.analysis.early import Early, early
-from study.analysis.ensembles_on_test import Mixtures, mixtures_on_test
+from study.analysis.ensembles_on_test import EnsemblesOnTest, ensembles_on_test
 from study.analysis.estimators.calibration import Calibration, calibration
 from study.analysis.estimators.crossfit import CrossFitted, cross_fitted
 from study.analysis.estimators.grading import Grading, grading
@@ -23,8 +23,8 @@ from study.analysis.estimators.referable import Referable, referable
 from study.analysis.generalization_gap import Gaps, gaps
 from study.analysis.history import TrialPoint, history
 from study.analysis.importance import Importance, importance
-from study.analysis.indistinguishable import Alike, alike
-from study.analysis.label_errors import Said, Suspects, collect, suspects
+from study.analysis.indistinguishable import Indistinguishable, alike
+from study.analysis.label_errors import LabelErrors, Said, collect, suspects
 from study.analysis.noise import Noise, noise
 from study.analysis.overtuning import Overtuning, overtuning_by_halves
 from study.analysis.peak import BestVersusLast, Peak, best_versus_last, peak
@@ -34,10 +34,10 @@ from study.analysis.pruning import PrunerAudit, pruner_audit
 from study.analysis.selection import CorrectedScore, corrected_selection
 from study.analysis.somers_d import Association, gap_associations
 from study.analysis.survival import PeakSurvival, peak_survival
-from study.analysis.sweep_on_test import Swept, swept
+from study.analysis.sweep_on_test import SweepOnTest, swept
 from study.results.retrained import read_test_set
 from study.results.study_results import StudyResults
-from study.results.test_set import OpenedTest, read_confirmation
+from study.results.test_set import OpenedTestSet, read_confirmation
 
 COMPARED = 20
 """How many of the best trials are compared with the best one, image by image."""
@@ -76,17 +76,17 @@ class Statistics:
     cost: Cost | Withheld
     corrected: CorrectedScore | Withheld
     overtuning: Overtuning | Withheld
-    alike: Alike | Withheld
+    alike: Indistinguishable | Withheld
     grading: Grading | Withheld
     """Of the best trial at its best step, on the validation images that chose both; so are the next two."""
     referable: Referable | Withheld
     calibration: Calibration | Withheld
-    suspects: Suspects | Withheld
+    suspects: LabelErrors | Withheld
     test: Confirmed | Withheld | None
     """None as long as the test set is sealed."""
-    swept: Swept | Withheld | None
+    swept: SweepOnTest | Withheld | None
     """Likewise."""
-    mixtures: Mixtures | Withheld | None
+    mixtures: EnsemblesOnTest | Withheld | None
     """Of ``drft-study soup``; None as long as there are none, or the test set is sealed to them."""
 
 
@@ -155,12 +155,12 @@ def score_test_set(results: StudyResults) -> Confirmed | Withheld | None:
     return opened and confirmed(opened.configurations, opened.grades, int(results.info.split["n_validation"]))
 
 
-def score_sweep(results: StudyResults) -> Swept | Withheld | None:
+def score_sweep(results: StudyResults) -> SweepOnTest | Withheld | None:
     """Score the sweep's own trials on the test photographs; None as long as they are sealed."""
     confirmation = read_confirmation(results)
     if confirmation is None or not confirmation.over:
         return None
-    opened = OpenedTest(results, confirmation)
+    opened = OpenedTestSet(results, confirmation)
     rows = results.eligible.sort_values("number")
     found = []
     for number, depth, step in zip(rows["number"], rows["depth"], rows["best_step"], strict=True):
@@ -173,13 +173,13 @@ def score_sweep(results: StudyResults) -> Swept | Withheld | None:
     return swept(*(np.array(column) for column in zip(*found, strict=True))) if found else Withheld(results.no_best)
 
 
-def score_mixtures(results: StudyResults) -> Mixtures | Withheld | None:
+def score_mixtures(results: StudyResults) -> EnsemblesOnTest | Withheld | None:
     """Score mixtures of the sweep's trials on the test photographs; None where they were not asked for them."""
     confirmation = read_confirmation(results)
     if confirmation is None or not confirmation.over:
         return None
-    opened = OpenedTest(results, confirmation).mixtures()
-    return opened and mixtures_on_test(opened[0], opened[1].grades, opened[1].probabilities)
+    opened = OpenedTestSet(results, confirmation).mixtures()
+    return opened and ensembles_on_test(opened[0], opened[1].grades, opened[1].probabilities)
 
 
 def _said(results: StudyResults) -> list[Said | None]:
@@ -211,5 +211,5 @@ def _correct(said: Sequence[Said | None]) -> NDArray[np.bool_] | None:
     return np.array([probabilities.argmax(axis=1) == grades for _, grades, probabilities in known])
 
 
-def _suspects(said: Sequence[Said]) -> Suspects | Withheld:
+def _suspects(said: Sequence[Said]) -> LabelErrors | Withheld:
     return suspects(collect(said)) if said else Withheld("no trial with stored predictions has completed")

@@ -11,7 +11,7 @@ from study.analysis.overtuning import Overtuning, overtuning
 from study.analysis.selection import WinnersCurse, winners_curse
 
 
-class SweptPoint(NamedTuple):
+class SweepPoint(NamedTuple):
     """Accuracy of one completed trial at its best step."""
 
     trial: int
@@ -20,7 +20,7 @@ class SweptPoint(NamedTuple):
     test: float
 
 
-class Swept(NamedTuple):
+class SweepOnTest(NamedTuple):
     """Validation against test accuracy of the sweep's completed trials, each at the step that validation chose."""
 
     winner: int
@@ -31,12 +31,12 @@ class Swept(NamedTuple):
     agreement: Estimate | Withheld
     """Kendall's tau-b of validation and test accuracy over the trials."""
     overtuning: Overtuning | Withheld
-    points: tuple[SweptPoint, ...]
+    points: tuple[SweepPoint, ...]
 
 
 def swept(
     trials: NDArray[np.int64], depths: NDArray[np.int64], right_validation: NDArray[np.bool_], right: NDArray[np.bool_]
-) -> Swept | Withheld:
+) -> SweepOnTest | Withheld:
     """Compare the trials of a sweep on validation and on test images.
 
     Valid once the test images are open, which they are only after the selection; definitions and conditions are those
@@ -53,14 +53,14 @@ def swept(
     validation, test = right_validation.mean(axis=1), right.mean(axis=1)
     best = int(validation.argmax())
     counts = (int(right_validation[best].sum()), right_validation.shape[1], int(right[best].sum()), right.shape[1])
-    return Swept(
+    return SweepOnTest(
         winner=int(trials[best]),
         n_images=right.shape[1],
         curse=winners_curse(*counts),
         agreement=rank_agreement(validation, test),
         overtuning=overtuning(trials, validation, right),
         points=tuple(
-            SweptPoint(int(trial), int(depth), float(seen), float(unseen))
+            SweepPoint(int(trial), int(depth), float(seen), float(unseen))
             for trial, depth, seen, unseen in zip(trials, depths, validation, test, strict=True)
         ),
     )

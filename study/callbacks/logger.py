@@ -17,12 +17,12 @@ from typing import Any, Protocol
 from drft.config.trial_config import TrialConfig
 from drft.errors import UsageError
 from drft.training.records import EpochRecord, FoldEpoch, TrialResult
-from study.callbacks.callback import Display
+from study.callbacks.callback import Callback
 from study.callbacks.mlflow import MLflow
 from study.callbacks.tensorboard import TensorBoard
 from study.callbacks.wandb import WeightsAndBiases
 from study.executors.base import Job, Started
-from study.results.standing import Standing
+from study.results.standing import StudyProgress
 
 _PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
 _PATIENCE = 60.0
@@ -88,7 +88,7 @@ class LoggedDisplay:
         folder: the study's folder.
     """
 
-    def __init__(self, display: Display, name: str, study: str, folder: Path) -> None:
+    def __init__(self, display: Callback, name: str, study: str, folder: Path) -> None:
         self._display = display
         self._name = name
         self._open = partial(_LOGGERS[name], study, folder)
@@ -97,7 +97,7 @@ class LoggedDisplay:
         self._said = False
         self._thread = threading.Thread(target=self._work, name="logger", daemon=True)
 
-    def begin(self, standing: Standing, goal: int) -> None:
+    def begin(self, standing: StudyProgress, goal: int) -> None:
         """Start the logger."""
         self._thread.start()
         self._display.begin(standing, goal)
@@ -115,7 +115,7 @@ class LoggedDisplay:
         self._tasks.put(lambda logger: logger.epoch(job.number, step, figures))
         self._display.epoch(job, record)
 
-    def ended(self, job: Job, outcome: TrialResult | str, standing: Standing) -> None:
+    def ended(self, job: Job, outcome: TrialResult | str, standing: StudyProgress) -> None:
         """Log how the trial went."""
         ending, figures = (outcome, {}) if isinstance(outcome, str) else (outcome.ending, final_figures(outcome))
         self._tasks.put(lambda logger: logger.ended(job.number, ending, figures))

@@ -13,16 +13,16 @@ from rich.text import Text
 
 from drft.data.progress import Progress as Tell
 from drft.training.records import EpochRecord, FoldEpoch, TrialResult
-from study.callbacks.callback import Display
+from study.callbacks.callback import Callback
 from study.executors.base import Job, Started
 from study.results.duration import duration
 from study.results.metric_names import score_text, shown
-from study.results.standing import Standing, Sureness
+from study.results.standing import BestCertainty, StudyProgress
 
 
-def open_display(console: Console) -> Display:
+def progress_reporter(console: Console) -> Callback:
     """Return the display that suits a console."""
-    return LiveDisplay(console) if console.is_terminal else PlainDisplay(console)
+    return LiveProgress(console) if console.is_terminal else PlainProgress(console)
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def preparation(console: Console) -> Iterator[Tell]:
 
 
 @dataclass(slots=True)
-class Clock:
+class TimeLeft:
     """Estimates when a run is over, from the trials it finished itself."""
 
     goal: int
@@ -57,16 +57,16 @@ class Clock:
         return (time.monotonic() - self.started) / mine * max(0, self.goal - finished)
 
 
-class PlainDisplay:
+class PlainProgress:
     """One line per finished or failed trial."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._clock = Clock(0, 0)
+        self._clock = TimeLeft(0, 0)
 
-    def begin(self, standing: Standing, goal: int) -> None:
+    def begin(self, standing: StudyProgress, goal: int) -> None:
         """Say where the study stands."""
-        self._clock = Clock(goal, standing.finished)
+        self._clock = TimeLeft(goal, standing.finished)
         self._say(f"{standing.finished} of {goal} trials are finished")
 
     def started(self, job: Job, event: Started) -> None:
@@ -76,7 +76,7 @@ class PlainDisplay:
     def epoch(self, job: Job, record: EpochRecord) -> None:
         """Say nothing."""
 
-    def ended(self, job: Job, outcome: TrialResult | str, standing: Standing) -> None:
+    def ended(self, job: Job, outcome: TrialResult | str, standing: StudyProgress) -> None:
         """Say how the trial went."""
         left = duration(self._clock.remaining(standing.finished))
         self._say(f"{verdict(job, outcome)} | {tally(standing, self._clock.goal)} | {left}")
@@ -112,21 +112,23 @@ class _Row:
         return self.worker, name, f"depth {config.depth}", f"{fold}{phase} phase {self.record.epoch}/{of}", scores
 
 
-class LiveDisplay:
+class LiveProgress:
     """A bar, the best trial, and one line per slot, redrawn in place."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._clock = Clock(0, 0)
-        self._standing = Standing()
+        self._clock = TimeLeft(0, 0)
+        self._standing = StudyProgress()
         self._rows: dict[int, _Row] = {}
-        self._bar = Progress(BarColumn(), MofNCompleteColumn(), TextColumn("trials"), _Left(self), console=console)
+        self._bar = Progress(
+            BarColumn(), MofNCompleteColumn(), TextColumn("trials"), _TimeLeftColumn(self), console=console
+        )
         self._task = self._bar.add_task("")
         self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=4, transient=True)
 
-    def begin(self, standing: Standing, goal: int) -> None:
+    def begin(self, standing: StudyProgress, goal: int) -> None:
         """Open the display."""
-        self._clock = Clock(goal, standing.finished)
+        self._clock = TimeLeft(goal, standing.finished)
         self._set(standing)
         self._live.start()
 
@@ -139,7 +141,7 @@ class LiveDisplay:
         """Bring the trial's line up to date."""
         self._rows[job.number].record = record
 
-    def ended(self, job: Job, outcome: TrialResult | str, standing: Standing) -> None:
+    def ended(self, job: Job, outcome: TrialResult | str, standing: StudyProgress) -> None:
         """Remove the trial's line; failures stay above the display, for they should be seen."""
         self._rows.pop(job.number, None)
         self._set(standing)
@@ -159,7 +161,7 @@ class LiveDisplay:
         """The time left, in words."""
         return duration(self._clock.remaining(self._standing.finished))
 
-    def _set(self, standing: Standing) -> None:
+    def _set(self, standing: StudyProgress) -> None:
         self._standing = standing
         self._bar.update(self._task, total=self._clock.goal, completed=standing.finished)
 
@@ -172,8 +174,8 @@ class LiveDisplay:
         return Group(self._bar, Text(tally(self._standing, self._clock.goal)), table)
 
 
-class _Left(ProgressColumn):
-    def __init__(self, display: LiveDisplay) -> None:
+class _TimeLeftColumn(ProgressColumn):
+    def __init__(self, display: LiveProgress) -> None:
         super().__init__()
         self._display = display
 
@@ -192,7 +194,7 @@ def verdict(job: Job, outcome: TrialResult | str) -> str:
     return f"{name} {outcome.ending.replace('_', ' ')}{folds}: {score}"
 
 
-def tally(standing: Standing, goal: int) -> str:
+def tally(standing: StudyProgress, goal: int) -> str:
     """Say in a line how far a study is."""
     parts = [f"{standing.finished}/{goal} finished, {standing.pruned} of them pruned", f"{standing.failed} failed"]
     if standing.best:
@@ -203,7 +205,7 @@ def tally(standing: Standing, goal: int) -> str:
     return ", ".join(parts)
 
 
-def _sureness(sureness: Sureness | None) -> str:
+def _sureness(sureness: BestCertainty | None) -> str:
     """Say how sure the best is, and how many are as good for all that the photographs can tell."""
     if sureness is None:
         return ""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from drft.feature_cache.usage import ShelfUsage, Volume
+    from drft.feature_cache.usage import FileTotals, GroupUsage
 
 
 @click.group(name="cache")
@@ -65,7 +65,7 @@ def clear(everything: bool, yes: bool) -> None:
     click.echo(f"{files} deleted, {format_size(gone.size)} freed")
 
 
-def _print_shelves(shelves: "tuple[ShelfUsage, ...]") -> None:
+def _print_shelves(shelves: "tuple[GroupUsage, ...]") -> None:
     """Print one row for each shelf; its columns are whatever the shelves say of themselves."""
     from study.cli.tables import print_table
 
@@ -76,7 +76,7 @@ def _print_shelves(shelves: "tuple[ShelfUsage, ...]") -> None:
     print_table((*header, "entries", "size", "last used"), rows, right=("entries", "size"))
 
 
-def _cells(volume: "Volume") -> tuple[str, str, str]:
+def _cells(volume: "FileTotals") -> tuple[str, str, str]:
     """Return number, size and time of last use."""
     from drft.files.sizes import format_size
 

@@ -15,6 +15,6 @@ def command(study: str, results: Path, storage: str | None, *, images: bool) -> 
 
     STUDY is a name under --results, or the path of a study folder. A study that still runs can be reported, too.
     """
-    from study.report import write_report
+    from study.report.write import write_report
 
     click.echo(write_report(study, results, storage, images=images))

@@ -7,8 +7,10 @@ from typing import Any
 import click
 
 from drft.config.trial_config import METRICS, NORMALIZATIONS, PRECISIONS
+from study.callbacks.names import LOGS
 from study.cli.options import data_options, limit_options, placement_options, run_options
-from study.space.choices import LOGS, PRUNERS, SAMPLERS
+from study.pruners.names import PRUNERS
+from study.samplers.names import SAMPLERS
 
 
 @click.command()

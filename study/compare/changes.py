@@ -11,7 +11,7 @@ from study.results.study_results import StudyInfo
 from study.results.wording import divided
 
 
-class Change(NamedTuple):
+class SettingDifference(NamedTuple):
     """One thing that is not the same in all studies."""
 
     what: str
@@ -19,11 +19,11 @@ class Change(NamedTuple):
     """In the order of the studies."""
 
 
-def changes(studies: Sequence[StudyInfo]) -> tuple[Change, ...]:
+def changes(studies: Sequence[StudyInfo]) -> tuple[SettingDifference, ...]:
     """Return everything that is not the same in all studies: data, settings, search, versions, in that order."""
     told = [dict(_told(study)) for study in studies]
     names = dict.fromkeys(name for one in told for name in one)
-    found = (Change(name, tuple(one.get(name, "none") for one in told)) for name in names)
+    found = (SettingDifference(name, tuple(one.get(name, "none") for one in told)) for name in names)
     return tuple(change for change in found if len(set(change.said)) > 1)
 
 

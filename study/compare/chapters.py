@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 import plotly.graph_objects as go
 
 from study.analysis import Curve, DepthRow, Withheld
-from study.compare.comparison import Against, Comparison, Side
+from study.compare.comparison import BestDifference, ComparedStudy, Comparison
 from study.report import figures
-from study.report.chapters import Chapter, Exhibit, Pair, Part, Table, Text
+from study.report.chapters import Chapter, Figure, FigurePair, Part, Table, Text
 from study.report.chapters.parts import wide
 from study.report.wording import between, number, percent, points
 
@@ -36,7 +36,7 @@ def comparison_chapters(comparison: Comparison) -> tuple[Chapter, ...]:
     )
 
 
-def against_text(against: Against) -> str:
+def against_text(against: BestDifference) -> str:
     """Say whether the best trials of two studies can be told apart."""
     paired = against.paired
     lead = f"{against.one} against {against.other}"
@@ -61,7 +61,7 @@ def _answer(comparison: Comparison) -> Iterator[Part]:
         yield Table("Paired differences", _PAIR_CAPTION, _PAIR_HEADINGS, pairs)
 
 
-def _best_row(side: Side) -> tuple[str, ...]:
+def _best_row(side: ComparedStudy) -> tuple[str, ...]:
     if isinstance(side.best, Withheld):
         return (side.name, "0", *("",) * (len(_BEST_HEADINGS) - 2))
     best = side.best
@@ -79,7 +79,7 @@ def _best_row(side: Side) -> tuple[str, ...]:
     )
 
 
-def _pair_row(against: Against) -> tuple[str, ...]:
+def _pair_row(against: BestDifference) -> tuple[str, ...]:
     paired = against.paired
     assert not isinstance(paired, Withheld)
     counts = (str(paired.n_images), str(paired.only_one), str(paired.only_other))
@@ -87,11 +87,11 @@ def _pair_row(against: Against) -> tuple[str, ...]:
     return (against.one, against.other, *counts, difference, f"{paired.p_value:.2g}")
 
 
-def _curves(sides: tuple[Side, ...]) -> Exhibit:
+def _curves(sides: tuple[ComparedStudy, ...]) -> Figure:
     title = "All completed trials of each study"
     shown: dict[str, Curve] = {side.name: side.curve for side in sides if not isinstance(side.curve, Withheld)}
     if not shown:
-        return Exhibit("curves", title, "Not shown: no trial has completed.")
+        return Figure("curves", title, "Not shown: no trial has completed.")
     names, curves = list(shown), list(shown.values())
     drawings: Mapping[str, go.Figure] = {
         "wide": figures.curve_panels(curves, min(len(curves), 3), names),
@@ -103,7 +103,7 @@ def _curves(sides: tuple[Side, ...]) -> Exhibit:
         f"validation solid, on the same axes; the dotted line ends the head phase. {ends}. Pruned trials are not among "
         "them."
     )
-    return Exhibit("curves", title, caption, drawings)
+    return Figure("curves", title, caption, drawings)
 
 
 def _ends(curve: Curve) -> str:
@@ -113,7 +113,7 @@ def _ends(curve: Curve) -> str:
     return f"{ends} after its peak at step {peak} of {curve.steps[-1]}"
 
 
-def _depths(sides: tuple[Side, ...]) -> Part:
+def _depths(sides: tuple[ComparedStudy, ...]) -> Part:
     shown: dict[str, tuple[DepthRow, ...]] = {
         side.name: side.depths for side in sides if not isinstance(side.depths, Withheld)
     }
@@ -124,14 +124,14 @@ def _depths(sides: tuple[Side, ...]) -> Part:
         "train, since backbones have different numbers of blocks; equal shares are not equal capacity. Trials of one "
         "depth differ in all other settings too."
     )
-    return Pair(
-        Exhibit(
+    return FigurePair(
+        Figure(
             "accuracy-of-studies",
             "Validation accuracy at the best step",
             f"Mean {caption}",
             wide(figures.accuracy_of_studies(shown)),
         ),
-        Exhibit(
+        Figure(
             "gap-of-studies",
             "Gap at the last step",
             f"Training minus validation accuracy, mean {caption}",

@@ -13,14 +13,14 @@ from drft.errors import StudyError
 from study.analysis import Curve, DepthRow, Withheld, depth_curves, depth_table, proportion
 from study.analysis.estimators.intervals import Estimate
 from study.analysis.estimators.paired import PairedDifference, paired_difference
-from study.compare.changes import Change, changes
+from study.compare.changes import SettingDifference, changes
 from study.results.study_results import StudyInfo, StudyResults, read_study
 
 MOST = 8
 """So many studies can be told apart in one figure."""
 
 
-class Best(NamedTuple):
+class BestTrial(NamedTuple):
     """The best completed trial of a study."""
 
     trial: int
@@ -35,19 +35,19 @@ class Best(NamedTuple):
     last_step: int
 
 
-class Side(NamedTuple):
+class ComparedStudy(NamedTuple):
     """One study of a comparison."""
 
     name: str
     completed: int
     finished: int
-    best: Best | Withheld
+    best: BestTrial | Withheld
     curve: Curve | Withheld
     """Over all completed trials, whatever their depth."""
     depths: tuple[DepthRow, ...] | Withheld
 
 
-class Against(NamedTuple):
+class BestDifference(NamedTuple):
     """The best trial of one study against that of another."""
 
     one: str
@@ -60,9 +60,9 @@ class Comparison:
     """Studies side by side."""
 
     infos: tuple[StudyInfo, ...]
-    sides: tuple[Side, ...]
-    against: tuple[Against, ...]
-    changes: tuple[Change, ...]
+    sides: tuple[ComparedStudy, ...]
+    against: tuple[BestDifference, ...]
+    changes: tuple[SettingDifference, ...]
 
 
 def compare(studies: Sequence[str], results: Path = Path("results"), storage: str | None = None) -> Comparison:
@@ -91,10 +91,10 @@ def compare(studies: Sequence[str], results: Path = Path("results"), storage: st
     )
 
 
-def _side(study: StudyResults) -> Side:
+def _side(study: StudyResults) -> ComparedStudy:
     complete, n_validation = study.complete, int(study.info.split["n_validation"])
     curves = depth_curves(complete.assign(depth=0), study.epochs)
-    return Side(
+    return ComparedStudy(
         name=study.info.name,
         completed=len(complete),
         finished=int(study.trials["state"].isin(["COMPLETE", "PRUNED"]).sum()),
@@ -104,8 +104,8 @@ def _side(study: StudyResults) -> Side:
     )
 
 
-def _best(row: dict[Any, Any], n_validation: int) -> Best:
-    return Best(
+def _best(row: dict[Any, Any], n_validation: int) -> BestTrial:
+    return BestTrial(
         trial=int(row["number"]),
         depth=int(row["depth"]),
         depth_fraction=float(row["depth_fraction"]),
@@ -118,8 +118,8 @@ def _best(row: dict[Any, Any], n_validation: int) -> Best:
     )
 
 
-def _against(one: StudyResults, other: StudyResults) -> Against:
-    return Against(one.info.name, other.info.name, _paired(one, other))
+def _against(one: StudyResults, other: StudyResults) -> BestDifference:
+    return BestDifference(one.info.name, other.info.name, _paired(one, other))
 
 
 def _paired(one: StudyResults, other: StudyResults) -> PairedDifference | Withheld:

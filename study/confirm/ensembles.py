@@ -12,7 +12,7 @@ from drft.training.records import Predictions
 from study.results.cohort import reopen_cohort, source_of
 from study.results.study_folder import CHECKPOINT
 from study.results.study_results import StudyResults
-from study.results.test_set import Confirmation, OpenedTest, seal_mixtures, soups_on_test
+from study.results.test_set import Confirmation, OpenedTestSet, seal_mixtures, soups_on_test
 from study.setup.options import RunOptions
 
 MIXTURES = "soup/soup.json"
@@ -39,18 +39,20 @@ def open_mixtures(
         StudyError: when the confirmation is not over, or a checkpoint that is mixed is gone.
         DataError: when the photographs are others, or cannot be read.
     """
-    OpenedTest(study, confirmation)
+    OpenedTestSet(study, confirmation)
     recipes = _recipes(study)
     _check_checkpoints(study, recipes)
     # torch waits until there is something to ask
-    from study.soup.candidates import Recipe  # noqa: PLC0415
+    from study.soup.candidates import EnsembleRecipe  # noqa: PLC0415
     from study.soup.evaluation import Evaluator  # noqa: PLC0415
     from study.soup.ingredients import read_ingredients  # noqa: PLC0415
 
     source, given = source_of(study.info, data, options.data_options)
     cohort = reopen_cohort(study.info, source, given, tell)
     evaluator = Evaluator(cohort, read_ingredients(study, _trials(recipes)))
-    said = [evaluator.probabilities(Recipe(**one | {"trials": tuple(one["trials"])}), "test") for one in recipes]
+    said = [
+        evaluator.probabilities(EnsembleRecipe(**one | {"trials": tuple(one["trials"])}), "test") for one in recipes
+    ]
     told = Predictions(tuple(evaluator.ids("test")), evaluator.grades("test"), np.array(said, dtype=np.float16))
     seal_mixtures(study, recipes, told)
 

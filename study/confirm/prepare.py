@@ -7,19 +7,19 @@ from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
 
 from drft.config.trial_config import TrialConfig
-from drft.data import Cohort, Progress
+from drft.data import ImageDataset, Progress
 from drft.errors import StudyError
 from study.executors.local.process import warm_up
 from study.results.cohort import reopen_cohort, source_of
 from study.results.confirmation_plan import PLANNED, ConfirmationPlan, make_plan
-from study.results.study_metadata import StudyFacts
+from study.results.study_metadata import StudyMetadata
 from study.results.study_results import StudyResults
 from study.results.test_set import Confirmation, confirmation_place, read_confirmation
-from study.setup.backbone_probe import Inspector
-from study.setup.faults import Faults
+from study.setup.backbone_probe import BackboneProbe
+from study.setup.faults import OptionErrors
 from study.setup.options import RunOptions
 from study.setup.plan import (
-    Plan,
+    StudyPlan,
     about_cohort,
     about_split,
     check_precision,
@@ -32,7 +32,7 @@ from study.storage.open import check_writable
 
 
 @dataclass(frozen=True, slots=True)
-class Undertaking:
+class PreparedConfirmation:
     """What is to be confirmed, and how far that is."""
 
     study: StudyResults
@@ -45,7 +45,7 @@ class Undertaking:
         return self.confirmation is not None and self.confirmation.over
 
 
-def undertake(study: StudyResults, top: int, seeds: int) -> Undertaking:
+def undertake(study: StudyResults, top: int, seeds: int) -> PreparedConfirmation:
     """Plan the confirmation of a study, or go on with the one there is.
 
     Raises:
@@ -53,7 +53,7 @@ def undertake(study: StudyResults, top: int, seeds: int) -> Undertaking:
     """
     confirmation = read_confirmation(study)
     if confirmation is None:
-        return Undertaking(study, make_plan(study, top, seeds), None)
+        return PreparedConfirmation(study, make_plan(study, top, seeds), None)
     plan = confirmation.plan
     if (plan.top, plan.seeds) != (top, seeds):
         name, how = study.info.name, "is confirmed" if confirmation.over else "has begun to be confirmed"
@@ -61,10 +61,10 @@ def undertake(study: StudyResults, top: int, seeds: int) -> Undertaking:
             f"study {name!r} {how} with --top {plan.top} --seeds {plan.seeds}, and the test photographs are opened "
             "once: confirm it with these"
         )
-    return Undertaking(study, plan, confirmation)
+    return PreparedConfirmation(study, plan, confirmation)
 
 
-def options_for(undertaking: Undertaking, options: RunOptions, data: str | None) -> RunOptions:
+def options_for(undertaking: PreparedConfirmation, options: RunOptions, data: str | None) -> RunOptions:
     """Return the options with the data source of the study, unless another place of it is named."""
     source, data_options = source_of(undertaking.study.info, data, options.data_options)
     return replace(
@@ -76,20 +76,20 @@ def options_for(undertaking: Undertaking, options: RunOptions, data: str | None)
     )
 
 
-def prepare(undertaking: Undertaking, options: RunOptions, tell: Progress) -> Plan[ConfirmationPlan]:
+def prepare(undertaking: PreparedConfirmation, options: RunOptions, tell: Progress) -> StudyPlan[ConfirmationPlan]:
     """Check all that the retrainings depend on and decode the photographs; only the cache of pictures is written.
 
     Raises:
         UsageError: with every fault there is.
     """
     warm_up()
-    faults, info = Faults(), undertaking.study.info
+    faults, info = OptionErrors(), undertaking.study.info
     sizes = sorted({candidate.config.image_size for candidate in undertaking.plan.candidates})
     base = TrialConfig.model_validate(info.base_config)
     slots = faults.attempt(lambda: find_slots(options))
     faults.attempt(lambda: check_writable(info.folder))
     cohort = faults.attempt(lambda: reopen_cohort(info, options.data, options.data_options, tell))
-    with Inspector() as inspector:
+    with BackboneProbe() as inspector:
         for config in {one.config.backbone: one.config for one in undertaking.plan.candidates}.values():
             faults.attempt(partial(inspector.check, config, len(info.cohort["grades"])))
     if slots is not None:
@@ -101,7 +101,7 @@ def prepare(undertaking: Undertaking, options: RunOptions, tell: Progress) -> Pl
     assert cohort is not None
     place = confirmation_place(undertaking.study.place)
     backbones = list(dict.fromkeys(candidate.config.backbone for candidate in undertaking.plan.candidates))
-    return Plan(
+    return StudyPlan(
         facts=_facts(place.name, undertaking, options, cohort),
         space=undertaking.plan,
         sampler=RandomSampler(),
@@ -116,10 +116,10 @@ def prepare(undertaking: Undertaking, options: RunOptions, tell: Progress) -> Pl
     )
 
 
-def _facts(name: str, undertaking: Undertaking, options: RunOptions, cohort: Cohort) -> StudyFacts:
+def _facts(name: str, undertaking: PreparedConfirmation, options: RunOptions, cohort: ImageDataset) -> StudyMetadata:
     plan, info = undertaking.plan, undertaking.study.info
     base = plan.config(0)
-    return StudyFacts(
+    return StudyMetadata(
         name=name,
         space=plan.text,
         space_fingerprint=plan.fingerprint,

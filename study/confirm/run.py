@@ -12,7 +12,7 @@ from drft.errors import StudyError
 from study.analysis.summary import score_mixtures, score_test_set
 from study.callbacks.progress_reporter import preparation
 from study.confirm.ensembles import are_waiting, open_mixtures
-from study.confirm.prepare import Undertaking, options_for, prepare, undertake
+from study.confirm.prepare import PreparedConfirmation, options_for, prepare, undertake
 from study.confirm.verdict import mixtures_verdict, verdict, write_summary
 from study.report.disclaimer import DISCLAIMER
 from study.results.confirmation_plan import ConfirmationPlan
@@ -21,9 +21,9 @@ from study.results.test_set import SUMMARY, confirmation_place, read_confirmatio
 from study.run import run_trials, say
 from study.setup.options import RunOptions
 from study.setup.placement import placed
-from study.setup.plan import Plan
+from study.setup.plan import StudyPlan
 from study.tuner.runtime_estimate import expected_seconds, ran
-from study.tuner.stopping import Outcome
+from study.tuner.stopping import RunOutcome
 
 
 def confirm_study(
@@ -34,7 +34,7 @@ def confirm_study(
     seeds: int = 5,
     data: str | None = None,
     console: Console | None = None,
-) -> Outcome | None:
+) -> RunOutcome | None:
     """Retrain the best trials of a study and its base configuration, then score the sealed test set once.
 
     Run again after whatever stopped it, it goes on; a confirmation that is over is left as it is.
@@ -76,7 +76,9 @@ def confirm_study(
     return outcome
 
 
-def _retrain(undertaking: Undertaking, plan: Plan[ConfirmationPlan], options: RunOptions, console: Console) -> Outcome:
+def _retrain(
+    undertaking: PreparedConfirmation, plan: StudyPlan[ConfirmationPlan], options: RunOptions, console: Console
+) -> RunOutcome:
     confirmation = read_confirmation(undertaking.study)  # another process may have gone on with it meanwhile
     known = ran(undertaking.study.place.open().get_trials(deepcopy=False))
     queue = sorted(  # the costliest first, so that slots end together
@@ -88,7 +90,7 @@ def _retrain(undertaking: Undertaking, plan: Plan[ConfirmationPlan], options: Ru
         return run_trials(plan, options, placement, console, queue)
 
 
-def _opening_words(undertaking: Undertaking, plan: Plan[ConfirmationPlan], where: str) -> list[str]:
+def _opening_words(undertaking: PreparedConfirmation, plan: StudyPlan[ConfirmationPlan], where: str) -> list[str]:
     info, planned = undertaking.study.info, undertaking.plan
     names = ", ".join(candidate.name for candidate in planned.candidates)
     folds = f", in {info.split['folds']} folds each" if "folds" in info.split else ""
@@ -100,7 +102,7 @@ def _opening_words(undertaking: Undertaking, plan: Plan[ConfirmationPlan], where
     ]
 
 
-def _is_over(undertaking: Undertaking, outcome: Outcome, options: RunOptions, console: Console) -> bool:
+def _is_over(undertaking: PreparedConfirmation, outcome: RunOutcome, options: RunOptions, console: Console) -> bool:
     """Return whether every training is settled, and say so."""
     confirmation = read_confirmation(undertaking.study)
     assert confirmation is not None
@@ -132,7 +134,7 @@ def _conclude(name: str, study: StudyResults, options: RunOptions, console: Cons
         anew = True
     say(console, [f"Figures: {summary}"])
     if anew and options.report:
-        from study.report import write_report  # noqa: PLC0415 (plotting waits until there is something to plot)
+        from study.report.write import write_report  # noqa: PLC0415 (plotting waits until there is something to plot)
 
         say(console, [f"Report: {write_report(name, options.results, options.storage)}"])
     say(console, [DISCLAIMER])

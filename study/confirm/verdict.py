@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from study.analysis import Confirmed, ConfirmedScore, Difference, MixtureOnTest, Mixtures, Withheld
+from study.analysis import Confirmed, ConfirmedScore, Difference, EnsembleOnTest, EnsemblesOnTest, Withheld
 from study.analysis.summary import score_mixtures
 from study.report.chapters.test_set import survival_text
 from study.report.json_csv import plain
@@ -51,7 +51,7 @@ def verdict(found: Confirmed | Withheld) -> list[str]:
     ]
 
 
-def mixtures_verdict(found: Mixtures | Withheld | None) -> list[str]:
+def mixtures_verdict(found: EnsemblesOnTest | Withheld | None) -> list[str]:
     """Say what the test photographs say of the mixtures of ``drft-study soup``, in lines for the terminal."""
     if found is None:
         return []
@@ -60,7 +60,7 @@ def mixtures_verdict(found: Mixtures | Withheld | None) -> list[str]:
     return [f"Mixtures of the sweep's best trials, on {found.n_images} test photographs:", *map(_mixture, found.scores)]
 
 
-def _mixture(score: MixtureOnTest) -> str:
+def _mixture(score: EnsembleOnTest) -> str:
     said = f"  {score.name} ({' + '.join(map(str, score.trials))}): test {percent(score.accuracy.value)}"
     said += f" ({between(score.accuracy)}), QWK {between(score.qwk, 1, value=True)}"
     if score.difference is None:

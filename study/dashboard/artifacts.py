@@ -21,7 +21,7 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from drft.config.trial_config import Metric
 from study.dashboard.multi_storage import Metadata
 from study.dashboard.svg import confusion_svg, curves_svg
-from study.results.locate import StudyPlace
+from study.results.locate import StudyLocation
 from study.results.metric_names import epoch_scores
 from study.results.study_folder import CHECKPOINT
 from study.results.study_results import read_predictions
@@ -40,7 +40,7 @@ class TrialFolder:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class ArtifactKind:
     """One kind of artifact."""
 
     filename: str
@@ -69,13 +69,13 @@ def _best_step(trial: TrialFolder, epochs: pd.DataFrame) -> int:
     return int(epochs["step"].iloc[int(epoch_scores(epochs, trial.metric).to_numpy().argmax())])
 
 
-PIECES: Sequence[Piece] = (
-    Piece("curves.svg", "image/svg+xml", ("epochs.csv",), _curves),
-    Piece("confusion.svg", "image/svg+xml", ("epochs.csv", "predictions.npz"), _confusion),
-    Piece("config.yaml", "application/yaml", ("config.yaml",)),
-    Piece("epochs.csv", "text/csv", ("epochs.csv",)),
-    Piece(CHECKPOINT, "application/octet-stream", (CHECKPOINT,)),
-    Piece("failure.txt", "text/plain", ("failure.txt",)),
+PIECES: Sequence[ArtifactKind] = (
+    ArtifactKind("curves.svg", "image/svg+xml", ("epochs.csv",), _curves),
+    ArtifactKind("confusion.svg", "image/svg+xml", ("epochs.csv", "predictions.npz"), _confusion),
+    ArtifactKind("config.yaml", "application/yaml", ("config.yaml",)),
+    ArtifactKind("epochs.csv", "text/csv", ("epochs.csv",)),
+    ArtifactKind(CHECKPOINT, "application/octet-stream", (CHECKPOINT,)),
+    ArtifactKind("failure.txt", "text/plain", ("failure.txt",)),
 )
 
 
@@ -86,7 +86,7 @@ class TrialArtifacts:
         places: the studies that are shown, in the order in which ids count them.
     """
 
-    def __init__(self, places: Sequence[StudyPlace]) -> None:
+    def __init__(self, places: Sequence[StudyLocation]) -> None:
         self._folders = [_example(place) for place in places]
 
     def listed(self, place: int, number: int) -> list[Metadata]:
@@ -128,7 +128,7 @@ class TrialArtifacts:
     def remove(self, artifact_id: str) -> None:
         """Keep the file: whoever deletes a study in the dashboard deletes what the storage holds of it."""
 
-    def _named(self, artifact_id: str) -> tuple[TrialFolder, Piece]:
+    def _named(self, artifact_id: str) -> tuple[TrialFolder, ArtifactKind]:
         numbers = _ID.fullmatch(artifact_id)
         if numbers is not None:
             place, number, kind = (int(text, 16) for text in numbers.groups())
@@ -141,7 +141,7 @@ class TrialArtifacts:
         return replace(example, path=example.path / f"{number:04d}", number=number)
 
 
-def _example(place: StudyPlace) -> TrialFolder:
+def _example(place: StudyLocation) -> TrialFolder:
     """Return the folder of a study's trials as if it were a trial's."""
     attributes = place.open().user_attrs
     grades = json.loads(attributes.get("cohort", "{}")).get("grades", ())

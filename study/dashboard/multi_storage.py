@@ -27,7 +27,7 @@ _TRIAL_KEY = re.compile(r"(dashboard:(?:artifacts:)?)(\d+)(:.*)", re.DOTALL)
 """Keys of study attributes in which the dashboard names a trial."""
 
 
-class JoinedStorage(BaseStorage):
+class MultiStorage(BaseStorage):
     """Shows the studies of several storages; a storage alone keeps the numbers of its studies and trials.
 
     Args:

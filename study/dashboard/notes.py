@@ -34,7 +34,7 @@ _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class StudySource:
     """Where a study is read from, as :func:`study.results.study_results.read_study` takes it."""
 
     study: str
@@ -46,7 +46,7 @@ class Source:
         return read_study(self.study, self.results, self.storage)
 
 
-class Findings:
+class StudyNotes:
     """Saves what the report finds into studies, anew whenever trials have finished.
 
     Args:
@@ -54,7 +54,7 @@ class Findings:
         tell: told, once, what cannot be saved.
     """
 
-    def __init__(self, studies: Sequence[tuple[Source, optuna.Study]], tell: Callable[[str], None]) -> None:
+    def __init__(self, studies: Sequence[tuple[StudySource, optuna.Study]], tell: Callable[[str], None]) -> None:
         self._studies = studies
         self._tell = tell
         self._told: set[str] = set()
@@ -80,7 +80,7 @@ class Findings:
                 # KeyError is how Optuna says that a study was deleted.
                 self._tell_once(f"the findings of {source.study} cannot be saved: {_reason(error)}")
 
-    def _save(self, source: Source, study: optuna.Study) -> None:
+    def _save(self, source: StudySource, study: optuna.Study) -> None:
         results = source.read()
         statistics = summarize(results)
         self._save_figures(study, results, statistics)

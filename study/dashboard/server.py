@@ -29,9 +29,9 @@ from study.dashboard.access import (
     with_password,
 )
 from study.dashboard.artifacts import TrialArtifacts
-from study.dashboard.multi_storage import JoinedStorage
-from study.dashboard.notes import Findings, Source
-from study.results.locate import StudyPlace, find_study
+from study.dashboard.multi_storage import MultiStorage
+from study.dashboard.notes import StudyNotes, StudySource
+from study.results.locate import StudyLocation, find_study
 
 _THREADS = 8
 _LARGEST_REQUEST = 1 << 20
@@ -45,7 +45,7 @@ class Dashboard:
 
     url: str
     """Page of the study, or the list of several."""
-    findings: Findings
+    findings: StudyNotes
     refresh: float
     _server: Any
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -104,7 +104,7 @@ def open_dashboard(
     if password_file is None and not is_loopback(host):
         raise UsageError(f"--host {host} lets other machines in: give a password with --password-file FILE")
     password = None if password_file is None else read_password(password_file)
-    sources = [Source(study, results, storage) for study in dict.fromkeys(studies)]
+    sources = [StudySource(study, results, storage) for study in dict.fromkeys(studies)]
     places = [find_study(source.study, source.results, source.storage) for source in sources]
     artifacts = TrialArtifacts(places)
     joined, ids = _join(places, artifacts, read_only=read_only)
@@ -116,7 +116,7 @@ def open_dashboard(
     opened = [optuna.load_study(study_name=joined.get_study_name_from_id(study_id), storage=joined) for study_id in ids]
     page = f"studies/{ids[0]}" if len(ids) == 1 else ""
     return Dashboard(
-        f"{address}/dashboard/{page}", Findings(list(zip(sources, opened, strict=True)), tell), refresh, server
+        f"{address}/dashboard/{page}", StudyNotes(list(zip(sources, opened, strict=True)), tell), refresh, server
     )
 
 
@@ -141,8 +141,8 @@ def _has_parameters(storage: BaseStorage, study_id: int) -> bool:
 
 
 def _join(
-    places: Sequence[StudyPlace], artifacts: TrialArtifacts, *, read_only: bool
-) -> tuple[JoinedStorage, list[int]]:
+    places: Sequence[StudyLocation], artifacts: TrialArtifacts, *, read_only: bool
+) -> tuple[MultiStorage, list[int]]:
     """Return the storages of studies as one, and the number of each study in it."""
     urls = list(dict.fromkeys(place.url for place in places))
     opened = [place.open() for place in places]
@@ -155,7 +155,7 @@ def _join(
         return () if at is None else artifacts.listed(at, number)
 
     storages = [(f"{places[at].folder}/", opened[at]._storage) for at in firsts]
-    joined = JoinedStorage(storages, listed, read_only=read_only)
+    joined = MultiStorage(storages, listed, read_only=read_only)
     ids = [joined.outer_id(urls.index(place.url), study._study_id) for place, study in zip(places, opened, strict=True)]
     return joined, ids
 

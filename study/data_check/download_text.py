@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from shlex import quote
 
-from drft.data.datasets.download import Download, Fetched
+from drft.data.datasets.download import Download, DownloadedDataset
 
 
 def before(download: Download) -> Iterator[str]:
@@ -12,7 +12,7 @@ def before(download: Download) -> Iterator[str]:
     yield f"Licence: {download.licence}"
 
 
-def after(download: Download, fetched: Fetched) -> Iterator[str]:
+def after(download: Download, fetched: DownloadedDataset) -> Iterator[str]:
     """Say where it is, whether it is whole, and what to do with it."""
     expected = ""
     if download.photographs is not None:
@@ -30,6 +30,6 @@ def after(download: Download, fetched: Fetched) -> Iterator[str]:
     yield f"Use it with:   drft-study run --data {where}"
 
 
-def is_doubtful(download: Download, fetched: Fetched) -> bool:
+def is_doubtful(download: Download, fetched: DownloadedDataset) -> bool:
     """Tell whether photographs are missing, or more than there should be."""
     return download.photographs is not None and fetched.photographs != download.photographs

@@ -16,7 +16,7 @@ _MOST_SHOWN = 40
 """Findings of one kind that are shown with their photographs: a photograph takes about 5 kB."""
 
 
-class Shown(NamedTuple):
+class ShownFinding(NamedTuple):
     """One finding on the page."""
 
     text: str
@@ -24,13 +24,13 @@ class Shown(NamedTuple):
     """Ids and data URIs; empty where there is nothing to see."""
 
 
-class Section(NamedTuple):
+class FindingSection(NamedTuple):
     """The findings of one kind."""
 
     id: str
     heading: str
     severity: str
-    findings: tuple[Shown, ...]
+    findings: tuple[ShownFinding, ...]
     unseen: int
     """Findings that are told without their photographs."""
 
@@ -62,17 +62,17 @@ def check_page(check: SourceCheck) -> str:
     )
 
 
-def _sections(check: SourceCheck) -> list[Section]:
+def _sections(check: SourceCheck) -> list[FindingSection]:
     pictures: dict[str, str] = {}
     return [_section(number, first, check, pictures) for number, (first, _) in enumerate(kinds(check.findings))]
 
 
-def _section(number: int, first: Finding, check: SourceCheck, pictures: dict[str, str]) -> Section:
+def _section(number: int, first: Finding, check: SourceCheck, pictures: dict[str, str]) -> FindingSection:
     same = [finding for finding in check.findings if (finding.severity, finding.kind) == (first.severity, first.kind)]
-    shown = [Shown(finding.text, _photographs(finding.ids, check, pictures)) for finding in same[:_MOST_SHOWN]]
-    told = [Shown(finding.text, ()) for finding in same[_MOST_SHOWN:]]
+    shown = [ShownFinding(finding.text, _photographs(finding.ids, check, pictures)) for finding in same[:_MOST_SHOWN]]
+    told = [ShownFinding(finding.text, ()) for finding in same[_MOST_SHOWN:]]
     heading = f"{first.kind[0].upper()}{first.kind[1:]} ({len(same)})"
-    return Section(f"kind-{number}", heading, first.severity, (*shown, *told), len(told))
+    return FindingSection(f"kind-{number}", heading, first.severity, (*shown, *told), len(told))
 
 
 def _photographs(ids: Sequence[str], check: SourceCheck, pictures: dict[str, str]) -> tuple[tuple[str, str], ...]:

@@ -17,7 +17,7 @@ _MOST_TOLD = 12
 """Findings of one kind that are spelled out on a terminal."""
 
 
-class Detectable(NamedTuple):
+class DetectableDifference(NamedTuple):
     """What the planned validation part can show."""
 
     n_images: int
@@ -26,12 +26,12 @@ class Detectable(NamedTuple):
     """Smallest true difference in accuracy that a two-sided 5 % test (McNemar's) finds with 80 % power."""
 
 
-def detectable(check: SourceCheck) -> tuple[Detectable, ...]:
+def detectable(check: SourceCheck) -> tuple[DetectableDifference, ...]:
     """Return what differences between two trainings the planned split can show."""
     if check.planned is None:
         return ()
     n = sum(check.planned.validation)
-    return tuple(Detectable(n, share, detectable_difference(n, share)) for share in DISCORDANCES)
+    return tuple(DetectableDifference(n, share, detectable_difference(n, share)) for share in DISCORDANCES)
 
 
 def headings(check: SourceCheck) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Executors run trainings somewhere: warm processes on this machine, so far."""
 
-from study.executors.base import Event, Executor, Failed, Finished, Job, Kind, Reported, Retired, Started, Workload
+from study.executors.base import Event, Executor, Failed, Finished, Job, Kind, Reported, Started, WorkerLost, Workload
 from study.executors.local.executor import LocalExecutor
 from study.executors.resources import Slot, choose_slots, cpu_slots, gpu_slots
 
@@ -13,9 +13,9 @@ __all__ = [
     "Kind",
     "LocalExecutor",
     "Reported",
-    "Retired",
     "Slot",
     "Started",
+    "WorkerLost",
     "Workload",
     "choose_slots",
     "cpu_slots",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, Protocol, Self
 
 from drft.config.trial_config import TrialConfig
-from drft.data.cohort import Cohort
+from drft.data.cohort import ImageDataset
 from drft.training.records import EpochRecord, TrialResult
 
 
@@ -31,7 +31,7 @@ class Workload:
     """Worker processes that share a GPU, and its memory."""
     networks: int = 1
     """Backbones that trials can have; a worker keeps them ready."""
-    cohort: Cohort | None = None
+    cohort: ImageDataset | None = None
     """The cohort itself, for workers that cannot open the source; its photographs are in their cache, decoded."""
     trainer: str = "study.executors.objective:two_phase_trainer"
     """``module:function`` that a worker calls once with this workload; what it returns runs one training."""
@@ -87,14 +87,14 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Retired:
+class WorkerLost:
     """A slot serves no more, and the others do; a job that was on it has failed."""
 
     worker: str
     reason: str
 
 
-Event = Started | Reported | Finished | Failed | Retired
+Event = Started | Reported | Finished | Failed | WorkerLost
 
 
 class Executor(Protocol):

@@ -11,7 +11,7 @@ from drft.data import open_cohort
 from drft.errors import DrftError
 from drft.training.cross_validation import run_folds
 from drft.training.records import TrialResult
-from drft.training.session import Workbench
+from drft.training.session import TrainingSession
 from drft.training.trial import run_trial
 from study.executors.base import Workload
 from study.executors.worker import OnEpoch, Trainer
@@ -29,7 +29,7 @@ def two_phase_trainer(workload: Workload) -> Trainer:
     tqdm.set_lock(threading.RLock())  # torch.fx makes bars; their own lock is the system's and survives Ctrl-C
     options = dict(workload.source_options)
     cohort = workload.cohort or open_cohort(workload.source, options=options, cache_dir=workload.cache_dir)
-    bench = Workbench(
+    bench = TrainingSession(
         cohort,
         cache_dir=workload.cache_dir,
         cache_size=workload.cache_size,

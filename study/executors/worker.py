@@ -25,7 +25,7 @@ Trainer = Callable[[TrialConfig, OnEpoch], TrialResult]
 
 
 @dataclass(frozen=True, slots=True)
-class Post:
+class WorkerContext:
     """Where a worker works: its name and device, both for people, and the file for whatever it prints."""
 
     worker: str
@@ -39,7 +39,7 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class Unfit:
+class CannotStart:
     """The worker could not get ready, and neither would another one."""
 
     faults: tuple[str, ...]
@@ -47,14 +47,14 @@ class Unfit:
     """Whether it is the user who can mend it."""
 
 
-def main(pipe: Connection, workload: Workload, post: Post) -> None:
+def main(pipe: Connection, workload: Workload, post: WorkerContext) -> None:
     """Serve jobs until the driver says ``None`` or closes the pipe."""
     _turn_output_to(post.log)
     try:
         trainer = _get_ready(workload)
     except Exception as error:  # noqa: BLE001 (told to the driver, which ends the study)
         traceback.print_exc()
-        pipe.send(Unfit(_faults(error), isinstance(error, UsageError)))
+        pipe.send(CannotStart(_faults(error), isinstance(error, UsageError)))
         return
     pipe.send(Ready())
     try:

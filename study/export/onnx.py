@@ -15,7 +15,7 @@ TOLERANCE = 1e-3
 """Largest difference in a probability between the two that counts as rounding."""
 
 
-class _Grader(nn.Module):
+class _ProbabilityModel(nn.Module):
     """From pictures in [0, 1] to probabilities: normalization and link are part of the file."""
 
     mean: Tensor
@@ -53,7 +53,7 @@ def write_onnx(model: Model, image_size: int, path: Path) -> float:
     Raises:
         StudyError: when it differs by more than rounding.
     """
-    grader = _Grader(model).cpu().eval()
+    grader = _ProbabilityModel(model).cpu().eval()
     pictures = torch.rand(3, 3, image_size, image_size, generator=torch.Generator().manual_seed(0))
     torch.onnx.export(
         grader,
@@ -73,7 +73,7 @@ def write_onnx(model: Model, image_size: int, path: Path) -> float:
 
 
 @torch.no_grad()
-def _difference(grader: _Grader, pictures: Tensor, path: Path) -> float:
+def _difference(grader: _ProbabilityModel, pictures: Tensor, path: Path) -> float:
     """Compare on another number of pictures than the file was made with."""
     import onnxruntime  # noqa: PLC0415 (an optional package)
 

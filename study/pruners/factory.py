@@ -15,8 +15,8 @@ from optuna.trial import FrozenTrial
 
 from drft.errors import ConfigError
 from study.pruners.folds import COMPARED
+from study.pruners.names import PRUNERS
 from study.pruners.predictive import PredictivePruner
-from study.space.choices import PRUNERS
 
 
 def make_pruner(name: str, *, first_step: int, last_step: int) -> BasePruner:

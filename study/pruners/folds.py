@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from drft.config.trial_config import SplitConfig
 from drft.errors import UsageError
-from study.space.choices import Pruner
+from study.pruners.names import Pruner
 
 if TYPE_CHECKING:  # who reads a study needs no search spaces
     from study.space import BoundSpace

@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from study.analysis import Statistics, Suspect, Suspects, Withheld
+from study.analysis import LabelErrors, Statistics, SuspectLabel, Withheld
 from study.report.tables import trials_by_state
 from study.results.study_results import StudyInfo, StudyResults
 
@@ -48,10 +48,10 @@ def csv(table: pd.DataFrame) -> str:
     return str(table.to_csv(index=False, lineterminator="\n"))
 
 
-def suspects_table(found: Suspects | Withheld) -> pd.DataFrame:
+def suspects_table(found: LabelErrors | Withheld) -> pd.DataFrame:
     """Return one row per suspect label, most suspect first; no row where there are none or they are withheld."""
     rows = () if isinstance(found, Withheld) else found.suspects
-    table = pd.DataFrame(rows, columns=list(Suspect._fields))
+    table = pd.DataFrame(rows, columns=list(SuspectLabel._fields))
     means = {name: [getattr(row, name).value for row in rows] for name in ("given_probability", "proposed_probability")}
     return table.assign(**means)
 

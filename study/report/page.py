@@ -11,7 +11,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from study.analysis import Confirmed, Statistics, Withheld
-from study.report.chapters import Chapter, Exhibit, all_exhibits
+from study.report.chapters import Chapter, Figure, all_exhibits
 from study.report.explorer import explorer_json
 from study.report.provenance import limits, provenance
 from study.report.tables import trial_headings, trial_rows, trials_by_state
@@ -100,7 +100,7 @@ def _test_tile(test: Confirmed | Withheld | None) -> list[tuple[str, str]]:
     return [(percent(score.accuracy.value), words)]
 
 
-def figures_json(shown: Iterable[Exhibit]) -> Markup:
+def figures_json(shown: Iterable[Figure]) -> Markup:
     """Return the drawings of figures by id and size, as the page's script reads them."""
     entries = (
         f'"{exhibit.id}":{{{",".join(_drawing(size, drawing) for size, drawing in exhibit.drawings.items())}}}'

@@ -8,9 +8,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from drft.config.trial_config import Metric
 from study.results.duration import duration
-from study.results.locate import StudyPlace, find_study
+from study.results.locate import StudyLocation, find_study
 from study.results.metric_names import score_text
-from study.results.standing import FINISHED, Standing, count
+from study.results.standing import FINISHED, StudyProgress, count
 from study.results.study_metadata import check_schema
 from study.storage import heartbeat as owner
 
@@ -44,13 +44,13 @@ def status_lines(study: str, results: Path = Path("results"), storage: str | Non
     ]
 
 
-def _states(standing: Standing, wanted: int) -> str:
+def _states(standing: StudyProgress, wanted: int) -> str:
     parts = [f"{standing.finished} of {wanted} finished ({standing.complete} complete, {standing.pruned} pruned)"]
     others = {name: getattr(standing, name) for name in ("failed", "interrupted", "running", "waiting")}
     return ", ".join(parts + [f"{number} {name}" for name, number in others.items() if number])
 
 
-def _driver(trials: Sequence[FrozenTrial], standing: Standing, wanted: int) -> str:
+def _driver(trials: Sequence[FrozenTrial], standing: StudyProgress, wanted: int) -> str:
     owners = {trial.user_attrs.get("owner", "") for trial in trials if trial.state == TrialState.RUNNING}
     if not any(tag and owner.is_alive(tag) for tag in owners):
         return "none; the study is done" if standing.finished >= wanted else "none; run the same command to go on"
@@ -67,7 +67,7 @@ def _seconds_left(trials: Sequence[FrozenTrial], owners: set[str], missing: int)
     return (datetime.now() - begun).total_seconds() / done * max(0, missing)  # noqa: DTZ005 (Optuna's times are naive)
 
 
-def _best(standing: Standing, trials: Sequence[FrozenTrial], metric: Metric) -> str:
+def _best(standing: StudyProgress, trials: Sequence[FrozenTrial], metric: Metric) -> str:
     if standing.best is None and standing.infeasible:
         return f"none: all {standing.infeasible} complete trials have a gap above the limit of --max-gap"
     if standing.best is None:
@@ -85,6 +85,6 @@ def _failures(trials: Sequence[FrozenTrial]) -> list[str]:
     return [f"  failed    trial {trial.number}: {trial.user_attrs.get('fail_reason', 'unknown')}" for trial in last]
 
 
-def _report(place: StudyPlace) -> str:
+def _report(place: StudyLocation) -> str:
     page = place.folder / "report" / "index.html"
     return str(page) if page.exists() else f"not written yet: drft-study report {place.name}"

@@ -7,7 +7,7 @@ from study.analysis import BestVersusLast, DepthRow, Estimate, Noise, Peak, Stat
 from study.results.metric_names import shown
 
 
-class Sentence(NamedTuple):
+class Answer(NamedTuple):
     """One of the three answers: the question it answers, and what the figures say."""
 
     question: str
@@ -69,12 +69,12 @@ def between(estimate: Estimate, scale: float = 100, *, value: bool = False) -> s
     return f"{number(scale * estimate.value, decimals)} ({ends})" if value else ends
 
 
-def answer(statistics: Statistics) -> tuple[Sentence, Sentence, Sentence]:
+def answer(statistics: Statistics) -> tuple[Answer, Answer, Answer]:
     """Answer the three questions of a study, each in one sentence with its uncertainty, or say why not."""
     return (
-        Sentence("What does depth buy?", depth_sentence(statistics.depths, statistics.noise)),
-        Sentence("What does it cost in generalization?", gap_sentence(statistics.depths)),
-        Sentence("Which epoch should be kept?", epoch_sentence(statistics.peak, statistics.best_versus_last)),
+        Answer("What does depth buy?", depth_sentence(statistics.depths, statistics.noise)),
+        Answer("What does it cost in generalization?", gap_sentence(statistics.depths)),
+        Answer("Which epoch should be kept?", epoch_sentence(statistics.peak, statistics.best_versus_last)),
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from drft.data import Cohort, Progress, open_cohort
+from drft.data import ImageDataset, Progress, open_cohort
 from drft.errors import DataError
 from study.results.study_results import StudyInfo
 
@@ -19,7 +19,7 @@ def source_of(info: StudyInfo, data: str | None, given: Mapping[str, str]) -> tu
     return data or info.source, {**recorded, **given}
 
 
-def reopen_cohort(info: StudyInfo, source: str, options: Mapping[str, str], tell: Progress) -> Cohort:
+def reopen_cohort(info: StudyInfo, source: str, options: Mapping[str, str], tell: Progress) -> ImageDataset:
     """Open the photographs that a study was run on.
 
     Raises:

@@ -26,7 +26,7 @@ PLANNED = "planned"
 _DRAWN = ("seed", "split.seed", "augmentation.seed")
 
 
-class Draw(NamedTuple):
+class SeedAndSplit(NamedTuple):
     """The chance in one training: common random numbers of all configurations."""
 
     seed: int
@@ -52,7 +52,7 @@ class ConfirmationPlan:
     study: str
     top: int
     seeds: int
-    draws: tuple[Draw, ...]
+    draws: tuple[SeedAndSplit, ...]
     candidates: tuple[Candidate, ...]
     """The baseline first, then the trials, best first."""
 
@@ -112,7 +112,7 @@ class ConfirmationPlan:
             told["study"],
             told["top"],
             told["seeds"],
-            tuple(Draw(**draw) for draw in told["draws"]),
+            tuple(SeedAndSplit(**draw) for draw in told["draws"]),
             tuple(
                 Candidate(**one | {"config": TrialConfig.model_validate(one["config"])}) for one in told["candidates"]
             ),
@@ -138,7 +138,7 @@ def make_plan(study: StudyResults, top: int, seeds: int) -> ConfirmationPlan:
             f"study {name!r} has {len(best)} different completed trials{limit}, --top asks for {top}: "
             "run more trials, or ask for fewer"
         )
-    draws = tuple(Draw(*confirmation_seeds(study.info.seed, index)) for index in range(seeds))
+    draws = tuple(SeedAndSplit(*confirmation_seeds(study.info.seed, index)) for index in range(seeds))
     return ConfirmationPlan(name, top, seeds, draws, (_baseline(study), *best[:top]))
 
 

@@ -16,7 +16,7 @@ CONFIRMATION = ".confirm"
 
 
 @dataclass(frozen=True, slots=True)
-class StudyPlace:
+class StudyLocation:
     """Where a study is: its name in the storage at ``url``, and the folder its files belong in."""
 
     name: str
@@ -29,7 +29,7 @@ class StudyPlace:
         return optuna.load_study(study_name=self.name, storage=open_storage(self.url, create=False))
 
 
-def find_study(study: str, results: Path = Path("results"), storage: str | None = None) -> StudyPlace:
+def find_study(study: str, results: Path = Path("results"), storage: str | None = None) -> StudyLocation:
     """Find a study.
 
     Args:
@@ -44,13 +44,13 @@ def find_study(study: str, results: Path = Path("results"), storage: str | None 
         names = _study_names(storage)
         if study not in names:
             raise StudyError(f"no study {study!r} in {public_url(storage)}: {_there_are(study, names)}")
-        return StudyPlace(study, storage, results / _as_folder(study))
+        return StudyLocation(study, storage, results / _as_folder(study))
     folder = next((f for f in (results / study, Path(study)) if (f / "study.db").is_file()), None)
     if folder is None:
         found = sorted(path.parent.name for path in results.glob("*/study.db"))
         raise StudyError(f"no study {study!r} in {results}: {_there_are(study, found)}")
     url = f"sqlite:///{(folder / 'study.db').resolve()}"
-    return StudyPlace(_only_name(url, folder), url, folder)
+    return StudyLocation(_only_name(url, folder), url, folder)
 
 
 def _there_are(study: str, names: Iterable[str]) -> str:

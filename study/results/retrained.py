@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from drft.errors import StudyError
 from drft.training.records import Predictions
 from study.results.study_results import StudyResults
-from study.results.test_set import Confirmation, OpenedTest, read_confirmation
+from study.results.test_set import Confirmation, OpenedTestSet, read_confirmation
 
 
-class Retrained(NamedTuple):
+class RetrainedConfig(NamedTuple):
     """One configuration and what its retrainings said, each at its own best validation epoch."""
 
     name: str
@@ -34,7 +34,7 @@ class Retrained(NamedTuple):
 class TestSet(NamedTuple):
     """The retrained configurations, the baseline first, and the true grades of the test photographs."""
 
-    configurations: tuple[Retrained, ...]
+    configurations: tuple[RetrainedConfig, ...]
     grades: NDArray[np.int64]
     """Shape (photographs,)."""
 
@@ -48,7 +48,7 @@ def read_test_set(study: StudyResults, confirmation: Confirmation | None = None)
     confirmation = confirmation or read_confirmation(study)
     if confirmation is None or not confirmation.over:
         return None
-    opened = OpenedTest(study, confirmation)
+    opened = OpenedTestSet(study, confirmation)
     told = {place: opened.retrained(place) for place in sorted(confirmation.done)}
     found = {place: predictions for place, predictions in told.items() if predictions is not None}
     if not found or len(found) < len(told):
@@ -63,7 +63,7 @@ def read_test_set(study: StudyResults, confirmation: Confirmation | None = None)
     return TestSet(tuple(one for one in configurations if one.draws), next(iter(found.values())).grades)
 
 
-def _retrained(confirmation: Confirmation, index: int, found: dict[int, Predictions]) -> Retrained:
+def _retrained(confirmation: Confirmation, index: int, found: dict[int, Predictions]) -> RetrainedConfig:
     plan, candidate = confirmation.plan, confirmation.plan.candidates[index]
     rows = {row["number"]: row for row in confirmation.results.complete.to_dict("records")}
     places = [place for place in found if plan.at(place)[1] == index]
@@ -72,7 +72,7 @@ def _retrained(confirmation: Confirmation, index: int, found: dict[int, Predicti
         found[place].probabilities[int(row["best_step"]) - 1].argmax(axis=1)
         for place, row in zip(places, best, strict=True)
     ]
-    return Retrained(
+    return RetrainedConfig(
         name=candidate.name,
         trial=candidate.trial,
         depth=candidate.config.depth,

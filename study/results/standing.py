@@ -13,7 +13,7 @@ FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 """The states that count towards the wanted number of trials."""
 
 
-class Ranked(NamedTuple):
+class RankedTrial(NamedTuple):
     """A trial that ran to its end, and its value."""
 
     number: int
@@ -27,7 +27,7 @@ class Ranked(NamedTuple):
         return not self.feasible, -self.value, self.number
 
 
-class Sureness(NamedTuple):
+class BestCertainty(NamedTuple):
     """How sure the best trial's accuracy is."""
 
     low: float
@@ -39,7 +39,7 @@ class Sureness(NamedTuple):
     """Trials that ran to their end."""
 
 
-class Standing(NamedTuple):
+class StudyProgress(NamedTuple):
     """How many trials are in which state. ``interrupted`` ones were stopped with their driver and queued again."""
 
     complete: int = 0
@@ -48,11 +48,11 @@ class Standing(NamedTuple):
     interrupted: int = 0
     running: int = 0
     waiting: int = 0
-    best: Ranked | None = None
+    best: RankedTrial | None = None
     """Of the feasible ones."""
     infeasible: int = 0
     """Trials that ran to their end with a gap above the study's limit."""
-    sureness: Sureness | None = None
+    sureness: BestCertainty | None = None
     metric: Metric = "accuracy"
     """What the best trial's value is the score of."""
 
@@ -62,11 +62,11 @@ class Standing(NamedTuple):
         return self.complete + self.pruned
 
 
-class Tally:
+class ProgressCounts:
     """Counts finished trials one by one, so that a standing costs the same however many there are."""
 
     def __init__(self) -> None:
-        self.ranking: list[Ranked] = []
+        self.ranking: list[RankedTrial] = []
         """The trials that ran to their end, best first, those that are not feasible behind the others."""
         self._states: Counter[TrialState] = Counter()
         self._requeued = 0
@@ -82,13 +82,13 @@ class Tally:
         self._requeued += trial.state == TrialState.FAIL and "requeued" in trial.user_attrs
         if trial.state == TrialState.COMPLETE and trial.value is not None:
             bisect.insort(
-                self.ranking, Ranked(trial.number, trial.value, is_feasible(trial)), key=lambda one: one.place
+                self.ranking, RankedTrial(trial.number, trial.value, is_feasible(trial)), key=lambda one: one.place
             )
 
-    def standing(self, unfinished: Iterable[FrozenTrial]) -> Standing:
+    def standing(self, unfinished: Iterable[FrozenTrial]) -> StudyProgress:
         """Return how the study stands with these trials beside the finished ones."""
         unended = Counter(trial.state for trial in unfinished)
-        return Standing(
+        return StudyProgress(
             complete=self._states[TrialState.COMPLETE],
             pruned=self._states[TrialState.PRUNED],
             failed=self._states[TrialState.FAIL] - self._requeued,
@@ -105,9 +105,9 @@ def is_feasible(trial: FrozenTrial) -> bool:
     return all(value <= 0 for value in trial.constraints.values())
 
 
-def count(trials: Iterable[FrozenTrial]) -> Standing:
+def count(trials: Iterable[FrozenTrial]) -> StudyProgress:
     """Count trials by state and find the best one."""
-    tally, unfinished = Tally(), []
+    tally, unfinished = ProgressCounts(), []
     for trial in trials:
         if trial.state.is_finished():
             tally.add(trial)

@@ -21,7 +21,7 @@ READABLE = (1, SCHEMA)
 
 
 @dataclass(frozen=True, slots=True)
-class StudyFacts:
+class StudyMetadata:
     """Everything a study is about, besides its trials."""
 
     name: str
@@ -112,7 +112,7 @@ _FOLLOW_SEED = {"seed", "split.seed", "augmentation.seed"}
 """Set from the study's seed; naming that one difference is enough."""
 
 
-def check_study(facts: StudyFacts, storage: BaseStorage) -> None:
+def check_study(facts: StudyMetadata, storage: BaseStorage) -> None:
     """Refuse to go on with a study that is not the one of ``facts``; one that does not exist yet is fine.
 
     Raises:
@@ -135,7 +135,7 @@ def check_study(facts: StudyFacts, storage: BaseStorage) -> None:
         )
 
 
-def open_study(facts: StudyFacts, storage: BaseStorage) -> int:
+def open_study(facts: StudyMetadata, storage: BaseStorage) -> int:
     """Return the storage's number of the study, which is made where there is none.
 
     Raises:
@@ -146,7 +146,7 @@ def open_study(facts: StudyFacts, storage: BaseStorage) -> int:
     return storage.get_study_id_from_name(facts.name)
 
 
-def record_facts(facts: StudyFacts, study: optuna.Study) -> None:
+def record_facts(facts: StudyMetadata, study: optuna.Study) -> None:
     """Write what is not written yet, or otherwise; the dashboard's axes have the name of the score."""
     recorded = study.user_attrs
     for name, value in facts.attributes().items():

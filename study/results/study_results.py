@@ -20,7 +20,7 @@ from drft.config.trial_config import Metric
 from drft.errors import StudyError
 from drft.training.records import EpochRecord, Predictions, best_record
 from study.results.epochs import unpack
-from study.results.locate import StudyPlace, find_study
+from study.results.locate import StudyLocation, find_study
 from study.results.standing import is_feasible
 from study.results.study_metadata import READABLE, SCHEMA
 from study.storage.open import public_url
@@ -81,7 +81,7 @@ class StudyInfo:
 class StudyResults:
     """One study, read once: later changes of its storage are not seen."""
 
-    place: StudyPlace
+    place: StudyLocation
     info: StudyInfo
     trials: pd.DataFrame
     """One row per trial, ordered by number; ``score`` is the study's metric at the best step, ``control`` says that the
@@ -141,7 +141,7 @@ def read_study(study: str, results: Path = Path("results"), storage: str | None 
     return read_place(find_study(study, results, storage))
 
 
-def read_place(place: StudyPlace) -> StudyResults:
+def read_place(place: StudyLocation) -> StudyResults:
     """Read the study that is there; errors as in :func:`read_study`."""
     opened = place.open()
     attributes = opened.user_attrs
@@ -167,7 +167,7 @@ def read_predictions(trial: Path, part: Literal["train", "validation"]) -> Predi
         return Predictions(ids, stored[f"{part}_grades"], stored[f"{part}_probabilities"])
 
 
-def _info(place: StudyPlace, attributes: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> StudyInfo:
+def _info(place: StudyLocation, attributes: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> StudyInfo:
     started = [trial.datetime_start for trial in trials if trial.datetime_start]
     finished = [trial.datetime_complete for trial in trials if trial.datetime_complete]
     texts = ("metric", "source", "space", "space_fingerprint", "seed", "sampler", "pruner", "command", "trials_wanted")

@@ -20,7 +20,7 @@ from drft.errors import StudyError
 from drft.files.atomic import whole_file
 from drft.training.records import Predictions
 from study.results.confirmation_plan import PLANNED, ConfirmationPlan
-from study.results.locate import CONFIRMATION, StudyPlace
+from study.results.locate import CONFIRMATION, StudyLocation
 from study.results.study_results import StudyResults, read_place
 from study.storage.open import open_storage
 
@@ -63,12 +63,12 @@ class Confirmation:
         return len(self.done) + len(self.diverged) == self.plan.size
 
 
-def confirmation_place(study: StudyPlace) -> StudyPlace:
+def confirmation_place(study: StudyLocation) -> StudyLocation:
     """Return where the confirmation of a study is, or would be."""
-    return StudyPlace(f"{study.name}{CONFIRMATION}", study.url, study.folder / "confirm")
+    return StudyLocation(f"{study.name}{CONFIRMATION}", study.url, study.folder / "confirm")
 
 
-def soups_on_test(study: StudyPlace) -> Path:
+def soups_on_test(study: StudyLocation) -> Path:
     """Return where the test predictions of a study's mixtures are, once they are opened."""
     return confirmation_place(study).folder / "soups.npz"
 
@@ -119,7 +119,7 @@ def seal_mixtures(study: StudyResults, recipes: Sequence[Mapping[str, Any]], tol
         raise StudyError(f"cannot write {path}: {error.strerror}; free some space, then run it again") from None
 
 
-class OpenedTest:
+class OpenedTestSet:
     """The test predictions of a study whose confirmation is over; there is none of any other."""
 
     def __init__(self, study: StudyResults, confirmation: Confirmation | None) -> None:

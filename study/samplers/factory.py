@@ -23,8 +23,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from drft.errors import ConfigError
 from study.samplers.isolating import IsolatingSampler
+from study.samplers.names import SAMPLERS
 from study.space import BoundSpace, Range
-from study.space.choices import SAMPLERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -29,7 +29,7 @@ class IsolatingSampler(BaseSampler):
     def __init__(self, path: str, values: Sequence[Value], make: Callable[[int], BaseSampler]) -> None:
         self._path = path
         self._samplers = {value: make(index) for index, value in enumerate(values)}
-        self._served: dict[int, tuple[Value, SubStudy]] = {}
+        self._served: dict[int, tuple[Value, ValueStudy]] = {}
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return what the value's own sampler models together, without the isolated dimension."""
@@ -53,13 +53,13 @@ class IsolatingSampler(BaseSampler):
             return value
         return self._samplers[value].sample_independent(part, trial, param_name, param_distribution)
 
-    def _serve(self, study: optuna.Study, trial: FrozenTrial) -> tuple[Value, "SubStudy"]:
+    def _serve(self, study: optuna.Study, trial: FrozenTrial) -> tuple[Value, "ValueStudy"]:
         """Return the trial's value, settled once for each trial, and the part of the study that has it."""
         if trial.number not in self._served:
             value = _given(trial, self._path)
             if value not in self._samplers:
                 value = self._neediest(study, trial)
-            self._served = {trial.number: (value, SubStudy(study, self._path, value))}
+            self._served = {trial.number: (value, ValueStudy(study, self._path, value))}
         return self._served[trial.number]
 
     def _neediest(self, study: optuna.Study, trial: FrozenTrial) -> Value:
@@ -73,7 +73,7 @@ class IsolatingSampler(BaseSampler):
         return min(reversed(self._samplers), key=lambda value: counts[value])
 
 
-class SubStudy(optuna.Study):
+class ValueStudy(optuna.Study):
     """The trials of a study that share one value of one dimension."""
 
     def __init__(self, study: optuna.Study, path: str, value: Value) -> None:

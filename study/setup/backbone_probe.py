@@ -18,7 +18,7 @@ Block = dict[str, Any]
 Answer = TypeVar("Answer")
 
 
-class Inspector:
+class BackboneProbe:
     """Answers questions about backbones, in a process that lasts as long as the ``with`` block."""
 
     def __enter__(self) -> Self:
@@ -82,7 +82,7 @@ def _answer(question: Callable[..., Any], about: tuple[Any, ...]) -> tuple[Any, 
 
 
 def _blocks(backbone: str) -> list[Block]:
-    from drft.models import describe_backbone  # noqa: PLC0415 (see above)
+    from drft.models.backbone import describe_backbone  # noqa: PLC0415 (see above)
 
     rows = describe_backbone(backbone)
     return [
@@ -97,6 +97,6 @@ def _blocks(backbone: str) -> list[Block]:
 
 
 def _build(config: TrialConfig, classes: int) -> None:
-    from drft.models import build_model  # noqa: PLC0415 (see above)
+    from drft.models.backbone import build_model  # noqa: PLC0415 (see above)
 
     build_model(config, classes)

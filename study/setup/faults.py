@@ -8,7 +8,7 @@ from drft.errors import UsageError
 Made = TypeVar("Made")
 
 
-class Faults:
+class OptionErrors:
     """Collects what the user has to mend."""
 
     def __init__(self) -> None:

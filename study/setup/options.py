@@ -8,7 +8,9 @@ from typing import Literal
 
 from drft.config.trial_config import Metric, Normalization, Precision
 from drft.errors import UsageError
-from study.space.choices import Log, Pruner, Sampler
+from study.callbacks.names import Log
+from study.pruners.names import Pruner
+from study.samplers.names import Sampler
 
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "": 1.0}
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from drft.errors import UsageError
 from study.executors import Executor, LocalExecutor
 from study.setup.options import RunOptions
-from study.setup.plan import Plan
+from study.setup.plan import StudyPlan
 from study.space.suggester import Suggester
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
+class ExecutorChoice:
     """An executor that can be made, and what a user should know of it."""
 
     words: str
@@ -24,7 +24,7 @@ class Placement:
 
 
 @contextmanager
-def placed(plan: Plan[Suggester], options: RunOptions) -> Iterator[Placement]:
+def placed(plan: StudyPlan[Suggester], options: RunOptions) -> Iterator[ExecutorChoice]:
     """Find the place that the options ask for; a cluster that is started for the study ends with the block.
 
     Raises:
@@ -36,11 +36,11 @@ def placed(plan: Plan[Suggester], options: RunOptions) -> Iterator[Placement]:
         return
     devices = Counter("the CPU" if slot.gpu is None else f"GPU {slot.gpu}" for slot in plan.slots)
     words = ", ".join(f"{count} at once on {device}" for device, count in devices.items())
-    yield Placement(words, lambda log: LocalExecutor(plan.workload, plan.slots, log))
+    yield ExecutorChoice(words, lambda log: LocalExecutor(plan.workload, plan.slots, log))
 
 
 @contextmanager
-def _on_ray(plan: Plan[Suggester], options: RunOptions) -> Iterator[Placement]:
+def _on_ray(plan: StudyPlan[Suggester], options: RunOptions) -> Iterator[ExecutorChoice]:
     # Ray is an optional dependency and takes its time to import
     from study.executors.ray.cluster import joined  # noqa: PLC0415
     from study.executors.ray.executor import RayExecutor  # noqa: PLC0415
@@ -55,4 +55,4 @@ def _on_ray(plan: Plan[Suggester], options: RunOptions) -> Iterator[Placement]:
         def make(log: Path) -> Executor:
             return RayExecutor(plan.workload, cluster, jobs=jobs, supplies=supplies, log=log.absolute())
 
-        yield Placement(cluster.describe(jobs or max(1, cluster.capacity())), make)
+        yield ExecutorChoice(cluster.describe(jobs or max(1, cluster.capacity())), make)

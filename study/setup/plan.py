@@ -18,19 +18,19 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
 from drft.config.trial_config import BackboneConfig, SplitConfig, TrialConfig
-from drft.data import GRADES, Cohort, Progress, load_images, open_cohort, stratified_split
+from drft.data import GRADES, ImageDataset, Progress, load_images, open_cohort, stratified_split
 from drft.data.cohort import grouping
 from drft.errors import UsageError
 from study.executors import Slot, Workload, choose_slots
 from study.executors.local.process import warm_up
 from study.pruners.factory import make_pruner
 from study.pruners.folds import check_folds, chosen_pruner
-from study.results.study_metadata import StudyFacts, check_study
+from study.results.study_metadata import StudyMetadata, check_study
 from study.samplers.factory import make_sampler
-from study.setup.backbone_probe import Inspector
-from study.setup.faults import Faults
+from study.setup.backbone_probe import BackboneProbe
+from study.setup.faults import OptionErrors
 from study.setup.options import RunOptions
-from study.setup.resolve import Bound, bind, said_by
+from study.setup.resolve import ResolvedSpace, bind, said_by
 from study.space import BoundSpace, Space
 from study.space.suggester import Suggester
 from study.storage.open import (
@@ -48,15 +48,15 @@ Suggesting_co = TypeVar("Suggesting_co", bound=Suggester, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan(Generic[Suggesting_co]):
+class StudyPlan(Generic[Suggesting_co]):
     """A study that can be run."""
 
-    facts: StudyFacts
+    facts: StudyMetadata
     space: Suggesting_co
     sampler: BaseSampler
     pruner: BasePruner
     workload: Workload
-    cohort: Cohort
+    cohort: ImageDataset
     backbones: Sequence[BackboneConfig]
     """Those that trials can have."""
     image_sizes: Sequence[int]
@@ -69,20 +69,20 @@ class Plan(Generic[Suggesting_co]):
     """``results/STUDY``."""
 
 
-def prepare(options: RunOptions, tell: Progress) -> Plan[BoundSpace]:
+def prepare(options: RunOptions, tell: Progress) -> StudyPlan[BoundSpace]:
     """Check everything a run depends on and decode its photographs; nothing is written but the cache of pictures.
 
     Raises:
         UsageError: with every fault there is.
     """
     warm_up()  # the inspector and the workers wait for torch; until it is imported, there are the data to look at
-    faults = Faults()
+    faults = OptionErrors()
     slots = faults.attempt(lambda: find_slots(options))
     faults.attempt(lambda: check_writable(options.results))
     if options.study is not None:
         faults.attempt(partial(check_study_name, options.study))
     cohort = faults.attempt(lambda: open_cohort(options.data, options=options.data_options, progress=tell))
-    with Inspector() as inspector:
+    with BackboneProbe() as inspector:
         bound = faults.attempt(lambda: bind(options, inspector, faults))
         base = bound.space.base if bound is not None else faults.attempt(lambda: said_by(options))
         grades = len(cohort.grades) if cohort else len(GRADES)
@@ -103,18 +103,20 @@ def prepare(options: RunOptions, tell: Progress) -> Plan[BoundSpace]:
     return _plan(options, bound, cohort, slots)
 
 
-def _plan(options: RunOptions, bound: Bound, cohort: Cohort, slots: Sequence[Slot]) -> Plan[BoundSpace]:
+def _plan(
+    options: RunOptions, bound: ResolvedSpace, cohort: ImageDataset, slots: Sequence[Slot]
+) -> StudyPlan[BoundSpace]:
     """Make the plan from parts that are right in themselves, if they go together with the study that is there."""
     space, facts = bound.space, _facts(options, bound, cohort)
     url = options.storage or study_url(options.results, facts.name)
-    faults = Faults()
+    faults = OptionErrors()
     trials = faults.attempt(lambda: _check_storage(url, facts)) or 0
     sampler = faults.attempt(
         lambda: make_sampler(options.sampler, seed=options.seed, space=space, finished_trials=trials)
     )
     faults.raise_all()
     assert sampler is not None
-    return Plan(
+    return StudyPlan(
         facts=facts,
         space=space,
         sampler=sampler,
@@ -146,7 +148,7 @@ def check_precision(base: TrialConfig, slots: Sequence[Slot]) -> None:
         raise UsageError("precision: fp16 needs a GPU, this study would run on the CPU: choose bf16 or fp32")
 
 
-def decode(cohort: Cohort, sizes: Sequence[int], tell: Progress) -> None:
+def decode(cohort: ImageDataset, sizes: Sequence[int], tell: Progress) -> None:
     """Decode all photographs at every size that trials can ask for, so that workers find them ready."""
     for size in sizes:
         load_images(cohort, size, progress=tell)
@@ -184,9 +186,9 @@ def find_slots(options: RunOptions) -> Sequence[Slot]:
     return ()
 
 
-def _facts(options: RunOptions, bound: Bound, cohort: Cohort) -> StudyFacts:
+def _facts(options: RunOptions, bound: ResolvedSpace, cohort: ImageDataset) -> StudyMetadata:
     base, several = bound.space.base, bound.written.backbones is not None
-    return StudyFacts(
+    return StudyMetadata(
         name=options.study or _default_name(bound.written, options.data, "" if several else base.backbone.name),
         space=bound.written.text,
         space_fingerprint=bound.written.fingerprint,
@@ -207,7 +209,7 @@ def _facts(options: RunOptions, bound: Bound, cohort: Cohort) -> StudyFacts:
     )
 
 
-def about_split(cohort: Cohort, config: SplitConfig) -> dict[str, Any]:
+def about_split(cohort: ImageDataset, config: SplitConfig) -> dict[str, Any]:
     """Return what a study records of its split; of one for each fold ``n_train`` is a mean."""
     splits = [stratified_split(cohort, turn) for turn in config.turns]
     return {
@@ -220,7 +222,7 @@ def about_split(cohort: Cohort, config: SplitConfig) -> dict[str, Any]:
     }
 
 
-def about_cohort(cohort: Cohort) -> dict[str, Any]:
+def about_cohort(cohort: ImageDataset) -> dict[str, Any]:
     """Return what a study records of its photographs."""
     return {
         "name": cohort.name,
@@ -243,7 +245,7 @@ def _default_name(space: Space, data: str, backbone: str) -> str:
     return "-".join(word for word in words if word)[:100]
 
 
-def _check_storage(url: str, facts: StudyFacts) -> int:
+def _check_storage(url: str, facts: StudyMetadata) -> int:
     """Return how many trials the study has; refuse a storage or study that cannot be gone on with."""
     if not storage_exists(url):
         check_new_storage(url)

@@ -6,14 +6,14 @@ from functools import partial
 
 from drft.config.trial_config import BackboneConfig, TrialConfig, with_values
 from drft.errors import UsageError
-from study.setup.backbone_probe import Block, Inspector
-from study.setup.faults import Faults
+from study.setup.backbone_probe import BackboneProbe, Block
+from study.setup.faults import OptionErrors
 from study.setup.options import RunOptions
 from study.space import BoundSpace, Space, default_weights
 
 
 @dataclass(frozen=True, slots=True)
-class Bound:
+class ResolvedSpace:
     """A search space as written, and on its backbones."""
 
     written: Space
@@ -32,7 +32,7 @@ def said_by(options: RunOptions) -> TrialConfig:
     )
 
 
-def bind(options: RunOptions, inspector: Inspector, faults: Faults) -> Bound:
+def bind(options: RunOptions, inspector: BackboneProbe, faults: OptionErrors) -> ResolvedSpace:
     """Bring together, weakest first: defaults and the study's seed, what the space fixes, what the command says.
 
     Raises:
@@ -44,11 +44,11 @@ def bind(options: RunOptions, inspector: Inspector, faults: Faults) -> Bound:
         searched.add("backbone.weights")
     faults.attempt(lambda: _refuse_searched(said, searched, options.space))
     names = [base.backbone.name] if written.backbones is None else list(map(str, written.backbones.options))
-    unknown = Faults()
+    unknown = OptionErrors()
     blocks = {name: unknown.attempt(partial(inspector.blocks, name)) or () for name in names}
     unknown.raise_all()
     space = written.bind(base, {name: len(found) for name, found in blocks.items()})
-    return Bound(written, replace(space, base=with_values(space.base, said)), blocks[names[0]])
+    return ResolvedSpace(written, replace(space, base=with_values(space.base, said)), blocks[names[0]])
 
 
 def _refuse_searched(said: Mapping[str, str | int | None], searched: set[str], space: str) -> None:

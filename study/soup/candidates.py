@@ -18,7 +18,7 @@ ALPHAS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0)
 Floats = NDArray[np.float64]
 
 
-class Candidates(NamedTuple):
+class EnsembleCandidates(NamedTuple):
     """What each candidate says of the validation photographs."""
 
     trials: tuple[int, ...]
@@ -37,17 +37,17 @@ class Candidates(NamedTuple):
         """How many trials there are."""
         return len(self.trials)
 
-    def scores(self, weights: NDArray[np.float32]) -> "Scored":
+    def scores(self, weights: NDArray[np.float32]) -> "ResampledScores":
         """Score all candidates on weighted photographs, shape (samples, photographs)."""
         said = np.concatenate([self.soups, self.ensembles, self.interpolated])
         if self.metric == "nll":
             losses = np.array([cross_entropy(self.grades, one) for one in said])
-            return Scored(self.k, -(weights @ losses.T) / weights.sum(axis=1, keepdims=True))
+            return ResampledScores(self.k, -(weights @ losses.T) / weights.sum(axis=1, keepdims=True))
         predicted = said.argmax(axis=2).astype(np.int8)
-        return Scored(self.k, weighted_scores(predicted, self.grades, weights, self.metric))
+        return ResampledScores(self.k, weighted_scores(predicted, self.grades, weights, self.metric))
 
 
-class Scored(NamedTuple):
+class ResampledScores(NamedTuple):
     """Scores of all candidates on some samples of the photographs."""
 
     k: int
@@ -96,19 +96,19 @@ class Scored(NamedTuple):
         return np.zeros(len(self.scores), dtype=np.int64)
 
 
-Rule = Callable[[Scored], Chosen]
+Rule = Callable[[ResampledScores], Chosen]
 
 RULES: Mapping[str, tuple[Rule, Rule]] = {
-    "WiSE-FT": (Scored.interpolated, Scored.first_trial),
-    "uniform soup": (Scored.uniform_soup, Scored.best_trial),
-    "greedy soup": (Scored.greedy_soup, Scored.best_trial),
-    "uniform ensemble": (Scored.uniform_ensemble, Scored.best_trial),
-    "selected ensemble": (Scored.selected_ensemble, Scored.best_trial),
+    "WiSE-FT": (ResampledScores.interpolated, ResampledScores.first_trial),
+    "uniform soup": (ResampledScores.uniform_soup, ResampledScores.best_trial),
+    "greedy soup": (ResampledScores.greedy_soup, ResampledScores.best_trial),
+    "uniform ensemble": (ResampledScores.uniform_ensemble, ResampledScores.best_trial),
+    "selected ensemble": (ResampledScores.selected_ensemble, ResampledScores.best_trial),
 }
 """How each mixture is chosen, and the single trial it is held against where other photographs choose than score."""
 
 
-class Recipe(NamedTuple):
+class EnsembleRecipe(NamedTuple):
     """How a candidate is made."""
 
     name: str
@@ -119,18 +119,18 @@ class Recipe(NamedTuple):
     """Of an interpolation: 0 is the pretrained backbone; None for the tuned weights themselves."""
 
 
-def recipes(found: Candidates) -> tuple[Recipe, ...]:
+def recipes(found: EnsembleCandidates) -> tuple[EnsembleRecipe, ...]:
     """Choose on all validation photographs: the best trial first, then what each rule takes."""
     scored = found.scores(np.ones((1, len(found.grades)), dtype=np.float32))
     columns = {"best trial": scored.best_trial(), **{name: rule(scored) for name, (rule, _) in RULES.items()}}
     return tuple(recipe_at(name, int(column[0]), found.trials) for name, column in columns.items())
 
 
-def recipe_at(name: str, column: int, trials: Sequence[int]) -> Recipe:
+def recipe_at(name: str, column: int, trials: Sequence[int]) -> EnsembleRecipe:
     """Return how the candidate in a column of ``Scored.scores`` is made."""
     mixtures = (1 << len(trials)) - 1
     if column < 2 * mixtures:
         kind = "weights" if column < mixtures else "probabilities"
-        return Recipe(name, kind, choice.members_of(column % mixtures, trials))
+        return EnsembleRecipe(name, kind, choice.members_of(column % mixtures, trials))
     alpha = ALPHAS[column - 2 * mixtures]
-    return Recipe(name, "weights", (trials[0],), None if alpha == 1 else alpha)
+    return EnsembleRecipe(name, "weights", (trials[0],), None if alpha == 1 else alpha)

@@ -16,7 +16,7 @@ from study.analysis import (
     tempered,
 )
 from study.analysis.estimators.intervals import LEVEL
-from study.soup.candidates import RULES, Candidates
+from study.soup.candidates import RULES, EnsembleCandidates
 
 SPLITS = 50
 """Random halvings; each is used both ways."""
@@ -33,7 +33,7 @@ MIN_IMAGES = 40
 Floats = NDArray[np.float64]
 
 
-def cross_fitted_gains(found: Candidates, seed: int = 0) -> Mapping[str, Estimate] | Withheld:
+def cross_fitted_gains(found: EnsembleCandidates, seed: int = 0) -> Mapping[str, Estimate] | Withheld:
     """Return what each rule gains over the best single trial in the study's score, on photographs that chose neither.
 
     One half of the photographs chooses the mixture, and the best single trial as well; the other half scores both; mean
@@ -93,7 +93,9 @@ def _halves(rng: np.random.Generator, n: int, splits: int) -> NDArray[np.bool_]:
     return np.concatenate([halves, ~halves])
 
 
-def _gains(found: Candidates, halves: NDArray[np.float32], weights: NDArray[np.float32] | float = 1.0) -> Floats:
+def _gains(
+    found: EnsembleCandidates, halves: NDArray[np.float32], weights: NDArray[np.float32] | float = 1.0
+) -> Floats:
     """Return the mean gain of each rule over halves."""
     inner, outer = found.scores(halves * weights), found.scores((1 - halves) * weights)
     return np.array([float((outer.at(rule(inner)) - outer.at(alone(inner))).mean()) for rule, alone in RULES.values()])

@@ -8,15 +8,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from drft.data import Cohort
-from drft.feature_cache.features import Supply
+from drft.data import ImageDataset
+from drft.feature_cache.features import Features
 from drft.models.blocks import head_names
 from drft.models.checkpoint import changed_tensors
-from drft.models.probabilities import PREFIX, link_tensors
+from drft.models.probabilities import PREFIX, learned_tensors
 from drft.training.records import Part
-from drft.training.session import Workbench
+from drft.training.session import TrainingSession
 from study.soup.average import State, average, interpolate
-from study.soup.candidates import Recipe
+from study.soup.candidates import EnsembleRecipe
 from study.soup.ingredients import Ingredient
 
 _BATCH = 32
@@ -40,11 +40,11 @@ class Evaluator:
         found: the trials; backbone, image size, precision and split are those of the first.
     """
 
-    def __init__(self, cohort: Cohort, found: Sequence[Ingredient]) -> None:
+    def __init__(self, cohort: ImageDataset, found: Sequence[Ingredient]) -> None:
         self._cohort = cohort
         self._states = {one.trial: _of_net(one.state) for one in found}
         self._links = {one.trial: _of_link(one.state) for one in found}
-        self._stage = Workbench(cohort).prepare(found[0].config)
+        self._stage = TrainingSession(cohort).prepare(found[0].config)
         self._net, self._link = self._stage.model.net.eval(), self._stage.model.link
         self._prefix = self._stage.prefix(max(one.config.depth for one in found), passing=False)
         self._head = head_names(self._net)
@@ -65,16 +65,16 @@ class Evaluator:
         """Return the ids of the photographs of a part."""
         return [self._cohort.photographs[index].id for index in self._stage.indices(part)]
 
-    def probabilities(self, recipe: Recipe, part: Part) -> Floats:
+    def probabilities(self, recipe: EnsembleRecipe, part: Part) -> Floats:
         """Return the class probabilities of the plain pictures of a part, shape (photographs, grades)."""
         if recipe.kind == "weights":
             return self._said(recipe.trials, recipe.alpha, part)
         return np.asarray(np.mean([self._said((one,), None, part) for one in recipe.trials], axis=0))
 
-    def changed(self, recipe: Recipe) -> dict[str, NDArray[np.generic]]:
+    def changed(self, recipe: EnsembleRecipe) -> dict[str, NDArray[np.generic]]:
         """Return the weights of a mixture that is one network as checkpoints hold them."""
         self._load(recipe.trials, recipe.alpha)
-        return changed_tensors(self._net, self._stage.model.pretrained) | link_tensors(self._link)
+        return changed_tensors(self._net, self._stage.model.pretrained) | learned_tensors(self._link)
 
     def _mixed(self, trials: tuple[int, ...], alpha: float | None) -> State:
         states, pretrained = [self._states[one] for one in trials], self._stage.model.pretrained
@@ -92,7 +92,7 @@ class Evaluator:
         pictures, batches = self._supply(part), np.array_split(rows, -(-len(rows) // _BATCH))
         return torch.cat([self._prefix.suffix(pictures.batch(batch)) for batch in batches])
 
-    def _open(self, part: Part) -> Supply:
+    def _open(self, part: Part) -> Features:
         return self._prefix.open(self._stage.pictures(part))
 
     def _load(self, trials: tuple[int, ...], alpha: float | None) -> None:

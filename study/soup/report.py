@@ -9,10 +9,10 @@ from study.analysis import Withheld
 from study.report.disclaimer import DISCLAIMER
 from study.report.json_csv import plain
 from study.report.wording import between, number, percent, points
-from study.soup.candidates import Recipe
+from study.soup.candidates import EnsembleRecipe
 from study.soup.ingredients import LeftOut
-from study.soup.predict import AlphaPoint
-from study.soup.score import Judged
+from study.soup.predict import InterpolationPoint
+from study.soup.score import ScoredEnsemble
 
 JSON, MARKDOWN = "soup.json", "soup.md"
 SCHEMA = 1
@@ -42,7 +42,7 @@ LIMITS = (
 )
 
 
-class Soups(NamedTuple):
+class SoupReport(NamedTuple):
     """Everything that is said of the mixtures of one study."""
 
     study: str
@@ -50,9 +50,9 @@ class Soups(NamedTuple):
     trials: tuple[int, ...]
     """What was put together, best first."""
     left_out: tuple[LeftOut, ...]
-    judged: tuple[Judged, ...]
+    judged: tuple[ScoredEnsemble, ...]
     """The best single trial first."""
-    alphas: tuple[AlphaPoint, ...]
+    alphas: tuple[InterpolationPoint, ...]
     """The best trial between its tuned and its pretrained weights."""
     chosen: str
     """Name of the mixture whose weights are kept: the best on validation of those that are one network."""
@@ -60,13 +60,13 @@ class Soups(NamedTuple):
     """Of a study whose trials are trained once for each fold: mixed is what the last fold's trainings left."""
 
 
-def json_text(soups: Soups) -> str:
-    """Return ``soup.json``: ``schema`` (1) and the fields of :class:`Soups`; estimates as in the report's summary."""
+def json_text(soups: SoupReport) -> str:
+    """Return ``soup.json``: ``schema`` (1) and the fields of :class:`SoupReport`; estimates as in the report."""
     told = {"schema": SCHEMA, **plain(soups), "limits": list(LIMITS)}
     return json.dumps(told, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def markdown_text(soups: Soups) -> str:
+def markdown_text(soups: SoupReport) -> str:
     """Return ``soup.md``."""
     lines = [f"# Mixtures of the best trials of {soups.study}", "", f"> {DISCLAIMER}", ""]
     lines += [f"{line}\n" for line in verdict(soups)]
@@ -78,18 +78,18 @@ def markdown_text(soups: Soups) -> str:
     return "\n".join([*lines, *(f"- {limit}" for limit in LIMITS)]) + "\n"
 
 
-def rows(soups: Soups) -> list[tuple[str, ...]]:
+def rows(soups: SoupReport) -> list[tuple[str, ...]]:
     """Return one row of texts per mixture, in the order of ``HEADINGS``."""
     scale = 100 if "accuracy" in soups.metric else 1
     return [_row(one, scale) for one in soups.judged]
 
 
-def tempered_rows(soups: Soups) -> list[tuple[str, ...]]:
+def tempered_rows(soups: SoupReport) -> list[tuple[str, ...]]:
     """Return one row of texts per mixture that has a temperature, in the order of ``TEMPERED``."""
     return [_tempered_row(one) for one in soups.judged if not isinstance(one.tempered, Withheld)]
 
 
-def verdict(soups: Soups) -> list[str]:
+def verdict(soups: SoupReport) -> list[str]:
     """Say whether the mixtures are better than the best trial, whether they close the gap, and what was left out."""
     best, others = soups.judged[0], soups.judged[1:]
     alone = (
@@ -107,7 +107,7 @@ def verdict(soups: Soups) -> list[str]:
     ]
 
 
-def _kept(soups: Soups) -> str:
+def _kept(soups: SoupReport) -> str:
     if soups.chosen == "best trial":
         return "Kept as weights is the best trial itself: no mixture that is one network scores higher on validation."
     return f"Kept as weights is the {soups.chosen}: of those that are one network it scores highest on validation."
@@ -120,13 +120,13 @@ def _on_one_fold(folds: int | None) -> list[str]:
     return [ranked + "their checkpoints are of the last one, whose photographs alone judge what is said here."]
 
 
-def made_of(recipe: Recipe) -> str:
+def made_of(recipe: EnsembleRecipe) -> str:
     """Say what a mixture is made of."""
     alpha = "" if recipe.alpha is None else f", alpha {recipe.alpha:g}"
     return f"{' + '.join(map(str, recipe.trials))}{alpha}"
 
 
-def _closing(others: Sequence[Judged]) -> Iterator[str]:
+def _closing(others: Sequence[ScoredEnsemble]) -> Iterator[str]:
     """Say which mixtures have a smaller gap, and whether they only learn the training photographs less well."""
     closing = [one for one in others if one.against and (one.against.gap.high or 0.0) < 0]
     if not closing:
@@ -140,7 +140,7 @@ def _closing(others: Sequence[Judged]) -> Iterator[str]:
         )
 
 
-def _gaining(others: Sequence[Judged], metric: Metric) -> Iterator[str]:
+def _gaining(others: Sequence[ScoredEnsemble], metric: Metric) -> Iterator[str]:
     told = [(one.recipe.name, one.against.cross_fitted) for one in others if one.against]
     if isinstance(told[0][1], Withheld):
         yield f"What choosing is worth on other photographs is not said: {told[0][1].reason}."
@@ -153,7 +153,7 @@ def _gaining(others: Sequence[Judged], metric: Metric) -> Iterator[str]:
     yield f"On photographs that did not choose them, {which}."
 
 
-def _row(one: Judged, scale: float) -> tuple[str, ...]:
+def _row(one: ScoredEnsemble, scale: float) -> tuple[str, ...]:
     ece = "" if one.ece is None else f"{one.ece:.3f} ({one.ece_by_chance:.3f})"
     return (
         one.recipe.name,
@@ -168,7 +168,7 @@ def _row(one: Judged, scale: float) -> tuple[str, ...]:
     )
 
 
-def _against(one: Judged, scale: float) -> tuple[str, str, str]:
+def _against(one: ScoredEnsemble, scale: float) -> tuple[str, str, str]:
     if one.against is None:
         return "", "", ""
     gain = one.against.cross_fitted
@@ -179,7 +179,7 @@ def _against(one: Judged, scale: float) -> tuple[str, str, str]:
     )
 
 
-def _tempered_row(one: Judged) -> tuple[str, ...]:
+def _tempered_row(one: ScoredEnsemble) -> tuple[str, ...]:
     assert not isinstance(one.tempered, Withheld)
     cooled, fitted = one.tempered, one.tempered.nll_cross_fitted
     return (

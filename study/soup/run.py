@@ -15,13 +15,13 @@ from study.results.files import whole_folder
 from study.results.study_folder import CHECKPOINT
 from study.results.study_results import StudyResults, read_study
 from study.results.test_set import soups_on_test
-from study.soup.candidates import RULES, Candidates, Recipe, recipes
+from study.soup.candidates import RULES, EnsembleCandidates, EnsembleRecipe, recipes
 from study.soup.crossfit import cross_fitted_gains
 from study.soup.evaluation import Evaluator
 from study.soup.ingredients import Ingredient, LeftOut, find_ingredients
 from study.soup.predict import along_alpha, ask_all
-from study.soup.report import JSON, MARKDOWN, Soups, json_text, markdown_text
-from study.soup.score import Said, judge
+from study.soup.report import JSON, MARKDOWN, SoupReport, json_text, markdown_text
+from study.soup.score import EnsemblePredictions, judge
 
 FOLDER = "soup"
 
@@ -35,7 +35,7 @@ def make_soups(
     data: str | None = None,
     data_options: Mapping[str, str] | None = None,
     console: Console | None = None,
-) -> tuple[Soups, Path]:
+) -> tuple[SoupReport, Path]:
     """Put the best trials of a study together, judge that on validation, and write ``results/STUDY/soup/``.
 
     Args:
@@ -80,15 +80,16 @@ def _judged(
     ingredients: Sequence[Ingredient],
     left_out: Sequence[LeftOut],
     tell: Progress,
-) -> Soups:
+) -> SoupReport:
     candidates = ask_all(evaluator, tuple(one.trial for one in ingredients), study.info.metric, tell)
     made = recipes(candidates)
     said = [
-        Said(evaluator.probabilities(recipe, "train"), evaluator.probabilities(recipe, "validation")) for recipe in made
+        EnsemblePredictions(evaluator.probabilities(recipe, "train"), evaluator.probabilities(recipe, "validation"))
+        for recipe in made
     ]
     grades = evaluator.grades("train"), evaluator.grades("validation")
     judged = judge(made, said, grades, cross_fitted_gains(candidates))
-    return Soups(
+    return SoupReport(
         study=study.info.name,
         metric=study.info.metric,
         trials=candidates.trials,
@@ -100,7 +101,7 @@ def _judged(
     )
 
 
-def _chosen(candidates: Candidates, made: Sequence[Recipe]) -> Recipe:
+def _chosen(candidates: EnsembleCandidates, made: Sequence[EnsembleRecipe]) -> EnsembleRecipe:
     """Return the recipe with the highest validation score of those that are one network, the simplest one on ties."""
     scored = candidates.scores(np.ones((1, len(candidates.grades)), dtype=np.float32))
     score = {"best trial": scored.best_trial(), **{name: rule(scored) for name, (rule, _) in RULES.items()}}
@@ -108,7 +109,7 @@ def _chosen(candidates: Candidates, made: Sequence[Recipe]) -> Recipe:
     return max(single, key=lambda one: round(float(scored.at(score[one.name])[0]), 6))
 
 
-def _write_chosen(path: Path, soups: Soups, evaluator: Evaluator, ingredients: Sequence[Ingredient]) -> None:
+def _write_chosen(path: Path, soups: SoupReport, evaluator: Evaluator, ingredients: Sequence[Ingredient]) -> None:
     """Write the weights of the chosen mixture as a checkpoint, with the configuration of its best trial."""
     recipe = next(one.recipe for one in soups.judged if one.recipe.name == soups.chosen)
     config = next(one.config for one in ingredients if one.trial == recipe.trials[0])

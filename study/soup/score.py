@@ -22,21 +22,21 @@ from study.analysis import (
 )
 from study.analysis.estimators.intervals import LEVEL, RESAMPLES
 from study.analysis.estimators.paired import PairedDifference, paired_difference
-from study.soup.candidates import Recipe
+from study.soup.candidates import EnsembleRecipe
 from study.soup.crossfit import cross_fitted_temperature
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 
-class Said(NamedTuple):
+class EnsemblePredictions(NamedTuple):
     """What a mixture says of both parts: class probabilities, shape (photographs, grades)."""
 
     train: Floats
     validation: Floats
 
 
-class Tempered(NamedTuple):
+class TemperatureScaled(NamedTuple):
     """A mixture whose logits are divided by a temperature (Guo et al. 2017); its grades are the same."""
 
     degrees: Estimate
@@ -49,7 +49,7 @@ class Tempered(NamedTuple):
     ece_cross_fitted: float | None
 
 
-class Against(NamedTuple):
+class EnsembleDifference(NamedTuple):
     """A mixture minus the best single trial, photograph by photograph."""
 
     accuracy: PairedDifference
@@ -61,10 +61,10 @@ class Against(NamedTuple):
     """Gain in the study's score on photographs that chose neither of the two."""
 
 
-class Judged(NamedTuple):
+class ScoredEnsemble(NamedTuple):
     """One mixture."""
 
-    recipe: Recipe
+    recipe: EnsembleRecipe
     accuracy: Estimate
     """On validation, with Wilson's interval."""
     qwk: Estimate
@@ -77,17 +77,17 @@ class Judged(NamedTuple):
     train_accuracy: Estimate
     gap: Estimate
     """Train minus validation accuracy, with Newcombe's interval."""
-    tempered: Tempered | Withheld
-    against: Against | None
+    tempered: TemperatureScaled | Withheld
+    against: EnsembleDifference | None
     """None for the best single trial itself."""
 
 
 def judge(
-    recipes: Sequence[Recipe],
-    said: Sequence[Said],
+    recipes: Sequence[EnsembleRecipe],
+    said: Sequence[EnsemblePredictions],
     grades: tuple[Labels, Labels],
     gains: Mapping[str, Estimate] | Withheld,
-) -> tuple[Judged, ...]:
+) -> tuple[ScoredEnsemble, ...]:
     """Judge mixtures on validation; the first one is the best single trial, which the others are held against.
 
     Choice and temperature were made on these very photographs, so everything but what is cross-fitted is optimistic,
@@ -110,13 +110,15 @@ def _gain(name: str, gains: Mapping[str, Estimate] | Withheld) -> Estimate | Wit
     return gains if isinstance(gains, Withheld) else gains[name]
 
 
-def _judged(recipe: Recipe, said: Said, grades: tuple[Labels, Labels], against: Against | None) -> Judged:
+def _judged(
+    recipe: EnsembleRecipe, said: EnsemblePredictions, grades: tuple[Labels, Labels], against: EnsembleDifference | None
+) -> ScoredEnsemble:
     train, validation = (right(one, truth) for one, truth in zip(said, grades, strict=True))
     counts = confusion(grades[1], said.validation.argmax(axis=1), said.validation.shape[1])
     calibrated = calibration(grades[1], said.validation)
     known = calibrated if isinstance(calibrated, Calibration) else None
     accuracy, train_accuracy = (proportion(int(part.sum()), len(part)) for part in (validation, train))
-    return Judged(
+    return ScoredEnsemble(
         recipe=recipe,
         accuracy=accuracy,
         qwk=kappa_estimate(counts),
@@ -130,7 +132,7 @@ def _judged(recipe: Recipe, said: Said, grades: tuple[Labels, Labels], against: 
     )
 
 
-def _tempered(grades: Labels, probabilities: Floats) -> Tempered | Withheld:
+def _tempered(grades: Labels, probabilities: Floats) -> TemperatureScaled | Withheld:
     degrees = temperature(grades, probabilities)
     if isinstance(degrees, Withheld):
         return degrees
@@ -140,14 +142,16 @@ def _tempered(grades: Labels, probabilities: Floats) -> Tempered | Withheld:
         return calibrated
     fitted = cross_fitted_temperature(grades, probabilities)
     nll, ece = (fitted, None) if isinstance(fitted, Withheld) else fitted
-    return Tempered(degrees, bootstrap_mean(cross_entropy(grades, cooled)), calibrated.ece, nll, ece)
+    return TemperatureScaled(degrees, bootstrap_mean(cross_entropy(grades, cooled)), calibrated.ece, nll, ece)
 
 
-def _against(one: Said, best: Said, grades: tuple[Labels, Labels], gain: Estimate | Withheld) -> Against:
+def _against(
+    one: EnsemblePredictions, best: EnsemblePredictions, grades: tuple[Labels, Labels], gain: Estimate | Withheld
+) -> EnsembleDifference:
     train, validation = grades
     mine, theirs = right(one.validation, validation), right(best.validation, validation)
     seen = right(one.train, train).astype(np.float64) - right(best.train, train)
-    return Against(
+    return EnsembleDifference(
         accuracy=paired_difference(mine, theirs),
         nll=bootstrap_mean(cross_entropy(validation, one.validation) - cross_entropy(validation, best.validation)),
         gap=_difference_of_means(seen, mine.astype(np.float64) - theirs),

@@ -2,7 +2,7 @@
 
 from study.space.backbones import Backbones, default_weights
 from study.space.bound import BoundSpace
-from study.space.dimension import Choices, Condition, Dimension, Fixed, Range, Value
+from study.space.dimension import Choices, Condition, Dimension, FixedSetting, Range, Value
 from study.space.space import Space, shipped_spaces
 
 __all__ = [
@@ -11,7 +11,7 @@ __all__ = [
     "Choices",
     "Condition",
     "Dimension",
-    "Fixed",
+    "FixedSetting",
     "Range",
     "Space",
     "Value",

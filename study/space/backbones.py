@@ -8,7 +8,7 @@ from yaml.nodes import MappingNode, Node
 
 from drft.config.trial_config import BackboneConfig
 from study.space.dimension import Choices
-from study.space.document import Document
+from study.space.document import YamlDocument
 from study.space.settings import checked
 
 NAME, WEIGHTS = "backbone.name", "backbone.weights"
@@ -41,7 +41,7 @@ def blocks_at(fraction: float, blocks: int) -> int:
     return math.floor(fraction * blocks + 0.5)
 
 
-def read_backbones(document: Document, node: Node) -> Backbones | None:
+def read_backbones(document: YamlDocument, node: Node) -> Backbones | None:
     """Read the choices of ``backbone.name``: a list of names, or a mapping from names to weights or settings.
 
     ``{resnet18: hub, vit_tiny_patch16_224: {weights: vit.safetensors, normalization: half}}``.
@@ -65,7 +65,7 @@ def read_backbones(document: Document, node: Node) -> Backbones | None:
     return Backbones(tuple(said), tuple(tuple(sorted(settings.items())) for settings in whole))
 
 
-def _read_settings(document: Document, name: str, node: Node) -> dict[str, Any]:
+def _read_settings(document: YamlDocument, name: str, node: Node) -> dict[str, Any]:
     """Read what is said of one backbone: its weights alone, or several settings."""
     if not isinstance(node, MappingNode):
         return _read_one(document, name, "weights", node)
@@ -73,7 +73,7 @@ def _read_settings(document: Document, name: str, node: Node) -> dict[str, Any]:
     return {path: value for key, one in entries.items() for path, value in _read_one(document, name, key, one).items()}
 
 
-def _read_one(document: Document, name: str, key: str, node: Node) -> dict[str, Any]:
+def _read_one(document: YamlDocument, name: str, key: str, node: Node) -> dict[str, Any]:
     path = f"backbone.{key}"
     value, problem = checked(path, document.value(node))
     if problem is not None:

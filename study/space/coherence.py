@@ -10,8 +10,8 @@ from drft.config.trial_config import TrialConfig
 from drft.config.validation import LOOKED_AT, contradictions
 from study.space.backbones import NAME
 from study.space.bound import BoundSpace, assignments
-from study.space.dimension import Dimension, Fixed, Value, written
-from study.space.document import Faults
+from study.space.dimension import Dimension, FixedSetting, Value, written
+from study.space.document import SpaceErrors
 from study.space.settings import DEPTH_FRACTION
 
 _MOST_COMBINATIONS = 5000
@@ -31,7 +31,7 @@ _ACTS_ONLY_WITH: Mapping[str, tuple[str, tuple[Value, ...]]] = MappingProxyType(
 """Settings that have an effect only where another one has one of some values."""
 
 
-def check_coherence(faults: Faults, space: BoundSpace, fixed: Sequence[Fixed]) -> None:
+def check_coherence(faults: SpaceErrors, space: BoundSpace, fixed: Sequence[FixedSetting]) -> None:
     """Find what single settings do not show.
 
     Args:

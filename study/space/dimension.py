@@ -185,7 +185,7 @@ class Dimension:
 
 
 @dataclass(frozen=True, slots=True)
-class Fixed:
+class FixedSetting:
     """A setting with one value in all trials."""
 
     path: str

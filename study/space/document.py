@@ -26,7 +26,7 @@ _UNREADABLE = (yaml.YAMLError, ValueError, LookupError, AttributeError)
 """What PyYAML raises for a scalar that is not what its tag says, as in ``!!bool maybe``."""
 
 
-class Entries(dict[str, Node]):
+class MappingEntries(dict[str, Node]):
     """The entries of a mapping by key, and the line of each key."""
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Entries(dict[str, Node]):
         self.lines: dict[str, int] = {}
 
 
-class Faults:
+class SpaceErrors:
     """The faults found so far in one file."""
 
     def __init__(self, where: str) -> None:
@@ -55,7 +55,7 @@ class Faults:
             raise ConfigError(f"{self.where}:{line}: {what}" for line, what in sorted(self._faults))
 
 
-class Document:
+class YamlDocument:
     """One YAML text as nodes, and the faults found in it so far.
 
     Args:
@@ -68,7 +68,7 @@ class Document:
 
     def __init__(self, text: str, where: str) -> None:
         self.where = where
-        self.faults = Faults(where)
+        self.faults = SpaceErrors(where)
         self.root = self._compose(text)
 
     def _compose(self, text: str) -> Node:
@@ -87,12 +87,12 @@ class Document:
         """Remember a fault, at a node or on a line counted from 1."""
         self.faults.add(at if isinstance(at, int) else line_of(at), what)
 
-    def mapping(self, node: Node, what: str) -> Entries:
+    def mapping(self, node: Node, what: str) -> MappingEntries:
         """Return the entries of a mapping; repeated keys and keys that are no text are faults."""
         if not isinstance(node, MappingNode):
             self.fault(node, f"{what} should be a mapping of names to values")
-            return Entries()
-        entries = Entries()
+            return MappingEntries()
+        entries = MappingEntries()
         for key_node, value_node in node.value:
             key = self.value(key_node)
             if not isinstance(key, str):
@@ -105,7 +105,7 @@ class Document:
                 entries.lines[key] = line_of(key_node)
         return entries
 
-    def known(self, entries: Entries, what: str, keys: Sequence[str]) -> Entries:
+    def known(self, entries: MappingEntries, what: str, keys: Sequence[str]) -> MappingEntries:
         """Keep the entries whose keys are known; others are faults."""
         for key in [key for key in entries if key not in keys]:
             hint = nearest(key, list(keys)) or f"; known are {', '.join(keys)}"

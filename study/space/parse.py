@@ -7,26 +7,26 @@ from yaml.nodes import MappingNode, Node
 
 from drft.config.trial_config import nearest
 from study.space.backbones import NAME
-from study.space.dimension import Choices, Dimension, Fixed
-from study.space.document import Document, Entries, Faults
-from study.space.parse_dimension import Earlier, read_dimension, read_setting
+from study.space.dimension import Choices, Dimension, FixedSetting
+from study.space.document import MappingEntries, SpaceErrors, YamlDocument
+from study.space.parse_dimension import KnownDimensions, read_dimension, read_setting
 from study.space.settings import DEPTH_FRACTION, NEVER_FIXED, NEVER_SEARCHED, PATHS, unknown
 
 _TOP_KEYS = ("name", "question", "fixed", "search", "isolate")
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class ParsedSpace:
     """What the YAML says, every part of it checked on its own."""
 
     name: str
     question: str
-    fixed: tuple[Fixed, ...]
+    fixed: tuple[FixedSetting, ...]
     dimensions: tuple[Dimension, ...]
     isolate: str | None
 
 
-def parse(document: Document) -> Draft:
+def parse(document: YamlDocument) -> ParsedSpace:
     """Read a whole space.
 
     Raises:
@@ -35,7 +35,7 @@ def parse(document: Document) -> Draft:
     top = document.known(document.mapping(document.root, "a search space"), "a search space", _TOP_KEYS)
     fixed = _read_fixed(document, top["fixed"]) if "fixed" in top else {}
     dimensions = _read_search(document, top.get("search"), fixed)
-    draft = Draft(
+    draft = ParsedSpace(
         name=_text(document, top, "name"),
         question=_text(document, top, "question"),
         fixed=tuple(fixed.values()),
@@ -48,9 +48,9 @@ def parse(document: Document) -> Draft:
     return draft
 
 
-def _check_depths(document: Document, fixed: dict[str, Fixed], dimensions: dict[str, Dimension]) -> None:
+def _check_depths(document: YamlDocument, fixed: dict[str, FixedSetting], dimensions: dict[str, Dimension]) -> None:
     """Find depth said twice, and depths that mean another share of each backbone without saying so."""
-    named: tuple[Fixed | Dimension, ...] = (*fixed.values(), *dimensions.values())
+    named: tuple[FixedSetting | Dimension, ...] = (*fixed.values(), *dimensions.values())
     said = [one for one in named if one.path in {"depth", DEPTH_FRACTION}]
     if len(said) > 1:
         document.fault(said[1].line, f"depth and {DEPTH_FRACTION} say the same thing; keep one")
@@ -66,7 +66,7 @@ def _check_depths(document: Document, fixed: dict[str, Fixed], dimensions: dict[
             )
 
 
-def check_conditions(faults: Faults, dimensions: Sequence[Dimension]) -> None:
+def check_conditions(faults: SpaceErrors, dimensions: Sequence[Dimension]) -> None:
     """Find the conditions that can never hold; those that wait for the number of blocks are passed over."""
     by_path = {dimension.path: dimension for dimension in dimensions}
     for dimension in dimensions:
@@ -78,7 +78,7 @@ def check_conditions(faults: Faults, dimensions: Sequence[Dimension]) -> None:
                 faults.add(dimension.line, f"{dimension.path}: when: {never}; widen one or the other")
 
 
-def _text(document: Document, top: Entries, key: str) -> str:
+def _text(document: YamlDocument, top: MappingEntries, key: str) -> str:
     if key not in top:
         return ""
     value = document.value(top[key])
@@ -87,9 +87,9 @@ def _text(document: Document, top: Entries, key: str) -> str:
     return str(value)
 
 
-def _read_fixed(document: Document, node: Node, prefix: str = "") -> dict[str, Fixed]:
+def _read_fixed(document: YamlDocument, node: Node, prefix: str = "") -> dict[str, FixedSetting]:
     """Read fixed values, written as dotted paths or nested."""
-    fixed: dict[str, Fixed] = {}
+    fixed: dict[str, FixedSetting] = {}
     entries = document.mapping(node, prefix.rstrip(".") or "fixed")
     for key, value_node in entries.items():
         path = prefix + key
@@ -105,17 +105,17 @@ def _read_fixed(document: Document, node: Node, prefix: str = "") -> dict[str, F
     return fixed
 
 
-def _read_fixed_value(document: Document, node: Node, path: str, line: int) -> dict[str, Fixed]:
+def _read_fixed_value(document: YamlDocument, node: Node, path: str, line: int) -> dict[str, FixedSetting]:
     problem = unknown(path)
     if problem is None and path in NEVER_FIXED:
         problem = f"{path} cannot be fixed in a space: {NEVER_FIXED[path]}"
     if problem is not None:
         document.fault(line, problem)
         return {}
-    return {path: Fixed(path, read_setting(document, node, path), line)}
+    return {path: FixedSetting(path, read_setting(document, node, path), line)}
 
 
-def _read_search(document: Document, node: Node | None, fixed: dict[str, Fixed]) -> dict[str, Dimension]:
+def _read_search(document: YamlDocument, node: Node | None, fixed: dict[str, FixedSetting]) -> dict[str, Dimension]:
     if node is None:
         document.fault(1, "search: is missing; name at least one dimension under it")
         return {}
@@ -128,13 +128,13 @@ def _read_search(document: Document, node: Node | None, fixed: dict[str, Fixed])
         if problem is not None:
             document.fault(entries.lines[path], problem)
             continue
-        dimension = read_dimension(document, path, entry, Earlier(dimensions, fixed, tuple(entries)))
+        dimension = read_dimension(document, path, entry, KnownDimensions(dimensions, fixed, tuple(entries)))
         if dimension is not None:
             dimensions[path] = replace(dimension, line=entries.lines[path])
     return dimensions
 
 
-def _unsearchable(path: str, fixed: dict[str, Fixed]) -> str | None:
+def _unsearchable(path: str, fixed: dict[str, FixedSetting]) -> str | None:
     if path in NEVER_SEARCHED:
         return f"{path} cannot be searched: {NEVER_SEARCHED[path]}"
     if path in fixed:
@@ -142,7 +142,7 @@ def _unsearchable(path: str, fixed: dict[str, Fixed]) -> str | None:
     return unknown(path)
 
 
-def _read_isolate(document: Document, node: Node, dimensions: dict[str, Dimension]) -> str | None:
+def _read_isolate(document: YamlDocument, node: Node, dimensions: dict[str, Dimension]) -> str | None:
     path = document.value(node)
     dimension = dimensions.get(path) if isinstance(path, str) else None
     if dimension is None:

@@ -6,8 +6,8 @@ from typing import Any
 from yaml.nodes import MappingNode, Node, ScalarNode
 
 from study.space.backbones import NAME, read_backbones
-from study.space.dimension import ALL, Choices, Condition, Dimension, Domain, Fixed, Range
-from study.space.document import Document, Entries
+from study.space.dimension import ALL, Choices, Condition, Dimension, Domain, FixedSetting, Range
+from study.space.document import MappingEntries, YamlDocument
 from study.space.ranges import range_faults
 from study.space.settings import checked, unknown
 
@@ -23,15 +23,15 @@ _LARGEST = 1e15
 
 
 @dataclass(frozen=True, slots=True)
-class Earlier:
+class KnownDimensions:
     """What a condition may look at, and what it may not."""
 
     dimensions: dict[str, Dimension]
-    fixed: dict[str, Fixed]
+    fixed: dict[str, FixedSetting]
     written: tuple[str, ...]
 
 
-def read_dimension(document: Document, path: str, node: Node, earlier: Earlier) -> Dimension | None:
+def read_dimension(document: YamlDocument, path: str, node: Node, earlier: KnownDimensions) -> Dimension | None:
     """Read the dimension of a path; None where it is too wrong to go on with.
 
     Args:
@@ -56,7 +56,9 @@ def read_dimension(document: Document, path: str, node: Node, earlier: Earlier) 
     return Dimension(path, domain, when) if domain is not None else None
 
 
-def _read_range(document: Document, path: str, node: Node, entries: Entries, *, whole: bool) -> Domain | None:
+def _read_range(
+    document: YamlDocument, path: str, node: Node, entries: MappingEntries, *, whole: bool
+) -> Domain | None:
     for missing in {"low", "high"} - entries.keys():
         document.fault(node, f"{path}: {missing} is missing; give low and high")
     numbers = {
@@ -78,7 +80,7 @@ def _read_range(document: Document, path: str, node: Node, entries: Entries, *, 
     return None if faults else domain
 
 
-def _number(document: Document, node: Node, path: str, key: str, *, whole: bool = False) -> float | None:
+def _number(document: YamlDocument, node: Node, path: str, key: str, *, whole: bool = False) -> float | None:
     value = document.value(node)
     if value == "all" and path == "depth" and key != "step":
         return ALL
@@ -91,7 +93,7 @@ def _number(document: Document, node: Node, path: str, key: str, *, whole: bool 
     return int(value) if whole else float(value)
 
 
-def _read_choices(document: Document, path: str, node: Node, entries: Entries) -> Domain | None:
+def _read_choices(document: YamlDocument, path: str, node: Node, entries: MappingEntries) -> Domain | None:
     if "choices" not in entries:
         document.fault(node, f"{path}: choices is missing; give a list of values")
         return None
@@ -107,7 +109,7 @@ def _read_choices(document: Document, path: str, node: Node, entries: Entries) -
     return Choices(tuple(options)) if options else None
 
 
-def _read_when(document: Document, path: str, node: Node, earlier: Earlier) -> tuple[Condition, ...]:
+def _read_when(document: YamlDocument, path: str, node: Node, earlier: KnownDimensions) -> tuple[Condition, ...]:
     conditions = []
     entries = document.mapping(node, f"{path}: when")
     for other, wanted in entries.items():
@@ -119,7 +121,7 @@ def _read_when(document: Document, path: str, node: Node, earlier: Earlier) -> t
     return tuple(conditions)
 
 
-def _unusable(other: str, path: str, earlier: Earlier) -> str | None:
+def _unusable(other: str, path: str, earlier: KnownDimensions) -> str | None:
     if other in earlier.dimensions:
         return None
     if other in earlier.fixed:
@@ -132,7 +134,7 @@ def _unusable(other: str, path: str, earlier: Earlier) -> str | None:
     return unknown(other) or f"{other} is not searched; search it above {path}, or remove the condition"
 
 
-def _read_condition(document: Document, other: str, node: Node) -> Condition:
+def _read_condition(document: YamlDocument, other: str, node: Node) -> Condition:
     if isinstance(node, MappingNode):
         bounds = document.known(document.mapping(node, f"when: {other}"), f"when: {other}", ("min", "max"))
         if not node.value:
@@ -143,7 +145,7 @@ def _read_condition(document: Document, other: str, node: Node) -> Condition:
     return Condition(other, among=tuple(read_setting(document, value, other) for value in nodes))
 
 
-def read_setting(document: Document, node: Node, path: str) -> Any:
+def read_setting(document: YamlDocument, node: Node, path: str) -> Any:
     """Return a value as its setting reads it; ``all`` stands for every block."""
     value = document.value(node)
     if not isinstance(node, ScalarNode):

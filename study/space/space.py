@@ -12,8 +12,8 @@ from drft.errors import ConfigError
 from study.space.backbones import Backbones, blocks_at
 from study.space.bound import BoundSpace
 from study.space.coherence import check_coherence
-from study.space.dimension import ALL, Dimension, Fixed, Range
-from study.space.document import Document, Faults
+from study.space.dimension import ALL, Dimension, FixedSetting, Range
+from study.space.document import SpaceErrors, YamlDocument
 from study.space.parse import check_conditions, parse
 from study.space.ranges import range_faults
 from study.space.settings import DEPTH_FRACTION
@@ -28,7 +28,7 @@ class Space:
 
     name: str
     question: str
-    fixed: tuple[Fixed, ...]
+    fixed: tuple[FixedSetting, ...]
     dimensions: tuple[Dimension, ...]
     isolate: str | None
     """The dimension whose every value gets a sub-study of equal budget, or None."""
@@ -60,7 +60,7 @@ class Space:
         Raises:
             ConfigError: with every fault of the text, each with its line.
         """
-        draft = parse(Document(text, where))
+        draft = parse(YamlDocument(text, where))
         name = draft.name or Path(where).stem
         return cls(name, draft.question, draft.fixed, draft.dimensions, draft.isolate, text, where)
 
@@ -96,7 +96,7 @@ class Space:
         counts = dict.fromkeys(names, blocks) if isinstance(blocks, int) else dict(blocks)
         fewest = min(counts.values())
         dimensions = tuple(dimension.resolved(fewest) for dimension in self.dimensions)
-        faults = Faults(self.where)
+        faults = SpaceErrors(self.where)
         for line, depth in self._depths(base, dimensions):
             for name, count in counts.items():
                 if depth > count:
@@ -134,7 +134,7 @@ class Space:
         )
         if bound.min_steps < 1:
             raise ConfigError(f"{self.where}: both phases can have 0 epochs, which trains nothing; raise one of them")
-        faults = Faults(self.where)
+        faults = SpaceErrors(self.where)
         check_coherence(faults, bound, self.fixed)
         faults.raise_all()
         return bound

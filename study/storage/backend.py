@@ -19,7 +19,7 @@ class GoalReachedError(Exception):
     """As many trials as are wanted are finished or under way."""
 
 
-class Book(Protocol):
+class StudyBackend(Protocol):
     """One study in its storage: others' trials are looked up there, and what is noted of own ones is written at once.
 
     Trials are begun, queued and started at once, since only the storage can number them and tell who was first.

@@ -20,10 +20,10 @@ from optuna.study._frozen import FrozenStudy
 from optuna.study._study_direction import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from study.storage.backend import Book, Storage
-from study.storage.journal_backend import JournalBook
-from study.storage.rdb_backend import Rows
-from study.storage.reconnect import Patience
+from study.storage.backend import Storage, StudyBackend
+from study.storage.journal_backend import JournalBackend
+from study.storage.rdb_backend import RDBBackend
+from study.storage.reconnect import Reconnect
 
 GLANCE_SECONDS = 1.0
 """For so long what is known of other drivers' trials is taken to be true."""
@@ -31,7 +31,7 @@ GLANCE_SECONDS = 1.0
 _OPEN = frozenset({TrialState.RUNNING, TrialState.WAITING})
 
 
-class Ledger(BaseStorage):
+class CachedStorage(BaseStorage):
     """An Optuna storage for the one driver process (and thread) that leads trials of one study.
 
     A killed driver loses at most the block of :meth:`together` that it was in.
@@ -42,13 +42,13 @@ class Ledger(BaseStorage):
         patiently: does what may find the storage away.
     """
 
-    def __init__(self, backend: Storage, study_id: int, patiently: Patience | None = None) -> None:
+    def __init__(self, backend: Storage, study_id: int, patiently: Reconnect | None = None) -> None:
         self.finished: list[FrozenTrial] = []
         """Finished trials in the order in which this ledger saw them finish."""
         self.limit: int | None = None
         """No trial is begun when so many are finished or under way; None for no limit."""
         self._backend = backend
-        self._patiently = patiently or Patience()
+        self._patiently = patiently or Reconnect()
         self._study_id = study_id
         self._trials: dict[int, FrozenTrial] = {}
         self._ids: dict[int, int] = {}
@@ -280,8 +280,8 @@ class Ledger(BaseStorage):
         return self._patiently(self._backend.get_all_studies)
 
 
-def _book(storage: Storage, study_id: int) -> Book:
-    return JournalBook(storage, study_id) if isinstance(storage, JournalStorage) else Rows(storage, study_id)
+def _book(storage: Storage, study_id: int) -> StudyBackend:
+    return JournalBackend(storage, study_id) if isinstance(storage, JournalStorage) else RDBBackend(storage, study_id)
 
 
 def _copy(trial: FrozenTrial) -> FrozenTrial:

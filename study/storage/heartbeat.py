@@ -41,7 +41,7 @@ def beat_attribute(tag: str) -> str:
     return f"beat:{tag}"
 
 
-class Beats:
+class Heartbeats:
     """The heartbeats of other drivers, as this one sees them change.
 
     What a beat says is not compared with any clock, since those of two machines differ; what counts is for how long, by

@@ -36,7 +36,7 @@ class JournalFile(JournalFileBackend):
     """
 
     def __init__(self, path: Path) -> None:
-        self._turn = _Turn(path)
+        self._turn = _JournalLock(path)
         self._gathered: Logs | None = None
         super().__init__(str(path), self._turn)
 
@@ -85,7 +85,7 @@ class JournalFile(JournalFileBackend):
                 file.truncate(file.read().rfind(b"\n") + 1)
 
 
-class _Turn(BaseJournalFileLock):
+class _JournalLock(BaseJournalFileLock):
     """The lock that Optuna puts beside a journal; its holder may take it again.
 
     Of Optuna's two, which know each other's file, this one needs no symbolic links. One that a killed process left is
@@ -119,8 +119,8 @@ def _reported() -> Iterator[None]:
         raise StorageInternalError(f"the study's journal cannot be read or written: {error}") from error
 
 
-class JournalBook:
-    """The :class:`study.storage.backend.Book` of a study in a journal: what is noted is appended at once, ends last."""
+class JournalBackend:
+    """The ``StudyBackend`` of a study in a journal: what is noted is appended at once, ends last."""
 
     def __init__(self, storage: JournalStorage, study_id: int) -> None:
         assert isinstance(storage._backend, JournalFile)

@@ -62,8 +62,8 @@ _LOOK = sqlalchemy.select(_TRIALS.c.trial_id, _TRIALS.c.state).where(
 # Made once: building a statement takes longer than executing it.
 
 
-class Rows:
-    """The :class:`study.storage.backend.Book` of a study in a database: every method is one transaction, if any."""
+class RDBBackend:
+    """The ``StudyBackend`` of a study in a database: every method is one transaction, if any."""
 
     def __init__(self, storage: RDBStorage, study_id: int) -> None:
         self._storage = storage

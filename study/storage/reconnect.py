@@ -8,7 +8,7 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from drft.errors import StudyError
-from study.tuner.interrupt import Interruption
+from study.tuner.interrupt import Interrupt
 
 LIMIT_SECONDS = 600.0
 """So long a storage may be away; a server that restarts, or a machine that fails over, takes less."""
@@ -20,7 +20,7 @@ _PERMANENT = ("no such table", "no such column", "syntax error", "does not exist
 T = TypeVar("T")
 
 
-class Patience:
+class Reconnect:
     """Does things with a storage, again and again while it is away.
 
     What is done must be such that doing it twice is no harm: a commit may have reached a server that went away before
@@ -35,11 +35,11 @@ class Patience:
     def __init__(
         self,
         tell: Callable[[str], None] = lambda _line: None,
-        interruption: Interruption | None = None,
+        interruption: Interrupt | None = None,
         limit: float = LIMIT_SECONDS,
     ) -> None:
         self._tell = tell
-        self._interruption = interruption or Interruption()
+        self._interruption = interruption or Interrupt()
         self._limit = limit
 
     def __call__(self, act: Callable[[], T]) -> T:

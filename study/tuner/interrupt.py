@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 
-class Interruption:
+class Interrupt:
     """What the user asked for: to end when the trials under way have, or to end now.
 
     The first Ctrl-C asks for the former and the second for the latter, as does SIGTERM: who sends it will not wait. The

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drft.training.records import Predictions, TrialResult
-from study.results.standing import Sureness
+from study.results.standing import BestCertainty
 
 
-class Certainty:
+class NoiseStopper:
     """Which validation photographs each finished trial gets right at its best step.
 
     Trials that were validated on different photographs, as those of a confirmation are, do not compare: then nothing is
@@ -44,7 +44,7 @@ class Certainty:
         if result.ending != "pruned":
             self._keep(number, result.best.step, result.predictions["validation"])
 
-    def sureness(self) -> Sureness | None:
+    def sureness(self) -> BestCertainty | None:
         """Return the interval of the best accuracy, and how many cannot be told from it; None before there is one."""
         # SciPy's import waits until there is something to say, so that the first trial does not wait for it.
         from study.analysis.running import standing  # noqa: PLC0415
@@ -52,7 +52,7 @@ class Certainty:
         stands = standing(self._table()) if self._speaks else None
         if stands is None or stands.best.low is None or stands.best.high is None:
             return None
-        return Sureness(stands.best.low, stands.best.high, stands.alike, stands.n_trials)
+        return BestCertainty(stands.best.low, stands.best.high, stands.alike, stands.n_trials)
 
     def noise(self) -> str | None:
         """Return why further trials could show nothing but noise; None while they could show more."""

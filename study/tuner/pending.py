@@ -8,7 +8,7 @@ from study.executors.base import Job
 from study.tuner.runtime_estimate import expected_seconds, ran
 
 
-class Held:
+class PendingJobs:
     """A few jobs; the one that will take longest comes first."""
 
     def __init__(self) -> None:

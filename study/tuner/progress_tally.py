@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from study.results.standing import Ranked, Standing, Tally, is_feasible
-from study.storage.cached_storage import Ledger
+from study.results.standing import ProgressCounts, RankedTrial, StudyProgress, is_feasible
+from study.storage.cached_storage import CachedStorage
 
 
-class Overview:
+class ProgressTally:
     """Counts and ranks the trials of a study, whichever driver they belong to.
 
     Args:
@@ -17,10 +17,10 @@ class Overview:
         ledger: the driver's book of it.
     """
 
-    def __init__(self, study: Study, ledger: Ledger) -> None:
+    def __init__(self, study: Study, ledger: CachedStorage) -> None:
         self._study = study
         self._ledger = ledger
-        self._tally = Tally()
+        self._tally = ProgressCounts()
         self._tallied = 0
 
     @property
@@ -39,13 +39,13 @@ class Overview:
         return self._up_to_date().finished
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> StudyProgress:
         """How many trials are in which state, and the best one."""
         unfinished = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
         return self._up_to_date().standing(unfinished)
 
     @property
-    def ranking(self) -> Sequence[Ranked]:
+    def ranking(self) -> Sequence[RankedTrial]:
         """The trials that ran to their end, best first, those that are not feasible behind the others."""
         return self._up_to_date().ranking
 
@@ -63,7 +63,7 @@ class Overview:
         self.refresh()
         return self._study.get_trials(deepcopy=False, states=states or None)
 
-    def _up_to_date(self) -> Tally:
+    def _up_to_date(self) -> ProgressCounts:
         for trial in self._ledger.finished[self._tallied :]:
             self._tally.add(trial)
         self._tallied = len(self._ledger.finished)

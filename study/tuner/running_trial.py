@@ -10,7 +10,7 @@ from drft.training.records import EpochRecord, FoldEpoch
 
 
 @dataclass(slots=True)
-class Running:
+class RunningTrial:
     """One trial, what it reported, and what is to come of it."""
 
     trial: Trial

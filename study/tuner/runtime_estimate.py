@@ -17,7 +17,7 @@ _REMEMBERED = 100
 """Trials that are looked at: the last ones ran as the next ones will, with their caches full."""
 
 
-class Ran(NamedTuple):
+class PastTraining(NamedTuple):
     """A training that was run."""
 
     config: TrialConfig
@@ -25,11 +25,11 @@ class Ran(NamedTuple):
     seconds: float
 
 
-def ran(trials: Iterable[FrozenTrial]) -> list[Ran]:
+def ran(trials: Iterable[FrozenTrial]) -> list[PastTraining]:
     """Return what the last of these trials took; those that did not say are passed over."""
     told = [trial for trial in trials if trial.last_step and trial.user_attrs.get("seconds")]
     return [
-        Ran(
+        PastTraining(
             TrialConfig.model_validate_json(trial.user_attrs["config"]),
             trial.last_step or 0,
             trial.user_attrs["seconds"],
@@ -38,7 +38,7 @@ def ran(trials: Iterable[FrozenTrial]) -> list[Ran]:
     ]
 
 
-def expected_seconds(config: TrialConfig, known: Sequence[Ran]) -> float:
+def expected_seconds(config: TrialConfig, known: Sequence[PastTraining]) -> float:
     """Return about how long a training takes, if nothing prunes it.
 
     An epoch counts as in the trainings nearest to it: of the same backbone if there are any, then of the nearest image

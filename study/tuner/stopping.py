@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from study.results.standing import Standing
+from study.results.standing import StudyProgress
 
 Ended = Literal["done", "time", "interrupted", "failing", "noise"]
 
 
 @dataclass(frozen=True, slots=True)
-class Goal:
+class StoppingCriterion:
     """When a run ends."""
 
     trials: int
@@ -29,11 +29,11 @@ class Goal:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RunOutcome:
     """How a run ended."""
 
     ended: Ended
-    standing: Standing
+    standing: StudyProgress
     seconds: float
     requeued: int = 0
     """Trials that were stopped and will be run again."""

@@ -22,35 +22,35 @@ from drft.errors import TrainingError
 from drft.training.records import EpochRecord, TrialResult
 from study.executors.base import Job, Kind
 from study.results.epochs import pack
-from study.results.standing import Ranked
-from study.results.study_metadata import StudyFacts, open_study, record_facts
+from study.results.standing import RankedTrial
+from study.results.study_metadata import StudyMetadata, open_study, record_facts
 from study.space.seeds import is_control, trial_seed
 from study.space.suggester import Suggester
 from study.storage import heartbeat as owner
 from study.storage.backend import GoalReachedError, Storage
-from study.storage.cached_storage import Ledger
+from study.storage.cached_storage import CachedStorage
 from study.storage.open import spans_machines
-from study.storage.reconnect import Patience
-from study.tuner.progress_tally import Overview
+from study.storage.reconnect import Reconnect
+from study.tuner.progress_tally import ProgressTally
 from study.tuner.retry import another_try, carried_over, config_changes
-from study.tuner.running_trial import Running
+from study.tuner.running_trial import RunningTrial
 
 _UNOWNED_GRACE = timedelta(seconds=60)
 """A trial gets its owner right after its birth; one without for so long belongs to a driver that died between."""
 
 
-class Conductor(Overview):
+class TrialScheduler(ProgressTally):
     """Leads the trials of one study."""
 
     def __init__(
         self,
-        facts: StudyFacts,
+        facts: StudyMetadata,
         space: Suggester,
         storage: Storage,
         sampler: BaseSampler,
         pruner: BasePruner,
         max_retries: int = 0,
-        patiently: Patience | None = None,
+        patiently: Reconnect | None = None,
     ) -> None:
         """Create the study, or load it to go on with it.
 
@@ -67,19 +67,19 @@ class Conductor(Overview):
             StudyError: when a study of that name exists that is not this one.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        wait = patiently or Patience()
+        wait = patiently or Reconnect()
         self._facts = facts
         self._space = space
-        ledger = Ledger(storage, wait(lambda: open_study(facts, storage)), wait)
+        ledger = CachedStorage(storage, wait(lambda: open_study(facts, storage)), wait)
         study = optuna.load_study(study_name=facts.name, storage=ledger, sampler=sampler, pruner=pruner)
         super().__init__(study, ledger)
         self._max_retries = max_retries
         self._owner = owner.this_process()
-        self._beats = owner.Beats()
+        self._beats = owner.Heartbeats()
         # Drivers on one machine know from the processes themselves whether they live.
         self._beating = spans_machines(storage)
         self._next_beat = 0.0
-        self._running: dict[int, Running] = {}
+        self._running: dict[int, RunningTrial] = {}
         record_facts(facts, study)
 
     def ask(self, limit: int | None = None) -> Job | None:
@@ -108,7 +108,7 @@ class Conductor(Overview):
             self._end_as_failed(trial.number, str(error))
             raise
         self._note(trial.number, seed=seed, control=control, depth=config.depth, config=config.model_dump_json())
-        self._running[trial.number] = Running(trial, config, control)
+        self._running[trial.number] = RunningTrial(trial, config, control)
         return Job(trial.number, config)
 
     def enqueue(self, **attributes: Any) -> None:
@@ -123,8 +123,8 @@ class Conductor(Overview):
         """Take in one epoch and return whether the trial shall keep on.
 
         Optuna gets the best score so far, so that noise does not prune an early peak, or that of each fold
-        (:meth:`~study.tuner.running_trial.Running.take_in`); the records are kept whole, and are written when the trial
-        ends. Of a trial whose driver is killed, the scores reported to Optuna remain.
+        (``RunningTrial.take_in``); the records are kept whole, and are written when the trial ends. Of a trial whose
+        driver is killed, the scores reported to Optuna remain.
         """
         running = self._running[number]
         score = record.score(self._facts.metric)
@@ -184,11 +184,11 @@ class Conductor(Overview):
                 state=TrialState.PRUNED if pruned else TrialState.COMPLETE,
             )
 
-    def ranked(self, number: int, result: TrialResult) -> Ranked:
+    def ranked(self, number: int, result: TrialResult) -> RankedTrial:
         """Return how a trial will be ranked that ran to its end."""
         limit = self._facts.max_gap
         feasible = limit is None or result.best.gap <= limit
-        return Ranked(number, result.best.score(self._facts.metric), feasible)
+        return RankedTrial(number, result.best.score(self._facts.metric), feasible)
 
     def fail(self, number: int, reason: str, kind: Kind = "error") -> bool:
         """End a trial as FAIL, with the reason; queue it again where that can help and tries are left.
@@ -249,7 +249,7 @@ class Conductor(Overview):
         """The validation score that is maximized."""
         return self._facts.metric
 
-    def _prunes(self, running: Running, step: int) -> bool:
+    def _prunes(self, running: RunningTrial, step: int) -> bool:
         if not running.prunable_at(step):
             return False
         # The control arm is asked about too: the pruner learns its rungs, and the audit what would have been.

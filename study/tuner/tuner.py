@@ -9,15 +9,15 @@ from types import MappingProxyType
 
 from drft.errors import StudyError, TrainingError
 from drft.training.records import TrialResult
-from study.callbacks.callback import Display
-from study.executors.base import Event, Executor, Failed, Finished, Job, Kind, Reported, Retired, Started
-from study.results.standing import FINISHED, Standing
+from study.callbacks.callback import Callback
+from study.executors.base import Event, Executor, Failed, Finished, Job, Kind, Reported, Started, WorkerLost
+from study.results.standing import FINISHED, StudyProgress
 from study.results.study_folder import StudyFolder
-from study.tuner.interrupt import Interruption
-from study.tuner.noise_stopper import Certainty
-from study.tuner.pending import Held
-from study.tuner.stopping import Ended, Goal, Outcome
-from study.tuner.trial_scheduler import Conductor
+from study.tuner.interrupt import Interrupt
+from study.tuner.noise_stopper import NoiseStopper
+from study.tuner.pending import PendingJobs
+from study.tuner.stopping import Ended, RunOutcome, StoppingCriterion
+from study.tuner.trial_scheduler import TrialScheduler
 
 FEW_FAILURES = 5
 """Fewer failures than these end no study, however few trials there were."""
@@ -48,27 +48,27 @@ _STOPPED: Mapping[Ended | None, str] = MappingProxyType(
 
 
 @dataclass(slots=True)
-class Driver:
+class Tuner:
     """Runs one study from where it stands to its goal."""
 
-    conductor: Conductor
+    conductor: TrialScheduler
     executor: Executor
     folder: StudyFolder
-    display: Display
-    goal: Goal
-    interruption: Interruption = field(default_factory=Interruption)
+    display: Callback
+    goal: StoppingCriterion
+    interruption: Interrupt = field(default_factory=Interrupt)
     _jobs: dict[int, Job] = field(default_factory=dict)
-    _held: Held = field(default_factory=Held)
+    _held: PendingJobs = field(default_factory=PendingJobs)
     _begun: dict[int, float] = field(default_factory=dict)
     _overdue: set[int] = field(default_factory=set)
     _failures: Counter[str] = field(default_factory=Counter)
     _lately: deque[bool] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     """Whether each of the last trials failed."""
     _reclaimed: float = 0.0
-    _certainty: Certainty = field(default_factory=Certainty)
+    _certainty: NoiseStopper = field(default_factory=NoiseStopper)
     _noise: str | None = None
 
-    def run(self) -> Outcome:
+    def run(self) -> RunOutcome:
         """Ask, train, report and finish until the goal is reached, time is up, or the user says stop.
 
         Trials still under way are then stopped and queued again, so that the next run goes on with them.
@@ -95,7 +95,7 @@ class Driver:
             self.display.end()
         self.folder.find_checkpoints()
         self._drop_checkpoints()
-        return Outcome(
+        return RunOutcome(
             ended=ended,
             standing=self._standing,
             seconds=time.monotonic() - started,
@@ -158,7 +158,7 @@ class Driver:
             self._held.sort(self.conductor.trials(*FINISHED))
 
     def _take(self, event: Event) -> None:
-        if isinstance(event, Retired):
+        if isinstance(event, WorkerLost):
             self.display.notice(f"{event.worker} serves no more: {event.reason}")
             return
         job = self._jobs[event.number]
@@ -224,7 +224,7 @@ class Driver:
             self._noise = self._certainty.noise()
 
     @property
-    def _standing(self) -> Standing:
+    def _standing(self) -> StudyProgress:
         return self.conductor.standing._replace(sureness=self._certainty.sureness(), metric=self.conductor.metric)
 
     def _reclaim(self) -> None:

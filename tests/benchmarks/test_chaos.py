@@ -12,11 +12,11 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from benchmarks.books import audit
-from study.callbacks.progress_reporter import PlainDisplay
+from study.callbacks.progress_reporter import PlainProgress
 from study.results.study_folder import StudyFolder
 from study.tuner.retry import carried_over
-from study.tuner.stopping import Goal
-from study.tuner.tuner import Driver
+from study.tuner.stopping import StoppingCriterion
+from study.tuner.tuner import Tuner
 from tests.helpers import ROOT
 from tests.helpers.small_study import InProcess, conduct
 
@@ -26,7 +26,7 @@ def study(tmp_path):
     """A study that came to four finished trials; the conductor and the folder."""
     folder, conductor = StudyFolder(tmp_path), conduct(tmp_path)
     folder.write_study("", {})
-    Driver(conductor, InProcess(), folder, PlainDisplay(Console(quiet=True)), Goal(4)).run()
+    Tuner(conductor, InProcess(), folder, PlainProgress(Console(quiet=True)), StoppingCriterion(4)).run()
     return conductor, tmp_path
 
 

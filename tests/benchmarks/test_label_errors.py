@@ -9,9 +9,9 @@ from PIL import Image
 from scipy import special
 
 from benchmarks.found_errors import measured, notes, rows
-from benchmarks.label_errors import Grader, Job, Labels, all_labels, draw, labelled, with_errors
+from benchmarks.label_errors import Grader, LabelSet, TrainingJob, all_labels, draw, labelled, with_errors
 from drft.config.trial_config import TrialConfig, with_values
-from drft.data import Cohort, Photograph
+from drft.data import ImageDataset, LabeledImage
 
 TRUE = np.repeat(np.arange(5), (50, 10, 45, 25, 20))
 TINY = {"backbone.name": "test_resnet", "backbone.weights": "none", "image_size": 32, "split.folds": 2}
@@ -93,17 +93,17 @@ def test_a_fold_is_graded_by_a_training_on_the_given_labels(tmp_path: Path, one_
     for n in range(24):
         path = tmp_path / f"{n}.png"
         Image.fromarray(np.random.default_rng(n).integers(0, 255, (40, 40, 3), np.uint8)).save(path)
-        photographs.append(Photograph(f"train/{n}", path, n % 5, "train", f"train/{n}"))
-    cohort = Cohort("made", tuple(photographs), "0" * 64)
+        photographs.append(LabeledImage(f"train/{n}", path, n % 5, "train", f"train/{n}"))
+    cohort = ImageDataset("made", tuple(photographs), "0" * 64)
     epochs = {"head_phase.epochs": 1, "depth_phase.epochs": 1}
     config = with_values(TrialConfig(), {**TINY, **epochs, "depth": 1})
     other = (cohort.labels() + 1) % 5
-    labels = [Labels("one", cohort.labels(), other < 0), Labels("other", other, other < 0)]
+    labels = [LabelSet("one", cohort.labels(), other < 0), LabelSet("other", other, other < 0)]
     grader = Grader(cohort, labels, [config], tmp_path / "cache")
 
-    graded = [grader.grade(Job(0, 0, fold)) for fold in range(2)]
+    graded = [grader.grade(TrainingJob(0, 0, fold)) for fold in range(2)]
 
     assert sorted(id_ for one in graded for id_ in one.ids) == sorted(one.id for one in photographs)
     assert all(one.probabilities.shape == (12, 5) for one in graded)
-    assert not np.array_equal(grader.grade(Job(1, 0, 0)).probabilities, graded[0].probabilities)
+    assert not np.array_equal(grader.grade(TrainingJob(1, 0, 0)).probabilities, graded[0].probabilities)
     assert labelled(cohort, other).fingerprint == cohort.fingerprint

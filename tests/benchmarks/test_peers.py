@@ -10,16 +10,16 @@ from rich.console import Console
 
 from benchmarks import careful, ours, peers, plain
 from benchmarks.comparison import agree, stand
-from benchmarks.contest import Epoch, Measured, TrialTold, optimize
-from benchmarks.floor import Times, Workload, measure, trial_floor
-from benchmarks.plan import Plan, choose, lay_out_photographs, plan_configs, store_jpegs
+from benchmarks.contest import ContestantMeasurement, Epoch, TrialMeasurement, optimize
+from benchmarks.floor import Times, TrialWorkload, measure, trial_floor
+from benchmarks.plan import BenchmarkPlan, choose, lay_out_photographs, plan_configs, store_jpegs
 from drft.config.trial_config import STRENGTHS
 from drft.data import load_images
 from drft.data.progress import silent
 from drft.training.trial import run_trial
 from study.setup.plan import prepare
 from study.storage.open import open_storage
-from study.tuner.trial_scheduler import Conductor
+from study.tuner.trial_scheduler import TrialScheduler
 
 BLOCKS = 5
 FIXED = {
@@ -36,7 +36,7 @@ FIXED = {
 def plan(tiny_cohort, tmp_path_factory):
     folder = tmp_path_factory.mktemp("plan")
     lay_out_photographs(tiny_cohort, folder / "photographs", None)
-    made = Plan(folder=folder, trials=plan_configs(FIXED, 6), chosen=(1, 4))
+    made = BenchmarkPlan(folder=folder, trials=plan_configs(FIXED, 6), chosen=(1, 4))
     store_jpegs(made.cohort(), made.stored)
     return made
 
@@ -71,7 +71,7 @@ def test_the_peers_trials_are_even_over_depths(count):
 
 def test_a_share_of_the_photographs_keeps_every_grade_in_both_origins(tiny_cohort, tmp_path):
     lay_out_photographs(tiny_cohort, tmp_path / "photographs", 30)
-    cohort = Plan(folder=tmp_path, trials=plan_configs(FIXED, 1), chosen=(0,)).cohort()
+    cohort = BenchmarkPlan(folder=tmp_path, trials=plan_configs(FIXED, 1), chosen=(0,)).cohort()
     assert 28 <= len(cohort) <= 34
     assert min(cohort.counts("train")) >= 2
     assert min(cohort.counts("test")) >= 2
@@ -82,13 +82,13 @@ def test_a_study_asks_for_the_configurations_of_the_plan(plan, tmp_path, monkeyp
     prepared = prepare(ours.study_options(plan), silent)
     ours.enqueue(prepared, plan)
     storage = open_storage(prepared.storage)
-    conductor = Conductor(prepared.facts, prepared.space, storage, prepared.sampler, prepared.pruner)
+    conductor = TrialScheduler(prepared.facts, prepared.space, storage, prepared.sampler, prepared.pruner)
     assert tuple(conductor.ask().config for _ in plan.trials) == plan.trials
     storage.engine.dispose()
 
 
 def test_a_plan_is_read_as_it_was_written(plan):
-    assert Plan.read(plan.write()) == plan
+    assert BenchmarkPlan.read(plan.write()) == plan
 
 
 def test_the_plain_peer_tells_every_step(plan):
@@ -114,7 +114,7 @@ def test_the_careful_peer_trains_as_this_program_does(tiny_cohort, batch_norm):
 def test_the_floor_of_a_trial_is_its_steps_and_evaluations():
     config = next(config for config in plan_configs(FIXED, 6) if config.depth == 3)
     times = {0: Times(step=1.0, picture=0.1), 3: Times(step=10.0, picture=1.0)}
-    assert trial_floor(config, times, Workload(trained=33, evaluated=50)) == pytest.approx(3 + 5 + 30 + 50)
+    assert trial_floor(config, times, TrialWorkload(trained=33, evaluated=50)) == pytest.approx(3 + 5 + 30 + 50)
 
 
 def test_the_floor_is_measured_at_every_depth_in_processes_of_its_own():
@@ -125,7 +125,7 @@ def test_the_floor_is_measured_at_every_depth_in_processes_of_its_own():
 
 def told(number, seconds, accuracy):
     epochs = [Epoch(step=1, train_accuracy=1, train_loss=0, val_accuracy=accuracy, val_loss=1 - accuracy)]
-    return TrialTold(number=number, depth=number, seconds=seconds, epochs=tuple(epochs))
+    return TrialMeasurement(number=number, depth=number, seconds=seconds, epochs=tuple(epochs))
 
 
 def _as_chosen(one, plan):
@@ -140,8 +140,10 @@ def _as_chosen(one, plan):
 def measured():
     own = [told(number, 2.0, 0.5) for number in range(6)]
     return {
-        "ours": Measured(setup_seconds=6, seconds=6, trials=tuple(own), workers=2, threads=1),
-        "careful": Measured(setup_seconds=6, seconds=14, trials=(told(1, 7, 0.5), told(4, 7, 0.75)), threads=2),
+        "ours": ContestantMeasurement(setup_seconds=6, seconds=6, trials=tuple(own), workers=2, threads=1),
+        "careful": ContestantMeasurement(
+            setup_seconds=6, seconds=14, trials=(told(1, 7, 0.5), told(4, 7, 0.75)), threads=2
+        ),
     }
 
 

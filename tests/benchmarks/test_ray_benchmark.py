@@ -9,10 +9,10 @@ from rich.console import Console
 
 from benchmarks.ray import beyond_training, differences, faults, rows, slot_seconds
 from drft.errors import DrftError
-from study.callbacks.progress_reporter import PlainDisplay
+from study.callbacks.progress_reporter import PlainProgress
 from study.results.study_folder import StudyFolder
-from study.tuner.stopping import Goal
-from study.tuner.tuner import Driver
+from study.tuner.stopping import StoppingCriterion
+from study.tuner.tuner import Tuner
 from tests.helpers.small_study import InProcess, conduct
 
 
@@ -23,7 +23,9 @@ def twins(tmp_path):
     for folder in folders:
         conductor = conduct(folder)
         StudyFolder(folder).write_study("", {})
-        Driver(conductor, InProcess(), StudyFolder(folder), PlainDisplay(Console(quiet=True)), Goal(4)).run()
+        Tuner(
+            conductor, InProcess(), StudyFolder(folder), PlainProgress(Console(quiet=True)), StoppingCriterion(4)
+        ).run()
         trials.append(conductor.trials())
     return folders, trials
 

@@ -11,21 +11,21 @@ import torch
 
 from drft.feature_cache import cache as activations
 from drft.feature_cache import cache_file as entries
-from drft.feature_cache.cache import ActivationCache, Shelf
+from drft.feature_cache.cache import ActivationCache, CacheGroup
 
 NAMES = [f"view-{number}" for number in range(12)]
 ROWS = torch.arange(8)
 
 
-def values(shelf: Shelf, name: str) -> torch.Tensor:
+def values(shelf: CacheGroup, name: str) -> torch.Tensor:
     """The activations of an entry, 8 rows of 4 kB: whoever computes them gets the same."""
     seed = zlib.crc32(f"{shelf.key} {name}".encode())
     return torch.randn(8, 16, 8, 8, generator=torch.Generator().manual_seed(seed)).to(memory_format=torch.channels_last)
 
 
-def shelves(count: int) -> list[Shelf]:
+def shelves(count: int) -> list[CacheGroup]:
     """Shelves of rising worth."""
-    return [Shelf(f"{number:04x}", {"depth": number}, 1e-6 * (1 + number)) for number in range(count)]
+    return [CacheGroup(f"{number:04x}", {"depth": number}, 1e-6 * (1 + number)) for number in range(count)]
 
 
 def use_all(folder: Path, budget: int, start: Barrier, outcomes: "SimpleQueue[tuple[int, bool]]") -> None:
@@ -46,17 +46,17 @@ def use_all(folder: Path, budget: int, start: Barrier, outcomes: "SimpleQueue[tu
     outcomes.put((computed, right))
 
 
-def hold_lock(folder: Path, shelf: Shelf, name: str, holds: Event) -> None:
+def hold_lock(folder: Path, shelf: CacheGroup, name: str, holds: Event) -> None:
     """Take a lock and never let it go."""
     with ActivationCache(folder, 10**9).lock(shelf, name):
         holds.set()
         signal.pause()
 
 
-def stop_while_writing(folder: Path, shelf: Shelf, name: str, halfway: Event) -> None:
+def stop_while_writing(folder: Path, shelf: CacheGroup, name: str, halfway: Event) -> None:
     """Write the first half of an entry and never the rest."""
 
-    def write_half(path: Path, entry: entries.Entry) -> None:
+    def write_half(path: Path, entry: entries.CacheEntry) -> None:
         with path.open("r+b") as file:
             file.write(os.urandom(entries.entry_file_size(entry) // 2))
         halfway.set()

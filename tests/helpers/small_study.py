@@ -6,9 +6,9 @@ import optuna
 
 from drft.config.trial_config import TrialConfig
 from study.executors import Event, Failed, Finished, Job, Reported, Started
-from study.results.study_metadata import StudyFacts
+from study.results.study_metadata import StudyMetadata
 from study.storage.open import open_storage
-from study.tuner.trial_scheduler import Conductor
+from study.tuner.trial_scheduler import TrialScheduler
 from tests.helpers.fake_training import scripted
 
 
@@ -35,7 +35,7 @@ class Refuses(optuna.pruners.BasePruner):
         return True
 
 
-def facts(**changes) -> StudyFacts:
+def facts(**changes) -> StudyMetadata:
     values = {
         "name": "demo",
         "space": "# a question\n",
@@ -52,14 +52,14 @@ def facts(**changes) -> StudyFacts:
         "versions": {"python": "3"},
         "trials_wanted": 10,
     }
-    return StudyFacts(**values | changes)
+    return StudyMetadata(**values | changes)
 
 
-def conduct(place: Path | str, space=None, pruner=None, retries=0, patience=None, **changes) -> Conductor:
+def conduct(place: Path | str, space=None, pruner=None, retries=0, patience=None, **changes) -> TrialScheduler:
     """Lead a study in ``study.db`` of a folder, or in the storage of a URL."""
     storage = open_storage(place if isinstance(place, str) else place / "study.db")
     sampler, pruner = optuna.samplers.RandomSampler(seed=0), pruner or optuna.pruners.NopPruner()
-    return Conductor(facts(**changes), space or DepthSpace(), storage, sampler, pruner, retries, patience)
+    return TrialScheduler(facts(**changes), space or DepthSpace(), storage, sampler, pruner, retries, patience)
 
 
 class InProcess:

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from study.callbacks.progress_reporter import PlainDisplay
+from study.callbacks.progress_reporter import PlainProgress
 from study.executors import Executor, Failed, Finished, LocalExecutor, Reported, Workload, cpu_slots
 from study.results.study_folder import StudyFolder
 from study.storage.open import close_storage
-from study.tuner.stopping import Goal, Outcome
-from study.tuner.tuner import Driver
+from study.tuner.stopping import RunOutcome, StoppingCriterion
+from study.tuner.tuner import Tuner
 from tests.helpers import ROOT
 from tests.helpers.small_study import DepthSpace, conduct
 
@@ -46,8 +46,8 @@ def drive(executor, url, folder, trials, troubles=None, pruner=None, retries=0, 
     written = StudyFolder(Path(folder))
     written.write_study("", {})
     conductor = conduct(url, DepthSpace(troubles, **dict(values)), pruner, retries)
-    display = display or PlainDisplay(Console(quiet=True))
-    driver = Driver(conductor, executor, written, display, Goal(trials, **goal))
+    display = display or PlainProgress(Console(quiet=True))
+    driver = Tuner(conductor, executor, written, display, StoppingCriterion(trials, **goal))
     try:
         return driver.run()
     finally:
@@ -68,7 +68,7 @@ def end_jobs(executor: Executor, numbers: Sequence[int]) -> None:
                 left.remove(event.number)
 
 
-class Teller(PlainDisplay):
+class Teller(PlainProgress):
     """Says on a pipe what happens."""
 
     def __init__(self) -> None:
@@ -139,7 +139,7 @@ def main(kind: str, gate: str, address: str | None = None) -> None:
         for line in sys.stdin:
             given = json.loads(line)
             troubles = {int(number): trouble for number, trouble in given.pop("troubles", {}).items()}
-            outcome: Outcome = drive(executor, troubles=troubles, display=Teller(), **given)
+            outcome: RunOutcome = drive(executor, troubles=troubles, display=Teller(), **given)
             say("outcome", json.dumps([outcome.ended, outcome.requeued]))
 
 

@@ -8,7 +8,7 @@ import pytest
 from drft.config.trial_config import TrialConfig
 from drft.errors import StudyError, UsageError
 from study.analysis import summarize
-from study.callbacks.progress_reporter import PlainDisplay, tally
+from study.callbacks.progress_reporter import PlainProgress, tally
 from study.export.model import export_model
 from study.report.chapters import write_chapters
 from study.report.json_csv import summary
@@ -19,8 +19,8 @@ from study.results.study_results import read_study
 from study.samplers.factory import make_sampler, sampler_notes
 from study.setup.options import RunOptions
 from study.space import Space
-from study.tuner.stopping import Goal
-from study.tuner.tuner import Driver
+from study.tuner.stopping import StoppingCriterion
+from study.tuner.tuner import Tuner
 from tests.helpers.fake_training import fake_record, fake_result
 from tests.helpers.small_study import InProcess, conduct, facts
 
@@ -117,7 +117,7 @@ def test_checkpoints_are_kept_of_feasible_trials_first(tmp_path):
     conductor = conduct(tmp_path, max_gap=0.19)  # fake trainings have a gap of 0.2 less their depth in points
     folder = StudyFolder(tmp_path)
     folder.write_study("", {})
-    Driver(conductor, InProcess(1), folder, PlainDisplay(quiet()), Goal(8, checkpoints=1)).run()
+    Tuner(conductor, InProcess(1), folder, PlainProgress(quiet()), StoppingCriterion(8, checkpoints=1)).run()
     feasible = {trial.number for trial in conductor.trials() if trial.constraints["gap"] <= 0}
     assert 0 < len(feasible) < 8
     (kept,) = tmp_path.glob("trials/*/best.safetensors")

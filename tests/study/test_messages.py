@@ -8,10 +8,10 @@ from drft.errors import StudyError
 from study.messages import closing_words
 from study.report.status import status_lines
 from study.results.locate import find_study
-from study.results.standing import Standing, count
+from study.results.standing import StudyProgress, count
 from study.results.study_results import read_study
 from study.storage import heartbeat as owner
-from study.tuner.stopping import Outcome
+from study.tuner.stopping import RunOutcome
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def standing(demo):
 
 
 def words(results, standing, ended="done", **outcome):
-    return "\n".join(closing_words(results, Outcome(ended, standing, 95.0, **outcome), "drft-study run --trials 60"))
+    return "\n".join(closing_words(results, RunOutcome(ended, standing, 95.0, **outcome), "drft-study run --trials 60"))
 
 
 def test_the_insight_is_said_in_words(results, standing):
@@ -58,7 +58,7 @@ def test_a_failing_study_names_the_reason(results, standing):
 
 def test_a_study_without_results_has_no_insight(make_study, tmp_path):
     results = read_study("demo", make_study(tmp_path, states=[]))
-    said = closing_words(results, Outcome("interrupted", Standing(), 1.0), "again")
+    said = closing_words(results, RunOutcome("interrupted", StudyProgress(), 1.0), "again")
     assert said == ["", "Interrupted after 0 min 1 s: 0 trials ran to their end, 0 pruned, 0 failed.",
                     "To go on: again"]  # fmt: skip
 

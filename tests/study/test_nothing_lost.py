@@ -24,7 +24,7 @@ from study.results.standing import FINISHED
 from study.results.study_folder import CHECKPOINT
 from study.space.seeds import is_control
 from study.storage.open import close_storage, open_storage
-from study.tuner.stopping import Outcome
+from study.tuner.stopping import RunOutcome
 from study.tuner.tuner import FEW_FAILURES
 from tests.helpers.fake_training import (
     DIES,
@@ -108,7 +108,7 @@ class Study(NamedTuple):
     def where(self) -> dict[str, str]:
         return {"url": self.url, "folder": str(self.folder)}
 
-    def run(self, *how, **named) -> Outcome:
+    def run(self, *how, **named) -> RunOutcome:
         return drive(self.executor, self.url, self.folder, *how, **named)
 
     @property

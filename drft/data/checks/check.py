@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drft.config.trial_config import SplitConfig
-from drft.data.checks.duplicates import Twin, describe, find_twins
+from drft.data.checks.duplicates import DuplicatePair, describe, find_twins
 from drft.data.checks.findings import Finding
 from drft.data.checks.leaky_columns import telling_columns
-from drft.data.checks.read_labels import Claim, read_claims
-from drft.data.cohort import Cohort, Photograph
+from drft.data.checks.read_labels import LabelRow, read_claims
+from drft.data.cohort import ImageDataset, LabeledImage
 from drft.data.datasets import near_duplicates as near
 from drft.data.datasets.audit import grouped, same_bytes
 from drft.data.datasets.listing import without_test
-from drft.data.datasets.thumbnails import Portrait, portray
+from drft.data.datasets.thumbnails import ImageFingerprint, portray
 from drft.data.parallel import attempts
 from drft.data.progress import Progress, silent
 from drft.data.splits import stratified_split
@@ -32,7 +32,7 @@ _SMALLEST = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class PlannedSplit:
     """The parts that a study would make of the photographs, by grade."""
 
     train: tuple[int, ...]
@@ -49,7 +49,7 @@ class SourceCheck:
     rendered: bool
     listed: int
     """Photographs that the source names."""
-    photographs: tuple[Photograph, ...]
+    photographs: tuple[LabeledImage, ...]
     """Those with a sound file and a grade."""
     files: Mapping[str, Path]
     """All sound files, by id."""
@@ -59,10 +59,10 @@ class SourceCheck:
     """Graded photographs by origin and grade."""
     sizes: Mapping[str, int]
     """How many files have each size, the most frequent first."""
-    twins: tuple[Twin, ...]
+    twins: tuple[DuplicatePair, ...]
     compared: int
     """Pairs of different files that looked alike at first and were compared in detail."""
-    planned: Planned | None
+    planned: PlannedSplit | None
     findings: tuple[Finding, ...]
     """Defects first."""
 
@@ -97,7 +97,7 @@ def check_source(
     if near.OPTION in options:
         twins = [replace(twin, together=True) for twin in twins]
         photographs = _together(photographs, twins)
-    counts = Cohort(claimed.name, photographs, "", claimed.grades)
+    counts = ImageDataset(claimed.name, photographs, "", claimed.grades)
     planned, unplanned = _plan(counts)
     findings = [
         *claimed.findings,
@@ -125,7 +125,9 @@ def check_source(
     )
 
 
-def _portrayed(claims: Sequence[Claim], progress: Progress) -> tuple[list[Claim], list[Portrait], list[Finding]]:
+def _portrayed(
+    claims: Sequence[LabelRow], progress: Progress
+) -> tuple[list[LabelRow], list[ImageFingerprint], list[Finding]]:
     """Read every file; return the claims whose files are sound, what they look like, and what is wrong elsewhere."""
     sound, portraits, broken = [], [], []
     with attempts(portray, [claim.path for claim in claims], "checking photographs", progress) as results:
@@ -138,16 +140,16 @@ def _portrayed(claims: Sequence[Claim], progress: Progress) -> tuple[list[Claim]
     return sound, portraits, broken
 
 
-def _broken(claim: Claim, error: DataError) -> Finding:
+def _broken(claim: LabelRow, error: DataError) -> Finding:
     text = error.faults[0]
     cut = "cut off" in text or "truncated" in text
     return Finding("defect", "truncated file" if cut else "unreadable file", f"{text}.", (claim.id,))
 
 
-def _photographs(claims: Sequence[Claim], portraits: Sequence[Portrait]) -> tuple[Photograph, ...]:
+def _photographs(claims: Sequence[LabelRow], portraits: Sequence[ImageFingerprint]) -> tuple[LabeledImage, ...]:
     """Return the graded photographs, byte-identical ones in common groups, as a cohort has them."""
     graded = [
-        (Photograph(claim.id, claim.path, claim.grade, claim.origin, claim.group), portrait.digest)
+        (LabeledImage(claim.id, claim.path, claim.grade, claim.origin, claim.group), portrait.digest)
         for claim, portrait in zip(claims, portraits, strict=True)
         if claim.grade is not None
     ]
@@ -155,14 +157,14 @@ def _photographs(claims: Sequence[Claim], portraits: Sequence[Portrait]) -> tupl
     return grouped(photographs, same_bytes(photographs, [digest for _, digest in graded]))
 
 
-def _together(photographs: Sequence[Photograph], twins: Sequence[Twin]) -> tuple[Photograph, ...]:
+def _together(photographs: Sequence[LabeledImage], twins: Sequence[DuplicatePair]) -> tuple[LabeledImage, ...]:
     """Join the groups of photographs that are one, as a cohort does when it is asked to."""
     known = {photograph.id: photograph for photograph in photographs}
     pairs = [(twin.first, twin.second) for twin in twins if {twin.first, twin.second} <= known.keys()]
     return grouped(photographs, [[known[first], known[second]] for first, second in pairs])
 
 
-def _pictures(claims: Sequence[Claim], portraits: Sequence[Portrait]) -> Iterator[Finding]:
+def _pictures(claims: Sequence[LabelRow], portraits: Sequence[ImageFingerprint]) -> Iterator[Finding]:
     """Say which pictures show nothing or have another size than the others."""
     sizes = Counter(portrait.size for portrait in portraits)
     usual, times = sizes.most_common(1)[0] if sizes else ((0, 0), 0)
@@ -179,7 +181,7 @@ def _pictures(claims: Sequence[Claim], portraits: Sequence[Portrait]) -> Iterato
             yield Finding("note", "wrong size", text, (claim.id,))
 
 
-def _columns(claims: Sequence[Claim], portraits: Sequence[Portrait]) -> Iterator[Finding]:
+def _columns(claims: Sequence[LabelRow], portraits: Sequence[ImageFingerprint]) -> Iterator[Finding]:
     """Say which columns, and which features of the files, give the grade away."""
     graded = [pair for pair in zip(claims, portraits, strict=True) if pair[0].grade is not None]
     names = dict.fromkeys(name for claim, _ in graded for name in claim.others)
@@ -195,7 +197,7 @@ def _columns(claims: Sequence[Claim], portraits: Sequence[Portrait]) -> Iterator
         yield Finding("note", "gives the grade away", text)
 
 
-def _parts(cohort: Cohort) -> Iterator[Finding]:
+def _parts(cohort: ImageDataset) -> Iterator[Finding]:
     """Say which parts and grades are not there."""
     if not cohort.photographs:
         return
@@ -206,7 +208,7 @@ def _parts(cohort: Cohort) -> Iterator[Finding]:
         yield Finding("note", "grade without photographs", text)
 
 
-def _plan(cohort: Cohort) -> tuple[Planned | None, list[Finding]]:
+def _plan(cohort: ImageDataset) -> tuple[PlannedSplit | None, list[Finding]]:
     """Divide the photographs as a study does by default."""
     if not cohort.photographs:
         return None, []
@@ -216,12 +218,12 @@ def _plan(cohort: Cohort) -> tuple[Planned | None, list[Finding]]:
         return None, [Finding("defect", "too few photographs", f"{error.faults[0]}.")]
     labels = cohort.labels()
     parts = [_by_grade(labels[indices], len(cohort.grades)) for indices in (split.train, split.validation, split.test)]
-    return Planned(*parts), []
+    return PlannedSplit(*parts), []
 
 
 def _by_grade(labels: NDArray[np.int64], grades: int) -> tuple[int, ...]:
     return tuple(int(count) for count in np.bincount(labels, minlength=grades))
 
 
-def _size(portrait: Portrait) -> str:
+def _size(portrait: ImageFingerprint) -> str:
     return f"{portrait.size[0]} x {portrait.size[1]}"

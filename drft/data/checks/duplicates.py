@@ -8,15 +8,15 @@ from itertools import product
 import numpy as np
 
 from drft.data.checks.findings import Finding
-from drft.data.checks.read_labels import Claim
+from drft.data.checks.read_labels import LabelRow
 from drft.data.datasets.perceptual_hash import find_lookalikes
-from drft.data.datasets.thumbnails import Portrait
+from drft.data.datasets.thumbnails import ImageFingerprint
 
 SAME_FILE = "the same file"
 
 
 @dataclass(frozen=True, slots=True)
-class Twin:
+class DuplicatePair:
     """Two photographs that are one."""
 
     first: str
@@ -45,7 +45,7 @@ class Twin:
         return self.together and not self.conflict and not self.across
 
 
-def find_twins(claims: Sequence[Claim], portraits: Sequence[Portrait]) -> tuple[list[Twin], int]:
+def find_twins(claims: Sequence[LabelRow], portraits: Sequence[ImageFingerprint]) -> tuple[list[DuplicatePair], int]:
     """Find the photographs that are one.
 
     Returns:
@@ -66,7 +66,7 @@ def find_twins(claims: Sequence[Claim], portraits: Sequence[Portrait]) -> tuple[
     return twins, compared
 
 
-def describe(twin: Twin, grades: Sequence[str]) -> Finding:
+def describe(twin: DuplicatePair, grades: Sequence[str]) -> Finding:
     """Say what is wrong with a pair and what to do about it."""
     one, other = (
         f"{name} (grade {grade}, {grades[grade]})" if grade is not None else name
@@ -82,7 +82,7 @@ def describe(twin: Twin, grades: Sequence[str]) -> Finding:
     return Finding("note" if twin.harmless else "defect", _kind(twin), f"{text}.", (twin.first, twin.second))
 
 
-def _kind(twin: Twin) -> str:
+def _kind(twin: DuplicatePair) -> str:
     if twin.across:
         return "leak into test"
     if twin.conflict:
@@ -90,15 +90,15 @@ def _kind(twin: Twin) -> str:
     return "same file" if twin.how == SAME_FILE else "same picture"
 
 
-def _advice(twin: Twin) -> Iterator[str]:
+def _advice(twin: DuplicatePair) -> Iterator[str]:
     if twin.together:
         yield "training leaves out the training one" if twin.across else "every split keeps them on one side"
     else:
         yield "a split may part them: remove the line of one, or use --group-lookalikes"
 
 
-def _twin(first: Claim, second: Claim, how: str, correlation: float) -> Twin:
-    return Twin(
+def _twin(first: LabelRow, second: LabelRow, how: str, correlation: float) -> DuplicatePair:
+    return DuplicatePair(
         first=first.id,
         second=second.id,
         how=how,
@@ -114,5 +114,5 @@ def _differing(first: Mapping[str, str], second: Mapping[str, str]) -> tuple[str
     return tuple(name for name in first if name in second and first[name] != second[name])
 
 
-def _shows_nothing(portrait: Portrait) -> bool:
+def _shows_nothing(portrait: ImageFingerprint) -> bool:
     return portrait.is_black or portrait.is_flat

@@ -7,17 +7,17 @@ from pathlib import Path
 from drft.data.checks.findings import Finding
 from drft.data.cohort import GRADES, Origin
 from drft.data.datasets.ddr import find_ddr
-from drft.data.datasets.files import ImageFolder, files_below, leads_out
+from drft.data.datasets.files import ImageFiles, files_below, leads_out
 from drft.data.datasets.idrid import changed_grades
 from drft.data.datasets.image_folder import list_classes
-from drft.data.datasets.listing import Listed, Listing, parse_grade, repeated, unlisted
+from drft.data.datasets.listing import ListedImage, Listing, parse_grade, repeated, unlisted
 from drft.data.datasets.open import is_rendered, list_source, open_cohort, path_of
 from drft.data.progress import Progress
 from drft.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class LabelRow:
     """One photograph as it is claimed to be; its file has not been opened."""
 
     id: str
@@ -31,13 +31,13 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Claims:
+class LabelTable:
     """All photographs of a source, as claimed."""
 
     name: str
     listed: int
     """Lines of the label tables, or files where there is none."""
-    claims: tuple[Claim, ...]
+    claims: tuple[LabelRow, ...]
     findings: tuple[Finding, ...]
     grades: tuple[str, ...] = GRADES
     rendered: bool = False
@@ -45,7 +45,7 @@ class Claims:
 
 def read_claims(
     source: str, options: Mapping[str, str], cache_dir: Path | None = None, progress: Progress | None = None
-) -> Claims:
+) -> LabelTable:
     """Read the label tables of a source; a folder of photographs without one is taken as it is.
 
     Raises:
@@ -53,13 +53,13 @@ def read_claims(
     """
     if is_rendered(source):
         cohort = open_cohort(source, options=options, cache_dir=cache_dir, progress=progress)
-        claims = tuple(Claim(p.id, p.path, p.grade, p.origin, p.group) for p in cohort.photographs)
-        return Claims(cohort.name, len(claims), claims, (), cohort.grades, rendered=True)
+        claims = tuple(LabelRow(p.id, p.path, p.grade, p.origin, p.group) for p in cohort.photographs)
+        return LabelTable(cohort.name, len(claims), claims, (), cohort.grades, rendered=True)
     folder = path_of(source)
     if folder.is_dir() and (pictures := _pictures_alone(folder)):
-        claims = tuple(Claim(name, path, None, "train", name) for name, path in pictures)
+        claims = tuple(LabelRow(name, path, None, "train", name) for name, path in pictures)
         note = "There is no label table here: only the files were checked."
-        return Claims(folder.name, len(claims), claims, (Finding("note", "source", note),))
+        return LabelTable(folder.name, len(claims), claims, (Finding("note", "source", note),))
     return _checked_claims(list_source(source, options, cache_dir))
 
 
@@ -68,10 +68,10 @@ def _pictures_alone(folder: Path) -> Sequence[tuple[str, Path]]:
     files = list(files_below(folder))
     if any(file.suffix.lower() == ".csv" for file in files) or find_ddr(files) or list_classes(folder):
         return ()
-    return [(file.relative_to(folder).as_posix(), file) for file in ImageFolder.of(folder).files]
+    return [(file.relative_to(folder).as_posix(), file) for file in ImageFiles.of(folder).files]
 
 
-def _checked_claims(listing: Listing) -> Claims:
+def _checked_claims(listing: Listing) -> LabelTable:
     changed = [
         Finding(
             "defect",
@@ -88,7 +88,7 @@ def _checked_claims(listing: Listing) -> Claims:
         *changed,
         *(Finding("note", "source", note) for note in _notes(listing, told=bool(changed))),
     ]
-    claims: dict[str, Claim] = {}
+    claims: dict[str, LabelRow] = {}
     for line in listing.lines:
         claim, wrong = _checked_claim(line, listing.grades)
         findings += wrong
@@ -97,7 +97,7 @@ def _checked_claims(listing: Listing) -> Claims:
     used = {claim.path for claim in claims.values()}
     findings += [Finding("note", "unlisted files", note) for note in unlisted(listing, used)]
     listed = len(listing.lines) + len(listing.faults)
-    return Claims(listing.name, listed, tuple(claims.values()), tuple(findings), listing.grades)
+    return LabelTable(listing.name, listed, tuple(claims.values()), tuple(findings), listing.grades)
 
 
 def _notes(listing: Listing, *, told: bool) -> Iterator[str]:
@@ -108,7 +108,7 @@ def _notes(listing: Listing, *, told: bool) -> Iterator[str]:
         yield from listing.notes
 
 
-def _checked_claim(line: Listed, grades: Sequence[str]) -> tuple[Claim | None, list[Finding]]:
+def _checked_claim(line: ListedImage, grades: Sequence[str]) -> tuple[LabelRow | None, list[Finding]]:
     findings = []
     path, grade = None, None
     try:
@@ -121,8 +121,8 @@ def _checked_claim(line: Listed, grades: Sequence[str]) -> tuple[Claim | None, l
         findings.append(_finding("name leads out" if leads_out(line.name) else "missing file", line, error))
     if path is None:
         return None, findings
-    return Claim(line.id, path, grade, line.origin, line.group or line.id, line.others), findings
+    return LabelRow(line.id, path, grade, line.origin, line.group or line.id, line.others), findings
 
 
-def _finding(kind: str, line: Listed, error: DataError) -> Finding:
+def _finding(kind: str, line: ListedImage, error: DataError) -> Finding:
     return Finding("defect", kind, f"{line.where}: {error.faults[0]}.", (line.id,))

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from drft.data.cohort import Photograph
-from drft.data.datasets.faults import Faults
+from drft.data.cohort import LabeledImage
+from drft.data.datasets.faults import DataErrors
 from drft.data.parallel import attempts
 from drft.data.progress import Progress
 from drft.errors import DataError
@@ -21,13 +21,13 @@ from drft.files.digests import Digests
 class Audit:
     """The photographs with duplicates in common groups, their SHA-256 digests and what was noticed."""
 
-    photographs: tuple[Photograph, ...]
+    photographs: tuple[LabeledImage, ...]
     digests: tuple[str, ...]
     notes: tuple[str, ...]
 
 
 def audit_files(
-    photographs: Sequence[Photograph], faults: Faults, progress: Progress, cache_dir: Path | None = None
+    photographs: Sequence[LabeledImage], faults: DataErrors, progress: Progress, cache_dir: Path | None = None
 ) -> Audit:
     """Read every file once, and those found sound before not at all if they are unchanged.
 
@@ -79,15 +79,15 @@ def _cut_off(content: bytes, kind: str | None) -> bool:
     return kind == "PNG" and b"IEND" not in content[-64:]
 
 
-def same_bytes(photographs: Sequence[Photograph], digests: Sequence[str]) -> list[list[Photograph]]:
+def same_bytes(photographs: Sequence[LabeledImage], digests: Sequence[str]) -> list[list[LabeledImage]]:
     """Return the sets of photographs that have the same bytes."""
-    same: dict[str, list[Photograph]] = defaultdict(list)
+    same: dict[str, list[LabeledImage]] = defaultdict(list)
     for photograph, digest in zip(photographs, digests, strict=True):
         same[digest].append(photograph)
     return [copies for copies in same.values() if len(copies) > 1]
 
 
-def grouped(photographs: Sequence[Photograph], copies: Sequence[Sequence[Photograph]]) -> tuple[Photograph, ...]:
+def grouped(photographs: Sequence[LabeledImage], copies: Sequence[Sequence[LabeledImage]]) -> tuple[LabeledImage, ...]:
     """Join the groups of copies of one photograph, patients included: two patients may share a picture."""
     joined: dict[str, str] = {}
 
@@ -104,7 +104,7 @@ def grouped(photographs: Sequence[Photograph], copies: Sequence[Sequence[Photogr
     return tuple(replace(photograph, group=root(photograph.group)) for photograph in photographs)
 
 
-def _notes(copies: Sequence[Sequence[Photograph]]) -> Iterator[str]:
+def _notes(copies: Sequence[Sequence[LabeledImage]]) -> Iterator[str]:
     for same in copies:
         names = " and ".join(f"{photograph.id} (grade {photograph.grade})" for photograph in same)
         conflict = len({photograph.grade for photograph in same}) > 1

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from drft.data.cohort import Cohort, Correction, Origin, fingerprint
-from drft.data.datasets.csv_table import Table, read_table
-from drft.data.datasets.faults import Faults
+from drft.data.cohort import Correction, ImageDataset, Origin, fingerprint
+from drft.data.datasets.csv_table import CsvTable, read_table
+from drft.data.datasets.faults import DataErrors
 from drft.data.datasets.listing import Listing, parse_grade
 from drft.errors import DataError
 
@@ -27,7 +27,7 @@ _DECISIONS = (*_KEPT, *OPTIONS)
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class LabelChanges:
     """What the corrections of one data source come to."""
 
     excluded: frozenset[str]
@@ -46,7 +46,7 @@ class _Row(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _FileCorrections:
     """What one file asks for."""
 
     kind: Kind
@@ -75,7 +75,7 @@ def corrected_listing(listing: Listing, options: Mapping[str, str]) -> Listing:
     )
 
 
-def corrected_cohort(cohort: Cohort, options: Mapping[str, str]) -> Cohort:
+def corrected_cohort(cohort: ImageDataset, options: Mapping[str, str]) -> ImageDataset:
     """Return a cohort that has no label tables, with the corrections that ``options`` name.
 
     Raises:
@@ -99,9 +99,9 @@ def corrected_cohort(cohort: Cohort, options: Mapping[str, str]) -> Cohort:
     )
 
 
-def _changes(options: Mapping[str, str], known: Mapping[str, Origin], grades: Sequence[str]) -> Changes:
+def _changes(options: Mapping[str, str], known: Mapping[str, Origin], grades: Sequence[str]) -> LabelChanges:
     """Read the files of corrections and check them against the photographs there are, by id."""
-    faults = Faults()
+    faults = DataErrors()
     asked = faults.collect(lambda kind: _asked(kind, Path(options[kind]).expanduser(), faults), _named(options))
     rows = {one.kind: one.rows for one in asked}
     for one in asked:
@@ -113,7 +113,7 @@ def _changes(options: Mapping[str, str], known: Mapping[str, Origin], grades: Se
     new = faults.collect(lambda row: (row.id, _grade(row, grades)), rows.get("relabel", ()))
     faults.lines = list(dict.fromkeys(faults.lines))  # one file may be named for both
     faults.raise_all()
-    return Changes(
+    return LabelChanges(
         excluded=frozenset(excluded),
         grades=dict(new),
         corrections=tuple(Correction(one.kind, one.path.name, _digest(one.path), len(one.rows)) for one in asked),
@@ -125,7 +125,7 @@ def _named(options: Mapping[str, str]) -> list[Kind]:
     return [kind for kind in OPTIONS if kind in options]
 
 
-def _asked(kind: Kind, path: Path, faults: Faults) -> _Asked:
+def _asked(kind: Kind, path: Path, faults: DataErrors) -> _FileCorrections:
     table = read_table(path)
     ids, decision = table.named("id"), table.named("decision")
     wanted = "proposed" if decision else "grade"
@@ -142,10 +142,10 @@ def _asked(kind: Kind, path: Path, faults: Faults) -> _Asked:
         for (line, cells), said in zip(table.rows, decided, strict=True)
         if said == kind
     ]
-    return _Asked(kind, path, rows, sum(said not in (*_KEPT, kind) for said in decided))
+    return _FileCorrections(kind, path, rows, sum(said not in (*_KEPT, kind) for said in decided))
 
 
-def _undecided(table: Table, decided: Sequence[str]) -> Iterator[str]:
+def _undecided(table: CsvTable, decided: Sequence[str]) -> Iterator[str]:
     for (line, _), said in zip(table.rows, decided, strict=True):
         if said not in _DECISIONS:
             yield f"{table.where(line)}: decision {said!r} should be keep, exclude or relabel, or nothing"
@@ -180,7 +180,7 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _notes(asked: Sequence[_Asked]) -> Iterator[str]:
+def _notes(asked: Sequence[_FileCorrections]) -> Iterator[str]:
     files = [one.path for one in asked]
     for one in asked:
         what = "left out" if one.kind == "exclude" else "graded"

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from drft.config.trial_config import nearest
 from drft.data.cohort import Origin
-from drft.data.datasets.faults import Faults
-from drft.data.datasets.files import ImageFolder, stem_of
-from drft.data.datasets.listing import Listed, Listing
+from drft.data.datasets.faults import DataErrors
+from drft.data.datasets.files import ImageFiles, stem_of
+from drft.data.datasets.listing import ListedImage, Listing
 from drft.errors import DataError
 
 OPTIONS = ("image_column", "grade_column", "group_column", "origin_column", "images")
@@ -47,7 +47,7 @@ _ORIGINS: Mapping[str, Origin] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class CsvTable:
     """A CSV as read: stripped column names, and for each row its line number and cells by column."""
 
     path: Path
@@ -64,7 +64,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class ColumnRoles:
     """Which column of a table says what."""
 
     image: str
@@ -78,7 +78,7 @@ class Columns:
         return {name: cell for name, cell in cells.items() if name not in known}
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path) -> CsvTable:
     """Read a CSV with its quirks: byte order mark, CRLF, blanks around names, empty columns and rows.
 
     Raises:
@@ -101,23 +101,23 @@ def read_table(path: Path) -> Table:
         raise DataError(f"{path}, line {reader.line_num} is no CSV ({error}): mend the line") from None
     if not rows:
         raise DataError(f"{path} has no rows below its header: it should name one photograph and its grade per line")
-    return Table(path, tuple(name for name in header if name), rows)
+    return CsvTable(path, tuple(name for name in header if name), rows)
 
 
-def find_columns(table: Table, options: Mapping[str, str]) -> Columns:
+def find_columns(table: CsvTable, options: Mapping[str, str]) -> ColumnRoles:
     """Find the columns by the options ``image_column`` ..., else by their usual names.
 
     Raises:
         DataError: with one line for each column that is not there.
     """
-    faults = Faults()
+    faults = DataErrors()
     roles = ("image", "grade", "group", "origin")
     found = faults.collect(lambda role: _find_column(table, role, options), roles)
     faults.raise_all()
     image, grade, group, origin = found
     assert image is not None
     assert grade is not None
-    return Columns(image, grade, group, origin)
+    return ColumnRoles(image, grade, group, origin)
 
 
 def list_table(path: Path, options: Mapping[str, str]) -> Listing:
@@ -132,10 +132,10 @@ def list_table(path: Path, options: Mapping[str, str]) -> Listing:
     """
     table = read_table(path)
     columns = find_columns(table, options)
-    folder = ImageFolder.of(_image_folder(path, options))
+    folder = ImageFiles.of(_image_folder(path, options))
     gradable, notes = _gradable(table)
     pairs = _pairs(table, folder.path)
-    faults = Faults()
+    faults = DataErrors()
     listed = faults.collect(lambda row: _listed(table, columns, folder, pairs, row), gradable)
     notes += [*_eyes(listed, columns, pairs), *_unpaired(table, pairs)]
     return Listing(path.stem, listed, notes, faults.lines)
@@ -156,7 +156,7 @@ def _cells(header: Sequence[str], row: Sequence[str]) -> Mapping[str, str]:
     return {name: cell for name, cell in zip(header, cells, strict=False) if name}
 
 
-def _find_column(table: Table, role: str, options: Mapping[str, str]) -> str | None:
+def _find_column(table: CsvTable, role: str, options: Mapping[str, str]) -> str | None:
     there = f"its columns are {', '.join(map(repr, table.columns))}"
     if asked := options.get(f"{role}_column"):
         if found := table.named(asked):
@@ -173,7 +173,7 @@ def _find_column(table: Table, role: str, options: Mapping[str, str]) -> str | N
     return None
 
 
-def _resembling(table: Table, role: str) -> str:
+def _resembling(table: CsvTable, role: str) -> str:
     """Return a hint at the column whose name comes closest to a usual one."""
     for column in table.columns:
         if difflib.get_close_matches(_plain(column), USUAL_COLUMNS[role], n=1, cutoff=0.75):
@@ -188,7 +188,7 @@ def _image_folder(path: Path, options: Mapping[str, str]) -> Path:
     return folder
 
 
-def _gradable(table: Table) -> tuple[Sequence[tuple[int, Mapping[str, str]]], list[str]]:
+def _gradable(table: CsvTable) -> tuple[Sequence[tuple[int, Mapping[str, str]]], list[str]]:
     """Leave out what the graders of Messidor-2 marked as not gradable."""
     column = table.named(_GRADABLE)
     if column is None:
@@ -198,7 +198,7 @@ def _gradable(table: Table) -> tuple[Sequence[tuple[int, Mapping[str, str]]], li
     return kept, [f"{left_out} photographs that graders marked as not gradable are left out."] if left_out else []
 
 
-def _pairs(table: Table, images: Path) -> Mapping[str, str]:
+def _pairs(table: CsvTable, images: Path) -> Mapping[str, str]:
     """Return the group of each photograph of Messidor-2, by its stem; empty where no list of pairs is near."""
     if table.named(_GRADABLE) is None:
         return {}
@@ -219,18 +219,18 @@ def _pairs(table: Table, images: Path) -> Mapping[str, str]:
 
 
 def _listed(
-    table: Table,
-    columns: Columns,
-    folder: ImageFolder,
+    table: CsvTable,
+    columns: ColumnRoles,
+    folder: ImageFiles,
     pairs: Mapping[str, str],
     row: tuple[int, Mapping[str, str]],
-) -> Listed:
+) -> ListedImage:
     line, cells = row
     name = cells[columns.image]
     if not name:
         raise DataError(f"{table.where(line)}: no image is named in column {columns.image!r}: complete the line")
     origin = _origin(table, columns, row)
-    return Listed(
+    return ListedImage(
         id=f"{origin}/{stem_of(name)}",
         name=name,
         grade=cells[columns.grade],
@@ -242,7 +242,7 @@ def _listed(
     )
 
 
-def _origin(table: Table, columns: Columns, row: tuple[int, Mapping[str, str]]) -> Origin:
+def _origin(table: CsvTable, columns: ColumnRoles, row: tuple[int, Mapping[str, str]]) -> Origin:
     line, cells = row
     if columns.origin is None:
         return "train"
@@ -252,19 +252,19 @@ def _origin(table: Table, columns: Columns, row: tuple[int, Mapping[str, str]]) 
     return _ORIGINS[said.casefold()]
 
 
-def _group(cells: Mapping[str, str], columns: Columns) -> str | None:
+def _group(cells: Mapping[str, str], columns: ColumnRoles) -> str | None:
     if columns.group is not None:
         return f"{columns.group} {cells[columns.group]}" if cells[columns.group] else None
     return eyes_of(stem_of(cells[columns.image]))
 
 
-def _eyes(listed: Sequence[Listed], columns: Columns, pairs: Mapping[str, str]) -> Iterator[str]:
+def _eyes(listed: Sequence[ListedImage], columns: ColumnRoles, pairs: Mapping[str, str]) -> Iterator[str]:
     if pairs:
         yield f"Photographs that {PAIRS} pairs are the two eyes of one patient and stay on one side."
     elif columns.group is None and any(line.group for line in listed):
         yield "Names ending in _left and _right are taken as the two eyes of one patient and stay on one side."
 
 
-def _unpaired(table: Table, pairs: Mapping[str, str]) -> Iterator[str]:
+def _unpaired(table: CsvTable, pairs: Mapping[str, str]) -> Iterator[str]:
     if table.named(_GRADABLE) and not pairs:
         yield f"{PAIRS} is not there, which says whose eyes are whose: the two of one patient may be on both sides."

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from drft.data.cohort import Origin
-from drft.data.datasets.faults import Faults
-from drft.data.datasets.files import ImageFolder, stem_of
-from drft.data.datasets.listing import Listed, Listing
+from drft.data.datasets.faults import DataErrors
+from drft.data.datasets.files import ImageFiles, stem_of
+from drft.data.datasets.listing import ListedImage, Listing
 from drft.errors import DataError
 
 _PARTS: Mapping[str, Origin] = {"train": "train", "valid": "train", "test": "test"}
@@ -34,7 +34,7 @@ def find_ddr(files: Sequence[Path]) -> list[Path]:
 
 def list_ddr(tables: Sequence[Path]) -> Listing:
     """Read what DDR's label files claim."""
-    faults = Faults()
+    faults = DataErrors()
     lines = [line for table in tables for line in _part(table, faults)]
     graded = [line for line in lines if line.grade != _UNGRADABLE]
     left_out = [line for line in lines if line.grade == _UNGRADABLE]
@@ -56,17 +56,17 @@ def _is_table(file: Path) -> bool:
         return False
 
 
-def _part(table: Path, faults: Faults) -> list[Listed]:
+def _part(table: Path, faults: DataErrors) -> list[ListedImage]:
     own = table.parent / table.stem
-    folder, origin = ImageFolder.of(own if own.is_dir() else table.parent), _PARTS[table.stem]
+    folder, origin = ImageFiles.of(own if own.is_dir() else table.parent), _PARTS[table.stem]
 
-    def listed(numbered: tuple[int, str]) -> Listed:
+    def listed(numbered: tuple[int, str]) -> ListedImage:
         number, text = numbered
         found = _LINE.fullmatch(text)
         where = f"{table.name}, line {number}"
         if found is None:
             raise DataError(f"{where}: {text[:80]!r} should be a file name and a grade, as in '007-0004-000.jpg 0'")
-        return Listed(f"{origin}/{stem_of(found[1])}", found[1], found[2], origin, folder, where)
+        return ListedImage(f"{origin}/{stem_of(found[1])}", found[1], found[2], origin, folder, where)
 
     lines = enumerate(table.read_text(encoding="utf-8", errors="replace").splitlines(), start=1)
     return faults.collect(listed, [(number, text.strip()) for number, text in lines if text.strip()])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from drft.config.trial_config import nearest
 from drft.data.datasets import idrid
-from drft.data.datasets.files import ImageFolder, files_below
+from drft.data.datasets.files import ImageFiles, files_below
 from drft.errors import DataError
 from drft.files.atomic import default_cache_dir
 
@@ -94,7 +94,7 @@ DOWNLOADS: Mapping[str, Download] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class DownloadedDataset:
     """A data set on this machine, and what is known of its being whole."""
 
     folder: Path
@@ -151,15 +151,15 @@ def fetch(name: str, cache_dir: Path | None = None) -> Path:
         ) from error
 
 
-def look_at(name: str, folder: Path) -> Fetched:
+def look_at(name: str, folder: Path) -> DownloadedDataset:
     """Say what a fetched folder holds, and compare it with what is known of the data set."""
     wanted = download_named(name)
     files = list(files_below(folder))
     digested = [file for file in files if file.name in wanted.digests]
     differing = [file for file in digested if _sha256(file) != wanted.digests[file.name]]
-    return Fetched(
+    return DownloadedDataset(
         folder=folder,
-        photographs=len(ImageFolder.of(folder).files),
+        photographs=len(ImageFiles.of(folder).files),
         agreeing=len(digested) - len(differing),
         differing=tuple(file.name for file in differing),
     )

@@ -12,7 +12,7 @@ _Item = TypeVar("_Item")
 _Made = TypeVar("_Made")
 
 
-class Faults:
+class DataErrors:
     """The faults found so far."""
 
     def __init__(self) -> None:

@@ -29,7 +29,7 @@ def stem_of(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageFolder:
+class ImageFiles:
     """The photographs below one folder, looked up by name.
 
     The names of a table are only compared with a list of the files there are: no path is ever made of them.
@@ -43,7 +43,7 @@ class ImageFolder:
     """Files by the end of that path: name, folder and name, and so on."""
 
     @classmethod
-    def of(cls, path: Path) -> "ImageFolder":
+    def of(cls, path: Path) -> "ImageFiles":
         """List the photographs below ``path``."""
         files = [file for file in files_below(path) if file.suffix.lower() in SUFFIXES]
         by_path: dict[str, list[Path]] = defaultdict(list)

@@ -13,9 +13,9 @@ from urllib.parse import unquote
 
 from drft.data.cohort import Origin
 from drft.data.datasets.csv_table import find_columns, read_table
-from drft.data.datasets.faults import Faults
-from drft.data.datasets.files import ImageFolder, files_below
-from drft.data.datasets.listing import Listed, Listing
+from drft.data.datasets.faults import DataErrors
+from drft.data.datasets.files import ImageFiles, files_below
+from drft.data.datasets.listing import ListedImage, Listing
 from drft.errors import DataError
 
 OPTIONS = ("labels", "image_column", "grade_column")
@@ -85,7 +85,7 @@ def list_idrid(layout: Layout, options: Mapping[str, str]) -> Listing:
     return Listing("idrid-kaggle", listed, notes)
 
 
-def changed_grades(listed: Sequence[Listed]) -> Sequence[tuple[Listed, int]]:
+def changed_grades(listed: Sequence[ListedImage]) -> Sequence[tuple[ListedImage, int]]:
     """Return the lines whose grade differs from the official one, with that grade."""
     differing = (line for line in listed if line.grade != str(OFFICIAL_GRADES.get(line.id, line.grade)))
     return [(line, OFFICIAL_GRADES[line.id]) for line in differing]
@@ -123,23 +123,23 @@ def _layout_below(folder: Path) -> Layout | None:
     return None
 
 
-def _official(layout: Layout, options: Mapping[str, str]) -> list[Listed]:
+def _official(layout: Layout, options: Mapping[str, str]) -> list[ListedImage]:
     tables: list[tuple[Path, Origin]] = [(layout.training, "train")]
     if layout.testing:
         tables.append((layout.testing, "test"))
-    faults = Faults()
+    faults = DataErrors()
     listed = faults.collect(lambda entry: _official_part(*entry, options), tables)
     faults.raise_all()
     return [line for part in listed for line in part]
 
 
-def _official_part(path: Path, origin: Origin, options: Mapping[str, str]) -> list[Listed]:
+def _official_part(path: Path, origin: Origin, options: Mapping[str, str]) -> list[ListedImage]:
     table = read_table(path)
     columns = find_columns(table, options)
     names = [cells[columns.image] for _, cells in table.rows]
     folder = _image_folder(path, f"{origin}ing set", names)
     return [
-        Listed(
+        ListedImage(
             f"{origin}/{cells[columns.image]}",
             cells[columns.image],
             cells[columns.grade],
@@ -152,12 +152,12 @@ def _official_part(path: Path, origin: Origin, options: Mapping[str, str]) -> li
     ]
 
 
-def _image_folder(table: Path, called: str, names: Sequence[str]) -> ImageFolder:
+def _image_folder(table: Path, called: str, names: Sequence[str]) -> ImageFiles:
     """Find the folder ``called`` nearest to a table; IDRiD's other challenges have folders of that name too."""
     for around in table.parents[:3]:
         paths = {file.parent for file in files_below(around) if _plain(file.parent.name).endswith(called)}
         if paths:
-            folders = [ImageFolder.of(path) for path in sorted(paths)]
+            folders = [ImageFiles.of(path) for path in sorted(paths)]
             return max(folders, key=lambda folder: len({file.stem for file in folder.files} & set(names)))
     raise DataError(
         f"{table.name}: no folder '... {called.title()}' of photographs near {table.parent}: "
@@ -170,12 +170,12 @@ def _missing_test(layout: Layout) -> Iterator[str]:
         yield "The official testing labels are not there, so the official test photographs are not used."
 
 
-def _kaggle(layout: Layout, options: Mapping[str, str]) -> list[Listed]:
+def _kaggle(layout: Layout, options: Mapping[str, str]) -> list[ListedImage]:
     table = read_table(layout.training)
     columns = find_columns(table, options)
-    folder = ImageFolder.of(layout.training.parent)
+    folder = ImageFiles.of(layout.training.parent)
     return [
-        Listed(
+        ListedImage(
             id_,
             cells[columns.image],
             cells[columns.grade],
@@ -196,7 +196,7 @@ def _official_id(id_code: str) -> tuple[str, Origin]:
     return f"{origin}/{stem}", origin
 
 
-def _settle_grades(listed: Sequence[Listed], *, official: bool) -> tuple[list[Listed], list[str]]:
+def _settle_grades(listed: Sequence[ListedImage], *, official: bool) -> tuple[list[ListedImage], list[str]]:
     """Replace or report the grades that differ from the official ones."""
     differing = changed_grades(listed)
     if not differing:

@@ -1,4 +1,4 @@
-"""Photographs in one folder for each class, as torchvision's ``ImageFolder`` has them.
+"""Photographs in one folder for each class, as torchvision's ``ImageFiles`` has them.
 
 ``FOLDER/CLASS/...``, or ``FOLDER/train/CLASS/...`` with ``val`` and ``test`` beside it.
 """
@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from drft.data.cohort import GRADES, Origin
 from drft.data.datasets.csv_table import eyes_of
-from drft.data.datasets.files import ImageFolder, stem_of
-from drft.data.datasets.listing import Listed, Listing
+from drft.data.datasets.files import ImageFiles, stem_of
+from drft.data.datasets.listing import ListedImage, Listing
 
 MOST = 10
 """Folders that are taken as classes at most: more of them will rather be patients."""
@@ -39,7 +39,7 @@ def list_classes(folder: Path) -> Listing | None:
     Folders named 0 to 4, or as the grades of the international scale, are those grades; any others are classes in the
     order of their names.
     """
-    images = ImageFolder.of(folder)
+    images = ImageFiles.of(folder)
     if not images.files:
         return None
     top = Path(os.path.commonpath([file.parent for file in images.files]))
@@ -47,7 +47,7 @@ def list_classes(folder: Path) -> Listing | None:
     if pictures is None:
         return None
     grades, numbers = _graded({picture.class_ for picture in pictures})
-    below = ImageFolder.of(top)
+    below = ImageFiles.of(top)
     lines = [_listed(picture, numbers[picture.class_], below) for picture in pictures]
     return Listing(folder.name, lines, [*_notes(pictures, grades)], grades=grades)
 
@@ -79,12 +79,12 @@ def _graded(classes: set[str]) -> tuple[tuple[str, ...], Mapping[str, int]]:
     return tuple(names), {name: number for number, name in enumerate(names)}
 
 
-def _listed(picture: _Picture, grade: int, images: ImageFolder) -> Listed:
+def _listed(picture: _Picture, grade: int, images: ImageFiles) -> ListedImage:
     origin: Origin = "test" if picture.part == "test" else "train"
     name = picture.path.as_posix()
     below = stem_of("/".join(picture.path.parts[picture.path.parts.index(picture.class_) :]))
     told_apart = "val/" if picture.part == "val" else ""  # a name may occur in both
-    return Listed(
+    return ListedImage(
         id=f"{origin}/{told_apart}{below}",
         name=name,
         grade=str(grade),

@@ -14,7 +14,7 @@ OPTIONS = ("images",)
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class KnownTable:
     """How one data set lies in its folder."""
 
     name: str
@@ -27,15 +27,15 @@ class Published:
 
 
 PUBLISHED = (
-    Published("aptos", "train.csv", ("id_code", "diagnosis"), ("train_images",)),
-    Published("eyepacs", "trainLabels.csv", ("image", "level"), ("resized_train", "train")),
-    Published("messidor2", "messidor_data.csv", ("adjudicated_gradable",), ("IMAGES",)),
+    KnownTable("aptos", "train.csv", ("id_code", "diagnosis"), ("train_images",)),
+    KnownTable("eyepacs", "trainLabels.csv", ("image", "level"), ("resized_train", "train")),
+    KnownTable("messidor2", "messidor_data.csv", ("adjudicated_gradable",), ("IMAGES",)),
 )
 """APTOS 2019 (Kaggle, aptos2019-blindness-detection), EyePACS (Kaggle, diabetic-retinopathy-detection) and the
 adjudicated grades (Krause et al. 2018) of Messidor-2 (Decencière et al. 2014)."""
 
 
-def find_published(files: Sequence[Path]) -> tuple[Published, Path] | None:
+def find_published(files: Sequence[Path]) -> tuple[KnownTable, Path] | None:
     """Find one of these sets among the files of a folder, with its label table; None when none is there.
 
     Raises:
@@ -53,7 +53,7 @@ def find_published(files: Sequence[Path]) -> tuple[Published, Path] | None:
     return found[0] if found else None
 
 
-def list_published(known: Published, table: Path, options: Mapping[str, str]) -> Listing:
+def list_published(known: KnownTable, table: Path, options: Mapping[str, str]) -> Listing:
     """Read what the label table of one of these sets claims.
 
     Raises:
@@ -66,7 +66,7 @@ def list_published(known: Published, table: Path, options: Mapping[str, str]) ->
     return replace(list_table(table, {"images": str(images), **options}), name=known.name)
 
 
-def _has_columns(file: Path, known: Published) -> bool:
+def _has_columns(file: Path, known: KnownTable) -> bool:
     try:
         table = read_table(file)
     except DataError:

@@ -7,10 +7,10 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
-from drft.data.cohort import GRADES, Cohort, Correction, Origin, Photograph, fingerprint
+from drft.data.cohort import GRADES, Correction, ImageDataset, LabeledImage, Origin, fingerprint
 from drft.data.datasets.audit import audit_files, grouped
-from drft.data.datasets.faults import Faults
-from drft.data.datasets.files import ImageFolder
+from drft.data.datasets.faults import DataErrors
+from drft.data.datasets.files import ImageFiles
 from drft.data.datasets.near_duplicates import lookalike_pairs, pair_notes
 from drft.data.progress import Progress
 from drft.errors import DataError
@@ -19,7 +19,7 @@ _WHOLE_NUMBER = re.compile(r"(\d)(\.0*)?")
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedImage:
     """What one line of a label table claims, before anything of it is believed."""
 
     id: str
@@ -28,7 +28,7 @@ class Listed:
     """The photograph, as the table calls it."""
     grade: str
     origin: Origin
-    folder: ImageFolder
+    folder: ImageFiles
     where: str
     """Table and line, for messages."""
     group: str | None = None
@@ -43,33 +43,33 @@ class Listing:
 
     name: str
     """Name of the cohort that it makes."""
-    lines: Sequence[Listed]
+    lines: Sequence[ListedImage]
     notes: Sequence[str] = ()
     faults: Sequence[str] = ()
     """Lines that say nothing usable, one sentence each."""
     grades: tuple[str, ...] = GRADES
     """Names of the grades, 0 first."""
-    left_out: Sequence[Listed] = ()
+    left_out: Sequence[ListedImage] = ()
     """Lines whose photographs are left out on purpose."""
     corrections: tuple[Correction, ...] = ()
     lookalikes: bool = False
     """Whether photographs that occur twice in different files are one group."""
 
 
-def cohort_of(listing: Listing, progress: Progress, cache_dir: Path | None = None) -> Cohort:
+def cohort_of(listing: Listing, progress: Progress, cache_dir: Path | None = None) -> ImageDataset:
     """Check every line and every file and build the cohort.
 
     Raises:
         DataError: with one line for each bad grade, name, repeated id and missing or unreadable file.
     """
-    faults = Faults()
+    faults = DataErrors()
     faults.add(listing.faults)
     photographs = faults.collect(partial(_photograph, grades=listing.grades), listing.lines)
     faults.add(repeated(listing.lines))
     audit = audit_files(photographs, faults, progress, cache_dir)
     faults.raise_all()
     pairs = lookalike_pairs(audit.photographs, audit.digests, progress, cache_dir) if listing.lookalikes else []
-    return Cohort(
+    return ImageDataset(
         name=listing.name,
         photographs=grouped(audit.photographs, pairs),
         fingerprint=fingerprint(audit.photographs, audit.digests),
@@ -97,16 +97,16 @@ def parse_grade(text: str, grades: Sequence[str] = GRADES) -> int:
     return int(number[1])
 
 
-def _photograph(line: Listed, grades: Sequence[str]) -> Photograph:
-    faults = Faults()
+def _photograph(line: ListedImage, grades: Sequence[str]) -> LabeledImage:
+    faults = DataErrors()
     path = faults.collect(line.folder.find, [line.name])
     grade = faults.collect(partial(parse_grade, grades=grades), [line.grade])
     if faults.lines:
         raise DataError(f"{line.where}: {fault}" for fault in faults.lines)
-    return Photograph(line.id, path[0], grade[0], line.origin, line.group or line.id)
+    return LabeledImage(line.id, path[0], grade[0], line.origin, line.group or line.id)
 
 
-def repeated(listed: Sequence[Listed]) -> Iterator[str]:
+def repeated(listed: Sequence[ListedImage]) -> Iterator[str]:
     """Yield one sentence for each line that names a photograph again."""
     for first, second in pairwise(sorted(listed, key=lambda line: line.id)):
         if first.id == second.id:
@@ -115,13 +115,13 @@ def repeated(listed: Sequence[Listed]) -> Iterator[str]:
 
 def unlisted(listing: Listing, used: set[Path]) -> Iterator[str]:
     """Yield one sentence for each folder with photographs that are not used."""
-    left_out = Faults().collect(lambda line: line.folder.find(line.name), listing.left_out)
+    left_out = DataErrors().collect(lambda line: line.folder.find(line.name), listing.left_out)
     for folder in {line.folder.path: line.folder for line in listing.lines}.values():
         if count := folder.unlisted(used | set(left_out)):
             yield f"{count} photographs in {folder.path.name} have no line in the label table and are not used."
 
 
-def without_test(photographs: Sequence[Photograph]) -> Iterator[str]:
+def without_test(photographs: Sequence[LabeledImage]) -> Iterator[str]:
     """Yield one sentence when there is no test part."""
     if all(photograph.origin == "train" for photograph in photographs):
         yield "The source names no test photographs, so nothing is held back for a final test."

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from drft.data.cohort import Photograph
+from drft.data.cohort import LabeledImage
 from drft.data.datasets.thumbnails import portray
 from drft.data.parallel import attempts
 from drft.data.progress import Progress
@@ -21,14 +21,14 @@ from drft.files.atomic import default_cache_dir, whole_file
 OPTION = "group_lookalikes"
 """The data option that asks for it, with the value ``yes``."""
 
-Pair = tuple[Photograph, Photograph]
+Pair = tuple[LabeledImage, LabeledImage]
 
 _VERSION = 1
 """Part of the name of what is kept; raised when files would be compared in another way."""
 
 
 def lookalike_pairs(
-    photographs: Sequence[Photograph], digests: Sequence[str], progress: Progress, cache_dir: Path | None = None
+    photographs: Sequence[LabeledImage], digests: Sequence[str], progress: Progress, cache_dir: Path | None = None
 ) -> list[Pair]:
     """Return the pairs of photographs that show the same in different files (``drft.data.datasets.perceptual_hash``).
 
@@ -41,7 +41,7 @@ def lookalike_pairs(
     Raises:
         DataError: naming the first file that cannot be decoded.
     """
-    firsts: dict[str, Photograph] = {}
+    firsts: dict[str, LabeledImage] = {}
     for photograph, digest in zip(photographs, digests, strict=True):
         firsts.setdefault(digest, photograph)
     name = hashlib.sha256("\n".join([str(_VERSION), *sorted(firsts)]).encode()).hexdigest()
@@ -65,7 +65,7 @@ def pair_notes(pairs: Sequence[Pair]) -> Iterator[str]:
         )
 
 
-def _compared(firsts: Mapping[str, Photograph], progress: Progress) -> list[tuple[str, str]]:
+def _compared(firsts: Mapping[str, LabeledImage], progress: Progress) -> list[tuple[str, str]]:
     """Look at every file and return the digests of the pairs."""
     from drft.data.datasets.perceptual_hash import find_lookalikes  # noqa: PLC0415 (scipy, for those who ask)
 
@@ -82,7 +82,7 @@ def _compared(firsts: Mapping[str, Photograph], progress: Progress) -> list[tupl
     return [(shown[one.first], shown[one.second]) for one in found]
 
 
-def _kept(path: Path, known: Mapping[str, Photograph]) -> list[tuple[str, str]] | None:
+def _kept(path: Path, known: Mapping[str, LabeledImage]) -> list[tuple[str, str]] | None:
     """Return what is kept; None where there is nothing, or not what was written."""
     try:
         pairs = [(str(one), str(other)) for one, other in json.loads(path.read_text())]

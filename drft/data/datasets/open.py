@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from drft.config.trial_config import nearest
-from drft.data.cohort import Cohort
+from drft.data.cohort import ImageDataset
 from drft.data.datasets import corrections, idrid
 from drft.data.datasets import csv_table as tables
 from drft.data.datasets import known_tables as published
@@ -34,7 +34,7 @@ def open_cohort(
     options: Mapping[str, str] = MappingProxyType({}),
     cache_dir: Path | None = None,
     progress: Progress | None = None,
-) -> Cohort:
+) -> ImageDataset:
     """Open a data source.
 
     Args:
@@ -116,7 +116,7 @@ def _check_options(options: Mapping[str, str], known: Sequence[str], source: str
         raise DataError(faults)
 
 
-def _render(source: str, cache_dir: Path | None, progress: Progress | None) -> Cohort:
+def _render(source: str, cache_dir: Path | None, progress: Progress | None) -> ImageDataset:
     from drft.data.datasets.synthetic import render_cohort  # noqa: PLC0415  rendering is needed only here
 
     seed = source.partition(":")[2]

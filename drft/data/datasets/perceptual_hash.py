@@ -44,7 +44,7 @@ VIEWS: tuple[str, ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Lookalike:
+class NearDuplicate:
     """Two places in a sequence of pictures that show the same."""
 
     first: int
@@ -54,7 +54,7 @@ class Lookalike:
     correlation: float
 
 
-def find_lookalikes(pictures: NDArray[np.uint8]) -> tuple[list[Lookalike], int]:
+def find_lookalikes(pictures: NDArray[np.uint8]) -> tuple[list[NearDuplicate], int]:
     """Find the pictures that show the same photograph.
 
     Args:
@@ -72,7 +72,7 @@ def find_lookalikes(pictures: NDArray[np.uint8]) -> tuple[list[Lookalike], int]:
         likeness = float((details(first) * _viewed(details(second), view)).sum())
         best[first, second] = max(best.get((first, second), (-1.0, 0)), (likeness, view))
     same = [
-        Lookalike(first, second, VIEWS[view], likeness)
+        NearDuplicate(first, second, VIEWS[view], likeness)
         for (first, second), (likeness, view) in sorted(best.items())
         if likeness > _SAME
     ]

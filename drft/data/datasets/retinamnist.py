@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from drft.data.cohort import Origin
-from drft.data.datasets.files import ImageFolder
-from drft.data.datasets.listing import Listed, Listing
+from drft.data.datasets.files import ImageFiles
+from drft.data.datasets.listing import ListedImage, Listing
 from drft.errors import DataError
 from drft.files.atomic import default_cache_dir
 
@@ -61,9 +61,9 @@ def list_retinamnist(file: Path, cache_dir: Path | None = None) -> Listing:
     folder = (cache_dir or default_cache_dir()) / "unpacked" / f"{file.stem}-{_digest(file)[:16]}"
     if not folder.is_dir():
         _unpack(parts, folder)
-    images = ImageFolder.of(folder)
+    images = ImageFiles.of(folder)
     lines = [
-        Listed(f"{part.origin}/{name}", name, str(grade), part.origin, images, f"{file.name}, {name}")
+        ListedImage(f"{part.origin}/{name}", name, str(grade), part.origin, images, f"{file.name}, {name}")
         for part in parts
         for name, grade in zip(_names(part), part.grades.tolist(), strict=True)
     ]

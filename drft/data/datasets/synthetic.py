@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from drft.data.cohort import Cohort, Origin, Photograph, fingerprint
+from drft.data.cohort import ImageDataset, LabeledImage, Origin, fingerprint
 from drft.data.progress import Progress
-from drft.data.rendering.pool import Job, render_files
+from drft.data.rendering.pool import RenderJob, render_files
 from drft.errors import DataError
 from drft.files.atomic import default_cache_dir
 
@@ -32,7 +32,7 @@ HEIGHT = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RenderPlan:
     """One photograph before it is rendered."""
 
     stem: str
@@ -43,7 +43,7 @@ class Plan:
     entropy: tuple[int, ...]
 
 
-def render_cohort(seed: int = 0, cache_dir: Path | None = None, progress: Progress | None = None) -> Cohort:
+def render_cohort(seed: int = 0, cache_dir: Path | None = None, progress: Progress | None = None) -> ImageDataset:
     """Return the synthetic cohort of one seed, rendering its photographs if the cache lacks them.
 
     Args:
@@ -59,7 +59,7 @@ def render_cohort(seed: int = 0, cache_dir: Path | None = None, progress: Progre
     if not folder.is_dir():
         _render_whole(plans, folder, progress)
     photographs = tuple(_photograph(plan, folder) for plan in plans)
-    return Cohort(
+    return ImageDataset(
         name="synthetic",
         photographs=photographs,
         fingerprint=fingerprint(photographs, _digests(photographs, folder)),
@@ -71,14 +71,14 @@ def render_cohort(seed: int = 0, cache_dir: Path | None = None, progress: Progre
     )
 
 
-def plan_cohort(seed: int) -> Iterator[Plan]:
+def plan_cohort(seed: int) -> Iterator[RenderPlan]:
     """Yield the plans of all photographs, train before test, with grades in random order."""
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     for part, (origin, counts) in enumerate(COUNTS.items()):
         labels = rng.permutation(np.repeat(np.arange(len(counts)), counts))
         for number, label in enumerate(labels.tolist(), start=1):
             shown = _second_opinion(rng, label, len(counts) - 1)
-            yield Plan(f"SYN_{number:03d}", origin, label, shown, (seed, part, number))
+            yield RenderPlan(f"SYN_{number:03d}", origin, label, shown, (seed, part, number))
 
 
 def _second_opinion(rng: np.random.Generator, label: int, highest: int) -> int:
@@ -98,19 +98,19 @@ def _cache_key(seed: int) -> str:
     return digest.hexdigest()[:16]
 
 
-def _photograph(plan: Plan, folder: Path) -> Photograph:
+def _photograph(plan: RenderPlan, folder: Path) -> LabeledImage:
     identity = f"{plan.origin}/{plan.stem}"
-    return Photograph(identity, folder / plan.origin / f"{plan.stem}.jpg", plan.label, plan.origin, group=identity)
+    return LabeledImage(identity, folder / plan.origin / f"{plan.stem}.jpg", plan.label, plan.origin, group=identity)
 
 
-def _digests(photographs: tuple[Photograph, ...], folder: Path) -> list[str]:
+def _digests(photographs: tuple[LabeledImage, ...], folder: Path) -> list[str]:
     try:
         return [hashlib.sha256(photograph.path.read_bytes()).hexdigest() for photograph in photographs]
     except OSError as error:
         raise DataError(f"{error.filename}: {error.strerror}; remove {folder} to render it anew") from None
 
 
-def _render_whole(plans: list[Plan], folder: Path, progress: Progress | None) -> None:
+def _render_whole(plans: list[RenderPlan], folder: Path, progress: Progress | None) -> None:
     """Render beside the folder, then rename: it is there whole or not at all, whoever else renders it too."""
     beside = _scratch(folder)
     try:
@@ -131,11 +131,11 @@ def _scratch(folder: Path) -> Path:
         raise DataError(f"{folder.parent}: cannot be written ({error.strerror}); choose another cache folder") from None
 
 
-def _render(plans: list[Plan], folder: Path, progress: Progress | None) -> None:
+def _render(plans: list[RenderPlan], folder: Path, progress: Progress | None) -> None:
     for origin in COUNTS:
         (folder / origin).mkdir()
     folder.chmod(0o755)
-    jobs = [Job(str(folder / p.origin / f"{p.stem}.jpg"), p.entropy, p.shown, HEIGHT) for p in plans]
+    jobs = [RenderJob(str(folder / p.origin / f"{p.stem}.jpg"), p.entropy, p.shown, HEIGHT) for p in plans]
 
     def on_saved(done: int) -> None:
         if progress:

@@ -22,7 +22,7 @@ _FLAT = 2.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Portrait:
+class ImageFingerprint:
     """What is known of one sound file."""
 
     digest: str
@@ -49,7 +49,7 @@ class Portrait:
         return self.deviation < _FLAT
 
 
-def portray(path: Path) -> Portrait:
+def portray(path: Path) -> ImageFingerprint:
     """Read a file once, to its end.
 
     The lit part is stretched to a square, so that a copy resized to other proportions gives the same picture.
@@ -64,7 +64,9 @@ def portray(path: Path) -> Portrait:
     stretched = ImageOps.autocontrast(grey, cutoff=1)  # the frame of a copy of lower contrast is grey, not black
     box = lit_box(stretched.convert("RGB"))
     small = stretched.resize((SIDE, SIDE), Image.Resampling.BOX, box=box)
-    return Portrait(digest, size, kind, float(np.percentile(values, 99)), float(values.std()), np.asarray(small))
+    return ImageFingerprint(
+        digest, size, kind, float(np.percentile(values, 99)), float(values.std()), np.asarray(small)
+    )
 
 
 def _size_and_kind(path: Path) -> tuple[tuple[int, int], str]:

@@ -11,7 +11,7 @@ import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
+class LesionAmounts:
     """Lesions of one eye: counts, or amounts from 0 to 1."""
 
     microaneurysms: int = 0
@@ -35,22 +35,22 @@ class Findings:
     laser_scars: int = 0
 
 
-def draw_findings(rng: np.random.Generator, grade: int) -> Findings:
+def draw_findings(rng: np.random.Generator, grade: int) -> LesionAmounts:
     """Draw the lesions of an eye of one grade (0 to 4)."""
     return (_none, _mild, _moderate, _severe, _proliferative)[grade](rng)
 
 
-def _none(_: np.random.Generator) -> Findings:
-    return Findings()
+def _none(_: np.random.Generator) -> LesionAmounts:
+    return LesionAmounts()
 
 
-def _mild(rng: np.random.Generator) -> Findings:
-    return Findings(microaneurysms=int(rng.integers(2, 9)))
+def _mild(rng: np.random.Generator) -> LesionAmounts:
+    return LesionAmounts(microaneurysms=int(rng.integers(2, 9)))
 
 
-def _moderate(rng: np.random.Generator) -> Findings:
+def _moderate(rng: np.random.Generator) -> LesionAmounts:
     exudates = _amount(rng, 0.9, 80)
-    return Findings(
+    return LesionAmounts(
         microaneurysms=int(rng.integers(4, 18)),
         haemorrhages=2 + _amount(rng, 1.0, 7),
         hard_exudates=exudates,
@@ -60,9 +60,9 @@ def _moderate(rng: np.random.Generator) -> Findings:
     )
 
 
-def _severe(rng: np.random.Generator) -> Findings:
+def _severe(rng: np.random.Generator) -> LesionAmounts:
     exudates = _amount(rng, 0.8, 90)
-    return Findings(
+    return LesionAmounts(
         microaneurysms=int(rng.integers(15, 45)),
         haemorrhages=28 + _amount(rng, 1.0, 26),
         hard_exudates=exudates,
@@ -74,11 +74,11 @@ def _severe(rng: np.random.Generator) -> Findings:
     )
 
 
-def _proliferative(rng: np.random.Generator) -> Findings:
+def _proliferative(rng: np.random.Generator) -> LesionAmounts:
     exudates = _amount(rng, 0.5, 60)
     bleeding = rng.random() < 0.65
     on_disc = bool(rng.random() < 0.5)
-    return Findings(
+    return LesionAmounts(
         microaneurysms=int(rng.integers(4, 25)),
         haemorrhages=3 + _amount(rng, 1.0, 14),
         hard_exudates=exudates,

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from drft.data.rendering.anatomy import Anatomy
 from drft.data.rendering.canvas import Canvas, Layer, Picture, absorb, over
-from drft.data.rendering.findings import Findings
+from drft.data.rendering.findings import LesionAmounts
 
 Point = NDArray[np.float64]
 
@@ -21,7 +21,7 @@ _WAVES = np.array([2.0, 3.0, 4.0])
 
 
 def paint_bright_lesions(
-    rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, findings: Findings, picture: Picture
+    rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, findings: LesionAmounts, picture: Picture
 ) -> Picture:
     """Paint soft and hard exudates; vessels run over them."""
     shine = min(1.15, anatomy.colour[0] / 0.65)
@@ -37,7 +37,7 @@ def paint_bright_lesions(
     return over(picture, 0.95 * hard.alpha(), (0.98 * shine, 0.85 * shine, 0.12 + 0.9 * anatomy.colour[2]))
 
 
-def _draw_exudates(rng: np.random.Generator, layer: Layer, anatomy: Anatomy, findings: Findings) -> None:
+def _draw_exudates(rng: np.random.Generator, layer: Layer, anatomy: Anatomy, findings: LesionAmounts) -> None:
     """Draw hard exudates in rings, clumps and loose groups; the edge of a ring is broken, not closed."""
     clusters = [_cluster(rng, anatomy) for _ in range(findings.exudate_clusters)]
     for _ in range(findings.hard_exudates):
@@ -70,7 +70,7 @@ def _cluster(rng: np.random.Generator, anatomy: Anatomy) -> _Cluster:
 
 
 def paint_red_lesions(
-    rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, findings: Findings, picture: Picture
+    rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, findings: LesionAmounts, picture: Picture
 ) -> Picture:
     """Paint microaneurysms, haemorrhages and IRMA."""
     layer = canvas.layer()

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from drft.data.rendering.anatomy import Anatomy, paint_disc, paint_retina
 from drft.data.rendering.canvas import Canvas
-from drft.data.rendering.findings import Findings, draw_findings
+from drft.data.rendering.findings import LesionAmounts, draw_findings
 from drft.data.rendering.lesions import paint_bright_lesions, paint_laser_scars, paint_red_lesions
 from drft.data.rendering.optics import Exposure, expose, frame
 from drft.data.rendering.proliferation import paint_proliferation
@@ -31,7 +31,7 @@ def render_eye(
     eye: np.random.Generator,
     lesions: np.random.Generator,
     camera: np.random.Generator,
-    findings: Findings,
+    findings: LesionAmounts,
     height: int = 256,
 ) -> NDArray[np.uint8]:
     """Render an eye with given findings; the same eye generator gives the same eye, healthy or ill."""

@@ -25,7 +25,7 @@ JPEG_QUALITY = 92
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class RenderJob:
     """One picture to render; what it shows depends on the entropy, grade and height alone."""
 
     path: str
@@ -35,7 +35,7 @@ class Job:
     height: int
 
 
-def render_files(jobs: Sequence[Job], on_saved: Callable[[int], None], processes: int | None = None) -> None:
+def render_files(jobs: Sequence[RenderJob], on_saved: Callable[[int], None], processes: int | None = None) -> None:
     """Render and save all pictures as JPEG.
 
     Args:
@@ -80,7 +80,7 @@ def _start(stdout: int) -> subprocess.Popen[str]:
     )
 
 
-def _hand_over(worker: subprocess.Popen[str], jobs: Sequence[Job]) -> None:
+def _hand_over(worker: subprocess.Popen[str], jobs: Sequence[RenderJob]) -> None:
     with suppress(BrokenPipeError), _pipe(worker.stdin) as stdin:  # one that died says why on its way out
         stdin.writelines(json.dumps(astuple(job)) + "\n" for job in jobs)
 
@@ -98,7 +98,7 @@ def _pipe(stream: IO[str] | None) -> IO[str]:
     return stream
 
 
-def save_photograph(job: Job) -> None:
+def save_photograph(job: RenderJob) -> None:
     """Render one picture and save it."""
     pixels = render_photograph(np.random.default_rng(np.random.SeedSequence(job.entropy)), job.grade, job.height)
     with Path(job.path).open("wb") as file:
@@ -112,7 +112,7 @@ def _work() -> None:
     try:
         for line in sys.stdin.readlines():
             path, entropy, grade, height = json.loads(line)
-            save_photograph(Job(path, tuple(entropy), grade, height))
+            save_photograph(RenderJob(path, tuple(entropy), grade, height))
             print(path, flush=True)
     except (KeyboardInterrupt, BrokenPipeError):
         os._exit(130)

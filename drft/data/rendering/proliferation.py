@@ -6,14 +6,14 @@ from scipy import ndimage
 
 from drft.data.rendering.anatomy import Anatomy
 from drft.data.rendering.canvas import Canvas, Layer, Picture, absorb, over
-from drft.data.rendering.findings import Findings
+from drft.data.rendering.findings import LesionAmounts
 from drft.data.rendering.lesions import BLOOD, tangle
 
 Point = NDArray[np.float64]
 
 
 def paint_proliferation(
-    rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, findings: Findings, picture: Picture
+    rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, findings: LesionAmounts, picture: Picture
 ) -> Picture:
     """Paint what lies on and before the retina in proliferative retinopathy, in that order."""
     fine = canvas.layer()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 
-class WeightAverage:
+class ExponentialMovingAverage:
     """The exponential moving average of some tensors; decay 0 keeps none.
 
     In the t-th update of a tensor the decay is ``min(decay, 1 - 1/t)``: the average is the plain mean of its first

@@ -11,7 +11,7 @@ from drft.feature_cache.split_model import Activations
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class MixedBatch:
     """Rows of the training part that make one update."""
 
     rows: NDArray[np.int64]
@@ -23,14 +23,14 @@ class Batch:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def parts(self, size: int | None) -> list["Batch"]:
+    def parts(self, size: int | None) -> list["MixedBatch"]:
         """Divide into parts of ``size`` rows at most that differ by one at most; None leaves it whole."""
         count = -(-len(self) // (size or len(self)))
         halves = (np.array_split(rows, count) for rows in (self.rows, self.partners))
-        return [Batch(rows, partners, self.share) for rows, partners in zip(*halves, strict=True)]
+        return [MixedBatch(rows, partners, self.share) for rows, partners in zip(*halves, strict=True)]
 
 
-def mixed_batches(batches: Sequence[NDArray[np.int64]], alpha: float, seed: int, step: int) -> Iterator[Batch]:
+def mixed_batches(batches: Sequence[NDArray[np.int64]], alpha: float, seed: int, step: int) -> Iterator[MixedBatch]:
     """Draw for every batch of a step which rows are mixed, and how (mixup, Zhang et al. 2018).
 
     One share of Beta(alpha, alpha) for a batch, partners from the same batch. Equal seed and step give equal draws, and
@@ -47,9 +47,9 @@ def mixed_batches(batches: Sequence[NDArray[np.int64]], alpha: float, seed: int,
     generator = np.random.Generator(bits)
     for rows in batches:
         if alpha:
-            yield Batch(rows, generator.permutation(rows), float(generator.beta(alpha, alpha)))
+            yield MixedBatch(rows, generator.permutation(rows), float(generator.beta(alpha, alpha)))
         else:
-            yield Batch(rows, rows)
+            yield MixedBatch(rows, rows)
 
 
 def mix(activations: Activations, others: Activations, share: float) -> Activations:

@@ -11,7 +11,7 @@ from drft.models.backbone import Model
 from drft.models.blocks import head_module, head_names
 
 
-class StartingPoint:
+class L2SP:
     """The pretrained weights, and how strongly trained ones are pulled back to them (L2-SP, Li et al. 2018).
 
     Args:

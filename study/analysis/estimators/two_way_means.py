@@ -10,7 +10,7 @@ from scipy import stats
 from study.analysis.estimators.intervals import LEVEL, Estimate
 
 
-class Spread(NamedTuple):
+class MeanEstimate(NamedTuple):
     """A mean, its estimated variance and the degrees of freedom of that; no variance where it cannot be known."""
 
     value: float
@@ -30,7 +30,7 @@ class Spread(NamedTuple):
         return float(stats.t.ppf((1 + LEVEL) / 2, self.freedom))
 
 
-def crossed_mean(values: NDArray[np.float64]) -> Spread:
+def crossed_mean(values: NDArray[np.float64]) -> MeanEstimate:
     """Mean of a two-way table with random rows and columns (Searle, Casella & McCulloch 1992, ch. 4).
 
     Its variance is ``(MS_rows + MS_columns - MS_rest) / size``, with Satterthwaite's (1946) degrees of freedom; an
@@ -43,7 +43,7 @@ def crossed_mean(values: NDArray[np.float64]) -> Spread:
     rows, columns = values.shape
     mean = float(values.mean())
     if rows < 2 or columns < 2:
-        return Spread(mean, None, 0)
+        return MeanEstimate(mean, None, 0)
     by_row, by_column = values.mean(axis=1), values.mean(axis=0)
     rest = values - by_row[:, None] - by_column[None, :] + mean
     freedom = (rows - 1) * (columns - 1)
@@ -54,14 +54,14 @@ def crossed_mean(values: NDArray[np.float64]) -> Spread:
     return combined(mean, [(square / values.size, of) for square, of in parts])
 
 
-def combined(value: float, parts: Sequence[tuple[float, float]]) -> Spread:
+def combined(value: float, parts: Sequence[tuple[float, float]]) -> MeanEstimate:
     """Add up variances, each with its degrees of freedom (Satterthwaite 1946)."""
     variance = sum(part for part, _ in parts)
     doubt = sum(part**2 / freedom for part, freedom in parts)
-    return Spread(value, variance, variance**2 / doubt if doubt else 1.0)
+    return MeanEstimate(value, variance, variance**2 / doubt if doubt else 1.0)
 
 
-def ratio(above: Spread, below: Spread, n: int) -> Estimate | None:
+def ratio(above: MeanEstimate, below: MeanEstimate, n: int) -> Estimate | None:
     """Ratio of two independent means with Fieller's (1954) interval.
 
     Returns:

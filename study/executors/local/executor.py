@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Self
 
 from drft.errors import DrftError, UsageError
-from study.executors.base import Event, Failed, Finished, Job, Retired, Started, Workload
+from study.executors.base import Event, Failed, Finished, Job, Started, WorkerLost, Workload
 from study.executors.local.process import CONTEXT, obituary, start
 from study.executors.resources import Slot
-from study.executors.worker import Post, Ready, Unfit, main
+from study.executors.worker import CannotStart, Ready, WorkerContext, main
 
 _GRACE = 5.0
 """Seconds that an idle worker has to leave by itself."""
@@ -32,8 +32,8 @@ class LocalExecutor:
             slots: one worker runs on each.
             log: file for whatever workers print; None throws it away.
         """
-        self._workers = [_Worker(slot, workload, log) for slot in slots]
-        self._retired: list[_Worker] = []
+        self._workers = [_LocalWorker(slot, workload, log) for slot in slots]
+        self._retired: list[_LocalWorker] = []
         self._serves = False
         """Whether any worker was ever ready: then those that die before they are may have been unlucky."""
 
@@ -66,7 +66,7 @@ class LocalExecutor:
             if worker.job and worker.job.number == number:
                 worker.kill()
 
-    def _listen(self, worker: "_Worker") -> Iterator[Event]:
+    def _listen(self, worker: "_LocalWorker") -> Iterator[Event]:
         try:
             message = worker.pipe.recv()
         except (EOFError, OSError):
@@ -75,7 +75,7 @@ class LocalExecutor:
         match message:
             case Ready():
                 worker.ready = self._serves = True
-            case Unfit(faults, usage):
+            case CannotStart(faults, usage):
                 if usage:
                     raise UsageError(faults)
                 yield from self._retire(worker, "; ".join(faults))
@@ -88,7 +88,7 @@ class LocalExecutor:
                     worker.ready = False  # it is about to leave; what it is given meanwhile is for its successor
                 yield message
 
-    def _replace(self, worker: "_Worker") -> Iterator[Event]:
+    def _replace(self, worker: "_LocalWorker") -> Iterator[Event]:
         """Start a successor for a dead worker; it takes over a job that had not begun, else the job failed."""
         job, begun, how = worker.job, worker.begun, worker.bury()
         worker.broken_starts += not worker.ready or (job is not None and not begun)
@@ -101,12 +101,12 @@ class LocalExecutor:
         elif job is not None:
             worker.give(job)
 
-    def _retire(self, worker: "_Worker", why: str) -> Iterator[Event]:
+    def _retire(self, worker: "_LocalWorker", why: str) -> Iterator[Event]:
         """Do without a slot, such as one on a GPU that is gone, as long as another one serves or may yet."""
         self._workers.remove(worker)
         if not (self._serves and self._workers):
             raise DrftError(f"workers cannot start: {why}")
-        yield Retired(worker.name, why)
+        yield WorkerLost(worker.name, why)
         if worker.job is not None:
             yield Failed(worker.job.number, why, kind="lost")
         self._retired.append(worker)
@@ -124,7 +124,7 @@ class LocalExecutor:
             worker.see_off(deadline)
 
 
-class _Worker:
+class _LocalWorker:
     """One slot's process and the driver's end of its pipe."""
 
     pipe: Connection
@@ -133,7 +133,7 @@ class _Worker:
     def __init__(self, slot: Slot, workload: Workload, log: Path | None) -> None:
         self._slot = slot
         self._workload = workload
-        self._post = Post(slot.name, slot.device, log)
+        self._post = WorkerContext(slot.name, slot.device, log)
         self.job: Job | None = None
         self.ready = self.begun = False
         self.broken_starts = 0

@@ -18,7 +18,7 @@ import ray
 from drft.config.trial_config import with_values
 from study.executors.base import Event, Finished, Job, Workload
 from study.executors.local.executor import LocalExecutor
-from study.executors.ray.files import Supplies, find, keep
+from study.executors.ray.files import ShippedFiles, find, keep
 from study.executors.resources import Slot
 
 _PATIENCE = 1.0
@@ -26,7 +26,7 @@ _PATIENCE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class ActorInfo:
     """Where an actor found itself."""
 
     node: str
@@ -37,10 +37,10 @@ class Arrival:
     """Files that the node lacks, by their place in the list of supplies."""
 
 
-class Outpost:
+class WorkerActor:
     """The actor. It does one thing at a time, and nothing for longer than it takes to ask again."""
 
-    def __init__(self, index: int, supplies: Supplies, scratch: str | None) -> None:
+    def __init__(self, index: int, supplies: ShippedFiles, scratch: str | None) -> None:
         """Look around.
 
         Args:
@@ -57,11 +57,11 @@ class Outpost:
         self._asked: Job | None = None
         self._weights: dict[str, str] = {}
 
-    def arrive(self, cache_dir: Path | None) -> Arrival:
+    def arrive(self, cache_dir: Path | None) -> ActorInfo:
         """Say where this is and what is missing here."""
         files = self._supplies.files
         missing = tuple(index for index, supply in enumerate(files) if find(supply, cache_dir) is None)
-        return Arrival(self._node, self._name, missing)
+        return ActorInfo(self._node, self._name, missing)
 
     def open(self, workload: Workload, threads: int, log: Path | None, *contents: bytes) -> None:
         """Keep the files that were missing, in their order, and start the worker."""

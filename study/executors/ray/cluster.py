@@ -25,7 +25,7 @@ _LONGEST_TEMP = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class TrialResources:
     """What one trial takes of a node; a fraction of a GPU is a fraction of one and the same GPU."""
 
     cpus: float = 1.0
@@ -46,7 +46,7 @@ class Share:
 class Cluster:
     """The cluster that this process has joined."""
 
-    share: Share
+    share: TrialResources
     scratch: str | None = None
     """Folder for what is temporary on this machine, if the cluster is ours and goes with it."""
 
@@ -132,11 +132,11 @@ def _named(address: str) -> str:
     return f"--ray-address {address}"
 
 
-def _share(cpus: float | None, gpus: float | None) -> Share:
+def _share(cpus: float | None, gpus: float | None) -> TrialResources:
     """Return what each trial takes, if there is a node that has it."""
     nodes = _nodes().values()
     most = {name: max((node.get(name, 0.0) for node in nodes), default=0.0) for name in ("CPU", "GPU")}
-    share = Share(1.0 if cpus is None else cpus, (1.0 if most["GPU"] >= 1 else 0.0) if gpus is None else gpus)
+    share = TrialResources(1.0 if cpus is None else cpus, (1.0 if most["GPU"] >= 1 else 0.0) if gpus is None else gpus)
     for option, wanted, name in (("gpus", share.gpus, "GPU"), ("cpus", share.cpus, "CPU")):
         if wanted > most[name]:
             offer = f"no node of the cluster has more than {most[name]:g}" if most[name] else "there is none"

@@ -15,10 +15,10 @@ import numpy as np
 import ray
 
 from study.executors.base import Event, Failed, Job, Workload
-from study.executors.ray.actor import Outpost
+from study.executors.ray.actor import WorkerActor
 from study.executors.ray.cluster import Cluster
-from study.executors.ray.files import Supplies
-from study.executors.ray.slot import Post
+from study.executors.ray.files import ShippedFiles
+from study.executors.ray.slot import RaySlot
 from study.executors.resources import thread_limit
 
 _GRACE = 5.0
@@ -44,7 +44,7 @@ class RayExecutor:
         cluster: Cluster,
         *,
         jobs: int | None = None,
-        supplies: Supplies = Supplies(),  # noqa: B008 (frozen)
+        supplies: ShippedFiles = ShippedFiles(),  # noqa: B008 (frozen)
         log: Path | None = None,
     ) -> None:
         """Prepare; the actors start with the ``with`` block.
@@ -64,7 +64,7 @@ class RayExecutor:
         self._supplies = supplies
         self._log = log
         self._contents: dict[int, Any] = {}
-        self._posts = [Post(self, index) for index in range(jobs or max(1, cluster.capacity()))]
+        self._posts = [RaySlot(self, index) for index in range(jobs or max(1, cluster.capacity()))]
         self._waiting: deque[Job] = deque()
         self._news: list[Event] = []
         self._retired = 0
@@ -129,7 +129,7 @@ class RayExecutor:
     def create(self, index: int) -> Any:
         """Create the actor of a slot, wherever Ray finds room for it."""
         share = self._cluster.share
-        actor: Any = ray.remote(Outpost)
+        actor: Any = ray.remote(WorkerActor)
         return actor.options(
             num_cpus=share.cpus, num_gpus=share.gpus, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
         ).remote(index, self._supplies, self._cluster.scratch)
@@ -157,11 +157,11 @@ class RayExecutor:
         """Take note that a slot is ready."""
         self._serves = True
 
-    def can_spare(self, post: Post) -> bool:
+    def can_spare(self, post: RaySlot) -> bool:
         """Return whether another slot serves or may yet: any was ready, so one that is not may have been unlucky."""
         return self._serves and any(other is not post for other in self._posts)
 
-    def retire(self, post: Post) -> None:
+    def retire(self, post: RaySlot) -> None:
         """Do without a slot that cannot start again."""
         self._posts.remove(post)
         self._retired += 1
@@ -177,7 +177,7 @@ class RayExecutor:
             return
         self._looked = time.monotonic()
         for index in range(len(self._posts) + self._retired, self._cluster.capacity()):
-            self._posts.append(Post(self, index))
+            self._posts.append(RaySlot(self, index))
             self._posts[-1].start()
 
     def __enter__(self) -> Self:

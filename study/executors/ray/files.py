@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from drft.config.trial_config import BackboneConfig
-from drft.data.cohort import Cohort
+from drft.data.cohort import ImageDataset
 from drft.data.images import store_of
 from drft.errors import DataError
 from drft.files.atomic import default_cache_dir, whole_file
 
 
 @dataclass(frozen=True, slots=True)
-class Supply:
+class ShippedFile:
     """One file of the driver, named by its content."""
 
     file: Path
@@ -29,32 +29,32 @@ class Supply:
 
 
 @dataclass(frozen=True, slots=True)
-class Supplies:
+class ShippedFiles:
     """All that trainings of one study read."""
 
-    cohort: Cohort | None = None
-    pictures: tuple[Supply, ...] = ()
+    cohort: ImageDataset | None = None
+    pictures: tuple[ShippedFile, ...] = ()
     """The decoded photographs, one file for every size."""
-    weights: Mapping[str, Supply] = field(default_factory=dict)
+    weights: Mapping[str, ShippedFile] = field(default_factory=dict)
     """Weight files, by what configurations call them."""
 
     @property
-    def files(self) -> tuple[Supply, ...]:
+    def files(self) -> tuple[ShippedFile, ...]:
         """All files."""
         return (*self.pictures, *self.weights.values())
 
 
 def pack(
-    cohort: Cohort, image_sizes: Sequence[int], backbones: Iterable[BackboneConfig], cache_dir: Path | None = None
-) -> Supplies:
+    cohort: ImageDataset, image_sizes: Sequence[int], backbones: Iterable[BackboneConfig], cache_dir: Path | None = None
+) -> ShippedFiles:
     """Name the files that trainings of a study will read; the photographs have been decoded before."""
     stores = [store_of(cohort, size, cache_dir) for size in image_sizes]
-    pictures = tuple(Supply(store, f"images/{store.name}") for store in stores)
+    pictures = tuple(ShippedFile(store, f"images/{store.name}") for store in stores)
     files = {one.weights for one in backbones} - {"embedded", "hub", "none"}
-    return Supplies(cohort, pictures, {name: _weights(name) for name in sorted(files)})
+    return ShippedFiles(cohort, pictures, {name: _weights(name) for name in sorted(files)})
 
 
-def find(supply: Supply, cache_dir: Path | None) -> Path | None:
+def find(supply: ShippedFile, cache_dir: Path | None) -> Path | None:
     """Return where this machine has a file, if it does."""
     if supply.digest is not None and supply.file.is_file() and _digest(supply.file) == supply.digest:
         return supply.file
@@ -62,7 +62,7 @@ def find(supply: Supply, cache_dir: Path | None) -> Path | None:
     return kept if kept.is_file() else None
 
 
-def keep(supply: Supply, content: memoryview | bytes, cache_dir: Path | None) -> Path:
+def keep(supply: ShippedFile, content: memoryview | bytes, cache_dir: Path | None) -> Path:
     """Write a file into this machine's cache folder and return where it is.
 
     Raises:
@@ -80,10 +80,10 @@ def keep(supply: Supply, content: memoryview | bytes, cache_dir: Path | None) ->
     return path
 
 
-def _weights(name: str) -> Supply:
+def _weights(name: str) -> ShippedFile:
     file = Path(name).expanduser().absolute()
     digest = _digest(file)
-    return Supply(file, f"weights/{digest}{file.suffix}", digest)
+    return ShippedFile(file, f"weights/{digest}{file.suffix}", digest)
 
 
 def _digest(file: Path) -> str:

@@ -8,14 +8,14 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from drft.errors import DrftError, UsageError
-from study.executors.base import Event, Failed, Finished, Job, Reported, Retired, Started, Workload
-from study.executors.ray.actor import Arrival
+from study.executors.base import Event, Failed, Finished, Job, Reported, Started, WorkerLost, Workload
+from study.executors.ray.actor import ActorInfo
 
 _FAILED_STARTS = 3
 """An actor that dies this often before it is ready will never be."""
 
 
-class Headquarters(Protocol):
+class SlotOwner(Protocol):
     """What a slot asks of the executor that it belongs to."""
 
     @property
@@ -34,20 +34,20 @@ class Headquarters(Protocol):
     def serves(self) -> None:
         """Take note that a slot is ready."""
 
-    def can_spare(self, post: "Post") -> bool:
+    def can_spare(self, post: "RaySlot") -> bool:
         """Return whether another slot serves or may yet."""
 
-    def retire(self, post: "Post") -> None:
+    def retire(self, post: "RaySlot") -> None:
         """Do without a slot."""
 
     def retry(self, job: Job, how: str) -> Failed | None:
         """Give a job that had not begun to another slot, or say that it failed."""
 
 
-class Post:
+class RaySlot:
     """One slot: its actor, the question that the actor has not answered yet, and what is known of both."""
 
-    def __init__(self, executor: Headquarters, index: int) -> None:
+    def __init__(self, executor: SlotOwner, index: int) -> None:
         self._executor = executor
         self._index = index
         self._failed_starts = 0
@@ -109,7 +109,7 @@ class Post:
         if self._actor is not None:
             ray.kill(self._actor)
 
-    def _arrived(self, arrival: Arrival) -> list[Event]:
+    def _arrived(self, arrival: ActorInfo) -> list[Event]:
         self._name = arrival.name
         contents = self._executor.contents(arrival.missing)
         self._understand = self._opened
@@ -141,7 +141,7 @@ class Post:
             if not self._executor.can_spare(self):
                 raise DrftError(f"workers cannot start: {_last_line(error)}")
             self._executor.retire(self)
-            events.append(Retired(self._name, _last_line(error)))
+            events.append(WorkerLost(self._name, _last_line(error)))
         else:
             self.start()
         if job is not None:

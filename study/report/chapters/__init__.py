@@ -18,7 +18,7 @@ from study.report.chapters import (
     test_set,
     trials,
 )
-from study.report.chapters.parts import Chapter, Exhibit, Gallery, Pair, Part, Table, Text
+from study.report.chapters.parts import Chapter, Figure, FigurePair, ImageGallery, Part, Table, Text
 from study.results.study_results import StudyResults
 
 CHAPTERS: Sequence[Callable[[StudyResults, Statistics], Chapter]] = (
@@ -44,7 +44,7 @@ def write_chapters(results: StudyResults, statistics: Statistics) -> tuple[Chapt
     return tuple(chapter(results, statistics) for chapter in CHAPTERS)
 
 
-def all_exhibits(chapters: Sequence[Chapter]) -> list[Exhibit]:
+def all_exhibits(chapters: Sequence[Chapter]) -> list[Figure]:
     """Return the figures of all chapters, in their order."""
     return [exhibit for chapter in chapters for exhibit in chapter.exhibits]
 
@@ -52,9 +52,9 @@ def all_exhibits(chapters: Sequence[Chapter]) -> list[Exhibit]:
 __all__ = [
     "CHAPTERS",
     "Chapter",
-    "Exhibit",
-    "Gallery",
-    "Pair",
+    "Figure",
+    "FigurePair",
+    "ImageGallery",
     "Part",
     "Table",
     "Text",

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from study.analysis import Early, EarlyGroup, Estimate, Statistics, Withheld
 from study.report import figures
-from study.report.chapters.parts import Chapter, Pair, Part, Table, Text, exhibit, wide
+from study.report.chapters.parts import Chapter, FigurePair, Part, Table, Text, exhibit, wide
 from study.report.wording import number, percent
 from study.results.study_results import StudyResults
 
@@ -19,7 +19,7 @@ _HEADINGS = ("trials", "n", "tau after the head phase", "best quarter kept", f"f
 def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
     """Show how far scores at each step rank the final ones, over all trials and at each depth."""
     found = statistics.early
-    pair = Pair(
+    pair = FigurePair(
         exhibit("early-ranks", "Do early ranks hold?", found, _ranks, _ranks_caption),
         exhibit("early-recall", "Would the best have been kept?", found, _recall, _recall_caption),
     )

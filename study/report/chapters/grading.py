@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from drft.data.cohort import GRADES
 from study.analysis import Calibration, Estimate, Grading, Referable, Statistics, Withheld
 from study.report import figures
-from study.report.chapters.parts import Chapter, Pair, Part, Table, Text, exhibit, wide
+from study.report.chapters.parts import Chapter, FigurePair, Part, Table, Text, exhibit, wide
 from study.report.wording import number, percent
 from study.results.study_results import StudyResults
 
@@ -19,7 +19,7 @@ Row = tuple[str, str, str, str, str]
 def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
     """Show the agreement of the best trial with the true grades, and how much its confidence is worth."""
     names = grade_names(results)
-    pair = Pair(
+    pair = FigurePair(
         exhibit(
             "confusion",
             "What was taken for what",

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from study.analysis import Association, Importance, Statistics, Withheld
 from study.report import figures
-from study.report.chapters.parts import Chapter, Pair, Part, Table, Text, exhibit, wide
+from study.report.chapters.parts import Chapter, FigurePair, Part, Table, Text, exhibit, wide
 from study.report.wording import number, p_value, percent
 from study.results.study_results import StudyResults
 
@@ -14,11 +14,11 @@ from study.results.study_results import StudyResults
 def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
     """Show which dimensions set the best scores apart, and which the smallest gaps."""
     scores, gaps = statistics.score_importance, statistics.gap_importance
-    pair = Pair(
+    pair = FigurePair(
         exhibit("score-importance", "What sets the best scores apart", scores, _bars, _bars_caption),
         exhibit("gap-importance", "What sets the smallest gaps apart", gaps, _bars, _bars_caption),
     )
-    spread = Pair(
+    spread = FigurePair(
         exhibit("score-fanova", "What spreads the scores", statistics.score_fanova, _bars, _fanova_caption),
         exhibit("gap-fanova", "What spreads the gaps", statistics.gap_fanova, _bars, _fanova_caption),
     )

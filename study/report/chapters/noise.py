@@ -1,7 +1,7 @@
 """What this validation set can show."""
 
 from drft.config.trial_config import Metric
-from study.analysis import Alike, Noise, Statistics, Withheld
+from study.analysis import Indistinguishable, Noise, Statistics, Withheld
 from study.analysis.noise import FEWEST
 from study.report import figures
 from study.report.chapters.parts import Chapter, Text, exhibit, wide
@@ -49,7 +49,7 @@ def _needed(noise: Noise) -> str:
     return f"To show {', '.join(numbers)} would be needed."
 
 
-def _alike_caption(alike: Alike, metric: Metric) -> str:
+def _alike_caption(alike: Indistinguishable, metric: Metric) -> str:
     best, count = alike.compared[0], len(alike.trials)
     return (
         f"Of {len(alike.compared)} completed trials, {count} cannot be told from the best, trial {best.trial} "

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Exhibit:
+class Figure:
     """One figure of the page; without ``drawings`` the caption is the reason."""
 
     kind: ClassVar = "exhibit"
@@ -24,12 +24,12 @@ class Exhibit:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class FigurePair:
     """Two figures side by side, where there is room."""
 
     kind: ClassVar = "pair"
-    left: Exhibit
-    right: Exhibit
+    left: Figure
+    right: Figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Gallery:
+class ImageGallery:
     """Photographs of the cohort with a line of text each; where they cannot be shown, ids and texts remain."""
 
     kind: ClassVar = "gallery"
@@ -63,7 +63,7 @@ class Gallery:
     """Id of the photograph, and what is said of it."""
 
 
-Part = Exhibit | Pair | Table | Text | Gallery
+Part = Figure | FigurePair | Table | Text | ImageGallery
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +77,19 @@ class Chapter:
     parts: Sequence[Part]
 
     @property
-    def exhibits(self) -> Iterator[Exhibit]:
+    def exhibits(self) -> Iterator[Figure]:
         """The figures, in their order."""
         for part in self.parts:
-            if isinstance(part, Exhibit):
+            if isinstance(part, Figure):
                 yield part
-            elif isinstance(part, Pair):
+            elif isinstance(part, FigurePair):
                 yield from (part.left, part.right)
 
     @property
     def photographs(self) -> Iterator[str]:
         """The ids of the photographs that are to be shown, in their order."""
         for part in self.parts:
-            if isinstance(part, Gallery):
+            if isinstance(part, ImageGallery):
                 yield from (name for name, _ in part.entries)
 
 
@@ -99,11 +99,11 @@ def exhibit(
     statistic: T | Withheld,
     draw: Callable[[T], Mapping[str, go.Figure]],
     caption: Callable[[T], str],
-) -> Exhibit:
+) -> Figure:
     """Draw a statistic, or say why it is not drawn."""
     if isinstance(statistic, Withheld):
-        return Exhibit(name, title, f"Not shown: {statistic.reason}.")
-    return Exhibit(name, title, caption(statistic), draw(statistic))
+        return Figure(name, title, f"Not shown: {statistic.reason}.")
+    return Figure(name, title, caption(statistic), draw(statistic))
 
 
 def wide(drawing: go.Figure) -> Mapping[str, go.Figure]:

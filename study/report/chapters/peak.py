@@ -16,14 +16,14 @@ from study.analysis import (
     Withheld,
 )
 from study.report import figures
-from study.report.chapters.parts import Chapter, Pair, Text, exhibit, wide
+from study.report.chapters.parts import Chapter, FigurePair, Text, exhibit, wide
 from study.report.wording import interval, percent, points
 from study.results.study_results import StudyResults
 
 
 def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
     """Show when validation peaked, and what keeping that step saved."""
-    pair = Pair(
+    pair = FigurePair(
         exhibit("peak", "When validation peaked", statistics.peak, _peak, lambda p: _peak_caption(p, results)),
         exhibit("saved", "The best step against the last", statistics.best_versus_last, _saved, _saved_caption),
     )

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from study.analysis import Statistics, Suspect, Suspects, Withheld
+from study.analysis import LabelErrors, Statistics, SuspectLabel, Withheld
 from study.report.chapters.grading import grade_names
-from study.report.chapters.parts import Chapter, Gallery, Part, Text
+from study.report.chapters.parts import Chapter, ImageGallery, Part, Text
 from study.report.wording import percent
 from study.results.study_results import StudyResults
 
@@ -17,7 +17,7 @@ def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
     return Chapter("suspects", "Labels", "Which labels are suspect", _parts(statistics.suspects, results))
 
 
-def _parts(found: Suspects | Withheld, results: StudyResults) -> tuple[Part, ...]:
+def _parts(found: LabelErrors | Withheld, results: StudyResults) -> tuple[Part, ...]:
     if isinstance(found, Withheld):
         return (Text(f"Not said: {found.reason}."),)
     if not found.suspects:
@@ -26,10 +26,10 @@ def _parts(found: Suspects | Withheld, results: StudyResults) -> tuple[Part, ...
     entries = [(one.id, _line(one, names)) for one in found.suspects[:SHOWN]]
     rest = len(found.suspects) - len(entries)
     more = f" The first {SHOWN} are shown; suspects.csv has {rest} more." if rest else ""
-    return Text(_words(found, results) + more), Gallery("Suspect labels", entries)
+    return Text(_words(found, results) + more), ImageGallery("SuspectLabel labels", entries)
 
 
-def _words(found: Suspects, results: StudyResults) -> str:
+def _words(found: LabelErrors, results: StudyResults) -> str:
     sure = (
         "None of them is more than such trials' errors explain"
         if not found.beyond_chance
@@ -48,13 +48,13 @@ def _words(found: Suspects, results: StudyResults) -> str:
     )
 
 
-def _unseen(found: Suspects, results: StudyResults) -> str:
+def _unseen(found: LabelErrors, results: StudyResults) -> str:
     if "folds" in results.info.split:
         return f"graded each of the {found.n_images} photographs by a model that was not trained on it"
     return f"were not trained on the {found.n_images} validation photographs"
 
 
-def _line(one: Suspect, names: Sequence[str]) -> str:
+def _line(one: SuspectLabel, names: Sequence[str]) -> str:
     beyond = "; beyond chance" if one.beyond_chance else ""
     return (
         f"given {names[one.grade]} ({percent(one.given_probability.value)}), {one.agree} of {one.trials} trials say "

@@ -8,15 +8,15 @@ from study.analysis import (
     Confirmed,
     ConfirmedScore,
     Difference,
-    MixtureOnTest,
-    Mixtures,
+    EnsembleOnTest,
+    EnsemblesOnTest,
     Statistics,
     Survival,
-    Swept,
+    SweepOnTest,
     Withheld,
 )
 from study.report import figures
-from study.report.chapters.parts import Chapter, Exhibit, Part, Table, Text, exhibit, wide
+from study.report.chapters.parts import Chapter, Figure, Part, Table, Text, exhibit, wide
 from study.report.wording import between, percent, points
 from study.results.study_results import StudyResults
 
@@ -64,7 +64,7 @@ def _opened(test: Confirmed, results: StudyResults) -> Iterator[Part]:
         "each with a fresh split, the same ones for all; then the test photographs were opened, once. "
         f"{by_turns if folds else ''}{survival_text(test.survival)}"
     )
-    yield Exhibit("test", "The best trials, trained again", _caption(test), _drawn(test))
+    yield Figure("test", "The best trials, trained again", _caption(test), _drawn(test))
     yield Table("Configurations on the test set", _TABLE_CAPTION, HEADINGS, [_row(score) for score in test.scores])
     if test.differences:
         rows = [_compared(one) for one in test.differences]
@@ -93,24 +93,24 @@ _PAIRS_CAPTION = (
 )
 
 
-def _of_the_sweep(told: Swept | Withheld | None) -> Iterator[Part]:
+def _of_the_sweep(told: SweepOnTest | Withheld | None) -> Iterator[Part]:
     """Show what the sweep's own trials score on the photographs that are open now."""
     if told is not None:
         title = "The trials of the sweep on the test photographs"
         yield exhibit("swept", title, told, lambda swept: wide(figures.validation_against_test(swept)), swept_text)
 
 
-def _of_mixtures(told: Mixtures | Withheld | None) -> Iterator[Part]:
+def _of_mixtures(told: EnsemblesOnTest | Withheld | None) -> Iterator[Part]:
     """Show what mixtures of the sweep's best trials score there."""
     if isinstance(told, Withheld):
         yield Text(f"Mixtures of the best trials are not shown: {told.reason}.")
     elif told is not None:
         rows = [_mixture(score) for score in told.scores]
         caption = f"{_MIXTURES_CAPTION} {told.n_images} test photographs."
-        yield Table("Mixtures of the best trials on the test set", caption, MIXTURES, rows)
+        yield Table("EnsemblesOnTest of the best trials on the test set", caption, MIXTURES, rows)
 
 
-def _mixture(score: MixtureOnTest) -> tuple[str, ...]:
+def _mixture(score: EnsembleOnTest) -> tuple[str, ...]:
     made_of = " + ".join(map(str, score.trials)) + ("" if score.alpha is None else f", alpha {score.alpha:g}")
     return (
         score.name,
@@ -123,7 +123,7 @@ def _mixture(score: MixtureOnTest) -> tuple[str, ...]:
     )
 
 
-def swept_text(told: Swept) -> str:
+def swept_text(told: SweepOnTest) -> str:
     """Say what selection flattered, and whether validation ranked the trials as the test does."""
     curse, n = told.curse, told.n_images
     text = (

@@ -3,7 +3,7 @@
 import plotly.graph_objects as go
 
 from drft.config.trial_config import Metric
-from study.analysis import Alike, Overtuning
+from study.analysis import Indistinguishable, Overtuning
 from study.report.figures.axes import better_up, whole_steps
 from study.report.style import PERCENT, QUIET, TRAIN, VALIDATION, figure, rounded
 from study.results.metric_names import metric_name, shown
@@ -32,7 +32,7 @@ def incumbent_path(lost: Overtuning, metric: Metric) -> go.Figure:
     return drawing
 
 
-def told_apart(alike: Alike, metric: Metric) -> go.Figure:
+def told_apart(alike: Indistinguishable, metric: Metric) -> go.Figure:
     """Scores of all trials, best first, by whether they can be told from the best one."""
     drawing = figure(320, xaxis_title="trials, best first", yaxis_title=f"validation {metric_name(metric)}")
     for name, color, symbol, inside in (

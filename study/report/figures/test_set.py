@@ -2,7 +2,7 @@
 
 import plotly.graph_objects as go
 
-from study.analysis import Confirmed, Estimate, Swept
+from study.analysis import Confirmed, Estimate, SweepOnTest
 from study.report.figures.axes import depth_markers, errors, named
 from study.report.style import PERCENT, QUIET, TEST, VALIDATION, figure, rounded
 
@@ -33,7 +33,7 @@ def test_scores(confirmed: Confirmed) -> go.Figure:
     return drawing
 
 
-def validation_against_test(swept: Swept) -> go.Figure:
+def validation_against_test(swept: SweepOnTest) -> go.Figure:
     """Validation and test accuracy of the sweep's trials: depth below the diagonal is what selection flattered."""
     drawing = figure(380, xaxis_title="validation accuracy", yaxis_title="test accuracy", showlegend=False)
     told = swept.points

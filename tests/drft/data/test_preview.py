@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from drft.data.cohort import Cohort
+from drft.data.cohort import ImageDataset
 from drft.data.preview import contact_sheet
 from drft.errors import DataError
 
@@ -43,10 +43,10 @@ def test_rows_hold_each_grade_plain_and_then_at_every_strength(tiny_cohort):
 
 def test_test_photographs_are_not_shown(tiny_cohort):
     hidden = tuple(replace(photograph, origin="test") for photograph in tiny_cohort.photographs[1:])
-    cohort = Cohort("hidden", (tiny_cohort.photographs[0], *hidden), "")
+    cohort = ImageDataset("hidden", (tiny_cohort.photographs[0], *hidden), "")
 
     sheet = contact_sheet(cohort, per_grade=3, side=SIDE)
 
     assert [[bool((tile == 255).all()) for tile in row] for row in tiles(sheet, 1, 3)] == [[False, True, True]]
     with pytest.raises(DataError, match="no training photographs"):
-        contact_sheet(Cohort("hidden", hidden, ""))
+        contact_sheet(ImageDataset("hidden", hidden, ""))

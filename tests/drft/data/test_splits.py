@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drft.config.trial_config import SplitConfig
-from drft.data.cohort import Cohort, Photograph
+from drft.data.cohort import ImageDataset, LabeledImage
 from drft.data.splits import stratified_folds, stratified_split
 from drft.errors import DataError
 
@@ -16,10 +16,10 @@ from drft.errors import DataError
 def make_cohort(rows):
     """Build a cohort from (grade, origin, group) without any files."""
     photographs = tuple(
-        Photograph(f"{origin}/{number}", Path(f"{number}.jpg"), grade, origin, str(group))
+        LabeledImage(f"{origin}/{number}", Path(f"{number}.jpg"), grade, origin, str(group))
         for number, (grade, origin, group) in enumerate(rows)
     )
-    return Cohort("made", photographs, "0" * 64)
+    return ImageDataset("made", photographs, "0" * 64)
 
 
 def single(*counts, origin="train", first=0):

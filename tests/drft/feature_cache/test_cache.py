@@ -17,15 +17,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from drft.feature_cache import cache as activations
-from drft.feature_cache.cache import ActivationCache, Shelf
-from drft.feature_cache.cache_file import Entry, entry_file_size
+from drft.feature_cache.cache import ActivationCache, CacheGroup
+from drft.feature_cache.cache_file import CacheEntry, entry_file_size
 from drft.feature_cache.index import stored_files
 from tests.helpers import cache_users
 from tests.helpers.cache_users import NAMES, ROWS, shelves, values
 
 MUCH = 10**9
-SHELF = Shelf("ab12", {"backbone": "resnet18", "depth": 2}, 1e-6)
-FILE_SIZE = entry_file_size(Entry.in_memory((values(SHELF, "any"),)))
+SHELF = CacheGroup("ab12", {"backbone": "resnet18", "depth": 2}, 1e-6)
+FILE_SIZE = entry_file_size(CacheEntry.in_memory((values(SHELF, "any"),)))
 DAY = 24 * 3600.0
 
 
@@ -44,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "activations"
 
 
-def fill(cache: ActivationCache, shelf: Shelf, *names: str) -> list[Entry]:
+def fill(cache: ActivationCache, shelf: CacheGroup, *names: str) -> list[CacheEntry]:
     return [cache.put(shelf, name, (values(shelf, name),)) for name in names]
 
 
@@ -56,7 +56,7 @@ def bytes_on_disk(folder: Path) -> int:
     return sum(file.size for file in stored_files(folder))
 
 
-def file_of(folder: Path, shelf: Shelf, name: str) -> Path:
+def file_of(folder: Path, shelf: CacheGroup, name: str) -> Path:
     return folder / shelf.key / f"{name}.safetensors"
 
 
@@ -66,7 +66,7 @@ def age(path: Path, seconds: float) -> None:
     os.utime(path, (then, then))
 
 
-def is_right(entry: Entry, shelf: Shelf, name: str) -> bool:
+def is_right(entry: CacheEntry, shelf: CacheGroup, name: str) -> bool:
     return torch.equal(entry.rows(ROWS)[0], values(shelf, name))
 
 
@@ -157,7 +157,7 @@ def test_types_that_cannot_be_kept_are_refused(folder):
 @settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_changed_byte_anywhere_is_found(data, folder):
-    shelf = Shelf("small", {}, 1.0)
+    shelf = CacheGroup("small", {}, 1.0)
     ActivationCache(folder, MUCH).put(shelf, "view", (torch.arange(6.0).reshape(3, 2),))
     path = file_of(folder, shelf, "view")
     written = bytearray(path.read_bytes())

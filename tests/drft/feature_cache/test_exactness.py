@@ -14,19 +14,19 @@ from torch import Tensor
 
 from drft.config.trial_config import TrialConfig, parse_config, with_values
 from drft.data.augment import Views
-from drft.data.cohort import Cohort
+from drft.data.cohort import ImageDataset
 from drft.data.images import load_images
 from drft.data.splits import stratified_split
-from drft.feature_cache.features import Prefix
+from drft.feature_cache.features import FrozenPrefix
 from drft.feature_cache.index import stored_files
-from drft.feature_cache.network import Cost
+from drft.feature_cache.network import BoundaryCost
 from drft.models.backbone import Model, block_count, build_model
 from drft.models.blocks import set_trainable, train_mode
 from drft.training.losses import training_loss
 from drft.training.optim import make_optimizer, make_scheduler, parameter_groups
 from drft.training.phase import run_phase
 from drft.training.records import PARTS, EpochRecord, TrialResult
-from drft.training.session import Workbench
+from drft.training.session import TrainingSession
 from drft.training.trainer import _shuffled_batches
 from drft.training.trial import run_trial
 
@@ -56,26 +56,26 @@ def keep_everything(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def even_cohort(tiny_cohort) -> Cohort:
+def even_cohort(tiny_cohort) -> ImageDataset:
     """32 photographs to train on, in batches of 16.
 
     Where a convolution has a single pixel it multiplies matrices, and BLAS adds up the last rows otherwise when their
     number is no multiple of 16: then what it gives depends, in the last digit, on the size of a batch.
     """
     photographs = tiny_cohort.photographs[:4] + tiny_cohort.photographs[5:]
-    cohort = Cohort("even", photographs, "even" + tiny_cohort.fingerprint)
+    cohort = ImageDataset("even", photographs, "even" + tiny_cohort.fingerprint)
     assert len(stratified_split(cohort, TINY.split).train) == 32
     return cohort
 
 
 @pytest.fixture(scope="module")
-def plain_benches(even_cohort) -> Callable[[str], Workbench]:
+def plain_benches(even_cohort) -> Callable[[str], TrainingSession]:
     """A workbench that keeps nothing, one for each family so that its network is built once."""
-    benches: dict[str, Workbench] = {}
+    benches: dict[str, TrainingSession] = {}
 
-    def bench(name: str) -> Workbench:
+    def bench(name: str) -> TrainingSession:
         if name not in benches:
-            benches[name] = Workbench(even_cohort, device="cpu", cache_size=0)
+            benches[name] = TrainingSession(even_cohort, device="cpu", cache_size=0)
         return benches[name]
 
     return bench
@@ -86,7 +86,7 @@ def backbone(name: str) -> TrialConfig:
     return with_values(TINY, {"backbone.name": name, "backbone.weights": weights})
 
 
-def outcome(config: TrialConfig, bench: Workbench) -> Outcome:
+def outcome(config: TrialConfig, bench: TrainingSession) -> Outcome:
     """Train, and return the last state of the network beside the result."""
     result = run_trial(config, bench)
     last = bench._network(config).model.net.state_dict()
@@ -108,9 +108,9 @@ def assert_equal(found: Outcome, expected: Outcome) -> None:
     torch.testing.assert_close(found[1], expected[1], rtol=1e-5, atol=1e-5)
 
 
-def compare_with_and_without(config: TrialConfig, plain: Workbench, folder: Path) -> None:
-    def bench() -> Workbench:
-        return Workbench(plain.cohort, cache_dir=folder, device="cpu", cache_size=MUCH)
+def compare_with_and_without(config: TrialConfig, plain: TrainingSession, folder: Path) -> None:
+    def bench() -> TrainingSession:
+        return TrainingSession(plain.cohort, cache_dir=folder, device="cpu", cache_size=MUCH)
 
     expected, cold = outcome(config, plain), outcome(config, bench())
     files = {file.path.name for file in stored_files(folder / "activations")}
@@ -141,8 +141,8 @@ def test_the_cache_changes_nothing_in_other_families(name, plain_benches, tmp_pa
 
 def test_batches_of_any_size_differ_by_rounding_at_most(tiny_cohort, tmp_path):
     config = with_values(backbone("test_efficientnet"), {"batch_size": 7, "batch_norm": "frozen", "depth": 3})
-    plain = outcome(config, Workbench(tiny_cohort, device="cpu", cache_size=0))
-    kept = outcome(config, Workbench(tiny_cohort, cache_dir=tmp_path, device="cpu", cache_size=MUCH))
+    plain = outcome(config, TrainingSession(tiny_cohort, device="cpu", cache_size=0))
+    kept = outcome(config, TrainingSession(tiny_cohort, cache_dir=tmp_path, device="cpu", cache_size=MUCH))
     torch.testing.assert_close(kept[1], plain[1], rtol=1e-5, atol=1e-5)
     for found, expected in zip(kept[0].records, plain[0].records, strict=True):
         assert figures(found) == pytest.approx(figures(expected), rel=1e-5, abs=1e-7)
@@ -185,16 +185,16 @@ def slow(examples: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
 @given(config=configs())
 def test_any_training_is_the_same_with_the_cache(config, plain_benches, tmp_path):
     """The cache fills up from one example to the next, as within a study."""
-    bench = Workbench(plain_benches("test_resnet").cohort, cache_dir=tmp_path, device="cpu", cache_size=MUCH)
+    bench = TrainingSession(plain_benches("test_resnet").cohort, cache_dir=tmp_path, device="cpu", cache_size=MUCH)
     assert_equal(outcome(config, bench), outcome(config, plain_benches("test_resnet")))
 
 
 @slow(6)
 @given(before=configs(), config=configs(), cache_size=st.sampled_from([0, MUCH]))
 def test_a_training_does_not_depend_on_what_ran_before(before, config, cache_size, tiny_cohort, tmp_path_factory):
-    def bench() -> Workbench:
+    def bench() -> TrainingSession:
         folder = tmp_path_factory.mktemp("bench")
-        return Workbench(tiny_cohort, cache_dir=folder, device="cpu", cache_size=cache_size)
+        return TrainingSession(tiny_cohort, cache_dir=folder, device="cpu", cache_size=cache_size)
 
     used = bench()
     run_trial(before, used)
@@ -220,11 +220,11 @@ def normalized(views: Views, pictures: Tensor) -> Tensor:
 def double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("drft.feature_cache.network.build_model", lambda *args: in_double(build_model(*args)))
     monkeypatch.setattr(
-        "drft.feature_cache.network._measure", lambda chain, *_: dict.fromkeys(chain.cuts, Cost(1.0, 1))
+        "drft.feature_cache.network._measure", lambda chain, *_: dict.fromkeys(chain.cuts, BoundaryCost(1.0, 1))
     )
     monkeypatch.setattr("drft.training.trainer.training_loss", lambda *args: training_loss(*args).double())
     monkeypatch.setattr(Views, "normalize", normalized)
-    monkeypatch.setattr(Prefix, "suffix", lambda self, crossing: self.network.chain.suffix(self.depth, crossing))
+    monkeypatch.setattr(FrozenPrefix, "suffix", lambda self, crossing: self.network.chain.suffix(self.depth, crossing))
 
 
 def plain_loop(config: TrialConfig, cohort) -> tuple[Model, np.ndarray]:
@@ -275,7 +275,7 @@ def _optimizer(config, model, phase, depth, count):
 def test_a_training_is_the_plain_loop(name, batch_norm, cache_size, tiny_cohort, tmp_path):
     values = {"batch_norm": batch_norm, "dropout": 0.3, "depth": 3, "head_phase.epochs": 2}
     config = with_values(backbone(name), values)
-    stage = Workbench(tiny_cohort, cache_dir=tmp_path, device="cpu", cache_size=cache_size).prepare(config)
+    stage = TrainingSession(tiny_cohort, cache_dir=tmp_path, device="cpu", cache_size=cache_size).prepare(config)
     log_probabilities = [
         measured["validation"]
         for phase, first in (("head", 1), ("depth", 3))

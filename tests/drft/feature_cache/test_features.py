@@ -3,22 +3,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drft.feature_cache.features import _SECONDS_PER_BYTE, Pictures, worth_keeping
-from drft.feature_cache.network import Cost
+from drft.feature_cache.features import _SECONDS_PER_BYTE, ImageViews, worth_keeping
+from drft.feature_cache.network import BoundaryCost
 
 COSTS = st.lists(
-    st.builds(Cost, st.floats(1e-6, 1.0), st.integers(1, 10**8)), min_size=1, max_size=9
+    st.builds(BoundaryCost, st.floats(1e-6, 1.0), st.integers(1, 10**8)), min_size=1, max_size=9
 ).map(lambda costs: dict(zip(range(len(costs) - 1, -1, -1), costs, strict=True)))  # fmt: skip
 
 
 def test_a_boundary_is_kept_where_computing_takes_longer_than_copying():
-    costs = {2: Cost(1e-6, 10**6), 1: Cost(1.0, 10**6), 0: Cost(1.0, 10**3)}
+    costs = {2: BoundaryCost(1e-6, 10**6), 1: BoundaryCost(1.0, 10**6), 0: BoundaryCost(1.0, 10**3)}
     assert worth_keeping(costs, 0) == pytest.approx({1: (1.0 + 1e-6) / 10**6, 0: 1e-3})
     assert worth_keeping(costs, 2) == {}
 
 
 def test_what_is_passed_by_counts_for_the_next():
-    costs = {2: Cost(1e-3, 10**6), 1: Cost(1e-3, 10**6), 0: Cost(1e-3, 10**6)}
+    costs = {2: BoundaryCost(1e-3, 10**6), 1: BoundaryCost(1e-3, 10**6), 0: BoundaryCost(1e-3, 10**6)}
     assert worth_keeping(costs, 0) == pytest.approx({0: 3e-9})
 
 
@@ -33,12 +33,12 @@ def test_what_is_kept_saves_more_than_it_costs_and_does_not_depend_on_what_is_as
 def test_names_tell_apart_all_that_views_depend_on():
     some, others = np.arange(4), np.arange(1, 5)
     pictures = [
-        Pictures(some),
-        Pictures(others),
-        Pictures(some, 1, 0.5),
-        Pictures(others, 1, 0.5),
-        Pictures(some, 2, 0.5),
-        Pictures(some, 1, 0.25),
+        ImageViews(some),
+        ImageViews(others),
+        ImageViews(some, 1, 0.5),
+        ImageViews(others, 1, 0.5),
+        ImageViews(some, 2, 0.5),
+        ImageViews(some, 1, 0.25),
     ]
     names = [each.name(seed) for each in pictures for seed in (0, 1)]
     plain = {each.name(seed) for each in pictures[:2] for seed in (0, 1)}
@@ -47,7 +47,7 @@ def test_names_tell_apart_all_that_views_depend_on():
 
 
 def test_sheets_are_the_pictures_in_order():
-    pictures = Pictures(np.arange(1300)[::-1].copy(), 3, 0.5)
+    pictures = ImageViews(np.arange(1300)[::-1].copy(), 3, 0.5)
     assert [len(sheet.indices) for sheet in pictures.sheets] == [512, 512, 276]
     assert np.array_equal(np.concatenate([sheet.indices for sheet in pictures.sheets]), pictures.indices)
     assert {(sheet.view, sheet.strength) for sheet in pictures.sheets} == {(3, 0.5)}
@@ -55,7 +55,7 @@ def test_sheets_are_the_pictures_in_order():
 
 def test_pictures_are_found_in_the_sheets_they_are_kept_in():
     among = np.arange(0, 3000, 2)
-    pictures = Pictures(np.array([4, 1100, 2998]), 1, 0.5, among)
+    pictures = ImageViews(np.array([4, 1100, 2998]), 1, 0.5, among)
     assert [len(sheet.indices) for sheet in pictures.sheets] == [512, 512, 476]
     kept = np.concatenate([sheet.indices for sheet in pictures.sheets])
     assert kept[pictures.places(np.array([2, 0]))].tolist() == [2998, 4]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, fx, nn
 
-from drft.feature_cache.fuse_batch_norm import FoldedConv, fold_batch_norms
+from drft.feature_cache.fuse_batch_norm import FusedConv, fold_batch_norms
 
 ACTIVATIONS = [nn.Identity, nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.GELU]
 
@@ -29,7 +29,7 @@ def folded(net: nn.Module) -> fx.GraphModule:
 
 
 def count_folded(traced: nn.Module) -> int:
-    return sum(isinstance(module, FoldedConv) for module in traced.modules())
+    return sum(isinstance(module, FusedConv) for module in traced.modules())
 
 
 @st.composite

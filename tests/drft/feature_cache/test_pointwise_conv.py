@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, fx, nn
 
-from drft.feature_cache.pointwise_conv import PointConv, replace_point_convs
+from drft.feature_cache.pointwise_conv import PointwiseConv, replace_point_convs
 
 
 def step(net: nn.Module, activations: Tensor) -> list[Tensor]:
@@ -28,7 +28,7 @@ def test_it_computes_and_trains_like_the_convolution(count, channels, width, sid
     torch.manual_seed(seed)
     conv = nn.Conv2d(channels, width, 1, bias=bias)
     activations = torch.randn(count, channels, side, side)
-    for found, expected in zip(step(PointConv(conv), activations), step(conv, activations), strict=True):
+    for found, expected in zip(step(PointwiseConv(conv), activations), step(conv, activations), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -47,7 +47,7 @@ def test_it_computes_and_trains_like_the_convolution(count, channels, width, sid
 def test_only_plain_kernels_of_one_pixel_are_replaced(conv, replaced):
     net = nn.Sequential(conv, nn.ReLU())
     traced = replace_point_convs(fx.symbolic_trace(net))
-    assert sum(isinstance(module, PointConv) for module in traced.modules()) == replaced
+    assert sum(isinstance(module, PointwiseConv) for module in traced.modules()) == replaced
     activations = torch.randn(2, 4, 1, 1)
     torch.testing.assert_close(traced(activations), net(activations))
 

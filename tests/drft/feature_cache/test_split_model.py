@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from drft.config.trial_config import parse_config
 from drft.feature_cache.fuse_batch_norm import fold_batch_norms
-from drft.feature_cache.split_model import Chain, make_chain
+from drft.feature_cache.split_model import SplitModel, split_model
 from drft.models.backbone import build_model
 from drft.models.blocks import set_trainable, train_mode, trained_names
 
@@ -38,7 +38,7 @@ def pictures(count: int = 2) -> Tensor:
 @pytest.mark.parametrize("name", [*timm.list_models("test_*"), *REAL_MODELS])
 def test_every_depth_of_these_families_has_a_boundary_and_its_suffix_is_the_rest(name):
     net = network(name)
-    chain = make_chain(net, SIZE)
+    chain = split_model(net, SIZE)
     assert chain.cuts == tuple(range(chain.block_count, -1, -1))
     assert chain.why_not == ""
     with torch.no_grad():
@@ -49,7 +49,7 @@ def test_every_depth_of_these_families_has_a_boundary_and_its_suffix_is_the_rest
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_vit", "test_convnext"])
 def test_one_pass_gives_what_separate_passes_give_from_wherever_they_start(name):
-    chain = make_chain(network(name), SIZE)
+    chain = split_model(network(name), SIZE)
     together = chain.advance((pictures(),), None, chain.cuts)
     deepest = chain.cuts[0]
     for depth in chain.cuts:
@@ -66,7 +66,7 @@ def test_one_pass_gives_what_separate_passes_give_from_wherever_they_start(name)
 @pytest.mark.parametrize("transform", [None, fold_batch_norms])
 def test_a_suffix_trains_like_the_network(name, batch_norm, transform):
     net = network(name)
-    chain = make_chain(net, SIZE, transform)
+    chain = split_model(net, SIZE, transform)
     depth = chain.block_count // 2
     buffers = {key: buffer.clone() for key, buffer in net.named_buffers()}
     found, expected = [], []
@@ -91,7 +91,7 @@ def test_a_suffix_trains_like_the_network(name, batch_norm, transform):
 
 
 def test_what_is_before_a_boundary_has_no_gradients_and_stays_as_it_is():
-    chain = make_chain(network("test_resnet"), SIZE)
+    chain = split_model(network("test_resnet"), SIZE)
     depth = 1
     given = (pictures(),)
     activations = chain.advance(given, None, [depth])[depth]
@@ -113,7 +113,7 @@ def test_making_a_chain_leaves_the_network_as_it_was():
 
     tensors = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     before, random = state(), torch.get_rng_state()
-    make_chain(net, SIZE, fold_batch_norms)
+    split_model(net, SIZE, fold_batch_norms)
     assert state() == before
     assert torch.equal(torch.get_rng_state(), random)
     assert all(torch.equal(tensor, tensors[name]) for name, tensor in net.state_dict().items())
@@ -121,7 +121,7 @@ def test_making_a_chain_leaves_the_network_as_it_was():
 
 def test_weights_that_change_later_are_seen():
     net = network("test_resnet")
-    chain = make_chain(net, SIZE, fold_batch_norms)
+    chain = split_model(net, SIZE, fold_batch_norms)
     chain.advance((pictures(),), None, [0])
     net.load_state_dict({name: tensor * 0.9 for name, tensor in network("test_resnet").state_dict().items()})
     with torch.no_grad():
@@ -129,8 +129,8 @@ def test_weights_that_change_later_are_seen():
 
 
 @pytest.fixture
-def chain() -> Chain:
-    return make_chain(network("test_resnet"), SIZE)
+def chain() -> SplitModel:
+    return split_model(network("test_resnet"), SIZE)
 
 
 def test_a_boundary_that_is_not_there_is_named(chain):
@@ -236,7 +236,7 @@ class TurnsRows(Toy):
 def test_unusual_networks_are_cut_and_compute_the_same(kind):
     torch.manual_seed(0)
     net = kind().eval()
-    chain = make_chain(net, SIZE)
+    chain = split_model(net, SIZE)
     assert chain.cuts == (3, 2, 1, 0)
     reached = chain.advance((pictures(),), None, chain.cuts)
     kept = {depth: [tensor.clone() for tensor in activations] for depth, activations in reached.items()}
@@ -250,7 +250,7 @@ def test_where_a_boundary_would_not_hold_there_is_none_and_the_log_says_why(kind
     torch.manual_seed(0)
     net = kind().eval()
     with caplog.at_level(logging.WARNING):
-        chain = make_chain(net, SIZE)
+        chain = split_model(net, SIZE)
     assert set(chain.cuts) < {3, 2, 1, 0}
     assert chain.why_not
     assert chain.why_not in caplog.text
@@ -258,7 +258,7 @@ def test_where_a_boundary_would_not_hold_there_is_none_and_the_log_says_why(kind
         torch.testing.assert_close(chain.suffix(depth, _activations(chain, depth)), net(pictures()))
 
 
-def _activations(chain: Chain, depth: int | None) -> tuple[Tensor, ...]:
+def _activations(chain: SplitModel, depth: int | None) -> tuple[Tensor, ...]:
     return (pictures(),) if depth is None else chain.advance((pictures(),), None, [depth])[depth]
 
 

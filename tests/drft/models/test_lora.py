@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from drft.models.lora import LowRankUpdates, adapter_size
+from drft.models.lora import LoRA, adapter_size
 
 LAYERS = {
     "linear": (lambda: nn.Linear(7, 5), (3, 7)),
@@ -14,8 +14,8 @@ LAYERS = {
 }
 
 
-def updates_of(layer: nn.Module, rank: int = 2, alpha: float = 6.0) -> LowRankUpdates:
-    return LowRankUpdates({"weight": layer.weight}, rank, alpha)
+def updates_of(layer: nn.Module, rank: int = 2, alpha: float = 6.0) -> LoRA:
+    return LoRA({"weight": layer.weight}, rank, alpha)
 
 
 @pytest.mark.parametrize("kind", LAYERS)

@@ -10,11 +10,11 @@ from drft.config.trial_config import parse_config, with_values
 from drft.config.validation import contradictions
 from drft.errors import WeightsError
 from drft.inference import grade_photographs
-from drft.models import build_model
+from drft.models.backbone import build_model
 from drft.models.checkpoint import load_checkpoint, save_checkpoint, save_model
-from drft.models.probabilities import make_link
+from drft.models.probabilities import make_probabilities
 from drft.training.phase import run_phase
-from drft.training.session import Workbench
+from drft.training.session import TrainingSession
 from drft.training.trial import run_trial
 
 KINDS = ["cross_entropy", "coral", "corn", "expected_grade"]
@@ -38,7 +38,7 @@ def of_kind(kind):
 
 @pytest.fixture(scope="module")
 def bench(tiny_cohort, one_thread):
-    return Workbench(tiny_cohort, device="cpu", cache_size=0)
+    return TrainingSession(tiny_cohort, device="cpu", cache_size=0)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def sigmoid(x):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_probabilities_add_up_to_one(kind):
-    told = make_link(kind, 5)(torch.randn(50, 5) * 20).exp()
+    told = make_probabilities(kind, 5)(torch.randn(50, 5) * 20).exp()
     assert told.sum(dim=1) == pytest.approx(1, abs=1e-5)
     assert told.isfinite().all()
 
@@ -61,7 +61,7 @@ def test_probabilities_add_up_to_one(kind):
 def test_corn_multiplies_conditional_probabilities():
     outputs = np.array([0.3, -1.2, 0.8, 99.0])
     beyond = np.cumprod([1, *sigmoid(outputs[:3])])
-    found = make_link("corn", 4)(torch.tensor(outputs)[None]).exp()[0]
+    found = make_probabilities("corn", 4)(torch.tensor(outputs)[None]).exp()[0]
     assert found.numpy() == pytest.approx(-np.diff([*beyond, 0.0]))
 
 
@@ -69,13 +69,13 @@ def test_coral_takes_differences_of_cumulative_probabilities():
     score, thresholds = 0.4, np.array([2.0, -0.5, -1.5])
     at_least = np.array([1, *sigmoid(score + thresholds), 0])
     ordered = torch.tensor([[score, *thresholds]])
-    found = make_link("coral", 4)(ordered).exp()[0]
+    found = make_probabilities("coral", 4)(ordered).exp()[0]
     assert found.numpy() == pytest.approx(-np.diff(at_least))
-    assert make_link("coral", 4)(ordered[:, [0, 2, 3, 1]]).exp()[0].numpy() == pytest.approx(found.numpy())
+    assert make_probabilities("coral", 4)(ordered[:, [0, 2, 3, 1]]).exp()[0].numpy() == pytest.approx(found.numpy())
 
 
 def test_the_most_probable_grade_lies_between_its_thresholds():
-    link = make_link("expected_grade", 4)
+    link = make_probabilities("expected_grade", 4)
     outputs, grades = torch.randn(200, 4) * 3, torch.arange(200) % 4
     link.fit(outputs, grades)
     scores = outputs.softmax(dim=1) @ torch.arange(4.0)
@@ -86,7 +86,7 @@ def test_the_most_probable_grade_lies_between_its_thresholds():
 
 
 def test_the_spread_is_small_where_scores_say_all():
-    link = make_link("expected_grade", 3)
+    link = make_probabilities("expected_grade", 3)
     grades = torch.arange(60) % 3
     link.fit(torch.eye(3)[grades] * 50, grades)
     sure = float(link.spread)

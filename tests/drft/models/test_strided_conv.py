@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from drft.config.trial_config import BackboneConfig, TrialConfig
 from drft.models.backbone import build_model
-from drft.models.strided_conv import StridedPointConv, replace_strided_point_convs
+from drft.models.strided_conv import StridedPointwiseConv, replace_strided_point_convs
 
 
 def step(net: nn.Module, pictures: Tensor) -> list[Tensor]:
@@ -52,7 +52,7 @@ def test_it_computes_and_trains_like_the_convolution(count, channels, width, sid
 def test_only_what_is_at_risk_is_replaced(conv, replaced):
     net = nn.Sequential(conv)
     replace_strided_point_convs(net)
-    assert isinstance(net[0], StridedPointConv) == replaced
+    assert isinstance(net[0], StridedPointwiseConv) == replaced
     assert net[0].weight is conv.weight
     assert net[0].bias is conv.bias
 
@@ -61,14 +61,14 @@ def test_a_module_with_two_names_stays_one():
     net = nn.ModuleDict({"one": nn.Conv2d(3, 8, 1, stride=2)})
     net["other"] = net["one"]
     replace_strided_point_convs(net)
-    assert isinstance(net["one"], StridedPointConv)
+    assert isinstance(net["one"], StridedPointwiseConv)
     assert net["other"] is net["one"]
 
 
 def test_backbones_are_built_with_it_and_keep_their_names_and_outputs():
     config = TrialConfig(backbone=BackboneConfig(name="repvgg_a0", weights="none"), image_size=64)
     net = build_model(config, classes=5).net.eval()
-    assert sum(isinstance(module, StridedPointConv) for module in net.modules()) == 1
+    assert sum(isinstance(module, StridedPointwiseConv) for module in net.modules()) == 1
     plain = timm.create_model("repvgg_a0", num_classes=5).eval()
     plain.load_state_dict(net.state_dict())
     pictures = torch.randn(2, 3, 64, 64)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from drft.config.trial_config import parse_config, with_values
-from drft.data.cohort import Cohort, fingerprint
+from drft.data.cohort import ImageDataset, fingerprint
 from drft.data.splits import stratified_folds
 from drft.errors import ConfigError
 from drft.inference import grade_photographs
@@ -15,7 +15,7 @@ from drft.metrics import score
 from drft.models.checkpoint import load_checkpoint, save_checkpoint
 from drft.training.cross_validation import run_folds
 from drft.training.records import EpochRecord
-from drft.training.session import Workbench
+from drft.training.session import TrainingSession
 from drft.training.trial import run_trial
 
 FOLDS = 3
@@ -36,7 +36,7 @@ STEPS = CONFIG.steps
 
 @pytest.fixture(scope="module")
 def bench(tiny_cohort, one_thread):
-    return Workbench(tiny_cohort, device="cpu")
+    return TrainingSession(tiny_cohort, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -128,9 +128,9 @@ def test_who_is_told_to_stop_says_what_whole_folds_said(bench, told, stop, folds
 
 def test_a_cohort_without_test_photographs_has_folds(tiny_cohort):
     photographs = tuple(one for one in tiny_cohort.photographs if one.origin == "train")
-    cohort = Cohort("untested", photographs, fingerprint(photographs, [one.id for one in photographs]))
+    cohort = ImageDataset("untested", photographs, fingerprint(photographs, [one.id for one in photographs]))
     short = with_values(CONFIG, {"split.folds": 2, "depth_phase.epochs": 0})
-    result = run_folds(short, Workbench(cohort, device="cpu"))
+    result = run_folds(short, TrainingSession(cohort, device="cpu"))
     assert result.predictions["test"].probabilities.shape == (1, 0, 5)
     assert len(result.predictions["validation"].ids) == sum(map(len, stratified_folds(cohort, 2, 0)))
 
@@ -153,7 +153,7 @@ def test_folds_share_what_is_computed_of_their_photographs(tiny_cohort, tmp_path
     epochs: dict[str, list] = {"kept": [], "anew": []}
     config = with_values(CONFIG, {"augmentation.strength": 0.5})
     for name, size in (("kept", None), ("anew", 0)):
-        fresh = Workbench(tiny_cohort, device="cpu", cache_dir=tmp_path, cache_size=size)
+        fresh = TrainingSession(tiny_cohort, device="cpu", cache_dir=tmp_path, cache_size=size)
         run_folds(config, fresh, lambda record, told=epochs[name]: told.append(record) or True)
     assert {record.fold for record in epochs["kept"] if not record.cached} == {0}
     for kept, anew in zip(epochs["kept"], epochs["anew"], strict=True):

@@ -9,7 +9,7 @@ import safetensors.torch
 
 from drft.config.trial_config import TrialConfig, config_paths, parse_config, with_values
 from drft.models.backbone import build_model
-from drft.training.session import Workbench
+from drft.training.session import TrainingSession
 from drft.training.trial import run_trial
 
 BASE = parse_config(
@@ -95,7 +95,7 @@ WITHOUT_EFFECT = {
 @pytest.fixture(scope="module")
 def told(tiny_cohort, one_thread):
     """What the records of a training say that learning rates alone do not change; no training is run twice."""
-    bench = Workbench(tiny_cohort, device="cpu")
+    bench = TrainingSession(tiny_cohort, device="cpu")
 
     @functools.cache
     def train(config: TrialConfig) -> list[tuple[float, float]]:

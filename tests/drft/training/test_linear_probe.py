@@ -9,7 +9,7 @@ from drft.errors import BackboneError
 from drft.models.blocks import head_module
 from drft.training.linear_probe import fit_linear_probe, start_from_linear_probe
 from drft.training.regularization.penalties import classifier_inputs
-from drft.training.session import Workbench
+from drft.training.session import TrainingSession
 from drft.training.trial import run_trial
 
 LP_FT = parse_config(
@@ -29,7 +29,7 @@ LP_FT = parse_config(
 
 @pytest.fixture(scope="module")
 def bench(tiny_cohort, one_thread):
-    return Workbench(tiny_cohort, device="cpu", cache_size=0)
+    return TrainingSession(tiny_cohort, device="cpu", cache_size=0)
 
 
 def slope(features, grades, weights, l2, weight, bias):

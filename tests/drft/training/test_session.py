@@ -5,7 +5,7 @@ import torch
 from drft.config.trial_config import parse_config, with_values
 from drft.errors import ConfigError
 from drft.feature_cache.cache import default_memory
-from drft.training.session import Workbench
+from drft.training.session import TrainingSession
 
 TINY = parse_config(
     {
@@ -18,8 +18,8 @@ TINY = parse_config(
 
 
 @pytest.fixture
-def bench(tiny_cohort, tmp_path) -> Workbench:
-    return Workbench(tiny_cohort, cache_dir=tmp_path, device="cpu")
+def bench(tiny_cohort, tmp_path) -> TrainingSession:
+    return TrainingSession(tiny_cohort, cache_dir=tmp_path, device="cpu")
 
 
 def test_a_network_serves_all_trials_that_differ_in_training_alone(bench):

@@ -10,19 +10,19 @@ from torch import Tensor
 from drft.config.trial_config import TrialConfig, parse_config, with_values
 from drft.config.validation import LOOKED_AT, contradictions
 from drft.data.augment import Views
-from drft.data.cohort import Cohort
+from drft.data.cohort import ImageDataset
 from drft.data.images import load_images
 from drft.errors import ConfigError
 from drft.feature_cache.network import _faster
-from drft.feature_cache.split_model import make_chain
+from drft.feature_cache.split_model import split_model
 from drft.models.backbone import Model, build_model
 from drft.models.blocks import head_names, set_trainable, trained_names, training_modes
 from drft.models.checkpoint import load_checkpoint, save_checkpoint
 from drft.training.records import PARTS, TrialResult
-from drft.training.session import Workbench
+from drft.training.session import TrainingSession
 from drft.training.trainer import Trainer
 from drft.training.trial import run_trial
-from drft.training.unfreezing import Unfreezing, share_trained
+from drft.training.unfreezing import Unfreezing, trained_fraction
 
 TINY = parse_config(
     {
@@ -55,27 +55,27 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def even_cohort(tiny_cohort) -> Cohort:
+def even_cohort(tiny_cohort) -> ImageDataset:
     """32 photographs to train on, in batches of 16, as in test_exactness.py."""
     photographs = tiny_cohort.photographs[:4] + tiny_cohort.photographs[5:]
-    return Cohort("even", photographs, "even" + tiny_cohort.fingerprint)
+    return ImageDataset("even", photographs, "even" + tiny_cohort.fingerprint)
 
 
 @pytest.fixture(scope="module")
-def plain(even_cohort) -> Workbench:
-    return Workbench(even_cohort, device="cpu", cache_size=0)
+def plain(even_cohort) -> TrainingSession:
+    return TrainingSession(even_cohort, device="cpu", cache_size=0)
 
 
 @pytest.fixture(scope="module")
-def keeping(even_cohort, tmp_path_factory) -> Workbench:
-    return Workbench(even_cohort, cache_dir=tmp_path_factory.mktemp("kept"), device="cpu", cache_size=10**9)
+def keeping(even_cohort, tmp_path_factory) -> TrainingSession:
+    return TrainingSession(even_cohort, cache_dir=tmp_path_factory.mktemp("kept"), device="cpu", cache_size=10**9)
 
 
-def state(config: TrialConfig, bench: Workbench) -> dict[str, Tensor]:
+def state(config: TrialConfig, bench: TrainingSession) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in bench._network(config).model.net.state_dict().items()}
 
 
-def moved(config: TrialConfig, bench: Workbench) -> set[str]:
+def moved(config: TrialConfig, bench: TrainingSession) -> set[str]:
     """Names of the backbone's parameters and buffers that are no longer as pretrained."""
     model = bench._network(config).model
     now = model.net.state_dict()
@@ -120,7 +120,7 @@ def test_the_cache_changes_nothing(name, way, plain, keeping):
     assert moved(config, plain)
 
 
-def block_parameters(config: TrialConfig, bench: Workbench, *indices: int) -> set[str]:
+def block_parameters(config: TrialConfig, bench: TrainingSession, *indices: int) -> set[str]:
     blocks = bench._network(config).model.blocks
     return {name for index in indices for name in blocks[index].parameters}
 
@@ -150,7 +150,7 @@ def test_a_window_of_the_whole_depth_is_none_bit_for_bit(plain):
 def test_gradients_pass_through_the_blocks_behind_a_window(batch_norm):
     model = build_model(with_values(TINY, {"backbone.name": "test_efficientnet"}), 5)
     net, pictures = model.net.eval(), torch.randn(4, 3, 32, 32)
-    chain = make_chain(net, 32, _faster)
+    chain = split_model(net, 32, _faster)
     crossing = chain.advance((pictures,), None, [3])[3]
     set_trainable(net, 3, window=1)
     for module, training in training_modes(net, 3, batch_norm, window=1).items():
@@ -163,7 +163,7 @@ def test_gradients_pass_through_the_blocks_behind_a_window(batch_norm):
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
-def stages(config: TrialConfig, bench: Workbench) -> list[set[str]]:
+def stages(config: TrialConfig, bench: TrainingSession) -> list[set[str]]:
     """Return what had moved after each epoch."""
     found: list[set[str]] = []
     run_trial(config, bench, lambda _record: not found.append(moved(config, bench)))
@@ -230,7 +230,7 @@ def test_lora_moves_weights_by_low_rank_and_is_kept_merged(name, plain, tmp_path
     assert probabilities(loaded, plain, config) == pytest.approx(stored, abs=2e-3)
 
 
-def probabilities(model: Model, bench: Workbench, config: TrialConfig) -> np.ndarray:
+def probabilities(model: Model, bench: TrainingSession, config: TrialConfig) -> np.ndarray:
     views = Views(load_images(bench.cohort, 32), model.mean, model.std, device=torch.device("cpu"), seed=0)
     validation = bench.prepare(config).division.validation
     with torch.no_grad():
@@ -250,7 +250,7 @@ def test_the_share_of_lora_counts_its_factors():
     weights = [parameter for parameter in last if parameter.ndim == 2]
     assert len(weights) == 4  # qkv, proj, fc1, fc2
     factors = sum(2 * (len(weight) + weight.shape[1]) for weight in weights)
-    assert share_trained(model, config) == factors / sum(block.size for block in model.blocks)
+    assert trained_fraction(model, config) == factors / sum(block.size for block in model.blocks)
 
 
 @pytest.mark.parametrize(

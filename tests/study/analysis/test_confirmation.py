@@ -3,8 +3,8 @@ import pytest
 
 from drft.metrics import confusion, qwk
 from study.analysis import Withheld, confirmed
-from study.analysis.estimators.two_way_means import Spread, crossed_mean, ratio
-from study.results.retrained import Retrained
+from study.analysis.estimators.two_way_means import MeanEstimate, crossed_mean, ratio
+from study.results.retrained import RetrainedConfig
 
 GRADES = np.arange(60) % 5
 N_VALIDATION = 83
@@ -12,7 +12,7 @@ N_VALIDATION = 83
 
 def retrained(name, predicted, trial=None, sweep=None, validation=None, draws=None, diverged=0):
     n = len(predicted)
-    return Retrained(
+    return RetrainedConfig(
         name=name,
         trial=trial,
         depth=2,
@@ -63,12 +63,14 @@ def test_the_interval_covers_the_truth_as_often_as_it_says(rows, row_sd):
 
 
 def test_ratio_is_fiellers():
-    exact = ratio(Spread(0.1, 0.0004, 1e9), Spread(0.2, 0.0, 1), 50)
+    exact = ratio(MeanEstimate(0.1, 0.0004, 1e9), MeanEstimate(0.2, 0.0, 1), 50)
     assert exact[:3] == pytest.approx((0.5, 0.5 - 1.96 * 0.02 / 0.2, 0.5 + 1.96 * 0.02 / 0.2), abs=1e-3)
-    assert ratio(Spread(0.1, 0.0004, 1e9), Spread(0.2, 0.011, 1e9), 50) is None
+    assert ratio(MeanEstimate(0.1, 0.0004, 1e9), MeanEstimate(0.2, 0.011, 1e9), 50) is None
     rng, hits = np.random.default_rng(0), 0
     for _ in range(500):
-        told = ratio(Spread(rng.normal(0.1, 0.03), 0.03**2, 1e9), Spread(rng.normal(0.2, 0.03), 0.03**2, 1e9), 50)
+        told = ratio(
+            MeanEstimate(rng.normal(0.1, 0.03), 0.03**2, 1e9), MeanEstimate(rng.normal(0.2, 0.03), 0.03**2, 1e9), 50
+        )
         hits += told is None or told.low <= 0.5 <= told.high
     assert 0.92 <= hits / 500 <= 0.98
 

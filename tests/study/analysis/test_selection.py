@@ -13,8 +13,8 @@ from study.analysis import (
     alike,
     corrected_selection,
     images_needed,
+    indistinguishable_mask,
     noise_verdict,
-    not_told_apart,
     overtuning,
     overtuning_by_halves,
     rank_agreement,
@@ -173,7 +173,7 @@ def test_set_is_that_of_all_pairs_when_every_pair_counts():
     """Without rivals to leave out, one step is the range test of the model confidence set."""
     scores = np.array([0.6, 0.55, 0.5])
     replicas = scores + np.random.default_rng(0).normal(0, 0.05, (4000, 3))
-    inside, critical = not_told_apart(scores, replicas)
+    inside, critical = indistinguishable_mask(scores, replicas)
     assert inside.all()
     assert critical == pytest.approx(stats.studentized_range.ppf(0.955, 3, np.inf) * 0.05, rel=0.03)
 

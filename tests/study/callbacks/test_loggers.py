@@ -8,15 +8,15 @@ from rich.console import Console
 from drft.errors import UsageError
 from study.callbacks import logger as loggers
 from study.callbacks.logger import LoggedDisplay, check_logger, flat
-from study.callbacks.progress_reporter import PlainDisplay
+from study.callbacks.progress_reporter import PlainProgress
 from study.executors.base import Job, Started
-from study.results.standing import Standing
+from study.results.standing import StudyProgress
 from study.run import run_study
 from study.setup.options import RunOptions
 from tests.helpers.fake_training import fake_record, fake_result, scripted
 
 
-class Told(PlainDisplay):
+class Told(PlainProgress):
     """A display that remembers its notices."""
 
     def __init__(self):
@@ -32,7 +32,7 @@ def drive(name, folder, told=None):
     display = LoggedDisplay(told or Told(), name, "demo", folder)
     config = scripted()
     records = [fake_record(config, step) for step in range(1, 6)]
-    display.begin(Standing(), 3)
+    display.begin(StudyProgress(), 3)
     for number in (0, 1, 2):
         job = Job(number, config)
         display.started(job, Started(number, "local-0", "cpu"))
@@ -40,7 +40,7 @@ def drive(name, folder, told=None):
             display.epoch(job, record)
         if number < 2:
             outcome = "it broke" if number else fake_result(config, records, "completed")
-            display.ended(job, outcome, Standing())
+            display.ended(job, outcome, StudyProgress())
     display.end()
 
 

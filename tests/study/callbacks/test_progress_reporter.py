@@ -5,15 +5,22 @@ import io
 import pytest
 from rich.console import Console
 
-from study.callbacks.progress_reporter import Clock, LiveDisplay, PlainDisplay, open_display, preparation, tally
+from study.callbacks.progress_reporter import (
+    LiveProgress,
+    PlainProgress,
+    TimeLeft,
+    preparation,
+    progress_reporter,
+    tally,
+)
 from study.executors import Job, Started
 from study.results.duration import duration
-from study.results.standing import Ranked, Standing, Sureness
+from study.results.standing import BestCertainty, RankedTrial, StudyProgress
 from tests.helpers.fake_training import fake_record, fake_result, scripted
 
 JOB = Job(7, scripted(depth=3))
 RECORDS = [fake_record(JOB.config, step) for step in range(1, 6)]
-STANDING = Standing(complete=2, pruned=1, failed=1, best=Ranked(5, 0.61))
+STANDING = StudyProgress(complete=2, pruned=1, failed=1, best=RankedTrial(5, 0.61))
 
 
 def screen(*, terminal):
@@ -21,7 +28,7 @@ def screen(*, terminal):
 
 
 def play(display):
-    display.begin(Standing(complete=1), 10)
+    display.begin(StudyProgress(complete=1), 10)
     display.started(JOB, Started(7, "cpu-0", "cpu"))
     for record in RECORDS:
         display.epoch(JOB, record)
@@ -32,13 +39,13 @@ def play(display):
 
 
 def test_the_display_suits_the_console():
-    assert isinstance(open_display(screen(terminal=True)), LiveDisplay)
-    assert isinstance(open_display(screen(terminal=False)), PlainDisplay)
+    assert isinstance(progress_reporter(screen(terminal=True)), LiveProgress)
+    assert isinstance(progress_reporter(screen(terminal=False)), PlainProgress)
 
 
 def test_without_a_terminal_each_trial_is_one_line():
     console = screen(terminal=False)
-    play(PlainDisplay(console))
+    play(PlainProgress(console))
     begin, completed, failed = console.file.getvalue().splitlines()
     assert begin == "1 of 10 trials are finished"
     assert completed.startswith("trial 7 (depth 3) completed: best accuracy 0.530 at step 3 of 5 | 3/10 finished")
@@ -48,7 +55,7 @@ def test_without_a_terminal_each_trial_is_one_line():
 
 def test_on_a_terminal_only_failures_stay():
     console = screen(terminal=True)
-    play(LiveDisplay(console))
+    play(LiveProgress(console))
     lines = [line for line in console.file.getvalue().splitlines() if "trial 7 (depth 3)" in line]
     assert len(lines) == 1
     assert "failed: the loss went astray" in lines[0]
@@ -56,7 +63,7 @@ def test_on_a_terminal_only_failures_stay():
 
 def test_the_live_display_shows_tally_and_every_slot():
     console = screen(terminal=True)
-    display = LiveDisplay(console)
+    display = LiveProgress(console)
     display.begin(STANDING, 10)
     display.started(JOB, Started(7, "cpu-0", "cpu"))
     display.started(Job(8, scripted(depth=1)), Started(8, "cpu-1", "cpu"))
@@ -93,7 +100,7 @@ def test_durations_are_said_in_two_units_at_most(seconds, words):
 
 
 def test_only_trials_of_this_run_set_the_pace(monkeypatch):
-    clock = Clock(goal=10, finished_before=4, started=100.0)
+    clock = TimeLeft(goal=10, finished_before=4, started=100.0)
     monkeypatch.setattr("study.callbacks.progress_reporter.time.monotonic", lambda: 130.0)
     assert clock.remaining(4) is None
     assert clock.remaining(7) == pytest.approx(30.0)
@@ -101,5 +108,5 @@ def test_only_trials_of_this_run_set_the_pace(monkeypatch):
 
 
 def test_the_tally_says_how_sure_the_best_is():
-    told = Standing(complete=5, best=Ranked(3, 0.61), sureness=Sureness(0.5, 0.71, 4, 5))
+    told = StudyProgress(complete=5, best=RankedTrial(3, 0.61), sureness=BestCertainty(0.5, 0.71, 4, 5))
     assert "best 0.610 (trial 3; 95% 0.500 to 0.710; 4 of 5 completed cannot be told apart from it)" in tally(told, 10)

@@ -11,13 +11,13 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from drft.feature_cache.cache import ActivationCache, Shelf
+from drft.feature_cache.cache import ActivationCache, CacheGroup
 from drft.feature_cache.index import activations_folder
 from study.cli import main
 from study.cli.cache import command
 
-SHELF = Shelf("ab12", {"backbone": "resnet18", "depth": 2, "image_size": 224}, 1e-6)
-OTHER = Shelf("cd34", {"backbone": "vit_tiny", "depth": 3, "image_size": 96}, 1e-6)
+SHELF = CacheGroup("ab12", {"backbone": "resnet18", "depth": 2, "image_size": 224}, 1e-6)
+OTHER = CacheGroup("cd34", {"backbone": "vit_tiny", "depth": 3, "image_size": 96}, 1e-6)
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def put(cache_dir: Path, shelf: Shelf, *names: str) -> ActivationCache:
+def put(cache_dir: Path, shelf: CacheGroup, *names: str) -> ActivationCache:
     cache = ActivationCache(activations_folder(cache_dir), 10**9)
     for name in names:
         cache.put(shelf, name, (torch.arange(10_000.0).reshape(10, 1000),))

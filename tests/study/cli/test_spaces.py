@@ -24,7 +24,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *a
 
 
 def test_help_waits_for_neither_optuna_nor_torch() -> None:
-    imports = "import sys, study.space.choices, study.cli.blocks, study.cli.spaces"
+    imports = "import sys, study.samplers.names, study.pruners.names, study.cli.blocks, study.cli.spaces"
     said = f"{imports}; print(*{{'optuna', 'torch'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

@@ -19,7 +19,7 @@ from study.cli import cli
 from study.dashboard import open_dashboard
 from study.dashboard.access import is_loopback, only_from_here, read_password
 from study.dashboard.artifacts import TrialArtifacts
-from study.dashboard.notes import NOTE_HEADING, Findings, Source
+from study.dashboard.notes import NOTE_HEADING, StudyNotes, StudySource
 from study.results.locate import find_study
 from study.results.study_folder import StudyFolder
 from study.storage.open import open_storage
@@ -65,7 +65,7 @@ def serve():
 @pytest.fixture
 def quiet(monkeypatch):
     """No findings are made beside the test."""
-    monkeypatch.setattr(Findings, "refresh", lambda self: None)
+    monkeypatch.setattr(StudyNotes, "refresh", lambda self: None)
 
 
 def ask(url, method="GET", body=None, **headers):
@@ -305,7 +305,7 @@ def opened(name, results):
 
 def findings(name, results, told=None):
     study = opened(name, results)
-    return Findings([(Source(name, results, None), study)], [].append if told is None else told.append), study
+    return StudyNotes([(StudySource(name, results, None), study)], [].append if told is None else told.append), study
 
 
 def test_figures_and_summary_are_saved_into_the_study(results):
@@ -321,7 +321,7 @@ def test_figures_and_summary_are_saved_into_the_study(results):
 
 
 def test_a_study_in_a_journal_is_served_with_its_findings(serve, results, tmp_path):
-    path = tmp_path / "study.storage.journal_backend"
+    path = tmp_path / "study.journal"
     optuna.copy_study(
         from_study_name="demo",
         from_storage=f"sqlite:///{results / 'demo' / 'study.db'}",

@@ -16,8 +16,8 @@ from study.executors import (
     Job,
     LocalExecutor,
     Reported,
-    Retired,
     Started,
+    WorkerLost,
     Workload,
     choose_slots,
     gpu_slots,
@@ -165,7 +165,7 @@ class TestLocal:
             run(executor, Job(0, scripted()), Job(1, scripted()))
             executor.submit(Job(2, scripted(DIES)))
             told: list = []
-            while not any(isinstance(event, Retired) for event in told):
+            while not any(isinstance(event, WorkerLost) for event in told):
                 for event in executor.wait(WAIT):
                     told.append(event)
                     if isinstance(event, Reported):

@@ -13,8 +13,8 @@ from ray.cluster_utils import Cluster as Nodes
 from drft.config.trial_config import BackboneConfig, TrialConfig, with_values
 from drft.data import load_images, open_cohort
 from drft.errors import UsageError
-from study.executors import Failed, Finished, Job, LocalExecutor, Reported, Retired, Started, Workload, cpu_slots
-from study.executors.ray.cluster import Share, joined
+from study.executors import Failed, Finished, Job, LocalExecutor, Reported, Started, WorkerLost, Workload, cpu_slots
+from study.executors.ray.cluster import TrialResources, joined
 from study.executors.ray.executor import RayExecutor
 from study.executors.ray.files import pack
 from study.setup.options import RunOptions
@@ -66,10 +66,10 @@ def test_a_slot_that_cannot_start_again_is_done_without(tmp_path, monkeypatch):
         finish(executor, Job(1, scripted()))  # on the other slot
         executor.kill(0)
         seen, number = take(executor, lambda event: isinstance(event, Failed)), 2
-        while not any(isinstance(event, Retired) for event in seen):
+        while not any(isinstance(event, WorkerLost) for event in seen):
             seen = finish(executor, Job(number, scripted()), Job(number + 1, scripted()))
             number += 2
-        (retired,) = [event for event in seen if isinstance(event, Retired)]
+        (retired,) = [event for event in seen if isinstance(event, WorkerLost)]
         assert "the GPU is gone" in retired.reason
         assert executor.slots == 1
         assert isinstance(finish(executor, Job(number, scripted()))[-1], Finished)
@@ -142,8 +142,8 @@ def test_a_node_without_the_data_and_the_weights_trains_just_the_same(nodes, tmp
 
 def test_shares_never_split_a_fraction_over_two_gpus():
     node = {"CPU": 16.0, "GPU": 2.0}
-    assert [Share(1, gpus).fits(node) for gpus in (0.0, 0.4, 0.5, 1, 2)] == [16, 4, 4, 2, 1]
-    assert Share(12, 0.5).fits(node) == 1
+    assert [TrialResources(1, gpus).fits(node) for gpus in (0.0, 0.4, 0.5, 1, 2)] == [16, 4, 4, 2, 1]
+    assert TrialResources(12, 0.5).fits(node) == 1
 
 
 @pytest.mark.parametrize(

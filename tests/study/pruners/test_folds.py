@@ -10,7 +10,7 @@ from rich.console import Console
 from drft.config.trial_config import SplitConfig, TrialConfig
 from drft.errors import StudyError, UsageError
 from drft.training.records import FoldEpoch
-from study.callbacks.progress_reporter import LiveDisplay, verdict
+from study.callbacks.progress_reporter import LiveProgress, verdict
 from study.executors.base import Job, Started
 from study.pruners.factory import make_pruner
 from study.pruners.folds import check_folds, chosen_pruner
@@ -143,7 +143,7 @@ def test_options_say_folds():
 
 def test_the_display_shows_fold_and_epoch_and_how_many_folds_ran():
     job, seen = Job(7, scripted(depth=3, split=SPLIT)), Console(width=100, record=True, file=io.StringIO())
-    display = LiveDisplay(Console(file=io.StringIO(), force_terminal=True))
+    display = LiveProgress(Console(file=io.StringIO(), force_terminal=True))
     display.started(job, Started(7, "cpu-0", "cpu"))
     display.epoch(job, of_fold(job.config, 1, 4, 0.6))
     seen.print(display._draw())

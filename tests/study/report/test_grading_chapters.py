@@ -17,11 +17,11 @@ from scipy import special
 from drft.data import open_cohort
 from study.analysis import summarize
 from study.cli.report import command
-from study.report import write_report
 from study.report.chapters import write_chapters
 from study.report.label_decisions import with_decisions
 from study.report.page import html_page
 from study.report.thumbnails import NO_THUMBNAILS, Thumbnails, thumbnails
+from study.report.write import write_report
 from study.results.study_results import read_study
 
 COUNTS = (12, 4, 12, 7, 5)
@@ -153,7 +153,7 @@ def test_page_without_photographs_names_ids_and_the_reason(read):
 @pytest.mark.parametrize(("option", "images"), [("--no-images", False), ("--images", True)])
 def test_command_passes_on_whether_photographs_are_wanted(option, images, monkeypatch):
     asked = {}
-    monkeypatch.setattr("study.report.write_report", lambda *arguments, **options: asked.update(options))
+    monkeypatch.setattr("study.report.write.write_report", lambda *arguments, **options: asked.update(options))
     CliRunner().invoke(command, ["judged", option], catch_exceptions=False)
     assert asked == {"images": images}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from study.report import write_report
+from study.report.write import write_report
 
 
 @pytest.fixture(scope="module")

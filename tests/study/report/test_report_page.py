@@ -13,7 +13,7 @@ from study.analysis.confirmation import confirmed
 from study.report.chapters import write_chapters
 from study.report.chapters.test_set import SEALED
 from study.report.page import html_page, markdown_page
-from study.results.retrained import Retrained
+from study.results.retrained import RetrainedConfig
 from study.results.study_results import read_study
 
 COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
@@ -180,8 +180,8 @@ def test_an_opened_test_set_stands_on_the_first_screen_and_in_its_section(read):
     guesses = {name: np.where(rng.random((3, 53)) < 0.5, grades, (grades + 1) % 5) for name in ("baseline", "trial 7")}
     validation = np.full(3, 0.6)
     retrained = [
-        Retrained("baseline", None, 2, (0, 1, 2), 0, validation, guesses["baseline"], None),
-        Retrained("trial 7", 7, 4, (0, 1, 2), 0, validation, guesses["trial 7"], 0.7),
+        RetrainedConfig("baseline", None, 2, (0, 1, 2), 0, validation, guesses["baseline"], None),
+        RetrainedConfig("trial 7", 7, 4, (0, 1, 2), 0, validation, guesses["trial 7"], 0.7),
     ]
     opened = confirmed(retrained, grades, 83)
     right = rng.random((12, 83)) < 0.6, rng.random((12, 53)) < 0.5

@@ -7,9 +7,9 @@ import pytest
 from optuna.trial import TrialState
 
 from study.analysis import Withheld, summarize
-from study.report import write_report
 from study.report.chapters import write_chapters
 from study.report.json_csv import plain
+from study.report.write import write_report
 from study.results.study_results import read_study
 
 IMAGES = 83

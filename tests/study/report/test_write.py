@@ -11,8 +11,8 @@ from optuna.trial import TrialState
 from drft.errors import StudyError
 from study.analysis import Estimate, Withheld
 from study.cli.report import command
-from study.report import write_report
 from study.report.json_csv import plain
+from study.report.write import write_report
 from study.results.study_results import read_study
 
 

@@ -8,23 +8,23 @@ from rich.console import Console
 
 from drft.errors import StudyError
 from study.analysis import summarize
-from study.callbacks.progress_reporter import PlainDisplay
+from study.callbacks.progress_reporter import PlainProgress
 from study.confirm.prepare import undertake
-from study.results.confirmation_plan import BASELINE, PLANNED, Candidate, ConfirmationPlan, Draw
+from study.results.confirmation_plan import BASELINE, PLANNED, Candidate, ConfirmationPlan, SeedAndSplit
 from study.results.locate import find_study
 from study.results.retrained import read_test_set
 from study.results.study_folder import StudyFolder
 from study.results.study_results import read_study
-from study.results.test_set import OpenedTest, confirmation_place, read_confirmation
+from study.results.test_set import OpenedTestSet, confirmation_place, read_confirmation
 from study.storage.open import open_storage
-from study.tuner.stopping import Goal
-from study.tuner.trial_scheduler import Conductor
-from study.tuner.tuner import Driver
+from study.tuner.stopping import StoppingCriterion
+from study.tuner.trial_scheduler import TrialScheduler
+from study.tuner.tuner import Tuner
 from tests.helpers import ROOT
 from tests.helpers.fake_training import DIVERGES, HANGS, RAISES, scripted
 from tests.helpers.small_study import InProcess, facts
 
-DRAWS = (Draw(1, 2), Draw(3, 4))
+DRAWS = (SeedAndSplit(1, 2), SeedAndSplit(3, 4))
 
 
 @pytest.fixture
@@ -50,30 +50,30 @@ def retrain(study, plan, executor=None, **goal):
         base_config=plan.config(0), trials_wanted=plan.size,
     )  # fmt: skip
     sampler, pruner = optuna.samplers.RandomSampler(), optuna.pruners.NopPruner()
-    conductor = Conductor(told, plan, open_storage(place.url), sampler, pruner, max_retries=1)
+    conductor = TrialScheduler(told, plan, open_storage(place.url), sampler, pruner, max_retries=1)
     folder = StudyFolder(place.folder)
     folder.write_study(plan.text, {})
     for attributes in plan.queue(confirmation.taken if confirmation else ()):
         conductor.enqueue(**attributes)
-    aim = Goal(plan.size, checkpoints=0, queued_only=True, **goal)
-    Driver(conductor, executor or InProcess(), folder, PlainDisplay(Console(quiet=True)), aim).run()
+    aim = StoppingCriterion(plan.size, checkpoints=0, queued_only=True, **goal)
+    Tuner(conductor, executor or InProcess(), folder, PlainProgress(Console(quiet=True)), aim).run()
     return read_confirmation(study)
 
 
 def test_the_seal_holds_until_the_confirmation_is_over(study):
     with pytest.raises(StudyError, match="sealed until its confirmation is over"):
-        OpenedTest(study, read_confirmation(study))
+        OpenedTestSet(study, read_confirmation(study))
     plan = planned(study)
     half = retrain(study, plan, seconds=0.0)
     assert not half.over
     with pytest.raises(StudyError, match="sealed until"):
-        OpenedTest(study, half)
+        OpenedTestSet(study, half)
     assert read_test_set(study) is None
     assert summarize(study).test is None
 
     over = retrain(study, plan)
     assert (over.over, sorted(over.done)) == (True, [0, 1, 2, 3])
-    assert OpenedTest(study, over).retrained(0).ids == ("test/0", "test/1")
+    assert OpenedTestSet(study, over).retrained(0).ids == ("test/0", "test/1")
     opened = read_test_set(study)
     assert [one.name for one in opened.configurations] == [BASELINE, f"trial {study.complete['number'][0]}"]
     assert [one.predicted.shape for one in opened.configurations] == [(2, 2)] * 2
@@ -84,7 +84,7 @@ def test_the_seal_of_one_study_is_not_that_of_another(study, make_study, tmp_pat
     over = retrain(study, planned(study))
     other = read_study("other", make_study(tmp_path, "other", [TrialState.COMPLETE]))
     with pytest.raises(StudyError, match="'other' are sealed"):
-        OpenedTest(other, over)
+        OpenedTestSet(other, over)
 
 
 def test_test_predictions_are_read_in_one_room():
@@ -94,7 +94,7 @@ def test_test_predictions_are_read_in_one_room():
         for path in (ROOT / package).rglob("*.py")
         if "sealed_test" in path.read_text()
     ]
-    assert sorted(readers) == ["study/results/test_set.py", "study/results/study_folder.py"]
+    assert sorted(readers) == ["study/results/study_folder.py", "study/results/test_set.py"]
 
 
 def test_each_training_is_the_one_that_was_planned(study):

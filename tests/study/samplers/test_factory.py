@@ -12,10 +12,11 @@ from optuna.trial import FrozenTrial, TrialState
 from drft.config.trial_config import TrialConfig
 from drft.errors import ConfigError
 from study.pruners.factory import AfterHeadPhase, make_pruner
+from study.pruners.names import PRUNERS
 from study.samplers import factory as search
 from study.samplers.factory import make_sampler, sampler_notes
+from study.samplers.names import SAMPLERS
 from study.space import BoundSpace, Space
-from study.space.choices import PRUNERS, SAMPLERS
 
 HEAD_EPOCHS, STEPS = 3, 10
 OF_EPOCHS = [name for name in PRUNERS if name != "wilcoxon"]  # which compares folds: test_folds.py

@@ -8,15 +8,15 @@ import pytest
 
 from drft.config.trial_config import TrialConfig, with_values
 from drft.errors import BackboneError, DrftError, WeightsError
-from drft.models import describe_backbone
-from study.setup.backbone_probe import Inspector
+from drft.models.backbone import describe_backbone
+from study.setup.backbone_probe import BackboneProbe
 
 CONFIG = with_values(TrialConfig(), {"backbone.name": "test_resnet", "backbone.weights": "none", "image_size": 32})
 
 
 @pytest.fixture(scope="module")
 def inspector():
-    with Inspector() as inspector:
+    with BackboneProbe() as inspector:
         yield inspector
 
 
@@ -47,13 +47,13 @@ def test_a_defect_keeps_its_traceback(inspector):
 
 
 def test_an_inspector_that_dies_says_how():
-    with Inspector() as inspector, pytest.raises(DrftError, match="checks backbones left with exit code 3"):
+    with BackboneProbe() as inspector, pytest.raises(DrftError, match="checks backbones left with exit code 3"):
         inspector._ask(os._exit, 3)
 
 
 def test_the_environment_is_that_of_now(inspector, monkeypatch):
     monkeypatch.setenv("DRFT_SAYS", "now")
-    with Inspector() as later:
+    with BackboneProbe() as later:
         assert later._ask(os.getenv, "DRFT_SAYS") == "now"
     assert inspector._ask(os.getenv, "DRFT_SAYS") is None
 

@@ -19,7 +19,7 @@ from study.results.study_results import read_study
 from study.setup.options import RunOptions
 from study.setup.plan import prepare, versions
 from study.storage.open import open_storage
-from study.tuner.trial_scheduler import Conductor
+from study.tuner.trial_scheduler import TrialScheduler
 
 SPACE = """
 name: tiny
@@ -59,7 +59,7 @@ def ready(tmp_path, labels, monkeypatch):
 
 def begin(plan):
     """Create the study of a plan."""
-    return Conductor(plan.facts, plan.space, open_storage(plan.storage), plan.sampler, plan.pruner)
+    return TrialScheduler(plan.facts, plan.space, open_storage(plan.storage), plan.sampler, plan.pruner)
 
 
 def test_a_plan_writes_nothing(ready, tmp_path):

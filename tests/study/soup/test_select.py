@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from study.analysis import Withheld
 from study.soup import select as choice
-from study.soup.candidates import ALPHAS, Candidates, recipe_at, recipes
+from study.soup.candidates import ALPHAS, EnsembleCandidates, recipe_at, recipes
 from study.soup.crossfit import cross_fitted_gains, cross_fitted_temperature
 
 N = 60
@@ -62,7 +62,7 @@ def candidates(right, k=2, n=N):
     told = np.where(right, grades, 1 - grades)
     said = np.eye(2)[told] * 0.8 + 0.1
     parts = np.split(said, [2**k - 1, 2 * (2**k - 1)])
-    return Candidates(tuple(range(10, 10 + k)), *parts, grades, "accuracy")
+    return EnsembleCandidates(tuple(range(10, 10 + k)), *parts, grades, "accuracy")
 
 
 def table(trials, soup, ensemble, between=None):

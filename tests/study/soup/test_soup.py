@@ -22,27 +22,27 @@ from drft.models.backbone import build_model
 from drft.models.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
 from drft.training.trial import run_trial
 from study.analysis.summary import score_mixtures, score_test_set
-from study.callbacks.progress_reporter import PlainDisplay
+from study.callbacks.progress_reporter import PlainProgress
 from study.cli import main
 from study.confirm.run import confirm_study
 from study.report.chapters import test_set
 from study.report.chapters.parts import Table
 from study.report.json_csv import plain
-from study.results.confirmation_plan import BASELINE, PLANNED, Candidate, ConfirmationPlan, Draw
+from study.results.confirmation_plan import BASELINE, PLANNED, Candidate, ConfirmationPlan, SeedAndSplit
 from study.results.study_folder import CHECKPOINT, StudyFolder
 from study.results.study_results import read_study
-from study.results.test_set import OpenedTest, confirmation_place, read_confirmation
+from study.results.test_set import OpenedTestSet, confirmation_place, read_confirmation
 from study.setup.options import RunOptions
 from study.soup.average import average, interpolate
-from study.soup.candidates import Recipe
+from study.soup.candidates import EnsembleRecipe
 from study.soup.evaluation import Evaluator
 from study.soup.ingredients import Ingredient, find_ingredients
 from study.soup.report import verdict
 from study.soup.run import make_soups
 from study.storage.open import open_storage
-from study.tuner.stopping import Goal
-from study.tuner.trial_scheduler import Conductor
-from study.tuner.tuner import Driver
+from study.tuner.stopping import StoppingCriterion
+from study.tuner.trial_scheduler import TrialScheduler
+from study.tuner.tuner import Tuner
 from tests.helpers.fake_training import scripted
 from tests.helpers.small_study import InProcess, facts
 
@@ -231,19 +231,25 @@ def confirmed(results, tmp_path):
         Candidate(BASELINE, None, None, scripted(depth=1)),
         Candidate(f"trial {best}", best, 0.4, scripted(depth=3)),
     )
-    plan = ConfirmationPlan("real", 1, 1, (Draw(1, 2),), candidates)
+    plan = ConfirmationPlan("real", 1, 1, (SeedAndSplit(1, 2),), candidates)
     where = confirmation_place(study.place)
     told = facts(
         name=where.name, space=plan.text, space_fingerprint=plan.fingerprint, sampler=PLANNED,
         base_config=plan.config(0), trials_wanted=plan.size,
     )  # fmt: skip
     sampler, pruner = optuna.samplers.RandomSampler(), optuna.pruners.NopPruner()
-    conductor = Conductor(told, plan, open_storage(where.url), sampler, pruner)
+    conductor = TrialScheduler(told, plan, open_storage(where.url), sampler, pruner)
     folder = StudyFolder(where.folder)
     folder.write_study(plan.text, {})
     for attributes in plan.queue(()):
         conductor.enqueue(**attributes)
-    Driver(conductor, InProcess(), folder, PlainDisplay(Console(quiet=True)), Goal(plan.size, queued_only=True)).run()
+    Tuner(
+        conductor,
+        InProcess(),
+        folder,
+        PlainProgress(Console(quiet=True)),
+        StoppingCriterion(plan.size, queued_only=True),
+    ).run()
     return place
 
 
@@ -266,7 +272,7 @@ def test_mixtures_are_judged_on_the_test_photographs_once(made, confirmed):
     assert [score.name for score in found.scores] == [one.recipe.name for one in made[0].judged]
 
     number = found.scores[0].trials[0]
-    opened = OpenedTest(study, read_confirmation(study))
+    opened = OpenedTestSet(study, read_confirmation(study))
     step = int(study.complete["best_step"][0])
     recorded = opened.searched(number).probabilities[step - 1]
     assert np.allclose(opened.mixtures()[1].probabilities[0], recorded, atol=2e-3)
@@ -293,6 +299,6 @@ def test_a_trial_by_itself_grades_as_it_did_whatever_its_link_learned(tiny_cohor
     result = run_trial(config, tiny_cohort)
     state = {name: torch.from_numpy(array) for name, array in result.best_state.items()}
     evaluator = Evaluator(tiny_cohort, [Ingredient(0, config, state), Ingredient(1, config, state)])
-    evaluator.probabilities(Recipe("soup", "weights", (0, 1)), "validation")  # leaves nothing behind
-    said = evaluator.probabilities(Recipe("best trial", "weights", (0,)), "validation")
+    evaluator.probabilities(EnsembleRecipe("soup", "weights", (0, 1)), "validation")  # leaves nothing behind
+    said = evaluator.probabilities(EnsembleRecipe("best trial", "weights", (0,)), "validation")
     assert np.allclose(said, result.predictions["validation"].probabilities[result.best.step - 1], atol=2e-3)

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from study.storage import cached_storage as ledger_module
 from study.storage.backend import GoalReachedError
-from study.storage.cached_storage import Ledger
+from study.storage.cached_storage import CachedStorage
 from study.storage.open import open_storage
 
 
@@ -23,7 +23,7 @@ def database(tmp_path):
 
 @pytest.fixture
 def journal(tmp_path):
-    return begun(tmp_path / "study.storage.journal_backend")
+    return begun(tmp_path / "study.journal")
 
 
 @pytest.fixture(params=["database", "journal"])
@@ -38,7 +38,7 @@ def begun(path):
 
 def opened(path, sampler=None, pruner=None):
     storage = open_storage(path)
-    ledger = Ledger(storage, storage.get_study_id_from_name("demo"))
+    ledger = CachedStorage(storage, storage.get_study_id_from_name("demo"))
     return ledger, optuna.load_study(study_name="demo", storage=ledger, sampler=sampler, pruner=pruner)
 
 
@@ -197,7 +197,7 @@ def test_a_queued_trial_is_started_by_one_driver_only(path):
 def test_no_driver_begins_a_trial_while_another_one_counts(journal):
     """What is counted and what is begun upon it are one step: in between nobody writes to the journal."""
     ledger, _ = opened(journal)
-    lock = journal.with_name("study.storage.journal_backend.lock")
+    lock = journal.with_name("study.journal.lock")
     with ledger._book._file.alone():
         assert lock.exists()
         ledger._book.begin(1)

@@ -50,7 +50,7 @@ def test_an_existing_storage_is_opened_by_path_and_by_url(tmp_path):
 
 
 def test_a_journal_is_opened_by_its_suffix_and_by_url(tmp_path):
-    path = tmp_path / "shared" / "study.storage.journal_backend"
+    path = tmp_path / "shared" / "study.journal"
     assert not storage_exists(path)
     optuna.create_study(study_name="demo", storage=open_storage(path))
     for place in (path, str(path), f"journal://{path}"):
@@ -81,7 +81,7 @@ def test_a_journal_is_what_optuna_itself_reads_and_writes(tmp_path):
 )
 @pytest.mark.parametrize("create", [True, False])
 def test_a_file_that_is_no_journal_is_refused_and_left_alone(tmp_path, content, said, create):
-    path = tmp_path / "study.storage.journal_backend"
+    path = tmp_path / "study.journal"
     path.write_text(content)
     before = listing(tmp_path)
     with pytest.raises(StudyError, match=said) as caught:
@@ -91,7 +91,7 @@ def test_a_file_that_is_no_journal_is_refused_and_left_alone(tmp_path, content, 
 
 
 def test_a_journal_that_a_killed_driver_only_just_began_is_gone_on_with(tmp_path):
-    path = tmp_path / "study.storage.journal_backend"
+    path = tmp_path / "study.journal"
     path.write_text('{"op_c')
     assert open_storage(path, create=False).get_all_studies() == []
     optuna.create_study(study_name="demo", storage=open_storage(path))
@@ -107,7 +107,7 @@ def test_a_folder_is_no_journal(tmp_path, create):
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_journal_that_cannot_be_written_is_read_only(tmp_path):
-    path = tmp_path / "study.storage.journal_backend"
+    path = tmp_path / "study.journal"
     optuna.create_study(study_name="demo", storage=open_storage(path))
     path.chmod(0o400)
     with pytest.raises(StudyError, match=r"cannot be opened: .*Permission denied"):
@@ -121,16 +121,16 @@ def test_a_journal_cannot_be_made_where_no_file_can(tmp_path):
     (tmp_path / "file").touch()
     for refuse in (open_storage, check_new_storage):
         with pytest.raises(StudyError, match="is a file; choose another folder with --storage"):
-            refuse(tmp_path / "file" / "study.storage.journal_backend")
+            refuse(tmp_path / "file" / "study.journal")
 
 
 def test_only_a_sqlite_file_stays_on_one_machine(tmp_path):
     assert not spans_machines(open_storage(tmp_path / "study.db"))
-    assert spans_machines(open_storage(tmp_path / "study.storage.journal_backend"))
+    assert spans_machines(open_storage(tmp_path / "study.journal"))
 
 
 def test_a_missing_storage_is_not_made_by_those_who_only_read(tmp_path):
-    for name in ("study.db", "study.storage.journal_backend"):
+    for name in ("study.db", "study.journal"):
         with pytest.raises(StudyError, match=rf"{name} does not exist"):
             open_storage(tmp_path / "a" / name, create=False)
     assert list(tmp_path.iterdir()) == []

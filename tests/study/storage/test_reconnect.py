@@ -16,15 +16,15 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from drft.errors import StudyError
-from study.callbacks.progress_reporter import PlainDisplay
+from study.callbacks.progress_reporter import PlainProgress
 from study.results.epochs import unpack
 from study.results.study_folder import StudyFolder
 from study.storage.open import open_storage
-from study.storage.reconnect import Patience
-from study.tuner.interrupt import Interruption
-from study.tuner.stopping import Goal
-from study.tuner.trial_scheduler import Conductor
-from study.tuner.tuner import Driver
+from study.storage.reconnect import Reconnect
+from study.tuner.interrupt import Interrupt
+from study.tuner.stopping import StoppingCriterion
+from study.tuner.trial_scheduler import TrialScheduler
+from study.tuner.tuner import Tuner
 from tests.helpers import ROOT
 from tests.helpers.fake_training import fake_record, fake_result
 from tests.helpers.small_study import DepthSpace, InProcess, conduct, facts
@@ -131,7 +131,7 @@ class TestOneStudy:
         assert folders == [f"{number:04d}" for number in range(200)]
 
 
-class Outage(PlainDisplay):
+class Outage(PlainProgress):
     """Takes a storage away in the first epoch of a trial, and brings it back when the driver says that it is gone."""
 
     def __init__(self, take, give):
@@ -149,10 +149,10 @@ class Outage(PlainDisplay):
 
 
 def run(url, folder, display, trials=6):
-    conductor = conduct(url, patience=Patience(display.notice))
+    conductor = conduct(url, patience=Reconnect(display.notice))
     written = StudyFolder(folder)
     written.write_study("", {})
-    return Driver(conductor, InProcess(), written, display, Goal(trials)).run()
+    return Tuner(conductor, InProcess(), written, display, StoppingCriterion(trials)).run()
 
 
 def lose_one_answer(engine):
@@ -195,7 +195,7 @@ class TestOutage:
 
     def test_a_trial_whose_queueing_was_not_confirmed_is_queued_once(self, database):
         said = []
-        conductor = conduct(database, patience=Patience(said.append))
+        conductor = conduct(database, patience=Reconnect(said.append))
         lost = lose_one_answer(conductor._ledger._backend.engine)
         conductor.enqueue(retry_of=3)
         conductor.enqueue(retry_of=4)
@@ -207,7 +207,7 @@ class TestOutage:
     def test_a_commit_whose_answer_was_lost_is_not_done_twice(self, database, ended):
         """The storage takes what is written and goes away before it says so."""
         url, said = database, []
-        conductor = conduct(url, patience=Patience(said.append))
+        conductor = conduct(url, patience=Reconnect(said.append))
         job = conductor.ask()
         result = train(conductor, job)
         lost = lose_one_answer(conductor._ledger._backend.engine)
@@ -225,7 +225,7 @@ class TestOutage:
     @pytest.mark.parametrize("ended", [True, False])
     def test_an_addition_whose_answer_was_lost_is_not_made_twice(self, journal, ended, monkeypatch):
         said = []
-        conductor = conduct(journal, patience=Patience(said.append))
+        conductor = conduct(journal, patience=Reconnect(said.append))
         job = conductor.ask()
         result = train(conductor, job)
         lost = []
@@ -267,14 +267,14 @@ class TestOutage:
             if other.in_transaction:
                 other.execute("ROLLBACK")
 
-        conductor = Conductor(facts(), DepthSpace(), storage, RandomSampler(), NopPruner(), 0, Patience(hear))
+        conductor = TrialScheduler(facts(), DepthSpace(), storage, RandomSampler(), NopPruner(), 0, Reconnect(hear))
         assert ["does not answer" in line for line in said] == [True, False]
         assert conductor.ask().number == 0
         other.close()
 
     def test_a_storage_that_stays_away_ends_the_run_in_one_sentence(self, sqlite, monkeypatch):
         monkeypatch.setattr("study.storage.open.BUSY_SECONDS", 0.01)
-        conductor = conduct(sqlite, patience=Patience(limit=0.05))
+        conductor = conduct(sqlite, patience=Reconnect(limit=0.05))
         other = sqlite3.connect(sqlite, isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(StudyError, match=r"does not answer.*run the same command when it is back"):
@@ -283,9 +283,9 @@ class TestOutage:
 
     def test_a_user_need_not_wait(self, sqlite, monkeypatch):
         monkeypatch.setattr("study.storage.open.BUSY_SECONDS", 0.01)
-        interruption = Interruption()
+        interruption = Interrupt()
         interruption._signals = 2
-        conductor = conduct(sqlite, patience=Patience(interruption=interruption))
+        conductor = conduct(sqlite, patience=Reconnect(interruption=interruption))
         other = sqlite3.connect(sqlite, isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(StudyError, match="does not answer"):

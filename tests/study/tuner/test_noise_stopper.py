@@ -4,7 +4,7 @@ import numpy as np
 
 from drft.training.records import Predictions, TrialResult
 from study.results.study_folder import StudyFolder
-from study.tuner.noise_stopper import Certainty
+from study.tuner.noise_stopper import NoiseStopper
 from tests.helpers.fake_training import fake_record, fake_result, scripted
 
 GRADES = np.arange(40) % 5
@@ -23,12 +23,12 @@ def result(right: int, ids=IDS, ending="completed") -> TrialResult:
 
 
 def test_before_a_trial_has_ended_nothing_is_said():
-    assert Certainty().sureness() is None
-    assert Certainty().noise() is None
+    assert NoiseStopper().sureness() is None
+    assert NoiseStopper().noise() is None
 
 
 def test_the_best_has_an_interval_and_the_clearly_worse_are_told_apart():
-    certainty = Certainty()
+    certainty = NoiseStopper()
     for number, right in enumerate((30, 31, 2)):
         certainty.add(number, result(right))
     sureness = certainty.sureness()
@@ -37,13 +37,13 @@ def test_the_best_has_an_interval_and_the_clearly_worse_are_told_apart():
 
 
 def test_pruned_trials_are_not_compared():
-    certainty = Certainty()
+    certainty = NoiseStopper()
     certainty.add(0, result(30, ending="pruned"))
     assert certainty.sureness() is None
 
 
 def test_trials_on_different_photographs_do_not_compare():
-    certainty = Certainty()
+    certainty = NoiseStopper()
     certainty.add(0, result(30))
     certainty.add(1, result(30, ids=tuple(f"train/{index + 7}" for index in range(40))))
     assert certainty.sureness() is None
@@ -51,12 +51,12 @@ def test_trials_on_different_photographs_do_not_compare():
 
 
 def test_trials_of_earlier_runs_are_read_from_their_folders(tmp_path):
-    folder, told = StudyFolder(tmp_path), Certainty()
+    folder, told = StudyFolder(tmp_path), NoiseStopper()
     folder.write_study("", {})
     for number, right in enumerate((30, 10)):
         folder.write_trial(number, result(right), checkpoint=False)
         told.add(number, result(right))
-    recalled = Certainty()
+    recalled = NoiseStopper()
     recalled.recall({0: 3, 1: 3, 2: 3}, folder.trials)  # of the last one, the folder is gone
     assert recalled.sureness() == told.sureness()
     assert recalled.sureness().of == 2

@@ -9,12 +9,12 @@ from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
 from drft.config.trial_config import TrialConfig, with_values
-from study.callbacks.progress_reporter import PlainDisplay
+from study.callbacks.progress_reporter import PlainProgress
 from study.results.study_folder import StudyFolder
-from study.tuner.runtime_estimate import Ran, expected_seconds, ran
-from study.tuner.stopping import Goal
-from study.tuner.trial_scheduler import Conductor
-from study.tuner.tuner import Driver
+from study.tuner.runtime_estimate import PastTraining, expected_seconds, ran
+from study.tuner.stopping import StoppingCriterion
+from study.tuner.trial_scheduler import TrialScheduler
+from study.tuner.tuner import Tuner
 from tests.helpers.small_study import DepthSpace, InProcess, conduct
 
 
@@ -24,10 +24,10 @@ def config(depth: int = 1, size: int = 64, backbone: str = "a", epochs: int = 8)
 
 
 KNOWN = [
-    Ran(config(depth=1), 10, 20.0),
-    Ran(config(depth=1), 5, 20.0),  # was pruned
-    Ran(config(depth=6), 10, 90.0),
-    Ran(config(depth=1, backbone="b"), 10, 500.0),
+    PastTraining(config(depth=1), 10, 20.0),
+    PastTraining(config(depth=1), 5, 20.0),  # was pruned
+    PastTraining(config(depth=6), 10, 90.0),
+    PastTraining(config(depth=1, backbone="b"), 10, 500.0),
 ]
 
 
@@ -50,7 +50,7 @@ def test_what_trials_took_is_read_from_the_study() -> None:
     told = {"config": config(depth=3).model_dump_json(), "seconds": 8.0}
     trials = [create_trial(value=0.5, intermediate_values={1: 0.4, 2: 0.5}, user_attrs=attributes)
               for attributes in (told, {**told, "seconds": 0.0}, {})]  # fmt: skip
-    assert ran(trials) == [Ran(config(depth=3), 2, 8.0)]
+    assert ran(trials) == [PastTraining(config(depth=3), 2, 8.0)]
 
 
 def test_where_nothing_was_run_deeper_longer_and_larger_takes_longer() -> None:
@@ -69,7 +69,7 @@ def makespan(durations: Sequence[float], slots: int) -> float:
 @pytest.mark.parametrize("slots", [2, 3, 4])
 def test_longest_first_ends_no_later_and_often_sooner(slots: int) -> None:
     asked = [(3 * place) % 9 for place in range(1, 19)]  # depths in the order a sampler may draw them
-    seconds = [expected_seconds(config(depth=depth), [Ran(config(depth=d), 1, 1.0 + d) for d in range(9)])
+    seconds = [expected_seconds(config(depth=depth), [PastTraining(config(depth=d), 1, 1.0 + d) for d in range(9)])
                for depth in asked]  # fmt: skip
     before, after = (makespan(order, slots) for order in (seconds, sorted(seconds, reverse=True)))
     last = [*seconds[:-slots], *sorted(seconds[-slots:], reverse=True)]
@@ -102,13 +102,13 @@ class Uneven(DepthSpace):
         return super().suggest(trial)
 
 
-def drive(folder: Path, executor: InProcess, trials: int, kind: type[Conductor] = Conductor, **goal) -> Driver:
+def drive(folder: Path, executor: InProcess, trials: int, kind: type[TrialScheduler] = TrialScheduler, **goal) -> Tuner:
     studies = StudyFolder(folder)
     studies.write_study("", {})
-    display = PlainDisplay(Console(quiet=True))
+    display = PlainProgress(Console(quiet=True))
     conductor = conduct(folder, Uneven())
     conductor.__class__ = kind
-    driver = Driver(conductor, executor, studies, display, Goal(trials, **goal))
+    driver = Tuner(conductor, executor, studies, display, StoppingCriterion(trials, **goal))
     driver.run()
     return driver
 
@@ -132,7 +132,7 @@ def test_one_slot_and_a_study_that_noise_may_end_take_trials_as_they_come(tmp_pa
         assert executor.numbers == list(range(8))
 
 
-class Shared(Conductor):
+class Shared(TrialScheduler):
     """Another driver has a trial under way until this one has finished seven."""
 
     @property

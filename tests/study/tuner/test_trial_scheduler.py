@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from drft.errors import StudyError, TrainingError
 from study.results.epochs import unpack
-from study.results.standing import Ranked
+from study.results.standing import RankedTrial
 from study.results.study_metadata import SCHEMA
 from study.space.seeds import CONTROL_EVERY, is_control, trial_seed
 from study.storage import heartbeat as owner
@@ -204,13 +204,13 @@ class TestGoingOn:
             job = conductor.ask()
             conductor.finish(job.number, train(conductor, job, accuracies=[score] * 5))
         assert [ranked.number for ranked in conductor.ranking] == [1, 2, 3, 0]
-        assert conductor.standing.best == Ranked(1, 0.5)
+        assert conductor.standing.best == RankedTrial(1, 0.5)
 
 
 class TestHeartbeats:
     def test_a_driver_elsewhere_lives_as_long_as_its_beat_changes(self):
         now, beats = [0.0], None
-        beats = owner.Beats(lambda: now[0])
+        beats = owner.Heartbeats(lambda: now[0])
         tag, name = "elsewhere:1:1", owner.beat_attribute("elsewhere:1:1")
         for second in range(0, 600, 30):
             now[0] = second
@@ -230,7 +230,7 @@ class TestHeartbeats:
 
     def test_who_was_asleep_buries_nobody(self):
         now = [0.0]
-        beats = owner.Beats(lambda: now[0])
+        beats = owner.Heartbeats(lambda: now[0])
         beats.look({"beat:elsewhere:1:1": 5})
         now[0] = 10_000.0
         beats.look({"beat:elsewhere:1:1": 5})
@@ -238,7 +238,7 @@ class TestHeartbeats:
 
     def test_who_never_beats_is_dead_in_the_end(self):
         now = [0.0]
-        beats = owner.Beats(lambda: now[0])
+        beats = owner.Heartbeats(lambda: now[0])
         for second in range(0, 181, 30):
             now[0] = second
             beats.look({})
@@ -250,7 +250,7 @@ class TestHeartbeats:
         other._owner = "elsewhere:1:1"
         other.ask()
         now, conductor = [0.0], conduct(tmp_path)
-        conductor._beats = owner.Beats(lambda: now[0])
+        conductor._beats = owner.Heartbeats(lambda: now[0])
         assert conductor.reclaim() == []
         other._study.set_user_attr(owner.beat_attribute(other._owner), 1.0)
         found = []

@@ -10,10 +10,10 @@ from rich.console import Console
 
 from drft.config.trial_config import TrialConfig
 from drft.errors import StudyError
-from study.callbacks.progress_reporter import PlainDisplay
+from study.callbacks.progress_reporter import PlainProgress
 from study.results.study_folder import CHECKPOINT, StudyFolder
-from study.tuner.stopping import Goal
-from study.tuner.tuner import FEW_FAILURES, Driver
+from study.tuner.stopping import StoppingCriterion
+from study.tuner.tuner import FEW_FAILURES, Tuner
 from tests.helpers.fake_training import DIVERGES, HANGS, RAISES, STARVES
 from tests.helpers.small_study import DepthSpace, InProcess, Refuses, conduct
 
@@ -25,12 +25,12 @@ def drive(tmp_path):
     def drive(trials=4, space=None, pruner=None, executor=None, display=None, retries=0, **goal):
         folder = StudyFolder(tmp_path)
         folder.write_study("", {})
-        driver = Driver(
+        driver = Tuner(
             conductor=conduct(tmp_path, space, pruner, retries=retries),
             executor=executor or InProcess(),
             folder=folder,
-            display=display or PlainDisplay(Console(quiet=True)),
-            goal=Goal(trials, **goal),
+            display=display or PlainProgress(Console(quiet=True)),
+            goal=StoppingCriterion(trials, **goal),
         )
         return driver.run(), driver
 
@@ -154,7 +154,7 @@ def test_a_full_disk_is_waited_for_and_nothing_is_lost(drive, monkeypatch):
 
     monkeypatch.setattr(StudyFolder, "write_trial", scarce)
     monkeypatch.setattr("study.tuner.tuner._DISK_SECONDS", 0.0)
-    display = PlainDisplay(Console(quiet=True))
+    display = PlainProgress(Console(quiet=True))
     monkeypatch.setattr(display, "notice", said.append)
     outcome, driver = drive(2, display=display)
     assert (outcome.standing.complete, folders(driver)) == (2, ["0000", "0001"])
@@ -183,7 +183,7 @@ def test_when_time_is_up_running_trials_are_queued_again(drive):
     assert standing.waiting == standing.interrupted == outcome.requeued
 
 
-class Signals(PlainDisplay):
+class Signals(PlainProgress):
     """Sends this process signals after its first epoch, and remembers what is said."""
 
     def __init__(self, *numbers):
@@ -220,7 +220,7 @@ def test_a_second_ctrl_c_leaves_a_study_that_goes_on(drive, numbers):
 
 
 def test_a_fault_of_the_driver_leaves_a_study_that_goes_on(drive):
-    class Broken(PlainDisplay):
+    class Broken(PlainProgress):
         def epoch(self, job, record):
             raise RuntimeError("a defect")
 
@@ -232,8 +232,8 @@ def test_a_fault_of_the_driver_leaves_a_study_that_goes_on(drive):
 
 def test_a_driver_that_dies_between_files_and_study_loses_and_doubles_nothing(drive, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("study.tuner.trial_scheduler.Conductor.finish", lambda *_: sys.exit("killed"))
-        patch.setattr("study.tuner.trial_scheduler.Conductor.interrupt", lambda *_: [])
+        patch.setattr("study.tuner.trial_scheduler.TrialScheduler.finish", lambda *_: sys.exit("killed"))
+        patch.setattr("study.tuner.trial_scheduler.TrialScheduler.interrupt", lambda *_: [])
         with pytest.raises(SystemExit):
             drive(2, executor=InProcess(slots=1))
     outcome, driver = drive(2)

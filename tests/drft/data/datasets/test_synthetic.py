@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from drft.data.datasets import synthetic
-from drft.data.rendering import Findings, draw_findings, render_eye, render_photograph
-from drft.data.rendering.pool import Job, render_files
+from drft.data.rendering import LesionAmounts, draw_findings, render_eye, render_photograph
+from drft.data.rendering.pool import RenderJob, render_files
 from drft.errors import DataError
 
 HEIGHT = 96
 
 
-def small_plans(plans: list[synthetic.Plan]) -> list[synthetic.Plan]:
+def small_plans(plans: list[synthetic.RenderPlan]) -> list[synthetic.RenderPlan]:
     """One photograph of each origin and grade."""
     seen: Counter[tuple[str, int]] = Counter()
     chosen = []
@@ -41,7 +41,7 @@ def small_cohort(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(synthetic, "HEIGHT", 48)
 
 
-def eye_with(findings: Findings, seed: int) -> np.ndarray:
+def eye_with(findings: LesionAmounts, seed: int) -> np.ndarray:
     """The same eye in the same light, with these findings; as float."""
     eye, lesions, camera = np.random.default_rng(seed).spawn(3)
     return render_eye(eye, lesions, camera, findings, HEIGHT).astype(float)
@@ -85,7 +85,7 @@ def test_files_do_not_depend_on_the_number_of_processes(tmp_path: Path):
     for processes in (1, 2):
         folder = tmp_path / str(processes)
         folder.mkdir()
-        jobs = [Job(str(folder / f"{number}.jpg"), (7, number), number % 5, 48) for number in range(16)]
+        jobs = [RenderJob(str(folder / f"{number}.jpg"), (7, number), number % 5, 48) for number in range(16)]
         counted: list[int] = []
         render_files(jobs, counted.append, processes=processes)
         assert counted == list(range(1, 17))
@@ -95,13 +95,13 @@ def test_files_do_not_depend_on_the_number_of_processes(tmp_path: Path):
 
 def test_a_failing_process_is_reported(tmp_path: Path):
     with pytest.raises(DataError, match=r"could not be rendered: FileNotFoundError.*no-such-folder"):
-        render_files([Job(str(tmp_path / "no-such-folder" / "1.jpg"), (0,), 0, 48)], lambda _: None)
+        render_files([RenderJob(str(tmp_path / "no-such-folder" / "1.jpg"), (0,), 0, 48)], lambda _: None)
 
 
 def test_a_process_that_cannot_start_its_work_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("drft.data.rendering.pool.__spec__.name", "drft.no_such_module")
     with pytest.raises(DataError, match=r"could not be rendered: .*no_such_module"):
-        render_files([Job(str(tmp_path / "1.jpg"), (0,), 0, 48)] * 2000, lambda _: None, processes=2)
+        render_files([RenderJob(str(tmp_path / "1.jpg"), (0,), 0, 48)] * 2000, lambda _: None, processes=2)
 
 
 def test_a_photograph_looks_like_one():
@@ -120,8 +120,10 @@ def test_the_disc_is_brighter_than_the_macula():
 
 def test_findings_follow_the_international_scale():
     drawn = [[draw_findings(np.random.default_rng([seed, grade]), grade) for seed in range(60)] for grade in range(5)]
-    assert all(findings == Findings() for findings in drawn[0])
-    assert all(replace(findings, microaneurysms=0) == Findings() and findings.microaneurysms for findings in drawn[1])
+    assert all(findings == LesionAmounts() for findings in drawn[0])
+    assert all(
+        replace(findings, microaneurysms=0) == LesionAmounts() and findings.microaneurysms for findings in drawn[1]
+    )
     assert all(findings.haemorrhages for grade in (2, 3, 4) for findings in drawn[grade])
     signs = [[f.vessels_on_disc or f.vessels_elsewhere or f.preretinal_haemorrhages for f in fs] for fs in drawn]
     assert not any(any(grade) for grade in signs[:4])
@@ -133,23 +135,23 @@ def test_findings_follow_the_international_scale():
 @pytest.mark.parametrize(
     ("findings", "darker"),
     [
-        (Findings(haemorrhages=60), True),
-        (Findings(preretinal_haemorrhages=3), True),
-        (Findings(vessels_on_disc=True, vessels_elsewhere=4), True),
-        (Findings(microaneurysms=40), True),
-        (Findings(hard_exudates=200, exudate_clusters=2), False),
-        (Findings(soft_exudates=8), False),
-        (Findings(fibrous_bands=3), False),
+        (LesionAmounts(haemorrhages=60), True),
+        (LesionAmounts(preretinal_haemorrhages=3), True),
+        (LesionAmounts(vessels_on_disc=True, vessels_elsewhere=4), True),
+        (LesionAmounts(microaneurysms=40), True),
+        (LesionAmounts(hard_exudates=200, exudate_clusters=2), False),
+        (LesionAmounts(soft_exudates=8), False),
+        (LesionAmounts(fibrous_bands=3), False),
     ],
 )
-def test_lesions_change_the_same_eye_as_they_should(findings: Findings, darker: bool):
-    changes = [(eye_with(findings, seed) - eye_with(Findings(), seed))[..., 1] for seed in range(3)]
+def test_lesions_change_the_same_eye_as_they_should(findings: LesionAmounts, darker: bool):
+    changes = [(eye_with(findings, seed) - eye_with(LesionAmounts(), seed))[..., 1] for seed in range(3)]
     assert all((change.mean() < 0) == darker for change in changes)
     assert all(np.abs(change).max() > 15 for change in changes)
 
 
 def test_beading_changes_the_veins_alone():
-    plain, beaded = (eye_with(Findings(venous_beading=depth), 5) for depth in (0.0, 1.0))
+    plain, beaded = (eye_with(LesionAmounts(venous_beading=depth), 5) for depth in (0.0, 1.0))
     changed = np.abs(plain - beaded).max(axis=2) > 12
     assert 0 < changed.mean() < 0.08
 
@@ -189,7 +191,7 @@ def test_whoever_renders_first_wins(small_cohort: None, tmp_path: Path):
         if done == total:
             overtaken.append(synthetic.render_cohort(0, tmp_path))
 
-    overtaken: list[synthetic.Cohort] = []
+    overtaken: list[synthetic.ImageDataset] = []
     assert synthetic.render_cohort(0, tmp_path, overtake) == overtaken[0]
     assert len(list((tmp_path / "synthetic").iterdir())) == 1
 

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from drft.training.regularization.ema import WeightAverage
+from drft.training.regularization.ema import ExponentialMovingAverage
 
 
 def averaged(decay: float, values: list[float]) -> float:
-    weight, average = torch.zeros(1), WeightAverage(decay)
+    weight, average = torch.zeros(1), ExponentialMovingAverage(decay)
     average.follow([weight])
     for value in values:
         weight.fill_(value)
@@ -27,7 +27,7 @@ def test_it_forgets_as_its_decay_says():
 
 
 def test_the_weights_come_back_and_stay_only_when_told():
-    weight, average = torch.tensor([1.0]), WeightAverage(0.9)
+    weight, average = torch.tensor([1.0]), ExponentialMovingAverage(0.9)
     average.follow([weight])
     for value in (2.0, 4.0):
         weight.fill_(value)
@@ -40,7 +40,7 @@ def test_the_weights_come_back_and_stay_only_when_told():
 
 
 def test_tensors_that_come_later_have_an_average_of_their_own_age():
-    early, late, count, average = torch.zeros(1), torch.zeros(1), torch.tensor(0), WeightAverage(0.9)
+    early, late, count, average = torch.zeros(1), torch.zeros(1), torch.tensor(0), ExponentialMovingAverage(0.9)
     average.follow([early, count])
     for value in (1.0, 3.0):
         if value == 3.0:

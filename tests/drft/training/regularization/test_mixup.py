@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from drft.training.regularization.mixup import Batch, mix, mixed_batches
+from drft.training.regularization.mixup import MixedBatch, mix, mixed_batches
 
 BATCHES = [np.arange(0, 16), np.arange(16, 30)]
 
@@ -34,7 +34,7 @@ def test_alpha_0_mixes_nothing():
 
 
 def test_parts_keep_rows_with_their_partners():
-    batch = Batch(np.arange(10), np.arange(10)[::-1], 0.3)
+    batch = MixedBatch(np.arange(10), np.arange(10)[::-1], 0.3)
     parts = batch.parts(4)
     assert [len(part) for part in parts] == [4, 3, 3]
     assert all((part.rows + part.partners == 9).all() and part.share == 0.3 for part in parts)

@@ -7,7 +7,7 @@ import torch
 from drft.config.trial_config import parse_config
 from drft.models.backbone import build_model
 from drft.models.blocks import head_names
-from drft.training.regularization.penalties import StartingPoint, classifier_inputs, weakest_direction
+from drft.training.regularization.penalties import L2SP, classifier_inputs, weakest_direction
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def test_the_pull_is_half_the_squared_distance_from_the_pretrained_weights(model
     moved = {name: model.net.get_parameter(name).detach() + 0.5 for name in last}
     for tensor in moved.values():
         tensor.requires_grad_()
-    penalty = StartingPoint(model, 3.0).penalty({**moved, "fc.weight": torch.ones(5, 5)})
+    penalty = L2SP(model, 3.0).penalty({**moved, "fc.weight": torch.ones(5, 5)})
     assert penalty.item() == pytest.approx(3.0 / 2 * 0.25 * model.blocks[-1].size, rel=1e-5)
     penalty.backward()
     torch.testing.assert_close(moved[last[0]].grad, torch.full_like(moved[last[0]], 3.0 * 0.5))
@@ -29,8 +29,8 @@ def test_the_pull_is_half_the_squared_distance_from_the_pretrained_weights(model
 
 def test_nothing_is_pulled_where_no_block_is_trained_or_the_strength_is_0(model):
     head = {name: model.net.get_parameter(name) for name in head_names(model.net)}
-    assert StartingPoint(model, 3.0).penalty(head) is None
-    assert StartingPoint(model, 0.0).penalty(dict(model.net.named_parameters())) is None
+    assert L2SP(model, 3.0).penalty(head) is None
+    assert L2SP(model, 0.0).penalty(dict(model.net.named_parameters())) is None
 
 
 def test_the_pull_takes_the_place_of_the_weight_decay_of_blocks(model):
@@ -38,8 +38,8 @@ def test_the_pull_takes_the_place_of_the_weight_decay_of_blocks(model):
         return [{"head": True}, {"head": False}, {"head": False, "weight_decay": 0.1}]
 
     pulled, free = groups(), groups()
-    StartingPoint(model, 3.0).replace_decay(pulled)
-    StartingPoint(model, 0.0).replace_decay(free)
+    L2SP(model, 3.0).replace_decay(pulled)
+    L2SP(model, 0.0).replace_decay(free)
     assert pulled == [{"head": True}, *[{"head": False, "weight_decay": 0.0}] * 2]
     assert free == groups()
 

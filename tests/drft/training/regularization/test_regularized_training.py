@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 
 from drft.config.trial_config import TrialConfig, parse_config, with_values
-from drft.data.cohort import Cohort
+from drft.data.cohort import ImageDataset
 from drft.errors import BackboneError, ConfigError
 from drft.training.phase import run_phase
-from drft.training.regularization.ema import WeightAverage
+from drft.training.regularization.ema import ExponentialMovingAverage
 from drft.training.regularization.mixup import mixed_batches
 from drft.training.regularization.penalties import classifier_inputs
-from drft.training.session import Workbench
+from drft.training.session import TrainingSession
 from drft.training.trainer import Trainer, _shuffled_batches
 from drft.training.trial import run_trial
 
@@ -49,18 +49,18 @@ def keep_everything(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def even_cohort(tiny_cohort) -> Cohort:
+def even_cohort(tiny_cohort) -> ImageDataset:
     """As in test_exactness.py: 32 photographs to train on, so that rows are added up alike."""
     photographs = tiny_cohort.photographs[:4] + tiny_cohort.photographs[5:]
-    return Cohort("even", photographs, "even" + tiny_cohort.fingerprint)
+    return ImageDataset("even", photographs, "even" + tiny_cohort.fingerprint)
 
 
 @pytest.fixture(scope="module")
 def bench(even_cohort, one_thread):
-    return Workbench(even_cohort, device="cpu", cache_size=0)
+    return TrainingSession(even_cohort, device="cpu", cache_size=0)
 
 
-def told(config: TrialConfig, bench: Workbench):
+def told(config: TrialConfig, bench: TrainingSession):
     result = run_trial(config, bench)
     return [dataclasses.replace(record, seconds=0, cached=False) for record in result.records], result.best_state
 
@@ -68,7 +68,7 @@ def told(config: TrialConfig, bench: Workbench):
 def test_cached_equals_uncached_and_the_network_is_left_as_it_was(bench, tmp_path):
     before = told(PLAIN, bench)
     expected = told(EVERYTHING, bench)
-    keeping = Workbench(bench.cohort, cache_dir=tmp_path, device="cpu", cache_size=10**9)
+    keeping = TrainingSession(bench.cohort, cache_dir=tmp_path, device="cpu", cache_size=10**9)
     for _ in ("cold", "warm"):
         records, state = told(EVERYTHING, keeping)
         assert records == expected[0]
@@ -94,13 +94,13 @@ def test_parts_of_a_batch_give_the_whole(bench):
 def test_the_mean_of_two_updates_is_evaluated_and_kept(bench, monkeypatch):
     config = with_values(PLAIN, {"regularization.ema_decay": 0.99})
     states = []
-    update = WeightAverage.update
+    update = ExponentialMovingAverage.update
 
     def spy(average):
         states.append({name: tensor.clone() for name, tensor in bench._network(config).model.net.state_dict().items()})
         update(average)
 
-    monkeypatch.setattr(WeightAverage, "update", spy)
+    monkeypatch.setattr(ExponentialMovingAverage, "update", spy)
     stage = bench.prepare(config)
     ((_, log_probabilities),) = run_phase(stage, "depth", 1)
     net, expected = stage.model.net, states[1] | _mean(states)

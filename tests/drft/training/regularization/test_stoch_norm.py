@@ -7,7 +7,7 @@ from timm.layers import BatchNormAct2d
 from torch import nn
 
 from drft.feature_cache.network import _faster
-from drft.feature_cache.split_model import make_chain
+from drft.feature_cache.split_model import split_model
 from drft.models.blocks import train_mode
 from drft.training.regularization.stoch_norm import still_statistics, stochastic_norms
 
@@ -87,4 +87,4 @@ def test_a_network_cut_before_acts_as_the_whole_one(resnet_and_chain):
 @pytest.fixture
 def resnet_and_chain():
     net = timm.create_model("test_resnet", num_classes=5).eval()
-    return net, make_chain(net, 32, _faster)
+    return net, split_model(net, 32, _faster)
