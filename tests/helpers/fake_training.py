@@ -149,3 +149,17 @@ def environment_trainer(workload):
         raise RuntimeError(" ".join(f"{name}={os.environ.get(name)}" for name in names) + f" {Path.cwd()}")
 
     return tell
+
+
+def thread_trainer(workload):
+    """Reports the threads of torch, by way of an exception."""
+    from study.executors.objective import two_phase_trainer
+
+    two_phase_trainer(workload)
+
+    def tell(config, on_epoch):
+        import torch
+
+        raise RuntimeError(torch.get_num_threads())
+
+    return tell

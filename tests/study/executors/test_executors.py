@@ -52,20 +52,6 @@ def workload(trainer: str = "fake_trainer") -> Workload:
     return Workload("none", trainer=f"tests.helpers.fake_training:{trainer}")
 
 
-def thread_trainer(workload):
-    """Reports the threads of torch, by way of an exception."""
-    from study.executors.objective import two_phase_trainer
-
-    two_phase_trainer(workload)
-
-    def tell(config, on_epoch):
-        import torch
-
-        raise RuntimeError(torch.get_num_threads())
-
-    return tell
-
-
 @pytest.fixture(scope="module", params=["local", "ray"])
 def executor(request):
     if request.param == "local":
@@ -256,7 +242,9 @@ class TestLocal:
         table = tmp_path / "table.csv"
         table.write_text("image,grade\nphoto0,0\nphoto1,1\n")
         slots = [Slot("a", None, 3), Slot("b", None, 2)]
-        with LocalExecutor(Workload(str(table), trainer="test_executors:thread_trainer"), slots) as executor:
+        with LocalExecutor(
+            Workload(str(table), trainer="tests.helpers.fake_training:thread_trainer"), slots
+        ) as executor:
             events = run(executor, Job(0, scripted()), Job(1, scripted()))
         assert [events[number][-1].reason for number in (0, 1)] == ["RuntimeError: 3", "RuntimeError: 2"]
 

@@ -113,7 +113,7 @@ def test_the_rule_for_noise_is_refused_where_another_score_is_maximized(ready):
 
 
 def test_weights_are_embedded_for_their_backbone_and_from_the_hub_for_others(ready, monkeypatch):
-    monkeypatch.setattr("study.setup.plan.Inspector.check", lambda *_: None)
+    monkeypatch.setattr("study.setup.plan.BackboneProbe.check", lambda *_: None)
     assert ready(backbone=None, weights=None).facts.base_config.backbone.weights == "embedded"
     assert ready(weights=None).facts.base_config.backbone.weights == "hub"
 
