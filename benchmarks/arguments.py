@@ -9,9 +9,9 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.plan import BenchmarkPlan, choose, fixed_values, lay_out_photographs, plan_configs
+from benchmarks.plan import BenchmarkPlan, choose, fixed_values, lay_out_images, plan_configs
 from drft.config.trial_config import NORMALIZATIONS, PRECISIONS, STRENGTHS
-from drft.data import ImageDataset, open_cohort
+from drft.data import ImageDataset, open_dataset
 from drft.models.backbone import block_count
 from drft.models.weights import EMBEDDED_BACKBONE
 
@@ -33,12 +33,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--depth-epochs", type=int, help="7")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--batch-norm", choices=("frozen", "adapt"), default="frozen", help="of the trained blocks")
-    parser.add_argument("--images", type=int, help="about so many photographs; all of them without it")
+    parser.add_argument("--images", type=int, help="about so many images; all of them without it")
     parser.add_argument("--jobs", type=int, help="trials at once of this program; its own default without it")
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="fp32", help="arithmetic of this program; peers compute in fp32"
     )
-    parser.add_argument("--quick", action="store_true", help="60 photographs, 1 + 1 epochs, each depth once")
+    parser.add_argument("--quick", action="store_true", help="60 images, 1 + 1 epochs, each depth once")
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks"))
     parser.add_argument("--label", help="names the files of results")
 
@@ -63,8 +63,8 @@ def laid_out(wanted: argparse.Namespace, console: Console, peer_trials: int | No
     """Give the plan that settled flags ask for, in a scratch folder that goes away in the end."""
     with TemporaryDirectory(prefix="drft-benchmark-") as scratch:
         folder = Path(scratch)
-        with console.status("opening the photographs"):
-            lay_out_photographs(open_cohort(wanted.data), folder / "photographs", wanted.images)
+        with console.status("opening the images"):
+            lay_out_images(open_dataset(wanted.data), folder / "photographs", wanted.images)
         trials = plan_configs(fixed(wanted), wanted.trials)
         count = peer_trials or min(len(trials), len({config.depth for config in trials}))
         yield BenchmarkPlan(
@@ -96,13 +96,13 @@ def _weights(said: str | None) -> str:
     return said if said in {"embedded", "hub", "none"} else str(Path(said).expanduser().absolute())
 
 
-def describe_work(wanted: argparse.Namespace, cohort: ImageDataset) -> dict[str, Any]:
+def describe_work(wanted: argparse.Namespace, dataset: ImageDataset) -> dict[str, Any]:
     """Return what was worked on, for the record."""
     named = ("backbone", "image_size", "trials", "head_epochs", "depth_epochs", "batch_size", "batch_norm", "precision")
     return {
         "data": Path(wanted.data).name,
-        "photographs_train": sum(cohort.counts("train")),
-        "photographs_test": sum(cohort.counts("test")),
+        "photographs_train": sum(dataset.counts("train")),
+        "photographs_test": sum(dataset.counts("test")),
         **{name: getattr(wanted, name) for name in named},
     }
 

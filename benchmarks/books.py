@@ -32,14 +32,14 @@ class StudyAudit(BaseModel):
     faults: list[str]
 
 
-def audit(trials: Sequence[FrozenTrial], folder: Path, wanted: int, cohort: ImageDataset, replays: int) -> StudyAudit:
+def audit(trials: Sequence[FrozenTrial], folder: Path, wanted: int, dataset: ImageDataset, replays: int) -> StudyAudit:
     """Check the books.
 
     Args:
         trials: all trials of the study.
         folder: the study's folder.
         wanted: how many finished trials there should be.
-        cohort: the study's photographs.
+        dataset: the study's images.
         replays: how many finished trials are trained again to compare; the best one is among them.
     """
     finished = [trial for trial in trials if trial.state in FINISHED]
@@ -53,7 +53,7 @@ def audit(trials: Sequence[FrozenTrial], folder: Path, wanted: int, cohort: Imag
         retries=sum("retry_of" in trial.user_attrs for trial in trials),
         half_written=sum(1 for _ in (folder / "trials").glob(".*")),
         replayed=len(again),
-        faults=faults + [fault for trial in again for fault in _of_replay(trial, cohort)],
+        faults=faults + [fault for trial in again for fault in _of_replay(trial, dataset)],
     )
 
 
@@ -113,10 +113,10 @@ def _told(row: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(row[name] for name in ("step", "train_loss", "val_loss", "val_accuracy"))
 
 
-def _of_replay(trial: FrozenTrial, cohort: ImageDataset) -> Iterator[str]:
+def _of_replay(trial: FrozenTrial, dataset: ImageDataset) -> Iterator[str]:
     """Train a trial again, undisturbed, for as many epochs as it had; its records must be equal."""
     records = unpack(trial.user_attrs)
     config = TrialConfig.model_validate_json(trial.user_attrs["config"])
-    result = run_trial(config, cohort, lambda record: record.step < len(records))
+    result = run_trial(config, dataset, lambda record: record.step < len(records))
     if list(result.records) != records:
         yield f"trial {trial.number}: an undisturbed training of it has other records"

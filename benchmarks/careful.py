@@ -1,4 +1,4 @@
-"""The careful peer: pictures decoded once and held in memory, augmented in batches, nothing recorded for frozen blocks.
+"""The careful peer: images decoded once and held in memory, augmented in batches, nothing recorded for frozen blocks.
 
 What is frozen requires no gradient, so autograd records nothing there, exactly as under ``no_grad``. Views, batches,
 initial head, loss and optimizer are this program's, so the curves of both can be compared step by step.
@@ -29,19 +29,19 @@ _EVALUATION_BATCH = 128
 
 
 class CarefulPeer:
-    """Trains configurations on pictures in memory.
+    """Trains configurations on images in memory.
 
     Args:
-        cohort: the photographs.
-        pictures: the same decoded, uint8, shape (photographs, size, size, 3).
+        dataset: the images.
+        images: the same decoded, uint8, shape (images, size, size, 3).
         first: any of the configurations; they share their split.
     """
 
-    def __init__(self, cohort: ImageDataset, pictures: NDArray[np.uint8], first: TrialConfig) -> None:
-        self._pictures = pictures
-        self._grades = torch.from_numpy(cohort.labels())
-        self._classes = len(cohort.grades)
-        self._split = stratified_split(cohort, first.split)
+    def __init__(self, dataset: ImageDataset, images: NDArray[np.uint8], first: TrialConfig) -> None:
+        self._images = images
+        self._grades = torch.from_numpy(dataset.labels())
+        self._classes = len(dataset.grades)
+        self._split = stratified_split(dataset, first.split)
 
     def train(self, config: TrialConfig) -> list[Epoch]:
         """Fine-tune in two phases and return the scores of every epoch."""
@@ -49,7 +49,7 @@ class CarefulPeer:
         model = build_model(config, self._classes)
         net = model.net.to(memory_format=torch.channels_last)
         device = torch.device("cpu")
-        views = Views(self._pictures, model.mean, model.std, device=device, seed=config.augmentation.seed)
+        views = Views(self._images, model.mean, model.std, device=device, seed=config.augmentation.seed)
         epochs: list[Epoch] = []
         for settings, depth in ((config.head_phase, 0), (config.depth_phase, config.depth)):
             epochs += self._phase(config, net, views, settings, depth, len(epochs) + 1)
@@ -89,8 +89,8 @@ class CarefulPeer:
             train_mode(net, depth, config.batch_norm)
             order = np.random.Generator(np.random.Philox(key=np.array([config.seed, step], dtype=np.uint64)))
             for batch in np.array_split(order.permutation(train), updates):
-                pictures = views.normalize(views.augmented(batch, step, config.augmentation.strength))
-                loss = loss_of(net(pictures), self._grades[batch])
+                images = views.normalize(views.augmented(batch, step, config.augmentation.strength))
+                loss = loss_of(net(images), self._grades[batch])
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -108,12 +108,12 @@ class CarefulPeer:
 
 
 def run(plan: BenchmarkPlan) -> ContestantMeasurement:
-    """Decode all photographs, then run the chosen trials."""
-    cohort = plan.cohort()
+    """Decode all images, then run the chosen trials."""
+    dataset = plan.dataset()
     started = time.perf_counter()
     size = plan.trials[0].image_size
     with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter's lock
-        pictures = np.stack(list(pool.map(lambda photograph: decode(photograph.path, size), cohort.photographs)))
+        images = np.stack(list(pool.map(lambda image: decode(image.path, size), dataset.images)))
     decoded = time.perf_counter() - started
-    trials, seconds = optimize(plan, CarefulPeer(cohort, pictures, plan.trials[0]).train)
+    trials, seconds = optimize(plan, CarefulPeer(dataset, images, plan.trials[0]).train)
     return ContestantMeasurement(setup_seconds=decoded, seconds=seconds, trials=trials, threads=torch.get_num_threads())

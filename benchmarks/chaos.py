@@ -36,7 +36,7 @@ from benchmarks.fields import ChaosTarget, field_of
 from benchmarks.machine import describe_machine, public_command
 from benchmarks.pages import markdown_page, show_table, write_result
 from benchmarks.tiny import STUDY, TinyStudy
-from drft.data import open_cohort
+from drft.data import open_dataset
 from drft.errors import DrftError
 from study.storage.open import open_storage, study_url
 
@@ -119,7 +119,7 @@ def _audit(study: TinyStudy) -> StudyAudit:
     torch.set_num_threads(1)  # as the workers have it: other numbers of threads round differently
     url = study.storage or study_url(study.results, STUDY)
     trials = optuna.load_study(study_name=STUDY, storage=open_storage(url, create=False)).trials
-    return audit(trials, study.results / STUDY, study.trials, open_cohort(str(study.table)), _REPLAYS)
+    return audit(trials, study.results / STUDY, study.trials, open_dataset(str(study.table)), _REPLAYS)
 
 
 def measure(wanted: argparse.Namespace, console: Console) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from benchmarks.contest import ContestantMeasurement, Epoch, TrialMeasurement
 from benchmarks.plan import BenchmarkPlan
 
 _ROUNDING = 1e-6
-"""Accuracies that are nearer than this are the same; one picture more is at least 1e-5."""
+"""Accuracies that are nearer than this are the same; one image more is at least 1e-5."""
 
 
 class ContestantCosts(BaseModel):

@@ -12,7 +12,7 @@ from drft.config.trial_config import STRENGTHS, TrialConfig
 
 
 class Epoch(BaseModel):
-    """The scores of one epoch, on plain pictures in evaluation mode."""
+    """The scores of one epoch, on plain images in evaluation mode."""
 
     step: int
     train_accuracy: float

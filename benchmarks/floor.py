@@ -37,24 +37,24 @@ class Times(BaseModel):
 
     step: float
     """One optimizer step on one batch: forward, backward and update of the trained suffix."""
-    picture: float
-    """The suffix evaluated on one picture's activations, in batches of 16."""
+    image: float
+    """The suffix evaluated on one image's activations, in batches of 16."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrialWorkload:
-    """How many photographs a trial trains on and evaluates after each epoch."""
+    """How many images a trial trains on and evaluates after each epoch."""
 
     trained: int
     evaluated: int
 
 
-def trial_floor(config: TrialConfig, times: Mapping[int, Times], photographs: TrialWorkload) -> float:
+def trial_floor(config: TrialConfig, times: Mapping[int, Times], images: TrialWorkload) -> float:
     """Return the seconds of bare arithmetic in one trial: head phase at depth 0, depth phase at its depth."""
-    updates = -(-photographs.trained // config.batch_size)
+    updates = -(-images.trained // config.batch_size)
 
     def epoch(depth: int) -> float:
-        return updates * times[depth].step + photographs.evaluated * times[depth].picture
+        return updates * times[depth].step + images.evaluated * times[depth].image
 
     return config.head_phase.epochs * epoch(0) + config.depth_phase.epochs * epoch(config.depth)
 
@@ -79,7 +79,7 @@ def measure(config: TrialConfig, classes: int, *, workers: int, threads: int, se
     return {
         depth: Times(
             step=statistics.mean(one[depth].step for one in found),
-            picture=statistics.mean(one[depth].picture for one in found),
+            image=statistics.mean(one[depth].image for one in found),
         )
         for depth in found[0]
     }
@@ -92,7 +92,7 @@ def suffix(chain: SplitModel, depth: int, image_size: int, batch: int) -> Callab
         chain: of a network whose modules are in the mode that the caller wants.
         depth: trained blocks; the whole network runs where it has no boundary there.
         image_size: height and width of the input.
-        batch: pictures in the activations.
+        batch: images in the activations.
 
     Returns:
         A function that returns the logits, shape (batch, classes).
@@ -125,7 +125,7 @@ def _measure_depths(config: TrialConfig, classes: int, seconds: float) -> dict[i
 
 
 def _fastest(found: Sequence[Times]) -> Times:
-    return Times(step=min(one.step for one in found), picture=min(one.picture for one in found))
+    return Times(step=min(one.step for one in found), image=min(one.image for one in found))
 
 
 def _measure_depth(config: TrialConfig, chain: SplitModel, depth: int, seconds: float) -> Times:
@@ -139,7 +139,7 @@ def _measure_depth(config: TrialConfig, chain: SplitModel, depth: int, seconds: 
     def evaluate() -> None:
         forward()
 
-    return Times(step=step, picture=_repeat(evaluate, seconds) / _EVALUATION_BATCH)
+    return Times(step=step, image=_repeat(evaluate, seconds) / _EVALUATION_BATCH)
 
 
 def _training_step(config: TrialConfig, chain: SplitModel, depth: int) -> Callable[[], None]:

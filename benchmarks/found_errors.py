@@ -23,7 +23,7 @@ class DetectionScore(BaseModel):
 
     name: str
     n: int
-    """Photographs."""
+    """Images."""
     wrong: int
     accuracies: list[float]
     """Out-of-fold accuracy of each configuration on the labels it was given."""
@@ -36,7 +36,7 @@ class DetectionScore(BaseModel):
     averaged: float
     """AUROC of the loss of the averaged probabilities: tells what averaging does from what the margin does."""
     ahead: tuple[float, float, float]
-    """AUROC of the study less that of the best configuration, with a bootstrap interval over photographs."""
+    """AUROC of the study less that of the best configuration, with a bootstrap interval over images."""
     first: tuple[int, int]
     """Wrong labels among the first as many as are wrong: by the study's score, by the best configuration's loss."""
     listed: tuple[int, int] | None
@@ -50,14 +50,14 @@ class DetectionScore(BaseModel):
 def measured(
     name: str, ids: tuple[str, ...], grades: NDArray[np.int64], wrong: NDArray[np.bool_], said: Floats
 ) -> DetectionScore:
-    """Rank photographs and compare with the truth.
+    """Rank images and compare with the truth.
 
     Args:
         name: what the labels are.
-        ids: of the photographs.
-        grades: as the trainings were given them, shape (photographs,).
+        ids: of the images.
+        grades: as the trainings were given them, shape (images,).
         wrong: whether they are, likewise.
-        said: class probabilities of trainings that did not see the photograph, shape (configurations, photographs,
+        said: class probabilities of trainings that did not see the image, shape (configurations, images,
             grades).
     """
     said = np.stack([normalized(one) for one in said])
@@ -121,7 +121,7 @@ def notes(found: Sequence[DetectionScore]) -> Iterator[str]:
         )
     yield (
         "AUROC with DeLong's 95% interval: the probability that a wrong label ranks before a right one. The difference "
-        f"has a percentile interval over {_RESAMPLES} resamples of photographs. Predictions are of the epoch with the "
+        f"has a percentile interval over {_RESAMPLES} resamples of images. Predictions are of the epoch with the "
         "best validation accuracy on the labels as given, as in a study. Planted errors take any other grade with "
         "equal probability, which says little of errors that graders make."
     )

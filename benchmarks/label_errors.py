@@ -4,11 +4,11 @@
 
     python -m benchmarks.label_errors --data IDRID_KAGGLE --weights FILE --normalization half
 
-Photographs are the training ones of IDRiD's Kaggle layout, whose grades differ here and there from the official ones;
-test photographs are left out before anything else. The official grades get random errors, too, at several rates. Every
-photograph is graded by trainings that never saw it: configurations drawn from the ``idrid`` space, each on stratified
+Images are the training ones of IDRiD's Kaggle layout, whose grades differ here and there from the official ones;
+test images are left out before anything else. The official grades get random errors, too, at several rates. Every
+image is graded by trainings that never saw it: configurations drawn from the ``idrid`` space, each on stratified
 folds with whole groups. The report's suspect score (``study.analysis.label_errors``: the normalized margin of
-averaged probabilities) then ranks all photographs, against the loss that a single configuration gives them.
+averaged probabilities) then ranks all images, against the loss that a single configuration gives them.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from benchmarks.found_errors import DetectionScore, measured, notes, rows
 from benchmarks.machine import describe_machine, public_command
 from benchmarks.pages import markdown_page, show_table, write_result
 from drft.config.trial_config import NORMALIZATIONS, TrialConfig, with_values
-from drft.data import ImageDataset, open_cohort
+from drft.data import ImageDataset, open_dataset
 from drft.models.backbone import block_count
 from drft.training.session import TrainingSession
 from drft.training.trial import run_trial
@@ -42,7 +42,7 @@ from study.executors.resources import cores
 from study.space import Space
 
 RATES = (0.05, 0.1, 0.2)
-"""Shares of the photographs that are given a wrong grade."""
+"""Shares of the images that are given a wrong grade."""
 
 _COLUMNS = (
     "labels",
@@ -59,11 +59,11 @@ _COLUMNS = (
 
 
 class LabelSet(NamedTuple):
-    """One way to grade the photographs."""
+    """One way to grade the images."""
 
     name: str
     grades: NDArray[np.int64]
-    """As the trainings are given them, shape (photographs,)."""
+    """As the trainings are given them, shape (images,)."""
     wrong: NDArray[np.bool_]
 
 
@@ -84,16 +84,16 @@ class FoldPredictions(NamedTuple):
 
 
 def training_part(source: str) -> tuple[ImageDataset, NDArray[np.int64]]:
-    """Return the training photographs as the source grades them, and their official grades, shape (photographs,).
+    """Return the training images as the source grades them, and their official grades, shape (images,).
 
-    Duplicates of test photographs are left out.
+    Duplicates of test images are left out.
     """
-    official, given = (open_cohort(source, options={"labels": labels}) for labels in ("official", "as-given"))
-    sealed = {one.group for one in given.photographs if one.origin == "test"}
-    kept = [n for n, one in enumerate(given.photographs) if one.group not in sealed]
-    photographs = tuple(given.photographs[n] for n in kept)
+    official, given = (open_dataset(source, options={"labels": labels}) for labels in ("official", "as-given"))
+    sealed = {one.group for one in given.images if one.origin == "test"}
+    kept = [n for n, one in enumerate(given.images) if one.group not in sealed]
+    images = tuple(given.images[n] for n in kept)
     own = hashlib.sha256(f"{given.fingerprint} training part".encode()).hexdigest()
-    return replace(given, photographs=photographs, fingerprint=own), official.labels()[kept]
+    return replace(given, images=images, fingerprint=own), official.labels()[kept]
 
 
 def all_labels(given: NDArray[np.int64], official: NDArray[np.int64], grades: int, seed: int) -> Iterator[LabelSet]:
@@ -115,7 +115,7 @@ def with_errors(grades: NDArray[np.int64], rate: float, classes: int, rng: np.ra
 def draw(base: TrialConfig, count: int, deepest: int, seed: int) -> list[TrialConfig]:
     """Draw configurations from the ``idrid`` space at random, none deeper than ``deepest``.
 
-    Picture size and folds are those of ``base``. Pictures are plain ones (strength 0): activations of augmented views
+    Image size and folds are those of ``base``. Images are plain ones (strength 0): activations of augmented views
     would have to be computed anew for every fold of all labels, which is most of the time.
     """
     space = Space.load("idrid").bind(base, block_count(base.backbone.name))
@@ -129,26 +129,26 @@ def draw(base: TrialConfig, count: int, deepest: int, seed: int) -> list[TrialCo
     return drawn
 
 
-def labelled(cohort: ImageDataset, labels: NDArray[np.int64]) -> ImageDataset:
-    """Return the cohort with other grades; its fingerprint stays, so that pictures and activations are shared."""
-    pairs = zip(cohort.photographs, labels.tolist(), strict=True)
-    return replace(cohort, photographs=tuple(replace(one, grade=grade) for one, grade in pairs))
+def labelled(dataset: ImageDataset, labels: NDArray[np.int64]) -> ImageDataset:
+    """Return the data set with other grades; its fingerprint stays, so that images and activations are shared."""
+    pairs = zip(dataset.images, labels.tolist(), strict=True)
+    return replace(dataset, images=tuple(replace(one, grade=grade) for one, grade in pairs))
 
 
 class Grader:
     """What a worker keeps between trainings."""
 
     def __init__(
-        self, cohort: ImageDataset, labels: Sequence[LabelSet], configs: Sequence[TrialConfig], cache: Path
+        self, dataset: ImageDataset, labels: Sequence[LabelSet], configs: Sequence[TrialConfig], cache: Path
     ) -> None:
-        self._cohort, self._labels, self._configs, self._cache = cohort, labels, configs, cache
+        self._dataset, self._labels, self._configs, self._cache = dataset, labels, configs, cache
         self._bench: tuple[int, TrainingSession] | None = None
 
     def grade(self, job: TrainingJob) -> FoldPredictions:
         """Train on all folds but one, and return what the best epoch says of that one."""
         if self._bench is None or self._bench[0] != job.labels:
-            cohort = labelled(self._cohort, self._labels[job.labels].grades)
-            self._bench = job.labels, TrainingSession(cohort, cache_dir=self._cache, device="cpu", processes=2)
+            dataset = labelled(self._dataset, self._labels[job.labels].grades)
+            self._bench = job.labels, TrainingSession(dataset, cache_dir=self._cache, device="cpu", processes=2)
         config = with_values(self._configs[job.configuration], {"split.fold": job.fold})
         result = run_trial(config, self._bench[1])
         told = result.predictions["validation"]
@@ -169,16 +169,16 @@ def _grade(job: TrainingJob) -> FoldPredictions:
 
 
 def out_of_fold(
-    cohort: ImageDataset, labels: Sequence[LabelSet], configs: Sequence[TrialConfig], workers: int, console: Console
+    dataset: ImageDataset, labels: Sequence[LabelSet], configs: Sequence[TrialConfig], workers: int, console: Console
 ) -> Iterator[NDArray[np.float64]]:
     """Train every configuration on every fold, for one way to grade after the other.
 
     Yields:
-        Class probabilities of trainings that did not see the photograph, shape (configurations, photographs, grades).
+        Class probabilities of trainings that did not see the image, shape (configurations, images, grades).
     """
     folds = configs[0].split.folds or 0
-    place = {one.id: n for n, one in enumerate(cohort.photographs)}
-    # Fold by fold: configurations share the activations of its photographs.
+    place = {one.id: n for n, one in enumerate(dataset.images)}
+    # Fold by fold: configurations share the activations of its images.
     jobs = [TrainingJob(n, c, fold) for n in range(len(labels)) for fold in range(folds) for c in range(len(configs))]
     with (
         tempfile.TemporaryDirectory(prefix="drft-label-errors-") as cache,
@@ -186,12 +186,12 @@ def out_of_fold(
             workers,
             multiprocessing.get_context("spawn"),
             initializer=_start,
-            initargs=(cohort, labels, configs, Path(cache)),
+            initargs=(dataset, labels, configs, Path(cache)),
         ) as pool,
     ):
         graded = pool.map(_grade, jobs)
         for one in labels:
-            said = np.full((len(configs), len(place), len(cohort.grades)), np.nan)
+            said = np.full((len(configs), len(place), len(dataset.grades)), np.nan)
             for job, ids, probabilities in itertools.islice(graded, folds * len(configs)):
                 said[job.configuration, [place[id_] for id_ in ids]] = probabilities
             console.print(f"{one.name}: {folds * len(configs)} trainings", highlight=False)
@@ -200,23 +200,23 @@ def out_of_fold(
 
 def run(wanted: argparse.Namespace, console: Console) -> Iterator[dict[str, Any]]:
     """Train and rank, and yield everything as it is written to JSON after each way to grade, whole with the last."""
-    cohort, official = training_part(wanted.data)
+    dataset, official = training_part(wanted.data)
     base = _base(wanted)
     configs = draw(base, wanted.configurations, wanted.deepest, wanted.seed)
-    labels = list(all_labels(cohort.labels(), official, len(cohort.grades), wanted.seed))
-    ids = tuple(one.id for one in cohort.photographs)
+    labels = list(all_labels(dataset.labels(), official, len(dataset.grades), wanted.seed))
+    ids = tuple(one.id for one in dataset.images)
     result = {
-        "label": f"{cohort.name}, {base.backbone.name} at {base.image_size} px",
+        "label": f"{dataset.name}, {base.backbone.name} at {base.image_size} px",
         "command": public_command("benchmarks.label_errors", sys.argv[1:]),
         "machine": describe_machine(),
-        "photographs": len(cohort),
+        "photographs": len(dataset),
         "configurations": [config.model_dump(mode="json", exclude={"backbone": {"weights"}}) for config in configs],
         "folds": wanted.folds,
         "seed": wanted.seed,
     }
     found: list[dict[str, Any]] = []
     began = time.perf_counter()
-    for one, said in zip(labels, out_of_fold(cohort, labels, configs, wanted.workers, console), strict=True):
+    for one, said in zip(labels, out_of_fold(dataset, labels, configs, wanted.workers, console), strict=True):
         found.append(measured(one.name, ids, one.grades, one.wrong, said).model_dump())
         yield {**result, "seconds": time.perf_counter() - began, "found": found}
 
@@ -266,8 +266,8 @@ def main() -> None:
 def _work(result: Mapping[str, Any]) -> str:
     depths = ", ".join(str(depth) for depth in sorted(config["depth"] for config in result["configurations"]))
     return (
-        f"{result['photographs']} training photographs, no test photographs; {len(result['configurations'])} "
-        f"configurations (depths {depths}) on each of {result['folds']} folds, plain pictures; "
+        f"{result['photographs']} training images, no test images; {len(result['configurations'])} "
+        f"configurations (depths {depths}) on each of {result['folds']} folds, plain images; "
         f"{result['seconds'] / 60:.0f} minutes."
     )
 

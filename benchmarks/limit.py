@@ -26,27 +26,27 @@ from benchmarks.pages import markdown_page, show_table, work_line, write_result
 from benchmarks.peers import arithmetic
 from benchmarks.plan import BenchmarkPlan
 
-_COLUMNS = ("depth", "trials", "s/trial", "floor s/trial", "times the floor", "optimizer step", "evaluated picture")
+_COLUMNS = ("depth", "trials", "s/trial", "floor s/trial", "times the floor", "optimizer step", "evaluated image")
 
 
 def run(wanted: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Run the study, measure its floor, and return both as they are written to JSON."""
     with laid_out(wanted, console) as plan:
-        cohort = plan.cohort()
+        dataset = plan.dataset()
         with console.status("ours: starting") as status:
             measured = contest("ours", plan, teller(console, status.update, "ours"))
         with console.status("measuring the floor"):
             seconds = 0.2 if wanted.quick else 1.0
             times = measure(
-                plan.trials[0], len(cohort.grades), workers=measured.workers, threads=measured.threads, seconds=seconds
+                plan.trials[0], len(dataset.grades), workers=measured.workers, threads=measured.threads, seconds=seconds
             )
-    floor = arithmetic(plan, cohort, times)
+    floor = arithmetic(plan, dataset, times)
     whole = sum(floor.values()) / measured.workers
     return {
         "label": wanted.label,
         "command": public_command("benchmarks.limit", sys.argv[1:]),
         "machine": describe_machine(),
-        "work": describe_work(wanted, cohort),
+        "work": describe_work(wanted, dataset),
         "workers": measured.workers,
         "threads_per_worker": measured.threads,
         "wall_seconds": measured.setup_seconds + measured.seconds,

@@ -26,7 +26,7 @@ SOURCES = {
     "WiSE-FT, half way": "Wortsman et al. 2022b",
     f"soup of {len(MIXED)}": "Wortsman et al. 2022a",
     f"ensemble of {len(MIXED)}": "Lakshminarayanan et al. 2017",
-    "greedy soup, chosen on these photographs": "Wortsman et al. 2022a",
+    "greedy soup, chosen on these images": "Wortsman et al. 2022a",
     "temperature": "Guo et al. 2017",
 }
 
@@ -40,11 +40,11 @@ _RECIPES = (
 Floats = NDArray[np.float64]
 
 
-def mix(cohort: ImageDataset, checkpoints: Mapping[str, Path]) -> Iterator[tuple[str, dict[str, float]]]:
+def mix(dataset: ImageDataset, checkpoints: Mapping[str, Path]) -> Iterator[tuple[str, dict[str, float]]]:
     """Yield name and figures of every mixture of one seed's trainings.
 
     Args:
-        cohort: the photographs.
+        dataset: the images.
         checkpoints: the best epoch of each training in ``MIXED``, by name.
 
     Raises:
@@ -52,7 +52,7 @@ def mix(cohort: ImageDataset, checkpoints: Mapping[str, Path]) -> Iterator[tuple
     """
     stored = [read_checkpoint(checkpoints[name]) for name in MIXED]
     found = [Ingredient(place, one.config, one.tensors) for place, one in enumerate(stored)]
-    evaluator = Evaluator(cohort, found)
+    evaluator = Evaluator(dataset, found)
     train, validation = evaluator.grades("train"), evaluator.grades("validation")
     for recipe in (*_RECIPES, _greedy_soup(evaluator)):
         on_train = _scores(evaluator.probabilities(recipe, "train"), train)
@@ -76,7 +76,7 @@ def _greedy_soup(evaluator: Evaluator) -> EnsembleRecipe:
     soup = (first,)
     for one in others:
         soup = (*soup, one) if accuracy((*soup, one)) >= accuracy(soup) else soup
-    return EnsembleRecipe("greedy soup, chosen on these photographs", "weights", soup)
+    return EnsembleRecipe("greedy soup, chosen on these images", "weights", soup)
 
 
 def _scores(probabilities: Floats, grades: NDArray[np.int64]) -> Scores:

@@ -17,7 +17,7 @@ TableOf = tuple[Sequence[str], Sequence[Sequence[str]]]
 
 def work_line(work: Mapping[str, Any]) -> str:
     """Say in a line what was worked on."""
-    data = f"{work['data']}, {work['photographs_train']} + {work['photographs_test']} photographs"
+    data = f"{work['data']}, {work['photographs_train']} + {work['photographs_test']} images"
     training = f"{work['head_epochs']} + {work['depth_epochs']} epochs, batches of {work['batch_size']}"
     return f"{data}; {work['backbone']} at {work['image_size']} px; {training}, batch norm {work['batch_norm']}."
 

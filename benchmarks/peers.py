@@ -1,4 +1,4 @@
-"""This program and two peers on the same photographs, configurations, epochs and seeds, one after another.
+"""This program and two peers on the same images, configurations, epochs and seeds, one after another.
 
 ::
 
@@ -33,7 +33,7 @@ _LEGEND = (
     "s/trial: wall time over trials, with setup (decoding) shared out over all trials; imports are not counted, the "
     "start of drft-study's workers is. ratio: s/trial over that of drft-study; same trials: over those that all "
     "ran. floor: seconds of bare arithmetic of the trained blocks in a trial, on the cores that the contestant "
-    "uses; share: of s/trial. What is not in it is frozen blocks, pictures and everything else. memory: highest of "
+    "uses; share: of s/trial. What is not in it is frozen blocks, images and everything else. memory: highest of "
     "all processes together, cache files that they map included (shared pages counted once)."
 )
 
@@ -41,46 +41,46 @@ _LEGEND = (
 def run(wanted: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Run all contestants and return what came out, as it is written to JSON."""
     with laid_out(wanted, console, wanted.peer_trials) as plan:
-        cohort = plan.cohort()
+        dataset = plan.dataset()
         if "plain" in wanted.peers:
             with console.status("resizing the plain peer's files (not timed)"):
-                store_jpegs(cohort, plan.stored)
+                store_jpegs(dataset, plan.stored)
         measured: dict[str, ContestantMeasurement] = {}
         for name in ("ours", *wanted.peers):
             with console.status(f"{name}: starting") as status:
                 measured[name] = contest(name, plan, teller(console, status.update, name))
         with console.status("measuring the bare arithmetic"):
-            floors = _floors(plan, cohort, measured, 0.2 if wanted.quick else 1.0)
-    return _result(wanted, plan, cohort, measured, floors)
+            floors = _floors(plan, dataset, measured, 0.2 if wanted.quick else 1.0)
+    return _result(wanted, plan, dataset, measured, floors)
 
 
 def arithmetic(
-    plan: BenchmarkPlan, cohort: ImageDataset, times: Mapping[int, Times], *, workers: int = 1, test: bool = True
+    plan: BenchmarkPlan, dataset: ImageDataset, times: Mapping[int, Times], *, workers: int = 1, test: bool = True
 ) -> dict[int, float]:
     """Return the bare arithmetic of every trial in seconds, shared out over workers that run side by side."""
-    split = stratified_split(cohort, plan.trials[0].split)
+    split = stratified_split(dataset, plan.trials[0].split)
     evaluated = len(split.train) + len(split.validation) + (len(split.test) if test else 0)
-    photographs = TrialWorkload(len(split.train), evaluated)
-    return {number: trial_floor(config, times, photographs) / workers for number, config in enumerate(plan.trials)}
+    images = TrialWorkload(len(split.train), evaluated)
+    return {number: trial_floor(config, times, images) / workers for number, config in enumerate(plan.trials)}
 
 
 def _floors(
-    plan: BenchmarkPlan, cohort: ImageDataset, measured: Mapping[str, ContestantMeasurement], seconds: float
+    plan: BenchmarkPlan, dataset: ImageDataset, measured: Mapping[str, ContestantMeasurement], seconds: float
 ) -> dict[str, dict[int, float]]:
-    """Measure the arithmetic with the workers and threads of each; peers do not predict the test photographs."""
-    config, classes, own = plan.trials[0], len(cohort.grades), measured["ours"]
+    """Measure the arithmetic with the workers and threads of each; peers do not predict the test images."""
+    config, classes, own = plan.trials[0], len(dataset.grades), measured["ours"]
     times = measure(config, classes, workers=own.workers, threads=own.threads, seconds=seconds)
-    floors = {"ours": arithmetic(plan, cohort, times, workers=own.workers)}
+    floors = {"ours": arithmetic(plan, dataset, times, workers=own.workers)}
     if len(measured) > 1:
         times = measure(config, classes, workers=1, threads=cores(), seconds=seconds)
-        floors |= {name: arithmetic(plan, cohort, times, test=False) for name in measured if name != "ours"}
+        floors |= {name: arithmetic(plan, dataset, times, test=False) for name in measured if name != "ours"}
     return floors
 
 
 def _result(
     wanted: argparse.Namespace,
     plan: BenchmarkPlan,
-    cohort: ImageDataset,
+    dataset: ImageDataset,
     measured: Mapping[str, ContestantMeasurement],
     floors: Mapping[str, Mapping[int, float]],
 ) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def _result(
         "label": wanted.label,
         "command": public_command("benchmarks.peers", sys.argv[1:]),
         "machine": describe_machine(),
-        "work": {**describe_work(wanted, cohort), "peer_trials": len(plan.chosen)},
+        "work": {**describe_work(wanted, dataset), "peer_trials": len(plan.chosen)},
         "workers": own.workers,
         "threads_per_worker": own.threads,
         "standing": {name: one.model_dump() for name, one in stand(plan, measured, floors).items()},
@@ -144,7 +144,7 @@ def notes(result: Mapping[str, Any]) -> list[str]:
     if one := found.get("plain"):
         said.append(
             f"Best validation accuracy of (a) minus drft-study's, {one['trials']} trials: {one['mean']:+.3f} on "
-            f"average, {one['mean_absolute']:.3f} in absolute value; its pictures and batches are others."
+            f"average, {one['mean_absolute']:.3f} in absolute value; its images and batches are others."
         )
     return said
 

@@ -1,6 +1,6 @@
 """The plain peer: files on disk, a DataLoader, torchvision's transforms, timm and Optuna.
 
-Written as a capable user writes it: pictures resized once beforehand, loader processes on all cores that live as long
+Written as a capable user writes it: images resized once beforehand, loader processes on all cores that live as long
 as the trial, tensors decoded and augmented as uint8, channels_last, fused AdamW.
 """
 
@@ -39,27 +39,27 @@ class JpegFolder(Dataset[tuple[Tensor, int]]):
         return len(self._grades)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """Return the transformed picture, float32 of shape (3, size, size), and its grade."""
+        """Return the transformed image, float32 of shape (3, size, size), and its grade."""
         with Image.open(self._folder / f"{index}.jpg") as opened:
-            picture = self._transform(v2.functional.pil_to_tensor(opened))
-        return picture, self._grades[index]
+            image = self._transform(v2.functional.pil_to_tensor(opened))
+        return image, self._grades[index]
 
 
 class PlainPeer:
     """Trains the configurations of a plan.
 
     Args:
-        plan: its photographs must be stored as JPEG files.
-        loaders: loader processes for each pass over the pictures.
+        plan: its images must be stored as JPEG files.
+        loaders: loader processes for each pass over the images.
     """
 
     def __init__(self, plan: BenchmarkPlan, loaders: int) -> None:
         self._loader_processes = loaders
-        cohort = plan.cohort()
+        dataset = plan.dataset()
         self._folder = plan.stored
-        self._grades = cohort.labels().tolist()
-        self._classes = len(cohort.grades)
-        self._split = stratified_split(cohort, plan.trials[0].split)
+        self._grades = dataset.labels().tolist()
+        self._classes = len(dataset.grades)
+        self._split = stratified_split(dataset, plan.trials[0].split)
         model = build_model(plan.trials[0], self._classes)
         head = head_names(model.net)
         self._weights = {name: tensor for name, tensor in model.pretrained.items() if name not in head}
@@ -87,8 +87,8 @@ class PlainPeer:
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates) if cosine else None
             for _ in range(count):
                 train_mode(net, depth, config.batch_norm)
-                for pictures, grades in batches:
-                    loss = F.cross_entropy(net(pictures.contiguous(memory_format=torch.channels_last)), grades)
+                for images, grades in batches:
+                    loss = F.cross_entropy(net(images.contiguous(memory_format=torch.channels_last)), grades)
                     optimizer.zero_grad()
                     loss.backward()
                     optimizer.step()
@@ -113,7 +113,7 @@ class PlainPeer:
     @torch.inference_mode()
     def _evaluate(self, net: nn.Module, plain: DataLoader[tuple[Tensor, Tensor]], step: int) -> Epoch:
         net.eval()
-        logits = torch.cat([net(pictures.contiguous(memory_format=torch.channels_last)) for pictures, _ in plain])
+        logits = torch.cat([net(images.contiguous(memory_format=torch.channels_last)) for images, _ in plain])
         grades = torch.tensor([self._grades[i] for i in np.concatenate([self._split.train, self._split.validation])])
         return score(logits, grades, len(self._split.train), step)
 
@@ -130,7 +130,7 @@ def augmentation(size: int, strength: float) -> list[v2.Transform]:
 
 
 def score(logits: Tensor, grades: Tensor, train: int, step: int) -> Epoch:
-    """Return accuracy and cross-entropy of the first ``train`` pictures and of the rest, which validate."""
+    """Return accuracy and cross-entropy of the first ``train`` images and of the rest, which validate."""
     right = (logits.argmax(dim=1) == grades).float()
     loss = F.cross_entropy(logits, grades, reduction="none")
     return Epoch(

@@ -1,4 +1,4 @@
-"""The work that all contestants are given: the same photographs, configurations, epochs and seeds.
+"""The work that all contestants are given: the same images, configurations, epochs and seeds.
 
 A plan is one JSON file, so that each contestant can read it in a fresh process of its own.
 """
@@ -14,8 +14,8 @@ from PIL import Image
 from pydantic import BaseModel
 
 from drft.config.trial_config import STRENGTHS, SplitConfig, TrialConfig, parse_config
-from drft.data import ImageDataset, open_cohort
-from drft.data.cohort import LabeledImage
+from drft.data import ImageDataset, open_dataset
+from drft.data.dataset import LabeledImage
 from drft.data.images import decode
 from drft.models.backbone import block_count
 
@@ -39,17 +39,17 @@ class BenchmarkPlan(BaseModel):
 
     @property
     def table(self) -> Path:
-        """The label table of the photographs, a data source as ``open_cohort`` takes it."""
+        """The label table of the images, a data source as ``open_dataset`` takes it."""
         return self.folder / "photographs" / "benchmark.csv"
 
     @property
     def stored(self) -> Path:
-        """Folder of the pre-resized JPEG files, numbered by their place in the cohort."""
+        """Folder of the pre-resized JPEG files, numbered by their place in the data set."""
         return self.folder / "stored"
 
-    def cohort(self) -> ImageDataset:
-        """Open the photographs."""
-        return open_cohort(str(self.table))
+    def dataset(self) -> ImageDataset:
+        """Open the images."""
+        return open_dataset(str(self.table))
 
     def write(self) -> Path:
         """Write the plan as JSON and return its path."""
@@ -114,37 +114,37 @@ def _rounds(trials: int, depths: int) -> list[tuple[int, int]]:
     return pairs + [(whole, depth) for depth in evenly(range(depths), rest)]
 
 
-def lay_out_photographs(cohort: ImageDataset, folder: Path, images: int | None) -> Path:
-    """Write a label table over links to the photographs of a cohort, or to an even share of every grade and origin.
+def lay_out_images(dataset: ImageDataset, folder: Path, images: int | None) -> Path:
+    """Write a label table over links to the images of a data set, or to an even share of every grade and origin.
 
     Args:
-        cohort: the photographs; none is copied.
+        dataset: the images; none is copied.
         folder: where the table and its links are written.
-        images: how many photographs to keep, about; None for all.
+        images: how many images to keep, about; None for all.
 
     Returns:
         The table's path.
     """
     folder.mkdir(parents=True)
-    kept = cohort.photographs if images is None else _share(cohort.photographs, images / len(cohort))
+    kept = dataset.images if images is None else _share(dataset.images, images / len(dataset))
     table = folder / "benchmark.csv"
     with table.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("image", "grade", "group", "origin"))
-        for photograph in kept:
-            link = folder / f"{photograph.origin}-{photograph.path.name}"
-            link.symlink_to(photograph.path.resolve())
-            writer.writerow((link.name, photograph.grade, photograph.group, photograph.origin))
+        for image in kept:
+            link = folder / f"{image.origin}-{image.path.name}"
+            link.symlink_to(image.path.resolve())
+            writer.writerow((link.name, image.grade, image.group, image.origin))
     return table
 
 
-def store_jpegs(cohort: ImageDataset, folder: Path) -> None:
-    """Write each photograph as a square JPEG of at most ``STORED_SIZE`` pixels, numbered by its place in the cohort."""
+def store_jpegs(dataset: ImageDataset, folder: Path) -> None:
+    """Write each image as a square JPEG of at most ``STORED_SIZE`` pixels, numbered by its place in the data set."""
     folder.mkdir(parents=True)
-    for index, photograph in enumerate(cohort.photographs):
-        with Image.open(photograph.path) as opened:
+    for index, image in enumerate(dataset.images):
+        with Image.open(image.path) as opened:
             size = min(STORED_SIZE, *opened.size)
-        Image.fromarray(decode(photograph.path, size)).save(folder / f"{index}.jpg", quality=_STORED_QUALITY)
+        Image.fromarray(decode(image.path, size)).save(folder / f"{index}.jpg", quality=_STORED_QUALITY)
 
 
 def fixed_values(
@@ -164,14 +164,14 @@ def fixed_values(
     }
 
 
-def _share(photographs: Sequence[LabeledImage], share: float) -> list[LabeledImage]:
+def _share(images: Sequence[LabeledImage], share: float) -> list[LabeledImage]:
     """Return about a share of each stratum (origin and grade), evenly spaced, at least two of each."""
     strata: dict[tuple[str, int], list[int]] = {}
-    for index, photograph in enumerate(photographs):
-        strata.setdefault((photograph.origin, photograph.grade), []).append(index)
+    for index, image in enumerate(images):
+        strata.setdefault((image.origin, image.grade), []).append(index)
     kept = {
         member
         for members in strata.values()
         for member in evenly(members, int(np.clip(round(share * len(members)), 2, len(members))))
     }
-    return [photographs[index] for index in sorted(kept)]
+    return [images[index] for index in sorted(kept)]

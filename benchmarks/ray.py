@@ -86,7 +86,7 @@ def finished(plan: BenchmarkPlan, name: str, wanted: int) -> list[FrozenTrial]:
 def differences(mine: Path, theirs: Path, pairs: Sequence[tuple[FrozenTrial, FrozenTrial]]) -> Iterator[str]:
     """Yield what differs between two studies of the same trials, bit for bit.
 
-    Predictions are compared as files, so that those of the test photographs stay sealed.
+    Predictions are compared as files, so that those of the test images stay sealed.
     """
     for one, other in pairs:
         if one.user_attrs["config"] != other.user_attrs["config"]:
@@ -219,7 +219,7 @@ def main() -> None:
             "label": wanted.label,
             "command": public_command("benchmarks.ray", sys.argv[1:]),
             "machine": describe_machine(),
-            "work": describe_work(wanted, plan.cohort()),
+            "work": describe_work(wanted, plan.dataset()),
             "instant_trials": wanted.instant_trials,
             "load_average": os.getloadavg()[1],
             **measure(plan, wanted.instant_trials, console),

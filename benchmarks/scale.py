@@ -1,4 +1,4 @@
-"""What a study costs as it grows: in trials, photographs, pixels and workers.
+"""What a study costs as it grows: in trials, images, pixels and workers.
 
 ::
 
@@ -6,7 +6,7 @@
     python -m benchmarks.scale --parts trials --trial-counts 50,500,2000
 
 Trials: the real driver, storage, files and worker processes with a trainer that takes no time, so that what is left
-is what a study spends beside training; the sampler's own time is shown apart. Photographs, pixels, workers: real
+is what a study spends beside training; the sampler's own time is shown apart. Images, pixels, workers: real
 studies from an empty cache with each depth once, one size changed at a time.
 """
 
@@ -62,7 +62,7 @@ def studies(wanted: argparse.Namespace) -> Iterator[tuple[str, str, argparse.Nam
         return argparse.Namespace(**{**vars(wanted), **changes})
 
     if "images" in wanted.parts:
-        yield from (("images", f"{count} photographs", changed(images=count)) for count in wanted.image_counts)
+        yield from (("images", f"{count} images", changed(images=count)) for count in wanted.image_counts)
     if "resolution" in wanted.parts:
         yield from (("resolution", f"{size} px", changed(image_size=size)) for size in wanted.sizes)
     if "workers" in wanted.parts:
@@ -75,7 +75,7 @@ def studies(wanted: argparse.Namespace) -> Iterator[tuple[str, str, argparse.Nam
 def run_study(name: str, wanted: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Run one real study and return what it cost."""
     with laid_out(wanted, console) as plan, console.status(f"{name}: starting") as status:
-        work = describe_work(wanted, plan.cohort())
+        work = describe_work(wanted, plan.dataset())
         measured = contest("ours", plan, teller(console, status.update, name))
     wall = measured.setup_seconds + measured.seconds
     return {
@@ -148,7 +148,7 @@ def _parse() -> argparse.Namespace:
     add_flags(parser)
     parser.add_argument("--parts", type=_parts, default=list(PARTS), help=",".join(PARTS))
     parser.add_argument("--trial-counts", type=_numbers, help="numbers of instant trials")
-    parser.add_argument("--image-counts", type=_numbers, help="numbers of photographs")
+    parser.add_argument("--image-counts", type=_numbers, help="numbers of images")
     parser.add_argument("--sizes", type=_numbers, help="pixels")
     parser.add_argument("--sampler", default="tpe", help="of the instant trials")
     wanted = parser.parse_args()

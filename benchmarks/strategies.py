@@ -1,4 +1,4 @@
-"""What fine-tuning strategies change on real photographs: each against one baseline, seed by seed.
+"""What fine-tuning strategies change on real images: each against one baseline, seed by seed.
 
 ::
 
@@ -6,8 +6,8 @@
     python -m benchmarks.strategies --quick
 
 Every strategy is trained once for each seed, of which split, head, batch order and views follow, so that it and the
-baseline of a seed see the same photographs. Trainings are kept: the same command, run again, goes on where it was. The
-test photographs are not looked at. None is tuned: what a strategy gains with settings of its own is not seen here.
+baseline of a seed see the same images. Trainings are kept: the same command, run again, goes on where it was. The
+test images are not looked at. None is tuned: what a strategy gains with settings of its own is not seen here.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from benchmarks.mixtures import MIXED, SOURCES, mix
 from benchmarks.pages import markdown_page, show_table, write_result
 from benchmarks.strategy_list import BASELINE, STRATEGIES, Strategy
 from drft.config.trial_config import NORMALIZATIONS, TrialConfig, parse_config, with_values
-from drft.data import open_cohort
+from drft.data import open_dataset
 from drft.errors import DrftError
 from drft.files.atomic import whole_file
 from drft.models.checkpoint import save_checkpoint
@@ -85,7 +85,7 @@ def train_all(
     kept = {key: _kept(wanted.keep, *key) for key in planned}
     todo = deque(key for key, path in kept.items() if not path.exists())
     workload = Workload(str(wanted.data), workers=wanted.jobs)
-    classes = len(open_cohort(str(wanted.data)).grades)
+    classes = len(open_dataset(str(wanted.data)).grades)
     with Progress(console=console) as bar, LocalExecutor(workload, cpu_slots(wanted.jobs)) as executor:
         task = bar.add_task("training", total=len(planned), completed=len(planned) - len(todo))
         for key, result in _trained(todo, planned, executor):
@@ -135,12 +135,12 @@ def _trained(
 def corrected_interval(differences: Sequence[float], ratio: float) -> tuple[float, float, float]:
     """Return mean and 95 % interval of paired differences over splits of one data set.
 
-    The splits share photographs, so the t interval's variance is taken ``1/k + validation/train`` times instead of
+    The splits share images, so the t interval's variance is taken ``1/k + validation/train`` times instead of
     ``1/k`` (Nadeau & Bengio 2003, "Inference for the Generalization Error").
 
     Args:
         differences: one per split.
-        ratio: validation photographs over training photographs.
+        ratio: validation images over training images.
     """
     values = np.asarray(differences, dtype=np.float64)
     reach = float(stats.t.ppf(0.975, len(values) - 1) * np.sqrt((1 / len(values) + ratio) * values.var(ddof=1)))
@@ -202,19 +202,19 @@ def notes(result: Mapping[str, Any]) -> list[str]:
         for figure in FIGURES
     )
     optimism = (
-        f"Baseline, mean over {seeds} seeds: {told}. Validation of {result['validation']} photographs at the best "
-        "step, which is picked on the same photographs: all figures are optimistic by the same habit."
+        f"Baseline, mean over {seeds} seeds: {told}. Validation of {result['validation']} images at the best "
+        "step, which is picked on the same images: all figures are optimistic by the same habit."
     )
     method = (
         "Differences are paired by seed (split, head, batches and views), with 95 % intervals that allow for splits "
-        "sharing photographs (Nadeau & Bengio 2003). Settings are those of the sources or the middle of their range; "
+        "sharing images (Nadeau & Bengio 2003). Settings are those of the sources or the middle of their range; "
         "nothing was tuned, for the baseline no more than for the others. Times, of the median seed and beside other "
         f"work, are those of '{_TIMED}', which computes what the baseline computes; that one comes first and fills "
         "the cache."
     )
     mixed = (
-        f"Mixtures are of {', '.join(MIXED)}, named beforehand; the temperature of one half of the photographs is "
-        "fitted on the other; a greedy soup is chosen on the photographs that judge it, which flatters it."
+        f"Mixtures are of {', '.join(MIXED)}, named beforehand; the temperature of one half of the images is "
+        "fitted on the other; a greedy soup is chosen on the images that judge it, which flatters it."
     )
     chance = (
         f"{len(rows) * len(FIGURES)} intervals: about {0.05 * len(rows) * len(FIGURES):.0f} exclude 0 by chance alone. "
@@ -228,12 +228,12 @@ def measure(wanted: argparse.Namespace, console: Console) -> dict[str, Any]:
     planned = plan(wanted)
     found = train_all(planned, wanted, console)
     fraction = next(iter(planned.values())).split.validation_fraction
-    cohort = open_cohort(str(wanted.data))
+    dataset = open_dataset(str(wanted.data))
     for seed in range(wanted.seeds):
         kept = {name: _kept(wanted.keep, name, seed).with_suffix(".safetensors") for name in MIXED}
         if all((name, seed) in planned for name in MIXED):
-            found |= {(name, seed): told for name, told in mix(cohort, kept)}
-    training = sum(photograph.origin != "test" for photograph in cohort.photographs)
+            found |= {(name, seed): told for name, told in mix(dataset, kept)}
+    training = sum(image.origin != "test" for image in dataset.images)
     base = [figures for (name, _), figures in found.items() if name == _BASE]
     return {
         "command": public_command("benchmarks.strategies", sys.argv[1:]),
@@ -261,7 +261,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--only", nargs="*", default=(), help="names of strategies; all without it")
     parser.add_argument("--jobs", type=int, default=len(cpu_slots()), help="trainings at once")
-    parser.add_argument("--quick", action="store_true", help="tiny pictures, 1 + 2 epochs, two seeds")
+    parser.add_argument("--quick", action="store_true", help="tiny images, 1 + 2 epochs, two seeds")
     parser.add_argument("--keep", type=Path, default=Path("results/strategies"), help="where trainings are kept")
     parser.add_argument("--out", type=Path, default=Path("results/reference"))
     wanted = parser.parse_args()

@@ -1,4 +1,4 @@
-"""A tiny real study for the chaos run: forty small pictures, a small network, trainings of a fraction of a second."""
+"""A tiny real study for the chaos run: forty small images, a small network, trainings of a fraction of a second."""
 
 import csv
 import sys
@@ -50,7 +50,7 @@ class TinyStudy:
         return self.folder / "labels.csv"
 
     def lay_out(self) -> None:
-        """Write pictures, labels and search space."""
+        """Write images, labels and search space."""
         rows = [("image", "grade")]
         for index in range(40):
             grade, random = index % 5, np.random.default_rng(index)

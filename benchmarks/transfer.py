@@ -1,9 +1,9 @@
 """What the embedded weights are worth: transfer gain over random initialization.
 
-``python -m benchmarks.transfer synthetic IDRID_FOLDER`` prints a table for each cohort: a linear probe (ridge
+``python -m benchmarks.transfer synthetic IDRID_FOLDER`` prints a table for each data set: a linear probe (ridge
 classifier on frozen features, its penalty chosen by leave-one-out on the training part) and full fine-tuning
-(3 + 7 epochs, all blocks), over several seeds, on a validation part held out of the training photographs. Official
-test photographs are never looked at.
+(3 + 7 epochs, all blocks), over several seeds, on a validation part held out of the training images. Official
+test images are never looked at.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from drft.config.trial_config import TrialConfig, parse_config
-from drft.data import ImageDataset, load_images, open_cohort, stratified_split
+from drft.data import ImageDataset, load_images, open_dataset, stratified_split
 from drft.data.augment import Views
 from drft.models.backbone import block_count, build_model
 from drft.training.trial import run_trial
@@ -27,32 +27,32 @@ from drft.training.trial import run_trial
 _PENALTIES = np.logspace(1, 5, 9)
 
 
-def linear_probe(config: TrialConfig, cohort: ImageDataset) -> float:
-    """Return the validation accuracy of a ridge classifier on the frozen features of plain pictures."""
-    parts = stratified_split(cohort, config.split)
-    model = build_model(config, len(cohort.grades))
-    images = load_images(cohort, config.image_size)
+def linear_probe(config: TrialConfig, dataset: ImageDataset) -> float:
+    """Return the validation accuracy of a ridge classifier on the frozen features of plain images."""
+    parts = stratified_split(dataset, config.split)
+    model = build_model(config, len(dataset.grades))
+    images = load_images(dataset, config.image_size)
     views = Views(images, model.mean, model.std, device=torch.device("cpu"))
     train, validation = (_features(model.net, views, indices) for indices in (parts.train, parts.validation))
-    labels = cohort.labels()
+    labels = dataset.labels()
     probe = make_pipeline(StandardScaler(), RidgeClassifierCV(_PENALTIES)).fit(train, labels[parts.train])
     return float(probe.score(validation, labels[parts.validation]))
 
 
-def fine_tune(config: TrialConfig, cohort: ImageDataset) -> tuple[float, float]:
+def fine_tune(config: TrialConfig, dataset: ImageDataset) -> tuple[float, float]:
     """Return the validation accuracy of the best and of the last step."""
-    result = run_trial(config, cohort)
+    result = run_trial(config, dataset)
     return result.best.val_accuracy, result.last.val_accuracy
 
 
-def measure(cohort: ImageDataset, weights: Sequence[str], seeds: Sequence[int], backbone: str, lr: float) -> None:
+def measure(dataset: ImageDataset, weights: Sequence[str], seeds: Sequence[int], backbone: str, lr: float) -> None:
     """Print one line per source of weights: probe, best and last accuracy, mean ± standard deviation over seeds."""
-    photographs = sum(cohort.counts("train"))
-    print(f"\n{cohort.name} ({cohort.fingerprint[:8]}): {photographs} photographs, {len(seeds)} seeds and splits")
+    images = sum(dataset.counts("train"))
+    print(f"\n{dataset.name} ({dataset.fingerprint[:8]}): {images} images, {len(seeds)} seeds and splits")
     for source in weights:
         runs = [_configuration(source, backbone, seed, lr) for seed in seeds]
-        probes = [linear_probe(config, cohort) for config in runs]
-        best, last = zip(*(fine_tune(config, cohort) for config in runs), strict=True)
+        probes = [linear_probe(config, dataset) for config in runs]
+        best, last = zip(*(fine_tune(config, dataset) for config in runs), strict=True)
         print(f"  {source:10s} probe {_spread(probes)}   best {_spread(best)}   last {_spread(last)}", flush=True)
 
 
@@ -70,7 +70,7 @@ def _configuration(weights: str, backbone: str, seed: int, lr: float) -> TrialCo
 
 @torch.no_grad()
 def _features(net: nn.Module, views: Views, indices: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return what comes to the classifier of plain pictures, shape (indices, features)."""
+    """Return what comes to the classifier of plain images, shape (indices, features)."""
     net.eval()
     batches = (views.normalize(views.plain(part)) for part in np.array_split(indices, 8))
     return torch.cat([net.forward_head(net.forward_features(batch), pre_logits=True) for batch in batches]).numpy()
@@ -81,7 +81,7 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def main() -> None:
-    """Measure every cohort that is named."""
+    """Measure every data set that is named."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sources", nargs="+", help="data sources, as `drft-study run --data` takes them")
     parser.add_argument("--weights", nargs="+", default=["none", "embedded"], help="sources of weights to compare")
@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=1e-3, help="peak rate of the blocks, the same for all weights")
     wanted = parser.parse_args()
     for source in wanted.sources:
-        measure(open_cohort(source), wanted.weights, range(wanted.seeds), wanted.backbone, wanted.lr)
+        measure(open_dataset(source), wanted.weights, range(wanted.seeds), wanted.backbone, wanted.lr)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,12 @@
 
 ::
 
-    from drft import open_cohort, run_trial, TrialConfig
+    from drft import open_dataset, run_trial, TrialConfig
 
-    result = run_trial(TrialConfig(depth=3), open_cohort("synthetic"))
+    result = run_trial(TrialConfig(depth=3), open_dataset("synthetic"))
     print(result.best.step, result.best.val_accuracy, result.best.gap)
 
-Names are imported when they are first used, so that light rooms (configuration, errors) stay light.
+Names are imported when they are first used, so that importing the configuration or the errors does not import torch.
 """
 
 import importlib
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from drft.config.trial_config import TrialConfig
-    from drft.data import ImageDataset, open_cohort
+    from drft.data import ImageDataset, open_dataset
     from drft.errors import DrftError
-    from drft.inference import grade_photographs
+    from drft.inference import predict_images
     from drft.models.checkpoint import load_checkpoint, save_checkpoint
     from drft.training.cross_validation import run_folds
     from drft.training.records import EpochRecord, TrialResult
@@ -29,30 +29,35 @@ __all__ = [
     "ImageDataset",
     "TrialConfig",
     "TrialResult",
-    "grade_photographs",
     "load_checkpoint",
-    "open_cohort",
+    "open_dataset",
+    "predict_images",
     "run_folds",
     "run_trial",
     "save_checkpoint",
 ]
 
-_ROOMS = {
+_MODULES = {
     "ImageDataset": "drft.data",
     "DrftError": "drft.errors",
     "EpochRecord": "drft.training.records",
     "TrialConfig": "drft.config.trial_config",
     "TrialResult": "drft.training.records",
-    "grade_photographs": "drft.inference",
+    "predict_images": "drft.inference",
     "load_checkpoint": "drft.models.checkpoint",
-    "open_cohort": "drft.data",
+    "open_dataset": "drft.data",
     "run_folds": "drft.training.cross_validation",
     "run_trial": "drft.training.trial",
     "save_checkpoint": "drft.models.checkpoint",
 }
 
 
+_RENAMED = {"Cohort": "ImageDataset", "grade_photographs": "predict_images", "open_cohort": "open_dataset"}
+"""Names of version 0.1; they stay for one release."""
+
+
 def __getattr__(name: str) -> Any:
-    if name not in _ROOMS:
+    name = _RENAMED.get(name, name)
+    if name not in _MODULES:
         raise AttributeError(f"module 'drft' has no attribute {name!r}")
-    return getattr(importlib.import_module(_ROOMS[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)

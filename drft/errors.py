@@ -5,7 +5,7 @@
     DrftError
     ├── UsageError              the user can mend it: one line says what, where and what to do (exit 2)
     │   ├── ConfigError         a configuration or search space that cannot be run
-    │   ├── DataError           a data source that cannot be read as a cohort
+    │   ├── DataError           a data source that cannot be read as a data set
     │   ├── BackboneError       an unknown backbone, or a depth it does not have
     │   │   └── WeightsError    weights missing, unreachable or of another model
     │   └── StudyError          a study, its storage or its folder that cannot be used
@@ -39,7 +39,7 @@ class ConfigError(UsageError):
 
 
 class DataError(UsageError):
-    """A data source that cannot be read as a cohort."""
+    """A data source that cannot be read as a data set."""
 
 
 class BackboneError(UsageError):

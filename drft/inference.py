@@ -1,4 +1,4 @@
-"""A trained model at work: photographs that are no part of a cohort, graded as those it was validated on."""
+"""A trained model at work: images that are no part of a data set, graded as those it was validated on."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -21,7 +21,7 @@ from drft.models.devices import pick_device
 _BATCH = 32
 
 
-def grade_photographs(
+def predict_images(
     model: Model,
     image_size: int,
     paths: Sequence[Path],
@@ -29,7 +29,7 @@ def grade_photographs(
     device: torch.device | None = None,
     progress: Progress = silent,
 ) -> NDArray[np.float32]:
-    """Return the class probabilities of photographs, in their order, shape (photographs, classes).
+    """Return the class probabilities of images, in their order, shape (images, classes).
 
     Decoding, crop to the field of view, size and normalization are those of the training. The computation is in
     float32, whatever the precision of the training was.
@@ -39,7 +39,7 @@ def grade_photographs(
         image_size: of the configuration that comes with it, in pixels.
         paths: the files.
         device: where to compute; None for the first GPU the process sees, else the CPU.
-        progress: told how many photographs are decoded.
+        progress: told how many images are decoded.
 
     Raises:
         ValueError: when there are no paths.
@@ -50,12 +50,12 @@ def grade_photographs(
     model.link.to(device)
     faults = DataErrors()
     graded: list[NDArray[np.float32]] = []
-    with attempts(partial(decode, image_size=image_size), paths, "decoding photographs", progress) as results:
+    with attempts(partial(decode, image_size=image_size), paths, "decoding images", progress) as results:
         for some in _batched(results):
             faults.add(line for result in some if isinstance(result, DataError) for line in result.faults)
-            pictures = [result for result in some if not isinstance(result, DataError)]
-            if pictures and not faults.lines:
-                graded.append(_grade(model, Views(np.stack(pictures), model.mean, model.std, device=device)))
+            images = [result for result in some if not isinstance(result, DataError)]
+            if images and not faults.lines:
+                graded.append(_grade(model, Views(np.stack(images), model.mean, model.std, device=device)))
     faults.raise_all()
     return np.concatenate(graded)
 
@@ -67,5 +67,5 @@ def _batched(results: Iterator[NDArray[np.uint8] | DataError]) -> Iterator[list[
 
 @torch.no_grad()
 def _grade(model: Model, views: Views) -> NDArray[np.float32]:
-    pictures = views.normalize(views.plain(np.arange(len(views))))
-    return np.asarray(model.log_probabilities(pictures).exp().float().cpu())
+    images = views.normalize(views.plain(np.arange(len(views))))
+    return np.asarray(model.log_probabilities(images).exp().float().cpu())

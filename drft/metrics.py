@@ -1,4 +1,4 @@
-"""Scores of one part of the cohort, from class probabilities."""
+"""Scores of one part of the data set, from class probabilities."""
 
 from dataclasses import dataclass
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RunOptions", "Space", "confirm_study", "read_study", "run_study", "write_report"]
 
-_ROOMS = {
+_MODULES = {
     "RunOptions": "study.setup.options",
     "Space": "study.space",
     "confirm_study": "study.confirm.run",
@@ -34,6 +34,6 @@ _ROOMS = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _ROOMS:
+    if name not in _MODULES:
         raise AttributeError(f"module 'study' has no attribute {name!r}")
-    return getattr(importlib.import_module(_ROOMS[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)

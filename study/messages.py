@@ -18,7 +18,7 @@ def opening_words(plan: StudyPlan[BoundSpace], where: str = "here") -> list[str]
     parts = divided(split, f"{split['n_train']} to train, {split['n_validation']} to validate")
     return [
         f"Study {facts.name} in {plan.folder}",
-        f"  data      {facts.cohort['name']}: {parts}, {split['n_test']} sealed for the test",
+        f"  data      {facts.dataset['name']}: {parts}, {split['n_test']} sealed for the test",
         *(f"  backbone  {one.name}, {plan.space.counts[one.name]} blocks, weights {one.weights}" for one in backbones),
         f"  search    {len(plan.space.dimensions)} dimensions of {plan.space.name}, {facts.sampler}, {facts.pruner}",
         f"  trials    {facts.trials_wanted} wanted, {where}",
@@ -134,5 +134,5 @@ def _gap_by_depth(complete: pd.DataFrame) -> list[str]:
 
 def _how_sure(info: StudyInfo) -> str:
     n = int(info.split["n_validation"])
-    rendered = " These are rendered pictures, not patients." if info.cohort["rendered"] else ""
-    return f"One of {n} validation photographs is worth {1 / n:.3f}: small differences are noise.{rendered}"
+    rendered = " These are rendered images, not patients." if info.dataset["rendered"] else ""
+    return f"One of {n} validation images is worth {1 / n:.3f}: small differences are noise.{rendered}"

@@ -1,4 +1,4 @@
-"""What many tests share: a cache of their own, a small cohort, and the real data where there is any."""
+"""What many tests share: a cache of their own, a small data set, and the real data where there is any."""
 
 import hashlib
 import os
@@ -11,7 +11,7 @@ import torch
 from hypothesis import settings
 from PIL import Image
 
-from drft.data.cohort import ImageDataset, LabeledImage, fingerprint
+from drft.data.dataset import ImageDataset, LabeledImage, fingerprint
 from tests.helpers.browser import Browser, open_browser
 
 settings.register_profile("default", deadline=None, max_examples=40)
@@ -30,7 +30,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(autouse=True)
 def seeded():
-    """Random weights and pictures of a test are the same in every run."""
+    """Random weights and images of a test are the same in every run."""
     torch.manual_seed(0)
 
 
@@ -44,15 +44,15 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def tiny_cohort(tmp_path_factory: pytest.TempPathFactory) -> ImageDataset:
-    """60 photographs of 40 px with 3 spots per grade: 48 to train on, 12 official test ones."""
+def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> ImageDataset:
+    """60 images of 40 px with 3 spots per grade: 48 to train on, 12 official test ones."""
     folder = tmp_path_factory.mktemp("tiny")
-    photographs = [_photograph(folder, index) for index in range(60)]
-    digests = [hashlib.sha256(photograph.path.read_bytes()).hexdigest() for photograph in photographs]
-    return ImageDataset("tiny", tuple(photographs), fingerprint(photographs, digests))
+    images = [_image(folder, index) for index in range(60)]
+    digests = [hashlib.sha256(image.path.read_bytes()).hexdigest() for image in images]
+    return ImageDataset("tiny", tuple(images), fingerprint(images, digests))
 
 
-def _photograph(folder: Path, index: int) -> LabeledImage:
+def _image(folder: Path, index: int) -> LabeledImage:
     grade, random = index % 5, np.random.default_rng(index)
     y, x = np.mgrid[-1:1:40j, -1:1:40j]
     pixels = np.array([180, 90, 40]) * (x**2 + y**2 < 0.9)[..., None] + random.normal(0, 4, (40, 40, 3))

@@ -39,7 +39,7 @@ def _top_level(tree: ast.AST):
 
 
 def test_the_modules_are_found():
-    assert {"drft.training.trial", "drft.data.cohort", "study.cli.run"} <= MODULES.keys()
+    assert {"drft.training.trial", "drft.data.dataset", "study.cli.run"} <= MODULES.keys()
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("drft")])

@@ -168,7 +168,7 @@ SIMULATIONS = (
     ),
     Simulation(
         "course-cross-fitting",
-        "The cross-fitted interval of best against last holds 0 where all epochs are equal, 83 photographs",
+        "The cross-fitted interval of best against last holds 0 where all epochs are equal, 83 images",
         LEVEL,
         _share(_honest_holds),
         runs=200,

@@ -9,7 +9,7 @@ from scipy import stats
 from study.analysis import Candidates
 
 IMAGES = 83
-"""The validation photographs of IDRiD."""
+"""The validation images of IDRiD."""
 
 TEST_IMAGES = 103
 

@@ -28,7 +28,7 @@ class HeadPhaseConfig(ConfigSection):
 
     init: Literal["random", "linear_probe"] = "random"
     """What the head starts from: random weights, or the multinomial logistic regression on the features of the plain
-    training photographs, weighted as ``loss.class_weighting`` says. With 0 epochs here that is LP-FT (Kumar et al.
+    training images, weighted as ``loss.class_weighting`` says. With 0 epochs here that is LP-FT (Kumar et al.
     2022). ``linear_probe`` needs a backbone whose classifier is a linear layer."""
 
     probe_l2: float = Field(0.01, gt=0)
@@ -123,4 +123,4 @@ class RegularizationConfig(ConfigSection):
     feature_mixup: float = Field(0.0, ge=0)
     """Mixup (Zhang et al. 2018) of what crosses the boundary between frozen and trained blocks (Manifold mixup, Verma
     et al. 2019, at this one place): the alpha of Beta(alpha, alpha), from which each batch draws how it is mixed. In
-    the head phase it mixes the classifier's inputs, at full depth pictures."""
+    the head phase it mixes the classifier's inputs, at full depth images."""

@@ -1,4 +1,4 @@
-"""TrialConfig: everything one two-phase fine-tuning depends on, besides the photographs.
+"""TrialConfig: everything one two-phase fine-tuning depends on, besides the images.
 
 Every dimension of a search space names a path in here (``depth_phase.lr``), so a dimension that is
 searched but never applied cannot exist. All parts are frozen; unknown keys are errors that name the
@@ -47,10 +47,10 @@ class BackboneConfig(ConfigSection):
 
 
 class SplitConfig(ConfigSection):
-    """How the training photographs are divided; official test photographs are never in either part."""
+    """How the training images are divided; official test images are never in either part."""
 
     validation_fraction: float = Field(0.2, gt=0, lt=1)
-    """Share of the training photographs that is held out for validation, stratified by grade."""
+    """Share of the training images that is held out for validation, stratified by grade."""
 
     seed: int = Field(0, ge=0)
     """Seed of the split; one study uses one split for all its trials."""
@@ -61,7 +61,7 @@ class SplitConfig(ConfigSection):
 
     fold: int | None = Field(0, ge=0)
     """Which of the ``folds`` validates, counted from 0; the others are trained on. None trains once for each fold, so
-    that every training photograph validates once: ``drft.run_folds``, and what ``drft-study run --folds`` sets."""
+    that every training image validates once: ``drft.run_folds``, and what ``drft-study run --folds`` sets."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -77,7 +77,7 @@ class SplitConfig(ConfigSection):
 
     @property
     def every_fold(self) -> bool:
-        """Whether a training is one for each fold, and every training photograph validates once."""
+        """Whether a training is one for each fold, and every training image validates once."""
         return self.fold is None
 
     @property
@@ -95,10 +95,10 @@ def _on_grid(strength: float) -> float:
 
 
 class AugmentationConfig(ConfigSection):
-    """Random views of the training photographs."""
+    """Random views of the training images."""
 
     strength: Annotated[float, AfterValidator(_on_grid), Field(json_schema_extra={"enum": list(STRENGTHS)})] = 0.5
-    """Augmentation strength: 0 shows the plain pictures, 1 the strongest views that keep small lesions."""
+    """Augmentation strength: 0 shows the plain images, 1 the strongest views that keep small lesions."""
 
     seed: int = Field(0, ge=0)
     """Seed of the views; trials with equal seed and strength see the same views (common random numbers)."""
@@ -124,7 +124,7 @@ class LossConfig(ConfigSection):
     """Cross-entropy, which knows no order of the grades, or an ordinal loss: ``coral`` (one score and thresholds; Cao,
     Mirjalili & Raschka 2020), ``corn`` (conditional probabilities of going beyond each grade; Shi, Cao & Raschka 2023)
     or ``expected_grade`` (squared error of the expected grade, Beckham & Pal 2016; after each epoch it is cut where
-    kappa is highest on the training photographs). Of all, the most probable grade is predicted, where the papers of
+    kappa is highest on the training images). Of all, the most probable grade is predicted, where the papers of
     ``coral`` and ``corn`` take the median. These three need ``label_smoothing`` and ``focal_gamma`` 0."""
 
     label_smoothing: float = Field(0.0, ge=0, lt=1)
@@ -132,7 +132,7 @@ class LossConfig(ConfigSection):
 
     class_weighting: Literal["none", "balanced", "sqrt", "effective_number"] = "none"
     """Weight of a grade in the loss: equal, inverse frequency, the square root of inverse frequency, or the inverse of
-    the effective number of its photographs (class-balanced loss, Cui et al. 2019)."""
+    the effective number of its images (class-balanced loss, Cui et al. 2019)."""
 
     effective_beta: float = Field(0.999, ge=0, lt=1)
     """Beta of ``effective_number``, of no use to others: 0 weighs all grades alike, towards 1 as ``balanced`` does."""
@@ -162,10 +162,10 @@ class TrialConfig(ConfigSection):
     """Height and width of the network's input, in pixels."""
 
     batch_size: int = Field(32, ge=1)
-    """Training photographs per optimizer step."""
+    """Training images per optimizer step."""
 
     micro_batch: int | None = Field(None, ge=1)
-    """So many photographs of a batch are on the device at once, and their gradients are added up; None for all. Batch
+    """So many images of a batch are on the device at once, and their gradients are added up; None for all. Batch
     norms that adapt see the micro-batch; apart from that and rounding the training is the same in less memory."""
 
     dropout: float = Field(0.0, ge=0, lt=1)
@@ -177,7 +177,7 @@ class TrialConfig(ConfigSection):
 
     batch_norm: Literal["frozen", "adapt"] = "adapt"
     """Running statistics of the trained blocks' batch norms: kept as pretrained, or adapted to the new
-    photographs. Those of frozen blocks never move."""
+    images. Those of frozen blocks never move."""
 
     precision: Precision = "auto"
     """Floating-point type of the computation; parameters stay float32. ``auto`` is bf16 on a GPU, and on a CPU that

@@ -1,7 +1,7 @@
-"""Data: from a source to a cohort, from a cohort to pictures and splits."""
+"""Data: from a source to a data set, from a data set to images and splits."""
 
-from drft.data.cohort import GRADES, Correction, ImageDataset, LabeledImage, Origin
-from drft.data.datasets.open import open_cohort
+from drft.data.dataset import GRADES, Correction, ImageDataset, LabeledImage, Origin
+from drft.data.datasets.open import open_dataset
 from drft.data.images import load_images
 from drft.data.progress import Progress
 from drft.data.splits import Split, stratified_folds, stratified_split
@@ -17,7 +17,7 @@ __all__ = [
     "Split",
     "default_cache_dir",
     "load_images",
-    "open_cohort",
+    "open_dataset",
     "stratified_folds",
     "stratified_split",
 ]

@@ -1,12 +1,12 @@
-"""Views: augmented pictures as pure functions, made in batches on the device.
+"""Views: augmented images as pure functions, made in batches on the device.
 
 View number v of image i at strength s depends on (seed, i, v, s) alone: not on the trial, the batch or the order.
-Trials with equal strength therefore see the same pictures in the same epoch (common random numbers), and what a
+Trials with equal strength therefore see the same images in the same epoch (common random numbers), and what a
 frozen prefix makes of them can be shared.
 
 The views keep lesions of a few pixels: no inversion, solarization or posterization, no crop below 80 % of the
 field, and a blur that never goes beyond a 3 x 3 binomial kernel. Rotations and flips are full symmetries of a
-fundus photograph, so they come first.
+fundus image, so they come first.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 # At strength 1: rotation (degrees), log zoom, shift (fraction of the side), brightness, contrast, saturation and
-# channel gain (fractions), share of the blurred picture.
+# channel gain (fractions), share of the blurred image.
 _ROTATION, _ZOOM, _SHIFT, _BRIGHTNESS, _CONTRAST, _SATURATION, _GAIN, _BLUR = 90.0, 0.2, 0.05, 0.2, 0.3, 0.3, 0.1, 0.8
 _DRAWS = 13
 VIEWS_VERSION = 1
@@ -27,13 +27,13 @@ _LUMA = (0.299, 0.587, 0.114)
 
 
 class Views:
-    """Plain pictures and augmented views of a cohort's photographs, and their normalization for a backbone.
+    """Plain images and augmented views of a data set's images, and their normalization for a backbone.
 
-    A view is a picture of 8 bits a channel, as a photograph is: so it can be kept at a quarter of the size, exactly.
+    A view is an image of 8 bits a channel, as an image is: so it can be kept at a quarter of the size, exactly.
 
     Args:
-        images: decoded photographs, uint8, shape (images, size, size, 3); may be memory-mapped.
-        mean: per-channel mean of the backbone's input, of pictures in [0, 1].
+        images: decoded images, uint8, shape (images, size, size, 3); may be memory-mapped.
+        mean: per-channel mean of the backbone's input, of images in [0, 1].
         std: per-channel standard deviation, likewise.
         device: where batches are made.
         seed: seed of the views.
@@ -56,30 +56,30 @@ class Views:
 
     @property
     def size(self) -> int:
-        """Height and width of a picture, in pixels."""
+        """Height and width of an image, in pixels."""
         return int(self._images.shape[1])
 
     def __len__(self) -> int:
         return len(self._images)
 
     def plain(self, indices: NDArray[np.int64]) -> Tensor:
-        """Return the plain pictures, uint8 of shape (n, 3, size, size), channels last in memory."""
+        """Return the plain images, uint8 of shape (n, 3, size, size), channels last in memory."""
         batch = torch.from_numpy(np.ascontiguousarray(self._images[indices])).to(self._device)
         return batch.permute(0, 3, 1, 2)
 
     def augmented(self, indices: NDArray[np.int64], view: int, strength: float) -> Tensor:
-        """Return view number ``view`` at ``strength``, as ``plain`` does; strength 0 is the plain picture."""
+        """Return view number ``view`` at ``strength``, as ``plain`` does; strength 0 is the plain image."""
         if strength == 0:
             return self.plain(indices)
         draws = draw_view(self.seed, indices, view)
-        pictures = _move(self.plain(indices).float().div_(255), draws, strength)
-        recoloured = _recolour(_blur(pictures, draws, strength), draws, strength)
+        images = _move(self.plain(indices).float().div_(255), draws, strength)
+        recoloured = _recolour(_blur(images, draws, strength), draws, strength)
         eight_bits = recoloured.mul_(255).round_().to(torch.uint8)
         return eight_bits.contiguous(memory_format=torch.channels_last)
 
-    def normalize(self, pictures: Tensor) -> Tensor:
-        """Return pictures as the backbone takes them: float32 of the same shape, channels last in memory."""
-        return pictures.to(torch.float32, memory_format=torch.channels_last).mul_(self._scale).sub_(self._shift)
+    def normalize(self, images: Tensor) -> Tensor:
+        """Return images as the backbone takes them: float32 of the same shape, channels last in memory."""
+        return images.to(torch.float32, memory_format=torch.channels_last).mul_(self._scale).sub_(self._shift)
 
 
 def draw_view(seed: int, indices: NDArray[np.int64], view: int) -> NDArray[np.float64]:
@@ -96,62 +96,62 @@ def draw_view(seed: int, indices: NDArray[np.int64], view: int) -> NDArray[np.fl
 # functions may round the last image of a batch otherwise than the first, and a view must not depend on its batch.
 
 
-def _move(pictures: Tensor, draws: NDArray[np.float64], strength: float) -> Tensor:
+def _move(images: Tensor, draws: NDArray[np.float64], strength: float) -> Tensor:
     """Flip, rotate, zoom and shift in one resampling; what comes into the frame is black, as around the field."""
     angle = draws[:, 0] * (strength * _ROTATION * np.pi / 180)
     zoom = np.exp(draws[:, 1] * (strength * _ZOOM))
     flip_x, flip_y = (np.where(draws[:, column] < 0, -1.0, 1.0) for column in (2, 3))
     shift_x, shift_y = (draws[:, column] * (strength * _SHIFT * 2) for column in (4, 5))
     cos, sin = np.cos(angle) / zoom, np.sin(angle) / zoom
-    x, y = _pixel_centres(pictures)
+    x, y = _pixel_centres(images)
     grid = torch.stack(
         [
-            _each(cos * flip_x, pictures) * x - _each(sin * flip_y, pictures) * y + _each(shift_x, pictures),
-            _each(sin * flip_x, pictures) * x + _each(cos * flip_y, pictures) * y + _each(shift_y, pictures),
+            _each(cos * flip_x, images) * x - _each(sin * flip_y, images) * y + _each(shift_x, images),
+            _each(sin * flip_x, images) * x + _each(cos * flip_y, images) * y + _each(shift_y, images),
         ],
         dim=-1,
     )
-    return F.grid_sample(pictures.contiguous(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return F.grid_sample(images.contiguous(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def _pixel_centres(pictures: Tensor) -> tuple[Tensor, Tensor]:
+def _pixel_centres(images: Tensor) -> tuple[Tensor, Tensor]:
     """Return x of shape (1, 1, size) and y of shape (1, size, 1) in [-1, 1], as ``grid_sample`` counts."""
-    size = pictures.shape[-1]
-    centres = (torch.arange(size, device=pictures.device) * 2 + 1) / size - 1
+    size = images.shape[-1]
+    centres = (torch.arange(size, device=images.device) * 2 + 1) / size - 1
     return centres.view(1, 1, -1), centres.view(1, -1, 1)
 
 
-def _each(values: NDArray[np.float64], pictures: Tensor) -> Tensor:
-    """Return one number for each picture as float32 of shape (n, 1, 1)."""
-    return torch.from_numpy(values.astype(np.float32)).to(pictures.device).view(-1, 1, 1)
+def _each(values: NDArray[np.float64], images: Tensor) -> Tensor:
+    """Return one number for each image as float32 of shape (n, 1, 1)."""
+    return torch.from_numpy(values.astype(np.float32)).to(images.device).view(-1, 1, 1)
 
 
-def _blur(pictures: Tensor, draws: NDArray[np.float64], strength: float) -> Tensor:
-    share = _each(draws[:, 6].clip(min=0) * (strength * _BLUR), pictures).unsqueeze(1)
-    return torch.lerp(pictures, _smooth(_smooth(pictures, 2), 3), share)
+def _blur(images: Tensor, draws: NDArray[np.float64], strength: float) -> Tensor:
+    share = _each(draws[:, 6].clip(min=0) * (strength * _BLUR), images).unsqueeze(1)
+    return torch.lerp(images, _smooth(_smooth(images, 2), 3), share)
 
 
-def _smooth(pictures: Tensor, dim: int) -> Tensor:
+def _smooth(images: Tensor, dim: int) -> Tensor:
     """Convolve with (1, 2, 1) / 4 along one axis, edges repeated; sums of slices are faster than a convolution here."""
-    size = pictures.shape[dim]
-    before = torch.cat([pictures.narrow(dim, 0, 1), pictures.narrow(dim, 0, size - 1)], dim)
-    after = torch.cat([pictures.narrow(dim, 1, size - 1), pictures.narrow(dim, size - 1, 1)], dim)
-    return before.add_(after).mul_(0.25).add_(pictures, alpha=0.5)
+    size = images.shape[dim]
+    before = torch.cat([images.narrow(dim, 0, 1), images.narrow(dim, 0, size - 1)], dim)
+    after = torch.cat([images.narrow(dim, 1, size - 1), images.narrow(dim, size - 1, 1)], dim)
+    return before.add_(after).mul_(0.25).add_(images, alpha=0.5)
 
 
-def _recolour(pictures: Tensor, draws: NDArray[np.float64], strength: float) -> Tensor:
+def _recolour(images: Tensor, draws: NDArray[np.float64], strength: float) -> Tensor:
     """Change brightness, contrast, saturation and the balance of the channels; black stays black."""
 
     def factor(column: int, most: float) -> NDArray[np.float64]:
         return np.asarray(1 + draws[:, column] * (strength * most))
 
-    luma = torch.tensor(_LUMA, device=pictures.device).view(1, 3, 1, 1)
-    grey = (pictures * luma).sum(dim=1, keepdim=True)
+    luma = torch.tensor(_LUMA, device=images.device).view(1, 3, 1, 1)
+    grey = (images * luma).sum(dim=1, keepdim=True)
     field = (grey / _FIELD_EDGE).clamp_(max=1)
     lit = field.sum(dim=(2, 3), keepdim=True, dtype=torch.float64).clamp_(min=1)
     level = ((grey * field).sum(dim=(2, 3), keepdim=True, dtype=torch.float64) / lit).float()
-    saturated = torch.lerp(grey, pictures, _each(factor(7, _SATURATION), pictures).unsqueeze(1))
-    contrasted = torch.lerp(level, saturated, _each(factor(8, _CONTRAST), pictures).unsqueeze(1))
+    saturated = torch.lerp(grey, images, _each(factor(7, _SATURATION), images).unsqueeze(1))
+    contrasted = torch.lerp(level, saturated, _each(factor(8, _CONTRAST), images).unsqueeze(1))
     gains = np.stack([factor(column, _GAIN) for column in (9, 10, 11)], axis=1) * factor(12, _BRIGHTNESS)[:, None]
-    gain = torch.from_numpy(gains.astype(np.float32)).to(pictures.device).view(-1, 3, 1, 1)
+    gain = torch.from_numpy(gains.astype(np.float32)).to(images.device).view(-1, 3, 1, 1)
     return contrasted.mul_(gain).mul_(field).clamp_(0, 1)

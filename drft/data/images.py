@@ -1,6 +1,6 @@
-"""Photographs as the network will see them: decoded once, cropped to the field of view, resized, memory-mapped.
+"""Images as the network will see them: decoded once, cropped to the field of view, resized, memory-mapped.
 
-A fundus photograph is a bright disc on a black frame. The crop is the square around that disc, padded with black
+A fundus image is a bright disc on a black frame. The crop is the square around that disc, padded with black
 where the camera cut the disc off, so that the circle stays a circle and every camera shows it at the same size.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageOps
 
-from drft.data.cohort import ImageDataset, LabeledImage
+from drft.data.dataset import ImageDataset, LabeledImage
 from drft.data.datasets.faults import DataErrors
 from drft.data.parallel import attempts
 from drft.data.progress import Progress, silent
@@ -27,10 +27,10 @@ CROP_VERSION = 1
 """Part of every cache key; raised when the same file would give other pixels."""
 
 Box = tuple[int, int, int, int]
-"""Left, top, right and bottom in pixels; may reach beyond the picture."""
+"""Left, top, right and bottom in pixels; may reach beyond the image."""
 
 _PATIENCE = 900.0
-"""Seconds to wait for another process that decodes the same photographs, before doing it too."""
+"""Seconds to wait for another process that decodes the same images, before doing it too."""
 
 _PROBE = 256
 """Longest side, in pixels, of the small copy in which the field of view is looked for."""
@@ -40,51 +40,51 @@ _LIT_SHARE = 0.02
 
 
 def load_images(
-    cohort: ImageDataset, image_size: int, cache_dir: Path | None = None, progress: Progress | None = None
+    dataset: ImageDataset, image_size: int, cache_dir: Path | None = None, progress: Progress | None = None
 ) -> NDArray[np.uint8]:
-    """Return all photographs of a cohort, in its order; several processes that want the same decode them once.
+    """Return all images of a data set, in its order; several processes that want the same decode them once.
 
     Args:
-        cohort: the photographs.
+        dataset: the images.
         image_size: height and width in pixels.
-        cache_dir: where the decoded photographs are kept; by default the user's cache folder.
+        cache_dir: where the decoded images are kept; by default the user's cache folder.
         progress: told how many are decoded.
 
     Returns:
-        Read-only memory map of shape (photographs, image_size, image_size, 3), RGB.
+        Read-only memory map of shape (images, image_size, image_size, 3), RGB.
 
     Raises:
         DataError: naming every file that cannot be decoded, or the cache folder when it cannot be written to.
     """
-    path = store_of(cohort, image_size, cache_dir)
+    path = store_of(dataset, image_size, cache_dir)
     if not path.exists():
         with holding(path.with_suffix(".lock"), _PATIENCE):
             if not path.exists():  # another process may have decoded them while this one waited
-                _make_store(cohort.photographs, image_size, path, progress or silent)
+                _make_store(dataset.images, image_size, path, progress or silent)
     return cast("NDArray[np.uint8]", np.load(path, mmap_mode="r"))
 
 
-def store_of(cohort: ImageDataset, image_size: int, cache_dir: Path | None = None) -> Path:
-    """Return where the decoded photographs of a cohort are kept; the file's name says what is in it."""
-    return (cache_dir or default_cache_dir()) / "images" / f"{_cache_key(cohort, image_size)}.npy"
+def store_of(dataset: ImageDataset, image_size: int, cache_dir: Path | None = None) -> Path:
+    """Return where the decoded images of a data set are kept; the file's name says what is in it."""
+    return (cache_dir or default_cache_dir()) / "images" / f"{_cache_key(dataset, image_size)}.npy"
 
 
 def decode(path: Path, image_size: int) -> NDArray[np.uint8]:
-    """Decode one photograph, crop it to the field of view and resize it.
+    """Decode one image, crop it to the field of view and resize it.
 
     Returns:
-        RGB picture of shape (image_size, image_size, 3).
+        RGB image of shape (image_size, image_size, 3).
 
     Raises:
         DataError: when the file cannot be decoded to its end.
     """
-    picture = read_rgb(path, image_size)
-    square = picture.crop(field_of_view(picture))
+    image = read_rgb(path, image_size)
+    square = image.crop(field_of_view(image))
     return np.asarray(square.resize((image_size, image_size), Image.Resampling.BICUBIC))
 
 
 def read_rgb(path: Path, image_size: int) -> Image.Image:
-    """Return a photograph as 8-bit RGB, in a size from which ``image_size`` pixels can well be made.
+    """Return an image as 8-bit RGB, in a size from which ``image_size`` pixels can well be made.
 
     Raises:
         DataError: when the file cannot be decoded to its end.
@@ -96,22 +96,22 @@ def read_rgb(path: Path, image_size: int) -> Image.Image:
         raise DataError(f"{path} cannot be decoded ({error}): copy it again or remove its line") from None
 
 
-def field_of_view(picture: Image.Image) -> Box:
-    """Return the square around the bright disc of a fundus photograph.
+def field_of_view(image: Image.Image) -> Box:
+    """Return the square around the bright disc of a fundus image.
 
-    A photograph without a dark frame gives its own bounds, squared; one with next to nothing lit its centre square.
+    An image without a dark frame gives its own bounds, squared; one with next to nothing lit its centre square.
     """
-    box = lit_box(picture)
+    box = lit_box(image)
     if box is None:
-        return _square((0, 0, *picture.size), min(picture.size))
+        return _square((0, 0, *image.size), min(image.size))
     return _square(box, max(box[2] - box[0], box[3] - box[1]))
 
 
-def lit_box(picture: Image.Image) -> Box | None:
-    """Return the bounds of the bright part of a photograph; None when next to nothing is lit."""
-    width, height = picture.size
+def lit_box(image: Image.Image) -> Box | None:
+    """Return the bounds of the bright part of an image; None when next to nothing is lit."""
+    width, height = image.size
     scale = max(1, max(width, height) // _PROBE)
-    red, green, blue = picture.reduce(scale).split()
+    red, green, blue = image.reduce(scale).split()
     probe = ImageChops.lighter(ImageChops.lighter(red, green), blue)
     lit = np.asarray(probe) > max(12.0, 0.12 * _percentile(probe.histogram(), 95))
     left, right = _extent(lit.mean(axis=0))
@@ -121,30 +121,30 @@ def lit_box(picture: Image.Image) -> Box | None:
     return left * scale, top * scale, min(right * scale, width), min(bottom * scale, height)
 
 
-def _cache_key(cohort: ImageDataset, image_size: int) -> str:
-    order = "\n".join(photograph.id for photograph in cohort.photographs)
-    return hashlib.sha256(f"{cohort.fingerprint}\n{image_size}\n{CROP_VERSION}\n{order}".encode()).hexdigest()
+def _cache_key(dataset: ImageDataset, image_size: int) -> str:
+    order = "\n".join(image.id for image in dataset.images)
+    return hashlib.sha256(f"{dataset.fingerprint}\n{image_size}\n{CROP_VERSION}\n{order}".encode()).hexdigest()
 
 
-def _make_store(photographs: Sequence[LabeledImage], image_size: int, path: Path, progress: Progress) -> None:
+def _make_store(images: Sequence[LabeledImage], image_size: int, path: Path, progress: Progress) -> None:
     try:
-        _decode_all(photographs, image_size, path, progress)
+        _decode_all(images, image_size, path, progress)
     except OSError as error:
         raise DataError(
-            f"decoded photographs cannot be written to {path.parent} ({error.strerror or error}): "
+            f"decoded images cannot be written to {path.parent} ({error.strerror or error}): "
             "make room there or name another folder with the environment variable DRFT_CACHE"
         ) from error
 
 
-def _decode_all(photographs: Sequence[LabeledImage], image_size: int, path: Path, progress: Progress) -> None:
-    """Write the decoded photographs to ``path``, whole or not at all."""
+def _decode_all(images: Sequence[LabeledImage], image_size: int, path: Path, progress: Progress) -> None:
+    """Write the decoded images to ``path``, whole or not at all."""
     faults = DataErrors()
-    shape = (len(photographs), image_size, image_size, 3)
-    files = [photograph.path for photograph in photographs]
+    shape = (len(images), image_size, image_size, 3)
+    files = [image.path for image in images]
     with (
         whole_file(path) as draft,
         draft.open("wb") as file,
-        attempts(partial(decode, image_size=image_size), files, "decoding photographs", progress) as results,
+        attempts(partial(decode, image_size=image_size), files, "decoding images", progress) as results,
     ):
         # Written, not mapped: a full disk is then an error and not a signal that ends the process.
         header = {"descr": np.dtype(np.uint8).str, "fortran_order": False, "shape": shape}

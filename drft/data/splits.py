@@ -1,4 +1,4 @@
-"""Which photographs are trained on, which validate, and which stay sealed for the final test."""
+"""Which images are trained on, which validate, and which stay sealed for the final test."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drft.config.trial_config import SplitConfig
-from drft.data.cohort import ImageDataset, LabeledImage
+from drft.data.dataset import ImageDataset, LabeledImage
 from drft.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Ascending indices into ``cohort.photographs``."""
+    """Ascending indices into ``dataset.images``."""
 
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
@@ -22,16 +22,16 @@ class Split:
     """Sealed: nothing in training, search or selection looks at these."""
 
 
-def stratified_split(cohort: ImageDataset, config: SplitConfig) -> Split:
-    """Divide the training photographs by grade, keeping groups whole.
+def stratified_split(dataset: ImageDataset, config: SplitConfig) -> Split:
+    """Divide the training images by grade, keeping groups whole.
 
-    The photographs whose origin is ``test`` are the test part. A training photograph that shares a group with one
+    The images whose origin is ``test`` are the test part. A training image that shares a group with one
     of them (the same file, the same patient) is in no part. Each grade gives validation its share as nearly as whole
     groups allow; a grade of two groups or more is in both parts. With ``config.folds``, validation is one of the
     ``stratified_folds``.
 
     Raises:
-        DataError: when too few photographs are left for both parts.
+        DataError: when too few images are left for both parts.
         ConfigError: when every fold is to validate, which takes as many splits (``config.turns``).
     """
     if config.fold is None:
@@ -40,43 +40,43 @@ def stratified_split(cohort: ImageDataset, config: SplitConfig) -> Split:
             "and one training alone needs the number of one fold"
         )
     if config.folds is None:
-        train, validation = _held_out_share(cohort, config)
+        train, validation = _held_out_share(dataset, config)
     else:
-        folds = stratified_folds(cohort, config.folds, config.seed)
+        folds = stratified_folds(dataset, config.folds, config.seed)
         validation = folds.pop(config.fold)
         train = _ascending(np.concatenate(folds))
-    test = [index for index, photograph in enumerate(cohort.photographs) if photograph.origin == "test"]
+    test = [index for index, image in enumerate(dataset.images) if image.origin == "test"]
     return Split(train, validation, _ascending(test))
 
 
-def stratified_folds(cohort: ImageDataset, folds: int, seed: int) -> list[NDArray[np.int64]]:
-    """Divide the training photographs into folds of like grades, keeping groups whole.
+def stratified_folds(dataset: ImageDataset, folds: int, seed: int) -> list[NDArray[np.int64]]:
+    """Divide the training images into folds of like grades, keeping groups whole.
 
-    Every training photograph is in exactly one fold, but one that shares a group with a test photograph is in none.
-    Larger groups are placed first, each into the fold with the fewest photographs of its grades, relative to how
+    Every training image is in exactly one fold, but one that shares a group with a test image is in none.
+    Larger groups are placed first, each into the fold with the fewest images of its grades, relative to how
     frequent the grades are; the smallest fold where that is a tie. Where each group has one grade, two folds differ
-    in photographs of a grade by the largest group of that grade at most.
+    in images of a grade by the largest group of that grade at most.
 
     Args:
-        cohort: the photographs.
+        dataset: the images.
         folds: how many, 2 at least.
         seed: equal seeds give equal folds.
 
     Returns:
-        Ascending indices into ``cohort.photographs`` for each fold.
+        Ascending indices into ``dataset.images`` for each fold.
 
     Raises:
         DataError: when there are fewer groups than folds.
     """
     rng = np.random.default_rng(seed)
-    strata = _groups_by_grade(cohort.photographs, _sealed(cohort))
+    strata = _groups_by_grade(dataset.images, _sealed(dataset))
     groups = [stratum[place] for _, stratum in sorted(strata.items()) for place in rng.permutation(len(stratum))]
     if len(groups) < folds:
         raise DataError(
-            f"{cohort.name} has too few training photographs for {folds} folds: it takes one in each that is no "
+            f"{dataset.name} has too few training images for {folds} folds: it takes one in each that is no "
             f"duplicate, and there are {len(groups)}"
         )
-    labels, grades = cohort.labels(), len(cohort.grades)
+    labels, grades = dataset.labels(), len(dataset.grades)
     frequencies = np.bincount(labels[np.concatenate(groups)], minlength=grades).clip(1)
     counts = np.zeros((folds, grades))
     parts: list[list[int]] = [[] for _ in range(folds)]
@@ -89,8 +89,8 @@ def stratified_folds(cohort: ImageDataset, folds: int, seed: int) -> list[NDArra
     return [_ascending(part) for part in parts]
 
 
-def _held_out_share(cohort: ImageDataset, config: SplitConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    strata = _groups_by_grade(cohort.photographs, _sealed(cohort))
+def _held_out_share(dataset: ImageDataset, config: SplitConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    strata = _groups_by_grade(dataset.images, _sealed(dataset))
     rng = np.random.default_rng(config.seed)
     train: list[int] = []
     validation: list[int] = []
@@ -101,26 +101,26 @@ def _held_out_share(cohort: ImageDataset, config: SplitConfig) -> tuple[NDArray[
             (validation if place in held_out else train).extend(group)
     if not train or not validation:
         raise DataError(
-            f"{cohort.name} has too few training photographs to hold some out for validation: "
+            f"{dataset.name} has too few training images to hold some out for validation: "
             "it takes two of one grade that are not duplicates"
         )
     return _ascending(train), _ascending(validation)
 
 
-def _sealed(cohort: ImageDataset) -> set[str]:
-    """Return the groups that have a test photograph."""
-    return {photograph.group for photograph in cohort.photographs if photograph.origin == "test"}
+def _sealed(dataset: ImageDataset) -> set[str]:
+    """Return the groups that have a test image."""
+    return {image.group for image in dataset.images if image.origin == "test"}
 
 
-def _groups_by_grade(photographs: Sequence[LabeledImage], sealed: set[str]) -> dict[int, list[list[int]]]:
+def _groups_by_grade(images: Sequence[LabeledImage], sealed: set[str]) -> dict[int, list[list[int]]]:
     """Return the groups of indices of each grade; a group of several grades counts as its most frequent one."""
     members: dict[str, list[int]] = defaultdict(list)
-    for index, photograph in enumerate(photographs):
-        if photograph.group not in sealed:
-            members[photograph.group].append(index)
+    for index, image in enumerate(images):
+        if image.group not in sealed:
+            members[image.group].append(index)
     strata: dict[int, list[list[int]]] = defaultdict(list)
     for indices in members.values():
-        grades = [photographs[index].grade for index in indices]
+        grades = [images[index].grade for index in indices]
         strata[max(sorted(set(grades)), key=grades.count)].append(indices)
     return strata
 

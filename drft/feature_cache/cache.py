@@ -1,6 +1,6 @@
 """A cache of activations on disk, used by many workers and studies at once.
 
-Activations at a boundary are pure functions of weights, network, picture and view. A *shelf* is everything that is
+Activations at a boundary are pure functions of weights, network, image and view. A *shelf* is everything that is
 the same for a whole study (weights, boundary, precision ...); its entries are, for example, the views of one epoch.
 Files are mapped, so all workers share one copy in the page cache. Nothing that goes wrong with the disk is an error
 here: what cannot be stored is kept in memory or computed again.

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 Activations = tuple[Tensor, ...]
-"""What crosses a boundary; rows are pictures."""
+"""What crosses a boundary; rows are images."""
 
 SCHEMA = "1"
 """Raised when files are written otherwise; others are taken for damaged."""
@@ -43,12 +43,12 @@ class DamagedFileError(Exception):
 
 
 class CacheEntry:
-    """Activations of many pictures, in memory or mapped from a file.
+    """Activations of many images, in memory or mapped from a file.
 
     Args:
-        tensors: one for each tensor that crosses the boundary, contiguous on the CPU, pictures first.
-        channels_last: which of them have shape (pictures, height, width, channels) but are given back as
-            (pictures, channels, height, width) with channels last in memory.
+        tensors: one for each tensor that crosses the boundary, contiguous on the CPU, images first.
+        channels_last: which of them have shape (images, height, width, channels) but are given back as
+            (images, channels, height, width) with channels last in memory.
         stored: whether they are on disk, for others too.
     """
 
@@ -78,7 +78,7 @@ class CacheEntry:
         return sum(tensor.nbytes for tensor in self.tensors)
 
     def rows(self, indices: NDArray[np.int64] | Tensor) -> Activations:
-        """Copy the activations of some pictures.
+        """Copy the activations of some images.
 
         Args:
             indices: which rows, in any order, repeated if need be; shape (rows,).

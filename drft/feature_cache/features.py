@@ -1,9 +1,9 @@
 """The frozen prefix as a source of activations: those that are kept where there are any, else computed.
 
 Views are pure functions and the prefix is frozen, so what crosses a boundary is a pure function of (weights,
-boundary, picture, view): computed once, it serves every trial, worker and later study. Which boundaries are worth
+boundary, image, view): computed once, it serves every trial, worker and later study. Which boundaries are worth
 keeping is a matter of cost alone: early ones are large and cheap to compute again, so a training at such a depth
-starts from the last boundary before it that is kept, or from the 8-bit picture.
+starts from the last boundary before it that is kept, or from the 8-bit image.
 """
 
 import hashlib
@@ -27,37 +27,37 @@ _SECONDS_PER_BYTE = 2e-9
 """What computing must cost for a byte to be worth keeping: twice the time of copying it out of a mapped file."""
 
 _SHEET = 512
-"""Pictures in one entry of the cache, so that a large cohort never lies in memory as a whole."""
+"""Images in one entry of the cache, so that a large data set never lies in memory as a whole."""
 
 _PASS = 32
-"""Pictures that go through the prefix at once."""
+"""Images that go through the prefix at once."""
 
 
 @dataclass(frozen=True)
 class ImageViews:
-    """Some photographs of a cohort, all in one view."""
+    """Some images of a data set, all in one view."""
 
     indices: NDArray[np.int64]
     view: int = 0
     strength: float = 0.0
-    """0 for the plain pictures, whatever the view."""
+    """0 for the plain images, whatever the view."""
     among: NDArray[np.int64] | None = None
-    """Photographs, ascending and these among them, of which activations are kept together; None for these alone."""
+    """Images, ascending and these among them, of which activations are kept together; None for these alone."""
 
     @property
     def plain(self) -> bool:
-        """Whether these are the photographs as they are."""
+        """Whether these are the images as they are."""
         return self.strength == 0
 
     @cached_property
     def sheets(self) -> tuple["ImageViews", ...]:
-        """The pictures that are kept together, in parts that are kept as one entry each."""
+        """The images that are kept together, in parts that are kept as one entry each."""
         kept = self.indices if self.among is None else self.among
         parts = range(0, len(kept), _SHEET)
         return tuple(ImageViews(kept[start : start + _SHEET], self.view, self.strength) for start in parts)
 
     def places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return where some of these pictures are in the sheets."""
+        """Return where some of these images are in the sheets."""
         return rows if self.among is None else np.searchsorted(self.among, self.indices[rows])
 
     def made_by(self, views: Views, rows: NDArray[np.int64] | slice) -> Tensor:
@@ -75,9 +75,9 @@ class FrozenPrefix:
 
     Args:
         network: the network, its frozen part in evaluation mode.
-        views: makes the pictures.
-        costs: of each boundary, ``network.pictures_at`` first.
-        cohort: digest of the cohort and of how its photographs are decoded.
+        views: makes the images.
+        costs: of each boundary, ``network.images_at`` first.
+        dataset: digest of the data set and of how its images are decoded.
         depth: the depth of the training.
         cache: where activations are kept; None computes them whenever they are asked for.
         passing: whether views are of no use at other depths (the head phase): then only this boundary is kept.
@@ -89,7 +89,7 @@ class FrozenPrefix:
         views: Views,
         *,
         costs: Mapping[int, BoundaryCost],
-        cohort: str,
+        dataset: str,
         depth: int,
         cache: ActivationCache | None,
         passing: bool,
@@ -99,19 +99,19 @@ class FrozenPrefix:
         self.depth = depth if depth in network.chain.cuts else None
         """The boundary; None where the network cannot be cut there and runs as a whole."""
         self._cache = cache
-        self._cohort = cohort
-        lowest = network.pictures_at if self.depth is None else depth
+        self._dataset = dataset
+        lowest = network.images_at if self.depth is None else depth
         worth = worth_keeping(costs, lowest) if cache is not None else {}
         self._shelves = {at: self._shelf(at, each) for at, each in worth.items() if not passing or at == depth}
 
-    def open(self, pictures: ImageViews) -> "Features":
-        """Return what crosses the boundary for these pictures, computing and keeping what is worth it."""
-        kept = self._kept(pictures)
+    def open(self, images: ImageViews) -> "Features":
+        """Return what crosses the boundary for these images, computing and keeping what is worth it."""
+        kept = self._kept(images)
         if self._cache is None or not kept:
-            return Features(self, pictures, (), self.network.pictures_at, cached=False)
+            return Features(self, images, (), self.network.images_at, cached=False)
         at = min(kept)
-        found = [self._entry(self._cache, sheet, at) for sheet in pictures.sheets]
-        return Features(self, pictures, [entry for entry, _ in found], at, cached=all(known for _, known in found))
+        found = [self._entry(self._cache, sheet, at) for sheet in images.sheets]
+        return Features(self, images, [entry for entry, _ in found], at, cached=all(known for _, known in found))
 
     def suffix(self, activations: Activations) -> Tensor:
         """Return the logits, float32 of shape (n, classes), of what ``Supply.batch`` gave."""
@@ -120,15 +120,15 @@ class FrozenPrefix:
 
     def advance(self, activations: Activations, start: int, stops: Sequence[int]) -> dict[int, Activations]:
         """Run the frozen network from one boundary on."""
-        if start == self.network.pictures_at:
+        if start == self.network.images_at:
             activations = (self.views.normalize(activations[0]),)
         with autocast(self.network.precision, self.network.device):
-            begun = None if start == self.network.pictures_at else start
+            begun = None if start == self.network.images_at else start
             return self.network.chain.advance(activations, begun, stops)
 
-    def _kept(self, pictures: ImageViews) -> list[int]:
-        """Return where activations of such pictures are kept; plain pictures are kept decoded already."""
-        return [at for at in self._shelves if not (pictures.plain and at == self.network.pictures_at)]
+    def _kept(self, images: ImageViews) -> list[int]:
+        """Return where activations of such images are kept; plain images are kept decoded already."""
+        return [at for at in self._shelves if not (images.plain and at == self.network.images_at)]
 
     def _entry(self, cache: ActivationCache, sheet: ImageViews, at: int) -> tuple[CacheEntry, bool]:
         """Return the entry of a boundary, and whether it was there already."""
@@ -142,7 +142,7 @@ class FrozenPrefix:
 
     def _fill(self, cache: ActivationCache, sheet: ImageViews, at: int) -> CacheEntry:
         """Compute and keep what crosses a boundary and those before it, in one pass from the last one kept."""
-        name, start, known = sheet.name(self.views.seed), self.network.pictures_at, None
+        name, start, known = sheet.name(self.views.seed), self.network.images_at, None
         for depth in sorted(self._kept(sheet)):
             known = cache.get(self._shelves[depth], name)
             if known is not None:
@@ -150,7 +150,7 @@ class FrozenPrefix:
                 break
         stops = [depth for depth in self._kept(sheet) if at <= depth < start]
         made: dict[int, list[Activations]] = {depth: [] for depth in stops}
-        if known is None and self.network.pictures_at in self._kept(sheet):
+        if known is None and self.network.images_at in self._kept(sheet):
             made[start] = []
         for rows in _passes(len(sheet.indices)):
             activations = known.rows(rows) if known else (sheet.made_by(self.views, rows),)
@@ -161,34 +161,34 @@ class FrozenPrefix:
         return {depth: cache.put(self._shelves[depth], name, _joined(parts)) for depth, parts in made.items()}[at]
 
     def _shelf(self, at: int, seconds_per_byte: float) -> CacheGroup:
-        """Return where a boundary is kept. Pictures depend on no network, so all networks share them."""
+        """Return where a boundary is kept. Images depend on no network, so all networks share them."""
         network, size = self.network, self.views.size
-        if at == network.pictures_at:
-            key, what = f"{self._cohort} {size}", "views"
+        if at == network.images_at:
+            key, what = f"{self._dataset} {size}", "views"
         else:
-            key, what = f"{self._cohort} {size} {network.identity} {at}", network.name
+            key, what = f"{self._dataset} {size} {network.identity} {at}", network.name
         about: dict[str, str | int | float] = {"backbone": what, "depth": at, "image_size": size}
         return CacheGroup(hashlib.sha256(key.encode()).hexdigest()[:32], about, seconds_per_byte)
 
 
 class Features:
-    """What crosses a boundary for a set of pictures, by rows."""
+    """What crosses a boundary for a set of images, by rows."""
 
     def __init__(
-        self, prefix: FrozenPrefix, pictures: ImageViews, entries: Sequence[CacheEntry], at: int, *, cached: bool
+        self, prefix: FrozenPrefix, images: ImageViews, entries: Sequence[CacheEntry], at: int, *, cached: bool
     ) -> None:
         self._prefix = prefix
-        self._pictures = pictures
+        self._images = images
         self._entries = entries
         self._at = at
         self.cached = cached
         """Whether everything was kept already when it was asked for."""
 
     def __len__(self) -> int:
-        return len(self._pictures.indices)
+        return len(self._images.indices)
 
     def batch(self, rows: NDArray[np.int64]) -> Activations:
-        """Return the activations of some pictures, by their rows in the set, on the device of the network."""
+        """Return the activations of some images, by their rows in the set, on the device of the network."""
         prefix, network = self._prefix, self._prefix.network
         activations = tuple(tensor.to(network.device, non_blocking=True) for tensor in self._read(rows))
         if self._at == prefix.depth:
@@ -199,8 +199,8 @@ class Features:
 
     def _read(self, rows: NDArray[np.int64]) -> Activations:
         if self._entries:
-            return _gather(self._entries, self._pictures.places(rows))
-        return (self._pictures.made_by(self._prefix.views, rows),)
+            return _gather(self._entries, self._images.places(rows))
+        return (self._images.made_by(self._prefix.views, rows),)
 
 
 def worth_keeping(costs: Mapping[int, BoundaryCost], lowest: int) -> dict[int, float]:

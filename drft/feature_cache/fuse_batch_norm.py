@@ -39,21 +39,21 @@ class FusedConv(nn.Module):
         self.activation = activation
         self._known: tuple[tuple[int, ...], Tensor, Tensor] | None = None
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Return activations of shape (n, channels, height, width)."""
         if self.norm.training:
-            return self._as_written(self.conv(pictures))
+            return self._as_written(self.conv(images))
         weight, bias = self._fold() if torch.is_grad_enabled() else self._fold_frozen()
-        dtype = _compute_dtype(pictures)
-        pictures, weight, bias = pictures.to(dtype), weight.to(dtype), bias.to(dtype)
-        if not _has_fused_kernel(pictures):
-            return self._activate(self._convolve(pictures, weight, bias))
+        dtype = _compute_dtype(images)
+        images, weight, bias = images.to(dtype), weight.to(dtype), bias.to(dtype)
+        if not _has_fused_kernel(images):
+            return self._activate(self._convolve(images, weight, bias))
         if not torch.is_grad_enabled():
-            return _fused(pictures, weight, bias, self.conv, self.activation)
+            return _fused(images, weight, bias, self.conv, self.activation)
         fused = type(self.activation) in _GRADIENT_FROM_OUTPUT
         convolved = cast(
             "Tensor",
-            _FusedConvFunction.apply(pictures, weight, bias, self.conv, self.activation if fused else nn.Identity()),
+            _FusedConvFunction.apply(images, weight, bias, self.conv, self.activation if fused else nn.Identity()),
         )
         return convolved if fused else self._activate(convolved)
 
@@ -88,9 +88,9 @@ class FusedConv(nn.Module):
             self._known = (versions, *self._fold())
         return self._known[1:]
 
-    def _convolve(self, pictures: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def _convolve(self, images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         conv = self.conv
-        return F.conv2d(pictures, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+        return F.conv2d(images, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
 
 
 def fold_batch_norms(traced: fx.GraphModule) -> fx.GraphModule:
@@ -148,27 +148,27 @@ def _replace(traced: fx.GraphModule, node: fx.Node, modules: dict[str, nn.Module
         traced.graph.erase_node(old)
 
 
-def _compute_dtype(pictures: Tensor) -> torch.dtype:
-    kind = pictures.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else pictures.dtype
+def _compute_dtype(images: Tensor) -> torch.dtype:
+    kind = images.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else images.dtype
 
 
-def _has_fused_kernel(pictures: Tensor) -> bool:
+def _has_fused_kernel(images: Tensor) -> bool:
     """Return whether oneDNN has a convolution that applies bias and activation as it goes."""
     return (
-        pictures.device.type == "cpu"
-        and pictures.dtype in {torch.float32, torch.bfloat16}
+        images.device.type == "cpu"
+        and images.dtype in {torch.float32, torch.bfloat16}
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and bool(torch.backends.mkldnn.enabled)
         and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
     )
 
 
-def _fused(pictures: Tensor, weight: Tensor, bias: Tensor, conv: nn.Conv2d, activation: nn.Module) -> Tensor:
+def _fused(images: Tensor, weight: Tensor, bias: Tensor, conv: nn.Conv2d, activation: nn.Module) -> Tensor:
     known = _FUSED_ACTIVATIONS.get(type(activation))
     name, scalars = known or ("none", ())
     convolved: Tensor = torch.ops.mkldnn._convolution_pointwise(
-        pictures, weight, bias, conv.padding, conv.stride, conv.dilation, conv.groups, name, list(scalars), ""
+        images, weight, bias, conv.padding, conv.stride, conv.dilation, conv.groups, name, list(scalars), ""
     )
     return convolved if known else cast("Tensor", activation(convolved))
 
@@ -178,20 +178,20 @@ class _FusedConvFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, pictures: Tensor, weight: Tensor, bias: Tensor, conv: nn.Conv2d, activation: nn.Module
+        ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, conv: nn.Conv2d, activation: nn.Module
     ) -> Tensor:
-        output = _fused(pictures, weight, bias, conv, activation)
+        output = _fused(images, weight, bias, conv, activation)
         ctx.conv, ctx.activation = conv, type(activation)
         # Without an activation the output is not needed, and whoever reads it may overwrite it.
-        ctx.save_for_backward(pictures, weight, None if isinstance(activation, nn.Identity) else output)
+        ctx.save_for_backward(images, weight, None if isinstance(activation, nn.Identity) else output)
         return output
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        pictures, weight, output = ctx.saved_tensors
+        images, weight, output = ctx.saved_tensors
         gradient = _through_activation(gradients[0], output, ctx.activation)
         wanted = ctx.needs_input_grad[:3]
-        return (*_convolution_gradients(gradient, pictures, weight, ctx.conv, wanted), None, None)
+        return (*_convolution_gradients(gradient, images, weight, ctx.conv, wanted), None, None)
 
 
 def _through_activation(gradient: Tensor, output: Tensor | None, activation: type[nn.Module]) -> Tensor:
@@ -203,15 +203,15 @@ def _through_activation(gradient: Tensor, output: Tensor | None, activation: typ
 
 
 def _convolution_gradients(
-    gradient: Tensor, pictures: Tensor, weight: Tensor, conv: nn.Conv2d, wanted: Sequence[bool]
+    gradient: Tensor, images: Tensor, weight: Tensor, conv: nn.Conv2d, wanted: Sequence[bool]
 ) -> tuple[Tensor | None, ...]:
     """Return the gradients for input, weight and bias, each None unless wanted."""
     if gradient.dtype == torch.bfloat16 and conv.groups > 1 and max(conv.stride) > 1 and wanted[0]:
         # oneDNN has no bfloat16 kernel for this one gradient: its reference code is twenty times slower than float32.
-        halves = _convolution_gradients(gradient.float(), pictures.float(), weight.float(), conv, wanted)
+        halves = _convolution_gradients(gradient.float(), images.float(), weight.float(), conv, wanted)
         return tuple(None if each is None else each.to(gradient.dtype) for each in halves)
     found: tuple[Tensor | None, ...] = torch.ops.aten.convolution_backward(
-        gradient, pictures, weight, [weight.shape[0]], conv.stride, conv.padding, conv.dilation, False, [0, 0],
+        gradient, images, weight, [weight.shape[0]], conv.stride, conv.padding, conv.dilation, False, [0, 0],
         conv.groups, list(wanted),
     )  # fmt: skip
     return found

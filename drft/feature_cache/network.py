@@ -18,7 +18,7 @@ from drft.models.devices import Computed, autocast, pick_precision
 from drft.models.probabilities import ClassProbabilities
 
 _EXAMPLES = 8
-"""Pictures that a cost is measured on."""
+"""Images that a cost is measured on."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class SplitNetwork:
     precision: Computed
     device: torch.device
     identity: str
-    """Digest of all that the activations of a picture depend on, but the picture and the boundary."""
+    """Digest of all that the activations of an image depend on, but the image and the boundary."""
     costs: Mapping[int, "BoundaryCost"]
     """Of each boundary, deepest first."""
 
@@ -41,8 +41,8 @@ class SplitNetwork:
         return replace(self, model=replace(self.model, link=link.to(self.device)))
 
     @property
-    def pictures_at(self) -> int:
-        """The depth that stands for the boundary before the network: pictures that are not yet normalized."""
+    def images_at(self) -> int:
+        """The depth that stands for the boundary before the network: images that are not yet normalized."""
         return self.chain.block_count + 1
 
 
@@ -51,9 +51,9 @@ class BoundaryCost:
     """What it takes to come to a boundary from the one before it, and to keep what crosses it."""
 
     seconds: float
-    """Of computing, a picture."""
+    """Of computing, an image."""
     nbytes: int
-    """Of activations, a picture."""
+    """Of activations, an image."""
 
 
 def build_network(config: TrialConfig, classes: int, device: torch.device) -> SplitNetwork:

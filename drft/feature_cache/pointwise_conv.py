@@ -1,7 +1,7 @@
 """Convolutions over a single pixel as the matrix products they are.
 
 Squeeze-and-excitation (Hu et al. 2018) convolves pooled activations of one pixel with kernels of one pixel. A
-convolution routine prepares itself for pictures in every call; for these small ones that takes most of its time.
+convolution routine prepares itself for images in every call; for these small ones that takes most of its time.
 """
 
 from typing import cast

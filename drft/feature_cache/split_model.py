@@ -1,8 +1,8 @@
 """The boundaries of a network: where the frozen prefix ends and the trained suffix begins.
 
-With a frozen prefix, its activations are pure functions of the picture, so they can be computed once and
+With a frozen prefix, its activations are pure functions of the image, so they can be computed once and
 kept. A network is cut on its graph at every depth: whatever touches a trained parameter is suffix. Boundary 0
-is the classifier's input, the deepest one the pictures themselves.
+is the classifier's input, the deepest one the images themselves.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from drft.models.blocks import head_module, list_blocks, set_trainable, train_mo
 _log = logging.getLogger(__name__)
 
 Activations = tuple[Tensor, ...]
-"""What crosses a boundary, batch first: row i belongs to picture i."""
+"""What crosses a boundary, batch first: row i belongs to image i."""
 
 Transform = Callable[[fx.GraphModule], fx.GraphModule | None]
 """Rewrites a graph into one that computes the same, or returns None where it has nothing to do."""
@@ -77,7 +77,7 @@ class SplitModel:
 
         Args:
             activations: what crosses the boundary ``start``; it is not changed.
-            start: a depth of ``cuts``; None for normalized pictures (n, 3, size, size), as a 1-tuple.
+            start: a depth of ``cuts``; None for normalized images (n, 3, size, size), as a 1-tuple.
             stops: depths of ``cuts``, none above ``start``.
 
         Raises:
@@ -98,7 +98,7 @@ class SplitModel:
 
         Args:
             depth: a depth of ``cuts``; None for the whole network.
-            activations: what crosses its boundary, or pictures as in ``advance``; it is not changed.
+            activations: what crosses its boundary, or images as in ``advance``; it is not changed.
 
         Raises:
             ValueError: when there is no such boundary.
@@ -128,7 +128,7 @@ def split_model(net: nn.Module, image_size: int, transform: Transform | None = N
 
     Args:
         net: a timm model, on its device. It is left as it was.
-        image_size: pixels of a picture's side.
+        image_size: pixels of an image's side.
         transform: applied to the graph of single operations.
 
     Raises:
@@ -191,34 +191,34 @@ def _lies_in_one_block(module: nn.Module, blocks: Mapping[int, int]) -> bool:
 
 
 def _disagreements(made: SplitModel, image_size: int) -> dict[int, str]:
-    """Compare the suffixes with the whole network, evaluating and training, on two noise pictures.
+    """Compare the suffixes with the whole network, evaluating and training, on two noise images.
 
     Every suffix is the end of the next deeper one, so one evaluation checks them all, and when one of them trains like
     the network, those after it do.
     """
     example = next(made.net.parameters())
     noise = torch.randn(2, 3, image_size, image_size, generator=torch.Generator().manual_seed(0))
-    pictures = (noise.to(example.device, example.dtype),)
+    images = (noise.to(example.device, example.dtype),)
     faults: dict[int, str] = {}
     with _left_as_it_was(made.net) as restore, torch.inference_mode(mode=False), torch.no_grad():
         for depth in made.cuts:
             made.net.eval()
-            activations = made.advance(pictures, None, [depth])[depth]
-            if not _close(made.suffix(depth, activations), made.net(*pictures)):
+            activations = made.advance(images, None, [depth])[depth]
+            if not _close(made.suffix(depth, activations), made.net(*images)):
                 return dict.fromkeys(made.cuts, "its graph computes something else than the network")
-            if _trains_alike(made, depth, pictures, activations, restore):
+            if _trains_alike(made, depth, images, activations, restore):
                 break
             faults[depth] = "its suffix trains otherwise than the network"
     return _restless(made) | faults
 
 
 def _trains_alike(
-    made: SplitModel, depth: int, pictures: Activations, activations: Activations, restore: Callable[[], None]
+    made: SplitModel, depth: int, images: Activations, activations: Activations, restore: Callable[[], None]
 ) -> bool:
     set_trainable(made.net, depth)
     train_mode(made.net, depth)
     torch.manual_seed(0)
-    whole = made.net(*pictures)
+    whole = made.net(*images)
     restore()
     torch.manual_seed(0)
     part = made.suffix(depth, activations)

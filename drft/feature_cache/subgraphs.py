@@ -1,6 +1,6 @@
 """The segments of a traced network: the code between two edges at which its graph is cut.
 
-Over an edge go tensors with one row for each picture, and nothing else: sizes are made anew from the batch, what
+Over an edge go tensors with one row for each image, and nothing else: sizes are made anew from the batch, what
 depends on parameters alone is computed again wherever it is used, and so is what parameterless operations make of
 tensors that go over anyway (a pooled shortcut beside its source, a transposed view).
 """
@@ -52,12 +52,12 @@ def cut_below(operations: Operations, level: int) -> CutPoint:
 def what_forbids(operations: Operations, edge: CutPoint) -> str:
     """Say why a graph cannot be cut at an edge; "" when one can."""
     if not all(operations[node].batch_first for node in edge.stored):
-        return "a tensor crosses it that has no row for each picture"
+        return "a tensor crosses it that has no row for each image"
     return "" if edge.stored else "no tensor crosses it"
 
 
 def build_segments(network: fx.GraphModule, operations: Operations, edges: Sequence[CutPoint]) -> list[fx.GraphModule]:
-    """Return the code from the pictures to the first edge, between the edges, and from the last to the logits.
+    """Return the code from the images to the first edge, between the edges, and from the last to the logits.
 
     Each takes the stored tensors of its lower edge and returns a tuple of those of its upper one. None changes its
     arguments.

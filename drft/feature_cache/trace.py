@@ -26,7 +26,7 @@ _BATCHES = (2, 3)
 
 @dataclass(frozen=True, slots=True)
 class PerImage:
-    """A size that grows with the batch: so many for each picture."""
+    """A size that grows with the batch: so many for each image."""
 
     count: int
 
@@ -39,9 +39,9 @@ class Operation:
     parameterless: bool
     """Whether it holds no parameter itself."""
     varies: bool
-    """Whether its value depends on the pictures."""
+    """Whether its value depends on the images."""
     batch_first: bool
-    """Whether its value is a tensor whose row i belongs to picture i, as far as its shape tells."""
+    """Whether its value is a tensor whose row i belongs to image i, as far as its shape tells."""
     size: object
     """How to make a value that is no tensor: a constant, ``PerImage``, or a tuple of both; None for unknown."""
     storage: int
@@ -70,13 +70,13 @@ def trace(net: nn.Module, extra_leaf: IsLeaf = lambda _module: False) -> fx.Grap
 
 
 def examine(network: fx.GraphModule, blocks: Mapping[int, int], head: int, size: int) -> Operations:
-    """Run pictures through a graph and return what is known of each of its nodes; shape assertions are erased.
+    """Run images through a graph and return what is known of each of its nodes; shape assertions are erased.
 
     Args:
         network: its modules in evaluation mode.
         blocks: block index by ``id`` of each parameter.
         head: the level of the head, and of whatever the graph returns.
-        size: pixels of a picture's side.
+        size: pixels of an image's side.
     """
     example = next(network.parameters())
     runs = []
@@ -100,14 +100,14 @@ def attribute(module: object, target: str) -> Any:
 
 
 class _Whole(nn.Module):
-    """Calls a network with pictures and nothing else, so that its other arguments keep their defaults."""
+    """Calls a network with images and nothing else, so that its other arguments keep their defaults."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        logits: Tensor = self.net(pictures)
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.net(images)
         return logits
 
 
@@ -212,7 +212,7 @@ def _operation(node: fx.Node, known: Operations, runs: Sequence[_Run], own_level
 
 
 def _size(two: object, three: object) -> object:
-    """Return what makes a value that was ``two`` with two pictures and ``three`` with three; None when unknown."""
+    """Return what makes a value that was ``two`` with two images and ``three`` with three; None when unknown."""
     if isinstance(two, tuple) and isinstance(three, tuple) and len(two) == len(three):
         parts = tuple(map(_size, two, three))
         return None if None in parts else parts

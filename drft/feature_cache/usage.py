@@ -20,7 +20,7 @@ from drft.feature_cache.index import (
 )
 
 _MADE = ("synthetic", "unpacked")
-"""Folders of photographs that this program made."""
+"""Folders of images that this program made."""
 
 _SCRATCH = ".clearing-"
 """Begins the name of a folder that is being removed."""
@@ -51,7 +51,7 @@ class CacheUsage:
 
     decoded: FileTotals
     rendered: FileTotals
-    """Photographs that were rendered, or unpacked from an archive."""
+    """Images that were rendered, or unpacked from an archive."""
     shelves: tuple[GroupUsage, ...]
     activations: FileTotals
     """All shelves together, with drafts."""
@@ -68,12 +68,12 @@ def usage(cache_dir: Path) -> CacheUsage:
     )
 
 
-def clear(cache_dir: Path, *, pictures: bool = False) -> FileTotals:
+def clear(cache_dir: Path, *, images: bool = False) -> FileTotals:
     """Delete the activations of a cache folder; what a study uses meanwhile it computes again.
 
     Args:
         cache_dir: the cache folder.
-        pictures: whether to delete the decoded and the rendered photographs too.
+        images: whether to delete the decoded and the rendered images too.
 
     Returns:
         What was deleted.
@@ -84,14 +84,14 @@ def clear(cache_dir: Path, *, pictures: bool = False) -> FileTotals:
     folder = activations_folder(cache_dir)
     faults: list[OSError] = []
     targets = [file.path for file in stored_files(folder)]
-    targets += _images(cache_dir) if pictures else []
+    targets += _images(cache_dir) if images else []
     gone = [_delete(path, faults) for path in targets if not _is_being_written(path)]
     for shelf in shelf_folders(folder):
         if not any(shelf_files(shelf, 0.0)):
             with contextlib.suppress(OSError):  # a worker has just put something on it
                 remove_shelf(shelf)
-    if pictures:
-        gone += [_delete_folder(cohort, faults) for cohort in _cohort_folders(cache_dir)]
+    if images:
+        gone += [_delete_folder(dataset, faults) for dataset in _dataset_folders(cache_dir)]
     if faults:
         raise DataError(f"{faults[0].filename}: cannot be deleted ({faults[0].strerror}); have its owner do it")
     return _sum(gone)
@@ -108,8 +108,8 @@ def _images(cache_dir: Path) -> list[Path]:
     return sorted((cache_dir / "images").glob("*.npy"))
 
 
-def _cohort_folders(cache_dir: Path) -> list[Path]:
-    """Return the folders of photographs that were made, and those that a killed process left half made or removed."""
+def _dataset_folders(cache_dir: Path) -> list[Path]:
+    """Return the folders of images that were made, and those that a killed process left half made or removed."""
     folders = [path for name in _MADE for path in (cache_dir / name).glob("*") if path.is_dir()]
     return [path for path in folders if not _is_being_written(path)]
 

@@ -47,12 +47,12 @@ class Model:
     """A pretrained network with a fresh head."""
 
     net: nn.Module
-    """The timm model; maps normalized pictures (n, 3, size, size) to outputs (n, classes)."""
+    """The timm model; maps normalized images (n, 3, size, size) to outputs (n, classes)."""
     dropout: "HeadDropout" = field(repr=False)
     """What the classifier's input goes through in training."""
     blocks: tuple[Block, ...]
     mean: Channels
-    """Channel means of its inputs, for pictures in [0, 1]."""
+    """Channel means of its inputs, for images in [0, 1]."""
     std: Channels
     pretrained: Mapping[str, Tensor] = field(repr=False)
     """The state of ``net`` before any training, on the CPU."""
@@ -73,9 +73,9 @@ class Model:
         if shared_score:
             self.shared_score.turn_on()
 
-    def log_probabilities(self, pictures: Tensor) -> Tensor:
-        """Return the log-probabilities of normalized pictures (n, 3, size, size), shape (n, classes)."""
-        told: Tensor = self.link(self.net(pictures))
+    def log_probabilities(self, images: Tensor) -> Tensor:
+        """Return the log-probabilities of normalized images (n, 3, size, size), shape (n, classes)."""
+        told: Tensor = self.link(self.net(images))
         return told
 
 

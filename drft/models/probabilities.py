@@ -22,7 +22,7 @@ _SPREADS = np.geomspace(0.02, 5.0, 45)
 
 
 class ClassProbabilities(nn.Module):
-    """Maps outputs to log-probabilities, both of shape (photographs, classes)."""
+    """Maps outputs to log-probabilities, both of shape (images, classes)."""
 
     def fit(self, outputs: Tensor, grades: Tensor) -> None:
         """Learn what the loss leaves open from the training part; most links have nothing to learn."""
@@ -108,7 +108,7 @@ def coral_logits(outputs: Tensor) -> Tensor:
 
 
 def expected_grades(outputs: Tensor) -> Tensor:
-    """Return the expected grade under the softmax of the outputs, shape (photographs,)."""
+    """Return the expected grade under the softmax of the outputs, shape (images,)."""
     return outputs.softmax(dim=1) @ torch.arange(outputs.shape[1], device=outputs.device, dtype=outputs.dtype)
 
 

@@ -10,20 +10,20 @@ _ROUNDING = 1e-12
 
 
 def qwk_thresholds(scores: NDArray[np.float64], grades: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
-    """Return the thresholds with the highest quadratic weighted kappa on these photographs, ascending.
+    """Return the thresholds with the highest quadratic weighted kappa on these images, ascending.
 
-    A photograph gets the grade that counts the thresholds below its score. Kappa is one minus the ratio of the
-    disagreement to that expected by chance, both sums over photographs, so that the best cuts are found exactly:
+    An image gets the grade that counts the thresholds below its score. Kappa is one minus the ratio of the
+    disagreement to that expected by chance, both sums over images, so that the best cuts are found exactly:
     Dinkelbach's iteration (1967) over the ratio, dynamic programming over the sorted scores within. A threshold lies
     midway between two scores.
 
     Args:
-        scores: shape (photographs,).
-        grades: true grades, shape (photographs,), of the training part alone.
+        scores: shape (images,).
+        grades: true grades, shape (images,), of the training part alone.
         classes: how many grades there are.
 
     Returns:
-        Shape (classes - 1,): midway between the grades where kappa is undefined, since all photographs are of one.
+        Shape (classes - 1,): midway between the grades where kappa is undefined, since all images are of one.
     """
     if len(np.unique(grades)) < 2:
         return np.asarray(np.arange(1, classes) - 0.5, dtype=np.float64)
@@ -49,10 +49,10 @@ def _ratio(cuts: NDArray[np.int64], disagreement: NDArray[np.float64], by_chance
 
 
 def _cheapest_cuts(cost: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return where grades begin, from the second on, so that the photographs cost least together.
+    """Return where grades begin, from the second on, so that the images cost least together.
 
     Args:
-        cost: of all photographs before a place, if they had one grade, shape (places, classes).
+        cost: of all images before a place, if they had one grade, shape (places, classes).
     """
     places, classes = cost.shape
     best, begins = cost[:, 0], []

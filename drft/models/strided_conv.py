@@ -1,6 +1,6 @@
 """Pointwise convolutions with a stride: skip pixels first, then convolve.
 
-The gradient that oneDNN computes for the weights of such a convolution writes past its workspace where pictures lie
+The gradient that oneDNN computes for the weights of such a convolution writes past its workspace where images lie
 channels-last and the input channels are fewer than fill its vectors (uxlfoundation/oneDNN, issue 6035): processes
 crash, or weights come out wrong. The stems of RepVGG, MobileOne and FastViT are of that kind, with three channels.
 """
@@ -21,10 +21,10 @@ class StridedPointwiseConv(nn.Conv2d):
         self.weight = conv.weight
         self.bias = conv.bias
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Return activations of shape (n, channels, height / stride, width / stride), rounded up."""
         rows, columns = self.stride
-        return F.conv2d(pictures[..., ::rows, ::columns], self.weight, self.bias)
+        return F.conv2d(images[..., ::rows, ::columns], self.weight, self.bias)
 
 
 def replace_strided_point_convs(net: nn.Module) -> None:

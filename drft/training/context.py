@@ -22,20 +22,20 @@ _EVALUATION_PIXELS = 32 * 224**2
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """What both phases share: the network, the photographs and how they are divided."""
+    """What both phases share: the network, the images and how they are divided."""
 
     config: TrialConfig
     network: SplitNetwork
     views: Views
     costs: Mapping[int, BoundaryCost]
     """What it takes to come to each boundary."""
-    cohort: str
-    """Digest of the photographs, their decoding and their views."""
+    dataset: str
+    """Digest of the images, their decoding and their views."""
     cache: ActivationCache | None
     """Where activations are kept; None where they are computed whenever they are needed."""
     division: Split
     grades: NDArray[np.int64]
-    """Grades of all photographs of the cohort."""
+    """Grades of all images of the data set."""
     classes: int
 
     @property
@@ -49,7 +49,7 @@ class TrainingContext:
         return self.network.device
 
     def indices(self, part: Part) -> NDArray[np.int64]:
-        """Return the photographs of one part."""
+        """Return the images of one part."""
         parts: Mapping[Part, NDArray[np.int64]] = {
             "train": self.division.train,
             "validation": self.division.validation,
@@ -63,18 +63,18 @@ class TrainingContext:
             self.network,
             self.views,
             costs=self.costs,
-            cohort=self.cohort,
+            dataset=self.dataset,
             depth=depth,
             cache=self.cache,
             passing=passing,
         )
 
-    def pictures(self, part: Part, view: int = 0, strength: float = 0.0) -> ImageViews:
-        """Return one part in one view. Folds share what is computed of their photographs, which are the same."""
+    def images(self, part: Part, view: int = 0, strength: float = 0.0) -> ImageViews:
+        """Return one part in one view. Folds share what is computed of their images, which are the same."""
         folds = self.config.split.folds is not None and part != "test"
         among = np.union1d(self.division.train, self.division.validation) if folds else None
         return ImageViews(self.indices(part), view, strength, among)
 
     def evaluation_batches(self, count: int) -> list[NDArray[np.int64]]:
-        """Divide ``count`` pictures into as many as are evaluated at once."""
+        """Divide ``count`` images into as many as are evaluated at once."""
         return np.array_split(np.arange(count), -(-count * self.config.image_size**2 // _EVALUATION_PIXELS))

@@ -1,8 +1,8 @@
-"""One configuration trained once for each fold, so that every training photograph validates exactly once.
+"""One configuration trained once for each fold, so that every training image validates exactly once.
 
 Cross-validation (Stone 1974; Kohavi 1995), told as if it were one training: the scores of a step are those of all
 folds' predictions together, and the best step, one for all folds, is where these score highest. That is less optimistic
-than each fold's own best step, which would be the luckiest epoch of few photographs as often as there are folds.
+than each fold's own best step, which would be the luckiest epoch of few images as often as there are folds.
 """
 
 import time
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drft.config.trial_config import TrialConfig
-from drft.data.cohort import ImageDataset
+from drft.data.dataset import ImageDataset
 from drft.errors import ConfigError
 from drft.metrics import Scores, score
 from drft.models.devices import device_label
@@ -28,14 +28,14 @@ OnFoldEpoch = Callable[[FoldEpoch], bool]
 
 
 def run_folds(
-    config: TrialConfig, cohort: ImageDataset | TrainingSession, on_epoch: OnFoldEpoch = lambda _record: True
+    config: TrialConfig, dataset: ImageDataset | TrainingSession, on_epoch: OnFoldEpoch = lambda _record: True
 ) -> TrialResult:
     """Fine-tune once for each fold, with equal seeds, and put together what the trainings say.
 
-    - A record holds the scores of what all folds predicted at its step: in training every photograph counts once for
+    - A record holds the scores of what all folds predicted at its step: in training every image counts once for
       each training it was in. Learning rates, running loss and seconds are means over the folds.
-    - ``predictions`` hold each photograph once, graded by one model: a training photograph in ``validation`` by the
-      one that never saw it, in ``train`` by one of those that did, and a test photograph by any of them, by turns. A
+    - ``predictions`` hold each image once, graded by one model: a training image in ``validation`` by the
+      one that never saw it, in ``train`` by one of those that did, and a test image by any of them, by turns. A
       mean of several models' probabilities would be an ensemble's, which grades better than validation lets one expect.
     - ``best_state`` is that of the last fold's training at the common best step.
 
@@ -43,7 +43,7 @@ def run_folds(
 
     Args:
         config: its ``split.folds`` says how many, and its ``split.fold`` is None.
-        cohort: as ``run_trial`` takes it.
+        dataset: as ``run_trial`` takes it.
         on_epoch: told of every epoch of every fold; answers whether to keep on. ``False`` ends it all as pruned.
 
     Raises:
@@ -52,7 +52,7 @@ def run_folds(
     """
     started = time.perf_counter()
     _check(config)
-    bench = cohort if isinstance(cohort, TrainingSession) else TrainingSession(cohort)
+    bench = dataset if isinstance(dataset, TrainingSession) else TrainingSession(dataset)
     diaries: list[_FoldHistory] = []
     pruned = False
     for fold, split in enumerate(config.split.turns):
@@ -68,7 +68,7 @@ def run_folds(
         ending="pruned" if pruned else "completed",
         depth_fraction=config.depth / len(stage.model.blocks),
         trainable_fraction=trained_fraction(stage.model, config),
-        predictions=_dealt([diary.predictions(bench.cohort) for diary in whole], bench.cohort),
+        predictions=_dealt([diary.predictions(bench.dataset) for diary in whole], bench.dataset),
         best_state=whole[-1].best_state,
         device=device_label(stage.device),
         seconds=time.perf_counter() - started,
@@ -127,13 +127,13 @@ def _score(told: Sequence[tuple[NDArray[np.float32], NDArray[np.int64]]]) -> Sco
     return score(np.concatenate([said for said, _ in told]), np.concatenate([grades for _, grades in told]))
 
 
-def _dealt(folds: Sequence[Mapping[Part, Predictions]], cohort: ImageDataset) -> dict[Part, Predictions]:
-    places = {photograph.id: place for place, photograph in enumerate(cohort.photographs)}
+def _dealt(folds: Sequence[Mapping[Part, Predictions]], dataset: ImageDataset) -> dict[Part, Predictions]:
+    places = {image.id: place for place, image in enumerate(dataset.images)}
     return {part: _deal([fold[part] for fold in folds], places) for part in PARTS}
 
 
 def _deal(folds: Sequence[Predictions], places: Mapping[str, int]) -> Predictions:
-    """Take each photograph from one fold, by turns from those that have it; in the order of the cohort."""
+    """Take each image from one fold, by turns from those that have it; in the order of the data set."""
     told: dict[str, list[int]] = {}
     for column, name in enumerate(name for fold in folds for name in fold.ids):
         told.setdefault(name, []).append(column)

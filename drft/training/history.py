@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from drft.data.cohort import ImageDataset
+from drft.data.dataset import ImageDataset
 from drft.models.checkpoint import changed_tensors
 from drft.models.probabilities import learned_tensors
 from drft.training.context import TrainingContext
@@ -48,14 +48,14 @@ class TrainingHistory:
         """Return log-probabilities, shape (images, grades), and true grades of one part after one epoch, from 0."""
         return self._predictions[place][part], self._stage.grades[self._stage.indices(part)]
 
-    def predictions(self, cohort: ImageDataset) -> dict[Part, Predictions]:
+    def predictions(self, dataset: ImageDataset) -> dict[Part, Predictions]:
         """Return the class probabilities of all parts at every step."""
-        return {part: self._part_predictions(part, cohort) for part in PARTS}
+        return {part: self._part_predictions(part, dataset) for part in PARTS}
 
-    def _part_predictions(self, part: Part, cohort: ImageDataset) -> Predictions:
+    def _part_predictions(self, part: Part, dataset: ImageDataset) -> Predictions:
         indices = self._stage.indices(part)
         return Predictions(
-            ids=tuple(cohort.photographs[index].id for index in indices),
+            ids=tuple(dataset.images[index].id for index in indices),
             grades=self._stage.grades[indices],
             probabilities=np.exp([step[part] for step in self._predictions]).astype(np.float16),
         )

@@ -28,16 +28,16 @@ class Probe(NamedTuple):
 
 
 def start_from_linear_probe(stage: TrainingContext) -> None:
-    """Set the head to the regression on the frozen backbone's features of the plain training photographs.
+    """Set the head to the regression on the frozen backbone's features of the plain training images.
 
     Raises:
-        BackboneError: when the classifier is no linear layer with a bias that gets one vector for each picture.
+        BackboneError: when the classifier is no linear layer with a bias that gets one vector for each image.
     """
     head, features = head_module(stage.model.net), _features(stage)
     if not isinstance(head, nn.Linear) or head.bias is None or features.ndim != 2:
         raise BackboneError(
             f"head_phase.init: the classifier of {stage.network.name} is no linear layer over one vector for each "
-            "picture, so it cannot start from a linear probe: set it to random"
+            "image, so it cannot start from a linear probe: set it to random"
         )
     grades, config = stage.grades[stage.division.train], stage.config
     weights = class_weights(grades, stage.classes, config.loss)
@@ -53,16 +53,16 @@ def fit_linear_probe(
     """Fit a multinomial logistic regression by L-BFGS (Liu & Nocedal 1989), until its gradient is nearly zero.
 
     It minimizes the weighted mean cross-entropy plus ``l2 / 2 · ‖W‖²``; biases are free. The bias of a class that no
-    picture has falls as far as the search goes.
+    image has falls as far as the search goes.
 
     Args:
-        features: shape (pictures, features).
-        grades: class of each picture, from 0.
+        features: shape (images, features).
+        grades: class of each image, from 0.
         weights: of each class, shape (classes,).
         l2: above 0.
     """
     count, classes = len(grades), len(weights)
-    # The penalty keeps the weights in the span of the pictures: in a basis of it there is less to search.
+    # The penalty keeps the weights in the span of the images: in a basis of it there is less to search.
     basis, coordinates = np.linalg.qr(features.T)
     inputs = np.column_stack([coordinates.T, np.ones(count)])
     share = (weights[grades] / weights[grades].sum())[:, None]
@@ -84,11 +84,11 @@ def fit_linear_probe(
 
 @torch.no_grad()
 def _features(stage: TrainingContext) -> Tensor:
-    """Return what comes to the classifier of each training photograph, without augmentation or dropout."""
+    """Return what comes to the classifier of each training image, without augmentation or dropout."""
     net, prefix = stage.model.net, stage.prefix(0, passing=True)
     net.eval()
-    pictures = prefix.open(stage.pictures("train"))
+    images = prefix.open(stage.images("train"))
     with classifier_inputs(net) as seen:
-        for rows in stage.evaluation_batches(len(pictures)):
-            prefix.suffix(pictures.batch(rows))
+        for rows in stage.evaluation_batches(len(images)):
+            prefix.suffix(images.batch(rows))
     return torch.cat(seen)

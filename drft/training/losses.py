@@ -16,12 +16,12 @@ _LEAST = 1e-12
 
 
 def class_weights(grades: NDArray[np.int64], classes: int, config: LossConfig) -> NDArray[np.float32]:
-    """Return the weight of each grade in the loss, shape (classes,), with mean 1 over the photographs.
+    """Return the weight of each grade in the loss, shape (classes,), with mean 1 over the images.
 
     ``balanced`` weighs a grade by n / (classes · n_grade) (King & Zeng 2001), ``sqrt`` by the square root of that,
     ``effective_number`` by (1 - beta) / (1 - beta^n_grade) (Cui et al. 2019), ``none`` by 1. A grade without
-    photographs gets weight 0, since no photograph asks for it. A batch's loss is divided by the sum of its weights, as
-    torch does it; Cui et al. divide by its photographs.
+    images gets weight 0, since no image asks for it. A batch's loss is divided by the sum of its weights, as
+    torch does it; Cui et al. divide by its images.
     """
     counts = np.bincount(grades, minlength=classes).astype(np.float64)
     occurring = np.maximum(counts, 1)
@@ -34,7 +34,7 @@ def class_weights(grades: NDArray[np.int64], classes: int, config: LossConfig) -
 
 
 class TrainingLoss(nn.Module):
-    """The mean loss of some photographs: the sum of what each one loses over the sum of their shares.
+    """The mean loss of some images: the sum of what each one loses over the sum of their shares.
 
     Args:
         weight: weight of each grade, shape (classes,).
@@ -50,13 +50,13 @@ class TrainingLoss(nn.Module):
         """Return the mean loss.
 
         Args:
-            outputs: of the network, shape (photographs, classes).
-            grades: true grades, shape (photographs,).
+            outputs: of the network, shape (images, classes).
+            grades: true grades, shape (images,).
         """
         raise NotImplementedError
 
     def share(self, grades: Tensor) -> Tensor:
-        """Return what the mean over photographs of these grades divides by: so the means of parts are put together."""
+        """Return what the mean over images of these grades divides by: so the means of parts are put together."""
         return self.weight[grades].sum()
 
 
@@ -97,7 +97,7 @@ class CoralLoss(TrainingLoss):
     """Binary cross-entropies of "is it this grade or more" for each grade but the first (Cao et al. 2020)."""
 
     def forward(self, outputs: Tensor, grades: Tensor) -> Tensor:
-        """Return the mean over photographs of the sum over grades; see ``TrainingLoss``."""
+        """Return the mean over images of the sum over grades; see ``TrainingLoss``."""
         logits = coral_logits(outputs)
         reached = (grades[:, None] > torch.arange(logits.shape[1], device=grades.device)).to(logits.dtype)
         lost = F.binary_cross_entropy_with_logits(logits, reached, reduction="none").sum(dim=1)
@@ -105,10 +105,10 @@ class CoralLoss(TrainingLoss):
 
 
 class CornLoss(TrainingLoss):
-    """Binary cross-entropies of "is it more than this grade", of photographs that are it or more (Shi et al. 2023)."""
+    """Binary cross-entropies of "is it more than this grade", of images that are it or more (Shi et al. 2023)."""
 
     def forward(self, outputs: Tensor, grades: Tensor) -> Tensor:
-        """Return the mean over all such questions of all photographs; see ``TrainingLoss``."""
+        """Return the mean over all such questions of all images; see ``TrainingLoss``."""
         logits = outputs[:, :-1]
         grade = torch.arange(logits.shape[1], device=grades.device)
         further = (grades[:, None] > grade).to(logits.dtype)
@@ -117,7 +117,7 @@ class CornLoss(TrainingLoss):
         return (asked * lost).sum() / self.share(grades)
 
     def share(self, grades: Tensor) -> Tensor:
-        """Return how many questions photographs of these grades are asked, weighted."""
+        """Return how many questions images of these grades are asked, weighted."""
         return (self.weight[grades] * (grades + 1).clamp(max=len(self.weight) - 1)).sum()
 
 
@@ -137,7 +137,7 @@ _ORDINAL: Mapping[LossKind, type[TrainingLoss]] = {
 
 
 def training_loss(config: LossConfig, grades: NDArray[np.int64], classes: int) -> TrainingLoss:
-    """Return the training loss for photographs of these grades, the whole training part's."""
+    """Return the training loss for images of these grades, the whole training part's."""
     weight = torch.from_numpy(class_weights(grades, classes, config))
     if config.kind != "cross_entropy":
         return _ORDINAL[config.kind](weight)

@@ -19,7 +19,7 @@ PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
 @dataclass(frozen=True, slots=True)
 class EpochRecord:
-    """One epoch of one training. Scores are measured in evaluation mode on plain pictures."""
+    """One epoch of one training. Scores are measured in evaluation mode on plain images."""
 
     step: int
     """Epoch counted through both phases, from 1, never reset."""
@@ -112,7 +112,7 @@ class FoldEpoch(EpochRecord):
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """Class probabilities of one part of the cohort at every step.
+    """Class probabilities of one part of the data set at every step.
 
     ``probabilities`` is float16 of shape (steps, images, grades); ``ids`` and ``grades`` have one entry per image.
     """

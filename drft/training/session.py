@@ -1,4 +1,4 @@
-"""What outlives a trial in one process: the cohort, its decoded photographs, networks and activations.
+"""What outlives a trial in one process: the data set, its decoded images, networks and activations.
 
 A trial on a warm workbench imports nothing, decodes nothing and reads no weight file.
 """
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from drft.config.trial_config import TrialConfig
 from drft.config.validation import check
 from drft.data.augment import VIEWS_VERSION, Views
-from drft.data.cohort import ImageDataset
+from drft.data.dataset import ImageDataset
 from drft.data.images import CROP_VERSION, load_images
 from drft.data.splits import stratified_split
 from drft.errors import ConfigError
@@ -34,11 +34,11 @@ _EXAMPLES = 8
 
 
 class TrainingSession:
-    """Runs trainings of one cohort, one after the other.
+    """Runs trainings of one data set, one after the other.
 
     Args:
-        cohort: the photographs.
-        cache_dir: where decoded photographs and activations are kept; None for the user's cache folder.
+        dataset: the images.
+        cache_dir: where decoded images and activations are kept; None for the user's cache folder.
         device: a torch device; None for the first GPU the process sees, else the CPU.
         cache_size: bytes that activations of all studies may take on the disk; None for a share of what is free, 0
             keeps none and computes everything whenever it is needed.
@@ -48,7 +48,7 @@ class TrainingSession:
 
     def __init__(
         self,
-        cohort: ImageDataset,
+        dataset: ImageDataset,
         *,
         cache_dir: Path | None = None,
         device: str | None = None,
@@ -56,21 +56,21 @@ class TrainingSession:
         processes: int = 1,
         networks: int = 1,
     ) -> None:
-        self.cohort = cohort
+        self.dataset = dataset
         self.device = pick_device(device)
         self._cache_dir = cache_dir or default_cache_dir()
         self._cache = _open_cache(self._cache_dir, cache_size, default_memory(processes))
-        self._grades = cohort.labels()
+        self._grades = dataset.labels()
         self._images: dict[int, NDArray[np.uint8]] = {}
         self._view_costs: dict[int, BoundaryCost] = {}
         self._kept_networks = max(networks, _NETWORKS)
         self._networks: OrderedDict[Hashable, SplitNetwork] = OrderedDict()
 
     def prepare(self, config: TrialConfig) -> TrainingContext:
-        """Seed, divide the cohort and set up its pictures and the network: all that comes before training.
+        """Seed, divide the data set and set up its images and the network: all that comes before training.
 
         Raises:
-            DataError: when a photograph cannot be read.
+            DataError: when an image cannot be read.
             BackboneError: when the backbone, its weights or the depth do not exist.
             ConfigError: when both phases have no epochs, settings contradict each other, or the device does not have
                 the precision.
@@ -79,7 +79,7 @@ class TrainingSession:
             raise ConfigError("head_phase.epochs and depth_phase.epochs are both 0: give at least one phase an epoch")
         check(config)
         seed_torch(config.seed)
-        classes = len(self.cohort.grades)
+        classes = len(self.dataset.grades)
         network = self._network(config).with_link(make_probabilities(config.loss.kind, classes))
         model = network.model
         check_batch_norms(config, model.net)
@@ -91,9 +91,9 @@ class TrainingSession:
             network=network,
             views=views,
             costs=self._costs(network, views),
-            cohort=f"{self.cohort.fingerprint} {CROP_VERSION} {VIEWS_VERSION}",
+            dataset=f"{self.dataset.fingerprint} {CROP_VERSION} {VIEWS_VERSION}",
             cache=self._cache,
-            division=stratified_split(self.cohort, config.split),
+            division=stratified_split(self.dataset, config.split),
             grades=self._grades,
             classes=classes,
         )
@@ -103,7 +103,7 @@ class TrainingSession:
         random = config.seed if config.backbone.weights == "none" else None
         key = (config.backbone, config.image_size, config.precision, random)
         if key not in self._networks:
-            self._networks[key] = build_network(config, len(self.cohort.grades), self.device)
+            self._networks[key] = build_network(config, len(self.dataset.grades), self.device)
             while len(self._networks) > self._kept_networks:
                 self._networks.popitem(last=False)
         self._networks.move_to_end(key)
@@ -111,18 +111,18 @@ class TrainingSession:
 
     def _decoded(self, image_size: int) -> NDArray[np.uint8]:
         if image_size not in self._images:
-            self._images[image_size] = load_images(self.cohort, image_size, cache_dir=self._cache_dir)
+            self._images[image_size] = load_images(self.dataset, image_size, cache_dir=self._cache_dir)
         return self._images[image_size]
 
     def _costs(self, network: SplitNetwork, views: Views) -> Mapping[int, BoundaryCost]:
-        """Return what every boundary costs, the pictures themselves first."""
+        """Return what every boundary costs, the images themselves first."""
         if views.size not in self._view_costs:
             some = np.arange(min(_EXAMPLES, len(views)))
             views.augmented(some, 1, 0.5)
             started = now(self.device)
             made = views.augmented(some, 1, 0.5)
             self._view_costs[views.size] = BoundaryCost((now(self.device) - started) / len(some), made[0].nbytes)
-        return {network.pictures_at: self._view_costs[views.size], **network.costs}
+        return {network.images_at: self._view_costs[views.size], **network.costs}
 
 
 def _open_cache(cache_dir: Path, size: int | None, memory: int) -> ActivationCache | None:

@@ -65,9 +65,9 @@ class Trainer:
         self._plain.clear()
 
     def train_epoch(self, step: int) -> float:
-        """Train on every photograph once, as the views of this step; return the mean training loss."""
+        """Train on every image once, as the views of this step; return the mean training loss."""
         config, train = self.stage.config, self.stage.division.train
-        views = self.prefix.open(self.stage.pictures("train", step, config.augmentation.strength))
+        views = self.prefix.open(self.stage.images("train", step, config.augmentation.strength))
         self.cached = views.cached
         batches = _shuffled_batches(len(train), self.batches, config.seed, step)
         if self.unfreezing.by_layer:
@@ -168,7 +168,7 @@ class Trainer:
         self.average.follow([*self._trained.values(), *statistics])
 
     def predict_all(self) -> LogProbabilities:
-        """Return the log-probabilities of each part's plain pictures, in evaluation mode.
+        """Return the log-probabilities of each part's plain images, in evaluation mode.
 
         What the link learns, it learns from the training part alone.
         """
@@ -181,12 +181,12 @@ class Trainer:
     @torch.no_grad()
     def _outputs(self, part: Part) -> Tensor:
         if part not in self._plain:
-            self._plain[part] = self.prefix.open(self.stage.pictures(part))
-        pictures = self._plain[part]
-        if not len(pictures):
+            self._plain[part] = self.prefix.open(self.stage.images(part))
+        images = self._plain[part]
+        if not len(images):
             return torch.empty(0, self.stage.classes, device=self.stage.device)
-        batches = self.stage.evaluation_batches(len(pictures))
-        return torch.cat([self.prefix.suffix(pictures.batch(rows)) for rows in batches])
+        batches = self.stage.evaluation_batches(len(images))
+        return torch.cat([self.prefix.suffix(images.batch(rows)) for rows in batches])
 
 
 def _shuffled_batches(count: int, batches: int, seed: int, step: int) -> list[NDArray[np.int64]]:

@@ -1,11 +1,11 @@
-"""One two-phase fine-tuning, from a configuration and a cohort to its result."""
+"""One two-phase fine-tuning, from a configuration and a data set to its result."""
 
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
 
 from drft.config.trial_config import TrialConfig
-from drft.data.cohort import ImageDataset
+from drft.data.dataset import ImageDataset
 from drft.models.devices import device_label
 from drft.training.context import TrainingContext
 from drft.training.history import TrainingHistory
@@ -20,28 +20,28 @@ OnEpoch = Callable[[EpochRecord], bool]
 
 
 def run_trial(
-    config: TrialConfig, cohort: ImageDataset | TrainingSession, on_epoch: OnEpoch = lambda _record: True
+    config: TrialConfig, dataset: ImageDataset | TrainingSession, on_epoch: OnEpoch = lambda _record: True
 ) -> TrialResult:
     """Fine-tune in two phases: the head on a frozen backbone, then the last ``depth`` blocks with it.
 
-    Equal configuration, cohort and device give an equal result on the CPU (with equal thread counts), whatever the
+    Equal configuration, data set and device give an equal result on the CPU (with equal thread counts), whatever the
     workbench did before and whether it keeps activations or not.
 
     Args:
-        config: everything the training depends on besides the photographs.
-        cohort: the photographs; its test part is predicted and sealed, never looked at. A workbench holds them ready
+        config: everything the training depends on besides the images.
+        dataset: the images; its test part is predicted and sealed, never looked at. A workbench holds them ready
             for many trainings, and says on which device and with which cache.
         on_epoch: told of every epoch; answers whether to keep on. ``False`` ends the training as pruned.
 
     Raises:
-        DataError: when a photograph cannot be read.
+        DataError: when an image cannot be read.
         BackboneError: when the backbone, its weights or the depth do not exist.
         ConfigError: when both phases have no epochs, settings contradict each other, the device does not have the
             precision, or every fold is to validate (``drft.training.cross_validation.run_folds``).
         NonFiniteLossError: when the training diverges.
     """
     started = time.perf_counter()
-    bench = cohort if isinstance(cohort, TrainingSession) else TrainingSession(cohort)
+    bench = dataset if isinstance(dataset, TrainingSession) else TrainingSession(dataset)
     stage = bench.prepare(config)
     diary = TrainingHistory(stage)
     ending = train(stage, diary, on_epoch)
@@ -51,7 +51,7 @@ def run_trial(
         ending=ending,
         depth_fraction=config.depth / len(stage.model.blocks),
         trainable_fraction=trained_fraction(stage.model, config),
-        predictions=diary.predictions(bench.cohort),
+        predictions=diary.predictions(bench.dataset),
         best_state=diary.best_state,
         device=device_label(stage.device),
         seconds=time.perf_counter() - started,

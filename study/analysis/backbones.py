@@ -17,7 +17,7 @@ class BackboneRow(NamedTuple):
     blocks: int
     n: int
     best: Estimate
-    """Validation accuracy of the highest score, with Wilson's interval over the validation photographs. A maximum: it
+    """Validation accuracy of the highest score, with Wilson's interval over the validation images. A maximum: it
     grows with n by luck alone."""
     best_trial: int
     best_depth: int
@@ -40,7 +40,7 @@ def backbone_table(
     Args:
         complete: the completed trials.
         backbones: blocks of each backbone that was searched, by its name.
-        n_validation: photographs that accuracies were measured on.
+        n_validation: images that accuracies were measured on.
     """
     if not backbones:
         return Withheld("the study has one backbone")

@@ -1,9 +1,9 @@
-"""What the sealed test photographs say of configurations that were retrained on fresh seeds and splits.
+"""What the sealed test images say of configurations that were retrained on fresh seeds and splits.
 
-Every configuration is trained on the same draws (a draw is a seed and a split) and predicts the same test photographs,
-so its results are a table of draws by photographs. Both vary: another draw would train another network, and other
-photographs would be easier or harder; intervals account for both (:mod:`study.analysis.estimators.two_way_means`).
-They speak of further draws from this pool of training photographs; another pool would vary more (Nadeau & Bengio
+Every configuration is trained on the same draws (a draw is a seed and a split) and predicts the same test images,
+so its results are a table of draws by images. Both vary: another draw would train another network, and other
+images would be easier or harder; intervals account for both (:mod:`study.analysis.estimators.two_way_means`).
+They speak of further draws from this pool of training images; another pool would vary more (Nadeau & Bengio
 2003).
 """
 
@@ -21,7 +21,7 @@ from study.results.retrained import RetrainedConfig
 
 
 class ConfirmedScore(NamedTuple):
-    """A configuration on the test photographs."""
+    """A configuration on the test images."""
 
     name: str
     trial: int | None
@@ -29,9 +29,9 @@ class ConfirmedScore(NamedTuple):
     n_draws: int
     diverged: int
     accuracy: Estimate
-    """Mean test accuracy over the draws; n counts photographs, here and below."""
+    """Mean test accuracy over the draws; n counts images, here and below."""
     qwk: Estimate
-    """Mean quadratic weighted kappa over the draws; its interval by the jackknife over photographs (Efron 1982)."""
+    """Mean quadratic weighted kappa over the draws; its interval by the jackknife over images (Efron 1982)."""
     validation: Estimate
     """Mean validation accuracy over the draws, t interval; n counts draws."""
     drop: Estimate
@@ -53,7 +53,7 @@ class Difference(NamedTuple):
 
 
 class Survival(NamedTuple):
-    """How much of what the sweep promised is there on the test photographs."""
+    """How much of what the sweep promised is there on the test images."""
 
     winner: str
     promised: Estimate
@@ -65,7 +65,7 @@ class Survival(NamedTuple):
 
 
 class Confirmed(NamedTuple):
-    """Everything the test photographs say; the first configuration is the baseline, the second the sweep's winner."""
+    """Everything the test images say; the first configuration is the baseline, the second the sweep's winner."""
 
     n_images: int
     n_draws: int
@@ -76,12 +76,12 @@ class Confirmed(NamedTuple):
 
 
 def confirmed(configurations: Sequence[RetrainedConfig], grades: NDArray[np.int64], n_validation: int) -> Confirmed:
-    """Score retrained configurations on the test photographs.
+    """Score retrained configurations on the test images.
 
     Args:
         configurations: the baseline, then the best trials of the sweep, best first; each with a draw at least.
-        grades: true grades of the test photographs, shape (photographs,).
-        n_validation: photographs on which the sweep validated.
+        grades: true grades of the test images, shape (images,).
+        n_validation: images on which the sweep validated.
 
     Raises:
         ValueError: when there is no configuration.
@@ -98,7 +98,7 @@ def confirmed(configurations: Sequence[RetrainedConfig], grades: NDArray[np.int6
 
 
 class _Tables(NamedTuple):
-    """What statistics need of a configuration, by draw (rows) and photograph (columns)."""
+    """What statistics need of a configuration, by draw (rows) and image (columns)."""
 
     of: RetrainedConfig
     correct: NDArray[np.float64]
@@ -129,10 +129,10 @@ def _tables(of: RetrainedConfig, grades: NDArray[np.int64]) -> _Tables:
 def _jackknifed_qwk(
     grades: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
 ) -> tuple[float, NDArray[np.float64]]:
-    """Return kappa, and what each photograph contributes to it: pseudo-values, shape (photographs,)."""
+    """Return kappa, and what each image contributes to it: pseudo-values, shape (images,)."""
     counts, n = confusion(grades, predicted, classes), len(grades)
     whole, without = qwk(counts), np.zeros(counts.shape)
-    for cell in zip(*np.nonzero(counts), strict=True):  # photographs of one cell contribute alike
+    for cell in zip(*np.nonzero(counts), strict=True):  # images of one cell contribute alike
         counts[cell] -= 1
         without[cell] = qwk(counts) if n > 1 else whole
         counts[cell] += 1
@@ -165,14 +165,14 @@ def _within(share: Estimate) -> Estimate:
 
 
 def _drop(tables: _Tables) -> MeanEstimate:
-    """Mean over draws of validation minus test accuracy; the photographs add what all draws have in common."""
+    """Mean over draws of validation minus test accuracy; the images add what all draws have in common."""
     lost = tables.of.validation - tables.correct.mean(axis=1)
     draws, n = tables.correct.shape
     if draws < 2:
         return MeanEstimate(float(lost.mean()), None, 0)
-    by_photograph = tables.correct.mean(axis=0)
+    by_image = tables.correct.mean(axis=0)
     within = tables.correct.var(axis=0, ddof=1).mean() / draws
-    common = max(0.0, float(by_photograph.var(ddof=1) - within)) / n
+    common = max(0.0, float(by_image.var(ddof=1) - within)) / n
     return combined(float(lost.mean()), [(float(lost.var(ddof=1)) / draws, draws - 1), (common, max(1, n - 1))])
 
 
@@ -220,7 +220,7 @@ def _survival(tables: Sequence[_Tables], n_validation: int) -> Survival | Withhe
 
 
 def _promised(chosen: float, baseline: NDArray[np.float64], n_validation: int) -> MeanEstimate:
-    """The winner's variance is binomial over the sweep's validation photographs, the baseline's that of its draws."""
+    """The winner's variance is binomial over the sweep's validation images, the baseline's that of its draws."""
     own = (chosen * (1 - chosen) / n_validation, max(1.0, n_validation - 1.0))
     theirs = (float(baseline.var(ddof=1)) / len(baseline), len(baseline) - 1.0)
     return combined(chosen - float(baseline.mean()), [own, theirs])

@@ -18,7 +18,7 @@ class CostPoint(NamedTuple):
     score: float
     """Validation score at the best step, in the study's metric."""
     accuracy: Estimate
-    """Validation accuracy there, with Wilson's interval over the validation photographs."""
+    """Validation accuracy there, with Wilson's interval over the validation images."""
 
 
 class DepthCost(NamedTuple):
@@ -60,7 +60,7 @@ def cost(
     Args:
         complete: the trials that ran to their end (``StudyResults.complete``).
         epochs: one row per trial and step.
-        n_validation: validation photographs.
+        n_validation: validation images.
         one_backbone: those of them whose depths compare; None for all.
     """
     timed = complete[complete["seconds"].notna()]

@@ -19,7 +19,7 @@ class DepthRow(NamedTuple):
     trainable_fraction: float
     n: int
     best: Estimate
-    """Validation accuracy of the highest score, with Wilson's interval over the validation photographs. A maximum:
+    """Validation accuracy of the highest score, with Wilson's interval over the validation images. A maximum:
     it grows with n by luck alone, so depths with unequal n do not compare by it. Where the study limits the gap, of the
     trials within the limit, if the depth has any."""
     best_trial: int
@@ -47,7 +47,7 @@ class Curve(NamedTuple):
 def depth_table(complete: pd.DataFrame, n_validation: int) -> tuple[DepthRow, ...] | Withheld:
     """Describe each depth by its completed trials.
 
-    The gap is train accuracy minus validation accuracy at one step, both in evaluation mode on plain pictures.
+    The gap is train accuracy minus validation accuracy at one step, both in evaluation mode on plain images.
     Means carry Student's t interval over trials.
 
     Valid as a description of the trials that ran. Trials of one depth differ in all other dimensions too, an adaptive

@@ -67,7 +67,7 @@ def gaps(complete: pd.DataFrame, epochs: pd.DataFrame) -> Gaps | Withheld:
 
     Valid as a description of the trials that ran to their end, with the reservations of
     :func:`~study.analysis.depth.depth_table`. The best step is where validation happened to score highest,
-    so the gap there is flattered: on fresh photographs of the same kind it would be a little wider.
+    so the gap there is flattered: on fresh images of the same kind it would be a little wider.
     """
     if complete.empty:
         return NO_TRIALS

@@ -13,7 +13,7 @@ MIN_IMAGES = 20
 """Below twenty images the bootstrap of a maximum is guesswork."""
 
 _ROUNDING = 1e-6
-"""Scores are shares of photographs, so that ties with the critical difference are common."""
+"""Scores are shares of images, so that ties with the critical difference are common."""
 
 _FIRST_STAGE = 0.005
 """Error spent on finding the trials that cannot be the best one; the rest of 5 % is left for the comparison."""
@@ -58,7 +58,7 @@ def alike(chosen: Candidates, resamples: int = RESAMPLES, seed: int = 0) -> Indi
     if n_trials < 2:
         return Withheld("only one trial has completed, there is none to compare it with")
     if n_images < MIN_IMAGES:
-        return Withheld(f"a comparison needs at least {MIN_IMAGES} validation photographs, there are {n_images}")
+        return Withheld(f"a comparison needs at least {MIN_IMAGES} validation images, there are {n_images}")
     scores = chosen.scores(np.ones((1, n_images), dtype=np.float32))[0]
     inside, critical = indistinguishable_mask(scores, chosen.scores(resampled_weights(n_images, resamples, seed)))
     order = np.argsort(-scores, kind="stable")

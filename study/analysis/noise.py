@@ -13,7 +13,7 @@ from study.analysis.estimators.intervals import LEVEL, Estimate, Withheld, propo
 
 POWER = 0.8
 DIFFERENCES = (0.02, 0.05, 0.1)
-"""For these the report says how many photographs would show them."""
+"""For these the report says how many images would show them."""
 FEWEST = 10
 """Connor's equation needs so many discordant images; from fewer it would promise what no test of them can keep."""
 
@@ -27,14 +27,14 @@ class Needed(NamedTuple):
 
 
 class Noise(NamedTuple):
-    """What the best trial's score is worth, given how few photographs it was measured on."""
+    """What the best trial's score is worth, given how few images it was measured on."""
 
     n_images: int
     best_trial: int
     best: Estimate
-    """Validation accuracy of the completed trial with the highest score, with Wilson's interval over photographs."""
+    """Validation accuracy of the completed trial with the highest score, with Wilson's interval over images."""
     discordance: float
-    """Share of photographs on which exactly one of two trials is right."""
+    """Share of images on which exactly one of two trials is right."""
     discordance_measured: bool
     """True when counted from stored predictions, False for the bound that independent errors give."""
     detectable: float
@@ -51,14 +51,14 @@ def noise(complete: pd.DataFrame, n_validation: int, correct: NDArray[np.bool_] 
 
     Args:
         complete: completed trials.
-        n_validation: validation photographs.
-        correct: which photographs the best trial (first row) and some others got right, shape (trials, images);
+        n_validation: validation images.
+        correct: which images the best trial (first row) and some others got right, shape (trials, images);
             None when predictions are not at hand.
 
-    Trials that hardly ever disagree are taken to do so on ten photographs, below which the equation behind
+    Trials that hardly ever disagree are taken to do so on ten images, below which the equation behind
     ``detectable`` and ``needed`` is not valid.
 
-    The interval treats the photographs as a random sample. It does not account for the best having been picked out of
+    The interval treats the images as a random sample. It does not account for the best having been picked out of
     many: its true accuracy is more likely below the figure than above.
     """
     if complete.empty:

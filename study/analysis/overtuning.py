@@ -87,7 +87,7 @@ def overtuning_by_halves(candidates: Candidates, halves: int = HALVES, seed: int
     if len(starts) < 2:
         return Withheld("one trial has no earlier incumbent")
     if n < MIN_IMAGES:
-        return Withheld(f"halves need at least {MIN_IMAGES} validation photographs, there are {n}")
+        return Withheld(f"halves need at least {MIN_IMAGES} validation images, there are {n}")
     select = _halvings(n, halves, seed)
     inner, outer = _best_steps(candidates.scores(select), candidates.scores(1 - select), starts)
     return _described("halves", candidates.trials[starts], inner, outer, n, None, seed)

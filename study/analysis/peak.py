@@ -90,7 +90,7 @@ def best_versus_last(complete: pd.DataFrame) -> BestVersusLast | Withheld:
     """Compare validation accuracy at the best and at the last step of each trial.
 
     Valid for five completed trials and more, described as in :func:`peak`. The best of several noisy measurements on
-    the same photographs is optimistic: on fresh photographs the difference would be smaller than this one.
+    the same images is optimistic: on fresh images the difference would be smaller than this one.
     """
     n = len(complete)
     if n < MIN_FOR_BOOTSTRAP:

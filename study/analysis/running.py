@@ -86,7 +86,7 @@ def noise_verdict(correct: NDArray[np.bool_], patience: int = PATIENCE, seed: in
         return NoiseVerdict(False, f"the {TOP} best trials lie {100 * apart:.1f} points apart, more than noise")
     return NoiseVerdict(
         True,
-        f"the last {patience} trials brought nothing that {n_images} photographs could tell from the best before them, "
+        f"the last {patience} trials brought nothing that {n_images} images could tell from the best before them, "
         f"and the {TOP} best lie within {100 * apart:.1f} points, where {100 * shown:.1f} can be shown",
     )
 

@@ -74,7 +74,7 @@ def corrected_selection(candidates: Candidates, resamples: int = RESAMPLES, seed
     if k < 2:
         return Withheld("there was nothing to select from")
     if n < MIN_IMAGES:
-        return Withheld(f"a resampled selection needs at least {MIN_IMAGES} validation photographs, there are {n}")
+        return Withheld(f"a resampled selection needs at least {MIN_IMAGES} validation images, there are {n}")
     weights = resampled_weights(n, resamples, seed)
     outside = np.asarray(weights == 0, dtype=np.float32)
     some = outside.any(axis=1)  # a resample that holds all images has nothing to score on

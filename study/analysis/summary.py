@@ -147,7 +147,7 @@ def _cross_fitted(results: StudyResults) -> tuple[CrossFitted, ...] | Withheld:
 
 
 def score_test_set(results: StudyResults) -> Confirmed | Withheld | None:
-    """Score what was confirmed of a study on the test photographs; None as long as they are sealed."""
+    """Score what was confirmed of a study on the test images; None as long as they are sealed."""
     try:
         opened = read_test_set(results)
     except StudyError as error:
@@ -156,7 +156,7 @@ def score_test_set(results: StudyResults) -> Confirmed | Withheld | None:
 
 
 def score_sweep(results: StudyResults) -> SweepOnTest | Withheld | None:
-    """Score the sweep's own trials on the test photographs; None as long as they are sealed."""
+    """Score the sweep's own trials on the test images; None as long as they are sealed."""
     confirmation = read_confirmation(results)
     if confirmation is None or not confirmation.over:
         return None
@@ -174,7 +174,7 @@ def score_sweep(results: StudyResults) -> SweepOnTest | Withheld | None:
 
 
 def score_mixtures(results: StudyResults) -> EnsemblesOnTest | Withheld | None:
-    """Score mixtures of the sweep's trials on the test photographs; None where they were not asked for them."""
+    """Score mixtures of the sweep's trials on the test images; None where they were not asked for them."""
     confirmation = read_confirmation(results)
     if confirmation is None or not confirmation.over:
         return None

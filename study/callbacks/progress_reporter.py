@@ -206,7 +206,7 @@ def tally(standing: StudyProgress, goal: int) -> str:
 
 
 def _sureness(sureness: BestCertainty | None) -> str:
-    """Say how sure the best is, and how many are as good for all that the photographs can tell."""
+    """Say how sure the best is, and how many are as good for all that the images can tell."""
     if sureness is None:
         return ""
     alike = f"; {sureness.alike} of {sureness.of} completed cannot be told apart from it" if sureness.of > 1 else ""

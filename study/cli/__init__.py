@@ -15,12 +15,12 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "soup": "Put the best trials of a study together: soups, ensembles, WiSE-FT.",
         "compare": "Compare studies side by side.",
         "export": "Write the model of a study, or its tables.",
-        "predict": "Grade photographs with a trained model.",
+        "predict": "Grade images with a trained model.",
         "status": "Say how far a study is.",
         "dashboard": "Open a study in the Optuna dashboard.",
         "blocks": "Print the freeze map of a backbone.",
         "spaces": "List, check and explain search spaces.",
-        "data": "Check a data source, show its photographs, or fetch one.",
+        "data": "Check a data source, show its images, or fetch one.",
         "cache": "Say what the cache holds, or empty it.",
     }
 )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def command() -> None:
     """Say what the cache holds, or empty it.
 
-    It keeps decoded and rendered photographs and the activations of frozen blocks, all of which can be computed
+    It keeps decoded and rendered images and the activations of frozen blocks, all of which can be computed
     again. The environment variable DRFT_CACHE names another folder for it.
     """
 
@@ -30,8 +30,8 @@ def info() -> None:
     cache_dir = default_cache_dir()
     held = usage(cache_dir)
     parts = {
-        "decoded photographs": held.decoded,
-        "rendered photographs": held.rendered,
+        "decoded images": held.decoded,
+        "rendered images": held.rendered,
         "activations": held.activations,
     }
     click.echo(f"{cache_dir} (the environment variable DRFT_CACHE names another)")
@@ -45,7 +45,7 @@ def info() -> None:
 
 
 @command.command()
-@click.option("--all", "everything", is_flag=True, help="Decoded and rendered photographs too.")
+@click.option("--all", "everything", is_flag=True, help="Decoded and rendered images too.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def clear(everything: bool, yes: bool) -> None:
     """Delete the activations in the cache.
@@ -57,10 +57,10 @@ def clear(everything: bool, yes: bool) -> None:
     from drft.files.sizes import format_size
 
     cache_dir = default_cache_dir()
-    what = "activations, decoded and rendered photographs" if everything else "activations"
+    what = "activations, decoded and rendered images" if everything else "activations"
     if not yes:
         click.confirm(f"Delete all {what} in {cache_dir}?", abort=True)
-    gone = clear_cache(cache_dir, pictures=everything)
+    gone = clear_cache(cache_dir, images=everything)
     files = "1 file" if gone.files == 1 else f"{gone.files} files"
     click.echo(f"{files} deleted, {format_size(gone.size)} freed")
 

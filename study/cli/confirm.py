@@ -13,7 +13,7 @@ from study.cli.options import data_options, limit_options, placement_options, ru
 @click.argument("study")
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Best completed trials to retrain.")
 @click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Fresh seeds, each with its split.")
-@click.option("--data", help="Where the photographs are now; where they were by default.")
+@click.option("--data", help="Where the images are now; where they were by default.")
 @data_options
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 @click.option("--storage", metavar="URL", help="Optuna storage that holds STUDY, instead of its study.db.")
@@ -24,7 +24,7 @@ def command(study: str, top: int, seeds: int, data: str | None, **given: Any) ->
     """Retrain the best trials of STUDY, then open the test set once.
 
     The best trials and the base configuration are trained on fresh seeds and fresh splits, the same ones for all; when
-    every training has ended, the sealed test photographs are scored. The same command, run again, goes on where it was.
+    every training has ended, the sealed test images are scored. The same command, run again, goes on where it was.
 
     STUDY is a name under --results, or the path of a study folder.
     """

@@ -1,4 +1,4 @@
-"""``drft-study data``: check a data source, show its photographs, or fetch one."""
+"""``drft-study data``: check a data source, show its images, or fetch one."""
 
 import sys
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from study.cli.options import data_options, given_of_data
 
 @click.group(name="data")
 def command() -> None:
-    """Check a data source, show its photographs, or fetch one."""
+    """Check a data source, show its images, or fetch one."""
 
 
 @command.command()
@@ -20,12 +20,12 @@ def command() -> None:
 @data_options
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all findings there.")
 @click.option(
-    "--html", "html_file", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with photographs there."
+    "--html", "html_file", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with images there."
 )
 def check(source: str, json_file: Path | None, html_file: Path | None, **given: Any) -> None:
     """Check SOURCE: files, duplicates, labels, columns, and what its size allows.
 
-    SOURCE is synthetic, the name of a data set, a folder, or a CSV file, as for run --data; a folder of photographs
+    SOURCE is synthetic, the name of a data set, a folder, or a CSV file, as for run --data; a folder of images
     without labels will do too. Duplicates are found though one was encoded again, resized, brightened, rotated or
     mirrored; not though it was cropped.
 
@@ -63,25 +63,23 @@ def check(source: str, json_file: Path | None, html_file: Path | None, **given: 
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), default="preview.png", show_default=True, help="The PNG."
 )
-@click.option(
-    "--per-grade", type=click.IntRange(1, 50), default=6, show_default=True, help="Photographs of each grade."
-)
-@click.option("--side", type=click.IntRange(16, 1024), default=192, show_default=True, help="Pixels of each picture.")
+@click.option("--per-grade", type=click.IntRange(1, 50), default=6, show_default=True, help="Images of each grade.")
+@click.option("--side", type=click.IntRange(16, 1024), default=192, show_default=True, help="Pixels of each image.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the augmented views.")
 def preview(source: str, out: Path, per_grade: int, side: int, seed: int, **given: Any) -> None:
-    """Draw photographs of SOURCE by grade, and one of each grade at every augmentation strength.
+    """Draw images of SOURCE by grade, and one of each grade at every augmentation strength.
 
-    The photographs are cropped as the networks see them. Test photographs are not shown.
+    The images are cropped as the networks see them. Test images are not shown.
     """
     from rich.console import Console
 
-    from drft.data import open_cohort
+    from drft.data import open_dataset
     from drft.data.preview import contact_sheet
     from study.callbacks.progress_reporter import preparation
 
     with preparation(Console(stderr=True)) as tell:
-        cohort = open_cohort(source, options=given_of_data(given), progress=tell)
-    sheet = contact_sheet(cohort, per_grade, side, seed)
+        dataset = open_dataset(source, options=given_of_data(given), progress=tell)
+    sheet = contact_sheet(dataset, per_grade, side, seed)
     _write(out, lambda draft: sheet.save(draft, format="PNG"))
 
 

@@ -57,20 +57,20 @@ class Size(click.ParamType[int]):
 
 
 def data_options(command: Function) -> Function:
-    """Where the photographs of a table are, and what its columns are called."""
+    """Where the images of a table are, and what its columns are called."""
     return _with_options(
         command,
         click.option("--labels", help="Labels of IDRiD's Kaggle layout: as-given or official."),
-        click.option("--images", help="Folder of a table's pictures."),
-        click.option("--image-column", help="Column of a table that names the pictures."),
+        click.option("--images", help="Folder of a table's images."),
+        click.option("--image-column", help="Column of a table that names the images."),
         click.option("--grade-column", help="Column of a table with the grades."),
-        click.option("--group-column", help="Column of a table that keeps pictures together, such as the patient."),
+        click.option("--group-column", help="Column of a table that keeps images together, such as the patient."),
         click.option("--origin-column", help="Column of a table that says train or test."),
         click.option(
-            "--group-lookalikes", flag_value="yes", help="Never part pictures that occur twice in different files."
+            "--group-lookalikes", flag_value="yes", help="Never part images that occur twice in different files."
         ),
-        click.option("--exclude", metavar="CSV", help="Leave out the training pictures that it names by id."),
-        click.option("--relabel", metavar="CSV", help="Give the training pictures it names by id its grades."),
+        click.option("--exclude", metavar="CSV", help="Leave out the training images that it names by id."),
+        click.option("--relabel", metavar="CSV", help="Give the training images it names by id its grades."),
     )
 
 
@@ -122,7 +122,7 @@ def _with_options(command: Function, *options: Callable[[Function], Function]) -
 
 
 def given_of_data(given: Mapping[str, Any]) -> dict[str, str]:
-    """Return what the options of a command say of the photographs; a study may be gone on with from another folder."""
+    """Return what the options of a command say of the images; a study may be gone on with from another folder."""
     said = {name: given[name] for name in _OF_DATA if given[name] is not None}
     return {name: str(Path(value).absolute()) if name in _FILES else value for name, value in said.items()}
 

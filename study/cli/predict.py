@@ -1,4 +1,4 @@
-"""``drft-study predict``: grade photographs with a trained model."""
+"""``drft-study predict``: grade images with a trained model."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,10 +19,9 @@ def command(checkpoint: Path, images: Sequence[Path], table: Path | None) -> Non
     best.safetensors. For research and education only: not for diagnosis, treatment or any other use on patients.
     """
     from study.cli.tables import print_table
-    from study.export.predict import CAUTION, COLUMNS, find_photographs, predict, write_predictions
+    from study.export.predict import CAUTION, COLUMNS, find_images, predict, write_predictions
 
-    photographs = find_photographs(images)
-    predictions = predict(checkpoint, photographs)
+    predictions = predict(checkpoint, find_images(images))
     if table is None:
         classes = len(predictions[0].probabilities)
         print_table(

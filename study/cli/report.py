@@ -9,7 +9,7 @@ import click
 @click.argument("study")
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 @click.option("--storage", metavar="URL", help="Optuna storage that holds STUDY, as run --storage takes it.")
-@click.option("--images/--no-images", default=True, help="Show small copies of photographs whose labels are suspect.")
+@click.option("--images/--no-images", default=True, help="Show small copies of images whose labels are suspect.")
 def command(study: str, results: Path, storage: str | None, *, images: bool) -> None:
     """Write the report of STUDY and print where it is.
 

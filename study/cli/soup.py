@@ -11,14 +11,14 @@ from study.cli.options import data_options, given_of_data
 @click.command()
 @click.argument("study")
 @click.option("--top", type=click.IntRange(2, 8), default=5, show_default=True, help="Best trials to put together.")
-@click.option("--data", help="Where the photographs are now; where they were by default.")
+@click.option("--data", help="Where the images are now; where they were by default.")
 @data_options
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 @click.option("--storage", metavar="URL", help="Optuna storage that holds STUDY, instead of its study.db.")
 def command(study: str, top: int, data: str | None, results: Path, storage: str | None, **given: Any) -> None:
     """Put the best trials of STUDY together: model soups, WiSE-FT, ensembles, temperatures.
 
-    Nothing is trained, and the test photographs stay sealed: mixtures are judged on validation, and on the test set by
+    Nothing is trained, and the test images stay sealed: mixtures are judged on validation, and on the test set by
     the next `drft-study confirm`. Writes results/STUDY/soup/, with the best weights as best.safetensors.
 
     STUDY is a name under --results, or the path of a study folder.

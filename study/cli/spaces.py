@@ -68,13 +68,14 @@ def schema() -> None:
 @click.option("--backbone", metavar="NAME", help="Timm model it is for: its blocks say how many depths there are.")
 @click.option("--trials", type=click.IntRange(1), default=100, show_default=True, help="Trials the study shall have.")
 @click.option(
-    "--photographs",
+    "--images",
     type=click.IntRange(2),
     default=413,
     show_default=True,
-    help="Photographs to train and validate with; IDRiD has 413.",
+    help="Images to train and validate with; IDRiD has 413.",
 )
-def explain_space(file: str, backbone: str | None, trials: int, photographs: int) -> None:
+@click.option("--photographs", type=click.IntRange(2), hidden=True)  # the name of --images up to version 0.1
+def explain_space(file: str, backbone: str | None, trials: int, images: int, photographs: int | None) -> None:
     """Say what a search space asks, and what a report will be able to conclude from it.
 
     FILE is a path, or the name of a space that comes with this program.
@@ -83,9 +84,10 @@ def explain_space(file: str, backbone: str | None, trials: int, photographs: int
     from study.report.explain import explain
     from study.space import Space
 
+    images = photographs or images
     space = Space.load(file)
     bound = _bind(space, backbone)
-    told = explain(space, bound, trials, photographs)
+    told = explain(space, bound, trials, images)
     click.echo(f"{space.name} asks: {space.question or '(its file does not say)'}\n")
     click.echo(f"It varies {len(told.varies)}:")
     for dimension in told.varies:
@@ -96,7 +98,7 @@ def explain_space(file: str, backbone: str | None, trials: int, photographs: int
         click.echo(f"Every {space.isolate} gets a sub-study of equal budget.")
     if bound:
         click.echo(f"In all: {_summary(bound)}.")
-    click.echo(f"\nWith {trials} trials and {told.n_validation} of {photographs} photographs for validation:\n")
+    click.echo(f"\nWith {trials} trials and {told.n_validation} of {images} images for validation:\n")
     print_table(("question", "needs", "answered"), told.questions)
     click.echo("")
     for line in told.noise:

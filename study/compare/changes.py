@@ -28,13 +28,13 @@ def changes(studies: Sequence[StudyInfo]) -> tuple[SettingDifference, ...]:
 
 
 def _told(study: StudyInfo) -> Iterator[tuple[str, str]]:
-    split, cohort = study.split, study.cohort
-    yield "data", f"{study.source}, {cohort['n']} photographs"
-    yield "data fingerprint", str(cohort["fingerprint"])[:16]
-    yield "grades, training", ", ".join(map(str, cohort["counts_train"]))
-    yield "grades, test", ", ".join(map(str, cohort["counts_test"]))
+    split, dataset = study.split, study.dataset
+    yield "data", f"{study.source}, {dataset['n']} images"
+    yield "data fingerprint", str(dataset["fingerprint"])[:16]
+    yield "grades, training", ", ".join(map(str, dataset["counts_train"]))
+    yield "grades, test", ", ".join(map(str, dataset["counts_test"]))
     parts = divided(split, f"{split['n_train']} train, {split['n_validation']} validation")
-    yield "photographs", f"{parts}, {split['n_test']} test"
+    yield "images", f"{parts}, {split['n_test']} test"
     yield "blocks", ", ".join(map(str, study.backbones.values())) or str(len(study.blocks))
     yield from _settings(study)
     for name in ("metric", "sampler", "pruner", "seed"):

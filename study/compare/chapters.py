@@ -19,10 +19,10 @@ _BEST_CAPTION = (
     "The best completed trial of each study at its best step; accuracy with Wilson's 95% interval. The best of more "
     "trials is higher by luck alone."
 )
-_PAIR_HEADINGS = ("one", "other", "photographs", "only one right", "only other right", "difference, points", "p")
+_PAIR_HEADINGS = ("one", "other", "images", "only one right", "only other right", "difference, points", "p")
 _PAIR_CAPTION = (
-    "Accuracy of the best trial of one study minus that of the other on the same validation photographs: paired "
-    "bootstrap over photographs, and McNemar's exact test. Both trials were chosen on these photographs."
+    "Accuracy of the best trial of one study minus that of the other on the same validation images: paired "
+    "bootstrap over images, and McNemar's exact test. Both trials were chosen on these images."
 )
 
 
@@ -47,7 +47,7 @@ def against_text(against: BestDifference) -> str:
     verdict = "more than chance explains" if sure and paired.p_value < 0.05 else "within what chance explains"
     return (
         f"{lead}: {points(paired.difference.value)} (95% interval {between(paired.difference)}, "
-        f"n = {paired.n_images} photographs, McNemar p = {paired.p_value:.2g}), {verdict}."
+        f"n = {paired.n_images} images, McNemar p = {paired.p_value:.2g}), {verdict}."
     )
 
 

@@ -123,7 +123,7 @@ def _against(one: StudyResults, other: StudyResults) -> BestDifference:
 
 
 def _paired(one: StudyResults, other: StudyResults) -> PairedDifference | Withheld:
-    if one.info.cohort["fingerprint"] != other.info.cohort["fingerprint"]:
+    if one.info.dataset["fingerprint"] != other.info.dataset["fingerprint"]:
         return Withheld("their data are not the same")
     mine, theirs = _best_correct(one), _best_correct(other)
     for told in (mine, theirs):
@@ -133,13 +133,13 @@ def _paired(one: StudyResults, other: StudyResults) -> PairedDifference | Withhe
     assert isinstance(theirs, dict)
     if mine.keys() != theirs.keys():
         shared = len(mine.keys() & theirs.keys())
-        return Withheld(f"they were validated on different photographs ({shared} in common)")
+        return Withheld(f"they were validated on different images ({shared} in common)")
     ids = list(mine)
     return paired_difference(np.array([mine[name] for name in ids]), np.array([theirs[name] for name in ids]))
 
 
 def _best_correct(study: StudyResults) -> dict[str, bool] | Withheld:
-    """Return which validation photographs the best trial got right, by id."""
+    """Return which validation images the best trial got right, by id."""
     if study.eligible.empty:
         return Withheld(f"{study.info.name} has no best trial, {study.no_best}")
     best = study.eligible.iloc[0]

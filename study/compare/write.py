@@ -9,13 +9,13 @@ from study.compare.comparison import Comparison
 from study.report.chapters import Chapter, all_exhibits
 from study.report.json_csv import plain
 from study.report.page import DISCLAIMER, RENDERED, environment, figures_json, plotly_script
-from study.report.write import pictures, write_files
+from study.report.write import png_files, write_files
 
 SCHEMA = 1
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> Path:
-    """Write ``index.html``, ``compare.md``, its pictures and ``summary.json`` into a folder; return the page's path.
+    """Write ``index.html``, ``compare.md``, its images and ``summary.json`` into a folder; return the page's path.
 
     Raises:
         StudyError: when the folder cannot be written.
@@ -24,7 +24,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> Path:
     context = _context(comparison, chapters)
     page = environment().get_template("compare.html")
     files: dict[str, str | bytes] = {
-        **pictures(chapters),
+        **png_files(chapters),
         "summary.json": _summary(comparison),
         "compare.md": environment().get_template("compare.md").render(**context),
         "index.html": page.render(**context, figures=figures_json(all_exhibits(chapters)), plotly=plotly_script()),
@@ -39,7 +39,7 @@ def default_folder(comparison: Comparison, results: Path) -> Path:
 
 
 def _context(comparison: Comparison, chapters: tuple[Chapter, ...]) -> dict[str, Any]:
-    rendered = any(info.cohort["rendered"] for info in comparison.infos)
+    rendered = any(info.dataset["rendered"] for info in comparison.infos)
     return {
         "names": [side.name for side in comparison.sides],
         "commands": [(info.name, info.command) for info in comparison.infos],

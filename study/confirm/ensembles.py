@@ -1,4 +1,4 @@
-"""The mixtures of a study (``drft-study soup``) on the test photographs: asked once, when these are open."""
+"""The mixtures of a study (``drft-study soup``) on the test images: asked once, when these are open."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from drft.data import Progress
 from drft.errors import StudyError
 from drft.training.records import Predictions
-from study.results.cohort import reopen_cohort, source_of
+from study.results.open_dataset import reopen_dataset, source_of
 from study.results.study_folder import CHECKPOINT
 from study.results.study_results import StudyResults
 from study.results.test_set import Confirmation, OpenedTestSet, seal_mixtures, soups_on_test
@@ -19,25 +19,25 @@ MIXTURES = "soup/soup.json"
 
 
 def are_waiting(study: StudyResults) -> bool:
-    """Return whether a study has mixtures that were not asked for the test photographs yet."""
+    """Return whether a study has mixtures that were not asked for the test images yet."""
     return (study.info.folder / MIXTURES).is_file() and not soups_on_test(study.place).exists()
 
 
 def open_mixtures(
     study: StudyResults, confirmation: Confirmation | None, options: RunOptions, data: str | None, tell: Progress
 ) -> None:
-    """Ask the mixtures of a study for the test photographs and keep what they say, sealed, beside the confirmation.
+    """Ask the mixtures of a study for the test images and keep what they say, sealed, beside the confirmation.
 
     Args:
         study: that they are of.
         confirmation: of the study, which has to be over.
         options: of the data source that are said anew.
-        data: where the photographs of the study are now; None for where they were.
-        tell: told how far the photographs are.
+        data: where the images of the study are now; None for where they were.
+        tell: told how far the images are.
 
     Raises:
         StudyError: when the confirmation is not over, or a checkpoint that is mixed is gone.
-        DataError: when the photographs are others, or cannot be read.
+        DataError: when the images are others, or cannot be read.
     """
     OpenedTestSet(study, confirmation)
     recipes = _recipes(study)
@@ -48,8 +48,8 @@ def open_mixtures(
     from study.soup.ingredients import read_ingredients  # noqa: PLC0415
 
     source, given = source_of(study.info, data, options.data_options)
-    cohort = reopen_cohort(study.info, source, given, tell)
-    evaluator = Evaluator(cohort, read_ingredients(study, _trials(recipes)))
+    dataset = reopen_dataset(study.info, source, given, tell)
+    evaluator = Evaluator(dataset, read_ingredients(study, _trials(recipes)))
     said = [
         evaluator.probabilities(EnsembleRecipe(**one | {"trials": tuple(one["trials"])}), "test") for one in recipes
     ]

@@ -10,8 +10,8 @@ from drft.config.trial_config import TrialConfig
 from drft.data import ImageDataset, Progress
 from drft.errors import StudyError
 from study.executors.local.process import warm_up
-from study.results.cohort import reopen_cohort, source_of
 from study.results.confirmation_plan import PLANNED, ConfirmationPlan, make_plan
+from study.results.open_dataset import reopen_dataset, source_of
 from study.results.study_metadata import StudyMetadata
 from study.results.study_results import StudyResults
 from study.results.test_set import Confirmation, confirmation_place, read_confirmation
@@ -20,7 +20,7 @@ from study.setup.faults import OptionErrors
 from study.setup.options import RunOptions
 from study.setup.plan import (
     StudyPlan,
-    about_cohort,
+    about_dataset,
     about_split,
     check_precision,
     decode,
@@ -58,7 +58,7 @@ def undertake(study: StudyResults, top: int, seeds: int) -> PreparedConfirmation
     if (plan.top, plan.seeds) != (top, seeds):
         name, how = study.info.name, "is confirmed" if confirmation.over else "has begun to be confirmed"
         raise StudyError(
-            f"study {name!r} {how} with --top {plan.top} --seeds {plan.seeds}, and the test photographs are opened "
+            f"study {name!r} {how} with --top {plan.top} --seeds {plan.seeds}, and the test images are opened "
             "once: confirm it with these"
         )
     return PreparedConfirmation(study, plan, confirmation)
@@ -77,7 +77,7 @@ def options_for(undertaking: PreparedConfirmation, options: RunOptions, data: st
 
 
 def prepare(undertaking: PreparedConfirmation, options: RunOptions, tell: Progress) -> StudyPlan[ConfirmationPlan]:
-    """Check all that the retrainings depend on and decode the photographs; only the cache of pictures is written.
+    """Check all that the retrainings depend on and decode the images; only the cache of images is written.
 
     Raises:
         UsageError: with every fault there is.
@@ -88,26 +88,26 @@ def prepare(undertaking: PreparedConfirmation, options: RunOptions, tell: Progre
     base = TrialConfig.model_validate(info.base_config)
     slots = faults.attempt(lambda: find_slots(options))
     faults.attempt(lambda: check_writable(info.folder))
-    cohort = faults.attempt(lambda: reopen_cohort(info, options.data, options.data_options, tell))
+    dataset = faults.attempt(lambda: reopen_dataset(info, options.data, options.data_options, tell))
     with BackboneProbe() as inspector:
         for config in {one.config.backbone: one.config for one in undertaking.plan.candidates}.values():
-            faults.attempt(partial(inspector.check, config, len(info.cohort["grades"])))
+            faults.attempt(partial(inspector.check, config, len(info.dataset["grades"])))
     if slots is not None:
         faults.attempt(partial(check_precision, base, slots))
-    if cohort is not None:
-        faults.attempt(partial(decode, cohort, sizes, tell))
+    if dataset is not None:
+        faults.attempt(partial(decode, dataset, sizes, tell))
     faults.raise_all()
     assert slots is not None
-    assert cohort is not None
+    assert dataset is not None
     place = confirmation_place(undertaking.study.place)
     backbones = list(dict.fromkeys(candidate.config.backbone for candidate in undertaking.plan.candidates))
     return StudyPlan(
-        facts=_facts(place.name, undertaking, options, cohort),
+        facts=_facts(place.name, undertaking, options, dataset),
         space=undertaking.plan,
         sampler=RandomSampler(),
         pruner=NopPruner(),
         workload=make_workload(options, slots, networks=len(backbones)),
-        cohort=cohort,
+        dataset=dataset,
         backbones=backbones,
         image_sizes=sizes,
         slots=slots,
@@ -116,7 +116,7 @@ def prepare(undertaking: PreparedConfirmation, options: RunOptions, tell: Progre
     )
 
 
-def _facts(name: str, undertaking: PreparedConfirmation, options: RunOptions, cohort: ImageDataset) -> StudyMetadata:
+def _facts(name: str, undertaking: PreparedConfirmation, options: RunOptions, dataset: ImageDataset) -> StudyMetadata:
     plan, info = undertaking.plan, undertaking.study.info
     base = plan.config(0)
     return StudyMetadata(
@@ -125,8 +125,8 @@ def _facts(name: str, undertaking: PreparedConfirmation, options: RunOptions, co
         space_fingerprint=plan.fingerprint,
         source=options.data,
         source_options=options.data_options,
-        cohort=about_cohort(cohort),
-        split=about_split(cohort, base.split),
+        dataset=about_dataset(dataset),
+        split=about_split(dataset, base.split),
         blocks=info.blocks,
         base_config=base,
         seed=info.seed,

@@ -44,7 +44,7 @@ def confirm_study(
         options: where trainings run, when they stop, and options of the data; what it says of the search is not used.
         top: how many of the best completed trials.
         seeds: how many seeds, each with a split of its own; every configuration is trained on all of them.
-        data: where the photographs of the study are now; None for where they were.
+        data: where the images of the study are now; None for where they were.
         console: where progress is shown; None for nowhere.
 
     Returns:
@@ -96,7 +96,7 @@ def _opening_words(undertaking: PreparedConfirmation, plan: StudyPlan[Confirmati
     folds = f", in {info.split['folds']} folds each" if "folds" in info.split else ""
     return [
         f"Confirmation of study {info.name} in {plan.folder}",
-        f"  data      {plan.cohort.name}: {plan.facts.split['n_test']} test photographs, sealed until the end",
+        f"  data      {plan.dataset.name}: {plan.facts.split['n_test']} test images, sealed until the end",
         f"  retrains  {names}",
         f"  trials    {planned.size} wanted, each of these on {planned.seeds} fresh seeds and splits{folds}; {where}",
     ]
@@ -111,12 +111,12 @@ def _is_over(undertaking: PreparedConfirmation, outcome: RunOutcome, options: Ru
     say(console, ["", f"{done} of {undertaking.plan.size} retrainings came to their end{diverged}."])
     if not confirmation.over:
         why = f" ({outcome.reason})" if outcome.reason else ""
-        say(console, [f"The test photographs stay sealed{why}. To go on: {options.command}", DISCLAIMER])
+        say(console, [f"The test images stay sealed{why}. To go on: {options.command}", DISCLAIMER])
     return confirmation.over
 
 
 def _ask_mixtures(study: StudyResults, options: RunOptions, data: str | None, tell: Progress) -> bool:
-    """Ask the study's mixtures for the test photographs, if there are any and they were not; return whether."""
+    """Ask the study's mixtures for the test images, if there are any and they were not; return whether."""
     waiting = are_waiting(study)
     if waiting:
         open_mixtures(study, read_confirmation(study), options, data, tell)

@@ -1,4 +1,4 @@
-"""What the opened test photographs say: figures for the report, ``confirm/summary.json``, and words."""
+"""What the opened test images say: figures for the report, ``confirm/summary.json``, and words."""
 
 import json
 from typing import Any
@@ -39,12 +39,12 @@ def write_summary(study: StudyResults, found: Confirmed | Withheld) -> None:
 
 
 def verdict(found: Confirmed | Withheld) -> list[str]:
-    """Say what the test photographs say, in lines for the terminal."""
+    """Say what the test images say, in lines for the terminal."""
     if isinstance(found, Withheld):
         return [f"Nothing to say of the test set: {found.reason}."]
     baseline = found.scores[0]
     return [
-        f"The test set is open: {found.n_images} photographs, {found.n_draws} fresh seeds and splits.",
+        f"The test set is open: {found.n_images} images, {found.n_draws} fresh seeds and splits.",
         *(_line(score) for score in found.scores),
         *(_compared(one) for one in found.differences if one.other == baseline.name),
         survival_text(found.survival),
@@ -52,12 +52,12 @@ def verdict(found: Confirmed | Withheld) -> list[str]:
 
 
 def mixtures_verdict(found: EnsemblesOnTest | Withheld | None) -> list[str]:
-    """Say what the test photographs say of the mixtures of ``drft-study soup``, in lines for the terminal."""
+    """Say what the test images say of the mixtures of ``drft-study soup``, in lines for the terminal."""
     if found is None:
         return []
     if isinstance(found, Withheld):
         return [f"Nothing to say of the mixtures: {found.reason}."]
-    return [f"Mixtures of the sweep's best trials, on {found.n_images} test photographs:", *map(_mixture, found.scores)]
+    return [f"Mixtures of the sweep's best trials, on {found.n_images} test images:", *map(_mixture, found.scores)]
 
 
 def _mixture(score: EnsembleOnTest) -> str:

@@ -31,7 +31,7 @@ _ID = re.compile(r"([0-9a-f]+)-([0-9a-f]+)-([0-9a-f]+)")
 
 @dataclass(frozen=True, slots=True)
 class TrialFolder:
-    """A trial on disk, and what its pictures are labelled with."""
+    """A trial on disk, and what its images are labelled with."""
 
     path: Path
     number: int
@@ -60,7 +60,7 @@ def _confusion(trial: TrialFolder) -> str:
     step = _best_step(trial, pd.read_csv(trial.path / "epochs.csv"))
     predictions = read_predictions(trial.path, "validation")
     predicted = predictions.probabilities[step - 1].argmax(axis=-1)
-    heading = f"Trial {trial.number}, step {step}: {len(predicted)} validation photographs"
+    heading = f"Trial {trial.number}, step {step}: {len(predicted)} validation images"
     return confusion_svg(predictions.grades, predicted, trial.grades, title=heading)
 
 
@@ -104,7 +104,7 @@ class TrialArtifacts:
         ]
 
     def open_reader(self, artifact_id: str) -> BinaryIO:
-        """Open the file, or draw the picture, that an id names.
+        """Open the file, or draw the image, that an id names.
 
         Raises:
             ArtifactNotFound: when there is none.

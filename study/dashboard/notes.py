@@ -110,7 +110,7 @@ def _save_note(study: optuna.Study, info: StudyInfo, statistics: Statistics) -> 
     written = optuna_dashboard.get_note(study)
     if written and not written.startswith(NOTE_HEADING):
         return
-    banner = [f"> **{RENDERED}**"] if info.cohort["rendered"] else []
+    banner = [f"> **{RENDERED}**"] if info.dataset["rendered"] else []
     answers = [f"**{sentence.question}** {sentence.text}" for sentence in answer(statistics)]
     where = f"The whole report: `drft-study report {info.name}`."
     note = "\n\n".join([NOTE_HEADING, *banner, *answers, where, DISCLAIMER])

@@ -1,4 +1,4 @@
-"""Small pictures of one trial, in SVG: each a plain function from numbers to text."""
+"""Small images of one trial, in SVG: each a plain function from numbers to text."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -47,11 +47,11 @@ def curves_svg(epochs: pd.DataFrame, *, best: int, title: str) -> str:
         parts.append(_path(points, color, dash))
     reached = float(epochs.loc[epochs["step"] == best, "val_accuracy"].iloc[0])
     parts.append(_ring(x(best), y(reached)))
-    return _picture([*parts, *_legend(f"best step {best}: {reached:.1%}")])
+    return _image([*parts, *_legend(f"best step {best}: {reached:.1%}")])
 
 
 def confusion_svg(grades: NDArray[np.int64], predicted: NDArray[np.int64], names: Sequence[str], *, title: str) -> str:
-    """Draw how many photographs of each grade were graded how; cells are shaded by their share of the row.
+    """Draw how many images of each grade were graded how; cells are shaded by their share of the row.
 
     Args:
         grades: of shape (images,).
@@ -79,7 +79,7 @@ def confusion_svg(grades: NDArray[np.int64], predicted: NDArray[np.int64], names
             ink = "#ffffff" if share > 0.55 else _INK
             middle = (left + (column + 0.5) * width, top + (row + 0.5) * height + 4)
             parts.append(_text(*middle, str(counts[row, column]), anchor="middle", color=ink))
-    return _picture(parts)
+    return _image(parts)
 
 
 def _legend(best: str) -> list[str]:
@@ -96,7 +96,7 @@ def _round_range(values: pd.Series) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _picture(parts: Iterable[str]) -> str:
+def _image(parts: Iterable[str]) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}" '
         f'font-family="system-ui, sans-serif"><rect width="100%" height="100%" fill="#ffffff"/>{"".join(parts)}</svg>'

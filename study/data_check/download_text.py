@@ -15,10 +15,10 @@ def before(download: Download) -> Iterator[str]:
 def after(download: Download, fetched: DownloadedDataset) -> Iterator[str]:
     """Say where it is, whether it is whole, and what to do with it."""
     expected = ""
-    if download.photographs is not None:
-        whole = fetched.photographs == download.photographs
-        expected = ", as expected" if whole else f"; {download.photographs} were expected: fetch it again, or by hand"
-    yield f"{fetched.folder}: {fetched.photographs} photographs{expected}"
+    if download.images is not None:
+        whole = fetched.images == download.images
+        expected = ", as expected" if whole else f"; {download.images} were expected: fetch it again, or by hand"
+    yield f"{fetched.folder}: {fetched.images} images{expected}"
     if fetched.agreeing or fetched.differing:
         checked = fetched.agreeing + len(fetched.differing)
         other = f"; {', '.join(fetched.differing)} differ from the published files" if fetched.differing else ""
@@ -31,5 +31,5 @@ def after(download: Download, fetched: DownloadedDataset) -> Iterator[str]:
 
 
 def is_doubtful(download: Download, fetched: DownloadedDataset) -> bool:
-    """Tell whether photographs are missing, or more than there should be."""
-    return download.photographs is not None and fetched.photographs != download.photographs
+    """Tell whether images are missing, or more than there should be."""
+    return download.images is not None and fetched.images != download.images

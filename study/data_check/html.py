@@ -1,4 +1,4 @@
-"""A check of a data source as one self-contained page, with the photographs that its findings concern."""
+"""A check of a data source as one self-contained page, with the images that its findings concern."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,14 +13,14 @@ from study.report.page import DISCLAIMER, RENDERED, environment
 from study.report.thumbnails import SIDE, data_uri
 
 _MOST_SHOWN = 40
-"""Findings of one kind that are shown with their photographs: a photograph takes about 5 kB."""
+"""Findings of one kind that are shown with their images: an image takes about 5 kB."""
 
 
 class ShownFinding(NamedTuple):
     """One finding on the page."""
 
     text: str
-    photographs: tuple[tuple[str, str], ...]
+    images: tuple[tuple[str, str], ...]
     """Ids and data URIs; empty where there is nothing to see."""
 
 
@@ -32,13 +32,13 @@ class FindingSection(NamedTuple):
     severity: str
     findings: tuple[ShownFinding, ...]
     unseen: int
-    """Findings that are told without their photographs."""
+    """Findings that are told without their images."""
 
 
 def check_page(check: SourceCheck) -> str:
     """Return one HTML page that needs no network."""
     tiles = [
-        (str(check.listed), "photographs named"),
+        (str(check.listed), "images named"),
         (str(len(check.files)), "of them have a sound file"),
         (str(len(check.defects)), "defects: to be mended"),
         (str(len(check.findings) - len(check.defects)), "notes: good to know"),
@@ -63,23 +63,23 @@ def check_page(check: SourceCheck) -> str:
 
 
 def _sections(check: SourceCheck) -> list[FindingSection]:
-    pictures: dict[str, str] = {}
-    return [_section(number, first, check, pictures) for number, (first, _) in enumerate(kinds(check.findings))]
+    images: dict[str, str] = {}
+    return [_section(number, first, check, images) for number, (first, _) in enumerate(kinds(check.findings))]
 
 
-def _section(number: int, first: Finding, check: SourceCheck, pictures: dict[str, str]) -> FindingSection:
+def _section(number: int, first: Finding, check: SourceCheck, images: dict[str, str]) -> FindingSection:
     same = [finding for finding in check.findings if (finding.severity, finding.kind) == (first.severity, first.kind)]
-    shown = [ShownFinding(finding.text, _photographs(finding.ids, check, pictures)) for finding in same[:_MOST_SHOWN]]
+    shown = [ShownFinding(finding.text, _images(finding.ids, check, images)) for finding in same[:_MOST_SHOWN]]
     told = [ShownFinding(finding.text, ()) for finding in same[_MOST_SHOWN:]]
     heading = f"{first.kind[0].upper()}{first.kind[1:]} ({len(same)})"
     return FindingSection(f"kind-{number}", heading, first.severity, (*shown, *told), len(told))
 
 
-def _photographs(ids: Sequence[str], check: SourceCheck, pictures: dict[str, str]) -> tuple[tuple[str, str], ...]:
+def _images(ids: Sequence[str], check: SourceCheck, images: dict[str, str]) -> tuple[tuple[str, str], ...]:
     for name in ids:
-        if name in check.files and name not in pictures:
+        if name in check.files and name not in images:
             try:
-                pictures[name] = data_uri(Image.fromarray(decode(check.files[name], SIDE)))
+                images[name] = data_uri(Image.fromarray(decode(check.files[name], SIDE)))
             except DataError:  # the file went bad since it was checked
-                pictures[name] = ""
-    return tuple((name, pictures[name]) for name in ids if pictures.get(name))
+                images[name] = ""
+    return tuple((name, images[name]) for name in ids if images.get(name))

@@ -10,7 +10,7 @@ from drft.data.checks import Finding, SourceCheck
 from study.analysis.noise import detectable_difference
 
 DISCORDANCES = (0.5, 0.2)
-"""Shares of the validation photographs on which exactly one of two trainings is right. Half is the most that trainings
+"""Shares of the validation images on which exactly one of two trainings is right. Half is the most that trainings
 with independent errors come to; a fifth is what similar ones come to."""
 
 _MOST_TOLD = 12
@@ -40,7 +40,7 @@ def headings(check: SourceCheck) -> tuple[str, ...]:
 
 
 def count_rows(check: SourceCheck) -> list[tuple[str, ...]]:
-    """Return the photographs by part and grade: as published, and as a study divides them."""
+    """Return the images by part and grade: as published, and as a study divides them."""
     parts = {f"published as {origin}": counts for origin, counts in check.counts.items()}
     if check.planned is not None:
         planned = check.planned
@@ -57,8 +57,8 @@ def opening_words(check: SourceCheck) -> str:
     sizes = list(check.sizes)
     size = f", {sizes[0]} pixels" if len(sizes) == 1 else f", {len(sizes)} sizes" if sizes else ""
     return (
-        f"{check.name}: {check.listed} photographs named, {len(check.files)} with a sound file{size}, "
-        f"{len(check.photographs)} of them graded"
+        f"{check.name}: {check.listed} images named, {len(check.files)} with a sound file{size}, "
+        f"{len(check.images)} of them graded"
     )
 
 
@@ -77,7 +77,7 @@ def noise_words(check: SourceCheck) -> str:
         f"{100 * each.difference:.0f} points where they disagree on {each.discordance:.0%} of them" for each in found
     )
     return (
-        f"With {found[0].n_images} validation photographs, the smallest difference in accuracy between two trainings "
+        f"With {found[0].n_images} validation images, the smallest difference in accuracy between two trainings "
         f"that can be shown (80% power, two-sided 5% test) is {cases}."
     )
 
@@ -87,7 +87,7 @@ def twin_words(check: SourceCheck) -> str:
     same = sum(twin.how == "the same file" for twin in check.twins)
     alike = _counted(len(check.twins) - same, "pair")
     return (
-        f"Duplicates: {_counted(same, 'pair')} of the same file, {alike} of the same picture in another file "
+        f"Duplicates: {_counted(same, 'pair')} of the same file, {alike} of the same image in another file "
         f"(of {check.compared} that looked alike at first)."
     )
 
@@ -117,7 +117,7 @@ def as_json(check: SourceCheck) -> str:
         "source": check.source,
         "name": check.name,
         "rendered": check.rendered,
-        "photographs": {"named": check.listed, "sound": len(check.files), "graded": len(check.photographs)},
+        "photographs": {"named": check.listed, "sound": len(check.files), "graded": len(check.images)},
         "grades": list(check.grades),
         "counts": dict(check.counts),
         "sizes": dict(check.sizes),

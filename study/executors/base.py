@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, Protocol, Self
 
 from drft.config.trial_config import TrialConfig
-from drft.data.cohort import ImageDataset
+from drft.data.dataset import ImageDataset
 from drft.training.records import EpochRecord, TrialResult
 
 
@@ -18,11 +18,11 @@ class Workload:
     """What every worker needs before its first job; small and picklable."""
 
     source: str
-    """Data source, as ``drft.data.open_cohort`` takes it."""
+    """Data source, as ``drft.data.open_dataset`` takes it."""
     source_options: tuple[tuple[str, str], ...] = ()
     """Options of the source (``labels``, ``image_column`` ...), as sorted pairs."""
     cache_dir: Path | None = None
-    """Where decoded and rendered photographs are kept; None for the user's cache folder."""
+    """Where decoded and rendered images are kept; None for the user's cache folder."""
     cache_size: int | None = None
     """Bytes that activations may take on the disk; None for a share of what is free, 0 keeps none."""
     workers: int = 1
@@ -31,8 +31,8 @@ class Workload:
     """Worker processes that share a GPU, and its memory."""
     networks: int = 1
     """Backbones that trials can have; a worker keeps them ready."""
-    cohort: ImageDataset | None = None
-    """The cohort itself, for workers that cannot open the source; its photographs are in their cache, decoded."""
+    dataset: ImageDataset | None = None
+    """The data set itself, for workers that cannot open the source; its images are in their cache, decoded."""
     trainer: str = "study.executors.objective:two_phase_trainer"
     """``module:function`` that a worker calls once with this workload; what it returns runs one training."""
 

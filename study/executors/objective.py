@@ -7,7 +7,7 @@ import torch
 from tqdm import tqdm
 
 from drft.config.trial_config import TrialConfig
-from drft.data import open_cohort
+from drft.data import open_dataset
 from drft.errors import DrftError
 from drft.training.cross_validation import run_folds
 from drft.training.records import TrialResult
@@ -18,7 +18,7 @@ from study.executors.worker import OnEpoch, Trainer
 
 
 def two_phase_trainer(workload: Workload) -> Trainer:
-    """Open the cohort once, on a workbench; what is returned runs one two-phase fine-tuning on it."""
+    """Open the data set once, on a workbench; what is returned runs one two-phase fine-tuning on it."""
     gpu = os.environ.get("CUDA_VISIBLE_DEVICES")
     if gpu and not torch.cuda.is_available():
         raise DrftError(f"GPU {gpu} does not answer")  # or its trials would be trained on the CPU, unasked
@@ -28,9 +28,9 @@ def two_phase_trainer(workload: Workload) -> Trainer:
         torch.cuda.set_per_process_memory_fraction(1 / workload.trials_per_gpu)
     tqdm.set_lock(threading.RLock())  # torch.fx makes bars; their own lock is the system's and survives Ctrl-C
     options = dict(workload.source_options)
-    cohort = workload.cohort or open_cohort(workload.source, options=options, cache_dir=workload.cache_dir)
+    dataset = workload.dataset or open_dataset(workload.source, options=options, cache_dir=workload.cache_dir)
     bench = TrainingSession(
-        cohort,
+        dataset,
         cache_dir=workload.cache_dir,
         cache_size=workload.cache_size,
         processes=workload.workers,

@@ -28,20 +28,20 @@ def model_card(
         study: that the model is of.
         trial: its row in the table of trials.
         config: of its training.
-        mean: of the network's input channels, for pictures in [0, 1].
+        mean: of the network's input channels, for images in [0, 1].
         std: likewise.
         onnx: whether there is an ONNX file.
     """
     sections = {
         "Model": _model(study, trial, config),
         "Trained on": _data(study),
-        "Validation photographs": _validation(study, trial),
-        "Test photographs": _test(study, trial),
+        "Validation images": _validation(study, trial),
+        "Test images": _test(study, trial),
         "Limits": (f"- {limit}" for limit in limits(study)),
         "Use": _use(config, mean, std, onnx=onnx),
         "Where it came from": (f"- {term}: {text}" for term, text in provenance(study.info) if term not in _PRIVATE),
         "Licence": (
-            "The pretrained weights and the photographs have licences of their own; they hold for this model, too.",
+            "The pretrained weights and the images have licences of their own; they hold for this model, too.",
         ),
     }
     opening = [
@@ -50,8 +50,8 @@ def model_card(
         f"> **{DISCLAIMER}** It is not evidence of clinical",
     ]
     opening.append("> performance, and not for diagnosis, treatment or screening.")
-    if study.info.cohort["rendered"]:
-        opening += [">", "> **Trained on rendered pictures, not on patients.** It says nothing of real photographs."]
+    if study.info.dataset["rendered"]:
+        opening += [">", "> **Trained on rendered images, not on patients.** It says nothing of real images."]
     chapters = (line for title, lines in sections.items() for line in ("", f"## {title}", "", *lines))
     return "\n".join([*opening, *chapters]) + "\n"
 
@@ -76,24 +76,24 @@ def _unfrozen(config: TrialConfig, blocks: int) -> str:
 
 
 def _data(study: StudyResults) -> Iterator[str]:
-    cohort, split = study.info.cohort, study.info.split
-    yield f"{split['n_train']} photographs of the cohort `{cohort['name']}`;"
+    dataset, split = study.info.dataset, study.info.split
+    yield f"{split['n_train']} images of the data set `{dataset['name']}`;"
     if "folds" in split:
         yield f"it is the last of {split['folds']} trainings, each without one of {split['folds']} folds. All"
-        yield f"{split['n_validation']} photographs of these chose the epoch and the trial. Of all of them, by grade:"
+        yield f"{split['n_validation']} images of these chose the epoch and the trial. Of all of them, by grade:"
     else:
         yield f"{split['n_validation']} others chose the epoch and the trial. Of all of them, by grade:"
     yield ""
-    yield "| grade | name | photographs |"
+    yield "| grade | name | images |"
     yield "|---:|---|---:|"
-    counted = zip(cohort["grades"], cohort["counts_train"], strict=False)
+    counted = zip(dataset["grades"], dataset["counts_train"], strict=False)
     yield from (f"| {grade} | {name} | {count} |" for grade, (name, count) in enumerate(counted))
 
 
 def _validation(study: StudyResults, trial: Trial) -> Iterator[str]:
-    """Say how it graded the photographs it was chosen by."""
+    """Say how it graded the images it was chosen by."""
     n = int(study.info.split["n_validation"])
-    yield f"The epoch and the trial were chosen on these {n} photographs, so all of these figures flatter."
+    yield f"The epoch and the trial were chosen on these {n} images, so all of these figures flatter."
     if "folds" in study.info.split:
         yield "Each was graded by the one training that had not seen it, and most of them not by this model."
     yield ""
@@ -123,7 +123,7 @@ def _test(study: StudyResults, trial: Trial) -> Iterator[str]:
         yield f"The confirmation of the study did not retrain this trial. {told.get('withheld', '')}".strip()
     else:
         yield f"Not of these weights: the configuration was retrained on {score['n_draws']} fresh seeds and splits, and"
-        yield "each training graded the test photographs once."
+        yield "each training graded the test images once."
         yield ""
         yield "| figure | value | 95% interval |"
         yield "|---|---:|---|"
@@ -141,17 +141,17 @@ def _row(name: str, found: Estimate | Withheld, scale: float = 100) -> str:
 def _use(config: TrialConfig, mean: Sequence[float], std: Sequence[float], *, onnx: bool) -> Iterator[str]:
     size = config.image_size
     yield "```"
-    yield "drft-study predict FOLDER photograph.jpg"
+    yield "drft-study predict FOLDER image.jpg"
     yield "```"
     yield ""
     yield f"`{MODEL}` holds every tensor under timm's names; `drft.load_checkpoint` rebuilds the network from it."
     if config.loss.kind != "cross_entropy":
         yield f"Its outputs are those of loss.kind `{config.loss.kind}` and no logits: the rebuilt model's `link` makes"
         yield "log-probabilities of them, with what the `link.` tensors say, if there are any."
-    yield f"Photographs are cropped to the square around the field of view and resized to {size} by {size} pixels."
+    yield f"Images are cropped to the square around the field of view and resized to {size} by {size} pixels."
     yield f"RGB in [0, 1] is normalized with mean {_numbers(mean)} and deviation {_numbers(std)}."
     if onnx:
-        yield f"`{ONNX}` does the last step itself: it takes `pictures`, float32 RGB in [0, 1] of shape (n, 3, {size},"
+        yield f"`{ONNX}` does the last step itself: it takes `images`, float32 RGB in [0, 1] of shape (n, 3, {size},"
         yield f"{size}), and returns `probabilities` of shape (n, grades)."
 
 

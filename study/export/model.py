@@ -44,7 +44,7 @@ def export_model(study: StudyResults, out: Path, number: int | None = None, *, o
     config = _without_places(config)
     said = f"trial {trial['number']} of {study.info.name}"
     with whole_folder(out, "name another folder with --out") as draft:
-        save_model(draft / MODEL, model, config, classes=len(study.info.cohort["grades"]))
+        save_model(draft / MODEL, model, config, classes=len(study.info.dataset["grades"]))
         settings = config.model_dump(mode="json")
         (draft / CONFIG).write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), encoding="utf-8")
         if onnx:

@@ -16,7 +16,7 @@ TOLERANCE = 1e-3
 
 
 class _ProbabilityModel(nn.Module):
-    """From pictures in [0, 1] to probabilities: normalization and link are part of the file."""
+    """From images in [0, 1] to probabilities: normalization and link are part of the file."""
 
     mean: Tensor
     std: Tensor
@@ -28,8 +28,8 @@ class _ProbabilityModel(nn.Module):
         self.register_buffer("mean", torch.tensor(model.mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(model.std).view(1, 3, 1, 1))
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        probabilities: Tensor = self.link(self.net((pictures - self.mean) / self.std)).exp()
+    def forward(self, images: Tensor) -> Tensor:
+        probabilities: Tensor = self.link(self.net((images - self.mean) / self.std)).exp()
         return probabilities
 
 
@@ -45,19 +45,19 @@ def check_packages() -> None:
 
 
 def write_onnx(model: Model, image_size: int, path: Path) -> float:
-    """Write a model as ONNX: pictures in [0, 1], float32 of shape (n, 3, size, size), to probabilities (n, classes).
+    """Write a model as ONNX: images in [0, 1], float32 of shape (n, 3, size, size), to probabilities (n, classes).
 
     Returns:
-        The largest difference in a probability from the original, on random pictures.
+        The largest difference in a probability from the original, on random images.
 
     Raises:
         StudyError: when it differs by more than rounding.
     """
     grader = _ProbabilityModel(model).cpu().eval()
-    pictures = torch.rand(3, 3, image_size, image_size, generator=torch.Generator().manual_seed(0))
+    images = torch.rand(3, 3, image_size, image_size, generator=torch.Generator().manual_seed(0))
     torch.onnx.export(
         grader,
-        (pictures[:2],),
+        (images[:2],),
         str(path),
         input_names=["pictures"],
         output_names=["probabilities"],
@@ -66,17 +66,17 @@ def write_onnx(model: Model, image_size: int, path: Path) -> float:
         external_data=False,
         verbose=False,
     )
-    difference = _difference(grader, pictures, path)
+    difference = _difference(grader, images, path)
     if not difference <= TOLERANCE:
         raise StudyError(f"--onnx: the file differs from the model by {difference:.2g} in a probability: leave it out")
     return difference
 
 
 @torch.no_grad()
-def _difference(grader: _ProbabilityModel, pictures: Tensor, path: Path) -> float:
-    """Compare on another number of pictures than the file was made with."""
+def _difference(grader: _ProbabilityModel, images: Tensor, path: Path) -> float:
+    """Compare on another number of images than the file was made with."""
     import onnxruntime  # noqa: PLC0415 (an optional package)
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {"pictures": pictures.numpy()})
-    return float(np.abs(found - grader(pictures).numpy()).max())
+    (found,) = session.run(None, {"pictures": images.numpy()})
+    return float(np.abs(found - grader(images).numpy()).max())

@@ -27,7 +27,7 @@ from study.space.seeds import CONTROL_EVERY
 _DISCORDANCES = (0.2, 0.3, 0.4)
 _EXAMPLE = 0.6
 _MIN_DISCORDANT = 10
-"""Discordant photographs below which the equation for a detectable difference does not hold."""
+"""Discordant images below which the equation for a detectable difference does not hold."""
 
 _ENOUGH = 3
 """Trials for each that has to be completed with which there are enough even where most are pruned."""
@@ -49,20 +49,20 @@ class Explanation(NamedTuple):
     holds: tuple[str, ...]
     questions: tuple[Question, ...]
     noise: tuple[str, ...]
-    """What differences the validation photographs can show."""
+    """What differences the validation images can show."""
     n_validation: int
 
 
-def explain(space: Space, bound: BoundSpace | None, trials: int, photographs: int) -> Explanation:
+def explain(space: Space, bound: BoundSpace | None, trials: int, images: int) -> Explanation:
     """Say what a space varies and holds, and what a report will be able to conclude.
 
     Args:
         space: as its file says it.
         bound: the same on a backbone, which tells how many depths there are; None where none was named.
         trials: how many trials the study shall have.
-        photographs: how many there are to train and validate with.
+        images: how many there are to train and validate with.
     """
-    n_validation = round(photographs * _share(space))
+    n_validation = round(images * _share(space))
     dimensions = (bound or space).dimensions
     questions = (
         *_of_settings(len(dimensions), trials),
@@ -82,7 +82,7 @@ def explain(space: Space, bound: BoundSpace | None, trials: int, photographs: in
 
 
 def _share(space: Space) -> float:
-    """Return the share of the photographs that validates."""
+    """Return the share of the images that validates."""
     fixed = {setting.path: setting.value for setting in space.fixed}
     if folds := fixed.get("split.folds"):
         return 1 / float(folds) if fixed.get("split.fold", 0) is not None else 1.0
@@ -163,17 +163,17 @@ def _needing_trials(asks: str, needs: str, least: int, trials: int) -> Question:
 
 
 def _needing_images(asks: str, least: int, n_validation: int) -> Question:
-    short = f"no: {least - n_validation} photographs short"
-    return Question(asks, f"{least} validation photographs", "yes" if n_validation >= least else short)
+    short = f"no: {least - n_validation} images short"
+    return Question(asks, f"{least} validation images", "yes" if n_validation >= least else short)
 
 
 def _noise(n_validation: int) -> Iterator[str]:
     """Say how far off an accuracy may be, and what difference of two trials shows."""
     if not n_validation:
-        yield "There is no photograph to validate with."
+        yield "There is no image to validate with."
         return
     example = proportion(round(_EXAMPLE * n_validation), n_validation)
-    yield f"An accuracy of {percent(example.value)} would be measured with a {interval(example)} photographs."
+    yield f"An accuracy of {percent(example.value)} would be measured with a {interval(example)} images."
     told = [q for q in _DISCORDANCES if q * n_validation > _MIN_DISCORDANT]
     for q in told:
         found = points(detectable_difference(n_validation, q))

@@ -30,7 +30,7 @@ def summary(results: StudyResults, statistics: Statistics) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "study": _study(results.info),
-        "data": {"source": results.info.source, **results.info.cohort, "split": results.info.split},
+        "data": {"source": results.info.source, **results.info.dataset, "split": results.info.split},
         "trials": trials_by_state(results),
         "best": _best(results),
         "by_depth": plain(by_depth),
@@ -79,7 +79,7 @@ def _scalar(value: Any) -> Any:
 
 
 def _study(info: StudyInfo) -> dict[str, Any]:
-    elsewhere = {"cohort", "split", "source", "dimensions", "folder", "url", "blocks"}
+    elsewhere = {"dataset", "split", "source", "dimensions", "folder", "url", "blocks"}
     told = {field.name: getattr(info, field.name) for field in fields(info) if field.name not in elsewhere}
     return {**plain(told), "dimensions": list(info.dimensions), "blocks": plain(info.blocks)}
 

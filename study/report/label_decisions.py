@@ -12,7 +12,7 @@ from drft.errors import DataError
 def with_decisions(suspects: pd.DataFrame, before: Path) -> pd.DataFrame:
     """Add the column ``decision``, empty but for what is decided in the file that is about to be replaced.
 
-    Decided lines keep the grade they propose, which may have been changed too, and stay when their photographs are
+    Decided lines keep the grade they propose, which may have been changed too, and stay when their images are
     suspect no more.
 
     Args:

@@ -24,7 +24,7 @@ DISCLAIMER = (
     "For research and education only. Nothing here is a medical device, and no figure of this report may guide the "
     "diagnosis or treatment of anyone."
 )
-RENDERED = "Rendered pictures, not patients: this cohort was drawn by a program. Its figures say nothing about eyes."
+RENDERED = "Rendered images, not patients: this data set was drawn by a program. Its figures say nothing about eyes."
 
 
 def html_page(
@@ -60,9 +60,9 @@ def _context(results: StudyResults, statistics: Statistics, chapters: Sequence[C
     n_train, n_validation = info.split["n_train"], info.split["n_validation"]
     return {
         "info": info,
-        "photographs": divided(info.split, f"{n_train} training and {n_validation} validation photographs"),
+        "images": divided(info.split, f"{n_train} training and {n_validation} validation images"),
         "backbone": ", ".join(info.backbones) or info.base_config.get("backbone", {}).get("name", "?"),
-        "banner": RENDERED if info.cohort["rendered"] else "",
+        "banner": RENDERED if info.dataset["rendered"] else "",
         "answers": answer(statistics),
         "tiles": _tiles(results, statistics),
         "chapters": chapters,
@@ -92,7 +92,7 @@ def _tiles(results: StudyResults, statistics: Statistics) -> list[tuple[str, str
 
 
 def _test_tile(test: Confirmed | Withheld | None) -> list[tuple[str, str]]:
-    """Say beside the validation accuracy what the same configuration scores on the test photographs."""
+    """Say beside the validation accuracy what the same configuration scores on the test images."""
     if not isinstance(test, Confirmed):
         return []
     score = next(score for score in test.scores if score.trial is not None)

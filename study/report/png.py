@@ -1,7 +1,7 @@
-"""Pictures of the figures for readers of Markdown, who have no JavaScript: Matplotlib draws what plotly was told.
+"""Images of the figures for readers of Markdown, who have no JavaScript: Matplotlib draws what plotly was told.
 
 The figures of a report use few of plotly's means: lines, markers, bands, error bars, bars and heat maps on one or
-several pairs of axes. What is not among them is refused, so that a picture never shows less than the page.
+several pairs of axes. What is not among them is refused, so that an image never shows less than the page.
 """
 
 import io
@@ -24,7 +24,7 @@ _MARKERS: Mapping[str | None, str] = MappingProxyType(
 _INK = "#333a44"
 
 
-def picture(drawing: go.Figure) -> bytes:
+def image(drawing: go.Figure) -> bytes:
     """Return a figure as PNG, about 900 pixels wide, on white paper.
 
     Raises:
@@ -45,7 +45,7 @@ def picture(drawing: go.Figure) -> bytes:
 
 def _known(kind: str) -> str:
     if kind not in _DRAW:
-        raise ValueError(f"no picture can be made of a trace of type {kind!r}")
+        raise ValueError(f"no image can be made of a trace of type {kind!r}")
     return kind
 
 

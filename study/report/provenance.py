@@ -15,7 +15,7 @@ def limits(results: StudyResults) -> list[str]:
     told = [
         _of_split(info.split),
         (
-            f"The best of {counts['COMPLETE']} trials was picked on the same photographs it is scored on, so its "
+            f"The best of {counts['COMPLETE']} trials was picked on the same images it is scored on, so its "
             "score is optimistic (selection, or winner's curse)."
         ),
     ]
@@ -34,20 +34,20 @@ def limits(results: StudyResults) -> list[str]:
     )
     if info.backbones:
         told.append("Depths compare within one backbone: figures by depth are those of the best trial's backbone.")
-    return [*told, *info.cohort.get("notes", ())]
+    return [*told, *info.dataset.get("notes", ())]
 
 
 def _of_split(split: Mapping[str, Any]) -> str:
     if "folds" not in split:
         return (
-            f"The validation set is small: {split['n_validation']} photographs, one split. Another split would "
+            f"The validation set is small: {split['n_validation']} images, one split. Another split would "
             "give other figures, and differences of a few points are noise."
         )
     return (
-        f"Each of {split['n_validation']} photographs was validated once, by a model that was trained on the other "
-        f"{split['folds'] - 1} of {split['folds']} folds (about {split['n_train']} photographs); a trial's scores, its "
+        f"Each of {split['n_validation']} images was validated once, by a model that was trained on the other "
+        f"{split['folds'] - 1} of {split['folds']} folds (about {split['n_train']} images); a trial's scores, its "
         "curve and its best step are those of all folds together. The models of a trial share most of their "
-        "photographs, and intervals are over photographs: they do not say what other photographs to train on would "
+        "images, and intervals are over images: they do not say what other images to train on would "
         "give, and differences of a few points are noise."
     )
 
@@ -58,7 +58,7 @@ def _of_some_folds(split: Mapping[str, Any]) -> str:
 
 def provenance(info: StudyInfo) -> list[tuple[str, str]]:
     """Return where a study came from, as terms and descriptions."""
-    split, cohort = info.split, info.cohort
+    split, dataset = info.split, info.dataset
     sealed = f"{split['n_test']} test (sealed in the search)"
     parts = divided(split, f"{split['n_train']} train, {split['n_validation']} validation")
     return [
@@ -66,8 +66,8 @@ def provenance(info: StudyInfo) -> list[tuple[str, str]]:
         ("Study", f"{info.name}, seed {info.seed}, {info.trials_wanted} trials wanted"),
         ("Searched with", f"sampler {info.sampler}, pruner {info.pruner}, metric {_metric(info)}"),
         *_backbones(info),
-        ("Data", f"{info.source} ({cohort['n']} photographs), fingerprint {cohort['fingerprint'][:16]}…"),
-        *_corrections(cohort.get("corrections", ())),
+        ("Data", f"{info.source} ({dataset['n']} images), fingerprint {dataset['fingerprint'][:16]}…"),
+        *_corrections(dataset.get("corrections", ())),
         ("Split", f"{parts}, {sealed}; seed {split['seed']}"),
         ("Space fingerprint", f"{info.space_fingerprint[:16]}…"),
         ("Ran", f"{_moment(info.started)} to {_moment(info.finished)}"),
@@ -79,7 +79,7 @@ def _corrections(corrections: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str
     """Say what was corrected in the labels, and by which file."""
     done = {"exclude": "excluded", "relabel": "relabelled"}
     told = [
-        f"{one['photographs']} photographs {done[one['kind']]} by {one['file']} (SHA-256 {one['digest'][:16]}…)"
+        f"{one['photographs']} images {done[one['kind']]} by {one['file']} (SHA-256 {one['digest'][:16]}…)"
         for one in corrections
     ]
     if told:

@@ -39,7 +39,7 @@ def summary_schema() -> dict[str, Any]:
     properties = {
         "schema": {"const": SCHEMA},
         "study": {"description": "What the study is about, as the run wrote it down.", "type": "object"},
-        "data": {"description": "Source, cohort and split.", "type": "object"},
+        "data": {"description": "Source, data set and split.", "type": "object"},
         "trials": _object(dict.fromkeys(STATES, _PLAIN[int])),
         "best": {"description": "Row of the best completed trial, or null.", "type": ["object", "null"]},
         "by_depth": {"anyOf": [{"type": "array", "items": _of(DepthRow, shared)}, _of(Withheld, shared)]},

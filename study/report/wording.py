@@ -87,7 +87,7 @@ def depth_sentence(depths: tuple[DepthRow, ...] | Withheld, noise: Noise | Withh
     top = next(row for row in depths if row.best_trial == noise.best_trial)
     reached = (
         f"The best of {_counted(noise.n_trials, 'completed trial')} reached {percent(noise.best.value)} validation "
-        f"accuracy ({interval(noise.best)} photographs) at depth {top.depth}"
+        f"accuracy ({interval(noise.best)} images) at depth {top.depth}"
     )
     if len(depths) == 1:
         return f"{reached}; only this depth was tried to the end."
@@ -139,7 +139,7 @@ def epoch_sentence(peak: Peak | Withheld, compared: BestVersusLast | Withheld) -
 def _against(shallow: DepthRow, noise: Noise) -> str:
     name = "the head alone (depth 0)" if shallow.depth == 0 else f"depth {shallow.depth}"
     lead = noise.best.value - shallow.best.value
-    least = f"the {points(noise.detectable)} that {noise.n_images} photographs can reliably show"
+    least = f"the {points(noise.detectable)} that {noise.n_images} images can reliably show"
     if lead < 0:
         return f"{name} reached {percent(shallow.best.value)}, but in no trial within the limit of the gap"
     if lead == 0:

@@ -8,7 +8,7 @@ from study.report.chapters import Chapter, all_exhibits, write_chapters
 from study.report.json_csv import csv, summary_json, suspects_table
 from study.report.label_decisions import with_decisions
 from study.report.page import html_page, markdown_page
-from study.report.png import picture
+from study.report.png import image
 from study.report.thumbnails import NO_THUMBNAILS, Thumbnails, thumbnails
 from study.results.files import write_whole
 from study.results.study_results import StudyInfo, read_study
@@ -25,7 +25,7 @@ def write_report(
         study: a name under ``results``, the path of a study folder or, with ``storage``, a name in that storage.
         results: folder of studies.
         storage: URL of an Optuna storage; None for the ``study.db`` of the study's folder.
-        images: whether the page shows small copies of photographs; without them it names their ids only.
+        images: whether the page shows small copies of images; without them it names their ids only.
 
     Raises:
         StudyError: when there is no such study, or its folder cannot be written.
@@ -35,7 +35,7 @@ def write_report(
     chapters = write_chapters(read, statistics)
     folder = read.info.folder / "report"
     files: dict[str, str | bytes] = {
-        **pictures(chapters),
+        **png_files(chapters),
         "trials.csv": csv(read.trials),
         "epochs.csv": csv(read.epochs),
         "suspects.csv": csv(with_decisions(suspects_table(statistics.suspects), folder / "suspects.csv")),
@@ -50,7 +50,7 @@ def write_report(
 
 
 def write_files(folder: Path, files: Mapping[str, str | bytes]) -> None:
-    """Write files in their order, each whole, and remove pictures that are not among them.
+    """Write files in their order, each whole, and remove images that are not among them.
 
     Raises:
         StudyError: when the folder cannot be written.
@@ -62,11 +62,11 @@ def write_files(folder: Path, files: Mapping[str, str | bytes]) -> None:
             old.unlink()
 
 
-def pictures(chapters: Sequence[Chapter]) -> dict[str, bytes]:
+def png_files(chapters: Sequence[Chapter]) -> dict[str, bytes]:
     """Return the figures of chapters as PNG, by file name."""
     shown = (exhibit for exhibit in all_exhibits(chapters) if exhibit.drawings)
-    return {f"figures/{exhibit.id}.png": picture(exhibit.drawings["wide"]) for exhibit in shown}
+    return {f"figures/{exhibit.id}.png": image(exhibit.drawings["wide"]) for exhibit in shown}
 
 
 def _thumbnails(info: StudyInfo, chapters: Sequence[Chapter]) -> Thumbnails:
-    return thumbnails(info, [name for chapter in chapters for name in chapter.photographs])
+    return thumbnails(info, [name for chapter in chapters for name in chapter.images])

@@ -123,12 +123,12 @@ def make_plan(study: StudyResults, top: int, seeds: int) -> ConfirmationPlan:
     """Plan the confirmation of a study.
 
     Raises:
-        StudyError: when it has fewer completed trials than ``top``, or no test photographs.
+        StudyError: when it has fewer completed trials than ``top``, or no test images.
     """
     name = study.info.name
     if not study.info.split["n_test"]:
         raise StudyError(
-            f"study {name!r} has no test photographs, so there is nothing to open: "
+            f"study {name!r} has no test images, so there is nothing to open: "
             "name them with --origin-column when a study of a table is run"
         )
     best = _best(study)

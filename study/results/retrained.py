@@ -26,17 +26,17 @@ class RetrainedConfig(NamedTuple):
     validation: NDArray[np.float64]
     """Validation accuracy, shape (draws,)."""
     predicted: NDArray[np.int64]
-    """Predicted grade of each test photograph, shape (draws, photographs)."""
+    """Predicted grade of each test image, shape (draws, images)."""
     sweep_accuracy: float | None
     """Validation accuracy of the trial in the sweep."""
 
 
 class TestSet(NamedTuple):
-    """The retrained configurations, the baseline first, and the true grades of the test photographs."""
+    """The retrained configurations, the baseline first, and the true grades of the test images."""
 
     configurations: tuple[RetrainedConfig, ...]
     grades: NDArray[np.int64]
-    """Shape (photographs,)."""
+    """Shape (images,)."""
 
 
 def read_test_set(study: StudyResults, confirmation: Confirmation | None = None) -> TestSet | None:

@@ -31,7 +31,7 @@ class BestCertainty(NamedTuple):
     """How sure the best trial's accuracy is."""
 
     low: float
-    """Wilson's 95 % interval over the validation photographs."""
+    """Wilson's 95 % interval over the validation images."""
     high: float
     alike: int
     """Trials that cannot be told from the best one, itself included."""

@@ -29,8 +29,8 @@ class StudyMetadata:
     """The search space as written (YAML)."""
     space_fingerprint: str
     source: str
-    """Data source, as ``drft.data.open_cohort`` takes it."""
-    cohort: Mapping[str, Any]
+    """Data source, as ``drft.data.open_dataset`` takes it."""
+    dataset: Mapping[str, Any]
     split: Mapping[str, Any]
     blocks: Sequence[Mapping[str, Any]]
     """The backbone's blocks, stem first, with the trainable fraction at the depth that reaches each."""
@@ -62,7 +62,7 @@ class StudyMetadata:
             "space_fingerprint": self.space_fingerprint,
             "source": self.source,
             "source_options": json.dumps(self.source_options),
-            "cohort": json.dumps(self.cohort),
+            "cohort": json.dumps(self.dataset),
             "split": json.dumps(self.split),
             "blocks": json.dumps(self.blocks),
             "backbones": json.dumps(self.backbones),
@@ -89,11 +89,11 @@ class StudyMetadata:
         if recorded["space_fingerprint"] != self.space_fingerprint:
             found.append("another search space")
         there = json.loads(recorded["cohort"])
-        if there["fingerprint"] != self.cohort["fingerprint"]:
-            before, now = _about_data(recorded["source"], there), _about_data(self.source, self.cohort)
+        if there["fingerprint"] != self.dataset["fingerprint"]:
+            before, now = _about_data(recorded["source"], there), _about_data(self.source, self.dataset)
             found.append(f"other data ({before} there, {now} here)")
-        elif len({there.get("grouping"), self.cohort.get("grouping")} - {None}) > 1:  # older versions do not say
-            found.append("other groups of photographs (see --group-column and --group-lookalikes)")
+        elif len({there.get("grouping"), self.dataset.get("grouping")} - {None}) > 1:  # older versions do not say
+            found.append("other groups of images (see --group-column and --group-lookalikes)")
         if recorded["seed"] != self.seed:
             found.append(f"another seed ({recorded['seed']} there, {self.seed} here)")
         if recorded.get("max_gap") != self.max_gap:
@@ -175,9 +175,9 @@ def check_schema(name: str, attributes: Mapping[str, Any]) -> None:
         )
 
 
-def _about_data(source: str, cohort: Mapping[str, Any]) -> str:
+def _about_data(source: str, dataset: Mapping[str, Any]) -> str:
     """Name a data source and what corrected it."""
-    files = (f"--{one['kind']} {one['file']} {one['digest'][:8]}" for one in cohort.get("corrections", ()))
+    files = (f"--{one['kind']} {one['file']} {one['digest'][:8]}" for one in dataset.get("corrections", ()))
     return " ".join([source, *files])
 
 

@@ -50,7 +50,7 @@ class StudyInfo:
     source: str
     source_options: Mapping[str, str]
     """Options of the data source; none are known of a study that an older version made."""
-    cohort: Mapping[str, Any]
+    dataset: Mapping[str, Any]
     split: Mapping[str, Any]
     blocks: Sequence[Mapping[str, Any]]
     """Of the backbone; of the first one, where several are searched."""
@@ -171,8 +171,8 @@ def _info(place: StudyLocation, attributes: Mapping[str, Any], trials: Sequence[
     started = [trial.datetime_start for trial in trials if trial.datetime_start]
     finished = [trial.datetime_complete for trial in trials if trial.datetime_complete]
     texts = ("metric", "source", "space", "space_fingerprint", "seed", "sampler", "pruner", "command", "trials_wanted")
-    decoded = ("cohort", "split", "blocks", "base_config", "versions")
-    missing = [name for name in (*texts, *decoded) if name not in attributes]
+    decoded = ("split", "blocks", "base_config", "versions")
+    missing = [name for name in (*texts, "cohort", *decoded) if name not in attributes]
     if missing:
         raise StudyError(f"study {place.name!r} in {public_url(place.url)} lacks {', '.join(missing)}: it is not whole")
     return StudyInfo(
@@ -183,6 +183,7 @@ def _info(place: StudyLocation, attributes: Mapping[str, Any], trials: Sequence[
         started=min(started, default=None),
         finished=max(finished, default=None),
         **{name: attributes[name] for name in texts},
+        dataset=json.loads(attributes["cohort"]),
         **{name: json.loads(attributes[name]) for name in decoded},
         max_gap=attributes.get("max_gap"),
         source_options=json.loads(attributes.get("source_options", "{}")),

@@ -1,6 +1,6 @@
-"""The seal on the test photographs: test predictions are read here and nowhere else, once a confirmation is over.
+"""The seal on the test images: test predictions are read here and nowhere else, once a confirmation is over.
 
-Whatever a trial predicted for the test photographs lies sealed beside its other predictions. As long as its study can
+Whatever a trial predicted for the test images lies sealed beside its other predictions. As long as its study can
 still be searched, pruned or selected from, nothing reads it.
 """
 
@@ -94,12 +94,12 @@ def read_confirmation(study: StudyResults) -> Confirmation | None:
 
 
 def seal_mixtures(study: StudyResults, recipes: Sequence[Mapping[str, Any]], told: Predictions) -> None:
-    """Keep what the mixtures of a study say of the test photographs.
+    """Keep what the mixtures of a study say of the test images.
 
     Args:
         study: that they are of.
         recipes: how each is made.
-        told: with probabilities of shape (mixtures, photographs, grades).
+        told: with probabilities of shape (mixtures, images, grades).
 
     Raises:
         StudyError: when the file cannot be written.
@@ -131,7 +131,7 @@ class OpenedTestSet:
         name = study.info.name
         if confirmation is None or not confirmation.over or confirmation.plan.study != name:
             raise StudyError(
-                f"the test photographs of study {name!r} are sealed until its confirmation is over: "
+                f"the test images of study {name!r} are sealed until its confirmation is over: "
                 f"drft-study confirm {name}"
             )
         self._study = study

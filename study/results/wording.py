@@ -5,7 +5,7 @@ from typing import Any
 
 
 def divided(split: Mapping[str, Any], usual: str) -> str:
-    """Say how a study divides its training photographs: in the ``usual`` words, unless every fold validates."""
+    """Say how a study divides its training images: in the ``usual`` words, unless every fold validates."""
     if "folds" not in split:
         return usual
-    return f"{split['n_validation']} photographs in {split['folds']} folds, each validating once"
+    return f"{split['n_validation']} images in {split['folds']} folds, each validating once"

@@ -25,7 +25,7 @@ class RunOptions:
     """Name of a shipped search space, or the path of a YAML file."""
     data: str = "synthetic"
     data_options: Mapping[str, str] = field(default_factory=dict)
-    """Options of the data source, as ``drft.data.open_cohort`` takes them."""
+    """Options of the data source, as ``drft.data.open_dataset`` takes them."""
     study: str | None = None
     """Name of the study; by default made of space, data and backbone."""
     storage: str | None = None
@@ -38,7 +38,7 @@ class RunOptions:
     precision: Precision | None = None
     sampler: Sampler = "tpe"
     folds: int | None = None
-    """Train each trial once for each of so many folds, so that every training photograph validates once."""
+    """Train each trial once for each of so many folds, so that every training image validates once."""
     pruner: Pruner | None = None
     """None for what suits: ``asha``, or ``wilcoxon`` where trials have more than three folds."""
     metric: Metric | None = None

@@ -50,7 +50,7 @@ def _on_ray(plan: StudyPlan[Suggester], options: RunOptions) -> Iterator[Executo
     with joined(options.ray_address, options.cpus_per_trial, options.gpus_per_trial, jobs) as cluster:
         if base.precision == "fp16" and not cluster.share.gpus:
             raise UsageError("precision: fp16 needs a GPU, the cluster has none: choose bf16 or fp32")
-        supplies = pack(plan.cohort, plan.image_sizes, plan.backbones, plan.workload.cache_dir)
+        supplies = pack(plan.dataset, plan.image_sizes, plan.backbones, plan.workload.cache_dir)
 
         def make(log: Path) -> Executor:
             return RayExecutor(plan.workload, cluster, jobs=jobs, supplies=supplies, log=log.absolute())

@@ -8,7 +8,7 @@ import importlib.util
 import platform
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -18,8 +18,8 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
 from drft.config.trial_config import BackboneConfig, SplitConfig, TrialConfig
-from drft.data import GRADES, ImageDataset, Progress, load_images, open_cohort, stratified_split
-from drft.data.cohort import grouping
+from drft.data import GRADES, ImageDataset, Progress, load_images, open_dataset, stratified_split
+from drft.data.dataset import grouping
 from drft.errors import UsageError
 from study.executors import Slot, Workload, choose_slots
 from study.executors.local.process import warm_up
@@ -56,11 +56,11 @@ class StudyPlan(Generic[Suggesting_co]):
     sampler: BaseSampler
     pruner: BasePruner
     workload: Workload
-    cohort: ImageDataset
+    dataset: ImageDataset
     backbones: Sequence[BackboneConfig]
     """Those that trials can have."""
     image_sizes: Sequence[int]
-    """Sizes that trials can ask for; the photographs are decoded at each."""
+    """Sizes that trials can ask for; the images are decoded at each."""
     slots: Sequence[Slot]
     """Places on this machine; none where another executor finds them."""
     storage: str
@@ -70,7 +70,7 @@ class StudyPlan(Generic[Suggesting_co]):
 
 
 def prepare(options: RunOptions, tell: Progress) -> StudyPlan[BoundSpace]:
-    """Check everything a run depends on and decode its photographs; nothing is written but the cache of pictures.
+    """Check everything a run depends on and decode its images; nothing is written but the cache of images.
 
     Raises:
         UsageError: with every fault there is.
@@ -81,11 +81,11 @@ def prepare(options: RunOptions, tell: Progress) -> StudyPlan[BoundSpace]:
     faults.attempt(lambda: check_writable(options.results))
     if options.study is not None:
         faults.attempt(partial(check_study_name, options.study))
-    cohort = faults.attempt(lambda: open_cohort(options.data, options=options.data_options, progress=tell))
+    dataset = faults.attempt(lambda: open_dataset(options.data, options=options.data_options, progress=tell))
     with BackboneProbe() as inspector:
         bound = faults.attempt(lambda: bind(options, inspector, faults))
         base = bound.space.base if bound is not None else faults.attempt(lambda: said_by(options))
-        grades = len(cohort.grades) if cohort else len(GRADES)
+        grades = len(dataset.grades) if dataset else len(GRADES)
         for config in bound.space.each if bound is not None else filter(None, [base]):
             faults.attempt(partial(inspector.check, config, grades))
     if base is not None:
@@ -94,20 +94,20 @@ def prepare(options: RunOptions, tell: Progress) -> StudyPlan[BoundSpace]:
         faults.attempt(partial(check_folds, options.pruner, bound.space))
     if base is not None and slots is not None:
         faults.attempt(partial(check_precision, base, slots))
-    if cohort is not None and bound is not None:
-        faults.attempt(partial(decode, cohort, _image_sizes(bound.space), tell))
+    if dataset is not None and bound is not None:
+        faults.attempt(partial(decode, dataset, _image_sizes(bound.space), tell))
     faults.raise_all()
     assert slots is not None
     assert bound is not None
-    assert cohort is not None
-    return _plan(options, bound, cohort, slots)
+    assert dataset is not None
+    return _plan(options, bound, dataset, slots)
 
 
 def _plan(
-    options: RunOptions, bound: ResolvedSpace, cohort: ImageDataset, slots: Sequence[Slot]
+    options: RunOptions, bound: ResolvedSpace, dataset: ImageDataset, slots: Sequence[Slot]
 ) -> StudyPlan[BoundSpace]:
     """Make the plan from parts that are right in themselves, if they go together with the study that is there."""
-    space, facts = bound.space, _facts(options, bound, cohort)
+    space, facts = bound.space, _facts(options, bound, dataset)
     url = options.storage or study_url(options.results, facts.name)
     faults = OptionErrors()
     trials = faults.attempt(lambda: _check_storage(url, facts)) or 0
@@ -122,7 +122,7 @@ def _plan(
         sampler=sampler,
         pruner=make_pruner(facts.pruner, first_step=space.first_prunable_step, last_step=space.max_steps),
         workload=make_workload(options, slots, networks=len(space.each)),
-        cohort=cohort,
+        dataset=dataset,
         backbones=[config.backbone for config in space.each],
         image_sizes=_image_sizes(space),
         slots=slots,
@@ -148,10 +148,10 @@ def check_precision(base: TrialConfig, slots: Sequence[Slot]) -> None:
         raise UsageError("precision: fp16 needs a GPU, this study would run on the CPU: choose bf16 or fp32")
 
 
-def decode(cohort: ImageDataset, sizes: Sequence[int], tell: Progress) -> None:
-    """Decode all photographs at every size that trials can ask for, so that workers find them ready."""
+def decode(dataset: ImageDataset, sizes: Sequence[int], tell: Progress) -> None:
+    """Decode all images at every size that trials can ask for, so that workers find them ready."""
     for size in sizes:
-        load_images(cohort, size, progress=tell)
+        load_images(dataset, size, progress=tell)
 
 
 def make_workload(options: RunOptions, slots: Sequence[Slot], networks: int = 1) -> Workload:
@@ -186,7 +186,7 @@ def find_slots(options: RunOptions) -> Sequence[Slot]:
     return ()
 
 
-def _facts(options: RunOptions, bound: ResolvedSpace, cohort: ImageDataset) -> StudyMetadata:
+def _facts(options: RunOptions, bound: ResolvedSpace, dataset: ImageDataset) -> StudyMetadata:
     base, several = bound.space.base, bound.written.backbones is not None
     return StudyMetadata(
         name=options.study or _default_name(bound.written, options.data, "" if several else base.backbone.name),
@@ -194,8 +194,8 @@ def _facts(options: RunOptions, bound: ResolvedSpace, cohort: ImageDataset) -> S
         space_fingerprint=bound.written.fingerprint,
         source=options.data,
         source_options=options.data_options,
-        cohort=about_cohort(cohort),
-        split=about_split(cohort, base.split),
+        dataset=about_dataset(dataset),
+        split=about_split(dataset, base.split),
         blocks=bound.blocks,
         backbones=bound.space.counts if several else {},
         base_config=base,
@@ -209,9 +209,9 @@ def _facts(options: RunOptions, bound: ResolvedSpace, cohort: ImageDataset) -> S
     )
 
 
-def about_split(cohort: ImageDataset, config: SplitConfig) -> dict[str, Any]:
+def about_split(dataset: ImageDataset, config: SplitConfig) -> dict[str, Any]:
     """Return what a study records of its split; of one for each fold ``n_train`` is a mean."""
-    splits = [stratified_split(cohort, turn) for turn in config.turns]
+    splits = [stratified_split(dataset, turn) for turn in config.turns]
     return {
         "n_train": round(fmean(len(split.train) for split in splits)),
         "n_validation": sum(len(split.validation) for split in splits),
@@ -222,19 +222,22 @@ def about_split(cohort: ImageDataset, config: SplitConfig) -> dict[str, Any]:
     }
 
 
-def about_cohort(cohort: ImageDataset) -> dict[str, Any]:
-    """Return what a study records of its photographs."""
+def about_dataset(dataset: ImageDataset) -> dict[str, Any]:
+    """Return what a study records of its images."""
     return {
-        "name": cohort.name,
-        "fingerprint": cohort.fingerprint,
-        "grouping": grouping(cohort.photographs),
-        "rendered": cohort.rendered,
-        "counts_train": cohort.counts("train"),
-        "counts_test": cohort.counts("test"),
-        "notes": cohort.notes,
-        "corrections": [asdict(correction) for correction in cohort.corrections],
-        "grades": cohort.grades,
-        "n": len(cohort),
+        "name": dataset.name,
+        "fingerprint": dataset.fingerprint,
+        "grouping": grouping(dataset.images),
+        "rendered": dataset.rendered,
+        "counts_train": dataset.counts("train"),
+        "counts_test": dataset.counts("test"),
+        "notes": dataset.notes,
+        "corrections": [
+            {"kind": one.kind, "file": one.file, "digest": one.digest, "photographs": one.images}
+            for one in dataset.corrections
+        ],
+        "grades": dataset.grades,
+        "n": len(dataset),
     }
 
 

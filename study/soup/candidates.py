@@ -19,16 +19,16 @@ Floats = NDArray[np.float64]
 
 
 class EnsembleCandidates(NamedTuple):
-    """What each candidate says of the validation photographs."""
+    """What each candidate says of the validation images."""
 
     trials: tuple[int, ...]
     """Numbers of the trials that are put together, best first."""
     soups: Floats
-    """Probabilities by averaged weights, shape (subsets, photographs, grades), in the order of ``choice.subsets``."""
+    """Probabilities by averaged weights, shape (subsets, images, grades), in the order of ``choice.subsets``."""
     ensembles: Floats
     """Averaged probabilities, likewise."""
     interpolated: Floats
-    """The best trial between its tuned and its pretrained weights, shape (alphas, photographs, grades)."""
+    """The best trial between its tuned and its pretrained weights, shape (alphas, images, grades)."""
     grades: NDArray[np.int64]
     metric: Metric
 
@@ -38,7 +38,7 @@ class EnsembleCandidates(NamedTuple):
         return len(self.trials)
 
     def scores(self, weights: NDArray[np.float32]) -> "ResampledScores":
-        """Score all candidates on weighted photographs, shape (samples, photographs)."""
+        """Score all candidates on weighted images, shape (samples, images)."""
         said = np.concatenate([self.soups, self.ensembles, self.interpolated])
         if self.metric == "nll":
             losses = np.array([cross_entropy(self.grades, one) for one in said])
@@ -48,7 +48,7 @@ class EnsembleCandidates(NamedTuple):
 
 
 class ResampledScores(NamedTuple):
-    """Scores of all candidates on some samples of the photographs."""
+    """Scores of all candidates on some samples of the images."""
 
     k: int
     scores: Scores
@@ -105,7 +105,7 @@ RULES: Mapping[str, tuple[Rule, Rule]] = {
     "uniform ensemble": (ResampledScores.uniform_ensemble, ResampledScores.best_trial),
     "selected ensemble": (ResampledScores.selected_ensemble, ResampledScores.best_trial),
 }
-"""How each mixture is chosen, and the single trial it is held against where other photographs choose than score."""
+"""How each mixture is chosen, and the single trial it is held against where other images choose than score."""
 
 
 class EnsembleRecipe(NamedTuple):
@@ -120,7 +120,7 @@ class EnsembleRecipe(NamedTuple):
 
 
 def recipes(found: EnsembleCandidates) -> tuple[EnsembleRecipe, ...]:
-    """Choose on all validation photographs: the best trial first, then what each rule takes."""
+    """Choose on all validation images: the best trial first, then what each rule takes."""
     scored = found.scores(np.ones((1, len(found.grades)), dtype=np.float32))
     columns = {"best trial": scored.best_trial(), **{name: rule(scored) for name, (rule, _) in RULES.items()}}
     return tuple(recipe_at(name, int(column[0]), found.trials) for name, column in columns.items())

@@ -1,4 +1,4 @@
-"""What each rule of choosing is worth on photographs that did not choose."""
+"""What each rule of choosing is worth on images that did not choose."""
 
 from collections.abc import Mapping
 
@@ -22,7 +22,7 @@ SPLITS = 50
 """Random halvings; each is used both ways."""
 
 RESAMPLES = 500
-"""Bootstrap resamples of the photographs; every one of them goes through all splits."""
+"""Bootstrap resamples of the images; every one of them goes through all splits."""
 
 TEMPERED_SPLITS = 10
 """Halvings for the temperature, each of which is fitted twice."""
@@ -34,17 +34,17 @@ Floats = NDArray[np.float64]
 
 
 def cross_fitted_gains(found: EnsembleCandidates, seed: int = 0) -> Mapping[str, Estimate] | Withheld:
-    """Return what each rule gains over the best single trial in the study's score, on photographs that chose neither.
+    """Return what each rule gains over the best single trial in the study's score, on images that chose neither.
 
-    One half of the photographs chooses the mixture, and the best single trial as well; the other half scores both; mean
+    One half of the images chooses the mixture, and the best single trial as well; the other half scores both; mean
     over random halves (Stone 1974). WiSE-FT is held against the one trial that it interpolates. Intervals are
-    percentile bootstraps over photographs, copies of one photograph in one half. Half the photographs choose worse than
+    percentile bootstraps over images, copies of one image in one half. Half the images choose worse than
     all, and the trials' best epochs, and which trials are looked at at all, were chosen on all of them: that is not
     undone here.
     """
     n = len(found.grades)
     if n < MIN_IMAGES:
-        return Withheld(f"halves need at least {MIN_IMAGES} validation photographs, there are {n}")
+        return Withheld(f"halves need at least {MIN_IMAGES} validation images, there are {n}")
     rng = np.random.default_rng(seed)
     halves = _halves(rng, n, SPLITS).astype(np.float32)
     drawn = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES).astype(np.float32)
@@ -57,19 +57,19 @@ def cross_fitted_gains(found: EnsembleCandidates, seed: int = 0) -> Mapping[str,
 def cross_fitted_temperature(
     grades: NDArray[np.int64], probabilities: Floats, seed: int = 0
 ) -> tuple[Estimate, float] | Withheld:
-    """Return cross-entropy and calibration error where one half of the photographs fits the temperature of the other.
+    """Return cross-entropy and calibration error where one half of the images fits the temperature of the other.
 
-    Means over random halves. The interval is that of a mean over photographs, given the temperatures. Where a half has
-    no temperature (each photograph of it is graded rightly) the probabilities stay as they are.
+    Means over random halves. The interval is that of a mean over images, given the temperatures. Where a half has
+    no temperature (each image of it is graded rightly) the probabilities stay as they are.
 
     Args:
-        grades: true grades, shape (photographs,).
-        probabilities: class probabilities, shape (photographs, grades).
+        grades: true grades, shape (images,).
+        probabilities: class probabilities, shape (images, grades).
         seed: of the halves.
     """
     n = len(grades)
     if n < MIN_IMAGES:
-        return Withheld(f"halves need at least {MIN_IMAGES} validation photographs, there are {n}")
+        return Withheld(f"halves need at least {MIN_IMAGES} validation images, there are {n}")
     losses, errors = [], []
     for half in _halves(np.random.default_rng(seed), n, TEMPERED_SPLITS)[:TEMPERED_SPLITS]:
         cooled = np.empty(probabilities.shape)

@@ -1,4 +1,4 @@
-"""Photographs of a cohort graded by one network with changing weights."""
+"""Images of a data set graded by one network with changing weights."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -22,29 +22,29 @@ from study.soup.ingredients import Ingredient
 _BATCH = 32
 
 _ESTIMATED_ON = 128
-"""Training photographs on which running statistics of batch norms are estimated."""
+"""Training images on which running statistics of batch norms are estimated."""
 
 Floats = NDArray[np.float64]
 
 
 class Evaluator:
-    """Grades the photographs of a cohort by mixtures of trials, as the trainings did after each epoch.
+    """Grades the images of a data set by mixtures of trials, as the trainings did after each epoch.
 
     What comes before the deepest block that any of them trained is the same for all, and computed once. Mixed weights
     make other activations than any of the trials does, so running statistics of batch norms are estimated anew on
-    plain training photographs (Izmailov et al. 2018), those that a trial moved; the others stay as pretrained. A trial
+    plain training images (Izmailov et al. 2018), those that a trial moved; the others stay as pretrained. A trial
     by itself keeps its own.
 
     Args:
-        cohort: the photographs.
+        dataset: the images.
         found: the trials; backbone, image size, precision and split are those of the first.
     """
 
-    def __init__(self, cohort: ImageDataset, found: Sequence[Ingredient]) -> None:
-        self._cohort = cohort
+    def __init__(self, dataset: ImageDataset, found: Sequence[Ingredient]) -> None:
+        self._dataset = dataset
         self._states = {one.trial: _of_net(one.state) for one in found}
         self._links = {one.trial: _of_link(one.state) for one in found}
-        self._stage = TrainingSession(cohort).prepare(found[0].config)
+        self._stage = TrainingSession(dataset).prepare(found[0].config)
         self._net, self._link = self._stage.model.net.eval(), self._stage.model.link
         self._prefix = self._stage.prefix(max(one.config.depth for one in found), passing=False)
         self._head = head_names(self._net)
@@ -58,15 +58,15 @@ class Evaluator:
         return self._stage.classes
 
     def grades(self, part: Part) -> NDArray[np.int64]:
-        """Return the true grades of a part of the cohort."""
+        """Return the true grades of a part of the data set."""
         return self._stage.grades[self._stage.indices(part)]
 
     def ids(self, part: Part) -> list[str]:
-        """Return the ids of the photographs of a part."""
-        return [self._cohort.photographs[index].id for index in self._stage.indices(part)]
+        """Return the ids of the images of a part."""
+        return [self._dataset.images[index].id for index in self._stage.indices(part)]
 
     def probabilities(self, recipe: EnsembleRecipe, part: Part) -> Floats:
-        """Return the class probabilities of the plain pictures of a part, shape (photographs, grades)."""
+        """Return the class probabilities of the plain images of a part, shape (images, grades)."""
         if recipe.kind == "weights":
             return self._said(recipe.trials, recipe.alpha, part)
         return np.asarray(np.mean([self._said((one,), None, part) for one in recipe.trials], axis=0))
@@ -89,11 +89,11 @@ class Evaluator:
         return np.asarray(told.cpu().double().softmax(dim=1))
 
     def _outputs(self, part: Part, rows: NDArray[np.int64]) -> Tensor:
-        pictures, batches = self._supply(part), np.array_split(rows, -(-len(rows) // _BATCH))
-        return torch.cat([self._prefix.suffix(pictures.batch(batch)) for batch in batches])
+        images, batches = self._supply(part), np.array_split(rows, -(-len(rows) // _BATCH))
+        return torch.cat([self._prefix.suffix(images.batch(batch)) for batch in batches])
 
     def _open(self, part: Part) -> Features:
-        return self._prefix.open(self._stage.pictures(part))
+        return self._prefix.open(self._stage.images(part))
 
     def _load(self, trials: tuple[int, ...], alpha: float | None) -> None:
         whole: dict[str, Tensor] = {**self._stage.model.pretrained, **self._mixed(trials, alpha)}

@@ -22,7 +22,7 @@ class InterpolationPoint(NamedTuple):
 
 
 def ask_all(evaluator: Evaluator, trials: tuple[int, ...], metric: Metric, tell: Progress) -> EnsembleCandidates:
-    """Return what every mixture of the trials says of the validation photographs."""
+    """Return what every mixture of the trials says of the validation images."""
     some = [choice.members_of(index, trials) for index in range(len(choice.subsets(len(trials))))]
     soups = [EnsembleRecipe("soup", "weights", members) for members in some]
     ensembles = [EnsembleRecipe("ensemble", "probabilities", members) for members in some]

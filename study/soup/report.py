@@ -25,11 +25,11 @@ TEMPERED = ("mixture", "temperature", "NLL", "NLL, cooled", "cross-fitted", "ECE
 
 LIMITS = (
     (
-        "Epochs, trials, mixtures and temperatures were all chosen on the validation photographs they are judged on: "
+        "Epochs, trials, mixtures and temperatures were all chosen on the validation images they are judged on: "
         "every figure here is optimistic, the best trial's own included."
     ),
     (
-        "The cross-fitted gain is the exception, in part: half of the photographs chooses the mixture and the best "
+        "The cross-fitted gain is the exception, in part: half of the images chooses the mixture and the best "
         "trial, the other half scores both. That epochs and trials were chosen on all of them stays."
     ),
     (
@@ -37,8 +37,8 @@ LIMITS = (
         "draws its own head: their weights may lie further apart than averaging allows."
     ),
     "WiSE-FT keeps the tuned head: the head that the head phase left is not stored.",
-    "Of mixed weights, statistics of batch norms that a trial moved are estimated anew on training photographs.",
-    "Only `drft-study confirm` says what a mixture is worth on photographs that chose nothing.",
+    "Of mixed weights, statistics of batch norms that a trial moved are estimated anew on training images.",
+    "Only `drft-study confirm` says what a mixture is worth on images that chose nothing.",
 )
 
 
@@ -70,7 +70,7 @@ def markdown_text(soups: SoupReport) -> str:
     """Return ``soup.md``."""
     lines = [f"# Mixtures of the best trials of {soups.study}", "", f"> {DISCLAIMER}", ""]
     lines += [f"{line}\n" for line in verdict(soups)]
-    lines += ["On the validation photographs, with 95% intervals:", "", *_table(HEADINGS, rows(soups)), ""]
+    lines += ["On the validation images, with 95% intervals:", "", *_table(HEADINGS, rows(soups)), ""]
     lines += ["Cooled to the temperature that fits them best (their grades stay):", ""]
     lines += [*_table(TEMPERED, tempered_rows(soups)), "", "The best trial between tuned (1) and pretrained (0):", ""]
     alphas = [(f"{p.alpha:g}", percent(p.validation_accuracy), percent(p.train_accuracy)) for p in soups.alphas]
@@ -117,7 +117,7 @@ def _on_one_fold(folds: int | None) -> list[str]:
     if folds is None:
         return []
     ranked = f"The trials have {folds} folds and are ranked by all of them; "
-    return [ranked + "their checkpoints are of the last one, whose photographs alone judge what is said here."]
+    return [ranked + "their checkpoints are of the last one, whose images alone judge what is said here."]
 
 
 def made_of(recipe: EnsembleRecipe) -> str:
@@ -127,7 +127,7 @@ def made_of(recipe: EnsembleRecipe) -> str:
 
 
 def _closing(others: Sequence[ScoredEnsemble]) -> Iterator[str]:
-    """Say which mixtures have a smaller gap, and whether they only learn the training photographs less well."""
+    """Say which mixtures have a smaller gap, and whether they only learn the training images less well."""
     closing = [one for one in others if one.against and (one.against.gap.high or 0.0) < 0]
     if not closing:
         yield "None of the mixtures has a gap that is clearly smaller than that of the best trial."
@@ -143,14 +143,14 @@ def _closing(others: Sequence[ScoredEnsemble]) -> Iterator[str]:
 def _gaining(others: Sequence[ScoredEnsemble], metric: Metric) -> Iterator[str]:
     told = [(one.recipe.name, one.against.cross_fitted) for one in others if one.against]
     if isinstance(told[0][1], Withheld):
-        yield f"What choosing is worth on other photographs is not said: {told[0][1].reason}."
+        yield f"What choosing is worth on other images is not said: {told[0][1].reason}."
         return
     better = [name for name, gain in told if not isinstance(gain, Withheld) and (gain.low or 0.0) > 0]
     if better:
         which = f"clearly better in {metric} than the best trial: {', '.join(better)}"
     else:
         which = f"none is clearly better in {metric} than the best trial"
-    yield f"On photographs that did not choose them, {which}."
+    yield f"On images that did not choose them, {which}."
 
 
 def _row(one: ScoredEnsemble, scale: float) -> tuple[str, ...]:

@@ -10,8 +10,8 @@ from drft.data import Progress
 from drft.errors import StudyError
 from drft.models.checkpoint import save_checkpoint
 from study.callbacks.progress_reporter import preparation
-from study.results.cohort import reopen_cohort, source_of
 from study.results.files import whole_folder
+from study.results.open_dataset import reopen_dataset, source_of
 from study.results.study_folder import CHECKPOINT
 from study.results.study_results import StudyResults, read_study
 from study.results.test_set import soups_on_test
@@ -43,7 +43,7 @@ def make_soups(
         results: folder of studies.
         storage: URL of the Optuna storage; None for the ``study.db`` of the study's folder.
         top: how many of the best trials, from 2.
-        data: where the photographs of the study are now; None for where they were.
+        data: where the images of the study are now; None for where they were.
         data_options: options of the data source that are said anew.
         console: where progress is shown; None for nowhere.
 
@@ -59,8 +59,8 @@ def make_soups(
     ingredients, left_out = find_ingredients(found, top)
     source, options = source_of(found.info, data, data_options or {})
     with preparation(console or Console(quiet=True)) as tell:
-        cohort = reopen_cohort(found.info, source, options, tell)
-        evaluator = Evaluator(cohort, ingredients)
+        dataset = reopen_dataset(found.info, source, options, tell)
+        evaluator = Evaluator(dataset, ingredients)
         soups = _judged(found, evaluator, ingredients, left_out, tell)
     with whole_folder(out, "choose another folder with --results") as draft:
         (draft / JSON).write_text(json_text(soups), encoding="utf-8")
@@ -117,13 +117,13 @@ def _write_chosen(path: Path, soups: SoupReport, evaluator: Evaluator, ingredien
 
 
 def _check_unopened(study: StudyResults) -> None:
-    """Refuse to mix anew what was judged on the test photographs, which are opened once.
+    """Refuse to mix anew what was judged on the test images, which are opened once.
 
     Raises:
         StudyError: when it was.
     """
     if soups_on_test(study.place).exists():
         raise StudyError(
-            f"the mixtures of study {study.info.name!r} were judged on the test photographs, which are opened once: "
+            f"the mixtures of study {study.info.name!r} were judged on the test images, which are opened once: "
             f"they stay as they are in {soup_folder(study)}"
         )

@@ -1,4 +1,4 @@
-"""What mixtures are worth on the validation photographs, and whether they close the gap to the training ones."""
+"""What mixtures are worth on the validation images, and whether they close the gap to the training ones."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -30,7 +30,7 @@ Labels = NDArray[np.int64]
 
 
 class EnsemblePredictions(NamedTuple):
-    """What a mixture says of both parts: class probabilities, shape (photographs, grades)."""
+    """What a mixture says of both parts: class probabilities, shape (images, grades)."""
 
     train: Floats
     validation: Floats
@@ -42,23 +42,23 @@ class TemperatureScaled(NamedTuple):
     degrees: Estimate
     """With its profile-likelihood interval."""
     nll: Estimate
-    """On the photographs that fitted it: optimistic; so is ``ece``."""
+    """On the images that fitted it: optimistic; so is ``ece``."""
     ece: float
     nll_cross_fitted: Estimate | Withheld
-    """Where one half of the photographs fits the temperature of the other; so is ``ece_cross_fitted``."""
+    """Where one half of the images fits the temperature of the other; so is ``ece_cross_fitted``."""
     ece_cross_fitted: float | None
 
 
 class EnsembleDifference(NamedTuple):
-    """A mixture minus the best single trial, photograph by photograph."""
+    """A mixture minus the best single trial, image by image."""
 
     accuracy: PairedDifference
     nll: Estimate
-    """Cross-entropy in nats: below 0 the mixture is better; bootstrap over photographs."""
+    """Cross-entropy in nats: below 0 the mixture is better; bootstrap over images."""
     gap: Estimate
-    """Below 0 the mixture has the smaller gap; bootstrap over training and validation photographs."""
+    """Below 0 the mixture has the smaller gap; bootstrap over training and validation images."""
     cross_fitted: Estimate | Withheld
-    """Gain in the study's score on photographs that chose neither of the two."""
+    """Gain in the study's score on images that chose neither of the two."""
 
 
 class ScoredEnsemble(NamedTuple):
@@ -69,9 +69,9 @@ class ScoredEnsemble(NamedTuple):
     """On validation, with Wilson's interval."""
     qwk: Estimate
     nll: Estimate
-    """Mean cross-entropy in nats, bootstrap over photographs."""
+    """Mean cross-entropy in nats, bootstrap over images."""
     ece: float | None
-    """Expected calibration error; None for too few photographs."""
+    """Expected calibration error; None for too few images."""
     ece_by_chance: float | None
     """What a perfectly calibrated mixture would show on average."""
     train_accuracy: Estimate
@@ -90,13 +90,13 @@ def judge(
 ) -> tuple[ScoredEnsemble, ...]:
     """Judge mixtures on validation; the first one is the best single trial, which the others are held against.
 
-    Choice and temperature were made on these very photographs, so everything but what is cross-fitted is optimistic,
+    Choice and temperature were made on these very images, so everything but what is cross-fitted is optimistic,
     the best trial included.
 
     Args:
         recipes: how each is made.
         said: what each says.
-        grades: true grades of the training and of the validation photographs.
+        grades: true grades of the training and of the validation images.
         gains: what each gains by cross-fitting, by name.
     """
     best = said[0]
@@ -168,6 +168,6 @@ def _difference_of_means(one: Floats, other: Floats, seed: int = 0) -> Estimate:
 
 
 def right(probabilities: Floats, grades: Labels) -> NDArray[np.bool_]:
-    """Return which photographs are graded rightly."""
+    """Return which images are graded rightly."""
     told: NDArray[np.bool_] = probabilities.argmax(axis=1) == grades
     return told

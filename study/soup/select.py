@@ -1,4 +1,4 @@
-"""Which mixture to take, by scores: on all photographs, or on many samples of them at once.
+"""Which mixture to take, by scores: on all images, or on many samples of them at once.
 
 The mixtures of k trials are the non-empty subsets; the one at index i holds trial j where bit j of i + 1 is set. Scores
 have one row per sample and one column per mixture.

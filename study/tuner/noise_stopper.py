@@ -15,15 +15,15 @@ from study.results.standing import BestCertainty
 
 
 class NoiseStopper:
-    """Which validation photographs each finished trial gets right at its best step.
+    """Which validation images each finished trial gets right at its best step.
 
-    Trials that were validated on different photographs, as those of a confirmation are, do not compare: then nothing is
+    Trials that were validated on different images, as those of a confirmation are, do not compare: then nothing is
     said.
     """
 
     def __init__(self) -> None:
         self._correct: dict[int, NDArray[np.bool_]] = {}
-        self._photographs: set[tuple[str, ...]] = set()
+        self._images: set[tuple[str, ...]] = set()
 
     def recall(self, best_steps: Mapping[int, int], folder: Path) -> None:
         """Take in trials of earlier runs.
@@ -64,12 +64,12 @@ class NoiseStopper:
         return verdict.reason if verdict.stop else None
 
     def _keep(self, number: int, step: int, told: Predictions) -> None:
-        self._photographs.add(tuple(map(str, told.ids)))
+        self._images.add(tuple(map(str, told.ids)))
         self._correct[number] = told.probabilities[step - 1].argmax(axis=1) == told.grades
 
     @property
     def _speaks(self) -> bool:
-        return len(self._photographs) == 1
+        return len(self._images) == 1
 
     def _table(self) -> NDArray[np.bool_]:
         return np.array(list(self._correct.values()))

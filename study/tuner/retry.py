@@ -10,7 +10,7 @@ _KEPT = ("seed", "control", "attempt", "micro_batch", "place")
 """Attributes that make a retry the very training that was lost."""
 
 _LEAST_MICRO_BATCH = 2
-"""Of a single photograph batch norms make no statistics, and what does not fit two will not fit one."""
+"""Of a single image batch norms make no statistics, and what does not fit two will not fit one."""
 
 
 def another_try(

@@ -89,21 +89,21 @@ def one_thread():
 
 
 def test_a_fold_is_graded_by_a_training_on_the_given_labels(tmp_path: Path, one_thread):
-    photographs = []
+    images = []
     for n in range(24):
         path = tmp_path / f"{n}.png"
         Image.fromarray(np.random.default_rng(n).integers(0, 255, (40, 40, 3), np.uint8)).save(path)
-        photographs.append(LabeledImage(f"train/{n}", path, n % 5, "train", f"train/{n}"))
-    cohort = ImageDataset("made", tuple(photographs), "0" * 64)
+        images.append(LabeledImage(f"train/{n}", path, n % 5, "train", f"train/{n}"))
+    dataset = ImageDataset("made", tuple(images), "0" * 64)
     epochs = {"head_phase.epochs": 1, "depth_phase.epochs": 1}
     config = with_values(TrialConfig(), {**TINY, **epochs, "depth": 1})
-    other = (cohort.labels() + 1) % 5
-    labels = [LabelSet("one", cohort.labels(), other < 0), LabelSet("other", other, other < 0)]
-    grader = Grader(cohort, labels, [config], tmp_path / "cache")
+    other = (dataset.labels() + 1) % 5
+    labels = [LabelSet("one", dataset.labels(), other < 0), LabelSet("other", other, other < 0)]
+    grader = Grader(dataset, labels, [config], tmp_path / "cache")
 
     graded = [grader.grade(TrainingJob(0, 0, fold)) for fold in range(2)]
 
-    assert sorted(id_ for one in graded for id_ in one.ids) == sorted(one.id for one in photographs)
+    assert sorted(id_ for one in graded for id_ in one.ids) == sorted(one.id for one in images)
     assert all(one.probabilities.shape == (12, 5) for one in graded)
     assert not np.array_equal(grader.grade(TrainingJob(1, 0, 0)).probabilities, graded[0].probabilities)
-    assert labelled(cohort, other).fingerprint == cohort.fingerprint
+    assert labelled(dataset, other).fingerprint == dataset.fingerprint

@@ -12,7 +12,7 @@ from benchmarks import careful, ours, peers, plain
 from benchmarks.comparison import agree, stand
 from benchmarks.contest import ContestantMeasurement, Epoch, TrialMeasurement, optimize
 from benchmarks.floor import Times, TrialWorkload, measure, trial_floor
-from benchmarks.plan import BenchmarkPlan, choose, lay_out_photographs, plan_configs, store_jpegs
+from benchmarks.plan import BenchmarkPlan, choose, lay_out_images, plan_configs, store_jpegs
 from drft.config.trial_config import STRENGTHS
 from drft.data import load_images
 from drft.data.progress import silent
@@ -33,11 +33,11 @@ FIXED = {
 
 
 @pytest.fixture(scope="module")
-def plan(tiny_cohort, tmp_path_factory):
+def plan(tiny_dataset, tmp_path_factory):
     folder = tmp_path_factory.mktemp("plan")
-    lay_out_photographs(tiny_cohort, folder / "photographs", None)
+    lay_out_images(tiny_dataset, folder / "photographs", None)
     made = BenchmarkPlan(folder=folder, trials=plan_configs(FIXED, 6), chosen=(1, 4))
-    store_jpegs(made.cohort(), made.stored)
+    store_jpegs(made.dataset(), made.stored)
     return made
 
 
@@ -69,12 +69,12 @@ def test_the_peers_trials_are_even_over_depths(count):
     assert max(depths.values()) - min(depths[depth] for depth in range(BLOCKS + 1)) <= 1
 
 
-def test_a_share_of_the_photographs_keeps_every_grade_in_both_origins(tiny_cohort, tmp_path):
-    lay_out_photographs(tiny_cohort, tmp_path / "photographs", 30)
-    cohort = BenchmarkPlan(folder=tmp_path, trials=plan_configs(FIXED, 1), chosen=(0,)).cohort()
-    assert 28 <= len(cohort) <= 34
-    assert min(cohort.counts("train")) >= 2
-    assert min(cohort.counts("test")) >= 2
+def test_a_share_of_the_images_keeps_every_grade_in_both_origins(tiny_dataset, tmp_path):
+    lay_out_images(tiny_dataset, tmp_path / "photographs", 30)
+    dataset = BenchmarkPlan(folder=tmp_path, trials=plan_configs(FIXED, 1), chosen=(0,)).dataset()
+    assert 28 <= len(dataset) <= 34
+    assert min(dataset.counts("train")) >= 2
+    assert min(dataset.counts("test")) >= 2
 
 
 def test_a_study_asks_for_the_configurations_of_the_plan(plan, tmp_path, monkeypatch):
@@ -100,10 +100,10 @@ def test_the_plain_peer_tells_every_step(plan):
 
 
 @pytest.mark.parametrize("batch_norm", ["frozen", "adapt"])
-def test_the_careful_peer_trains_as_this_program_does(tiny_cohort, batch_norm):
+def test_the_careful_peer_trains_as_this_program_does(tiny_dataset, batch_norm):
     config = plan_configs({**FIXED, "batch_norm": batch_norm}, 6)[1]
-    peer = careful.CarefulPeer(tiny_cohort, np.asarray(load_images(tiny_cohort, 32)), config)
-    theirs, ours = peer.train(config), run_trial(config, tiny_cohort).records
+    peer = careful.CarefulPeer(tiny_dataset, np.asarray(load_images(tiny_dataset, 32)), config)
+    theirs, ours = peer.train(config), run_trial(config, tiny_dataset).records
     assert [epoch.step for epoch in theirs] == [record.step for record in ours]
     for epoch, record in zip(theirs, ours, strict=True):
         assert epoch.val_loss == pytest.approx(record.val_loss, abs=1e-4)
@@ -113,14 +113,14 @@ def test_the_careful_peer_trains_as_this_program_does(tiny_cohort, batch_norm):
 
 def test_the_floor_of_a_trial_is_its_steps_and_evaluations():
     config = next(config for config in plan_configs(FIXED, 6) if config.depth == 3)
-    times = {0: Times(step=1.0, picture=0.1), 3: Times(step=10.0, picture=1.0)}
+    times = {0: Times(step=1.0, image=0.1), 3: Times(step=10.0, image=1.0)}
     assert trial_floor(config, times, TrialWorkload(trained=33, evaluated=50)) == pytest.approx(3 + 5 + 30 + 50)
 
 
 def test_the_floor_is_measured_at_every_depth_in_processes_of_its_own():
     times = measure(plan_configs(FIXED, 1)[0], 5, workers=1, threads=1, seconds=0.0)
     assert list(times) == list(range(BLOCKS + 1))
-    assert all(one.step > 0 and one.picture > 0 for one in times.values())
+    assert all(one.step > 0 and one.image > 0 for one in times.values())
 
 
 def told(number, seconds, accuracy):
@@ -161,10 +161,10 @@ def test_curves_are_compared_step_by_step(measured):
     assert (found.steps, found.equal_steps, found.accuracy_max) == (2, 0.5, 0.25)
 
 
-def test_a_run_writes_what_it_measured_without_paths(tiny_cohort, plan, measured, tmp_path, monkeypatch):
-    times = {depth: Times(step=0.1, picture=0.01) for depth in range(BLOCKS + 1)}
+def test_a_run_writes_what_it_measured_without_paths(tiny_dataset, plan, measured, tmp_path, monkeypatch):
+    times = {depth: Times(step=0.1, image=0.01) for depth in range(BLOCKS + 1)}
     folder = tmp_path / "cohort"
-    table = lay_out_photographs(tiny_cohort, folder, None)
+    table = lay_out_images(tiny_dataset, folder, None)
     monkeypatch.setattr(peers, "contest", lambda name, plan, _tell: _as_chosen(measured[name], plan))
     monkeypatch.setattr(peers, "measure", lambda *_, **__: times)
     arguments = ["peers", "--data", str(table), "--backbone", "test_resnet", "--weights", "none", "--image-size", "32"]

@@ -1,4 +1,4 @@
-"""Photographs that come one by one are graded as those of the training were."""
+"""Images that come one by one are graded as those of the training were."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 
 from drft.config.trial_config import parse_config
 from drft.errors import DataError
-from drft.inference import grade_photographs
+from drft.inference import predict_images
 from drft.models.checkpoint import load_checkpoint, save_checkpoint
 from drft.training.trial import run_trial
 
@@ -22,8 +22,8 @@ CONFIG = parse_config(
 
 
 @pytest.fixture(scope="module")
-def result(tiny_cohort):
-    return run_trial(CONFIG, tiny_cohort)
+def result(tiny_dataset):
+    return run_trial(CONFIG, tiny_dataset)
 
 
 @pytest.fixture(scope="module")
@@ -33,23 +33,23 @@ def model(result, tmp_path_factory):
     return load_checkpoint(path)[0]
 
 
-def test_the_training_said_the_same_of_its_validation_photographs(tiny_cohort, result, model):
+def test_the_training_said_the_same_of_its_validation_images(tiny_dataset, result, model):
     stored = result.predictions["validation"]
-    paths = {photograph.id: photograph.path for photograph in tiny_cohort.photographs}
-    graded = grade_photographs(model, 32, [paths[name] for name in stored.ids], device=torch.device("cpu"))
+    paths = {image.id: image.path for image in tiny_dataset.images}
+    graded = predict_images(model, 32, [paths[name] for name in stored.ids], device=torch.device("cpu"))
     assert graded == pytest.approx(stored.probabilities[result.best.step - 1].astype(np.float32), abs=2e-3)
 
 
-def test_no_photograph_depends_on_its_neighbours(tiny_cohort, model):
-    paths = [photograph.path for photograph in tiny_cohort.photographs]
-    together = grade_photographs(model, 32, paths)
+def test_no_image_depends_on_its_neighbours(tiny_dataset, model):
+    paths = [image.path for image in tiny_dataset.images]
+    together = predict_images(model, 32, paths)
     assert together.shape == (60, 5)
-    assert grade_photographs(model, 32, paths[40:41])[0] == pytest.approx(together[40], abs=1e-6)
+    assert predict_images(model, 32, paths[40:41])[0] == pytest.approx(together[40], abs=1e-6)
 
 
-def test_every_file_that_cannot_be_decoded_is_named(tiny_cohort, model, tmp_path):
+def test_every_file_that_cannot_be_decoded_is_named(tiny_dataset, model, tmp_path):
     for name in ("a.png", "b.png"):
-        (tmp_path / name).write_bytes(b"no picture")
+        (tmp_path / name).write_bytes(b"no image")
     with pytest.raises(DataError) as caught:
-        grade_photographs(model, 32, [tmp_path / "a.png", tiny_cohort.photographs[0].path, tmp_path / "b.png"])
+        predict_images(model, 32, [tmp_path / "a.png", tiny_dataset.images[0].path, tmp_path / "b.png"])
     assert [line.split()[0] for line in caught.value.faults] == [str(tmp_path / "a.png"), str(tmp_path / "b.png")]

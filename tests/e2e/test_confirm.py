@@ -28,7 +28,7 @@ CONFIRM = ("confirm", "tiny", "--top", "2", "--seeds", "2", "--jobs", "1")
 
 
 def lay_out(folder, test=10):
-    """Write 50 small pictures, brighter with the grade, the last ones for the test, and a space."""
+    """Write 50 small images, brighter with the grade, the last ones for the test, and a space."""
     rows = [("image", "grade", "split")]
     for index in range(50):
         grade = index % 5
@@ -87,12 +87,12 @@ def test_a_study_is_confirmed_through_a_kill_and_only_once(place):
         said += line
     process.kill()
     process.communicate()
-    assert "test photographs, sealed until the end" in said
+    assert "test images, sealed until the end" in said
 
     code, said = run(place, *CONFIRM)
     assert code == 0, said
     assert "6 of 6 retrainings came to their end" in said
-    assert "The test set is open: 10 photographs, 2 fresh seeds and splits." in said
+    assert "The test set is open: 10 images, 2 fresh seeds and splits." in said
     folder = place / "results" / "tiny"
     trials = {path.name for path in (folder / "confirm" / "trials").iterdir()}
     assert len(trials) == 6
@@ -106,7 +106,7 @@ def test_a_study_is_confirmed_through_a_kill_and_only_once(place):
     before = listing(place)
     code, said = run(place, *CONFIRM)
     assert (code, "confirmed already; nothing is trained again" in said) == (0, True), said
-    assert "The test set is open: 10 photographs" in said
+    assert "The test set is open: 10 images" in said
     assert listing(place) == before
 
 
@@ -136,7 +136,7 @@ def test_wrong_use_is_one_line_and_nothing_is_written(fault, place, capsys, monk
     assert listing(place) == before
 
 
-def test_other_photographs_than_those_of_the_study_are_refused(place, capsys, monkeypatch):
+def test_other_images_than_those_of_the_study_are_refused(place, capsys, monkeypatch):
     Image.new("RGB", (48, 48), (9, 9, 9)).save(place / "photo3.png")
     code, said = say(capsys, monkeypatch, place, *CONFIRM)
     assert (code, said.count("\n")) == (2, 1), said

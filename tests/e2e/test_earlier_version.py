@@ -1,7 +1,7 @@
 """Studies, checkpoints and reports that version 0.1 wrote are still read, resumed and confirmed.
 
 The commands of version 0.1 wrote `tests/fixtures/version_0_1`: `tiny`, a study of six trials with its soup, its
-confirmation and its report (without page and pictures), and `journal`, a study of three trials with two folds, kept
+confirmation and its report (without page and images), and `journal`, a study of three trials with two folds, kept
 in a journal. Do not write them anew with a later version.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from drft import grade_photographs, load_checkpoint
+from drft import load_checkpoint, predict_images
 from study import read_study
 from tests.helpers import ROOT
 
@@ -79,7 +79,7 @@ def test_its_checkpoint_predicts_what_it_stored(place):
     with np.load(trial / "predictions.npz") as stored:
         photos = [place / "data" / f"{name.removeprefix('train/')}.png" for name in stored["train_ids"]]
         expected = stored["train_probabilities"][best]
-    predicted = grade_photographs(model, config.image_size, photos)
+    predicted = predict_images(model, config.image_size, photos)
     np.testing.assert_allclose(predicted, expected, atol=2e-3)  # stored with 16 bits
 
 

@@ -38,7 +38,7 @@ FILES = {"config.yaml", "epochs.csv", "predictions.npz"}
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
-    """A label table with 40 small pictures, grades 0 to 4, brighter with the grade."""
+    """A label table with 40 small images, grades 0 to 4, brighter with the grade."""
     folder = tmp_path_factory.mktemp("data")
     rows = [("image", "grade")]
     for index in range(40):
@@ -133,10 +133,10 @@ def test_a_study_is_run_and_gone_on_with(place, data):
     assert pd.read_csv(place / "grades.csv")["grade"].isin(range(5)).sum() == 40
 
 
-def test_with_folds_every_photograph_validates_once(place, data):
+def test_with_folds_every_image_validates_once(place, data):
     code, said = run(place, *arguments(place, data, "--trials", "1", "--folds", "3", "--report"))
     assert code == 0, said
-    assert "40 photographs in 3 folds, each validating once, 0 sealed for the test" in said
+    assert "40 images in 3 folds, each validating once, 0 sealed for the test" in said
     folder = place / "results" / "tiny"
     (trial,) = optuna.load_study(study_name="tiny", storage=open_storage(folder / "study.db")).trials
     epochs = pd.read_csv(folder / "trials" / "0000" / "epochs.csv")
@@ -145,7 +145,7 @@ def test_with_folds_every_photograph_validates_once(place, data):
     assert len(ids) == len(set(ids)) == 40
     assert right.mean(axis=1) == pytest.approx(epochs["val_accuracy"].to_numpy(), abs=0.03)  # stored in 16 bits
     assert (trial.value, list(trial.intermediate_values)) == (epochs["val_accuracy"].max(), [0, 1, 2])
-    assert "Each of 40 photographs was validated once" in (folder / "report" / "report.md").read_text()
+    assert "Each of 40 images was validated once" in (folder / "report" / "report.md").read_text()
 
 
 def test_interrupted_and_killed_studies_go_on(place, data):
@@ -227,7 +227,7 @@ def changed(row, column, value):
 
 
 BAD_DATA = {
-    "a missing picture": (changed(3, 0, "photo999"), "photo999"),
+    "a missing image": (changed(3, 0, "photo999"), "photo999"),
     "a grade there is not": (changed(3, 1, "7"), "7"),
     "an id that leaves the folder": (changed(3, 0, "../photo1"), r"../photo1"),
     "an empty table": (lambda rows: [], "empty"),
@@ -244,7 +244,7 @@ BAD_OPTIONS = {
     "a depth beyond the blocks": (("--space", "deep.yaml"), "blocks"),
     "a name that is no folder": (("--study", "../up"), "study name"),
     "a pruner without its folds": (("--pruner", "wilcoxon"), "say --folds 5, too"),
-    "more folds than photographs": (("--folds", "41"), "too few training photographs for 41 folds"),
+    "more folds than images": (("--folds", "41"), "too few training images for 41 folds"),
     "no results folder": (("--results", "tiny.yaml/results"), "is a file"),
     "a storage that is none": (("--storage", "sqlite:///tiny.yaml"), "no SQLite database"),
     "a journal that is none": (("--storage", "journal://tiny.yaml"), "no journal of Optuna"),
@@ -279,7 +279,7 @@ def test_bad_options_are_one_line_and_nothing_is_written(fault, place, data, cap
     assert listing(place) == before
 
 
-def test_a_truncated_picture_is_named(place, data, capsys, monkeypatch):
+def test_a_truncated_image_is_named(place, data, capsys, monkeypatch):
     spoilt = spoil(data, place, lambda rows: rows)
     (spoilt / "photo7.png").unlink()
     (spoilt / "photo7.png").write_bytes((data / "photo7.png").read_bytes()[:2000])

@@ -30,7 +30,7 @@ ERRORS = {
 }
 
 MANY = 1000
-"""Photographs in each part of a training that swells."""
+"""Images in each part of a training that swells."""
 
 
 def scripted(trouble: float = 0.0, *, depth: int = 2, head: int = 2, epochs: int = 3, **values) -> TrialConfig:
@@ -79,7 +79,7 @@ def fake_trainer(workload):
 def unfit_trainer(workload):
     from drft.errors import DataError
 
-    raise DataError("the photographs are gone: bring them back")
+    raise DataError("the images are gone: bring them back")
 
 
 def once_trainer(workload):

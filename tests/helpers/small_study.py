@@ -41,7 +41,7 @@ def facts(**changes) -> StudyMetadata:
         "space": "# a question\n",
         "space_fingerprint": "aa",
         "source": "synthetic",
-        "cohort": {"fingerprint": "bb", "name": "synthetic"},
+        "dataset": {"fingerprint": "bb", "name": "synthetic"},
         "split": {"n_train": 3},
         "blocks": [{"index": 0}],
         "base_config": scripted(),

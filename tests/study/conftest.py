@@ -72,13 +72,13 @@ def made_curve(rng: np.random.Generator, depth: int, lr: float, config: TrialCon
 
 
 def study_attributes(base: TrialConfig, **changes: Any) -> dict[str, Any]:
-    cohort = {
+    dataset = {
         "name": "synthetic",
         "fingerprint": "ab" * 32,
         "rendered": True,
         "counts_train": [134, 20, 136, 74, 49],
         "counts_test": [34, 5, 32, 19, 13],
-        "notes": ["6 pairs of photographs are byte-identical; they stay on one side of the split."],
+        "notes": ["6 pairs of images are byte-identical; they stay on one side of the split."],
         "grades": ["no DR", "mild", "moderate", "severe", "proliferative"],
         "n": 516,
     }
@@ -92,7 +92,7 @@ def study_attributes(base: TrialConfig, **changes: Any) -> dict[str, Any]:
         "space": SPACE,
         "space_fingerprint": "cd" * 32,
         "source": "synthetic",
-        "cohort": json.dumps(cohort),
+        "cohort": json.dumps(dataset),
         "split": json.dumps(split),
         "blocks": json.dumps(blocks),
         "base_config": base.model_dump_json(),

@@ -85,7 +85,7 @@ def in_folder(tmp_path, gaps=GAPS):
 def test_report_export_and_confirmation_take_the_best_feasible_trial(tmp_path):
     _, results = in_folder(tmp_path)
     results.info.split.update(n_validation=10, n_test=5)
-    results.info.cohort.update(grades=["a", "b"], rendered=False)
+    results.info.dataset.update(grades=["a", "b"], rendered=False)
     statistics = summarize(results)
     assert results.complete["number"].tolist() == [2, 1, 0]
     assert summary(results, statistics)["best"]["number"] == 1
@@ -104,7 +104,7 @@ def test_that_no_trial_is_feasible_is_said_everywhere(tmp_path):
     assert "none of 2 completed is feasible" in tally(conductor.standing, 2)
     assert any("all 2 complete trials have a gap above the limit" in line for line in status_lines("demo", tmp_path))
     results.info.split.update(n_validation=10, n_test=5)
-    results.info.cohort.update(rendered=False)
+    results.info.dataset.update(rendered=False)
     statistics = summarize(results)
     assert statistics.noise.reason == "all 2 completed trials have a gap above 0.15 at their best step"
     assert summary(results, statistics)["best"] is None

@@ -35,8 +35,8 @@ def test_the_insight_is_said_in_words(results, standing):
     assert f"validation accuracy {standing.best.value:.3f} at step " in said
     assert "Best step against last: validation peaks at step" in said
     assert "ahead of validation accuracy by" in said
-    assert "One of 83 validation photographs is worth 0.012" in said
-    assert "rendered pictures, not patients" in said
+    assert "One of 83 validation images is worth 0.012" in said
+    assert "rendered images, not patients" in said
     assert "To go on" not in said
 
 

@@ -49,8 +49,8 @@ def test_accuracy_is_measured_per_task(net):
 
 
 def test_batches_keep_their_shape_and_range():
-    pictures = render_scenes(4, 32, seed=2).pictures
-    batch = normalized(augmented(pictures, torch.Generator().manual_seed(0)))
+    images = render_scenes(4, 32, seed=2).images
+    batch = normalized(augmented(images, torch.Generator().manual_seed(0)))
     assert batch.shape == (4, 3, 32, 32)
     assert batch.min() >= -1
     assert batch.max() <= 1

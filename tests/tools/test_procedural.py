@@ -19,17 +19,17 @@ def scenes():
 
 def test_scenes_follow_the_seed(scenes):
     again, other = render_scenes(24, 48, seed=3), render_scenes(24, 48, seed=4)
-    assert torch.equal(scenes.pictures, again.pictures)
+    assert torch.equal(scenes.images, again.images)
     assert torch.equal(scenes.labels, again.labels)
-    assert not torch.equal(scenes.pictures, other.pictures)
+    assert not torch.equal(scenes.images, other.images)
 
 
-def test_scenes_are_colour_pictures_with_a_label_per_task(scenes):
-    assert scenes.pictures.shape == (24, 3, 48, 48)
-    assert scenes.pictures.dtype == torch.uint8
+def test_scenes_are_colour_images_with_a_label_per_task(scenes):
+    assert scenes.images.shape == (24, 3, 48, 48)
+    assert scenes.images.dtype == torch.uint8
     assert scenes.labels.shape == (24, len(TASKS))
     assert (scenes.labels < torch.tensor(list(TASKS.values()))).all()
-    assert scenes.pictures.float().std((1, 2, 3)).min() > 2
+    assert scenes.images.float().std((1, 2, 3)).min() > 2
 
 
 @pytest.mark.parametrize("texture", TEXTURES)
@@ -77,6 +77,6 @@ def test_large_spots_cover_more_than_small_ones(generator):
 
 
 @pytest.mark.parametrize("label", range(1, len(SHAPES)))
-def test_every_shape_covers_part_of_the_picture(label, generator):
+def test_every_shape_covers_part_of_the_image(label, generator):
     coverage = shapes(torch.full((8,), label), 64, generator)
     assert 0.003 < float(coverage.mean()) < 0.8

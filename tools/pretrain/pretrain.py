@@ -52,10 +52,10 @@ def pretrain(images: int, epochs: int, *, seed: int = 0, batch: int = 128, lr: f
     steps = epochs * (images // batch)
     generator = torch.Generator().manual_seed(seed)
     batches = _shuffled_batches(scenes, epochs, batch, generator)
-    for step, (pictures, labels) in enumerate(track(batches, "pretraining", total=steps)):
+    for step, (batch_images, labels) in enumerate(track(batches, "pretraining", total=steps)):
         for group in optimizer.param_groups:
             group["lr"] = lr * _schedule((step + 1) / steps)
-        loss = pretext_loss(net(normalized(augmented(pictures, generator))), labels)
+        loss = pretext_loss(net(normalized(augmented(batch_images, generator))), labels)
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimizer.step()
@@ -77,24 +77,24 @@ def pretext_loss(logits: Tensor, labels: Tensor) -> Tensor:
 def pretext_accuracy(net: nn.Module, scenes: Scenes, batch: int = 256) -> dict[str, float]:
     """Return the accuracy of each task on scenes, in evaluation mode."""
     net.eval()
-    logits = torch.cat([net(normalized(pictures)) for pictures in torch.split(scenes.pictures, batch)])
+    logits = torch.cat([net(normalized(images)) for images in torch.split(scenes.images, batch)])
     parts = torch.split(logits, list(TASKS.values()), dim=1)
     hits = [(part.argmax(1) == label) for part, label in zip(parts, scenes.labels.unbind(1), strict=True)]
     return {name: hit.float().mean().item() for name, hit in zip(TASKS, hits, strict=True)}
 
 
-def normalized(pictures: Tensor) -> Tensor:
+def normalized(images: Tensor) -> Tensor:
     """Turn bytes (n, 3, size, size) into the network's input in [-1, 1] (mean and deviation 0.5)."""
-    return (pictures.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+    return (images.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
 
 
-def augmented(pictures: Tensor, generator: Generator) -> Tensor:
+def augmented(images: Tensor, generator: Generator) -> Tensor:
     """Turn, flip and relight a batch; labels stay true."""
     turns, flip = torch.randint(4, (), generator=generator), torch.randint(2, (), generator=generator)
-    pictures = torch.rot90(pictures, int(turns), (2, 3))
-    pictures = pictures.flip(3) if flip else pictures
-    gain = 0.75 + 0.5 * torch.rand(len(pictures), 3, 1, 1, generator=generator)
-    return (pictures * gain).clamp(0, 255)
+    images = torch.rot90(images, int(turns), (2, 3))
+    images = images.flip(3) if flip else images
+    gain = 0.75 + 0.5 * torch.rand(len(images), 3, 1, 1, generator=generator)
+    return (images * gain).clamp(0, 255)
 
 
 def save_backbone(path: Path, net: nn.Module, facts: dict[str, str]) -> None:
@@ -141,7 +141,7 @@ def _shuffled_batches(scenes: Scenes, epochs: int, batch: int, generator: Genera
     for _ in range(epochs):
         order = torch.randperm(len(scenes), generator=generator)
         for chosen in torch.split(order[: len(scenes) // batch * batch], batch):
-            yield scenes.pictures[chosen], scenes.labels[chosen]
+            yield scenes.images[chosen], scenes.labels[chosen]
 
 
 def _schedule(progress: float) -> float:
@@ -158,8 +158,8 @@ def _settle_statistics(net: nn.Module, scenes: Scenes, batch: int) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # cumulative average
     net.train()
-    for pictures in torch.split(scenes.pictures[: batch * _STATISTICS_BATCHES], batch):
-        net(normalized(pictures))
+    for images in torch.split(scenes.images[: batch * _STATISTICS_BATCHES], batch):
+        net(normalized(images))
 
 
 if __name__ == "__main__":

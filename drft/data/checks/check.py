@@ -14,7 +14,7 @@ from drft.data.checks.duplicates import DuplicatePair, describe, find_twins
 from drft.data.checks.findings import Finding
 from drft.data.checks.leaky_columns import telling_columns
 from drft.data.checks.read_labels import LabelRow, read_claims
-from drft.data.cohort import ImageDataset, LabeledImage
+from drft.data.dataset import ImageDataset, LabeledImage
 from drft.data.datasets import near_duplicates as near
 from drft.data.datasets.audit import grouped, same_bytes
 from drft.data.datasets.listing import without_test
@@ -33,7 +33,7 @@ _SMALLEST = 64
 
 @dataclass(frozen=True, slots=True)
 class PlannedSplit:
-    """The parts that a study would make of the photographs, by grade."""
+    """The parts that a study would make of the images, by grade."""
 
     train: tuple[int, ...]
     validation: tuple[int, ...]
@@ -48,15 +48,15 @@ class SourceCheck:
     name: str
     rendered: bool
     listed: int
-    """Photographs that the source names."""
-    photographs: tuple[LabeledImage, ...]
+    """Images that the source names."""
+    images: tuple[LabeledImage, ...]
     """Those with a sound file and a grade."""
     files: Mapping[str, Path]
     """All sound files, by id."""
     grades: tuple[str, ...]
     """Names of the grades, 0 first."""
     counts: Mapping[str, tuple[int, ...]]
-    """Graded photographs by origin and grade."""
+    """Graded images by origin and grade."""
     sizes: Mapping[str, int]
     """How many files have each size, the most frequent first."""
     twins: tuple[DuplicatePair, ...]
@@ -82,9 +82,9 @@ def check_source(
     """Check a data source and its files; faults are findings, and none ends the check.
 
     Args:
-        source: as for ``open_cohort``, or a folder of photographs without a label table.
-        options: as for ``open_cohort``.
-        cache_dir: as for ``open_cohort``.
+        source: as for ``open_dataset``, or a folder of images without a label table.
+        options: as for ``open_dataset``.
+        cache_dir: as for ``open_dataset``.
         progress: told how many files are checked.
 
     Raises:
@@ -93,16 +93,16 @@ def check_source(
     claimed = read_claims(source, options, cache_dir, progress)
     claims, portraits, broken = _portrayed(claimed.claims, progress or silent)
     twins, compared = find_twins(claims, portraits)
-    photographs = _photographs(claims, portraits)
+    images = _images(claims, portraits)
     if near.OPTION in options:
         twins = [replace(twin, together=True) for twin in twins]
-        photographs = _together(photographs, twins)
-    counts = ImageDataset(claimed.name, photographs, "", claimed.grades)
+        images = _together(images, twins)
+    counts = ImageDataset(claimed.name, images, "", claimed.grades)
     planned, unplanned = _plan(counts)
     findings = [
         *claimed.findings,
         *broken,
-        *_pictures(claims, portraits),
+        *_image_findings(claims, portraits),
         *(describe(twin, claimed.grades) for twin in twins),
         *_columns(claims, portraits),
         *_parts(counts),
@@ -113,7 +113,7 @@ def check_source(
         name=claimed.name,
         rendered=claimed.rendered,
         listed=claimed.listed,
-        photographs=photographs,
+        images=images,
         files={claim.id: claim.path for claim in claims},
         grades=claimed.grades,
         counts={"train": counts.counts("train"), "test": counts.counts("test")},
@@ -130,7 +130,7 @@ def _portrayed(
 ) -> tuple[list[LabelRow], list[ImageFingerprint], list[Finding]]:
     """Read every file; return the claims whose files are sound, what they look like, and what is wrong elsewhere."""
     sound, portraits, broken = [], [], []
-    with attempts(portray, [claim.path for claim in claims], "checking photographs", progress) as results:
+    with attempts(portray, [claim.path for claim in claims], "checking images", progress) as results:
         for claim, result in zip(claims, results, strict=True):
             if isinstance(result, DataError):
                 broken.append(_broken(claim, result))
@@ -146,26 +146,26 @@ def _broken(claim: LabelRow, error: DataError) -> Finding:
     return Finding("defect", "truncated file" if cut else "unreadable file", f"{text}.", (claim.id,))
 
 
-def _photographs(claims: Sequence[LabelRow], portraits: Sequence[ImageFingerprint]) -> tuple[LabeledImage, ...]:
-    """Return the graded photographs, byte-identical ones in common groups, as a cohort has them."""
+def _images(claims: Sequence[LabelRow], portraits: Sequence[ImageFingerprint]) -> tuple[LabeledImage, ...]:
+    """Return the graded images, byte-identical ones in common groups, as a data set has them."""
     graded = [
         (LabeledImage(claim.id, claim.path, claim.grade, claim.origin, claim.group), portrait.digest)
         for claim, portrait in zip(claims, portraits, strict=True)
         if claim.grade is not None
     ]
-    photographs = [photograph for photograph, _ in graded]
-    return grouped(photographs, same_bytes(photographs, [digest for _, digest in graded]))
+    images = [image for image, _ in graded]
+    return grouped(images, same_bytes(images, [digest for _, digest in graded]))
 
 
-def _together(photographs: Sequence[LabeledImage], twins: Sequence[DuplicatePair]) -> tuple[LabeledImage, ...]:
-    """Join the groups of photographs that are one, as a cohort does when it is asked to."""
-    known = {photograph.id: photograph for photograph in photographs}
+def _together(images: Sequence[LabeledImage], twins: Sequence[DuplicatePair]) -> tuple[LabeledImage, ...]:
+    """Join the groups of images that are one, as a data set does when it is asked to."""
+    known = {image.id: image for image in images}
     pairs = [(twin.first, twin.second) for twin in twins if {twin.first, twin.second} <= known.keys()]
-    return grouped(photographs, [[known[first], known[second]] for first, second in pairs])
+    return grouped(images, [[known[first], known[second]] for first, second in pairs])
 
 
-def _pictures(claims: Sequence[LabelRow], portraits: Sequence[ImageFingerprint]) -> Iterator[Finding]:
-    """Say which pictures show nothing or have another size than the others."""
+def _image_findings(claims: Sequence[LabelRow], portraits: Sequence[ImageFingerprint]) -> Iterator[Finding]:
+    """Say which images show nothing or have another size than the others."""
     sizes = Counter(portrait.size for portrait in portraits)
     usual, times = sizes.most_common(1)[0] if sizes else ((0, 0), 0)
     for claim, portrait in zip(claims, portraits, strict=True):
@@ -187,37 +187,37 @@ def _columns(claims: Sequence[LabelRow], portraits: Sequence[ImageFingerprint]) 
     names = dict.fromkeys(name for claim, _ in graded for name in claim.others)
     columns = {f"column {name!r}": [claim.others.get(name, "") for claim, _ in graded] for name in names}
     columns |= {
-        "the size of the picture": [_size(portrait) for _, portrait in graded],
+        "the size of the image": [_size(portrait) for _, portrait in graded],
         "the file format": [portrait.kind for _, portrait in graded],
     }
     grades = [claim.grade for claim, _ in graded if claim.grade is not None]
     for name, share in telling_columns(columns, grades).items():
         why = "it may be derived from the grade" if name.startswith("column") else "a network may learn it instead"
-        text = f"{name[0].upper()}{name[1:]} tells the grade of {share:.0%} of the photographs: {why}."
+        text = f"{name[0].upper()}{name[1:]} tells the grade of {share:.0%} of the images: {why}."
         yield Finding("note", "gives the grade away", text)
 
 
-def _parts(cohort: ImageDataset) -> Iterator[Finding]:
+def _parts(dataset: ImageDataset) -> Iterator[Finding]:
     """Say which parts and grades are not there."""
-    if not cohort.photographs:
+    if not dataset.images:
         return
-    yield from (Finding("note", "no test part", note) for note in without_test(cohort.photographs))
-    absent = [name for name, count in zip(cohort.grades, cohort.counts("train"), strict=True) if not count]
+    yield from (Finding("note", "no test part", note) for note in without_test(dataset.images))
+    absent = [name for name, count in zip(dataset.grades, dataset.counts("train"), strict=True) if not count]
     if absent:
-        text = f"No training photograph is graded {' or '.join(absent)}: no network can learn that."
-        yield Finding("note", "grade without photographs", text)
+        text = f"No training image is graded {' or '.join(absent)}: no network can learn that."
+        yield Finding("note", "grade without images", text)
 
 
-def _plan(cohort: ImageDataset) -> tuple[PlannedSplit | None, list[Finding]]:
-    """Divide the photographs as a study does by default."""
-    if not cohort.photographs:
+def _plan(dataset: ImageDataset) -> tuple[PlannedSplit | None, list[Finding]]:
+    """Divide the images as a study does by default."""
+    if not dataset.images:
         return None, []
     try:
-        split = stratified_split(cohort, SplitConfig())
+        split = stratified_split(dataset, SplitConfig())
     except DataError as error:
-        return None, [Finding("defect", "too few photographs", f"{error.faults[0]}.")]
-    labels = cohort.labels()
-    parts = [_by_grade(labels[indices], len(cohort.grades)) for indices in (split.train, split.validation, split.test)]
+        return None, [Finding("defect", "too few images", f"{error.faults[0]}.")]
+    labels = dataset.labels()
+    parts = [_by_grade(labels[indices], len(dataset.grades)) for indices in (split.train, split.validation, split.test)]
     return PlannedSplit(*parts), []
 
 

@@ -1,4 +1,4 @@
-"""Photographs of a source that are one: the same file, or the same picture in another file."""
+"""Images of a source that are one: the same file, or the same image in another file."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,15 +17,15 @@ SAME_FILE = "the same file"
 
 @dataclass(frozen=True, slots=True)
 class DuplicatePair:
-    """Two photographs that are one."""
+    """Two images that are one."""
 
     first: str
     second: str
     """Ids."""
     how: str
-    """``the same file``, or what was done to the picture of one."""
+    """``the same file``, or what was done to the image of one."""
     correlation: float
-    """Of vessels and lesions in their small pictures; 1 for the same file."""
+    """Of vessels and lesions in their small images; 1 for the same file."""
     grades: tuple[int | None, int | None]
     across: bool
     """Whether one is of the training and one of the test part."""
@@ -46,7 +46,7 @@ class DuplicatePair:
 
 
 def find_twins(claims: Sequence[LabelRow], portraits: Sequence[ImageFingerprint]) -> tuple[list[DuplicatePair], int]:
-    """Find the photographs that are one.
+    """Find the images that are one.
 
     Returns:
         The pairs, same files first, and how many pairs of different files were close enough to be compared.
@@ -59,7 +59,7 @@ def find_twins(claims: Sequence[LabelRow], portraits: Sequence[ImageFingerprint]
     ]
     shown = [places[0] for places in copies.values() if not _shows_nothing(portraits[places[0]])]
     lookalikes, compared = find_lookalikes(np.array([portraits[place].grey for place in shown]))
-    for found in lookalikes:  # of each file and of its copies: one of these may be a test photograph
+    for found in lookalikes:  # of each file and of its copies: one of these may be a test image
         both = (copies[portraits[shown[place]].digest] for place in (found.first, found.second))
         for first, second in product(*both):
             twins.append(_twin(claims[first], claims[second], found.view, found.correlation))
@@ -72,7 +72,7 @@ def describe(twin: DuplicatePair, grades: Sequence[str]) -> Finding:
         f"{name} (grade {grade}, {grades[grade]})" if grade is not None else name
         for name, grade in zip((twin.first, twin.second), twin.grades, strict=True)
     )
-    what = "the same file" if twin.how == SAME_FILE else f"the same picture, {twin.how}"
+    what = "the same file" if twin.how == SAME_FILE else f"the same image, {twin.how}"
     tags = [
         *(["with different grades"] if twin.conflict else []),
         *(["across training and test"] if twin.across else []),
@@ -87,7 +87,7 @@ def _kind(twin: DuplicatePair) -> str:
         return "leak into test"
     if twin.conflict:
         return "conflicting grades"
-    return "same file" if twin.how == SAME_FILE else "same picture"
+    return "same file" if twin.how == SAME_FILE else "same image"
 
 
 def _advice(twin: DuplicatePair) -> Iterator[str]:

@@ -17,4 +17,4 @@ class Finding:
     text: str
     """What, where and what to do."""
     ids: tuple[str, ...] = ()
-    """The photographs concerned."""
+    """The images concerned."""

@@ -1,24 +1,24 @@
-"""What a source claims of its photographs, with whatever is wrong with the claims taken down and left out."""
+"""What a source claims of its images, with whatever is wrong with the claims taken down and left out."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from drft.data.checks.findings import Finding
-from drft.data.cohort import GRADES, Origin
+from drft.data.dataset import GRADES, Origin
 from drft.data.datasets.ddr import find_ddr
 from drft.data.datasets.files import ImageFiles, files_below, leads_out
 from drft.data.datasets.idrid import changed_grades
 from drft.data.datasets.image_folder import list_classes
 from drft.data.datasets.listing import ListedImage, Listing, parse_grade, repeated, unlisted
-from drft.data.datasets.open import is_rendered, list_source, open_cohort, path_of
+from drft.data.datasets.open import is_rendered, list_source, open_dataset, path_of
 from drft.data.progress import Progress
 from drft.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)
 class LabelRow:
-    """One photograph as it is claimed to be; its file has not been opened."""
+    """One image as it is claimed to be; its file has not been opened."""
 
     id: str
     path: Path
@@ -32,7 +32,7 @@ class LabelRow:
 
 @dataclass(frozen=True, slots=True)
 class LabelTable:
-    """All photographs of a source, as claimed."""
+    """All images of a source, as claimed."""
 
     name: str
     listed: int
@@ -46,25 +46,25 @@ class LabelTable:
 def read_claims(
     source: str, options: Mapping[str, str], cache_dir: Path | None = None, progress: Progress | None = None
 ) -> LabelTable:
-    """Read the label tables of a source; a folder of photographs without one is taken as it is.
+    """Read the label tables of a source; a folder of images without one is taken as it is.
 
     Raises:
         DataError: when there is no such source, or nothing can be made of its tables.
     """
     if is_rendered(source):
-        cohort = open_cohort(source, options=options, cache_dir=cache_dir, progress=progress)
-        claims = tuple(LabelRow(p.id, p.path, p.grade, p.origin, p.group) for p in cohort.photographs)
-        return LabelTable(cohort.name, len(claims), claims, (), cohort.grades, rendered=True)
+        dataset = open_dataset(source, options=options, cache_dir=cache_dir, progress=progress)
+        claims = tuple(LabelRow(p.id, p.path, p.grade, p.origin, p.group) for p in dataset.images)
+        return LabelTable(dataset.name, len(claims), claims, (), dataset.grades, rendered=True)
     folder = path_of(source)
-    if folder.is_dir() and (pictures := _pictures_alone(folder)):
-        claims = tuple(LabelRow(name, path, None, "train", name) for name, path in pictures)
+    if folder.is_dir() and (images := _images_alone(folder)):
+        claims = tuple(LabelRow(name, path, None, "train", name) for name, path in images)
         note = "There is no label table here: only the files were checked."
         return LabelTable(folder.name, len(claims), claims, (Finding("note", "source", note),))
     return _checked_claims(list_source(source, options, cache_dir))
 
 
-def _pictures_alone(folder: Path) -> Sequence[tuple[str, Path]]:
-    """Return names and paths of the photographs in a folder that has no labels."""
+def _images_alone(folder: Path) -> Sequence[tuple[str, Path]]:
+    """Return names and paths of the images in a folder that has no labels."""
     files = list(files_below(folder))
     if any(file.suffix.lower() == ".csv" for file in files) or find_ddr(files) or list_classes(folder):
         return ()
@@ -103,7 +103,7 @@ def _checked_claims(listing: Listing) -> LabelTable:
 def _notes(listing: Listing, *, told: bool) -> Iterator[str]:
     """Yield what is remarkable of a source; ``told`` when its changed grades are findings of their own."""
     if listing.name == "idrid-kaggle":
-        yield "This is IDRiD as re-hosted on Kaggle: 455 of its 516 photographs in one folder; official parts are kept."
+        yield "This is IDRiD as re-hosted on Kaggle: 455 of its 516 images in one folder; official parts are kept."
     if not told:
         yield from listing.notes
 

@@ -1,4 +1,4 @@
-"""What is wrong or remarkable with the files of a cohort: unreadable ones, and the same picture twice."""
+"""What is wrong or remarkable with the files of a data set: unreadable ones, and the same image twice."""
 
 import hashlib
 from collections import defaultdict
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from drft.data.cohort import LabeledImage
+from drft.data.dataset import LabeledImage
 from drft.data.datasets.faults import DataErrors
 from drft.data.parallel import attempts
 from drft.data.progress import Progress
@@ -19,32 +19,32 @@ from drft.files.digests import Digests
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """The photographs with duplicates in common groups, their SHA-256 digests and what was noticed."""
+    """The images with duplicates in common groups, their SHA-256 digests and what was noticed."""
 
-    photographs: tuple[LabeledImage, ...]
+    images: tuple[LabeledImage, ...]
     digests: tuple[str, ...]
     notes: tuple[str, ...]
 
 
 def audit_files(
-    photographs: Sequence[LabeledImage], faults: DataErrors, progress: Progress, cache_dir: Path | None = None
+    images: Sequence[LabeledImage], faults: DataErrors, progress: Progress, cache_dir: Path | None = None
 ) -> Audit:
     """Read every file once, and those found sound before not at all if they are unchanged.
 
     Faulty files are added to ``faults`` and missing from the result.
     """
-    known = Digests([photograph.path for photograph in photographs], cache_dir)
-    unknown = [photograph.path for photograph in photographs if known.of(photograph.path) is None]
+    known = Digests([image.path for image in images], cache_dir)
+    unknown = [image.path for image in images if known.of(image.path) is None]
     found: dict[Path, str] = {}
-    with attempts(checked_digest, unknown, "checking photographs", progress) as results:
+    with attempts(checked_digest, unknown, "checking images", progress) as results:
         for path, result in zip(unknown, results, strict=True):
             if isinstance(result, DataError):
                 faults.add(result.faults)
             else:
                 found[path] = result
     known.keep(found)
-    told = [(photograph, known.of(photograph.path) or found.get(photograph.path)) for photograph in photographs]
-    sound = [photograph for photograph, digest in told if digest is not None]
+    told = [(image, known.of(image.path) or found.get(image.path)) for image in images]
+    sound = [image for image, digest in told if digest is not None]
     digests = [digest for _, digest in told if digest is not None]
     copies = same_bytes(sound, digests)
     return Audit(grouped(sound, copies), tuple(digests), tuple(_notes(copies)))
@@ -79,16 +79,16 @@ def _cut_off(content: bytes, kind: str | None) -> bool:
     return kind == "PNG" and b"IEND" not in content[-64:]
 
 
-def same_bytes(photographs: Sequence[LabeledImage], digests: Sequence[str]) -> list[list[LabeledImage]]:
-    """Return the sets of photographs that have the same bytes."""
+def same_bytes(images: Sequence[LabeledImage], digests: Sequence[str]) -> list[list[LabeledImage]]:
+    """Return the sets of images that have the same bytes."""
     same: dict[str, list[LabeledImage]] = defaultdict(list)
-    for photograph, digest in zip(photographs, digests, strict=True):
-        same[digest].append(photograph)
+    for image, digest in zip(images, digests, strict=True):
+        same[digest].append(image)
     return [copies for copies in same.values() if len(copies) > 1]
 
 
-def grouped(photographs: Sequence[LabeledImage], copies: Sequence[Sequence[LabeledImage]]) -> tuple[LabeledImage, ...]:
-    """Join the groups of copies of one photograph, patients included: two patients may share a picture."""
+def grouped(images: Sequence[LabeledImage], copies: Sequence[Sequence[LabeledImage]]) -> tuple[LabeledImage, ...]:
+    """Join the groups of copies of one image, patients included: two patients may share an image."""
     joined: dict[str, str] = {}
 
     def root(group: str) -> str:
@@ -101,14 +101,14 @@ def grouped(photographs: Sequence[LabeledImage], copies: Sequence[Sequence[Label
             kept, gone = sorted((root(first.group), root(other.group)))
             if kept != gone:
                 joined[gone] = kept
-    return tuple(replace(photograph, group=root(photograph.group)) for photograph in photographs)
+    return tuple(replace(image, group=root(image.group)) for image in images)
 
 
 def _notes(copies: Sequence[Sequence[LabeledImage]]) -> Iterator[str]:
     for same in copies:
-        names = " and ".join(f"{photograph.id} (grade {photograph.grade})" for photograph in same)
-        conflict = len({photograph.grade for photograph in same}) > 1
-        across = len({photograph.origin for photograph in same}) > 1
+        names = " and ".join(f"{image.id} (grade {image.grade})" for image in same)
+        conflict = len({image.grade for image in same}) > 1
+        across = len({image.origin for image in same}) > 1
         yield (
             f"{names} are the same file{' with different grades' if conflict else ''}"
             f"{'; the training one is left out so that the test set stays unseen' if across else ''}."

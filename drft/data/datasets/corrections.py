@@ -1,4 +1,4 @@
-"""Corrections of labels: photographs that are left out, and grades that replace those of the source.
+"""Corrections of labels: images that are left out, and grades that replace those of the source.
 
 A file of corrections is a CSV with a column ``id`` (``train/IDRiD_001``) and, to relabel, ``grade``. One with a column
 ``decision``, as a report writes its suspect labels, counts where that says ``exclude`` or ``relabel``; the new grade is
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from drft.data.cohort import Correction, ImageDataset, Origin, fingerprint
+from drft.data.dataset import Correction, ImageDataset, Origin, fingerprint
 from drft.data.datasets.csv_table import CsvTable, read_table
 from drft.data.datasets.faults import DataErrors
 from drft.data.datasets.listing import Listing, parse_grade
@@ -75,32 +75,32 @@ def corrected_listing(listing: Listing, options: Mapping[str, str]) -> Listing:
     )
 
 
-def corrected_cohort(cohort: ImageDataset, options: Mapping[str, str]) -> ImageDataset:
-    """Return a cohort that has no label tables, with the corrections that ``options`` name.
+def corrected_dataset(dataset: ImageDataset, options: Mapping[str, str]) -> ImageDataset:
+    """Return a data set that has no label tables, with the corrections that ``options`` name.
 
     Raises:
         DataError: with one line for every fault of their files.
     """
     if not set(options) & set(OPTIONS):
-        return cohort
-    changes = _changes(options, {one.id: one.origin for one in cohort.photographs}, cohort.grades)
-    photographs = tuple(
+        return dataset
+    changes = _changes(options, {one.id: one.origin for one in dataset.images}, dataset.grades)
+    images = tuple(
         replace(one, grade=changes.grades.get(one.id, one.grade))
-        for one in cohort.photographs
+        for one in dataset.images
         if one.id not in changes.excluded
     )
-    digests = [hashlib.sha256(one.path.read_bytes()).hexdigest() for one in photographs]
+    digests = [hashlib.sha256(one.path.read_bytes()).hexdigest() for one in images]
     return replace(
-        cohort,
-        photographs=photographs,
-        fingerprint=fingerprint(photographs, digests),
-        notes=(*cohort.notes, *changes.notes),
+        dataset,
+        images=images,
+        fingerprint=fingerprint(images, digests),
+        notes=(*dataset.notes, *changes.notes),
         corrections=changes.corrections,
     )
 
 
 def _changes(options: Mapping[str, str], known: Mapping[str, Origin], grades: Sequence[str]) -> LabelChanges:
-    """Read the files of corrections and check them against the photographs there are, by id."""
+    """Read the files of corrections and check them against the images there are, by id."""
     faults = DataErrors()
     asked = faults.collect(lambda kind: _asked(kind, Path(options[kind]).expanduser(), faults), _named(options))
     rows = {one.kind: one.rows for one in asked}
@@ -132,7 +132,7 @@ def _asked(kind: Kind, path: Path, faults: DataErrors) -> _FileCorrections:
     grade = table.named(wanted) if kind == "relabel" else None
     there = f"its columns are {', '.join(map(repr, table.columns))}"
     if ids is None:
-        raise DataError(f"{path} has no column 'id' that names photographs; {there}")
+        raise DataError(f"{path} has no column 'id' that names images; {there}")
     if kind == "relabel" and grade is None:
         raise DataError(f"{path} has no column {wanted!r} with the new grades; {there}")
     decided = [(cells[decision].casefold() if decision else kind) for _, cells in table.rows]
@@ -152,7 +152,7 @@ def _undecided(table: CsvTable, decided: Sequence[str]) -> Iterator[str]:
 
 
 def _unfit(rows: Sequence[_Row], known: Mapping[str, Origin]) -> Iterator[str]:
-    """Yield what is wrong with the photographs that rows name."""
+    """Yield what is wrong with the images that rows name."""
     seen: dict[str, str] = {}
     for row in rows:
         if row.id in seen:
@@ -160,10 +160,10 @@ def _unfit(rows: Sequence[_Row], known: Mapping[str, Origin]) -> Iterator[str]:
         elif row.id not in known:
             meant = f"train/{row.id}"
             hint = f" (did you mean {meant!r}?)" if meant in known else ""
-            yield f"{row.where}: no photograph {row.id!r} in the data source{hint}: correct or remove the line"
+            yield f"{row.where}: no image {row.id!r} in the data source{hint}: correct or remove the line"
         elif known[row.id] == "test":
             yield (
-                f"{row.where}: {row.id} is a test photograph, and the test part stays as published: whoever mends it "
+                f"{row.where}: {row.id} is a test image, and the test part stays as published: whoever mends it "
                 "by what trainings say of it has opened it; remove the line"
             )
         seen.setdefault(row.id, row.where)
@@ -184,7 +184,7 @@ def _notes(asked: Sequence[_FileCorrections]) -> Iterator[str]:
     files = [one.path for one in asked]
     for one in asked:
         what = "left out" if one.kind == "exclude" else "graded"
-        yield f"{len(one.rows)} training photographs are {what} as {one.path.name} says (--{one.kind})."
+        yield f"{len(one.rows)} training images are {what} as {one.path.name} says (--{one.kind})."
         if one.others and files.count(one.path) == 1:
             other = "relabel" if one.kind == "exclude" else "exclude"
             yield f"{one.others} lines of {one.path.name} say {other}: they count with --{other} alone."

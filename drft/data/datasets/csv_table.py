@@ -1,4 +1,4 @@
-"""Label tables: a CSV that names photographs and their grades, whatever its columns are called.
+"""Label tables: a CSV that names images and their grades, whatever its columns are called.
 
 Recognised by their columns: APTOS 2019 (``id_code``, ``diagnosis``), EyePACS (``image``, ``level``), Messidor-2
 (``adjudicated_dr_grade``, ``adjudicated_gradable``), DDR on Kaggle (``id_code``, ``diagnosis``); any other table by
@@ -14,7 +14,7 @@ from io import StringIO
 from pathlib import Path
 
 from drft.config.trial_config import nearest
-from drft.data.cohort import Origin
+from drft.data.dataset import Origin
 from drft.data.datasets.faults import DataErrors
 from drft.data.datasets.files import ImageFiles, stem_of
 from drft.data.datasets.listing import ListedImage, Listing
@@ -91,7 +91,7 @@ def read_table(path: Path) -> CsvTable:
     except UnicodeDecodeError:
         raise DataError(f"{path} is not UTF-8 text: save it as 'CSV UTF-8'") from None
     if not text.strip():
-        raise DataError(f"{path} is empty: it should name one photograph and its grade per line")
+        raise DataError(f"{path} is empty: it should name one image and its grade per line")
     delimiter = max(",;\t", key=text.splitlines()[0].count)
     reader = csv.reader(StringIO(text), delimiter=delimiter)
     try:
@@ -100,7 +100,7 @@ def read_table(path: Path) -> CsvTable:
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num} is no CSV ({error}): mend the line") from None
     if not rows:
-        raise DataError(f"{path} has no rows below its header: it should name one photograph and its grade per line")
+        raise DataError(f"{path} has no rows below its header: it should name one image and its grade per line")
     return CsvTable(path, tuple(name for name in header if name), rows)
 
 
@@ -121,7 +121,7 @@ def find_columns(table: CsvTable, options: Mapping[str, str]) -> ColumnRoles:
 
 
 def list_table(path: Path, options: Mapping[str, str]) -> Listing:
-    """Read what any label table claims of its photographs.
+    """Read what any label table claims of its images.
 
     Args:
         path: the CSV.
@@ -184,7 +184,7 @@ def _resembling(table: CsvTable, role: str) -> str:
 def _image_folder(path: Path, options: Mapping[str, str]) -> Path:
     folder = Path(options["images"]).expanduser() if "images" in options else path.parent
     if not folder.is_dir():
-        raise DataError(f"there is no image folder {folder}: name the folder of the photographs with --images")
+        raise DataError(f"there is no image folder {folder}: name the folder of the images with --images")
     return folder
 
 
@@ -195,11 +195,11 @@ def _gradable(table: CsvTable) -> tuple[Sequence[tuple[int, Mapping[str, str]]],
         return table.rows, []
     kept = [(line, cells) for line, cells in table.rows if cells[column] not in {"0", "0.0"}]
     left_out = len(table.rows) - len(kept)
-    return kept, [f"{left_out} photographs that graders marked as not gradable are left out."] if left_out else []
+    return kept, [f"{left_out} images that graders marked as not gradable are left out."] if left_out else []
 
 
 def _pairs(table: CsvTable, images: Path) -> Mapping[str, str]:
-    """Return the group of each photograph of Messidor-2, by its stem; empty where no list of pairs is near."""
+    """Return the group of each image of Messidor-2, by its stem; empty where no list of pairs is near."""
     if table.named(_GRADABLE) is None:
         return {}
     folders = dict.fromkeys((table.path.parent, images, images.parent))
@@ -260,7 +260,7 @@ def _group(cells: Mapping[str, str], columns: ColumnRoles) -> str | None:
 
 def _eyes(listed: Sequence[ListedImage], columns: ColumnRoles, pairs: Mapping[str, str]) -> Iterator[str]:
     if pairs:
-        yield f"Photographs that {PAIRS} pairs are the two eyes of one patient and stay on one side."
+        yield f"Images that {PAIRS} pairs are the two eyes of one patient and stay on one side."
     elif columns.group is None and any(line.group for line in listed):
         yield "Names ending in _left and _right are taken as the two eyes of one patient and stay on one side."
 

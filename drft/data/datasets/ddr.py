@@ -1,13 +1,13 @@
 """DDR (Li et al. 2019) as published: ``train.txt``, ``valid.txt`` and ``test.txt`` beside folders of those names.
 
-Each line names a photograph and its grade, ``007-0004-000.jpg 0``; grade 5 marks photographs that cannot be graded.
+Each line names an image and its grade, ``007-0004-000.jpg 0``; grade 5 marks images that cannot be graded.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from drft.data.cohort import Origin
+from drft.data.dataset import Origin
 from drft.data.datasets.faults import DataErrors
 from drft.data.datasets.files import ImageFiles, stem_of
 from drft.data.datasets.listing import ListedImage, Listing
@@ -40,11 +40,9 @@ def list_ddr(tables: Sequence[Path]) -> Listing:
     left_out = [line for line in lines if line.grade == _UNGRADABLE]
     notes = []
     if left_out:
-        notes.append(f"{len(left_out)} photographs of grade 5 are left out: they cannot be graded.")
+        notes.append(f"{len(left_out)} images of grade 5 are left out: they cannot be graded.")
     if any(table.stem == "valid" for table in tables):
-        notes.append(
-            "DDR's own validation photographs are among the training ones, of which every study holds out some."
-        )
+        notes.append("DDR's own validation images are among the training ones, of which every study holds out some.")
     return Listing("ddr", graded, notes, faults.lines, left_out=left_out)
 
 

@@ -1,7 +1,7 @@
 """Data sets known by name: where they are, under which licence, and how one tells that they are whole.
 
 Whatever ``kagglehub`` transfers it checks by the server's own checksum. Where more is known of a set, it is compared
-afterwards, since a re-host may leave out photographs or encode them again.
+afterwards, since a re-host may leave out images or encode them again.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ class Download:
     """Whether it belongs to a competition, whose rules must be accepted on its page."""
     elsewhere: str = ""
     """Its address, where that is not on Kaggle: it is then fetched by hand."""
-    photographs: int | None = None
+    images: int | None = None
     """How many there should be, where that is known."""
     remark: str = ""
     """What else has to be done, as a sentence."""
@@ -49,7 +49,7 @@ DOWNLOADS: Mapping[str, Download] = {
         title="IDRiD",
         handle=idrid.KAGGLE,
         licence="CC BY 4.0, (c) Prasanna Porwal, Samiksha Pachade and Manesh Kokare",
-        photographs=455,
+        images=455,
         digests={
             "IDRiD_001.jpg": "8cbb3482b62a7b4c8a7353a4f25ecf5df80b6f39714f35deb8575c14af78e06d",
             "IDRiD_027.jpg": "4f29b20dc2a8832f7752a5d02c4bd91adff04d4ba786f495fb6e96df0e535f9f",
@@ -64,7 +64,7 @@ DOWNLOADS: Mapping[str, Download] = {
         handle="aptos2019-blindness-detection",
         licence="the rules of the competition, which must be accepted on its page",
         competition=True,
-        photographs=5590,
+        images=5590,
     ),
     "eyepacs": Download(
         title="EyePACS, resized",
@@ -74,8 +74,8 @@ DOWNLOADS: Mapping[str, Download] = {
     "messidor2": Download(
         title="Messidor-2, grades alone",
         handle="google-brain/messidor2-dr-grades",
-        licence="as its page says; the photographs are for research and education",
-        remark="The photographs come on request from https://www.adcis.net/en/third-party/messidor2: "
+        licence="as its page says; the images are for research and education",
+        remark="The images come on request from https://www.adcis.net/en/third-party/messidor2: "
         "name their folder with --images, and keep messidor-2.csv, which says whose eyes are whose, with them.",
     ),
     "ddr": Download(
@@ -98,7 +98,7 @@ class DownloadedDataset:
     """A data set on this machine, and what is known of its being whole."""
 
     folder: Path
-    photographs: int
+    images: int
     agreeing: int
     """Files with known digests that are there as published."""
     differing: tuple[str, ...]
@@ -159,7 +159,7 @@ def look_at(name: str, folder: Path) -> DownloadedDataset:
     differing = [file for file in digested if _sha256(file) != wanted.digests[file.name]]
     return DownloadedDataset(
         folder=folder,
-        photographs=len(ImageFiles.of(folder).files),
+        images=len(ImageFiles.of(folder).files),
         agreeing=len(digested) - len(differing),
         differing=tuple(file.name for file in differing),
     )

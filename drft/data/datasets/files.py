@@ -1,4 +1,4 @@
-"""Photographs in folders: found by the names that label tables use, and never outside the folder."""
+"""Images in folders: found by the names that label tables use, and never outside the folder."""
 
 import os
 from collections import defaultdict
@@ -30,7 +30,7 @@ def stem_of(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ImageFiles:
-    """The photographs below one folder, looked up by name.
+    """The images below one folder, looked up by name.
 
     The names of a table are only compared with a list of the files there are: no path is ever made of them.
     """
@@ -44,7 +44,7 @@ class ImageFiles:
 
     @classmethod
     def of(cls, path: Path) -> "ImageFiles":
-        """List the photographs below ``path``."""
+        """List the images below ``path``."""
         files = [file for file in files_below(path) if file.suffix.lower() in SUFFIXES]
         by_path: dict[str, list[Path]] = defaultdict(list)
         by_tail: dict[str, list[Path]] = defaultdict(list)
@@ -57,7 +57,7 @@ class ImageFiles:
         return cls(path, files, by_path, by_tail)
 
     def find(self, name: str) -> Path:
-        """Return the photograph that a table calls ``name``, with or without folders and suffix.
+        """Return the image that a table calls ``name``, with or without folders and suffix.
 
         Raises:
             DataError: when the name leads out of the folder, or when no file or several files match.
@@ -68,14 +68,14 @@ class ImageFiles:
         candidates = (index.get(key) for index in (self._by_path, self._by_tail) for key in (tidy, stem_of(tidy)))
         found = next(filter(None, candidates), ())
         if not found:
-            raise DataError(f"no photograph {name!r} in {self.path}: add the file or remove the line")
+            raise DataError(f"no image {name!r} in {self.path}: add the file or remove the line")
         if len(found) > 1:
             places = " and ".join(str(file.relative_to(self.path)) for file in found[:2])
-            raise DataError(f"photograph {name!r} is ambiguous, it may be {places}: write the one meant in the table")
+            raise DataError(f"image {name!r} is ambiguous, it may be {places}: write the one meant in the table")
         return found[0]
 
     def unlisted(self, used: set[Path]) -> int:
-        """Return how many photographs are here beside the used ones."""
+        """Return how many images are here beside the used ones."""
         return sum(file not in used for file in self.files)
 
 

@@ -1,7 +1,7 @@
 """IDRiD, the Indian Diabetic Retinopathy Image Dataset (Porwal et al. 2018), as published and as on Kaggle.
 
-The official numbering restarts in the test set, so a photograph is known by origin and stem: ``test/IDRiD_001``.
-The Kaggle re-host mixes both sets in one folder and marks the test photographs (``IDRiD_001test``); here they get
+The official numbering restarts in the test set, so an image is known by origin and stem: ``test/IDRiD_001``.
+The Kaggle re-host mixes both sets in one folder and marks the test images (``IDRiD_001test``); here they get
 their official ids and origins back.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote
 
-from drft.data.cohort import Origin
+from drft.data.dataset import Origin
 from drft.data.datasets.csv_table import find_columns, read_table
 from drft.data.datasets.faults import DataErrors
 from drft.data.datasets.files import ImageFiles, files_below
@@ -31,7 +31,7 @@ OFFICIAL_GRADES: Mapping[str, int] = {
     "train/IDRiD_412": 2, "test/IDRiD_062": 4, "test/IDRiD_063": 1, "test/IDRiD_064": 3, "test/IDRiD_087": 4,
     "test/IDRiD_088": 2, "test/IDRiD_089": 2,
 }  # fmt: skip
-"""Official grades of the 27 photographs that the Kaggle table grades otherwise, from the official label files
+"""Official grades of the 27 images that the Kaggle table grades otherwise, from the official label files
 ``a. IDRiD_Disease Grading_Training Labels.csv`` and ``b. IDRiD_Disease Grading_Testing Labels.csv``."""
 
 _PIECES = re.compile(r"b disease grading|1 original images|2 groundtruths|[ab] (training|testing) set|imagenes")
@@ -160,14 +160,14 @@ def _image_folder(table: Path, called: str, names: Sequence[str]) -> ImageFiles:
             folders = [ImageFiles.of(path) for path in sorted(paths)]
             return max(folders, key=lambda folder: len({file.stem for file in folder.files} & set(names)))
     raise DataError(
-        f"{table.name}: no folder '... {called.title()}' of photographs near {table.parent}: "
+        f"{table.name}: no folder '... {called.title()}' of images near {table.parent}: "
         "keep the folders '1. Original Images' and '2. Groundtruths' together"
     )
 
 
 def _missing_test(layout: Layout) -> Iterator[str]:
     if layout.testing is None:
-        yield "The official testing labels are not there, so the official test photographs are not used."
+        yield "The official testing labels are not there, so the official test images are not used."
 
 
 def _kaggle(layout: Layout, options: Mapping[str, str]) -> list[ListedImage]:
@@ -190,7 +190,7 @@ def _kaggle(layout: Layout, options: Mapping[str, str]) -> list[ListedImage]:
 
 
 def _official_id(id_code: str) -> tuple[str, Origin]:
-    """Return the official id and origin of a photograph in the Kaggle layout."""
+    """Return the official id and origin of an image in the Kaggle layout."""
     stem = id_code.removesuffix("test")
     origin: Origin = "train" if stem == id_code else "test"
     return f"{origin}/{stem}", origin

@@ -1,4 +1,4 @@
-"""Photographs in one folder for each class, as torchvision's ``ImageFiles`` has them.
+"""Images in one folder for each class, as torchvision's ``ImageFiles`` has them.
 
 ``FOLDER/CLASS/...``, or ``FOLDER/train/CLASS/...`` with ``val`` and ``test`` beside it.
 """
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from drft.data.cohort import GRADES, Origin
+from drft.data.dataset import GRADES, Origin
 from drft.data.datasets.csv_table import eyes_of
 from drft.data.datasets.files import ImageFiles, stem_of
 from drft.data.datasets.listing import ListedImage, Listing
@@ -25,7 +25,7 @@ _SCALE: Mapping[str, int] = {
 """What folders of the five grades are called."""
 
 
-class _Picture(NamedTuple):
+class _ClassImage(NamedTuple):
     part: str
     """``train``, ``val`` or ``test``."""
     class_: str
@@ -34,34 +34,34 @@ class _Picture(NamedTuple):
 
 
 def list_classes(folder: Path) -> Listing | None:
-    """Read the classes of the photographs in a folder from the folders they are in; None when it is not laid out so.
+    """Read the classes of the images in a folder from the folders they are in; None when it is not laid out so.
 
     Folders named 0 to 4, or as the grades of the international scale, are those grades; any others are classes in the
     order of their names.
     """
-    images = ImageFiles.of(folder)
-    if not images.files:
+    files = ImageFiles.of(folder)
+    if not files.files:
         return None
-    top = Path(os.path.commonpath([file.parent for file in images.files]))
-    pictures = _pictures([file.relative_to(top) for file in images.files])
-    if pictures is None:
+    top = Path(os.path.commonpath([file.parent for file in files.files]))
+    images = _images([file.relative_to(top) for file in files.files])
+    if images is None:
         return None
-    grades, numbers = _graded({picture.class_ for picture in pictures})
+    grades, numbers = _graded({image.class_ for image in images})
     below = ImageFiles.of(top)
-    lines = [_listed(picture, numbers[picture.class_], below) for picture in pictures]
-    return Listing(folder.name, lines, [*_notes(pictures, grades)], grades=grades)
+    lines = [_listed(image, numbers[image.class_], below) for image in images]
+    return Listing(folder.name, lines, [*_notes(images, grades)], grades=grades)
 
 
-def _pictures(paths: Sequence[Path]) -> list[_Picture] | None:
-    """Tell part and class of each photograph, or return None where a folder is neither."""
+def _images(paths: Sequence[Path]) -> list[_ClassImage] | None:
+    """Tell part and class of each image, or return None where a folder is neither."""
     parts = [_part(path.parts[0]) for path in paths]
     skipped = 0 if None in parts else 1
     if skipped == 0 and any(parts):
         return None
     if any(len(path.parts) < skipped + 2 for path in paths):
         return None
-    found = [_Picture(part or "train", path.parts[skipped], path) for part, path in zip(parts, paths, strict=True)]
-    return found if 2 <= len({picture.class_ for picture in found}) <= MOST else None
+    found = [_ClassImage(part or "train", path.parts[skipped], path) for part, path in zip(parts, paths, strict=True)]
+    return found if 2 <= len({image.class_ for image in found}) <= MOST else None
 
 
 def _part(name: str) -> str | None:
@@ -79,27 +79,27 @@ def _graded(classes: set[str]) -> tuple[tuple[str, ...], Mapping[str, int]]:
     return tuple(names), {name: number for number, name in enumerate(names)}
 
 
-def _listed(picture: _Picture, grade: int, images: ImageFiles) -> ListedImage:
-    origin: Origin = "test" if picture.part == "test" else "train"
-    name = picture.path.as_posix()
-    below = stem_of("/".join(picture.path.parts[picture.path.parts.index(picture.class_) :]))
-    told_apart = "val/" if picture.part == "val" else ""  # a name may occur in both
+def _listed(image: _ClassImage, grade: int, files: ImageFiles) -> ListedImage:
+    origin: Origin = "test" if image.part == "test" else "train"
+    name = image.path.as_posix()
+    below = stem_of("/".join(image.path.parts[image.path.parts.index(image.class_) :]))
+    told_apart = "val/" if image.part == "val" else ""  # a name may occur in both
     return ListedImage(
         id=f"{origin}/{told_apart}{below}",
         name=name,
         grade=str(grade),
         origin=origin,
-        folder=images,
+        folder=files,
         where=name,
         group=eyes_of(Path(below).name),
     )
 
 
-def _notes(pictures: Sequence[_Picture], grades: Sequence[str]) -> Iterator[str]:
+def _notes(images: Sequence[_ClassImage], grades: Sequence[str]) -> Iterator[str]:
     if tuple(grades) != GRADES:
         yield f"The classes are the folders in the order of their names, taken as a scale: {', '.join(grades)}."
-    if any(picture.part == "val" for picture in pictures):
-        yield "The validation folder is taken as training photographs, of which every study holds out some."
+    if any(image.part == "val" for image in images):
+        yield "The validation folder is taken as training images, of which every study holds out some."
 
 
 def _plain(name: str) -> str:

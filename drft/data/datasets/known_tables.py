@@ -23,7 +23,7 @@ class KnownTable:
     columns: tuple[str, ...]
     """Columns by which the table is known from others of that name."""
     folders: tuple[str, ...]
-    """Names of the folder of photographs beside the table, in the order they are tried; else the table's own folder."""
+    """Names of the folder of images beside the table, in the order they are tried; else the table's own folder."""
 
 
 PUBLISHED = (
@@ -62,7 +62,7 @@ def list_published(known: KnownTable, table: Path, options: Mapping[str, str]) -
     beside = {folder.name.casefold(): folder for folder in sorted(table.parent.iterdir()) if folder.is_dir()}
     images = next((beside[name.casefold()] for name in known.folders if name.casefold() in beside), table.parent)
     if not options and not any(file.suffix.lower() in SUFFIXES for file in files_below(images)):
-        raise DataError(f"there are no photographs near {table}: put them there or name their folder with --images")
+        raise DataError(f"there are no images near {table}: put them there or name their folder with --images")
     return replace(list_table(table, {"images": str(images), **options}), name=known.name)
 
 

@@ -1,4 +1,4 @@
-"""From the lines of label tables to a cohort: every claim is checked, every fault is named."""
+"""From the lines of label tables to a data set: every claim is checked, every fault is named."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,7 +7,7 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
-from drft.data.cohort import GRADES, Correction, ImageDataset, LabeledImage, Origin, fingerprint
+from drft.data.dataset import GRADES, Correction, ImageDataset, LabeledImage, Origin, fingerprint
 from drft.data.datasets.audit import audit_files, grouped
 from drft.data.datasets.faults import DataErrors
 from drft.data.datasets.files import ImageFiles
@@ -25,14 +25,14 @@ class ListedImage:
     id: str
     """Origin and name without suffix."""
     name: str
-    """The photograph, as the table calls it."""
+    """The image, as the table calls it."""
     grade: str
     origin: Origin
     folder: ImageFiles
     where: str
     """Table and line, for messages."""
     group: str | None = None
-    """What keeps photographs together, such as a patient; None for a photograph on its own."""
+    """What keeps images together, such as a patient; None for an image on its own."""
     others: Mapping[str, str] = field(default_factory=dict)
     """Cells of the columns that say none of these: nothing is trained on them, but a check compares them."""
 
@@ -42,7 +42,7 @@ class Listing:
     """What the label tables of one data source claim."""
 
     name: str
-    """Name of the cohort that it makes."""
+    """Name of the data set that it makes."""
     lines: Sequence[ListedImage]
     notes: Sequence[str] = ()
     faults: Sequence[str] = ()
@@ -50,34 +50,34 @@ class Listing:
     grades: tuple[str, ...] = GRADES
     """Names of the grades, 0 first."""
     left_out: Sequence[ListedImage] = ()
-    """Lines whose photographs are left out on purpose."""
+    """Lines whose images are left out on purpose."""
     corrections: tuple[Correction, ...] = ()
     lookalikes: bool = False
-    """Whether photographs that occur twice in different files are one group."""
+    """Whether images that occur twice in different files are one group."""
 
 
-def cohort_of(listing: Listing, progress: Progress, cache_dir: Path | None = None) -> ImageDataset:
-    """Check every line and every file and build the cohort.
+def dataset_of(listing: Listing, progress: Progress, cache_dir: Path | None = None) -> ImageDataset:
+    """Check every line and every file and build the data set.
 
     Raises:
         DataError: with one line for each bad grade, name, repeated id and missing or unreadable file.
     """
     faults = DataErrors()
     faults.add(listing.faults)
-    photographs = faults.collect(partial(_photograph, grades=listing.grades), listing.lines)
+    images = faults.collect(partial(_image, grades=listing.grades), listing.lines)
     faults.add(repeated(listing.lines))
-    audit = audit_files(photographs, faults, progress, cache_dir)
+    audit = audit_files(images, faults, progress, cache_dir)
     faults.raise_all()
-    pairs = lookalike_pairs(audit.photographs, audit.digests, progress, cache_dir) if listing.lookalikes else []
+    pairs = lookalike_pairs(audit.images, audit.digests, progress, cache_dir) if listing.lookalikes else []
     return ImageDataset(
         name=listing.name,
-        photographs=grouped(audit.photographs, pairs),
-        fingerprint=fingerprint(audit.photographs, audit.digests),
+        images=grouped(audit.images, pairs),
+        fingerprint=fingerprint(audit.images, audit.digests),
         grades=listing.grades,
         notes=(
             *listing.notes,
-            *unlisted(listing, {photograph.path for photograph in photographs}),
-            *without_test(photographs),
+            *unlisted(listing, {image.path for image in images}),
+            *without_test(images),
             *audit.notes,
             *pair_notes(pairs),
         ),
@@ -97,7 +97,7 @@ def parse_grade(text: str, grades: Sequence[str] = GRADES) -> int:
     return int(number[1])
 
 
-def _photograph(line: ListedImage, grades: Sequence[str]) -> LabeledImage:
+def _image(line: ListedImage, grades: Sequence[str]) -> LabeledImage:
     faults = DataErrors()
     path = faults.collect(line.folder.find, [line.name])
     grade = faults.collect(partial(parse_grade, grades=grades), [line.grade])
@@ -107,21 +107,21 @@ def _photograph(line: ListedImage, grades: Sequence[str]) -> LabeledImage:
 
 
 def repeated(listed: Sequence[ListedImage]) -> Iterator[str]:
-    """Yield one sentence for each line that names a photograph again."""
+    """Yield one sentence for each line that names an image again."""
     for first, second in pairwise(sorted(listed, key=lambda line: line.id)):
         if first.id == second.id:
             yield f"{second.where}: {second.name!r} is listed before, in {first.where}: remove one of the lines"
 
 
 def unlisted(listing: Listing, used: set[Path]) -> Iterator[str]:
-    """Yield one sentence for each folder with photographs that are not used."""
+    """Yield one sentence for each folder with images that are not used."""
     left_out = DataErrors().collect(lambda line: line.folder.find(line.name), listing.left_out)
     for folder in {line.folder.path: line.folder for line in listing.lines}.values():
         if count := folder.unlisted(used | set(left_out)):
-            yield f"{count} photographs in {folder.path.name} have no line in the label table and are not used."
+            yield f"{count} images in {folder.path.name} have no line in the label table and are not used."
 
 
-def without_test(photographs: Sequence[LabeledImage]) -> Iterator[str]:
+def without_test(images: Sequence[LabeledImage]) -> Iterator[str]:
     """Yield one sentence when there is no test part."""
-    if all(photograph.origin == "train" for photograph in photographs):
-        yield "The source names no test photographs, so nothing is held back for a final test."
+    if all(image.origin == "train" for image in images):
+        yield "The source names no test images, so nothing is held back for a final test."

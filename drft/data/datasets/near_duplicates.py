@@ -1,4 +1,4 @@
-"""Photographs that occur twice in different files, kept on one side of every split for whoever asks for it.
+"""Images that occur twice in different files, kept on one side of every split for whoever asks for it.
 
 Comparing takes all files once, decoded; what was found is kept in the cache folder, by the contents of the files.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from drft.data.cohort import LabeledImage
+from drft.data.dataset import LabeledImage
 from drft.data.datasets.thumbnails import portray
 from drft.data.parallel import attempts
 from drft.data.progress import Progress
@@ -28,12 +28,12 @@ _VERSION = 1
 
 
 def lookalike_pairs(
-    photographs: Sequence[LabeledImage], digests: Sequence[str], progress: Progress, cache_dir: Path | None = None
+    images: Sequence[LabeledImage], digests: Sequence[str], progress: Progress, cache_dir: Path | None = None
 ) -> list[Pair]:
-    """Return the pairs of photographs that show the same in different files (``drft.data.datasets.perceptual_hash``).
+    """Return the pairs of images that show the same in different files (``drft.data.datasets.perceptual_hash``).
 
     Args:
-        photographs: sound ones.
+        images: sound ones.
         digests: SHA-256 of their files, in the same order.
         progress: told how many files are read.
         cache_dir: where the result is kept; by default the user's cache folder.
@@ -42,8 +42,8 @@ def lookalike_pairs(
         DataError: naming the first file that cannot be decoded.
     """
     firsts: dict[str, LabeledImage] = {}
-    for photograph, digest in zip(photographs, digests, strict=True):
-        firsts.setdefault(digest, photograph)
+    for image, digest in zip(images, digests, strict=True):
+        firsts.setdefault(digest, image)
     name = hashlib.sha256("\n".join([str(_VERSION), *sorted(firsts)]).encode()).hexdigest()
     path = (cache_dir or default_cache_dir()) / "lookalikes" / f"{name[:32]}.json"
     pairs = _kept(path, firsts)
@@ -60,7 +60,7 @@ def pair_notes(pairs: Sequence[Pair]) -> Iterator[str]:
         conflict = " with different grades" if first.grade != second.grade else ""
         across = first.origin != second.origin
         yield (
-            f"{first.id} (grade {first.grade}) and {second.id} (grade {second.grade}) are the same picture{conflict}; "
+            f"{first.id} (grade {first.grade}) and {second.id} (grade {second.grade}) are the same image{conflict}; "
             f"{'the training one is left out' if across else 'they stay on one side of the split'}."
         )
 
@@ -69,16 +69,16 @@ def _compared(firsts: Mapping[str, LabeledImage], progress: Progress) -> list[tu
     """Look at every file and return the digests of the pairs."""
     from drft.data.datasets.perceptual_hash import find_lookalikes  # noqa: PLC0415 (scipy, for those who ask)
 
-    shown, pictures = [], []
+    shown, images = [], []
     paths = [one.path for one in firsts.values()]
-    with attempts(portray, paths, "comparing photographs", progress) as results:
+    with attempts(portray, paths, "comparing images", progress) as results:
         for digest, portrait in zip(firsts, results, strict=True):
             if isinstance(portrait, DataError):
                 raise portrait
             if not portrait.is_black and not portrait.is_flat:
                 shown.append(digest)
-                pictures.append(portrait.grey)
-    found, _ = find_lookalikes(np.array(pictures))
+                images.append(portrait.grey)
+    found, _ = find_lookalikes(np.array(images))
     return [(shown[one.first], shown[one.second]) for one in found]
 
 

@@ -1,4 +1,4 @@
-"""From what the user calls a data source to a cohort."""
+"""From what the user calls a data source to a data set."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from drft.config.trial_config import nearest
-from drft.data.cohort import ImageDataset
+from drft.data.dataset import ImageDataset
 from drft.data.datasets import corrections, idrid
 from drft.data.datasets import csv_table as tables
 from drft.data.datasets import known_tables as published
@@ -16,7 +16,7 @@ from drft.data.datasets.ddr import find_ddr, list_ddr
 from drft.data.datasets.download import DOWNLOADS, fetch
 from drft.data.datasets.files import files_below
 from drft.data.datasets.image_folder import list_classes
-from drft.data.datasets.listing import Listing, cohort_of
+from drft.data.datasets.listing import Listing, dataset_of
 from drft.data.datasets.retinamnist import find_retinamnist, is_retinamnist, list_retinamnist
 from drft.data.progress import Progress, silent
 from drft.errors import DataError
@@ -28,7 +28,7 @@ _COMMON = (*corrections.OPTIONS, near.OPTION)
 """Options of every source with label tables."""
 
 
-def open_cohort(
+def open_dataset(
     source: str,
     *,
     options: Mapping[str, str] = MappingProxyType({}),
@@ -38,16 +38,16 @@ def open_cohort(
     """Open a data source.
 
     Args:
-        source: ``synthetic`` or ``synthetic:SEED`` (rendered photographs); ``idrid``, ``aptos``, ``eyepacs``,
+        source: ``synthetic`` or ``synthetic:SEED`` (rendered images); ``idrid``, ``aptos``, ``eyepacs``,
             ``messidor2``, ``ddr`` or ``retinamnist`` (put into the cache folder by hand, or downloaded); a folder that
-            holds one of these, one label table, or a folder of photographs for each class; or the path of a label
+            holds one of these, one label table, or a folder of images for each class; or the path of a label
             table (CSV).
         options: ``labels`` for IDRiD; ``images`` for APTOS 2019, EyePACS and Messidor-2; ``image_column``,
             ``grade_column``, ``group_column``, ``origin_column`` and ``images`` for other label tables; ``exclude``
             and ``relabel`` for all: files of corrections (``drft.data.datasets.corrections``);
-            ``group_lookalikes`` for all but rendered ones: ``yes`` keeps photographs that occur twice in different
+            ``group_lookalikes`` for all but rendered ones: ``yes`` keeps images that occur twice in different
             files on one side of every split.
-        cache_dir: where rendered photographs and digests of files are kept; by default the user's cache folder.
+        cache_dir: where rendered images and digests of files are kept; by default the user's cache folder.
         progress: told how far slow work is.
 
     Raises:
@@ -55,8 +55,8 @@ def open_cohort(
     """
     if is_rendered(source):
         _check_options(options, corrections.OPTIONS, source)
-        return corrections.corrected_cohort(_render(source, cache_dir, progress), options)
-    return cohort_of(list_source(source, options, cache_dir), progress or silent, cache_dir)
+        return corrections.corrected_dataset(_render(source, cache_dir, progress), options)
+    return dataset_of(list_source(source, options, cache_dir), progress or silent, cache_dir)
 
 
 def is_rendered(source: str) -> bool:
@@ -65,7 +65,7 @@ def is_rendered(source: str) -> bool:
 
 
 def list_source(source: str, options: Mapping[str, str], cache_dir: Path | None = None) -> Listing:
-    """Read what the label tables of a source claim, with corrections; ``open_cohort`` says what a source is.
+    """Read what the label tables of a source claim, with corrections; ``open_dataset`` says what a source is.
 
     No grade and no file is checked.
 
@@ -117,12 +117,12 @@ def _check_options(options: Mapping[str, str], known: Sequence[str], source: str
 
 
 def _render(source: str, cache_dir: Path | None, progress: Progress | None) -> ImageDataset:
-    from drft.data.datasets.synthetic import render_cohort  # noqa: PLC0415  rendering is needed only here
+    from drft.data.datasets.synthetic import render_dataset  # noqa: PLC0415  rendering is needed only here
 
     seed = source.partition(":")[2]
     if source != "synthetic" and not (seed.isascii() and seed.isdigit()):
         raise DataError(f"data source {source!r}: the seed should be a whole number, as in synthetic:7")
-    return render_cohort(int(seed or 0), cache_dir, progress)
+    return render_dataset(int(seed or 0), cache_dir, progress)
 
 
 def _list_folder(folder: Path, options: Mapping[str, str], cache_dir: Path | None) -> Listing:
@@ -142,7 +142,7 @@ def _list_folder(folder: Path, options: Mapping[str, str], cache_dir: Path | Non
         _check_options(options, (), str(folder))
         return listing
     raise DataError(
-        f"{folder} holds neither a known data set nor a label table, nor a folder of photographs for each class: "
+        f"{folder} holds neither a known data set nor a label table, nor a folder of images for each class: "
         "name a folder with a CSV, or the CSV itself"
     )
 

@@ -1,9 +1,9 @@
-"""The same photograph twice, though its files differ: encoded again, resized, brightened, turned or mirrored.
+"""The same image twice, though its files differ: encoded again, resized, brightened, turned or mirrored.
 
-All fundus photographs look alike: a bright disc with a brighter spot. So the comparison leaves out what they share,
+All fundus images look alike: a bright disc with a brighter spot. So the comparison leaves out what they share,
 the frame and the slow change of light, and compares vessels and lesions. It goes in two steps: the signs of a discrete
 cosine transform (a perceptual hash, as in Zauner 2010) tell which pairs are worth a look, and the correlation of the
-pictures decides. A turn or reflection of a picture only permutes its coefficients and changes their signs.
+images decides. A turn or reflection of an image only permutes its coefficients and changes their signs.
 """
 
 from collections.abc import Iterator
@@ -24,11 +24,11 @@ _WORTH_A_LOOK = 0.2
 """Pairs whose hashes differ in a smaller share of their bits are compared."""
 
 _SAME = 0.88
-"""Pairs with a higher correlation are the same photograph. Among 466 photographs of IDRiD, no pair of different ones
+"""Pairs with a higher correlation are the same image. Among 466 images of IDRiD, no pair of different ones
 exceeds 0.75; copies encoded again, resized, squeezed, brightened or turned stay above 0.94."""
 
 _BLOCK = 512
-"""Photographs whose hashes are compared with all others at once: bounds the memory."""
+"""Images whose hashes are compared with all others at once: bounds the memory."""
 
 VIEWS: tuple[str, ...] = (
     "encoded again or resized",
@@ -45,7 +45,7 @@ VIEWS: tuple[str, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class NearDuplicate:
-    """Two places in a sequence of pictures that show the same."""
+    """Two places in a sequence of images that show the same."""
 
     first: int
     second: int
@@ -54,19 +54,19 @@ class NearDuplicate:
     correlation: float
 
 
-def find_lookalikes(pictures: NDArray[np.uint8]) -> tuple[list[NearDuplicate], int]:
-    """Find the pictures that show the same photograph.
+def find_lookalikes(images: NDArray[np.uint8]) -> tuple[list[NearDuplicate], int]:
+    """Find the images that show the same image.
 
     Args:
-        pictures: grey pictures of shape (n, SIDE, SIDE), none of them flat.
+        images: grey images of shape (n, SIDE, SIDE), none of them flat.
 
     Returns:
         The pairs, in order, and how many pairs were close enough to be compared.
     """
-    if len(pictures) < 2:
+    if len(images) < 2:
         return [], 0
-    coefficients = np.stack([_coefficients(_details(picture)) for picture in pictures])
-    details = cache(lambda place: _details(pictures[place]))  # all at once would not fit: 37 kB each
+    coefficients = np.stack([_coefficients(_details(image)) for image in images])
+    details = cache(lambda place: _details(images[place]))  # all at once would not fit: 37 kB each
     best: dict[tuple[int, int], tuple[float, int]] = {}
     for first, second, view in _candidates(coefficients):
         likeness = float((details(first) * _viewed(details(second), view)).sum())
@@ -79,9 +79,9 @@ def find_lookalikes(pictures: NDArray[np.uint8]) -> tuple[list[NearDuplicate], i
     return same, len(best)
 
 
-def _details(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _details(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return vessels and lesions alone: the middle frequencies inside the disc, of norm 1."""
-    values = picture.astype(np.float32)
+    values = image.astype(np.float32)
     middle = (gaussian_filter(values, 1.0) - gaussian_filter(values, 5.0)) * _inside()
     middle -= middle.mean()
     bound = 2.5 * middle.std()  # the rim of the optic disc should not outweigh everything else
@@ -90,24 +90,24 @@ def _details(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _inside() -> NDArray[np.bool_]:
-    """Return the part of a picture that every camera shows, its rim left out."""
+    """Return the part of an image that every camera shows, its rim left out."""
     axis = np.arange(SIDE) - (SIDE - 1) / 2
     return np.asarray(np.hypot(axis[:, None], axis) < 0.36 * SIDE)
 
 
 def _coefficients(details: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the low coefficients of one picture, shape (_HASHED, _HASHED)."""
+    """Return the low coefficients of one image, shape (_HASHED, _HASHED)."""
     return np.asarray(dctn(details)[:_HASHED, :_HASHED])
 
 
-def _viewed(pictures: NDArray[np.float32], view: int) -> NDArray[np.float32]:
-    """Turn and mirror pictures, shape (..., SIDE, SIDE)."""
-    turned = np.swapaxes(pictures, -1, -2) if view & 4 else pictures
+def _viewed(images: NDArray[np.float32], view: int) -> NDArray[np.float32]:
+    """Turn and mirror images, shape (..., SIDE, SIDE)."""
+    turned = np.swapaxes(images, -1, -2) if view & 4 else images
     return turned[..., :: -1 if view & 2 else 1, :: -1 if view & 1 else 1]
 
 
 def _viewed_coefficients(coefficients: NDArray[np.float32], view: int) -> NDArray[np.float32]:
-    """Return the coefficients of turned and mirrored pictures: reversing an axis negates its odd frequencies."""
+    """Return the coefficients of turned and mirrored images: reversing an axis negates its odd frequencies."""
     odd = np.where(np.arange(_HASHED) % 2, -1.0, 1.0).astype(np.float32)
     turned = np.swapaxes(coefficients, -1, -2) if view & 4 else coefficients
     rows, columns = (odd[:, None] if view & 2 else 1.0), (odd if view & 1 else 1.0)

@@ -1,6 +1,6 @@
-"""RetinaMNIST (Yang et al. 2023, of the DeepDRiD photographs): one ``.npz`` of arrays, as MedMNIST publishes it.
+"""RetinaMNIST (Yang et al. 2023, of the DeepDRiD images): one ``.npz`` of arrays, as MedMNIST publishes it.
 
-Its pictures are written as PNG files once, in the cache folder: from there on they are photographs like any others.
+Its images are written as PNG files once, in the cache folder: from there on they are images like any others.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from drft.data.cohort import Origin
+from drft.data.dataset import Origin
 from drft.data.datasets.files import ImageFiles
 from drft.data.datasets.listing import ListedImage, Listing
 from drft.errors import DataError
@@ -28,7 +28,7 @@ _PARTS: tuple[tuple[str, Origin], ...] = (("train", "train"), ("val", "train"), 
 class _Part(NamedTuple):
     name: str
     origin: Origin
-    pictures: NDArray[np.uint8]
+    images: NDArray[np.uint8]
     """Shape (n, height, width, 3)."""
     grades: NDArray[np.int64]
     """Shape (n,)."""
@@ -52,7 +52,7 @@ def is_retinamnist(file: Path) -> bool:
 
 
 def list_retinamnist(file: Path, cache_dir: Path | None = None) -> Listing:
-    """Read the grades and write the pictures as files.
+    """Read the grades and write the images as files.
 
     Raises:
         DataError: when the file is damaged or no MedMNIST, or the cache folder cannot be written to.
@@ -67,7 +67,7 @@ def list_retinamnist(file: Path, cache_dir: Path | None = None) -> Listing:
         for part in parts
         for name, grade in zip(_names(part), part.grades.tolist(), strict=True)
     ]
-    note = "MedMNIST's own validation photographs are among the training ones, of which every study holds out some."
+    note = "MedMNIST's own validation images are among the training ones, of which every study holds out some."
     return Listing(file.stem, lines, [note])
 
 
@@ -80,12 +80,12 @@ def _read(file: Path) -> list[_Part]:
 
 
 def _checked(file: Path, name: str, origin: Origin, arrays: "np.lib.npyio.NpzFile") -> _Part:
-    pictures, grades = arrays[f"{name}_images"], arrays[f"{name}_labels"]
-    if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[3] != 3:
-        raise DataError(f"{file}: {name}_images should be 8-bit RGB pictures, not {pictures.dtype} {pictures.shape}")
-    if grades.size != len(pictures) or grades.dtype.kind not in "iu":
-        raise DataError(f"{file}: {name}_labels should be one whole number for each of {len(pictures)} pictures")
-    return _Part(name, origin, pictures, grades.reshape(-1).astype(np.int64))
+    images, grades = arrays[f"{name}_images"], arrays[f"{name}_labels"]
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+        raise DataError(f"{file}: {name}_images should be 8-bit RGB images, not {images.dtype} {images.shape}")
+    if grades.size != len(images) or grades.dtype.kind not in "iu":
+        raise DataError(f"{file}: {name}_labels should be one whole number for each of {len(images)} images")
+    return _Part(name, origin, images, grades.reshape(-1).astype(np.int64))
 
 
 def _names(part: _Part) -> Iterator[str]:
@@ -98,14 +98,14 @@ def _digest(file: Path) -> str:
 
 
 def _unpack(parts: Sequence[_Part], folder: Path) -> None:
-    """Write the pictures beside the folder, then rename: it is there whole or not at all, whoever else does it too."""
+    """Write the images beside the folder, then rename: it is there whole or not at all, whoever else does it too."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=folder.parent))
         try:
             for part in parts:
-                for name, picture in zip(_names(part), part.pictures, strict=True):
-                    Image.fromarray(picture).save(beside / f"{name}.png", compress_level=1)
+                for name, image in zip(_names(part), part.images, strict=True):
+                    Image.fromarray(image).save(beside / f"{name}.png", compress_level=1)
             beside.chmod(0o755)
             with contextlib.suppress(FileExistsError):  # another process was faster
                 beside.rename(folder)

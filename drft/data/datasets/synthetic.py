@@ -1,6 +1,6 @@
-"""The built-in cohort: rendered fundus photographs with IDRiD's numbers of photographs and grades.
+"""The built-in data set: rendered fundus images with IDRiD's numbers of images and grades.
 
-It needs no download and no patient, and is hard in the same way as a small set of real photographs: few pictures,
+It needs no download and no patient, and is hard in the same way as a small set of real images: few images,
 a rare grade, lesions of a few pixels, and graders who do not always agree.
 """
 
@@ -14,26 +14,26 @@ from pathlib import Path
 
 import numpy as np
 
-from drft.data.cohort import ImageDataset, LabeledImage, Origin, fingerprint
+from drft.data.dataset import ImageDataset, LabeledImage, Origin, fingerprint
 from drft.data.progress import Progress
 from drft.data.rendering.pool import RenderJob, render_files
 from drft.errors import DataError
 from drft.files.atomic import default_cache_dir
 
 COUNTS: dict[Origin, tuple[int, ...]] = {"train": (134, 20, 136, 74, 49), "test": (34, 5, 32, 19, 13)}
-"""Photographs of each grade: those of IDRiD (Porwal et al. 2018, *Data* 3:25)."""
+"""Images of each grade: those of IDRiD (Porwal et al. 2018, *Data* 3:25)."""
 
 DISAGREEMENT = 0.2
-"""Share of photographs whose label is a grade next to the one rendered: graders of the same photographs differ
+"""Share of images whose label is a grade next to the one rendered: graders of the same images differ
 too (Krause et al. 2018, *Ophthalmology* 125:1264)."""
 
 HEIGHT = 256
-"""Height of the photographs in pixels."""
+"""Height of the images in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
 class RenderPlan:
-    """One photograph before it is rendered."""
+    """One image before it is rendered."""
 
     stem: str
     origin: Origin
@@ -43,36 +43,36 @@ class RenderPlan:
     entropy: tuple[int, ...]
 
 
-def render_cohort(seed: int = 0, cache_dir: Path | None = None, progress: Progress | None = None) -> ImageDataset:
-    """Return the synthetic cohort of one seed, rendering its photographs if the cache lacks them.
+def render_dataset(seed: int = 0, cache_dir: Path | None = None, progress: Progress | None = None) -> ImageDataset:
+    """Return the synthetic data set of one seed, rendering its images if the cache lacks them.
 
     Args:
-        seed: equal seeds give equal photographs and labels.
-        cache_dir: where photographs are kept; the user's cache folder if None.
-        progress: told how many photographs are rendered.
+        seed: equal seeds give equal images and labels.
+        cache_dir: where images are kept; the user's cache folder if None.
+        progress: told how many images are rendered.
 
     Raises:
-        DataError: if the cache folder cannot be written, or lacks some of its photographs.
+        DataError: if the cache folder cannot be written, or lacks some of its images.
     """
-    plans = list(plan_cohort(seed))
+    plans = list(plan_dataset(seed))
     folder = (cache_dir or default_cache_dir()) / "synthetic" / _cache_key(seed)
     if not folder.is_dir():
         _render_whole(plans, folder, progress)
-    photographs = tuple(_photograph(plan, folder) for plan in plans)
+    images = tuple(_image(plan, folder) for plan in plans)
     return ImageDataset(
         name="synthetic",
-        photographs=photographs,
-        fingerprint=fingerprint(photographs, _digests(photographs, folder)),
+        images=images,
+        fingerprint=fingerprint(images, _digests(images, folder)),
         rendered=True,
         notes=(
-            "Rendered pictures, not patients: figures on them say nothing about clinical performance.",
+            "Rendered images, not patients: figures on them say nothing about clinical performance.",
             f"About {DISAGREEMENT:.0%} of the labels differ by a grade from what was rendered, as graders do.",
         ),
     )
 
 
-def plan_cohort(seed: int) -> Iterator[RenderPlan]:
-    """Yield the plans of all photographs, train before test, with grades in random order."""
+def plan_dataset(seed: int) -> Iterator[RenderPlan]:
+    """Yield the plans of all images, train before test, with grades in random order."""
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     for part, (origin, counts) in enumerate(COUNTS.items()):
         labels = rng.permutation(np.repeat(np.arange(len(counts)), counts))
@@ -89,7 +89,7 @@ def _second_opinion(rng: np.random.Generator, label: int, highest: int) -> int:
 
 
 def _cache_key(seed: int) -> str:
-    """Return a name for the photographs of one seed that changes with the code that renders them."""
+    """Return a name for the images of one seed that changes with the code that renders them."""
     digest = hashlib.sha256(f"{seed} {HEIGHT}".encode())
     painter = resources.files("drft.data.rendering")
     sources = [file for file in painter.iterdir() if file.name.endswith(".py")]
@@ -98,14 +98,14 @@ def _cache_key(seed: int) -> str:
     return digest.hexdigest()[:16]
 
 
-def _photograph(plan: RenderPlan, folder: Path) -> LabeledImage:
+def _image(plan: RenderPlan, folder: Path) -> LabeledImage:
     identity = f"{plan.origin}/{plan.stem}"
     return LabeledImage(identity, folder / plan.origin / f"{plan.stem}.jpg", plan.label, plan.origin, group=identity)
 
 
-def _digests(photographs: tuple[LabeledImage, ...], folder: Path) -> list[str]:
+def _digests(images: tuple[LabeledImage, ...], folder: Path) -> list[str]:
     try:
-        return [hashlib.sha256(photograph.path.read_bytes()).hexdigest() for photograph in photographs]
+        return [hashlib.sha256(image.path.read_bytes()).hexdigest() for image in images]
     except OSError as error:
         raise DataError(f"{error.filename}: {error.strerror}; remove {folder} to render it anew") from None
 
@@ -139,6 +139,6 @@ def _render(plans: list[RenderPlan], folder: Path, progress: Progress | None) ->
 
     def on_saved(done: int) -> None:
         if progress:
-            progress("rendering fundus photographs", done, len(jobs))
+            progress("rendering fundus images", done, len(jobs))
 
     render_files(jobs, on_saved)

@@ -1,4 +1,4 @@
-"""One small grey picture and a few figures of each file: what the checks compare instead of the files."""
+"""One small grey image and a few figures of each file: what the checks compare instead of the files."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +12,13 @@ from drft.data.images import lit_box, read_rgb
 from drft.errors import DataError
 
 SIDE = 96
-"""Height and width of the small pictures: vessels and larger lesions show, the noise of a JPEG does not."""
+"""Height and width of the small images: vessels and larger lesions show, the noise of a JPEG does not."""
 
 _BLACK = 24
 """A file is near-black when hardly a pixel (one in a hundred) is brighter than this, of 255."""
 
 _FLAT = 2.0
-"""A picture with a smaller standard deviation, of 255, shows nothing."""
+"""An image with a smaller standard deviation, of 255, shows nothing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,7 +36,7 @@ class ImageFingerprint:
     deviation: float
     """Standard deviation of the grey levels."""
     grey: NDArray[np.uint8]
-    """The lit part of the photograph, stretched to a square; shape (SIDE, SIDE)."""
+    """The lit part of the image, stretched to a square; shape (SIDE, SIDE)."""
 
     @property
     def is_black(self) -> bool:
@@ -52,7 +52,7 @@ class ImageFingerprint:
 def portray(path: Path) -> ImageFingerprint:
     """Read a file once, to its end.
 
-    The lit part is stretched to a square, so that a copy resized to other proportions gives the same picture.
+    The lit part is stretched to a square, so that a copy resized to other proportions gives the same image.
 
     Raises:
         DataError: when the file is empty, cut off, unreadable or no image.

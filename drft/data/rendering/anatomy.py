@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from drft.data.rendering.canvas import Canvas, Field, Picture, absorb, over
+from drft.data.rendering.canvas import Canvas, Field, FloatImage, absorb, over
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,40 +55,40 @@ def _retinal_colour(rng: np.random.Generator) -> tuple[float, float, float]:
     return red, green, min(blue, 0.75 * green)
 
 
-def paint_retina(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy) -> Picture:
+def paint_retina(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy) -> FloatImage:
     """Paint the retina with choroid, macula and fovea, still without disc and vessels."""
-    picture = np.full((canvas.height, canvas.width, 3), anatomy.colour, dtype=np.float32)
+    image = np.full((canvas.height, canvas.width, 3), anatomy.colour, dtype=np.float32)
     clouds = canvas.noise(rng, 0.5) + 0.6 * canvas.noise(rng, 0.2) + 0.4 * canvas.noise(rng, 0.08)
-    picture = absorb(picture, anatomy.mottling * clouds, (0.7, 1.2, 1.0))
-    picture = _show_choroid(rng, canvas, anatomy, picture)
+    image = absorb(image, anatomy.mottling * clouds, (0.7, 1.2, 1.0))
+    image = _show_choroid(rng, canvas, anatomy, image)
     macula = canvas.bump(*anatomy.fovea, 0.23) + 0.9 * canvas.bump(*anatomy.fovea, 0.07)
-    return absorb(picture, anatomy.macular_pigment * macula, (0.36, 0.55, 0.6))
+    return absorb(image, anatomy.macular_pigment * macula, (0.36, 0.55, 0.6))
 
 
-def _show_choroid(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, picture: Picture) -> Picture:
+def _show_choroid(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, image: FloatImage) -> FloatImage:
     """Let choroidal vessels shine through as pale streaks, most of all away from the macula."""
     streaks = np.exp(-4 * np.abs(canvas.noise(rng, 0.12, 3.0))) + np.exp(-5 * np.abs(canvas.noise(rng, 0.09, 2.2)))
     away = 1 - np.exp(-((canvas.distance(*anatomy.fovea) / 0.5) ** 2))
     patches = np.clip(0.5 + 0.5 * canvas.noise(rng, 0.7), 0, 1)
     pale = anatomy.tessellation * away * patches * streaks
-    return absorb(picture, -0.32 * pale, (0.75, 0.8, 0.2))
+    return absorb(image, -0.32 * pale, (0.75, 0.8, 0.2))
 
 
-def paint_disc(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, picture: Picture) -> Picture:
+def paint_disc(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, image: FloatImage) -> FloatImage:
     """Paint the optic disc: glow, crescent, rim (redder on the nasal side) and pale cup."""
     x, y = anatomy.disc
     radius = anatomy.disc_radius
     stretch = float(rng.uniform(1.02, 1.2))
     distance = canvas.distance(x, y, stretch) / radius
-    picture = over(picture, float(rng.uniform(0.1, 0.4)) * np.exp(-distance / 1.6), _paler(anatomy, 0.35))
+    image = over(image, float(rng.uniform(0.1, 0.4)) * np.exp(-distance / 1.6), _paler(anatomy, 0.35))
     crescent = canvas.distance(x - 0.3 * radius, y, stretch) / radius
-    picture = over(picture, float(rng.uniform(0, 0.7)) ** 2 * _inside(crescent, 1.05, 12), _paler(anatomy, 0.7))
+    image = over(image, float(rng.uniform(0, 0.7)) ** 2 * _inside(crescent, 1.05, 12), _paler(anatomy, 0.7))
     inside = _inside(distance, 1.0, 22)
-    picture = over(picture, 0.92 * inside, _paler(anatomy, 0.75))
+    image = over(image, 0.92 * inside, _paler(anatomy, 0.75))
     nasal = np.clip((canvas.x - x) / radius, 0, 1) * inside
-    picture = absorb(picture, 0.4 * nasal, (0.15, 0.8, 0.7))
+    image = absorb(image, 0.4 * nasal, (0.15, 0.8, 0.7))
     cup = canvas.distance(x - 0.15 * radius, y, stretch) / (radius * anatomy.cup_ratio)
-    return over(picture, 0.85 * _inside(cup, 1.15, 4), _paler(anatomy, 1.1))
+    return over(image, 0.85 * _inside(cup, 1.15, 4), _paler(anatomy, 1.1))
 
 
 def _paler(anatomy: Anatomy, degree: float) -> tuple[float, float, float]:

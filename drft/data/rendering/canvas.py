@@ -13,20 +13,20 @@ from PIL import Image, ImageDraw
 
 Field = NDArray[np.floating[Any]]
 """One value per pixel, shape (height, width)."""
-Picture = NDArray[np.float32]
+FloatImage = NDArray[np.float32]
 """Red, green and blue from 0 to 1, shape (height, width, 3)."""
 
 SUPERSAMPLING = 3
 """Layers are drawn this many times finer than the canvas, so that edges come out smooth."""
 RADIUS_TO_HEIGHT = 0.598
-"""Radius of the field over the height of the picture: the circle is cut at top and bottom, as IDRiD's is."""
+"""Radius of the field over the height of the image: the circle is cut at top and bottom, as IDRiD's is."""
 
 
 class Canvas:
     """Pixel grid of the field of view.
 
     Args:
-        height: height of the photograph in pixels; the canvas is as wide as the field of view.
+        height: height of the image in pixels; the canvas is as wide as the field of view.
     """
 
     def __init__(self, height: int) -> None:
@@ -101,19 +101,17 @@ class Layer:
         return np.asarray(self._image.reduce(SUPERSAMPLING), dtype=np.float32) / np.float32(255)
 
 
-def over(picture: Picture, alpha: Field, colour: tuple[float, float, float]) -> Picture:
-    """Return the picture with a colour laid over it at the given opacity."""
+def over(image: FloatImage, alpha: Field, colour: tuple[float, float, float]) -> FloatImage:
+    """Return the image with a colour laid over it at the given opacity."""
     if not alpha.any():
-        return picture
-    channels = [
-        picture[..., c] + alpha.astype(np.float32) * (np.float32(colour[c]) - picture[..., c]) for c in range(3)
-    ]
+        return image
+    channels = [image[..., c] + alpha.astype(np.float32) * (np.float32(colour[c]) - image[..., c]) for c in range(3)]
     return np.stack(channels, axis=-1)
 
 
-def absorb(picture: Picture, density: Field, tint: tuple[float, float, float]) -> Picture:
-    """Return the picture seen through an absorber of this optical density, times ``tint`` per channel."""
+def absorb(image: FloatImage, density: Field, tint: tuple[float, float, float]) -> FloatImage:
+    """Return the image seen through an absorber of this optical density, times ``tint`` per channel."""
     if not density.any():
-        return picture
-    channels = [picture[..., c] * np.exp(density.astype(np.float32) * np.float32(-tint[c])) for c in range(3)]
+        return image
+    channels = [image[..., c] * np.exp(density.astype(np.float32) * np.float32(-tint[c])) for c in range(3)]
     return np.stack(channels, axis=-1)

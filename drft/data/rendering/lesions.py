@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from drft.data.rendering.anatomy import Anatomy
-from drft.data.rendering.canvas import Canvas, Layer, Picture, absorb, over
+from drft.data.rendering.canvas import Canvas, FloatImage, Layer, absorb, over
 from drft.data.rendering.findings import LesionAmounts
 
 Point = NDArray[np.float64]
@@ -21,8 +21,8 @@ _WAVES = np.array([2.0, 3.0, 4.0])
 
 
 def paint_bright_lesions(
-    rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, findings: LesionAmounts, picture: Picture
-) -> Picture:
+    rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, findings: LesionAmounts, image: FloatImage
+) -> FloatImage:
     """Paint soft and hard exudates; vessels run over them."""
     shine = min(1.15, anatomy.colour[0] / 0.65)
     soft = canvas.layer()
@@ -31,10 +31,10 @@ def paint_bright_lesions(
         for _ in range(5):
             blob(rng, soft, centre + rng.normal(0, 0.016, 2), rng.uniform(0.01, 0.028), rng.uniform(0.4, 0.75))
     cotton = ndimage.gaussian_filter(soft.alpha(), 0.011 * canvas.radius)
-    picture = over(picture, cotton, (0.93 * shine, 0.78 * shine, 0.25 + 0.8 * anatomy.colour[2]))
+    image = over(image, cotton, (0.93 * shine, 0.78 * shine, 0.25 + 0.8 * anatomy.colour[2]))
     hard = canvas.layer()
     _draw_exudates(rng, hard, anatomy, findings)
-    return over(picture, 0.95 * hard.alpha(), (0.98 * shine, 0.85 * shine, 0.12 + 0.9 * anatomy.colour[2]))
+    return over(image, 0.95 * hard.alpha(), (0.98 * shine, 0.85 * shine, 0.12 + 0.9 * anatomy.colour[2]))
 
 
 def _draw_exudates(rng: np.random.Generator, layer: Layer, anatomy: Anatomy, findings: LesionAmounts) -> None:
@@ -70,8 +70,8 @@ def _cluster(rng: np.random.Generator, anatomy: Anatomy) -> _Cluster:
 
 
 def paint_red_lesions(
-    rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, findings: LesionAmounts, picture: Picture
-) -> Picture:
+    rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, findings: LesionAmounts, image: FloatImage
+) -> FloatImage:
     """Paint microaneurysms, haemorrhages and IRMA."""
     layer = canvas.layer()
     for _ in range(findings.microaneurysms):
@@ -84,7 +84,7 @@ def paint_red_lesions(
     for _ in range(findings.irma):
         tangle(rng, layer, _near_arcades(rng, anatomy), size=0.06, strands=4, width=0.006)
     blood = ndimage.gaussian_filter(layer.alpha(), 0.006 * canvas.radius)
-    return absorb(picture, (0.9 + 0.14 * canvas.noise(rng, 0.06)) * blood, BLOOD)
+    return absorb(image, (0.9 + 0.14 * canvas.noise(rng, 0.06)) * blood, BLOOD)
 
 
 def _draw_haemorrhage(rng: np.random.Generator, layer: Layer, anatomy: Anatomy, at: Point) -> None:
@@ -114,8 +114,8 @@ def _draw_flame(rng: np.random.Generator, layer: Layer, anatomy: Anatomy, at: Po
 
 
 def paint_laser_scars(
-    rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, count: int, picture: Picture
-) -> Picture:
+    rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, count: int, image: FloatImage
+) -> FloatImage:
     """Paint burns of scatter photocoagulation: pale spots with pigment, outside the arcades."""
     pale, pigment = canvas.layer(), canvas.layer()
     for _ in range(count):
@@ -124,8 +124,8 @@ def paint_laser_scars(
         blob(rng, pale, at, size, rng.uniform(0.25, 0.7))
         if rng.random() < 0.5:
             blob(rng, pigment, at + rng.normal(0, 0.008, 2), 0.45 * size, rng.uniform(0.3, 0.9))
-    picture = over(picture, 0.6 * pale.alpha(), (0.9, 0.72, 0.3 + 0.7 * anatomy.colour[2]))
-    return absorb(picture, 0.8 * pigment.alpha(), (0.9, 0.9, 0.8))
+    image = over(image, 0.6 * pale.alpha(), (0.9, 0.72, 0.3 + 0.7 * anatomy.colour[2]))
+    return absorb(image, 0.8 * pigment.alpha(), (0.9, 0.9, 0.8))
 
 
 def blob(rng: np.random.Generator, layer: Layer, at: Point, radius: float, opacity: float) -> None:

@@ -6,17 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from drft.data.rendering.canvas import Canvas, Field, Picture, over
+from drft.data.rendering.canvas import Canvas, Field, FloatImage, over
 
 FRAME_ASPECT = 1.506
-"""Width over height of the whole photograph (4288 x 2848 pixels in IDRiD)."""
+"""Width over height of the whole image (4288 x 2848 pixels in IDRiD)."""
 FIELD_CENTRE = 0.462
 """Where the middle of the field lies, as a share of the frame's width."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """How one photograph was taken."""
+    """How one image was taken."""
 
     vignetting: float
     tilt: tuple[float, float]
@@ -44,16 +44,16 @@ class Exposure:
         )
 
 
-def expose(rng: np.random.Generator, canvas: Canvas, exposure: Exposure, picture: Picture) -> Picture:
+def expose(rng: np.random.Generator, canvas: Canvas, exposure: Exposure, image: FloatImage) -> FloatImage:
     """Return the retina as the camera sees it, still without frame."""
     veil = np.clip(exposure.haze * (1 + 0.5 * canvas.noise(rng, 0.8)), 0, 0.85)
-    red, green, blue = picture.mean(axis=(0, 1)).tolist()
-    seen = over(picture, veil, (red, 1.04 * green, 1.12 * blue))
+    red, green, blue = image.mean(axis=(0, 1)).tolist()
+    seen = over(image, veil, (red, 1.04 * green, 1.12 * blue))
     seen *= _light(rng, canvas, exposure)[..., np.newaxis]
     seen = _add_halo(canvas, exposure, seen)
     sigma = exposure.blur * canvas.radius
     grain = ndimage.uniform_filter(rng.standard_normal(seen.shape, dtype=np.float32), (2, 2, 0))
-    sharp: Picture = ndimage.gaussian_filter(seen, (sigma, sigma, 0), truncate=3.0)
+    sharp: FloatImage = ndimage.gaussian_filter(seen, (sigma, sigma, 0), truncate=3.0)
     sharp += np.float32(exposure.noise) * grain
     return sharp
 
@@ -66,25 +66,25 @@ def _light(rng: np.random.Generator, canvas: Canvas, exposure: Exposure) -> Fiel
     return light
 
 
-def _add_halo(canvas: Canvas, exposure: Exposure, picture: Picture) -> Picture:
+def _add_halo(canvas: Canvas, exposure: Exposure, image: FloatImage) -> FloatImage:
     """Lay stray light along one side of the edge."""
     if exposure.halo == 0:
-        return picture
+        return image
     angle = np.arctan2(canvas.y, canvas.x) - exposure.halo_direction
     rim = np.exp(-np.clip(1 - canvas.eccentricity, 0, None) / 0.07) * np.clip(np.cos(angle), 0, 1) ** 1.5
-    red, green, blue = picture.mean(axis=(0, 1)).tolist()
-    return over(picture, exposure.halo * rim, (0.45 + 0.5 * red, 0.38 + 0.5 * green, 0.2 + 0.5 * blue))
+    red, green, blue = image.mean(axis=(0, 1)).tolist()
+    return over(image, exposure.halo * rim, (0.45 + 0.5 * red, 0.38 + 0.5 * green, 0.2 + 0.5 * blue))
 
 
-def frame(canvas: Canvas, picture: Picture) -> NDArray[np.uint8]:
-    """Return the photograph: the field with its alignment notches in a black frame, shape (height, width, 3)."""
-    lit = picture * _aperture(canvas)[..., np.newaxis]
+def frame(canvas: Canvas, image: FloatImage) -> NDArray[np.uint8]:
+    """Return the image: the field with its alignment notches in a black frame, shape (height, width, 3)."""
+    lit = image * _aperture(canvas)[..., np.newaxis]
     width = round(FRAME_ASPECT * canvas.height)
-    photograph = np.full((canvas.height, width, 3), 1, dtype=np.uint8)
+    framed = np.full((canvas.height, width, 3), 1, dtype=np.uint8)
     left = round(FIELD_CENTRE * width - canvas.width / 2)
     pixels = (np.clip(lit, 0, 1) * 255 + 0.5).astype(np.uint8)
-    photograph[:, left : left + canvas.width] = np.maximum(pixels, 1)
-    return photograph
+    framed[:, left : left + canvas.width] = np.maximum(pixels, 1)
+    return framed
 
 
 def _aperture(canvas: Canvas) -> Field:

@@ -1,8 +1,8 @@
-"""Renders many photographs at once, in processes of its own.
+"""Renders many images at once, in processes of its own.
 
 The processes are plain ``python -m drft.data.rendering.pool``, so they also start from daemonic workers and from
 scripts without a main guard, where ``multiprocessing`` cannot spawn. Each reads its jobs from standard input, one
-JSON list per line, and writes a line for each picture it has saved.
+JSON list per line, and writes a line for each image it has saved.
 """
 
 import json
@@ -18,7 +18,7 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
-from drft.data.rendering.photograph import render_photograph
+from drft.data.rendering.fundus_image import render_image
 from drft.errors import DataError
 
 JPEG_QUALITY = 92
@@ -26,7 +26,7 @@ JPEG_QUALITY = 92
 
 @dataclass(frozen=True, slots=True)
 class RenderJob:
-    """One picture to render; what it shows depends on the entropy, grade and height alone."""
+    """One image to render; what it shows depends on the entropy, grade and height alone."""
 
     path: str
     entropy: tuple[int, ...]
@@ -36,11 +36,11 @@ class RenderJob:
 
 
 def render_files(jobs: Sequence[RenderJob], on_saved: Callable[[int], None], processes: int | None = None) -> None:
-    """Render and save all pictures as JPEG.
+    """Render and save all images as JPEG.
 
     Args:
-        jobs: the pictures; their folders exist.
-        on_saved: called with the number of pictures saved so far.
+        jobs: the images; their folders exist.
+        on_saved: called with the number of images saved so far.
         processes: how many processes share the work; one per core if None.
 
     Raises:
@@ -90,7 +90,7 @@ def _check(workers: Sequence[subprocess.Popen[str]]) -> None:
         complaint = _pipe(worker.stderr).read()
         if worker.wait() != 0:
             reason = complaint.strip().splitlines()[-1:] or [f"exit status {worker.returncode}"]
-            raise DataError(f"photographs could not be rendered: {reason[0]}")
+            raise DataError(f"images could not be rendered: {reason[0]}")
 
 
 def _pipe(stream: IO[str] | None) -> IO[str]:
@@ -98,9 +98,9 @@ def _pipe(stream: IO[str] | None) -> IO[str]:
     return stream
 
 
-def save_photograph(job: RenderJob) -> None:
-    """Render one picture and save it."""
-    pixels = render_photograph(np.random.default_rng(np.random.SeedSequence(job.entropy)), job.grade, job.height)
+def save_image(job: RenderJob) -> None:
+    """Render one image and save it."""
+    pixels = render_image(np.random.default_rng(np.random.SeedSequence(job.entropy)), job.grade, job.height)
     with Path(job.path).open("wb") as file:
         Image.fromarray(pixels).save(file, "JPEG", quality=JPEG_QUALITY)
         file.flush()
@@ -112,7 +112,7 @@ def _work() -> None:
     try:
         for line in sys.stdin.readlines():
             path, entropy, grade, height = json.loads(line)
-            save_photograph(RenderJob(path, tuple(entropy), grade, height))
+            save_image(RenderJob(path, tuple(entropy), grade, height))
             print(path, flush=True)
     except (KeyboardInterrupt, BrokenPipeError):
         os._exit(130)

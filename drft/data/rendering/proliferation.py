@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from drft.data.rendering.anatomy import Anatomy
-from drft.data.rendering.canvas import Canvas, Layer, Picture, absorb, over
+from drft.data.rendering.canvas import Canvas, FloatImage, Layer, absorb, over
 from drft.data.rendering.findings import LesionAmounts
 from drft.data.rendering.lesions import BLOOD, tangle
 
@@ -13,20 +13,20 @@ Point = NDArray[np.float64]
 
 
 def paint_proliferation(
-    rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, findings: LesionAmounts, picture: Picture
-) -> Picture:
+    rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, findings: LesionAmounts, image: FloatImage
+) -> FloatImage:
     """Paint what lies on and before the retina in proliferative retinopathy, in that order."""
     fine = canvas.layer()
     if findings.vessels_on_disc:
         _draw_disc_vessels(rng, fine, anatomy)
     for _ in range(findings.vessels_elsewhere):
         tangle(rng, fine, _along_arcades(rng, anatomy), size=rng.uniform(0.08, 0.16), strands=7, width=0.006)
-    picture = absorb(picture, 0.9 * fine.alpha(), (0.22, 1.0, 0.8))
+    image = absorb(image, 0.9 * fine.alpha(), (0.22, 1.0, 0.8))
     for _ in range(findings.fibrous_bands):
-        picture = _paint_band(rng, canvas, anatomy, picture)
+        image = _paint_band(rng, canvas, anatomy, image)
     for _ in range(findings.preretinal_haemorrhages):
-        picture = _paint_bleeding(rng, canvas, anatomy, picture)
-    return picture
+        image = _paint_bleeding(rng, canvas, anatomy, image)
+    return image
 
 
 def _draw_disc_vessels(rng: np.random.Generator, layer: Layer, anatomy: Anatomy) -> None:
@@ -36,7 +36,7 @@ def _draw_disc_vessels(rng: np.random.Generator, layer: Layer, anatomy: Anatomy)
         tangle(rng, layer, at, size=rng.uniform(0.08, 0.13), strands=4, width=0.006)
 
 
-def _paint_bleeding(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, picture: Picture) -> Picture:
+def _paint_bleeding(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, image: FloatImage) -> FloatImage:
     """Paint a boat-shaped haemorrhage: level above, sagging below, ragged, hiding what lies behind."""
     x, y = _along_arcades(rng, anatomy)
     width, depth = rng.uniform(0.14, 0.4), rng.uniform(0.08, 0.24)
@@ -50,7 +50,7 @@ def _paint_bleeding(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, 
     blood = ndimage.gaussian_filter(layer.alpha(), 0.012 * canvas.radius)
     streaks = np.clip(canvas.noise(rng, 0.12, 2.0) - 0.7, 0, 1) * canvas.bump(x, y + depth, 0.3)
     density = blood * (0.85 + 0.2 * canvas.noise(rng, 0.07)) + 0.6 * streaks
-    return absorb(picture, 1.2 * density, BLOOD)
+    return absorb(image, 1.2 * density, BLOOD)
 
 
 def _wander(rng: np.random.Generator, size: float) -> NDArray[np.float64]:
@@ -58,7 +58,7 @@ def _wander(rng: np.random.Generator, size: float) -> NDArray[np.float64]:
     return np.convolve(rng.normal(0, size, 26), np.ones(3) / 1.7, mode="valid")
 
 
-def _paint_band(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, picture: Picture) -> Picture:
+def _paint_band(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, image: FloatImage) -> FloatImage:
     """Paint a bluish-white veil of scar tissue, drawn out along an arcade, with denser strands in it."""
     start = _along_arcades(rng, anatomy)
     headings = rng.uniform(-np.pi, np.pi) + np.cumsum(rng.normal(0, 0.13, 18))
@@ -70,7 +70,7 @@ def _paint_band(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, pict
         strands.stroke(course, rng.uniform(0.006, 0.02), rng.uniform(0.3, 0.7))
     soft = ndimage.gaussian_filter(veil.alpha(), 0.03 * canvas.radius) * (0.9 + 0.3 * canvas.noise(rng, 0.1))
     alpha = np.clip(0.7 * soft + 0.55 * ndimage.gaussian_filter(strands.alpha(), 0.008 * canvas.radius), 0, 0.95)
-    return over(picture, alpha, (0.82, 0.72, 0.5 + 0.5 * anatomy.colour[2]))
+    return over(image, alpha, (0.82, 0.72, 0.5 + 0.5 * anatomy.colour[2]))
 
 
 def _along_arcades(rng: np.random.Generator, anatomy: Anatomy) -> Point:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drft.data.rendering.anatomy import Anatomy
-from drft.data.rendering.canvas import Canvas, Picture, absorb
+from drft.data.rendering.canvas import Canvas, FloatImage, absorb
 
 STEP = 0.02
 """Distance between the points of a branch, in field radii."""
@@ -152,7 +152,7 @@ def _beaded(vessel: Vessel, depth: float) -> Vessel:
     return Vessel(vessel.points, vessel.widths * (1 + depth * stretch * (0.25 + 0.6 * beads)), vein=True)
 
 
-def paint_vessels(canvas: Canvas, tree: list[Vessel], picture: Picture) -> Picture:
+def paint_vessels(canvas: Canvas, tree: list[Vessel], image: FloatImage) -> FloatImage:
     """Paint the tree over a retina: arteries lie over veins, thin vessels let the retina through."""
     veins, arteries, reflex = canvas.layer(), canvas.layer(), canvas.layer()
     for vessel in tree:
@@ -166,6 +166,6 @@ def paint_vessels(canvas: Canvas, tree: list[Vessel], picture: Picture) -> Pictu
                 reflex.stroke(points, 0.28 * width, 0.8)
     artery = arteries.alpha()
     vein = veins.alpha() * (1 - artery)
-    picture = absorb(picture, 0.85 * vein, (0.28, 0.9, 0.6))
-    picture = absorb(picture, 0.62 * artery, (0.2, 0.95, 0.75))
-    return absorb(picture, -0.22 * reflex.alpha(), (0.4, 1.0, 0.8))
+    image = absorb(image, 0.85 * vein, (0.28, 0.9, 0.6))
+    image = absorb(image, 0.62 * artery, (0.2, 0.95, 0.75))
+    return absorb(image, -0.22 * reflex.alpha(), (0.4, 1.0, 0.8))

@@ -1,4 +1,4 @@
-"""Mixup of what crosses a boundary: every picture of a batch is mixed with another one, and so is its loss."""
+"""Mixup of what crosses a boundary: every image of a batch is mixed with another one, and so is its loss."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class MixedBatch:
     partners: NDArray[np.int64]
     """The row that each row is mixed with."""
     share: float = 1.0
-    """How much of a mixed picture is of its own row; 1 mixes nothing."""
+    """How much of a mixed image is of its own row; 1 mixes nothing."""
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -43,7 +43,7 @@ def weakest_direction(features: Tensor) -> Tensor:
     """Return the square of the smallest singular value of a batch's features (Chen et al. 2019, with k = 1).
 
     Args:
-        features: shape (pictures, ...); each picture's are taken as one vector. NaN where one is not finite.
+        features: shape (images, ...); each image's are taken as one vector. NaN where one is not finite.
     """
     matrix = features.flatten(1).float()
     if not torch.isfinite(matrix).all():

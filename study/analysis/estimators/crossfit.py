@@ -1,4 +1,4 @@
-"""What keeping the best epoch is worth on photographs that did not choose it."""
+"""What keeping the best epoch is worth on images that did not choose it."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -12,42 +12,42 @@ SPLITS = 100
 """Random halvings; each is used both ways."""
 
 RESAMPLES = 1000
-"""Bootstrap resamples of the photographs; every one of them goes through all splits."""
+"""Bootstrap resamples of the images; every one of them goes through all splits."""
 
 MIN_IMAGES = 20
 
 
 class CrossFitted(NamedTuple):
-    """One trial: the best epoch against the last, over photographs."""
+    """One trial: the best epoch against the last, over images."""
 
     trial: int
     n_images: int
     apparent: Estimate
-    """Accuracy at the best step minus at the last one, on the photographs that chose the best step: optimistic."""
+    """Accuracy at the best step minus at the last one, on the images that chose the best step: optimistic."""
     honest: Estimate
-    """The same, where half the photographs choose the step and the other half score it; mean over random halves."""
+    """The same, where half the images choose the step and the other half score it; mean over random halves."""
     optimism: float
     """Apparent minus honest."""
 
 
 def cross_fitted(correct: Mapping[int, NDArray[np.bool_]], seed: int = 0) -> tuple[CrossFitted, ...] | Withheld:
-    """Compare the best epoch with the last one of some trials, photograph by photograph.
+    """Compare the best epoch with the last one of some trials, image by image.
 
     Args:
-        correct: by trial, which photographs it got right at each step, shape (steps, images).
+        correct: by trial, which images it got right at each step, shape (steps, images).
         seed: of the halves and the resamples.
 
-    The highest of several measurements on the same photographs is optimistic. Choosing on one half and scoring on the
-    other is not (Stone 1974); it is a little too hard on the choice, which has half the photographs only. Intervals
-    are percentile bootstraps over photographs; copies of one photograph stay in one half, so that none chooses and
-    scores at once. They hold for these trained networks, and take the photographs as independent. Ties choose the
+    The highest of several measurements on the same images is optimistic. Choosing on one half and scoring on the
+    other is not (Stone 1974); it is a little too hard on the choice, which has half the images only. Intervals
+    are percentile bootstraps over images; copies of one image stay in one half, so that none chooses and
+    scores at once. They hold for these trained networks, and take the images as independent. Ties choose the
     earliest step.
     """
     if not correct:
         return Withheld("no predictions of a completed trial are at hand")
     n = min(right.shape[1] for right in correct.values())
     if n < MIN_IMAGES:
-        return Withheld(f"halves need at least {MIN_IMAGES} validation photographs, there are {n}")
+        return Withheld(f"halves need at least {MIN_IMAGES} validation images, there are {n}")
     return tuple(_compare(trial, right.astype(np.float64), seed) for trial, right in correct.items())
 
 

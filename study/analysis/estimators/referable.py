@@ -48,7 +48,7 @@ def referable(
     if probabilities.shape[1] != SCALE:
         return Withheld(
             f"referable retinopathy is defined on the {SCALE} grades of the international scale, "
-            f"and this cohort has {probabilities.shape[1]}"
+            f"and this data set has {probabilities.shape[1]}"
         )
     positive, scores = grades >= REFERABLE, _scores(probabilities)
     auroc = binary_auroc(positive, scores)

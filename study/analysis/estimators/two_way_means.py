@@ -1,4 +1,4 @@
-"""Means of tables whose rows and columns are both random samples, such as trainings and photographs."""
+"""Means of tables whose rows and columns are both random samples, such as trainings and images."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -38,7 +38,7 @@ def crossed_mean(values: NDArray[np.float64]) -> MeanEstimate:
     (tests simulate it). With one row the variance between rows cannot be known, and there is none.
 
     Args:
-        values: shape (rows, columns), such as 1 where training r got photograph c right.
+        values: shape (rows, columns), such as 1 where training r got image c right.
     """
     rows, columns = values.shape
     mean = float(values.mean())

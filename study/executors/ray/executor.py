@@ -58,7 +58,7 @@ class RayExecutor:
         """
         gpus = cluster.share.gpus
         per_gpu = int(1 / gpus + 1e-9) if 0 < gpus < 1 else 1
-        self._workload = replace(workload, cohort=supplies.cohort, trials_per_gpu=per_gpu)
+        self._workload = replace(workload, dataset=supplies.dataset, trials_per_gpu=per_gpu)
         self._cluster = cluster
         self._grows = jobs is None
         self._supplies = supplies

@@ -1,4 +1,4 @@
-"""What a node of a cluster needs and may not have: the cohort, its decoded photographs and weight files.
+"""What a node of a cluster needs and may not have: the data set, its decoded images and weight files.
 
 The driver packs them once. A node that lacks a file gets it from the driver and keeps it in its own cache folder, so
 no disk needs to be shared; nothing of the data source is read there.
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from drft.config.trial_config import BackboneConfig
-from drft.data.cohort import ImageDataset
+from drft.data.dataset import ImageDataset
 from drft.data.images import store_of
 from drft.errors import DataError
 from drft.files.atomic import default_cache_dir, whole_file
@@ -32,26 +32,29 @@ class ShippedFile:
 class ShippedFiles:
     """All that trainings of one study read."""
 
-    cohort: ImageDataset | None = None
-    pictures: tuple[ShippedFile, ...] = ()
-    """The decoded photographs, one file for every size."""
+    dataset: ImageDataset | None = None
+    images: tuple[ShippedFile, ...] = ()
+    """The decoded images, one file for every size."""
     weights: Mapping[str, ShippedFile] = field(default_factory=dict)
     """Weight files, by what configurations call them."""
 
     @property
     def files(self) -> tuple[ShippedFile, ...]:
         """All files."""
-        return (*self.pictures, *self.weights.values())
+        return (*self.images, *self.weights.values())
 
 
 def pack(
-    cohort: ImageDataset, image_sizes: Sequence[int], backbones: Iterable[BackboneConfig], cache_dir: Path | None = None
+    dataset: ImageDataset,
+    image_sizes: Sequence[int],
+    backbones: Iterable[BackboneConfig],
+    cache_dir: Path | None = None,
 ) -> ShippedFiles:
-    """Name the files that trainings of a study will read; the photographs have been decoded before."""
-    stores = [store_of(cohort, size, cache_dir) for size in image_sizes]
-    pictures = tuple(ShippedFile(store, f"images/{store.name}") for store in stores)
+    """Name the files that trainings of a study will read; the images have been decoded before."""
+    stores = [store_of(dataset, size, cache_dir) for size in image_sizes]
+    images = tuple(ShippedFile(store, f"images/{store.name}") for store in stores)
     files = {one.weights for one in backbones} - {"embedded", "hub", "none"}
-    return ShippedFiles(cohort, pictures, {name: _weights(name) for name in sorted(files)})
+    return ShippedFiles(dataset, images, {name: _weights(name) for name in sorted(files)})
 
 
 def find(supply: ShippedFile, cache_dir: Path | None) -> Path | None:

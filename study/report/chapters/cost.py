@@ -12,7 +12,7 @@ BY_DEPTH = ("depth", "n", "median seconds (95% interval)")
 
 _FRONT_CAPTION = (
     "The Pareto front, quickest first: whoever wants a better score than one of these trials had to pay the seconds of "
-    "a later one. Each is the best of many trials on these photographs, so its score is optimistic."
+    "a later one. Each is the best of many trials on these images, so its score is optimistic."
 )
 _BY_DEPTH_CAPTION = "Seconds of the completed trials of each depth; percentile bootstrap over trials."
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from drft.data.cohort import GRADES
+from drft.data.dataset import GRADES
 from study.analysis import Calibration, Estimate, Grading, Referable, Statistics, Withheld
 from study.report import figures
 from study.report.chapters.parts import Chapter, FigurePair, Part, Table, Text, exhibit, wide
@@ -35,7 +35,7 @@ def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
 
 def grade_names(results: StudyResults) -> Sequence[str]:
     """Return the names of the grades; a study that recorded none has those of the international scale."""
-    names: Sequence[str] = results.info.cohort.get("grades", GRADES)
+    names: Sequence[str] = results.info.dataset.get("grades", GRADES)
     return names
 
 
@@ -45,7 +45,7 @@ def _table(results: StudyResults, statistics: Statistics, names: Sequence[str]) 
         return (Text(f"Not shown: {grading.reason}."),)
     best = results.eligible.iloc[0]
     intro = (
-        f"Trial {best['number']} at step {best['best_step']}, on the {grading.n} validation photographs. They chose "
+        f"Trial {best['number']} at step {best['best_step']}, on the {grading.n} validation images. They chose "
         "both the trial and the step, so that every figure here is optimistic, and no interval knows of it."
         f"{_graders(results)}"
     )
@@ -66,9 +66,7 @@ def _graders(results: StudyResults) -> str:
 def _table_caption(referable: Referable | Withheld) -> str:
     if isinstance(referable, Withheld):
         return f"Referable retinopathy is not among the figures: {referable.reason}."
-    chosen = (
-        "chosen on these same photographs (Youden), which flatters them further" if referable.optimistic else "fixed"
-    )
+    chosen = "chosen on these same images (Youden), which flatters them further" if referable.optimistic else "fixed"
     return (
         f"Referable is grade 2 or worse, called where the summed probability of these grades reaches "
         f"{number(referable.threshold, 2)}; that threshold was {chosen}."
@@ -121,7 +119,7 @@ def _confusion_caption(grading: Grading) -> str:
     )
     wrong = grading.n - round(grading.accuracy.value * grading.n)
     return (
-        f"Photographs by true and predicted grade; the darker, the larger the share of its true grade. {wrong} of "
+        f"Images by true and predicted grade; the darker, the larger the share of its true grade. {wrong} of "
         f"{grading.n} are graded wrongly, {near} of them by one grade."
     )
 
@@ -133,10 +131,10 @@ def _reliability(calibration: Calibration) -> Mapping[str, go.Figure]:
 def _reliability_caption(calibration: Calibration) -> str:
     shown = "is miscalibrated" if calibration.ece > calibration.ece_limit else "is not shown to be miscalibrated"
     return (
-        f"Bins of about {calibration.n // len(calibration.bins)} photographs of neighbouring confidence, with Wilson "
+        f"Bins of about {calibration.n // len(calibration.bins)} images of neighbouring confidence, with Wilson "
         "intervals; above the diagonal the trial is right more often than it says, below it is too sure. The expected "
         f"calibration error is {percent(calibration.ece)}; perfect calibration would show "
-        f"{percent(calibration.ece_by_chance)} on average on so few photographs and exceed "
+        f"{percent(calibration.ece_by_chance)} on average on so few images and exceed "
         f"{percent(calibration.ece_limit)} in one of twenty cases, so the trial {shown}. "
         f"{_temperature(calibration.temperature)}"
     )

@@ -54,7 +54,7 @@ def _curves_caption(curves: tuple[Curve, ...]) -> str:
     some = f" {shown} of {len(curves)} depths are shown." if shown < len(curves) else ""
     return (
         "Median accuracy (line) and quartiles (band) of the completed trials at each step, in evaluation mode on plain "
-        "pictures: training dashed, validation solid; the dotted line ends the head phase. "
+        "images: training dashed, validation solid; the dotted line ends the head phase. "
         f"At depth {deepest.depth} training ends at {percent(deepest.train[-1][1])}, while the median validation curve "
         f"is highest at step {_highest(deepest)} of {deepest.steps[-1]}. "
         f"Pruned trials are not among them, so the curves show the stronger trials.{some}"

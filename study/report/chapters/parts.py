@@ -54,13 +54,13 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class ImageGallery:
-    """Photographs of the cohort with a line of text each; where they cannot be shown, ids and texts remain."""
+    """Images of the data set with a line of text each; where they cannot be shown, ids and texts remain."""
 
     kind: ClassVar = "gallery"
     title: str
     """Its name for readers who do not see it."""
     entries: Sequence[tuple[str, str]]
-    """Id of the photograph, and what is said of it."""
+    """Id of the image, and what is said of it."""
 
 
 Part = Figure | FigurePair | Table | Text | ImageGallery
@@ -86,8 +86,8 @@ class Chapter:
                 yield from (part.left, part.right)
 
     @property
-    def photographs(self) -> Iterator[str]:
-        """The ids of the photographs that are to be shown, in their order."""
+    def images(self) -> Iterator[str]:
+        """The ids of the images that are to be shown, in their order."""
         for part in self.parts:
             if isinstance(part, ImageGallery):
                 yield from (name for name, _ in part.entries)

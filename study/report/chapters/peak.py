@@ -46,13 +46,13 @@ def phases_text(phases: Phases | Withheld) -> str:
 
 
 def cross_fitted_text(found: tuple[CrossFitted, ...] | Withheld) -> str:
-    """Say what keeping the best epoch is worth on photographs that did not choose it."""
+    """Say what keeping the best epoch is worth on images that did not choose it."""
     if isinstance(found, Withheld):
-        return f"What the best epoch is worth on other photographs is not said: {found.reason}."
+        return f"What the best epoch is worth on other images is not said: {found.reason}."
     best = found[0]
     return (
-        f"On the photographs that chose it, the best epoch of trial {best.trial} beats the last one by "
-        f"{points(best.apparent.value)} ({_images(best.apparent)}). Where one half of the photographs chooses and the "
+        f"On the images that chose it, the best epoch of trial {best.trial} beats the last one by "
+        f"{points(best.apparent.value)} ({_images(best.apparent)}). Where one half of the images chooses and the "
         f"other half scores, over many random halves, {points(best.honest.value)} remain ({_images(best.honest)}): "
         f"{points(best.optimism)} are the luck of the highest of several noisy measurements. Over the best "
         f"{len(found)} trials that luck is {points(sum(one.optimism for one in found) / len(found))} in the mean."
@@ -69,7 +69,7 @@ def _decay(phase: str, peak: PhasePeak | Withheld) -> str:
 
 
 def _images(estimate: Estimate) -> str:
-    return interval(estimate).replace("n =", "photographs:")
+    return interval(estimate).replace("n =", "images:")
 
 
 def _rising(survival: PeakSurvival) -> Mapping[str, go.Figure]:

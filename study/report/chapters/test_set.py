@@ -21,8 +21,8 @@ from study.report.wording import between, percent, points
 from study.results.study_results import StudyResults
 
 SEALED = (
-    "The test photographs have not been looked at. Search, pruning and the choice of the best epoch used training and "
-    "validation photographs only; the test set stays sealed until the best configurations are confirmed on it, once."
+    "The test images have not been looked at. Search, pruning and the choice of the best epoch used training and "
+    "validation images only; the test set stays sealed until the best configurations are confirmed on it, once."
 )
 HEADINGS = (
     *("configuration", "depth", "seeds", "test accuracy", "test QWK", "validation of the retrainings"),
@@ -44,7 +44,7 @@ def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
 
 
 def survival_text(survival: Survival | Withheld) -> str:
-    """Say how much of what the sweep promised is there on the test photographs."""
+    """Say how much of what the sweep promised is there on the test images."""
     if isinstance(survival, Withheld):
         return f"How much of the sweep's advantage survived is not said: {survival.reason}."
     lead = (
@@ -58,10 +58,10 @@ def survival_text(survival: Survival | Withheld) -> str:
 
 def _opened(test: Confirmed, results: StudyResults) -> Iterator[Part]:
     folds = results.info.split.get("folds")
-    by_turns = f"Each of these is {folds} trainings, one for each fold, which grade the photographs by turns. "
+    by_turns = f"Each of these is {folds} trainings, one for each fold, which grade the images by turns. "
     yield Text(
         f"The best trials of the sweep and the base configuration were trained again on {test.n_draws} fresh seeds, "
-        "each with a fresh split, the same ones for all; then the test photographs were opened, once. "
+        "each with a fresh split, the same ones for all; then the test images were opened, once. "
         f"{by_turns if folds else ''}{survival_text(test.survival)}"
     )
     yield Figure("test", "The best trials, trained again", _caption(test), _drawn(test))
@@ -86,17 +86,17 @@ MIXTURES = (
 )
 _MIXTURES_CAPTION = (
     "Weights or probabilities of the sweep's best trials put together without training (drft-study soup), as chosen on "
-    "validation photographs; paired by photograph with the best trial, 95% intervals, each by itself."
+    "validation images; paired by image with the best trial, 95% intervals, each by itself."
 )
 _PAIRS_CAPTION = (
-    "Paired by seed, split and photograph. Each interval is 95% by itself; of many, some leave zero out by chance."
+    "Paired by seed, split and image. Each interval is 95% by itself; of many, some leave zero out by chance."
 )
 
 
 def _of_the_sweep(told: SweepOnTest | Withheld | None) -> Iterator[Part]:
-    """Show what the sweep's own trials score on the photographs that are open now."""
+    """Show what the sweep's own trials score on the images that are open now."""
     if told is not None:
-        title = "The trials of the sweep on the test photographs"
+        title = "The trials of the sweep on the test images"
         yield exhibit("swept", title, told, lambda swept: wide(figures.validation_against_test(swept)), swept_text)
 
 
@@ -106,8 +106,8 @@ def _of_mixtures(told: EnsemblesOnTest | Withheld | None) -> Iterator[Part]:
         yield Text(f"Mixtures of the best trials are not shown: {told.reason}.")
     elif told is not None:
         rows = [_mixture(score) for score in told.scores]
-        caption = f"{_MIXTURES_CAPTION} {told.n_images} test photographs."
-        yield Table("EnsemblesOnTest of the best trials on the test set", caption, MIXTURES, rows)
+        caption = f"{_MIXTURES_CAPTION} {told.n_images} test images."
+        yield Table("Mixtures of the best trials on the test set", caption, MIXTURES, rows)
 
 
 def _mixture(score: EnsembleOnTest) -> tuple[str, ...]:
@@ -130,7 +130,7 @@ def swept_text(told: SweepOnTest) -> str:
         "Each point is a completed trial of the sweep at the step that validation chose; the largest is the selected "
         f"one, trial {told.winner}, "
         f"{percent(curse.validation.value)} on validation: it scores {percent(curse.test.value)} on the {n} test "
-        f"photographs (95% interval {between(curse.test)}): {points(curse.difference.value)} less "
+        f"images (95% interval {between(curse.test)}): {points(curse.difference.value)} less "
         f"({between(curse.difference)}; winner's curse, and whatever the two sets differ in). "
     )
     if isinstance(told.agreement, Withheld):
@@ -152,10 +152,10 @@ def _caption(test: Confirmed) -> str:
     lost = sum(score.diverged for score in test.scores)
     diverged = f" {lost} trainings diverged and are left out." if lost else ""
     return (
-        f"Accuracy on the {test.n_images} test photographs, mean over {test.n_draws} seeds, each training at its own "
-        "best validation epoch. Its interval takes in the chance of seeds and splits and that of the photographs (a "
-        "two-way layout with random effects). It speaks of new seeds and new photographs like these, not of another "
-        f"clinic or another pool of training photographs.{diverged}"
+        f"Accuracy on the {test.n_images} test images, mean over {test.n_draws} seeds, each training at its own "
+        "best validation epoch. Its interval takes in the chance of seeds and splits and that of the images (a "
+        "two-way layout with random effects). It speaks of new seeds and new images like these, not of another "
+        f"clinic or another pool of training images.{diverged}"
     )
 
 

@@ -27,7 +27,7 @@ def confusion_map(grading: Grading, names: Sequence[str]) -> go.Figure:
         showscale=False,
         xgap=2,
         ygap=2,
-        hovertemplate="%{y}, predicted %{x}: %{text} photographs, %{z:.0%} of the grade<extra></extra>",
+        hovertemplate="%{y}, predicted %{x}: %{text} images, %{z:.0%} of the grade<extra></extra>",
     )
     drawing.update_xaxes(type="category", showgrid=False)
     drawing.update_yaxes(type="category", showgrid=False, automargin=True)

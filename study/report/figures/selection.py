@@ -16,7 +16,7 @@ def incumbent_path(lost: Overtuning, metric: Metric) -> go.Figure:
     """Score of the best trial so far, on the images that selected it and on those that did not."""
     drawing = figure(320, xaxis_title="trial", yaxis_title=f"{metric_name(metric)} of the best so far")
     series = (
-        ("on the photographs that selected it", VALIDATION, "dash", [step.inner for step in lost.path]),
+        ("on the images that selected it", VALIDATION, "dash", [step.inner for step in lost.path]),
         ("on the others", TRAIN, "solid", [step.outer for step in lost.path]),
     )
     for name, color, dash, scores in series:

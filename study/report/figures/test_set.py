@@ -1,4 +1,4 @@
-"""Retrained configurations on the sealed test photographs."""
+"""Retrained configurations on the sealed test images."""
 
 import plotly.graph_objects as go
 

@@ -29,7 +29,7 @@ def test_a_view_does_not_depend_on_its_batch(order, count, view, strength):
 
 
 @pytest.mark.parametrize("strength", STRENGTHS[1:])
-def test_seed_and_view_change_the_picture(strength):
+def test_seed_and_view_change_the_image(strength):
     everything = np.arange(COUNT)
     first = make_views().augmented(everything, 1, strength)
     assert torch.equal(first, make_views().augmented(everything, 1, strength))
@@ -37,18 +37,18 @@ def test_seed_and_view_change_the_picture(strength):
         assert (first.int() - other.int()).abs().max() > 5
 
 
-def test_strength_zero_is_the_plain_picture():
+def test_strength_zero_is_the_plain_image():
     views, everything = make_views(), np.arange(COUNT)
     assert torch.equal(views.augmented(everything, 3, 0.0), views.plain(everything))
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 200), STRENGTH)
-def test_views_are_pictures_and_the_surround_stays_black(view, strength):
-    pictures = make_views().augmented(np.arange(COUNT), view, strength)
-    assert pictures.dtype == torch.uint8
-    assert pictures.is_contiguous(memory_format=torch.channels_last)
-    assert pictures[:, :, 0, 0].max() < 13
+def test_views_are_images_and_the_surround_stays_black(view, strength):
+    images = make_views().augmented(np.arange(COUNT), view, strength)
+    assert images.dtype == torch.uint8
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert images[:, :, 0, 0].max() < 13
 
 
 @settings(max_examples=40, deadline=None)
@@ -57,8 +57,8 @@ def test_a_lesion_of_two_pixels_survives_the_strongest_view(view):
     pixels = np.full((1, 64, 64, 3), 150, dtype=np.uint8)
     pixels[0, 30:32, 34:36] = 20
     views = Views(pixels, (0.0,) * 3, (1.0,) * 3, device=torch.device("cpu"))
-    picture = views.augmented(np.array([0]), view, 1.0)[0, :, 16:48, 16:48]
-    assert picture.min() < 0.75 * picture.float().median()
+    image = views.augmented(np.array([0]), view, 1.0)[0, :, 16:48, 16:48]
+    assert image.min() < 0.75 * image.float().median()
 
 
 def test_normalization_uses_mean_and_deviation_of_the_backbone():

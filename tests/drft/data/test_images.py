@@ -1,4 +1,4 @@
-"""Decoding, the crop to the field of view, and the cache of decoded photographs."""
+"""Decoding, the crop to the field of view, and the cache of decoded images."""
 
 import subprocess
 import sys
@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from drft.data import images, load_images, open_cohort
+from drft.data import images, load_images, open_dataset
 from drft.data.images import decode, field_of_view
 from drft.errors import DataError
 
 
 @pytest.fixture
-def cohort(kaggle_copy):
-    return open_cohort(str(kaggle_copy({f"IDRiD_{number:03d}": number % 5 for number in range(1, 9)})))
+def dataset(kaggle_copy):
+    return open_dataset(str(kaggle_copy({f"IDRiD_{number:03d}": number % 5 for number in range(1, 9)})))
 
 
 def kept(folder):
@@ -27,116 +27,116 @@ def kept(folder):
 
 
 def disc(size, middle, radius, colour=(180, 90, 40), background=(4, 3, 3)):
-    picture = Image.new("RGB", size, background)
-    ImageDraw.Draw(picture).circle(middle, radius, fill=colour)
-    return picture
+    image = Image.new("RGB", size, background)
+    ImageDraw.Draw(image).circle(middle, radius, fill=colour)
+    return image
 
 
-def test_shape_order_and_type(cohort, tmp_path):
-    images = load_images(cohort, 24, tmp_path)
+def test_shape_order_and_type(dataset, tmp_path):
+    images = load_images(dataset, 24, tmp_path)
 
     assert images.shape == (8, 24, 24, 3)
     assert images.dtype == np.uint8
     assert not images.flags.writeable
-    for index, photograph in enumerate(cohort.photographs):
-        np.testing.assert_array_equal(images[index], decode(photograph.path, 24))
+    for index, image in enumerate(dataset.images):
+        np.testing.assert_array_equal(images[index], decode(image.path, 24))
 
 
-def test_nothing_is_decoded_twice(cohort, tmp_path):
+def test_nothing_is_decoded_twice(dataset, tmp_path):
     told = []
-    first = np.array(load_images(cohort, 24, tmp_path, lambda *news: told.append(news)))
-    for photograph in cohort.photographs:
-        photograph.path.unlink()
+    first = np.array(load_images(dataset, 24, tmp_path, lambda *news: told.append(news)))
+    for image in dataset.images:
+        image.path.unlink()
 
-    second = load_images(cohort, 24, tmp_path, lambda *news: told.append(news))
+    second = load_images(dataset, 24, tmp_path, lambda *news: told.append(news))
 
     np.testing.assert_array_equal(first, second)
-    assert told == [("decoding photographs", done, 8) for done in range(1, 9)]
+    assert told == [("decoding images", done, 8) for done in range(1, 9)]
 
 
-def test_other_sizes_and_other_orders_are_other_files(cohort, tmp_path):
+def test_other_sizes_and_other_orders_are_other_files(dataset, tmp_path):
     from dataclasses import replace
 
-    turned = replace(cohort, photographs=cohort.photographs[::-1])
+    turned = replace(dataset, images=dataset.images[::-1])
 
-    assert load_images(cohort, 24, tmp_path).shape[1] == 24
-    assert load_images(cohort, 32, tmp_path).shape[1] == 32
-    np.testing.assert_array_equal(load_images(turned, 24, tmp_path)[0], load_images(cohort, 24, tmp_path)[-1])
+    assert load_images(dataset, 24, tmp_path).shape[1] == 24
+    assert load_images(dataset, 32, tmp_path).shape[1] == 32
+    np.testing.assert_array_equal(load_images(turned, 24, tmp_path)[0], load_images(dataset, 24, tmp_path)[-1])
 
 
-def test_default_cache_follows_the_environment(cohort, tmp_path, monkeypatch):
+def test_default_cache_follows_the_environment(dataset, tmp_path, monkeypatch):
     monkeypatch.setenv("DRFT_CACHE", str(tmp_path / "kept"))
 
-    load_images(cohort, 16)
+    load_images(dataset, 16)
 
     assert len(list((tmp_path / "kept").rglob("*.npy"))) == 1
 
 
-def test_undecodable_files_are_all_named_and_nothing_is_kept(cohort, tmp_path):
-    for photograph in cohort.photographs[2:4]:
-        photograph.path.write_bytes(photograph.path.read_bytes()[:-60])
+def test_undecodable_files_are_all_named_and_nothing_is_kept(dataset, tmp_path):
+    for image in dataset.images[2:4]:
+        image.path.write_bytes(image.path.read_bytes()[:-60])
 
     with pytest.raises(DataError) as raised:
-        load_images(cohort, 24, tmp_path / "cache")
+        load_images(dataset, 24, tmp_path / "cache")
 
     assert ["IDRiD_003" in raised.value.faults[0], "IDRiD_004" in raised.value.faults[1]] == [True, True]
     assert len(raised.value.faults) == 2
     assert kept(tmp_path / "cache") == []
 
 
-def test_an_interruption_leaves_nothing_behind(cohort, tmp_path):
+def test_an_interruption_leaves_nothing_behind(dataset, tmp_path):
     def interrupt(what, done, total):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        load_images(cohort, 24, tmp_path / "cache", interrupt)
+        load_images(dataset, 24, tmp_path / "cache", interrupt)
 
     assert kept(tmp_path / "cache") == []
 
 
-def test_several_at_once_agree(cohort, tmp_path):
+def test_several_at_once_agree(dataset, tmp_path):
     with ThreadPoolExecutor(4) as pool:
-        results = list(pool.map(lambda _: load_images(cohort, 24, tmp_path / "cache"), range(4)))
+        results = list(pool.map(lambda _: load_images(dataset, 24, tmp_path / "cache"), range(4)))
 
     assert all(np.array_equal(result, results[0]) for result in results)
     assert len(kept(tmp_path / "cache")) == 1
 
 
-def test_those_who_wait_for_another_do_not_decode_again(cohort, tmp_path):
+def test_those_who_wait_for_another_do_not_decode_again(dataset, tmp_path):
     told, waiting = [], []
 
     def hold(what, done, total):
-        """Let the other one come while the first photograph is decoded."""
+        """Let the other one come while the first image is decoded."""
         told.append(done)
         if not waiting:
-            waiting.append(pool.submit(load_images, cohort, 24, tmp_path, lambda *news: told.append(news)))
+            waiting.append(pool.submit(load_images, dataset, 24, tmp_path, lambda *news: told.append(news)))
 
     with ThreadPoolExecutor(1) as pool:
-        first = load_images(cohort, 24, tmp_path, hold)
+        first = load_images(dataset, 24, tmp_path, hold)
         second = waiting[0].result()
 
     assert told == list(range(1, 9))
     np.testing.assert_array_equal(first, second)
 
 
-def test_a_decoder_that_was_killed_is_followed_by_another(cohort, tmp_path):
+def test_a_decoder_that_was_killed_is_followed_by_another(dataset, tmp_path):
     script = (
-        "import os, sys; from pathlib import Path; from drft.data import load_images, open_cohort\n"
-        "load_images(open_cohort(sys.argv[1]), 24, Path(sys.argv[2]), lambda *_: os.kill(os.getpid(), 9))"
+        "import os, sys; from pathlib import Path; from drft.data import load_images, open_dataset\n"
+        "load_images(open_dataset(sys.argv[1]), 24, Path(sys.argv[2]), lambda *_: os.kill(os.getpid(), 9))"
     )
-    source = cohort.photographs[0].path.parents[2]
+    source = dataset.images[0].path.parents[2]
     subprocess.run([sys.executable, "-c", script, str(source), str(tmp_path)], check=False, cwd=Path.cwd())
 
-    images = load_images(cohort, 24, tmp_path)
+    images = load_images(dataset, 24, tmp_path)
 
-    np.testing.assert_array_equal(images[0], decode(cohort.photographs[0].path, 24))
+    np.testing.assert_array_equal(images[0], decode(dataset.images[0].path, 24))
 
 
-def test_a_cache_that_cannot_be_written_to_is_named(cohort, tmp_path):
+def test_a_cache_that_cannot_be_written_to_is_named(dataset, tmp_path):
     (tmp_path / "file").write_text("")
 
     with pytest.raises(DataError, match=r"cannot be written to .*DRFT_CACHE"):
-        load_images(cohort, 24, tmp_path / "file")
+        load_images(dataset, 24, tmp_path / "file")
 
 
 @pytest.mark.parametrize("size", [(300, 200), (1200, 800)])
@@ -154,28 +154,28 @@ def test_a_disc_cut_off_above_and_below_stays_a_circle(tmp_path):
     path = tmp_path / "wide.png"
     disc((640, 400), (320, 200), 240).save(path)
 
-    picture = decode(path, 96).max(axis=2) > 90
+    image = decode(path, 96).max(axis=2) > 90
 
-    widths, heights = picture.any(axis=0).sum(), picture.any(axis=1).sum()
+    widths, heights = image.any(axis=0).sum(), image.any(axis=1).sum()
     assert widths >= 94
     assert abs(heights - 96 * 400 / 480) <= 2
-    assert picture[:6].sum() == 0
+    assert image[:6].sum() == 0
 
 
 def test_specks_on_the_frame_do_not_widen_the_crop():
-    picture = disc((600, 400), (300, 200), 180)
-    ImageDraw.Draw(picture).rectangle((5, 5, 12, 9), fill="white")
+    image = disc((600, 400), (300, 200), 180)
+    ImageDraw.Draw(image).rectangle((5, 5, 12, 9), fill="white")
 
-    left, _, right, _ = field_of_view(picture)
+    left, _, right, _ = field_of_view(image)
     assert abs((right - left) - 360) < 14
 
 
 @pytest.mark.parametrize("level", [0, 3, 8])
-def test_a_nearly_black_photograph_gives_its_centre_square(level):
+def test_a_nearly_black_image_gives_its_centre_square(level):
     assert field_of_view(Image.new("RGB", (300, 200), (level, level, level))) == (50, 0, 250, 200)
 
 
-def test_a_photograph_without_a_frame_is_kept_whole():
+def test_a_image_without_a_frame_is_kept_whole():
     assert field_of_view(Image.new("RGB", (200, 200), (150, 80, 30))) == (0, 0, 200, 200)
 
 
@@ -186,14 +186,14 @@ def test_percentiles_are_those_of_numpy(values, percent):
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "CMYK"])
-def test_every_common_kind_of_picture_becomes_rgb(tmp_path, mode):
-    path = tmp_path / ("photograph.jpg" if mode == "CMYK" else "photograph.png")
+def test_every_common_kind_of_image_becomes_rgb(tmp_path, mode):
+    path = tmp_path / ("image.jpg" if mode == "CMYK" else "image.png")
     disc((120, 90), (60, 45), 40).convert(mode).save(path)
 
     assert decode(path, 32).shape == (32, 32, 3)
 
 
-def test_sixteen_bit_pictures_are_refused(tmp_path):
+def test_sixteen_bit_images_are_refused(tmp_path):
     path = tmp_path / "deep.png"
     Image.fromarray(np.full((40, 40), 40000, dtype=np.uint16)).save(path)
 
@@ -203,10 +203,10 @@ def test_sixteen_bit_pictures_are_refused(tmp_path):
 
 def test_a_large_jpeg_looks_like_its_small_copy(tmp_path):
     large, small = tmp_path / "large.jpg", tmp_path / "small.jpg"
-    picture = disc((2144, 1424), (1072, 712), 860)
-    ImageDraw.Draw(picture).circle((1300, 600), 90, fill=(250, 230, 120))
-    picture.save(large, quality=95)
-    picture.resize((536, 356)).save(small, quality=95)
+    image = disc((2144, 1424), (1072, 712), 860)
+    ImageDraw.Draw(image).circle((1300, 600), 90, fill=(250, 230, 120))
+    image.save(large, quality=95)
+    image.resize((536, 356)).save(small, quality=95)
 
     difference = np.abs(decode(large, 64).astype(int) - decode(small, 64).astype(int))
     assert difference.mean() < 3

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from drft.data.cohort import ImageDataset
+from drft.data.dataset import ImageDataset
 from drft.data.preview import contact_sheet
 from drft.errors import DataError
 
@@ -14,7 +14,7 @@ SIDE = 24
 
 
 def tiles(sheet, rows, columns):
-    """The pictures of a sheet, by row and column."""
+    """The images of a sheet, by row and column."""
     height, left = 22 + SIDE + 8, SIDE + 8
     pixels = np.asarray(sheet)
     return [
@@ -26,8 +26,8 @@ def tiles(sheet, rows, columns):
     ]
 
 
-def test_rows_hold_each_grade_plain_and_then_at_every_strength(tiny_cohort):
-    sheet = contact_sheet(tiny_cohort, per_grade=4, side=SIDE)
+def test_rows_hold_each_grade_plain_and_then_at_every_strength(tiny_dataset):
+    sheet = contact_sheet(tiny_dataset, per_grade=4, side=SIDE)
 
     shown = tiles(sheet, 10, 5)
     white = [[bool((tile == 255).all()) for tile in row] for row in shown]
@@ -41,12 +41,12 @@ def test_rows_hold_each_grade_plain_and_then_at_every_strength(tiny_cohort):
         assert len({hashlib.sha256(tile.tobytes()).digest() for tile in augmented}) == 4
 
 
-def test_test_photographs_are_not_shown(tiny_cohort):
-    hidden = tuple(replace(photograph, origin="test") for photograph in tiny_cohort.photographs[1:])
-    cohort = ImageDataset("hidden", (tiny_cohort.photographs[0], *hidden), "")
+def test_test_images_are_not_shown(tiny_dataset):
+    hidden = tuple(replace(image, origin="test") for image in tiny_dataset.images[1:])
+    dataset = ImageDataset("hidden", (tiny_dataset.images[0], *hidden), "")
 
-    sheet = contact_sheet(cohort, per_grade=3, side=SIDE)
+    sheet = contact_sheet(dataset, per_grade=3, side=SIDE)
 
     assert [[bool((tile == 255).all()) for tile in row] for row in tiles(sheet, 1, 3)] == [[False, True, True]]
-    with pytest.raises(DataError, match="no training photographs"):
+    with pytest.raises(DataError, match="no training images"):
         contact_sheet(ImageDataset("hidden", hidden, ""))

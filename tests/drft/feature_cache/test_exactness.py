@@ -14,7 +14,7 @@ from torch import Tensor
 
 from drft.config.trial_config import TrialConfig, parse_config, with_values
 from drft.data.augment import Views
-from drft.data.cohort import ImageDataset
+from drft.data.dataset import ImageDataset
 from drft.data.images import load_images
 from drft.data.splits import stratified_split
 from drft.feature_cache.features import FrozenPrefix
@@ -56,26 +56,26 @@ def keep_everything(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def even_cohort(tiny_cohort) -> ImageDataset:
-    """32 photographs to train on, in batches of 16.
+def even_dataset(tiny_dataset) -> ImageDataset:
+    """32 images to train on, in batches of 16.
 
     Where a convolution has a single pixel it multiplies matrices, and BLAS adds up the last rows otherwise when their
     number is no multiple of 16: then what it gives depends, in the last digit, on the size of a batch.
     """
-    photographs = tiny_cohort.photographs[:4] + tiny_cohort.photographs[5:]
-    cohort = ImageDataset("even", photographs, "even" + tiny_cohort.fingerprint)
-    assert len(stratified_split(cohort, TINY.split).train) == 32
-    return cohort
+    images = tiny_dataset.images[:4] + tiny_dataset.images[5:]
+    dataset = ImageDataset("even", images, "even" + tiny_dataset.fingerprint)
+    assert len(stratified_split(dataset, TINY.split).train) == 32
+    return dataset
 
 
 @pytest.fixture(scope="module")
-def plain_benches(even_cohort) -> Callable[[str], TrainingSession]:
+def plain_benches(even_dataset) -> Callable[[str], TrainingSession]:
     """A workbench that keeps nothing, one for each family so that its network is built once."""
     benches: dict[str, TrainingSession] = {}
 
     def bench(name: str) -> TrainingSession:
         if name not in benches:
-            benches[name] = TrainingSession(even_cohort, device="cpu", cache_size=0)
+            benches[name] = TrainingSession(even_dataset, device="cpu", cache_size=0)
         return benches[name]
 
     return bench
@@ -110,7 +110,7 @@ def assert_equal(found: Outcome, expected: Outcome) -> None:
 
 def compare_with_and_without(config: TrialConfig, plain: TrainingSession, folder: Path) -> None:
     def bench() -> TrainingSession:
-        return TrainingSession(plain.cohort, cache_dir=folder, device="cpu", cache_size=MUCH)
+        return TrainingSession(plain.dataset, cache_dir=folder, device="cpu", cache_size=MUCH)
 
     expected, cold = outcome(config, plain), outcome(config, bench())
     files = {file.path.name for file in stored_files(folder / "activations")}
@@ -139,10 +139,10 @@ def test_the_cache_changes_nothing_in_other_families(name, plain_benches, tmp_pa
     compare_with_and_without(config, plain_benches(name), tmp_path)
 
 
-def test_batches_of_any_size_differ_by_rounding_at_most(tiny_cohort, tmp_path):
+def test_batches_of_any_size_differ_by_rounding_at_most(tiny_dataset, tmp_path):
     config = with_values(backbone("test_efficientnet"), {"batch_size": 7, "batch_norm": "frozen", "depth": 3})
-    plain = outcome(config, TrainingSession(tiny_cohort, device="cpu", cache_size=0))
-    kept = outcome(config, TrainingSession(tiny_cohort, cache_dir=tmp_path, device="cpu", cache_size=MUCH))
+    plain = outcome(config, TrainingSession(tiny_dataset, device="cpu", cache_size=0))
+    kept = outcome(config, TrainingSession(tiny_dataset, cache_dir=tmp_path, device="cpu", cache_size=MUCH))
     torch.testing.assert_close(kept[1], plain[1], rtol=1e-5, atol=1e-5)
     for found, expected in zip(kept[0].records, plain[0].records, strict=True):
         assert figures(found) == pytest.approx(figures(expected), rel=1e-5, abs=1e-7)
@@ -185,16 +185,16 @@ def slow(examples: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
 @given(config=configs())
 def test_any_training_is_the_same_with_the_cache(config, plain_benches, tmp_path):
     """The cache fills up from one example to the next, as within a study."""
-    bench = TrainingSession(plain_benches("test_resnet").cohort, cache_dir=tmp_path, device="cpu", cache_size=MUCH)
+    bench = TrainingSession(plain_benches("test_resnet").dataset, cache_dir=tmp_path, device="cpu", cache_size=MUCH)
     assert_equal(outcome(config, bench), outcome(config, plain_benches("test_resnet")))
 
 
 @slow(6)
 @given(before=configs(), config=configs(), cache_size=st.sampled_from([0, MUCH]))
-def test_a_training_does_not_depend_on_what_ran_before(before, config, cache_size, tiny_cohort, tmp_path_factory):
+def test_a_training_does_not_depend_on_what_ran_before(before, config, cache_size, tiny_dataset, tmp_path_factory):
     def bench() -> TrainingSession:
         folder = tmp_path_factory.mktemp("bench")
-        return TrainingSession(tiny_cohort, cache_dir=folder, device="cpu", cache_size=cache_size)
+        return TrainingSession(tiny_dataset, cache_dir=folder, device="cpu", cache_size=cache_size)
 
     used = bench()
     run_trial(before, used)
@@ -212,8 +212,8 @@ def _double(tensor: Tensor) -> Tensor:
     return tensor.double() if tensor.is_floating_point() else tensor
 
 
-def normalized(views: Views, pictures: Tensor) -> Tensor:
-    return pictures.double() * views._scale.double() - views._shift.double()
+def normalized(views: Views, images: Tensor) -> Tensor:
+    return images.double() * views._scale.double() - views._shift.double()
 
 
 @pytest.fixture
@@ -227,13 +227,13 @@ def double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FrozenPrefix, "suffix", lambda self, crossing: self.network.chain.suffix(self.depth, crossing))
 
 
-def plain_loop(config: TrialConfig, cohort) -> tuple[Model, np.ndarray]:
+def plain_loop(config: TrialConfig, dataset) -> tuple[Model, np.ndarray]:
     """Train the whole network as a textbook would; return it and the log-probabilities of the validation part."""
     model = in_double(build_model(config, 5))
     model.start_anew(config.seed, config.dropout)
-    views = Views(load_images(cohort, 32), model.mean, model.std, device=torch.device("cpu"), seed=0)
-    division = stratified_split(cohort, config.split)
-    loss = training_loss(config.loss, cohort.labels()[division.train], 5).double()
+    views = Views(load_images(dataset, 32), model.mean, model.std, device=torch.device("cpu"), seed=0)
+    division = stratified_split(dataset, config.split)
+    loss = training_loss(config.loss, dataset.labels()[division.train], 5).double()
     torch.manual_seed(config.seed)
     step = 1
     for settings_, depth in ((config.head_phase, 0), (config.depth_phase, config.depth)):
@@ -243,9 +243,9 @@ def plain_loop(config: TrialConfig, cohort) -> tuple[Model, np.ndarray]:
             train_mode(model.net, depth, config.batch_norm)
             for rows in _shuffled_batches(len(division.train), 3, config.seed, step):
                 indices = division.train[rows]
-                pictures = normalized(views, views.augmented(indices, step, config.augmentation.strength))
+                images = normalized(views, views.augmented(indices, step, config.augmentation.strength))
                 optimizer.zero_grad()
-                loss(model.net(pictures), torch.from_numpy(cohort.labels()[indices])).backward()
+                loss(model.net(images), torch.from_numpy(dataset.labels()[indices])).backward()
                 optimizer.step()
                 scheduler.step()
             step += 1
@@ -272,16 +272,16 @@ def _optimizer(config, model, phase, depth, count):
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_vit"])
 @pytest.mark.parametrize("batch_norm", ["frozen", "adapt"])
 @pytest.mark.parametrize("cache_size", [0, MUCH])
-def test_a_training_is_the_plain_loop(name, batch_norm, cache_size, tiny_cohort, tmp_path):
+def test_a_training_is_the_plain_loop(name, batch_norm, cache_size, tiny_dataset, tmp_path):
     values = {"batch_norm": batch_norm, "dropout": 0.3, "depth": 3, "head_phase.epochs": 2}
     config = with_values(backbone(name), values)
-    stage = TrainingSession(tiny_cohort, cache_dir=tmp_path, device="cpu", cache_size=cache_size).prepare(config)
+    stage = TrainingSession(tiny_dataset, cache_dir=tmp_path, device="cpu", cache_size=cache_size).prepare(config)
     log_probabilities = [
         measured["validation"]
         for phase, first in (("head", 1), ("depth", 3))
         for _, measured in run_phase(stage, phase, first)
     ]
-    model, expected = plain_loop(config, tiny_cohort)
+    model, expected = plain_loop(config, tiny_dataset)
     assert len(log_probabilities) == 4
     assert log_probabilities[-1].dtype == np.float64
     np.testing.assert_allclose(log_probabilities[-1], expected, rtol=1e-8, atol=1e-10)

@@ -32,7 +32,7 @@ def test_what_is_kept_saves_more_than_it_costs_and_does_not_depend_on_what_is_as
 
 def test_names_tell_apart_all_that_views_depend_on():
     some, others = np.arange(4), np.arange(1, 5)
-    pictures = [
+    images = [
         ImageViews(some),
         ImageViews(others),
         ImageViews(some, 1, 0.5),
@@ -40,22 +40,22 @@ def test_names_tell_apart_all_that_views_depend_on():
         ImageViews(some, 2, 0.5),
         ImageViews(some, 1, 0.25),
     ]
-    names = [each.name(seed) for each in pictures for seed in (0, 1)]
-    plain = {each.name(seed) for each in pictures[:2] for seed in (0, 1)}
-    assert len(plain) == 2  # no seed has a part in pictures as they are
+    names = [each.name(seed) for each in images for seed in (0, 1)]
+    plain = {each.name(seed) for each in images[:2] for seed in (0, 1)}
+    assert len(plain) == 2  # no seed has a part in images as they are
     assert len(set(names)) == 2 + 4 * 2
 
 
-def test_sheets_are_the_pictures_in_order():
-    pictures = ImageViews(np.arange(1300)[::-1].copy(), 3, 0.5)
-    assert [len(sheet.indices) for sheet in pictures.sheets] == [512, 512, 276]
-    assert np.array_equal(np.concatenate([sheet.indices for sheet in pictures.sheets]), pictures.indices)
-    assert {(sheet.view, sheet.strength) for sheet in pictures.sheets} == {(3, 0.5)}
+def test_sheets_are_the_images_in_order():
+    images = ImageViews(np.arange(1300)[::-1].copy(), 3, 0.5)
+    assert [len(sheet.indices) for sheet in images.sheets] == [512, 512, 276]
+    assert np.array_equal(np.concatenate([sheet.indices for sheet in images.sheets]), images.indices)
+    assert {(sheet.view, sheet.strength) for sheet in images.sheets} == {(3, 0.5)}
 
 
-def test_pictures_are_found_in_the_sheets_they_are_kept_in():
+def test_images_are_found_in_the_sheets_they_are_kept_in():
     among = np.arange(0, 3000, 2)
-    pictures = ImageViews(np.array([4, 1100, 2998]), 1, 0.5, among)
-    assert [len(sheet.indices) for sheet in pictures.sheets] == [512, 512, 476]
-    kept = np.concatenate([sheet.indices for sheet in pictures.sheets])
-    assert kept[pictures.places(np.array([2, 0]))].tolist() == [2998, 4]
+    images = ImageViews(np.array([4, 1100, 2998]), 1, 0.5, among)
+    assert [len(sheet.indices) for sheet in images.sheets] == [512, 512, 476]
+    kept = np.concatenate([sheet.indices for sheet in images.sheets])
+    assert kept[images.places(np.array([2, 0]))].tolist() == [2998, 4]

@@ -50,32 +50,32 @@ def cases(draw: st.DrawFn) -> tuple[ConvNorm, Tensor]:
     )
     net = ConvNorm(conv, draw(st.sampled_from(ACTIVATIONS))())
     side = draw(st.integers(5, 12))
-    pictures = torch.randn(draw(st.integers(1, 3)), conv.in_channels, side, side)
+    images = torch.randn(draw(st.integers(1, 3)), conv.in_channels, side, side)
     if draw(st.booleans()):
-        pictures = pictures.contiguous(memory_format=torch.channels_last)
-    return net, pictures
+        images = images.contiguous(memory_format=torch.channels_last)
+    return net, images
 
 
-def run(net: nn.Module, pictures: Tensor) -> dict[str, Tensor]:
+def run(net: nn.Module, images: Tensor) -> dict[str, Tensor]:
     """Return the output and every gradient of one step, by name."""
-    pictures = pictures.clone().requires_grad_()
+    images = images.clone().requires_grad_()
     net.zero_grad(set_to_none=True)
-    output = net(pictures)
+    output = net(images)
     weighting = torch.linspace(0.5, 1.5, output.numel()).view_as(output)
     (output * weighting).sum().backward()
-    found = {"output": output.detach(), "pictures": pictures.grad}
+    found = {"output": output.detach(), "images": images.grad}
     # A folded network holds every module under two names; parameters are told apart once.
     return found | {f"gradient {index}": parameter.grad for index, parameter in enumerate(net.parameters())}
 
 
 @given(cases())
 def test_a_fold_computes_and_trains_like_what_it_replaces(case):
-    net, pictures = case
+    net, images = case
     other = folded(copy.deepcopy(net))
     assert count_folded(other) == 1
     with torch.no_grad():
-        torch.testing.assert_close(other(pictures), net(pictures), rtol=1e-4, atol=1e-5)
-    expected, found = run(net, pictures), run(other, pictures)
+        torch.testing.assert_close(other(images), net(images), rtol=1e-4, atol=1e-5)
+    expected, found = run(net, images), run(other, images)
     assert found.keys() == expected.keys()
     # The largest of all is the scale: the terms of a single gradient may cancel, to less than their own rounding.
     scale = max(float(wanted.abs().max()) for wanted in expected.values())
@@ -89,8 +89,8 @@ def test_statistics_of_the_batch_are_used_and_learned_in_training(activation):
     other = folded(copy.deepcopy(net))
     for each in (net, other):
         each.train()
-    pictures = torch.randn(4, 3, 8, 8)
-    torch.testing.assert_close(other(pictures), net(pictures))
+    images = torch.randn(4, 3, 8, 8)
+    torch.testing.assert_close(other(images), net(images))
     for found, expected in zip(other.buffers(), net.buffers(), strict=True):
         torch.testing.assert_close(found, expected)
 
@@ -99,33 +99,33 @@ def test_a_step_of_the_optimizer_is_seen_in_the_next_evaluation():
     net = ConvNorm(nn.Conv2d(3, 4, 3), nn.ReLU())
     other = folded(net)
     optimizer = torch.optim.AdamW(net.parameters(), lr=0.1, fused=True)
-    pictures = torch.randn(2, 3, 8, 8)
+    images = torch.randn(2, 3, 8, 8)
     for _ in range(3):
-        other(pictures).sum().backward()
+        other(images).sum().backward()
         optimizer.step()
         with torch.no_grad():
-            torch.testing.assert_close(other(pictures), net(pictures), rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(other(images), net(images), rtol=1e-4, atol=1e-5)
 
 
 def test_loaded_weights_are_seen_though_all_is_frozen():
     net = ConvNorm(nn.Conv2d(3, 4, 3), nn.ReLU()).requires_grad_(False)
     other = folded(net)
-    pictures = torch.randn(2, 3, 8, 8)
+    images = torch.randn(2, 3, 8, 8)
     with torch.no_grad():
-        before = other(pictures)
+        before = other(images)
         net.load_state_dict(ConvNorm(nn.Conv2d(3, 4, 3), nn.ReLU()).state_dict())
-        assert not torch.allclose(other(pictures), before)
-        torch.testing.assert_close(other(pictures), net(pictures), rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(other(images), before)
+        torch.testing.assert_close(other(images), net(images), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("channels", "groups", "stride"), [(4, 1, 1), (8, 8, 1), (8, 8, 2)])
 def test_bfloat16_stays_near_float32(channels, groups, stride):
     # A smooth activation: the gradient of ReLU6 jumps where rounding carries a value across its corner.
     net = ConvNorm(nn.Conv2d(channels, 8, 3, stride, padding=1, groups=groups), nn.SiLU())
-    other, pictures = folded(copy.deepcopy(net)), torch.randn(4, channels, 16, 16)
-    expected = run(net, pictures)
+    other, images = folded(copy.deepcopy(net)), torch.randn(4, channels, 16, 16)
+    expected = run(net, images)
     with torch.autocast("cpu", torch.bfloat16):
-        found = run(other, pictures)
+        found = run(other, images)
     assert found["output"].dtype == torch.bfloat16
     for name, wanted in expected.items():
         assert torch.linalg.vector_norm(found[name].float() - wanted) < 0.05 * torch.linalg.vector_norm(wanted), name
@@ -138,16 +138,16 @@ class ReadTwice(nn.Module):
         super().__init__()
         self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        convolved = self.conv(pictures)
+    def forward(self, images: Tensor) -> Tensor:
+        convolved = self.conv(images)
         return self.norm(convolved) + convolved
 
 
 class ScaledConv(nn.Conv2d):
     """A convolution that is not torch's own."""
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        return 2 * super().forward(pictures)
+    def forward(self, images: Tensor) -> Tensor:
+        return 2 * super().forward(images)
 
 
 @pytest.mark.parametrize(
@@ -167,8 +167,8 @@ def test_what_cannot_be_folded_is_left_alone(net):
     net.eval()
     traced = fold_batch_norms(fx.GraphModule(net, LeafTracer().trace(net)))
     assert count_folded(traced) == 0
-    pictures = torch.randn(2, 3, 8, 8)
-    torch.testing.assert_close(traced(pictures), net(pictures))
+    images = torch.randn(2, 3, 8, 8)
+    torch.testing.assert_close(traced(images), net(images))
 
 
 class LeafTracer(fx.Tracer):
@@ -180,12 +180,12 @@ class LeafTracer(fx.Tracer):
 
 def test_an_activation_read_by_nobody_else_is_taken_in_and_one_before_a_second_reader_is_not():
     class Reads(nn.Sequential):
-        def forward(self, pictures: Tensor) -> Tensor:
-            normalized = self[1](self[0](pictures))
+        def forward(self, images: Tensor) -> Tensor:
+            normalized = self[1](self[0](images))
             return self[2](normalized) + normalized
 
     net = Reads(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).eval()
     traced = folded(net)
     assert count_folded(traced) == 1
-    pictures = torch.randn(2, 3, 8, 8)
-    torch.testing.assert_close(traced(pictures), net(pictures), rtol=1e-4, atol=1e-5)
+    images = torch.randn(2, 3, 8, 8)
+    torch.testing.assert_close(traced(images), net(images), rtol=1e-4, atol=1e-5)

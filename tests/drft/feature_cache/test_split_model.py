@@ -31,7 +31,7 @@ def network(name: str, dropout: float = 0.0) -> nn.Module:
     return build_model(parse_config(values)).net.eval()
 
 
-def pictures(count: int = 2) -> Tensor:
+def images(count: int = 2) -> Tensor:
     return torch.randn(count, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
 
 
@@ -42,19 +42,19 @@ def test_every_depth_of_these_families_has_a_boundary_and_its_suffix_is_the_rest
     assert chain.cuts == tuple(range(chain.block_count, -1, -1))
     assert chain.why_not == ""
     with torch.no_grad():
-        expected = net(pictures())
-        for depth, activations in chain.advance((pictures(),), None, chain.cuts).items():
+        expected = net(images())
+        for depth, activations in chain.advance((images(),), None, chain.cuts).items():
             torch.testing.assert_close(chain.suffix(depth, activations), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_vit", "test_convnext"])
 def test_one_pass_gives_what_separate_passes_give_from_wherever_they_start(name):
     chain = split_model(network(name), SIZE)
-    together = chain.advance((pictures(),), None, chain.cuts)
+    together = chain.advance((images(),), None, chain.cuts)
     deepest = chain.cuts[0]
     for depth in chain.cuts:
         for alone in (
-            chain.advance((pictures(),), None, [depth])[depth],
+            chain.advance((images(),), None, [depth])[depth],
             chain.advance(together[deepest], deepest, [depth])[depth],
         ):
             assert len(alone) == len(together[depth])
@@ -71,8 +71,8 @@ def test_a_suffix_trains_like_the_network(name, batch_norm, transform):
     buffers = {key: buffer.clone() for key, buffer in net.named_buffers()}
     found, expected = [], []
     for gradients, forward in (
-        (expected, lambda: net(pictures(4))),
-        (found, lambda: chain.suffix(depth, chain.advance((pictures(4),), None, [depth])[depth])),
+        (expected, lambda: net(images(4))),
+        (found, lambda: chain.suffix(depth, chain.advance((images(4),), None, [depth])[depth])),
     ):
         net.load_state_dict(buffers, strict=False)
         set_trainable(net, depth)
@@ -93,11 +93,11 @@ def test_a_suffix_trains_like_the_network(name, batch_norm, transform):
 def test_what_is_before_a_boundary_has_no_gradients_and_stays_as_it_is():
     chain = split_model(network("test_resnet"), SIZE)
     depth = 1
-    given = (pictures(),)
+    given = (images(),)
     activations = chain.advance(given, None, [depth])[depth]
     before = [tensor.clone() for tensor in activations]
     chain.suffix(depth, activations)
-    assert torch.equal(given[0], pictures())
+    assert torch.equal(given[0], images())
     assert all(map(torch.equal, activations, before))
     assert not any(tensor.requires_grad for tensor in activations)
 
@@ -122,10 +122,10 @@ def test_making_a_chain_leaves_the_network_as_it_was():
 def test_weights_that_change_later_are_seen():
     net = network("test_resnet")
     chain = split_model(net, SIZE, fold_batch_norms)
-    chain.advance((pictures(),), None, [0])
+    chain.advance((images(),), None, [0])
     net.load_state_dict({name: tensor * 0.9 for name, tensor in network("test_resnet").state_dict().items()})
     with torch.no_grad():
-        torch.testing.assert_close(chain.suffix(None, (pictures(),)), net(pictures()), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(chain.suffix(None, (images(),)), net(images()), rtol=1e-4, atol=1e-5)
 
 
 @pytest.fixture
@@ -135,11 +135,11 @@ def chain() -> SplitModel:
 
 def test_a_boundary_that_is_not_there_is_named(chain):
     with pytest.raises(ValueError, match=r"ResNet has no boundary at depth 99: choose one of \("):
-        chain.suffix(99, (pictures(),))
+        chain.suffix(99, (images(),))
 
 
 def test_a_stop_before_the_start_is_refused(chain):
-    activations = chain.advance((pictures(),), None, [1])[1]
+    activations = chain.advance((images(),), None, [1])[1]
     with pytest.raises(ValueError, match="depth 3 lies before depth 1"):
         chain.advance(activations, 1, [3])
 
@@ -212,7 +212,7 @@ class Branches(Toy):
 
 
 class MixesRows(Toy):
-    """Where its blocks meet, a row is a channel and not a picture."""
+    """Where its blocks meet, a row is a channel and not an image."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -238,10 +238,10 @@ def test_unusual_networks_are_cut_and_compute_the_same(kind):
     net = kind().eval()
     chain = split_model(net, SIZE)
     assert chain.cuts == (3, 2, 1, 0)
-    reached = chain.advance((pictures(),), None, chain.cuts)
+    reached = chain.advance((images(),), None, chain.cuts)
     kept = {depth: [tensor.clone() for tensor in activations] for depth, activations in reached.items()}
     for depth, activations in reached.items():
-        torch.testing.assert_close(chain.suffix(depth, activations), net(pictures()))
+        torch.testing.assert_close(chain.suffix(depth, activations), net(images()))
         assert all(map(torch.equal, activations, kept[depth]))
 
 
@@ -255,11 +255,11 @@ def test_where_a_boundary_would_not_hold_there_is_none_and_the_log_says_why(kind
     assert chain.why_not
     assert chain.why_not in caplog.text
     for depth in (*chain.cuts, None):
-        torch.testing.assert_close(chain.suffix(depth, _activations(chain, depth)), net(pictures()))
+        torch.testing.assert_close(chain.suffix(depth, _activations(chain, depth)), net(images()))
 
 
 def _activations(chain: SplitModel, depth: int | None) -> tuple[Tensor, ...]:
-    return (pictures(),) if depth is None else chain.advance((pictures(),), None, [depth])[depth]
+    return (images(),) if depth is None else chain.advance((images(),), None, [depth])[depth]
 
 
 @pytest.fixture(autouse=True)

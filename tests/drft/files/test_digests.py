@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drft.data import open_cohort
+from drft.data import open_dataset
 from drft.data.datasets import audit
 from drft.files.digests import SOURCES, Digests, _checksum
 
@@ -110,18 +110,18 @@ def test_the_digests_of_many_sources_do_not_pile_up(files, tmp_path):
     assert known(files, tmp_path / "cache") == ["digest of a.jpg", "digest of b.jpg"]
 
 
-def test_unchanged_photographs_are_not_read_again(kaggle_copy, tmp_path, monkeypatch, settle):
+def test_unchanged_images_are_not_read_again(kaggle_copy, tmp_path, monkeypatch, settle):
     source = str(kaggle_copy({"IDRiD_001": 1, "IDRiD_002test": 2}))
-    first = open_cohort(source, cache_dir=tmp_path / "cache")
+    first = open_dataset(source, cache_dir=tmp_path / "cache")
     monkeypatch.setattr(audit, "checked_digest", lambda path: pytest.fail(f"{path} was read"))
-    assert open_cohort(source, cache_dir=tmp_path / "cache") == first
+    assert open_dataset(source, cache_dir=tmp_path / "cache") == first
 
 
-def test_faulty_photographs_are_named_each_time(kaggle_copy, tmp_path, settle):
+def test_faulty_images_are_named_each_time(kaggle_copy, tmp_path, settle):
     from drft.errors import DataError
 
     source = kaggle_copy({"IDRiD_001": 1, "IDRiD_002": 2})
     next(source.rglob("IDRiD_002.jpg")).write_bytes(b"")
     for _ in range(2):
         with pytest.raises(DataError, match=r"IDRiD_002\.jpg is empty"):
-            open_cohort(str(source), cache_dir=tmp_path / "cache")
+            open_dataset(str(source), cache_dir=tmp_path / "cache")

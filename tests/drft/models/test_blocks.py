@@ -47,8 +47,8 @@ def optimizer_step(model: nn.Module, depth: int, batch_norm: str, size: int) -> 
     set_trainable(model, depth)
     train_mode(model, depth, batch_norm)
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.5)
-    pictures = torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(1))
-    nn.functional.cross_entropy(model(pictures), torch.arange(4)).backward()
+    images = torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(1))
+    nn.functional.cross_entropy(model(images), torch.arange(4)).backward()
     with torch.no_grad():  # a gradient may be exactly zero by chance or by a zero-initialized neighbour
         for parameter in model.parameters():
             if parameter.requires_grad:
@@ -167,8 +167,8 @@ def test_parameterless_modules_follow_their_block():
 def test_frozen_network_with_dropout_is_deterministic_before_the_head():
     model = timm.create_model("test_vit", num_classes=5, proj_drop_rate=0.5, img_size=64)
     train_mode(model, 0)
-    pictures = torch.randn(2, 3, 64, 64)
-    assert torch.equal(model.forward_features(pictures), model.forward_features(pictures))
+    images = torch.randn(2, 3, 64, 64)
+    assert torch.equal(model.forward_features(images), model.forward_features(images))
 
 
 def test_train_mode_can_be_changed_from_deep_to_shallow():

@@ -58,10 +58,10 @@ def test_loaded_checkpoint_predicts_as_the_model_did(tmp_path, config, trained):
     path = tmp_path / "deep" / "best.safetensors"
     save_checkpoint(path, changed_tensors(trained.net, trained.pretrained), config, classes=4)
     loaded, loaded_config = load_checkpoint(str(path))
-    pictures = torch.randn(2, 3, 32, 32)
+    images = torch.randn(2, 3, 32, 32)
     assert loaded_config == config
     with torch.no_grad():
-        assert torch.equal(loaded.net.eval()(pictures), trained.net.eval()(pictures))
+        assert torch.equal(loaded.net.eval()(images), trained.net.eval()(images))
 
 
 def test_nothing_but_the_checkpoint_is_left_behind(tmp_path, config):
@@ -120,11 +120,11 @@ def test_a_whole_model_needs_no_other_weights(tmp_path, config, trained):
     model = dataclasses.replace(trained, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
     save_model(path, model, gone, classes=4)
     loaded, loaded_config = load_checkpoint(path)
-    pictures = torch.randn(2, 3, 32, 32)
+    images = torch.randn(2, 3, 32, 32)
     assert loaded_config == gone
     assert (loaded.mean, loaded.std) == (model.mean, model.std)
     with torch.no_grad():
-        assert torch.equal(loaded.net.eval()(pictures), trained.net.eval()(pictures))
+        assert torch.equal(loaded.net.eval()(images), trained.net.eval()(images))
 
 
 def test_a_whole_model_that_lacks_tensors_is_refused(tmp_path, config, trained):

@@ -21,7 +21,7 @@ def updates_of(layer: nn.Module, rank: int = 2, alpha: float = 6.0) -> LoRA:
 @pytest.mark.parametrize("kind", LAYERS)
 def test_weights_and_gradients_are_those_of_the_formula(kind):
     make, shape = LAYERS[kind]
-    layer, pictures = make(), torch.randn(shape)
+    layer, images = make(), torch.randn(shape)
     start = layer.weight.detach().clone()
     layer.weight.grad = torch.ones_like(start)  # left over from another training
     updates = updates_of(layer)
@@ -30,14 +30,14 @@ def test_weights_and_gradients_are_those_of_the_formula(kind):
         up.normal_()
     updates.merge()
     with updates.learning():
-        for part in pictures.split([1, 2]):  # gradients of micro-batches add up
+        for part in images.split([1, 2]):  # gradients of micro-batches add up
             layer(part).square().sum().backward()
     assert layer.weight.grad is None
 
     twins = [factor.detach().clone().requires_grad_() for factor in (down, up)]
     weight = start + 6.0 / 2 * (twins[1] @ twins[0]).view(start.shape)
     torch.testing.assert_close(layer.weight.detach(), weight.detach())
-    functional_call(layer, {"weight": weight}, (pictures,)).square().sum().backward()
+    functional_call(layer, {"weight": weight}, (images,)).square().sum().backward()
     torch.testing.assert_close([down.grad, up.grad], [twin.grad for twin in twins], rtol=1e-4, atol=1e-4)
 
 

@@ -9,7 +9,7 @@ import torch
 from drft.config.trial_config import parse_config, with_values
 from drft.config.validation import contradictions
 from drft.errors import WeightsError
-from drft.inference import grade_photographs
+from drft.inference import predict_images
 from drft.models.backbone import build_model
 from drft.models.checkpoint import load_checkpoint, save_checkpoint, save_model
 from drft.models.probabilities import make_probabilities
@@ -37,8 +37,8 @@ def of_kind(kind):
 
 
 @pytest.fixture(scope="module")
-def bench(tiny_cohort, one_thread):
-    return TrainingSession(tiny_cohort, device="cpu", cache_size=0)
+def bench(tiny_dataset, one_thread):
+    return TrainingSession(tiny_dataset, device="cpu", cache_size=0)
 
 
 @pytest.fixture(scope="module")
@@ -95,17 +95,17 @@ def test_the_spread_is_small_where_scores_say_all():
 
 
 @pytest.mark.parametrize("kind", ORDINAL)
-def test_a_checkpoint_predicts_as_its_training_did(kind, results, tiny_cohort, tmp_path):
+def test_a_checkpoint_predicts_as_its_training_did(kind, results, tiny_dataset, tmp_path):
     result = results[kind]
     stored = result.predictions["validation"]
     expected = stored.probabilities[result.best.step - 1].astype(np.float32)
     assert expected.sum(axis=1) == pytest.approx(1, abs=5e-3)
-    paths = {photograph.id: photograph.path for photograph in tiny_cohort.photographs}
+    paths = {image.id: image.path for image in tiny_dataset.images}
     save_checkpoint(tmp_path / "best.safetensors", result.best_state, result.config, classes=5)
     model, config = load_checkpoint(tmp_path / "best.safetensors")
     save_model(tmp_path / "whole.safetensors", model, config, classes=5)
     for loaded in (model, load_checkpoint(tmp_path / "whole.safetensors")[0]):
-        found = grade_photographs(loaded, 32, [paths[name] for name in stored.ids], device=torch.device("cpu"))
+        found = predict_images(loaded, 32, [paths[name] for name in stored.ids], device=torch.device("cpu"))
         assert found == pytest.approx(expected, abs=2e-3)
 
 

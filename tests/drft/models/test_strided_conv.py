@@ -12,12 +12,12 @@ from drft.models.backbone import build_model
 from drft.models.strided_conv import StridedPointwiseConv, replace_strided_point_convs
 
 
-def step(net: nn.Module, pictures: Tensor) -> list[Tensor]:
+def step(net: nn.Module, images: Tensor) -> list[Tensor]:
     """Return the output and the gradients of one step."""
-    pictures = pictures.clone().requires_grad_()
-    output = net(pictures)
+    images = images.clone().requires_grad_()
+    output = net(images)
     output.square().sum().backward()
-    return [output.detach(), pictures.grad, *(parameter.grad for parameter in net.parameters())]
+    return [output.detach(), images.grad, *(parameter.grad for parameter in net.parameters())]
 
 
 @given(
@@ -29,10 +29,10 @@ def test_it_computes_and_trains_like_the_convolution(count, channels, width, sid
     net = nn.Sequential(nn.Conv2d(channels, width, 1, stride=stride, bias=bias))
     other = copy.deepcopy(net)
     replace_strided_point_convs(other)
-    pictures = torch.randn(count, channels, side, side).contiguous(memory_format=torch.channels_last)
+    images = torch.randn(count, channels, side, side).contiguous(memory_format=torch.channels_last)
     # Double precision is not computed by oneDNN: the one that is replaced would crash in single precision.
-    expected = step(net.double(), pictures.double())
-    for found, wanted in zip(step(other, pictures), expected, strict=True):
+    expected = step(net.double(), images.double())
+    for found, wanted in zip(step(other, images), expected, strict=True):
         torch.testing.assert_close(found.double(), wanted, rtol=1e-4, atol=1e-4)
 
 
@@ -71,6 +71,6 @@ def test_backbones_are_built_with_it_and_keep_their_names_and_outputs():
     assert sum(isinstance(module, StridedPointwiseConv) for module in net.modules()) == 1
     plain = timm.create_model("repvgg_a0", num_classes=5).eval()
     plain.load_state_dict(net.state_dict())
-    pictures = torch.randn(2, 3, 64, 64)
+    images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
-        torch.testing.assert_close(net(pictures), plain(pictures), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(net(images), plain(images), rtol=1e-4, atol=1e-5)

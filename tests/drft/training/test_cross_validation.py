@@ -1,4 +1,4 @@
-"""Training once for each fold: what is put together is what separate trainings say, and each photograph counts once."""
+"""Training once for each fold: what is put together is what separate trainings say, and each image counts once."""
 
 from dataclasses import fields
 
@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from drft.config.trial_config import parse_config, with_values
-from drft.data.cohort import ImageDataset, fingerprint
+from drft.data.dataset import ImageDataset, fingerprint
 from drft.data.splits import stratified_folds
 from drft.errors import ConfigError
-from drft.inference import grade_photographs
+from drft.inference import predict_images
 from drft.metrics import score
 from drft.models.checkpoint import load_checkpoint, save_checkpoint
 from drft.training.cross_validation import run_folds
@@ -35,8 +35,8 @@ STEPS = CONFIG.steps
 
 
 @pytest.fixture(scope="module")
-def bench(tiny_cohort, one_thread):
-    return TrainingSession(tiny_cohort, device="cpu")
+def bench(tiny_dataset, one_thread):
+    return TrainingSession(tiny_dataset, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +69,10 @@ def test_scores_are_those_of_all_predictions_together(told):
         assert record.running_loss == pytest.approx(np.mean([one.records[step].running_loss for one in alone]))
 
 
-def test_every_training_photograph_validates_once_by_the_model_that_never_saw_it(told, tiny_cohort):
+def test_every_training_image_validates_once_by_the_model_that_never_saw_it(told, tiny_dataset):
     together, _, alone = told
     found = together.predictions["validation"]
-    assert list(found.ids) == [one.id for one in tiny_cohort.photographs if one.origin == "train"]
+    assert list(found.ids) == [one.id for one in tiny_dataset.images if one.origin == "train"]
     for one in (fold.predictions["validation"] for fold in alone):
         rows = [found.ids.index(name) for name in one.ids]
         np.testing.assert_array_equal(found.probabilities[:, rows], one.probabilities)
@@ -80,7 +80,7 @@ def test_every_training_photograph_validates_once_by_the_model_that_never_saw_it
 
 
 @pytest.mark.parametrize("part", ["train", "test"])
-def test_other_photographs_are_graded_by_one_model_each_and_all_models_take_part(told, part):
+def test_other_images_are_graded_by_one_model_each_and_all_models_take_part(told, part):
     together, _, alone = told
     found, graders = together.predictions[part], set()
     for row, name in enumerate(found.ids):
@@ -95,15 +95,15 @@ def test_other_photographs_are_graded_by_one_model_each_and_all_models_take_part
     assert graders == set(range(FOLDS))
 
 
-def test_the_state_is_that_of_the_last_fold_at_the_common_best_step(told, tiny_cohort, tmp_path):
+def test_the_state_is_that_of_the_last_fold_at_the_common_best_step(told, tiny_dataset, tmp_path):
     together, _, alone = told
     assert together.best_config.split.fold == FOLDS - 1
     assert alone[-1].best.step != together.best.step, "choose other seeds: here the last fold would do by itself"
     save_checkpoint(tmp_path / "best.safetensors", together.best_state, together.best_config, 5)
     model, config = load_checkpoint(tmp_path / "best.safetensors")
     said = alone[-1].predictions["validation"]
-    paths = {one.id: one.path for one in tiny_cohort.photographs}
-    graded = grade_photographs(model, config.image_size, [paths[name] for name in said.ids], device=torch.device("cpu"))
+    paths = {one.id: one.path for one in tiny_dataset.images}
+    graded = predict_images(model, config.image_size, [paths[name] for name in said.ids], device=torch.device("cpu"))
     np.testing.assert_allclose(graded, said.probabilities[together.best.step - 1], atol=2e-3)
 
 
@@ -126,13 +126,13 @@ def test_who_is_told_to_stop_says_what_whole_folds_said(bench, told, stop, folds
         assert list(pruned.records) == list(told[2][0].records[: len(pruned.records)])
 
 
-def test_a_cohort_without_test_photographs_has_folds(tiny_cohort):
-    photographs = tuple(one for one in tiny_cohort.photographs if one.origin == "train")
-    cohort = ImageDataset("untested", photographs, fingerprint(photographs, [one.id for one in photographs]))
+def test_a_dataset_without_test_images_has_folds(tiny_dataset):
+    images = tuple(one for one in tiny_dataset.images if one.origin == "train")
+    dataset = ImageDataset("untested", images, fingerprint(images, [one.id for one in images]))
     short = with_values(CONFIG, {"split.folds": 2, "depth_phase.epochs": 0})
-    result = run_folds(short, TrainingSession(cohort, device="cpu"))
+    result = run_folds(short, TrainingSession(dataset, device="cpu"))
     assert result.predictions["test"].probabilities.shape == (1, 0, 5)
-    assert len(result.predictions["validation"].ids) == sum(map(len, stratified_folds(cohort, 2, 0)))
+    assert len(result.predictions["validation"].ids) == sum(map(len, stratified_folds(dataset, 2, 0)))
 
 
 @pytest.mark.parametrize(
@@ -148,12 +148,12 @@ def test_what_does_not_go_with_folds_is_said(bench, run, changes, word):
         run(with_values(CONFIG, changes), bench)
 
 
-def test_folds_share_what_is_computed_of_their_photographs(tiny_cohort, tmp_path, monkeypatch):
+def test_folds_share_what_is_computed_of_their_images(tiny_dataset, tmp_path, monkeypatch):
     monkeypatch.setattr("drft.feature_cache.features._SECONDS_PER_BYTE", 0.0)  # keep everything
     epochs: dict[str, list] = {"kept": [], "anew": []}
     config = with_values(CONFIG, {"augmentation.strength": 0.5})
     for name, size in (("kept", None), ("anew", 0)):
-        fresh = TrainingSession(tiny_cohort, device="cpu", cache_dir=tmp_path, cache_size=size)
+        fresh = TrainingSession(tiny_dataset, device="cpu", cache_dir=tmp_path, cache_size=size)
         run_folds(config, fresh, lambda record, told=epochs[name]: told.append(record) or True)
     assert {record.fold for record in epochs["kept"] if not record.cached} == {0}
     for kept, anew in zip(epochs["kept"], epochs["anew"], strict=True):

@@ -93,9 +93,9 @@ WITHOUT_EFFECT = {
 
 
 @pytest.fixture(scope="module")
-def told(tiny_cohort, one_thread):
+def told(tiny_dataset, one_thread):
     """What the records of a training say that learning rates alone do not change; no training is run twice."""
-    bench = TrainingSession(tiny_cohort, device="cpu")
+    bench = TrainingSession(tiny_dataset, device="cpu")
 
     @functools.cache
     def train(config: TrialConfig) -> list[tuple[float, float]]:

@@ -28,8 +28,8 @@ LP_FT = parse_config(
 
 
 @pytest.fixture(scope="module")
-def bench(tiny_cohort, one_thread):
-    return TrainingSession(tiny_cohort, device="cpu", cache_size=0)
+def bench(tiny_dataset, one_thread):
+    return TrainingSession(tiny_dataset, device="cpu", cache_size=0)
 
 
 def slope(features, grades, weights, l2, weight, bias):
@@ -52,13 +52,13 @@ def test_the_gradient_is_zero_at_the_probe_also_with_a_grade_nobody_has():
     assert (features @ probe.weight.T + probe.bias).argmax(axis=1).max() <= 3
 
 
-def test_the_head_starts_as_the_probe_of_the_plain_training_photographs(bench):
+def test_the_head_starts_as_the_probe_of_the_plain_training_images(bench):
     stage = bench.prepare(LP_FT)
     start_from_linear_probe(stage)
     net, train = stage.model.net, stage.division.train
-    pictures = stage.views.normalize(stage.views.plain(train))
+    images = stage.views.normalize(stage.views.plain(train))
     with torch.no_grad(), classifier_inputs(net.eval()) as seen:
-        net(pictures)
+        net(images)
     counts = np.bincount(stage.grades[train], minlength=5)
     head = head_module(net)
     found = slope(seen[0], stage.grades[train], counts**-0.5, 0.02, head.weight.detach(), head.bias.detach())

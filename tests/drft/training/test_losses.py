@@ -13,12 +13,12 @@ grade_lists = st.lists(st.integers(0, 4), min_size=1, max_size=80).map(np.array)
 WEIGHTINGS = ["none", "sqrt", "balanced", "effective_number"]
 
 
-def outputs_of(photographs, classes=5):
-    return torch.randn(photographs, classes, dtype=torch.float64) * 3
+def outputs_of(images, classes=5):
+    return torch.randn(images, classes, dtype=torch.float64) * 3
 
 
 @given(grade_lists, st.sampled_from(WEIGHTINGS))
-def test_weights_have_mean_one_over_the_photographs(grades, weighting):
+def test_weights_have_mean_one_over_the_images(grades, weighting):
     weights = class_weights(grades, 5, LossConfig(class_weighting=weighting))
     assert weights[grades].mean() == pytest.approx(1, rel=1e-5)
     assert all(weights[grade] == 0 for grade in set(range(5)) - set(grades.tolist()))
@@ -72,7 +72,7 @@ def test_focal_loss_goes_over_into_the_cross_entropy(smoothing):
     assert focal(outputs, torch.from_numpy(grades)) == pytest.approx(plain(outputs, torch.from_numpy(grades)))
 
 
-def test_a_certain_photograph_gives_no_broken_gradient():
+def test_a_certain_image_gives_no_broken_gradient():
     outputs = torch.tensor([[200.0, 0.0], [0.0, 200.0]], requires_grad=True)
     grades = np.array([0, 0])
     training_loss(LossConfig(focal_gamma=0.5), grades, 2)(outputs, torch.from_numpy(grades)).backward()

@@ -18,8 +18,8 @@ TINY = parse_config(
 
 
 @pytest.fixture
-def bench(tiny_cohort, tmp_path) -> TrainingSession:
-    return TrainingSession(tiny_cohort, cache_dir=tmp_path, device="cpu")
+def bench(tiny_dataset, tmp_path) -> TrainingSession:
+    return TrainingSession(tiny_dataset, cache_dir=tmp_path, device="cpu")
 
 
 def test_a_network_serves_all_trials_that_differ_in_training_alone(bench):
@@ -65,10 +65,10 @@ def test_every_trial_starts_from_the_pretrained_weights_and_a_head_of_its_seed(b
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
 
 
-def test_every_boundary_has_a_cost_and_the_pictures_come_first(bench):
+def test_every_boundary_has_a_cost_and_the_images_come_first(bench):
     stage = bench.prepare(TINY)
-    assert list(stage.costs) == [stage.network.pictures_at, *stage.network.chain.cuts]
-    assert stage.costs[stage.network.pictures_at].nbytes == 3 * 32 * 32
+    assert list(stage.costs) == [stage.network.images_at, *stage.network.chain.cuts]
+    assert stage.costs[stage.network.images_at].nbytes == 3 * 32 * 32
     assert all(cost.seconds > 0 and cost.nbytes > 0 for cost in stage.costs.values())
 
 
@@ -82,7 +82,7 @@ def test_workers_share_the_memory_of_their_machine():
     assert default_memory(4) == default_memory() // 4
 
 
-def test_the_split_is_of_the_cohort(bench):
+def test_the_split_is_of_the_dataset(bench):
     division = bench.prepare(TINY).division
     parts = np.concatenate([division.train, division.validation, division.test])
-    assert len(np.unique(parts)) == len(parts) == len(bench.cohort)
+    assert len(np.unique(parts)) == len(parts) == len(bench.dataset)

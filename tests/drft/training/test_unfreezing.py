@@ -10,7 +10,7 @@ from torch import Tensor
 from drft.config.trial_config import TrialConfig, parse_config, with_values
 from drft.config.validation import LOOKED_AT, contradictions
 from drft.data.augment import Views
-from drft.data.cohort import ImageDataset
+from drft.data.dataset import ImageDataset
 from drft.data.images import load_images
 from drft.errors import ConfigError
 from drft.feature_cache.network import _faster
@@ -55,20 +55,20 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def even_cohort(tiny_cohort) -> ImageDataset:
-    """32 photographs to train on, in batches of 16, as in test_exactness.py."""
-    photographs = tiny_cohort.photographs[:4] + tiny_cohort.photographs[5:]
-    return ImageDataset("even", photographs, "even" + tiny_cohort.fingerprint)
+def even_dataset(tiny_dataset) -> ImageDataset:
+    """32 images to train on, in batches of 16, as in test_exactness.py."""
+    images = tiny_dataset.images[:4] + tiny_dataset.images[5:]
+    return ImageDataset("even", images, "even" + tiny_dataset.fingerprint)
 
 
 @pytest.fixture(scope="module")
-def plain(even_cohort) -> TrainingSession:
-    return TrainingSession(even_cohort, device="cpu", cache_size=0)
+def plain(even_dataset) -> TrainingSession:
+    return TrainingSession(even_dataset, device="cpu", cache_size=0)
 
 
 @pytest.fixture(scope="module")
-def keeping(even_cohort, tmp_path_factory) -> TrainingSession:
-    return TrainingSession(even_cohort, cache_dir=tmp_path_factory.mktemp("kept"), device="cpu", cache_size=10**9)
+def keeping(even_dataset, tmp_path_factory) -> TrainingSession:
+    return TrainingSession(even_dataset, cache_dir=tmp_path_factory.mktemp("kept"), device="cpu", cache_size=10**9)
 
 
 def state(config: TrialConfig, bench: TrainingSession) -> dict[str, Tensor]:
@@ -149,15 +149,15 @@ def test_a_window_of_the_whole_depth_is_none_bit_for_bit(plain):
 @pytest.mark.parametrize("batch_norm", ["frozen", "adapt"])
 def test_gradients_pass_through_the_blocks_behind_a_window(batch_norm):
     model = build_model(with_values(TINY, {"backbone.name": "test_efficientnet"}), 5)
-    net, pictures = model.net.eval(), torch.randn(4, 3, 32, 32)
+    net, images = model.net.eval(), torch.randn(4, 3, 32, 32)
     chain = split_model(net, 32, _faster)
-    crossing = chain.advance((pictures,), None, [3])[3]
+    crossing = chain.advance((images,), None, [3])[3]
     set_trainable(net, 3, window=1)
     for module, training in training_modes(net, 3, batch_norm, window=1).items():
         module.training = training
     parameters = [parameter for parameter in net.parameters() if parameter.requires_grad]
     found, expected = (
-        torch.autograd.grad(logits.square().sum(), parameters) for logits in (chain.suffix(3, crossing), net(pictures))
+        torch.autograd.grad(logits.square().sum(), parameters) for logits in (chain.suffix(3, crossing), net(images))
     )
     assert len(found) > 2
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
@@ -231,7 +231,7 @@ def test_lora_moves_weights_by_low_rank_and_is_kept_merged(name, plain, tmp_path
 
 
 def probabilities(model: Model, bench: TrainingSession, config: TrialConfig) -> np.ndarray:
-    views = Views(load_images(bench.cohort, 32), model.mean, model.std, device=torch.device("cpu"), seed=0)
+    views = Views(load_images(bench.dataset, 32), model.mean, model.std, device=torch.device("cpu"), seed=0)
     validation = bench.prepare(config).division.validation
     with torch.no_grad():
         return model.net.eval()(views.normalize(views.plain(validation))).softmax(dim=1).numpy()

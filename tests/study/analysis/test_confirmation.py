@@ -25,7 +25,7 @@ def retrained(name, predicted, trial=None, sweep=None, validation=None, draws=No
 
 
 def guessed(rng, grades, chance):
-    """Predictions that are right where ``chance``, of shape (draws, photographs), says so, and else off by one."""
+    """Predictions that are right where ``chance``, of shape (draws, images), says so, and else off by one."""
     wrong = np.where(grades < 4, grades + 1, grades - 1)
     return np.where(rng.random(chance.shape) < chance, grades, wrong)
 
@@ -43,7 +43,7 @@ def test_a_table_without_interaction_has_the_variances_of_its_margins():
     assert spread.variance == pytest.approx(rows.var(ddof=1) / 3 + columns.var(ddof=1) / 4)
 
 
-def test_equal_trainings_leave_the_photographs_alone_to_vary():
+def test_equal_trainings_leave_the_images_alone_to_vary():
     row = np.array([1.0, 0, 1, 1, 0])
     spread = crossed_mean(np.tile(row, (4, 1)))
     assert (spread.variance, spread.freedom) == (pytest.approx(row.var(ddof=1) / 5), pytest.approx(4))

@@ -19,7 +19,7 @@ def test_detectable_difference_solves_connors_equation(n, q):
 
 
 @given(st.integers(20, 2000), st.floats(0.1, 0.5))
-def test_more_photographs_show_smaller_differences(n, q):
+def test_more_images_show_smaller_differences(n, q):
     assert detectable_difference(4 * n, q) < detectable_difference(n, q)
 
 
@@ -34,7 +34,7 @@ def test_detectable_difference_is_found_four_times_out_of_five():
 
 def test_discordance_by_hand():
     correct = np.array([[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 1], [1, 1, 0, 1]], dtype=bool)
-    assert discordance(correct) == 0.25  # 1, 4 and 1 of four photographs
+    assert discordance(correct) == 0.25  # 1, 4 and 1 of four images
 
 
 def complete(*accuracies):
@@ -57,14 +57,14 @@ def test_noise_uses_stored_predictions_where_there_are_some():
     assert found.detectable < noise(complete(0.6, 0.5), 100).detectable
 
 
-def test_trials_that_hardly_disagree_promise_no_more_than_ten_photographs_can_keep():
+def test_trials_that_hardly_disagree_promise_no_more_than_ten_images_can_keep():
     correct = np.zeros((2, 83), dtype=bool)
     correct[1, :2] = True
     found = noise(complete(0.7, 0.68), 83, correct)
     assert found.discordance == pytest.approx(2 / 83)
     assert found.detectable == pytest.approx(detectable_difference(83, 10 / 83))
     assert found.detectable > 0.08
-    assert "counted as 10 photographs" in noise_text(found)
+    assert "counted as 10 images" in noise_text(found)
 
 
 def test_trials_that_disagree_enough_are_counted_as_they_are():

@@ -230,7 +230,7 @@ def test_noise_stops_and_a_lasting_lead_does_not():
     rng = np.random.default_rng(0)
     noise = right(rng, np.full(70, 0.55), 83)
     assert noise_verdict(noise).stop
-    assert "83 photographs" in noise_verdict(noise).reason
+    assert "83 images" in noise_verdict(noise).reason
     assert noise_verdict(noise[:40]) == (False, "40 trials have finished, the rule needs 60")
     better = noise.copy()
     better[65] = right(rng, [0.99], 83)[0]

@@ -85,10 +85,10 @@ def test_preparation_does_not_flood(terminal):
     console = screen(terminal=terminal)
     with preparation(console) as tell:
         for done in range(1000):
-            tell("decoding photographs", done, 999)
+            tell("decoding images", done, 999)
     lines = console.file.getvalue().splitlines()
     assert len(lines) < 30
-    assert terminal or lines == ["decoding photographs (999)"]
+    assert terminal or lines == ["decoding images (999)"]
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def put(cache_dir: Path, shelf: CacheGroup, *names: str) -> ActivationCache:
     return cache
 
 
-def add_pictures(cache_dir: Path) -> None:
+def add_images(cache_dir: Path) -> None:
     (cache_dir / "images").mkdir(parents=True)
     np.save(cache_dir / "images" / "abc.npy", np.zeros((5, 8, 8, 3), np.uint8))
     for origin in ("train", "test"):
@@ -51,15 +51,15 @@ def words(output: str) -> list[str]:
 
 
 def test_info_says_where_the_cache_is_and_what_it_holds(cache_dir):
-    add_pictures(cache_dir)
+    add_images(cache_dir)
     put(cache_dir, SHELF, "a", "b")
     put(cache_dir, OTHER, "a")
     then = time.mktime((2026, 3, 1, 12, 30, 0, 0, 0, -1))
     os.utime(cache_dir / "activations" / "cd34" / "a.safetensors", (then, then))
     lines = words(call("info").output)
     assert str(cache_dir) in lines[0]
-    assert any(line.startswith("decoded photographs 1 1.1 kB") for line in lines)
-    assert any(line.startswith("rendered photographs 2 3.0 kB") for line in lines)
+    assert any(line.startswith("decoded images 1 1.1 kB") for line in lines)
+    assert any(line.startswith("rendered images 2 3.0 kB") for line in lines)
     assert any(line.startswith("activations 3 120.") for line in lines)
     assert any(line.startswith("total 6 124.") for line in lines)
     assert any(line.startswith("activations may take ") for line in lines)
@@ -94,7 +94,7 @@ def test_clear_asks_first(cache_dir):
 
 
 def test_clear_deletes_activations_alone(cache_dir):
-    add_pictures(cache_dir)
+    add_images(cache_dir)
     put(cache_dir, SHELF, "a", "b")
     done = call("clear", "--yes")
     assert done.output == "2 files deleted, 80.4 kB freed\n"
@@ -103,8 +103,8 @@ def test_clear_deletes_activations_alone(cache_dir):
     assert (cache_dir / "synthetic" / "0123" / "train" / "SYN_001.jpg").exists()
 
 
-def test_clear_all_deletes_photographs_too(cache_dir):
-    add_pictures(cache_dir)
+def test_clear_all_deletes_images_too(cache_dir):
+    add_images(cache_dir)
     put(cache_dir, SHELF, "a")
     assert call("clear", "--all", "--yes").output.startswith("4 files deleted, 44.")
     assert list((cache_dir / "images").iterdir()) == []
@@ -112,14 +112,14 @@ def test_clear_all_deletes_photographs_too(cache_dir):
 
 
 def test_clear_leaves_drafts_that_somebody_writes(cache_dir):
-    add_pictures(cache_dir)
+    add_images(cache_dir)
     put(cache_dir, SHELF, "a")
     drafts = [cache_dir / "activations/ab12/.b.x.safetensors", cache_dir / "images/.def.x.npy"]
     rendering = cache_dir / "synthetic" / ".rendering-x"
     rendering.mkdir()
     for draft in drafts:
         draft.write_bytes(bytes(100))
-    assert any(line.startswith("decoded photographs 2 1.2 kB") for line in words(call("info").output))
+    assert any(line.startswith("decoded images 2 1.2 kB") for line in words(call("info").output))
     assert call("clear", "--all", "--yes").exit_code == 0
     assert all(path.exists() for path in (*drafts, rendering))
     for path in (*drafts, rendering):

@@ -13,14 +13,14 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from drft.data import open_cohort
+from drft.data import open_dataset
 from drft.data.checks import check_source
 from study.analysis.noise import detectable_difference
 from study.cli.data import command
 from study.data_check.html import check_page
 
 
-def picture(seed: int) -> Image.Image:
+def image(seed: int) -> Image.Image:
     """Coarse noise: no two seeds look alike."""
     noise = np.random.default_rng(seed).integers(40, 255, (24, 24, 3), dtype=np.uint8)
     return Image.fromarray(noise).resize((160, 160), Image.Resampling.BICUBIC)
@@ -28,10 +28,10 @@ def picture(seed: int) -> Image.Image:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """Twenty photographs of two grades in a table; more can be added by hand."""
+    """Twenty images of two grades in a table; more can be added by hand."""
     lines = ["image,grade"]
     for number in range(20):
-        picture(number).save(tmp_path / f"p{number}.png")
+        image(number).save(tmp_path / f"p{number}.png")
         lines.append(f"p{number},{number % 2}")
     (tmp_path / "labels.csv").write_text("\n".join([*lines, ""]))
     return tmp_path / "labels.csv"
@@ -54,7 +54,7 @@ def test_a_sound_source_exits_with_0_and_shows_its_counts(source):
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
     assert "published as train 10 10 0 0 0 20" in lines
     assert "to validate on 2 2 0 0 0 4" in lines
-    assert "note: no test part: The source names no test photographs" in result.stdout
+    assert "note: no test part: The source names no test images" in result.stdout
     assert lines[-1].startswith("0 defects, ")
     assert f"{100 * detectable_difference(4, 0.5):.0f} points where they disagree on 50%" in result.stdout
 
@@ -65,7 +65,7 @@ def test_a_defect_exits_with_1_and_is_named(source):
     result = call("check", source)
 
     assert result.exit_code == 1
-    assert "defect: missing file: labels.csv, line 22: no photograph 'gone'" in result.stdout
+    assert "defect: missing file: labels.csv, line 22: no image 'gone'" in result.stdout
 
 
 def test_of_many_findings_of_one_kind_the_first_are_told(source):
@@ -79,15 +79,15 @@ def test_of_many_findings_of_one_kind_the_first_are_told(source):
 
 
 def test_options_of_the_table_are_those_of_a_run(source, tmp_path):
-    source.write_text(source.read_text().replace("image,grade", "picture,stage"))
+    source.write_text(source.read_text().replace("image,grade", "image,stage"))
 
-    result = call("check", source, "--image-column", "picture", "--grade-column", "stage", "--images", tmp_path)
+    result = call("check", source, "--image-column", "image", "--grade-column", "stage", "--images", tmp_path)
 
     assert result.exit_code == 0
 
 
 def test_json_holds_everything(source, tmp_path):
-    add(source, "copy", 1, picture(4).transpose(Image.Transpose.ROTATE_90))
+    add(source, "copy", 1, image(4).transpose(Image.Transpose.ROTATE_90))
 
     result = call("check", source, "--json", tmp_path / "out" / "check.json")
 
@@ -108,7 +108,7 @@ def test_json_holds_everything(source, tmp_path):
 
 
 def test_the_page_stands_alone_and_escapes_what_tables_say(source, tmp_path):
-    add(source, "copy", 0, picture(3))
+    add(source, "copy", 0, image(3))
     add(source, "<script>alert(1)</script>", 1)
 
     call("check", source, "--html", tmp_path / "check.html")
@@ -118,15 +118,15 @@ def test_the_page_stands_alone_and_escapes_what_tables_say(source, tmp_path):
     assert "&lt;script&gt;alert(1)" in page
     assert len(re.findall(r'<img src="data:image/webp;base64,', page)) == 2
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
-    assert "Photograph train/p3" in page
-    assert "Photograph train/copy" in page
+    assert "Image train/p3" in page
+    assert "Image train/copy" in page
 
 
-def test_rendered_photographs_are_announced_as_such(source):
+def test_rendered_images_are_announced_as_such(source):
     check = check_source(str(source))
 
-    assert "Rendered pictures, not patients" not in check_page(check)
-    assert "Rendered pictures, not patients" in check_page(replace(check, rendered=True))
+    assert "Rendered images, not patients" not in check_page(check)
+    assert "Rendered images, not patients" in check_page(replace(check, rendered=True))
 
 
 def test_a_file_that_cannot_be_written_is_named(source, tmp_path):
@@ -137,7 +137,7 @@ def test_a_file_that_cannot_be_written_is_named(source, tmp_path):
     assert "cannot be written" in str(result.exception)
 
 
-def test_a_preview_is_a_picture_of_the_size_asked_for(source, tmp_path):
+def test_a_preview_is_a_image_of_the_size_asked_for(source, tmp_path):
     result = call("preview", source, "--out", tmp_path / "sheet.png", "--per-grade", 9, "--side", 40)
 
     assert result.exit_code == 0
@@ -170,15 +170,15 @@ def test_what_is_fetched_is_named_with_its_licence_and_its_use(kaggle: Callable[
     (folder / "train_images").mkdir(parents=True)
     for name in ("train", "test", "sample_submission"):
         (folder / f"{name}.csv").write_text("id_code,diagnosis\np,1\n")
-    picture(1).save(folder / "train_images" / "p.png")
+    image(1).save(folder / "train_images" / "p.png")
 
     result = call("fetch", "aptos")
 
     assert "Licence: the rules of the competition" in result.output
-    assert "1 photographs; 5590 were expected" in result.output
+    assert "1 images; 5590 were expected" in result.output
     assert f"drft-study run --data {folder}\n" in result.output
-    assert open_cohort("aptos").name == "aptos"
-    assert result.exit_code == 1  # most photographs are missing
+    assert open_dataset("aptos").name == "aptos"
+    assert result.exit_code == 1  # most images are missing
 
 
 def test_files_encoded_again_are_told_by_their_checksums(kaggle: Callable[[str], Path]):
@@ -189,7 +189,7 @@ def test_files_encoded_again_are_told_by_their_checksums(kaggle: Callable[[str],
 
     result = call("fetch", "idrid")
 
-    assert "455 photographs, as expected" in result.output
+    assert "455 images, as expected" in result.output
     assert "Checksums: 0 of 6 known ones agree; IDRiD_001.jpg, IDRiD_027.jpg" in result.output
     assert result.exit_code == 0
 
@@ -215,7 +215,7 @@ def test_what_is_not_on_kaggle_is_fetched_by_hand(kaggle, tmp_path):
 def test_files_put_there_by_hand_are_used(kaggle, tmp_path):
     (tmp_path / "cache" / "ddr").mkdir(parents=True)
 
-    assert f"{tmp_path / 'cache' / 'ddr'}: 0 photographs" in call("fetch", "ddr").output
+    assert f"{tmp_path / 'cache' / 'ddr'}: 0 images" in call("fetch", "ddr").output
 
 
 def test_an_unknown_data_set_is_met_with_the_known_ones(kaggle):

@@ -87,7 +87,7 @@ def test_explain_says_what_a_study_will_be_able_to_conclude(
     assert "quick asks: Does everything work here?" in out
     assert "depth: 0 to 5" in out
     assert "head_phase.epochs = 1" in out
-    assert "With 100 trials and 83 of 413 photographs" in out
+    assert "With 100 trials and 83 of 413 images" in out
 
 
 def test_schema_prints_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

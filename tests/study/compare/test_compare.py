@@ -36,7 +36,7 @@ def results(make_study, tmp_path_factory):
 
 
 def add_predictions(study, shift):
-    """Let the best trial get the photographs right whose number is below 50 + ``shift``, in an order of its own."""
+    """Let the best trial get the images right whose number is below 50 + ``shift``, in an order of its own."""
     best = study.complete.iloc[0]
     order = np.random.default_rng(shift).permutation(83)
     right = order < 50 + shift
@@ -48,7 +48,7 @@ def add_predictions(study, shift):
     np.savez(file, validation_ids=ids, validation_grades=np.zeros(83, int), validation_probabilities=probabilities)
 
 
-def test_the_best_trials_are_paired_photograph_by_photograph(results):
+def test_the_best_trials_are_paired_image_by_image(results):
     (against,) = compare(["two", "one"], results).against
     assert isinstance(against.paired, PairedDifference)
     assert (against.paired.only_one, against.paired.only_other, against.paired.n_images) == (20, 0, 83)
@@ -104,11 +104,11 @@ def test_the_command_writes_one_page_its_markdown_and_its_figures(results):
     page = (folder / "index.html").read_text()
     assert page.startswith("<!doctype html>")
     assert "src=" not in page.replace("plotly", "").split("<script>")[0]
-    assert "Rendered pictures, not patients" in page
+    assert "Rendered images, not patients" in page
     markdown = (folder / "compare.md").read_text()
     assert "| backbone.name |" in markdown.replace("\\", "")
-    pictures = {path.name for path in (folder / "figures").iterdir()}
-    assert pictures == {"curves.png", "accuracy-of-studies.png", "gap-of-studies.png"}
+    images = {path.name for path in (folder / "figures").iterdir()}
+    assert images == {"curves.png", "accuracy-of-studies.png", "gap-of-studies.png"}
     summary = json.loads((folder / "summary.json").read_text())
     assert [study["name"] for study in summary["studies"]] == ["one", "two", "three"]
     assert summary["against"][1]["paired"] == {"withheld": "their data are not the same"}

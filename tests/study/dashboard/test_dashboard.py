@@ -158,10 +158,10 @@ def test_artifacts_are_what_the_folders_hold(serve, results, quiet):
     dashboard = serve(["demo"], results)
     study_id = int(dashboard.url.rpartition("/")[2])
     trials = api(dashboard, f"studies/{study_id}")["trials"]
-    pictures = ["curves.svg", "confusion.svg"]
+    images = ["curves.svg", "confusion.svg"]
     assert [[piece["filename"] for piece in trial["artifacts"]] for trial in trials[:4]] == [
-        [*pictures, "config.yaml", "epochs.csv", "best.safetensors"],
-        [*pictures, "config.yaml", "epochs.csv"],
+        [*images, "config.yaml", "epochs.csv", "best.safetensors"],
+        [*images, "config.yaml", "epochs.csv"],
         ["config.yaml", "failure.txt"],
         [],
     ]
@@ -188,7 +188,7 @@ def test_confusion_is_counted_without_the_sealed_predictions(make_study, tmp_pat
         kept = {name: stored[name] for name in stored.files if name.startswith("validation")}
     np.savez(path, **kept)
     store = TrialArtifacts([find_study("sealed", tmp_path)])
-    assert b"2 validation photographs" in store.open_reader("0-0-1").read()
+    assert b"2 validation images" in store.open_reader("0-0-1").read()
     assert not any("predictions" in piece["filename"] for piece in store.listed(0, 0))
 
 

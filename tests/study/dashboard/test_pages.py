@@ -65,7 +65,7 @@ def test_artifacts_are_on_the_page_of_their_trial(browser, dashboard):
     for name in ("curves.svg", "confusion.svg", "config.yaml", "best.safetensors"):
         browser.wait_for_text(name)
     drawn = "return [...document.images].filter(i => i.src.includes('/artifacts/') && i.naturalWidth > 0).length"
-    browser.wait(lambda driver: driver.execute_script(drawn) == 2, "both pictures")
+    browser.wait(lambda driver: driver.execute_script(drawn) == 2, "both images")
     assert browser.errors() == []
 
 

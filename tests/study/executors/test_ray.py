@@ -11,7 +11,7 @@ from PIL import Image
 from ray.cluster_utils import Cluster as Nodes
 
 from drft.config.trial_config import BackboneConfig, TrialConfig, with_values
-from drft.data import load_images, open_cohort
+from drft.data import load_images, open_dataset
 from drft.errors import UsageError
 from study.executors import Failed, Finished, Job, LocalExecutor, Reported, Started, WorkerLost, Workload, cpu_slots
 from study.executors.ray.cluster import TrialResources, joined
@@ -124,9 +124,9 @@ def test_a_node_without_the_data_and_the_weights_trains_just_the_same(nodes, tmp
     with LocalExecutor(here, cpu_slots(1)) as executor:
         (expected,) = [e for e in finish(executor, Job(0, config)) if isinstance(e, Finished | Failed)]
 
-    cohort = open_cohort(str(data))
-    load_images(cohort, 32)
-    supplies = pack(cohort, [32], [BackboneConfig(name="test_resnet", weights=str(weights))])
+    dataset = open_dataset(str(data))
+    load_images(dataset, 32)
+    supplies = pack(dataset, [32], [BackboneConfig(name="test_resnet", weights=str(weights))])
     nodes.add_node(num_cpus=1, env_vars={"DRFT_CACHE": str(tmp_path / "cache of the node")})
     with joined(nodes.address, None, None, None) as cluster, RayExecutor(here, cluster, supplies=supplies) as executor:
         executor.contents(range(2))  # read by the driver; from here on nobody else could
@@ -185,8 +185,8 @@ def records(place: Path) -> pd.DataFrame:
 
 @pytest.mark.e2e
 @pytest.mark.timeout(240)
-def test_the_command_finds_the_same_on_ray_as_here(tmp_path, tiny_cohort):
-    rows = [f"{photo.path.name},{photo.grade}" for photo in tiny_cohort.photographs]
+def test_the_command_finds_the_same_on_ray_as_here(tmp_path, tiny_dataset):
+    rows = [f"{photo.path.name},{photo.grade}" for photo in tiny_dataset.images]
     (tmp_path / "labels.csv").write_text("\n".join(["image,grade", *rows]))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     said = {}
@@ -194,7 +194,7 @@ def test_the_command_finds_the_same_on_ray_as_here(tmp_path, tiny_cohort):
         place = tmp_path / executor
         place.mkdir()
         (place / "tiny.yaml").write_text(SPACE)
-        data = ("--data", str(tmp_path / "labels.csv"), "--images", str(tiny_cohort.photographs[0].path.parent))
+        data = ("--data", str(tmp_path / "labels.csv"), "--images", str(tiny_dataset.images[0].path.parent))
         what = ("--backbone", "test_resnet", "--weights", "none", "--study", "tiny", "--sampler", "random")
         done = subprocess.run(
             [sys.executable, "-m", "study", "run", "--executor", executor, "--jobs", "1", "--trials", "4", "--pruner",

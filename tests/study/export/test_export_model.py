@@ -39,7 +39,7 @@ def config_for(weights: str, depth: int):
 
 
 @pytest.fixture(scope="module")
-def trained(tiny_cohort, make_study, tmp_path_factory):
+def trained(tiny_dataset, make_study, tmp_path_factory):
     """A study ``real`` of two trials, the better one (number 1) with its checkpoint; its pretrained weights are there.
 
     Returns the results folder and the result of trial 1.
@@ -53,7 +53,7 @@ def trained(tiny_cohort, make_study, tmp_path_factory):
     folder.trials.mkdir()
     for number, depth in enumerate((0, 2)):
         config = config_for(str(weights), depth)
-        result = run_trial(config, tiny_cohort)
+        result = run_trial(config, tiny_dataset)
         folder.write_trial(number, result, checkpoint=number == 1)
         study.add_trial(told_trial(result, value=float(number)))
     return results, result
@@ -107,11 +107,11 @@ def test_the_best_trial_is_written_with_card_and_configuration(export, tmp_path)
 
 
 def test_the_model_predicts_as_the_trial_did_without_the_pretrained_weights(
-    export, call, trained, tiny_cohort, tmp_path
+    export, call, trained, tiny_dataset, tmp_path
 ):
     results, result = trained
     export("--out", tmp_path / "model")
-    stored, paths = result.predictions["validation"], {p.id: p.path for p in tiny_cohort.photographs}
+    stored, paths = result.predictions["validation"], {p.id: p.path for p in tiny_dataset.images}
     weights = results / "pretrained.safetensors"
     weights.rename(results / "elsewhere")
     try:
@@ -143,7 +143,7 @@ def test_the_card_gives_validation_figures_and_says_what_it_is_not_for(export, t
     card = (tmp_path / "model" / "README.md").read_text()
     assert f"| accuracy | {trained[1].best.val_accuracy:.1%} |" in card
     assert "For research and education only" in card
-    assert "rendered pictures, not on patients" in card
+    assert "rendered images, not on patients" in card
     assert "sealed until `drft-study confirm real`" in card
 
 
@@ -174,20 +174,20 @@ def test_export_never_asks_for_test_predictions(export, trained, tmp_path, monke
     assert asked == ["validation"]
 
 
-def test_onnx_agrees_with_the_model(export, trained, tiny_cohort, tmp_path):
+def test_onnx_agrees_with_the_model(export, trained, tiny_dataset, tmp_path):
     runtime = pytest.importorskip("onnxruntime")
     out = tmp_path / "model"
     code, said, _ = export("--onnx", "--out", out)
     assert code == 0
     assert "model.onnx agrees with it" in said
     session = runtime.InferenceSession(str(out / "model.onnx"), providers=["CPUExecutionProvider"])
-    pixels = np.stack([decode(photograph.path, 32) for photograph in tiny_cohort.photographs[:5]])
-    pictures = np.float32(pixels.transpose(0, 3, 1, 2) / 255)
-    (found,) = session.run(None, {"pictures": pictures})
+    pixels = np.stack([decode(image.path, 32) for image in tiny_dataset.images[:5]])
+    images = np.float32(pixels.transpose(0, 3, 1, 2) / 255)
+    (found,) = session.run(None, {"pictures": images})
     model, _ = load_checkpoint(out / "model.safetensors")
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (model.mean, model.std))
     with torch.no_grad():
-        expected = model.net.eval()((torch.from_numpy(pictures) - mean) / std).softmax(dim=1).numpy()
+        expected = model.net.eval()((torch.from_numpy(images) - mean) / std).softmax(dim=1).numpy()
     assert found == pytest.approx(expected, abs=1e-4)
 
 
@@ -196,13 +196,13 @@ def test_onnx_holds_the_thresholds_of_an_ordinal_loss(tmp_path):
     settings = {"name": "test_resnet", "weights": "none", "normalization": "half"}
     model = build_model(parse_config({"image_size": 32, "backbone": settings, "loss": {"kind": "expected_grade"}}))
     model.net.eval()
-    pictures = torch.rand(4, 3, 32, 32)
+    images = torch.rand(4, 3, 32, 32)
     with torch.no_grad():
-        model.link.fit(model.net(2 * pictures - 1), torch.tensor([0, 1, 2, 3]))
-        expected = model.link(model.net(2 * pictures - 1)).exp().numpy()
+        model.link.fit(model.net(2 * images - 1), torch.tensor([0, 1, 2, 3]))
+        expected = model.link(model.net(2 * images - 1)).exp().numpy()
     write_onnx(model, 32, tmp_path / "model.onnx")
     session = runtime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {"pictures": pictures.numpy()})
+    (found,) = session.run(None, {"pictures": images.numpy()})
     assert found == pytest.approx(expected, abs=1e-5)
 
 
@@ -264,9 +264,9 @@ def test_nothing_is_overwritten(export, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_predict_prints_a_table_of_a_folder(call, trained, tiny_cohort):
+def test_predict_prints_a_table_of_a_folder(call, trained, tiny_dataset):
     checkpoint = trained[0] / "real" / "trials" / "0001" / "best.safetensors"
-    code, out, err = call("predict", checkpoint, tiny_cohort.photographs[0].path.parent)
+    code, out, err = call("predict", checkpoint, tiny_dataset.images[0].path.parent)
     assert code == 0
     header, *rows = out.splitlines()
     assert header.split() == ["id", "grade", "p0", "p1", "p2", "p3", "p4"]
@@ -275,11 +275,11 @@ def test_predict_prints_a_table_of_a_folder(call, trained, tiny_cohort):
     assert "no medical device" in err
 
 
-def test_photographs_of_one_name_are_told_apart(call, trained, tiny_cohort, tmp_path):
+def test_images_of_one_name_are_told_apart(call, trained, tiny_dataset, tmp_path):
     checkpoint = trained[0] / "real" / "trials" / "0001" / "best.safetensors"
     for folder in ("left", "right"):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "eye.png").write_bytes(tiny_cohort.photographs[0].path.read_bytes())
+        (tmp_path / folder / "eye.png").write_bytes(tiny_dataset.images[0].path.read_bytes())
     _, out, _ = call("predict", checkpoint, tmp_path / "left", tmp_path / "right")
     assert [row.split()[0] for row in out.splitlines()[1:]] == [
         str(tmp_path / folder / "eye.png") for folder in ("left", "right")
@@ -291,19 +291,19 @@ def test_predict_names_everything_that_is_not_there(call, trained, tmp_path):
     code, out, err = call("predict", trained[0] / "nowhere", tmp_path / "no.jpg", tmp_path / "empty")
     assert (code, out) == (2, "")
     first, second = err.splitlines()
-    assert first == f"error: {tmp_path / 'no.jpg'} is not there: name a photograph, or a folder of them"
-    assert "holds no photograph (.jpg" in second
+    assert first == f"error: {tmp_path / 'no.jpg'} is not there: name an image, or a folder of them"
+    assert "holds no image (.jpg" in second
 
 
 @pytest.mark.parametrize("name", ["nowhere.safetensors", "pretrained.safetensors", "real"])
-def test_predict_refuses_what_is_no_checkpoint(call, trained, tiny_cohort, name):
-    code, out, err = call("predict", trained[0] / name, tiny_cohort.photographs[0].path)
+def test_predict_refuses_what_is_no_checkpoint(call, trained, tiny_dataset, name):
+    code, out, err = call("predict", trained[0] / name, tiny_dataset.images[0].path)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "checkpoint" in err
 
 
-def test_predict_refuses_what_is_no_picture(call, trained, tmp_path):
-    (tmp_path / "eye.png").write_bytes(b"no picture")
+def test_predict_refuses_what_is_no_image(call, trained, tmp_path):
+    (tmp_path / "eye.png").write_bytes(b"no image")
     checkpoint = trained[0] / "real" / "trials" / "0001" / "best.safetensors"
     code, out, err = call("predict", checkpoint, tmp_path / "eye.png")
     assert (code, out, err.count("\n")) == (2, "", 1)

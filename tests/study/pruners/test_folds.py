@@ -155,4 +155,4 @@ def test_the_display_shows_fold_and_epoch_and_how_many_folds_ran():
 def test_what_validates_is_said():
     split = {"n_train": 330, "n_validation": 413}
     assert divided(split, "as usual") == "as usual"
-    assert divided({**split, "folds": 5}, "as usual") == "413 photographs in 5 folds, each validating once"
+    assert divided({**split, "folds": 5}, "as usual") == "413 images in 5 folds, each validating once"

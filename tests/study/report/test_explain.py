@@ -9,9 +9,9 @@ from study.space import Space
 SEARCHED = "search:\n  depth: {type: int, low: 0, high: 4}\n  dropout: {type: float, low: 0, high: 0.5}\n"
 
 
-def explained(text: str = SEARCHED, trials: int = 100, photographs: int = 413, blocks: int | None = 5) -> Explanation:
+def explained(text: str = SEARCHED, trials: int = 100, images: int = 413, blocks: int | None = 5) -> Explanation:
     space = Space.parse(text, "x.yaml")
-    return explain(space, space.bind(TrialConfig(), blocks) if blocks else None, trials, photographs)
+    return explain(space, space.bind(TrialConfig(), blocks) if blocks else None, trials, images)
 
 
 def answer(told: Explanation, asks: str) -> str:
@@ -49,20 +49,20 @@ def test_a_space_without_depth():
     assert "one depth" in answer(explained("search: {dropout: {type: float, low: 0, high: 0.5}}"), "depth buy")
 
 
-def test_photographs_limit_what_is_said_of_them():
-    told = explained(photographs=140)
+def test_images_limit_what_is_said_of_them():
+    told = explained(images=140)
     assert told.n_validation == 28
-    assert answer(told, "suspect") == "no: 2 photographs short"
+    assert answer(told, "suspect") == "no: 2 images short"
     assert answer(told, "flatter") == "yes"
-    assert "So few cannot tell two trials apart" in explained(photographs=40).noise[-1]
+    assert "So few cannot tell two trials apart" in explained(images=40).noise[-1]
 
 
 def test_the_validation_share_of_the_space_counts():
-    assert explained(f"fixed: {{split.validation_fraction: 0.5}}\n{SEARCHED}", photographs=100).n_validation == 50
-    assert explained(f"fixed: {{split.folds: 4, split.fold: 1}}\n{SEARCHED}", photographs=100).n_validation == 25
+    assert explained(f"fixed: {{split.validation_fraction: 0.5}}\n{SEARCHED}", images=100).n_validation == 50
+    assert explained(f"fixed: {{split.folds: 4, split.fold: 1}}\n{SEARCHED}", images=100).n_validation == 25
 
 
-def test_more_photographs_show_smaller_differences():
-    few, many = explained().noise[1], explained(photographs=4130).noise[1]
+def test_more_images_show_smaller_differences():
+    few, many = explained().noise[1], explained(images=4130).noise[1]
     shown = [float(line.rpartition(" from ")[2].split()[0]) for line in (few, many)]
     assert shown[0] > 2 * shown[1]

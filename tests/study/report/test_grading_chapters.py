@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from PIL import Image
 from scipy import special
 
-from drft.data import open_cohort
+from drft.data import open_dataset
 from study.analysis import summarize
 from study.cli.report import command
 from study.report.chapters import write_chapters
@@ -27,13 +27,13 @@ from study.results.study_results import read_study
 COUNTS = (12, 4, 12, 7, 5)
 GRADES = np.repeat(np.arange(5), COUNTS)
 WRONG = 3
-"""The photograph whose given grade is 2 while all trials see grade 0."""
+"""The image whose given grade is 2 while all trials see grade 0."""
 
 
 @pytest.fixture(scope="module")
-def photographs(tmp_path_factory):
-    """A label table of 40 photographs."""
-    folder = tmp_path_factory.mktemp("photographs")
+def images(tmp_path_factory):
+    """A label table of 40 images."""
+    folder = tmp_path_factory.mktemp("images")
     (folder / "images").mkdir()
     for n in range(len(GRADES)):
         Image.new("RGB", (48, 48), (200, 4 * n, 40)).save(folder / "images" / f"p{n}.png")
@@ -44,26 +44,26 @@ def photographs(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def judged(make_study, photographs, tmp_path_factory):
-    """A results folder with six completed trials that say of every photograph what it is."""
-    results, cohort = tmp_path_factory.mktemp("results"), open_cohort(str(photographs))
-    told = {"name": "labels", "fingerprint": cohort.fingerprint, "rendered": False, "notes": [], "n": len(cohort)}
-    told["grades"] = list(cohort.grades)
-    split = {"n_train": 0, "n_validation": len(cohort), "n_test": 0, "seed": 0, "validation_fraction": 1.0}
-    attributes = {"source": str(photographs), "cohort": json.dumps(told), "split": json.dumps(split)}
+def judged(make_study, images, tmp_path_factory):
+    """A results folder with six completed trials that say of every image what it is."""
+    results, dataset = tmp_path_factory.mktemp("results"), open_dataset(str(images))
+    told = {"name": "labels", "fingerprint": dataset.fingerprint, "rendered": False, "notes": [], "n": len(dataset)}
+    told["grades"] = list(dataset.grades)
+    split = {"n_train": 0, "n_validation": len(dataset), "n_test": 0, "seed": 0, "validation_fraction": 1.0}
+    attributes = {"source": str(images), "cohort": json.dumps(told), "split": json.dumps(split)}
     make_study(results, "judged", [TrialState.COMPLETE] * 6, **attributes)
     for number in range(6):
-        store(results / "judged" / "trials" / f"{number:04d}", cohort, number)
+        store(results / "judged" / "trials" / f"{number:04d}", dataset, number)
     return results
 
 
-def store(folder, cohort, number):
-    logits = np.random.default_rng(number).normal(0, 0.5, (40, len(cohort), 5)) + 4 * np.eye(5)[GRADES]
+def store(folder, dataset, number):
+    logits = np.random.default_rng(number).normal(0, 0.5, (40, len(dataset), 5)) + 4 * np.eye(5)[GRADES]
     folder.mkdir(parents=True)
     np.savez(
         folder / "predictions.npz",
-        validation_ids=np.array([photograph.id for photograph in cohort.photographs], dtype=np.str_),
-        validation_grades=cohort.labels(),
+        validation_ids=np.array([image.id for image in dataset.images], dtype=np.str_),
+        validation_grades=dataset.labels(),
         validation_probabilities=special.softmax(logits, axis=2).astype(np.float16),
     )
 
@@ -87,7 +87,7 @@ def test_statistics_come_from_the_stored_predictions(read):
     assert (found.suspects.n_trials, found.suspects.suspects[0].agree) == (6, 6)
 
 
-def test_page_shows_the_suspect_with_its_photograph(report):
+def test_page_shows_the_suspect_with_its_image(report):
     page = (report / "index.html").read_text()
     assert "given moderate" in page
     assert "6 of 6 trials say no DR" in page
@@ -95,7 +95,7 @@ def test_page_shows_the_suspect_with_its_photograph(report):
     shown = Image.open(io.BytesIO(base64.b64decode(encoded.split('"')[0]))).convert("RGB")
     assert shown.size == (176, 176)
     assert shown.getpixel((88, 88)) == pytest.approx((200, 4 * WRONG, 40), abs=12)
-    assert f'alt="Photograph train/p{WRONG}"' in encoded
+    assert f'alt="Image train/p{WRONG}"' in encoded
     assert len(page.encode()) < 8_000_000
 
 
@@ -107,15 +107,15 @@ def test_table_of_suspects_is_beside_the_page(report):
     assert float(row["given_probability"]) < 0.1 < float(row["proposed_probability"])
 
 
-def test_the_table_of_suspects_corrects_the_labels_it_came_from(report, photographs, tmp_path):
+def test_the_table_of_suspects_corrects_the_labels_it_came_from(report, images, tmp_path):
     with (report / "suspects.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert row["decision"] == ""
     decided = tmp_path / "suspects.csv"
     decided.write_text((report / "suspects.csv").read_text().replace(",\n", ",relabel\n"))
-    cohort = open_cohort(str(photographs), options={"exclude": str(decided), "relabel": str(decided)})
-    assert cohort.photographs[WRONG].grade == 0
-    assert [one.photographs for one in cohort.corrections] == [0, 1]
+    dataset = open_dataset(str(images), options={"exclude": str(decided), "relabel": str(decided)})
+    assert dataset.images[WRONG].grade == 0
+    assert [one.images for one in dataset.corrections] == [0, 1]
 
 
 def test_a_new_report_keeps_what_was_decided(tmp_path):
@@ -142,7 +142,7 @@ def test_summary_and_markdown_hold_the_same(report):
     assert f"- **train/p{WRONG}**: given moderate" in text
 
 
-def test_page_without_photographs_names_ids_and_the_reason(read):
+def test_page_without_images_names_ids_and_the_reason(read):
     statistics = summarize(read)
     page = html_page(read, statistics, write_chapters(read, statistics), Thumbnails({}, "They are elsewhere."))
     assert "data:image/webp" not in page
@@ -151,41 +151,41 @@ def test_page_without_photographs_names_ids_and_the_reason(read):
 
 
 @pytest.mark.parametrize(("option", "images"), [("--no-images", False), ("--images", True)])
-def test_command_passes_on_whether_photographs_are_wanted(option, images, monkeypatch):
+def test_command_passes_on_whether_images_are_wanted(option, images, monkeypatch):
     asked = {}
     monkeypatch.setattr("study.report.write.write_report", lambda *arguments, **options: asked.update(options))
     CliRunner().invoke(command, ["judged", option], catch_exceptions=False)
     assert asked == {"images": images}
 
 
-def test_thumbnails_are_of_the_photographs_asked_for(read):
+def test_thumbnails_are_of_the_images_asked_for(read):
     found = thumbnails(read.info, ["train/p1", "train/p2"])
-    assert list(found.pictures) == ["train/p1", "train/p2"]
+    assert list(found.images) == ["train/p1", "train/p2"]
     assert found.missing == ""
 
 
-def test_no_photograph_wanted_opens_no_data(read):
+def test_no_image_wanted_opens_no_data(read):
     assert thumbnails(replace(read.info, source="/nowhere"), []) == NO_THUMBNAILS
 
 
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        ("/nowhere/labels.csv", "The photographs are not shown: no data source"),
-        ("idrid", "The photographs are not shown: the data source idrid is a download"),
+        ("/nowhere/labels.csv", "The images are not shown: no data source"),
+        ("idrid", "The images are not shown: the data source idrid is a download"),
     ],
 )
 def test_data_that_cannot_be_opened_are_said_in_one_line(read, monkeypatch, tmp_path, source, reason):
     monkeypatch.setenv("DRFT_CACHE", str(tmp_path))
     found = thumbnails(replace(read.info, source=source), ["train/p1"])
-    assert not found.pictures
+    assert not found.images
     assert found.missing.startswith(reason)
     assert "\n" not in found.missing
 
 
 def test_other_data_in_the_same_place_are_not_shown(read):
-    found = thumbnails(replace(read.info, cohort={"fingerprint": "other"}), ["train/p1"])
-    assert not found.pictures
+    found = thumbnails(replace(read.info, dataset={"fingerprint": "other"}), ["train/p1"])
+    assert not found.images
     assert "now holds other data than the study was run on" in found.missing
 
 

@@ -8,13 +8,13 @@ from plotly.subplots import make_subplots
 
 from study.analysis import summarize
 from study.report.chapters import all_exhibits, write_chapters
-from study.report.png import picture
+from study.report.png import image
 from study.report.style import VALIDATION, figure
 from study.results.study_results import read_study
 
 
 def pixels(drawing):
-    return Image.open(io.BytesIO(picture(drawing))).convert("RGB")
+    return Image.open(io.BytesIO(image(drawing))).convert("RGB")
 
 
 def colours(drawing):
@@ -22,7 +22,7 @@ def colours(drawing):
 
 
 def blue_rows(drawing):
-    """How many rows of the picture have a pixel in the colour of validation."""
+    """How many rows of the image have a pixel in the colour of validation."""
     return int((np.asarray(pixels(drawing)) == BLUE).all(axis=2).any(axis=1).sum())
 
 
@@ -48,7 +48,7 @@ def test_what_plotly_draws_is_drawn_in_its_colour(draw):
     assert BLUE in colours(drawing)
 
 
-def test_every_figure_of_a_report_becomes_a_picture(demo):
+def test_every_figure_of_a_report_becomes_a_image(demo):
     read = read_study("demo", demo)
     shown = [exhibit for exhibit in all_exhibits(write_chapters(read, summarize(read))) if exhibit.drawings]
     for exhibit in shown:
@@ -94,4 +94,4 @@ def test_ticks_of_a_logarithmic_axis_do_not_widen_it():
 
 def test_what_no_report_draws_is_refused():
     with pytest.raises(ValueError, match="pie"):
-        picture(go.Figure(go.Pie(values=[1])))
+        image(go.Figure(go.Pie(values=[1])))

@@ -85,16 +85,16 @@ def test_page_needs_no_network(page, text):
 
 def test_page_opens_with_banner_answers_and_ends_with_the_disclaimer(text):
     first, last = text.split("<figure", 1)[0], text.split("</main>")[1]
-    assert "Rendered pictures, not patients" in first
+    assert "Rendered images, not patients" in first
     for question in ("What does depth buy?", "What does it cost in generalization?", "Which epoch should be kept?"):
         assert question in first
     assert "For research and education only" in last
 
 
-def test_real_photographs_have_no_banner(make_study, tmp_path):
-    cohort = {"name": "idrid", "fingerprint": "ab" * 32, "rendered": False, "notes": [], "n": 516}
-    make_study(tmp_path, "real", [COMPLETE] * 2, cohort=json.dumps(cohort))
-    assert "Rendered pictures" not in page_of(read_study("real", tmp_path))
+def test_real_images_have_no_banner(make_study, tmp_path):
+    dataset = {"name": "idrid", "fingerprint": "ab" * 32, "rendered": False, "notes": [], "n": 516}
+    make_study(tmp_path, "real", [COMPLETE] * 2, cohort=json.dumps(dataset))
+    assert "Rendered images" not in page_of(read_study("real", tmp_path))
 
 
 def test_every_trial_has_its_row(page, read):
@@ -155,7 +155,7 @@ def test_too_few_trials_are_told_with_the_reason(make_study, tmp_path, states, r
 def test_markdown_holds_answers_table_and_disclaimer(read):
     text = markdown_of(read)
     assert text.startswith("# How deep should one fine-tune? demo\n")
-    assert "> **Rendered pictures" in text
+    assert "> **Rendered images" in text
     lines = text.splitlines()
     header = next(n for n, line in enumerate(lines) if line.startswith("| depth"))
     assert {line.count("|") for line in lines[header : header + 8]} == {9}

@@ -27,14 +27,14 @@ def test_report_has_its_files_and_nothing_else(report):
     assert files == ["epochs.csv", "figures", "index.html", "report.md", "summary.json", "suspects.csv", "trials.csv"]
 
 
-def test_markdown_shows_the_pictures_that_are_there(report):
+def test_markdown_shows_the_images_that_are_there(report):
     shown = re.findall(r"!\[.+\]\((.+)\)", (report / "report.md").read_text())
     there = sorted(f"figures/{path.name}" for path in (report / "figures").iterdir())
     assert sorted(shown) == there
     assert "figures/curves.png" in there
 
 
-def test_pictures_of_what_is_no_more_shown_are_removed(make_study, tmp_path):
+def test_images_of_what_is_no_more_shown_are_removed(make_study, tmp_path):
     make_study(tmp_path, "shrunk", [TrialState.FAIL])
     old = tmp_path / "shrunk" / "report" / "figures" / "peak.png"
     old.parent.mkdir(parents=True)

@@ -70,10 +70,10 @@ def test_more_than_there_is_cannot_be_confirmed(study, make_study, tmp_path):
         make_plan(read_study("demo", tmp_path), top=1, seeds=1)
 
 
-def test_a_study_without_test_photographs_has_nothing_to_open(make_study, tmp_path):
+def test_a_study_without_test_images_has_nothing_to_open(make_study, tmp_path):
     split = {"n_train": 330, "n_validation": 83, "n_test": 0, "seed": 0, "validation_fraction": 0.2}
     make_study(tmp_path, split=json.dumps(split))
-    with pytest.raises(StudyError, match="no test photographs"):
+    with pytest.raises(StudyError, match="no test images"):
         make_plan(read_study("demo", tmp_path), top=1, seeds=1)
 
 

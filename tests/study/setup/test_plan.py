@@ -85,8 +85,8 @@ def test_what_is_taken_for_granted_of_a_weight_file_is_said(ready, tmp_path):
 
 def test_the_facts_say_what_the_study_is_about(ready):
     facts = ready().facts
-    assert facts.cohort["n"] == sum(facts.split[part] for part in ("n_train", "n_validation", "n_test")) == 30
-    assert facts.cohort["counts_train"] == (6, 6, 6, 6, 6)
+    assert facts.dataset["n"] == sum(facts.split[part] for part in ("n_train", "n_validation", "n_test")) == 30
+    assert facts.dataset["counts_train"] == (6, 6, 6, 6, 6)
     assert [block["index"] for block in facts.blocks] == list(range(len(facts.blocks)))
     assert facts.blocks[0]["name"] == "stem"
     assert facts.blocks[0]["trainable_fraction"] == 1
@@ -178,10 +178,10 @@ def test_corrected_labels_are_another_study(ready, tmp_path):
         ready(data_options={"exclude": "out.csv"})
 
     begin(plan := ready(data_options={"exclude": "out.csv"}, study="corrected"))
-    (correction,) = plan.facts.cohort["corrections"]
+    (correction,) = plan.facts.dataset["corrections"]
     assert (correction["kind"], correction["file"], correction["photographs"]) == ("exclude", "out.csv", 1)
     info = read_study("corrected").info
-    assert dict(provenance(info))["Labels"].startswith("1 photographs excluded by out.csv (SHA-256 ")
+    assert dict(provenance(info))["Labels"].startswith("1 images excluded by out.csv (SHA-256 ")
 
 
 SEVERAL = """
@@ -221,7 +221,7 @@ def test_backbone_and_weights_are_not_said_twice(ready):
 
 def test_other_groups_are_another_study(ready):
     plan = ready()
-    begin(replace(plan, facts=replace(plan.facts, cohort={**plan.facts.cohort, "grouping": "other"})))
+    begin(replace(plan, facts=replace(plan.facts, dataset={**plan.facts.dataset, "grouping": "other"})))
 
-    with pytest.raises(UsageError, match="exists with other groups of photographs"):
+    with pytest.raises(UsageError, match="exists with other groups of images"):
         ready()

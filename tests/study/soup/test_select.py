@@ -1,4 +1,4 @@
-"""Which mixture is taken, and what taking it is worth on other photographs."""
+"""Which mixture is taken, and what taking it is worth on other images."""
 
 import numpy as np
 import pytest
@@ -79,7 +79,7 @@ def test_recipes_say_how_each_choice_is_made():
     assert recipe_at("WiSE-FT", 2 * 3 + 4, (10, 11)).alpha == ALPHAS[4]
 
 
-def test_a_mixture_that_is_better_everywhere_gains_on_other_photographs_too():
+def test_a_mixture_that_is_better_everywhere_gains_on_other_images_too():
     rng = np.random.default_rng(0)
     trials = [rng.random(N) < 0.5 for _ in range(2)]
     gains = cross_fitted_gains(candidates(table(trials, trials[0] | trials[1], rng.random(N) < 0.5)))
@@ -100,7 +100,7 @@ def test_what_is_chosen_by_luck_gains_nothing():
     assert gain.low < 0 < gain.high
 
 
-def test_few_photographs_are_not_halved():
+def test_few_images_are_not_halved():
     right = np.ones((6 + len(ALPHAS), 30), dtype=bool)
     assert isinstance(cross_fitted_gains(candidates(right, n=30)), Withheld)
     assert isinstance(cross_fitted_temperature(np.zeros(30, int), np.full((30, 2), 0.5)), Withheld)

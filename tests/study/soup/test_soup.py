@@ -16,7 +16,7 @@ from optuna.distributions import IntDistribution
 from rich.console import Console
 
 from drft.config.trial_config import parse_config, with_values
-from drft.data import open_cohort
+from drft.data import open_dataset
 from drft.errors import StudyError
 from drft.models.backbone import build_model
 from drft.models.checkpoint import load_checkpoint, read_checkpoint, save_checkpoint
@@ -63,10 +63,10 @@ def config_for(weights, depth=1, seed=0):
     )
 
 
-def lay_out(folder, cohort):
-    """Write the table of a cohort, and weights to begin with."""
+def lay_out(folder, dataset):
+    """Write the table of a data set, and weights to begin with."""
     with (folder / "labels.csv").open("w", newline="") as file:
-        rows = [(one.path.name, one.grade, one.origin) for one in cohort.photographs]
+        rows = [(one.path.name, one.grade, one.origin) for one in dataset.images]
         csv.writer(file).writerows([("image", "grade", "split"), *rows])
     weights = folder / "pretrained.safetensors"
     safetensors.torch.save_file(build_model(config_for("none"), seed=7).net.state_dict(), weights)
@@ -74,13 +74,13 @@ def lay_out(folder, cohort):
 
 
 @pytest.fixture(scope="module")
-def results(tiny_cohort, make_study, tmp_path_factory):
+def results(tiny_dataset, make_study, tmp_path_factory):
     """A results folder with a study ``real`` of three trials with checkpoints; copy it, or change nothing."""
     place = tmp_path_factory.mktemp("results")
-    weights, source = lay_out(place, tiny_cohort), str(place / "labels.csv")
-    options = {"origin_column": "split", "images": str(tiny_cohort.photographs[0].path.parent)}
-    cohort = open_cohort(source, options=options)
-    attributes = {"fingerprint": cohort.fingerprint, "grades": list(cohort.grades), "rendered": False, "name": "tiny"}
+    weights, source = lay_out(place, tiny_dataset), str(place / "labels.csv")
+    options = {"origin_column": "split", "images": str(tiny_dataset.images[0].path.parent)}
+    dataset = open_dataset(source, options=options)
+    attributes = {"fingerprint": dataset.fingerprint, "grades": list(dataset.grades), "rendered": False, "name": "tiny"}
     make_study(
         place, "real", states=[], source=source, source_options=json.dumps(options), cohort=json.dumps(attributes)
     )
@@ -88,7 +88,7 @@ def results(tiny_cohort, make_study, tmp_path_factory):
     folder = StudyFolder(place / "real")
     folder.trials.mkdir()
     for number, depth in enumerate(DEPTHS):
-        result = run_trial(config_for(weights, depth, number), cohort)
+        result = run_trial(config_for(weights, depth, number), dataset)
         folder.write_trial(number, result, checkpoint=True)
         study.add_trial(told_trial(result))
     return place
@@ -137,17 +137,17 @@ def test_everything_is_written_and_the_best_trial_is_as_it_was(made, results):
     assert "optimistic" in (folder / "soup.md").read_text()
 
 
-def test_the_kept_weights_are_a_checkpoint_that_predicts(made, results, tiny_cohort, monkeypatch, capsys):
+def test_the_kept_weights_are_a_checkpoint_that_predicts(made, results, tiny_dataset, monkeypatch, capsys):
     soups, folder = made
     chosen = next(one for one in soups.judged if one.recipe.name == soups.chosen)
-    paths = [str(one.path) for one in tiny_cohort.photographs]
+    paths = [str(one.path) for one in tiny_dataset.images]
     monkeypatch.setattr(sys, "argv", ["drft-study", "predict", str(folder / CHECKPOINT), *paths])
     main()
     table = [line.split() for line in capsys.readouterr().out.splitlines()]
     grades = {line[0]: int(line[1]) for line in table if len(line) > 2 and line[1].isdigit()}
     stored = read_study("real", results).predictions(0)
     right = [grades[name.split("/")[-1]] == grade for name, grade in zip(stored.ids, stored.grades, strict=True)]
-    assert np.mean(right) == pytest.approx(chosen.accuracy.value, abs=0.06)  # one photograph, by rounding
+    assert np.mean(right) == pytest.approx(chosen.accuracy.value, abs=0.06)  # one image, by rounding
 
 
 def test_the_command_prints_tables_and_what_they_say(results, made, monkeypatch, capsys):
@@ -260,10 +260,10 @@ def confirm(place):
     return console.file.getvalue()
 
 
-def test_mixtures_are_judged_on_the_test_photographs_once(made, confirmed):
+def test_mixtures_are_judged_on_the_test_images_once(made, confirmed):
     assert score_mixtures(read_study("real", confirmed)) is None
     said = confirm(confirmed)
-    assert "Mixtures of the sweep's best trials, on 12 test photographs:" in said
+    assert "Mixtures of the sweep's best trials, on 12 test images:" in said
     kept = confirmed / "real" / "confirm" / "soups.npz"
     before, told = kept.stat().st_mtime_ns, json.loads((confirmed / "real" / "confirm" / "summary.json").read_text())
     study = read_study("real", confirmed)
@@ -294,11 +294,11 @@ def test_mixtures_whose_parts_are_gone_are_named(made, confirmed):
     assert not (confirmed / "real" / "confirm" / "soups.npz").exists()
 
 
-def test_a_trial_by_itself_grades_as_it_did_whatever_its_link_learned(tiny_cohort):
+def test_a_trial_by_itself_grades_as_it_did_whatever_its_link_learned(tiny_dataset):
     config = with_values(config_for("none", 2), {"loss.kind": "expected_grade"})
-    result = run_trial(config, tiny_cohort)
+    result = run_trial(config, tiny_dataset)
     state = {name: torch.from_numpy(array) for name, array in result.best_state.items()}
-    evaluator = Evaluator(tiny_cohort, [Ingredient(0, config, state), Ingredient(1, config, state)])
+    evaluator = Evaluator(tiny_dataset, [Ingredient(0, config, state), Ingredient(1, config, state)])
     evaluator.probabilities(EnsembleRecipe("soup", "weights", (0, 1)), "validation")  # leaves nothing behind
     said = evaluator.probabilities(EnsembleRecipe("best trial", "weights", (0,)), "validation")
     assert np.allclose(said, result.predictions["validation"].probabilities[result.best.step - 1], atol=2e-3)

@@ -35,15 +35,15 @@ DRIVER = """
 import sys; sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from tests.helpers.small_study import InProcess, conduct
-from study.tuner.tuner import Driver
-from study.tuner.stopping import Goal
+from study.tuner.tuner import Tuner
+from study.tuner.stopping import StoppingCriterion
 from study.results.study_folder import StudyFolder
-from study.callbacks.progress_reporter import PlainDisplay
+from study.callbacks.progress_reporter import PlainProgress
 from rich.console import Console
 folder = StudyFolder(Path(sys.argv[3])); folder.write_study("", {})
 conductor = conduct(sys.argv[2])
 print("ready", flush=True); input()
-print(Driver(conductor, InProcess(), folder, PlainDisplay(Console(quiet=True)), Goal(int(sys.argv[4]))).run().ended)
+print(Tuner(conductor, InProcess(), folder, PlainProgress(Console(quiet=True)), StoppingCriterion(int(sys.argv[4]))).run().ended)
 """
 
 

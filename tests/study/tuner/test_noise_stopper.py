@@ -1,4 +1,4 @@
-"""What is said of the best trial while a study runs: only what its photographs can tell."""
+"""What is said of the best trial while a study runs: only what its images can tell."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ IDS = tuple(f"train/{index}" for index in range(40))
 
 
 def result(right: int, ids=IDS, ending="completed") -> TrialResult:
-    """A training that gets the first ``right`` of forty photographs right at its best step, which is the third."""
+    """A training that gets the first ``right`` of forty images right at its best step, which is the third."""
     config = scripted()
     made = fake_result(config, [fake_record(config, step) for step in range(1, 6)], ending)
     guessed = np.where(np.arange(40) < right, GRADES, (GRADES + 1) % 5)
@@ -42,7 +42,7 @@ def test_pruned_trials_are_not_compared():
     assert certainty.sureness() is None
 
 
-def test_trials_on_different_photographs_do_not_compare():
+def test_trials_on_different_images_do_not_compare():
     certainty = NoiseStopper()
     certainty.add(0, result(30))
     certainty.add(1, result(30, ids=tuple(f"train/{index + 7}" for index in range(40))))

@@ -302,7 +302,7 @@ class TestSameStudy:
         ("change", "said"),
         [
             ({"space_fingerprint": "zz"}, "another search space"),
-            ({"cohort": {"fingerprint": "zz"}, "source": "idrid"}, r"other data \(synthetic there, idrid here\)"),
+            ({"dataset": {"fingerprint": "zz"}, "source": "idrid"}, r"other data \(synthetic there, idrid here\)"),
             ({"seed": 7}, "another seed"),
             ({"base_config": scripted(backbone={"name": "resnet18"})}, "another backbone.name"),
             ({"base_config": scripted(image_size=128)}, r"another image_size \(96 there, 128 here\)"),

@@ -1,6 +1,6 @@
-"""Procedural pictures to pretrain on: textures, fractals, shapes, lines and spots, with their labels.
+"""Procedural images to pretrain on: textures, fractals, shapes, lines and spots, with their labels.
 
-"Pre-training without natural images" (Kataoka et al. 2020): formulas make both picture and label, so nothing is
+"Pre-training without natural images" (Kataoka et al. 2020): formulas make both image and label, so nothing is
 downloaded and nothing is licensed.
 """
 

@@ -20,7 +20,7 @@ _SYSTEMS_SEED = 1977  # the systems are part of the task, not of a run
 
 @functools.cache
 def fractal_bank(size: int) -> Tensor:
-    """Return density pictures in [0, 1] of shape (CLASSES, variants, size, size).
+    """Return density images in [0, 1] of shape (CLASSES, variants, size, size).
 
     Variants of a class differ by up to a tenth in each coefficient. Systems that collapse to few pixels are
     left out, as FractalDB does.
@@ -28,9 +28,9 @@ def fractal_bank(size: int) -> Tensor:
     generator = torch.Generator().manual_seed(_SYSTEMS_SEED)
     kept: list[Tensor] = []
     while len(kept) < CLASSES:
-        pictures = _densities(_random_systems(CLASSES, generator), size, generator)
-        filled = (pictures > 0).float().mean((1, 2, 3))
-        kept += list(pictures[filled > _FILLED])
+        images = _densities(_random_systems(CLASSES, generator), size, generator)
+        filled = (images > 0).float().mean((1, 2, 3))
+        kept += list(images[filled > _FILLED])
     return torch.stack(kept[:CLASSES])
 
 

@@ -20,7 +20,7 @@ _REACH = 7  # half the side of a spot's patch, in pixels
 
 
 def shapes(labels: Tensor, size: int, generator: Generator) -> Tensor:
-    """Draw one large shape per picture; labels index ``SHAPES``."""
+    """Draw one large shape per image; labels index ``SHAPES``."""
     n = len(labels)
     u, v = frames(n, size, generator)
     radius, thickness = uniform(n, 0.15, 0.5, generator), uniform(n, 0.03, 0.09, generator)
@@ -50,16 +50,16 @@ def lines(labels: Tensor, size: int, generator: Generator) -> Tensor:
 
 
 def spots(labels: Tensor, large: Tensor, size: int, generator: Generator) -> Tensor:
-    """Scatter small soft spots; labels index ``COUNTS``, ``large`` (n,) tells which pictures have larger ones."""
+    """Scatter small soft spots; labels index ``COUNTS``, ``large`` (n,) tells which images have larger ones."""
     n = len(labels)
     least = torch.where(labels > 0, torch.tensor((0, *COUNTS))[labels] + 1, 0)
     count = _between(least, torch.tensor(COUNTS)[labels], generator)
-    picture = torch.arange(n).repeat_interleave(count)
-    total = len(picture)
-    base = torch.where(large, 2.2, 0.9)[picture]
+    image = torch.arange(n).repeat_interleave(count)
+    total = len(image)
+    base = torch.where(large, 2.2, 0.9)[image]
     radius = base * (0.75 + 0.6 * torch.rand(total, generator=generator))
-    centre = _centres(picture, n, size, generator)
-    return _stamp(picture, centre, radius, torch.Size((n, size, size)), generator)
+    centre = _centres(image, n, size, generator)
+    return _stamp(image, centre, radius, torch.Size((n, size, size)), generator)
 
 
 def _depth_inside(name: str, u: Tensor, v: Tensor, radius: Tensor, thickness: Tensor) -> Tensor:
@@ -104,27 +104,27 @@ def _between(least: Tensor, most: Tensor, generator: Generator) -> Tensor:
     return least + (share * (most - least + 1)).long().clamp_max(most - least)
 
 
-def _centres(picture: Tensor, n: int, size: int, generator: Generator) -> Tensor:
-    """Place spots over the whole picture, or (in a third of the pictures) around one place."""
-    scattered = torch.rand(len(picture), 2, generator=generator)
+def _centres(image: Tensor, n: int, size: int, generator: Generator) -> Tensor:
+    """Place spots over the whole image, or (in a third of the images) around one place."""
+    scattered = torch.rand(len(image), 2, generator=generator)
     place = 0.2 + 0.6 * torch.rand(n, 2, generator=generator)
-    gathered = place[picture] + 0.12 * torch.randn(len(picture), 2, generator=generator)
-    clustered = (torch.rand(n, generator=generator) < 1 / 3)[picture][:, None]
+    gathered = place[image] + 0.12 * torch.randn(len(image), 2, generator=generator)
+    clustered = (torch.rand(n, generator=generator) < 1 / 3)[image][:, None]
     return torch.where(clustered, gathered, scattered).clamp(0.03, 0.97) * (size - 1)
 
 
-def _stamp(picture: Tensor, centre: Tensor, radius: Tensor, shape: torch.Size, generator: Generator) -> Tensor:
-    """Lay each spot's patch onto its picture, the larger coverage winning."""
+def _stamp(image: Tensor, centre: Tensor, radius: Tensor, shape: torch.Size, generator: Generator) -> Tensor:
+    """Lay each spot's patch onto its image, the larger coverage winning."""
     n, size, _ = shape
     offset = torch.arange(-_REACH, _REACH + 1)
     dy, dx = torch.meshgrid(offset, offset, indexing="ij")
     nearest = centre.round()
     y, x = nearest[:, 0, None, None] + dy, nearest[:, 1, None, None] + dx
-    flat = uniform(len(picture), 0.6, 1.6, generator)
+    flat = uniform(len(image), 0.6, 1.6, generator)
     far = torch.hypot((y - centre[:, 0, None, None]) * flat, x - centre[:, 1, None, None])
     patch = torch.sigmoid((radius[:, None, None] - far) * 2.5)
     inside = (y >= 0) & (y < size) & (x >= 0) & (x < size)
-    place = (picture[:, None, None] * size + y.clamp(0, size - 1)) * size + x.clamp(0, size - 1)
+    place = (image[:, None, None] * size + y.clamp(0, size - 1)) * size + x.clamp(0, size - 1)
     coverage = torch.zeros(n * size * size)
     coverage.scatter_reduce_(0, place[inside].long(), patch[inside], reduce="amax")
     return coverage.view(n, size, size)

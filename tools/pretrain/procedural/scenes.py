@@ -29,9 +29,9 @@ _BANK_SIZE = 64
 
 @dataclass(frozen=True)
 class Scenes:
-    """Pictures as uint8 (n, 3, size, size) and their labels (n, tasks), in the order of ``TASKS``."""
+    """Images as uint8 (n, 3, size, size) and their labels (n, tasks), in the order of ``TASKS``."""
 
-    pictures: Tensor
+    images: Tensor
     labels: Tensor
 
     def __len__(self) -> int:
@@ -51,13 +51,13 @@ class SceneRenderer:
         labels = self._draw_labels(n)
         texture, shape, fractal, lines, dark, bright, large = labels.unbind(1)
         size, generator = self._size, self._generator
-        picture = _coloured(self._textures(texture), _palettes(n, 3, generator))
-        picture = self._painted(picture, objects.shapes(shape, size, generator))
-        picture = self._painted(picture, self._fractals(fractal))
-        picture = self._painted(picture, objects.lines(lines, size, generator))
-        picture = self._shaded(picture, objects.spots(dark, large > 0, size, generator), bright=False)
-        picture = self._shaded(picture, objects.spots(bright, large > 0, size, generator), bright=True)
-        return Scenes(_as_bytes(self._photographed(picture)), labels)
+        image = _coloured(self._textures(texture), _palettes(n, 3, generator))
+        image = self._painted(image, objects.shapes(shape, size, generator))
+        image = self._painted(image, self._fractals(fractal))
+        image = self._painted(image, objects.lines(lines, size, generator))
+        image = self._shaded(image, objects.spots(dark, large > 0, size, generator), bright=False)
+        image = self._shaded(image, objects.spots(bright, large > 0, size, generator), bright=True)
+        return Scenes(_as_bytes(self._imageed(image)), labels)
 
     def _draw_labels(self, n: int) -> Tensor:
         drawn = [torch.randint(count, (n,), generator=self._generator) for count in TASKS.values()]
@@ -80,50 +80,50 @@ class SceneRenderer:
         """Return a random variant of each fractal, turned, scaled and shifted; label 0 stays empty."""
         n = len(labels)
         variant = torch.randint(self._bank.shape[1], (n,), generator=self._generator)
-        pictures = self._bank[(labels - 1).clamp_min(0), variant] * (labels > 0)[:, None, None]
+        images = self._bank[(labels - 1).clamp_min(0), variant] * (labels > 0)[:, None, None]
         angle = uniform(n, 0, 6.2832, self._generator)
         zoom = uniform(n, 1.1, 2.2, self._generator)
         cos, sin = (zoom * angle.cos())[:, 0, 0], (zoom * angle.sin())[:, 0, 0]
         shift = 0.8 * torch.rand(n, 2, generator=self._generator) - 0.4
         affine = torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1)
         grid = F.affine_grid(torch.cat([affine, shift[..., None]], 2), [n, 1, self._size, self._size], False)
-        return F.grid_sample(pictures[:, None], grid, align_corners=False)[:, 0].clamp(0, 1)
+        return F.grid_sample(images[:, None], grid, align_corners=False)[:, 0].clamp(0, 1)
 
-    def _painted(self, picture: Tensor, coverage: Tensor) -> Tensor:
-        """Lay a colour over the picture where something covers it."""
-        n = len(picture)
+    def _painted(self, image: Tensor, coverage: Tensor) -> Tensor:
+        """Lay a colour over the image where something covers it."""
+        n = len(image)
         colour = _palettes(n, 1, self._generator)[..., None]
         opacity = uniform(n, 0.35, 1, self._generator)
-        return torch.lerp(picture, colour.view(n, 3, 1, 1), (coverage * opacity)[:, None])
+        return torch.lerp(image, colour.view(n, 3, 1, 1), (coverage * opacity)[:, None])
 
-    def _shaded(self, picture: Tensor, coverage: Tensor, *, bright: bool) -> Tensor:
-        """Darken or lighten the picture where spots are, with a tint, so that they differ from any background."""
-        n = len(picture)
+    def _shaded(self, image: Tensor, coverage: Tensor, *, bright: bool) -> Tensor:
+        """Darken or lighten the image where spots are, with a tint, so that they differ from any background."""
+        n = len(image)
         tint = 0.35 * torch.rand(n, 3, 1, 1, generator=self._generator)
         target = 1 - tint if bright else tint
         opacity = uniform(n, 0.35, 0.9, self._generator)
-        return torch.lerp(picture, target.expand_as(picture), (coverage * opacity)[:, None])
+        return torch.lerp(image, target.expand_as(image), (coverage * opacity)[:, None])
 
-    def _photographed(self, picture: Tensor) -> Tensor:
+    def _imageed(self, image: Tensor) -> Tensor:
         """Add uneven light, a round aperture on some, blur on some, and sensor noise."""
-        n, size, generator = len(picture), self._size, self._generator
+        n, size, generator = len(image), self._size, self._generator
         axis = torch.linspace(-1, 1, size)
         y, x = torch.meshgrid(axis, axis, indexing="ij")
         light = 1 + uniform(n, -0.3, 0.3, generator) * x + uniform(n, -0.3, 0.3, generator) * y
         aperture = ((uniform(n, 0.85, 1.6, generator) - torch.hypot(x, y)) * 30).clamp(0, 1)
         dark = uniform(n, 0, 0.6, generator).round()
-        picture = picture * (light * torch.lerp(torch.ones(()), aperture, dark))[:, None]
-        soft = F.avg_pool2d(picture, 3, stride=1, padding=1, count_include_pad=False)
-        picture = torch.lerp(picture, soft, uniform(n, 0, 1, generator)[:, None])
-        noise = torch.randn(picture.shape, generator=generator)
-        return picture + uniform(n, 0, 0.04, generator)[:, None] * noise
+        image = image * (light * torch.lerp(torch.ones(()), aperture, dark))[:, None]
+        soft = F.avg_pool2d(image, 3, stride=1, padding=1, count_include_pad=False)
+        image = torch.lerp(image, soft, uniform(n, 0, 1, generator)[:, None])
+        noise = torch.randn(image.shape, generator=generator)
+        return image + uniform(n, 0, 0.04, generator)[:, None] * noise
 
 
 def render_scenes(n: int, size: int, seed: int, batch: int = 256) -> Scenes:
     """Render n scenes of size x size pixels; equal arguments give equal scenes."""
     renderer = SceneRenderer(size, seed)
     parts = [renderer.render(min(batch, n - start)) for start in range(0, n, batch)]
-    return Scenes(torch.cat([part.pictures for part in parts]), torch.cat([part.labels for part in parts]))
+    return Scenes(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
 
 
 def _palettes(n: int, colours: int, generator: Generator) -> Tensor:
@@ -144,5 +144,5 @@ def _coloured(field: Tensor, palette: Tensor) -> Tensor:
     return torch.lerp(lower, last.expand_as(lower), (height - 1).clamp_min(0))
 
 
-def _as_bytes(picture: Tensor) -> Tensor:
-    return (picture.clamp(0, 1) * 255).round().to(torch.uint8)
+def _as_bytes(image: Tensor) -> Tensor:
+    return (image.clamp(0, 1) * 255).round().to(torch.uint8)

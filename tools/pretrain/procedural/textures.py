@@ -15,7 +15,7 @@ def uniform(n: int, low: float, high: float, generator: Generator) -> Tensor:
 
 
 def frames(n: int, size: int, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Return coordinates in about [-1, 1], turned and shifted at random for each picture."""
+    """Return coordinates in about [-1, 1], turned and shifted at random for each image."""
     axis = torch.linspace(-1, 1, size)
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     angle = uniform(n, 0, 2 * math.pi, generator)
@@ -34,7 +34,7 @@ def spectral_noise(amplitude: Tensor, size: int, generator: Generator) -> Tensor
 
 
 def frequencies(size: int) -> tuple[Tensor, Tensor]:
-    """Return the vertical and horizontal frequency of each entry of a half spectrum, in cycles per picture."""
+    """Return the vertical and horizontal frequency of each entry of a half spectrum, in cycles per image."""
     vertical = torch.fft.fftfreq(size, 1 / size)[:, None]
     return vertical, torch.fft.rfftfreq(size, 1 / size)[None]
 

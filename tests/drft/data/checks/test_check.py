@@ -17,11 +17,11 @@ Make = Callable[..., Path]
 
 @pytest.fixture
 def table(tmp_path: Path) -> Make:
-    """Write pictures by name, and a table of (name, grade, more cells)."""
+    """Write images by name, and a table of (name, grade, more cells)."""
 
-    def make(rows: list[tuple[object, ...]], pictures: Mapping[str, Image.Image], header: str = "image,grade") -> Path:
-        for name, picture in pictures.items():
-            picture.save(tmp_path / f"{name}.png")
+    def make(rows: list[tuple[object, ...]], images: Mapping[str, Image.Image], header: str = "image,grade") -> Path:
+        for name, image in images.items():
+            image.save(tmp_path / f"{name}.png")
         lines = [header, *(",".join(map(str, row)) for row in rows)]
         (tmp_path / "labels.csv").write_text("\n".join(lines))
         return tmp_path / "labels.csv"
@@ -30,12 +30,12 @@ def table(tmp_path: Path) -> Make:
 
 
 def plain(count: int, first: int = 100) -> dict[str, Image.Image]:
-    """Sound pictures that fill a source up."""
+    """Sound images that fill a source up."""
     return {f"plain{number}": fundus_like(first + number) for number in range(count)}
 
 
-def graded(pictures: Mapping[str, Image.Image], *, kinds: int = 2) -> list[tuple[object, ...]]:
-    return [(name, number % kinds) for number, name in enumerate(pictures)]
+def graded(images: Mapping[str, Image.Image], *, kinds: int = 2) -> list[tuple[object, ...]]:
+    return [(name, number % kinds) for number, name in enumerate(images)]
 
 
 def found(check: SourceCheck, kind: str) -> list[tuple[str, ...]]:
@@ -43,8 +43,8 @@ def found(check: SourceCheck, kind: str) -> list[tuple[str, ...]]:
 
 
 def test_a_sound_source_has_no_defects(table):
-    pictures = plain(12)
-    check = check_source(str(table(graded(pictures), pictures)))
+    images = plain(12)
+    check = check_source(str(table(graded(images), images)))
 
     assert check.defects == ()
     assert check.twins == ()
@@ -54,9 +54,9 @@ def test_a_sound_source_has_no_defects(table):
 
 
 def test_every_faulty_file_and_line_is_a_finding_and_the_rest_is_checked(table, tmp_path):
-    pictures = plain(8)
+    images = plain(8)
     rows = [
-        *graded(pictures),
+        *graded(images),
         *(
             ("gone", 1),
             ("cut", 1),
@@ -69,10 +69,10 @@ def test_every_faulty_file_and_line_is_a_finding_and_the_rest_is_checked(table, 
         ),
     ]
     more = {"cut": fundus_like(1), "wrong": fundus_like(2), "black": Image.new("RGB", (300, 200), (3, 2, 2))}
-    source = table(rows, pictures | more | {"grey": Image.new("RGB", (300, 200), (90, 90, 90))})
+    source = table(rows, images | more | {"grey": Image.new("RGB", (300, 200), (90, 90, 90))})
     content = (tmp_path / "cut.png").read_bytes()
     (tmp_path / "cut.png").write_bytes(content[: len(content) // 2])
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("no image")
     fundus_like(3).save(tmp_path / "spare.png")
 
     check = check_source(str(source))
@@ -86,38 +86,38 @@ def test_every_faulty_file_and_line_is_a_finding_and_the_rest_is_checked(table, 
     assert found(check, "bad grade") == [("train/wrong",)]
     assert len(found(check, "repeated line")) == 1
     assert len(found(check, "unlisted files")) == 1
-    assert len(check.photographs) == 10
+    assert len(check.images) == 10
     assert check.twins == ()
 
 
 def test_sizes_out_of_line_are_told(table):
-    pictures = plain(12) | {"other": fundus_like(1, (240, 160)), "tiny": fundus_like(2, (60, 40))}
+    images = plain(12) | {"other": fundus_like(1, (240, 160)), "tiny": fundus_like(2, (60, 40))}
 
-    check = check_source(str(table(graded(pictures), pictures)))
+    check = check_source(str(table(graded(images), images)))
     assert found(check, "wrong size") == [("train/tiny",)]
 
-    pictures |= plain(8, 200) | {f"more{number}": fundus_like(300 + number) for number in range(10)}
-    check = check_source(str(table(graded(pictures), pictures)))
+    images |= plain(8, 200) | {f"more{number}": fundus_like(300 + number) for number in range(10)}
+    check = check_source(str(table(graded(images), images)))
     assert found(check, "wrong size") == [("train/tiny",), ("train/other",)]
 
 
 COPIES: Mapping[str, Callable[[Image.Image], Image.Image]] = {
-    "encoded again or resized": lambda picture: picture.resize((150, 100)),
-    "mirrored left to right": lambda picture: picture.transpose(Turn.FLIP_LEFT_RIGHT),
-    "mirrored top to bottom": lambda picture: picture.transpose(Turn.FLIP_TOP_BOTTOM),
-    "rotated by 180°": lambda picture: picture.transpose(Turn.ROTATE_180),
-    "rotated by 90°": lambda picture: picture.transpose(Turn.ROTATE_90),
-    "rotated by 270°": lambda picture: picture.transpose(Turn.ROTATE_270),
-    "mirrored along the main diagonal": lambda picture: picture.transpose(Turn.TRANSPOSE),
-    "mirrored along the other diagonal": lambda picture: picture.transpose(Turn.TRANSVERSE),
+    "encoded again or resized": lambda image: image.resize((150, 100)),
+    "mirrored left to right": lambda image: image.transpose(Turn.FLIP_LEFT_RIGHT),
+    "mirrored top to bottom": lambda image: image.transpose(Turn.FLIP_TOP_BOTTOM),
+    "rotated by 180°": lambda image: image.transpose(Turn.ROTATE_180),
+    "rotated by 90°": lambda image: image.transpose(Turn.ROTATE_90),
+    "rotated by 270°": lambda image: image.transpose(Turn.ROTATE_270),
+    "mirrored along the main diagonal": lambda image: image.transpose(Turn.TRANSPOSE),
+    "mirrored along the other diagonal": lambda image: image.transpose(Turn.TRANSVERSE),
 }
 
 
 @pytest.mark.parametrize("how", COPIES)
-def test_the_same_picture_in_another_file_is_found(table, how):
-    pictures = plain(10) | {"copy": ImageEnhance.Brightness(COPIES[how](fundus_like(103))).enhance(0.85)}
+def test_the_same_image_in_another_file_is_found(table, how):
+    images = plain(10) | {"copy": ImageEnhance.Brightness(COPIES[how](fundus_like(103))).enhance(0.85)}
 
-    check = check_source(str(table(graded(pictures), pictures)))
+    check = check_source(str(table(graded(images), images)))
 
     twin = next(iter(check.twins))
     assert len(check.twins) == 1
@@ -129,9 +129,9 @@ def test_the_same_picture_in_another_file_is_found(table, how):
 
 def test_jpeg_and_other_proportions_hide_no_copy(table, tmp_path):
     fundus_like(103).save(tmp_path / "jpeg.jpg", quality=40)
-    pictures = plain(10) | {"squeezed": fundus_like(104, (224, 224))}
+    images = plain(10) | {"squeezed": fundus_like(104, (224, 224))}
 
-    check = check_source(str(table([*graded(pictures), ("jpeg", 1)], pictures)))
+    check = check_source(str(table([*graded(images), ("jpeg", 1)], images)))
 
     assert {(twin.first, twin.second) for twin in check.twins} == {
         ("train/plain3", "train/jpeg"),
@@ -140,15 +140,15 @@ def test_jpeg_and_other_proportions_hide_no_copy(table, tmp_path):
 
 
 def test_duplicates_with_conflicts_and_across_parts(table):
-    pictures = plain(10) | {name: fundus_like(50 + number) for number, name in enumerate("aabbcc") for _ in "x"}
+    images = plain(10) | {name: fundus_like(50 + number) for number, name in enumerate("aabbcc") for _ in "x"}
     rows = [(name, number % 2, 7, "train", name) for number, name in enumerate(plain(10))]
     for name in ("a", "b", "c"):
-        pictures[f"{name}2"] = pictures[name]
+        images[f"{name}2"] = images[name]
     rows += [("a", 1, 7, "train", "p"), ("a2", 1, 8, "train", "q")]  # harmless, though another column differs
     rows += [("b", 1, 7, "train", "r"), ("b2", 2, 7, "train", "s")]
     rows += [("c", 3, 7, "train", "t"), ("c2", 3, 7, "test", "u")]
 
-    check = check_source(str(table(rows, pictures, "image,grade,oedema,split,patient")))
+    check = check_source(str(table(rows, images, "image,grade,oedema,split,patient")))
 
     assert found(check, "same file") == [("train/a", "train/a2")]
     assert found(check, "conflicting grades") == [("train/b", "train/b2")]
@@ -156,14 +156,14 @@ def test_duplicates_with_conflicts_and_across_parts(table):
     assert len(check.defects) == 2
     assert [twin.differing for twin in check.twins] == [("oedema",), (), ()]
     assert check.planned.test == (0, 0, 0, 1, 0)
-    assert check.photographs[10].group == check.photographs[11].group
+    assert check.images[10].group == check.images[11].group
 
 
 def test_a_leak_through_a_copy_of_a_copy_is_found(table):
-    pictures = plain(10) | {"twice": fundus_like(50), "sealed": fundus_like(50), "turned": fundus_like(50).rotate(180)}
-    rows = [(name, number % 2, "test" if name == "sealed" else "train") for number, name in enumerate(pictures)]
+    images = plain(10) | {"twice": fundus_like(50), "sealed": fundus_like(50), "turned": fundus_like(50).rotate(180)}
+    rows = [(name, number % 2, "test" if name == "sealed" else "train") for number, name in enumerate(images)]
 
-    check = check_source(str(table(rows, pictures, "image,grade,split")))
+    check = check_source(str(table(rows, images, "image,grade,split")))
 
     assert found(check, "leak into test") == [("train/twice", "test/sealed"), ("test/sealed", "train/turned")]
 
@@ -179,22 +179,22 @@ def test_a_leak_through_a_copy_of_a_copy_is_found(table):
     ],
 )
 def test_a_column_that_tells_the_grade_is_named(table, column, told):
-    pictures = plain(30)
-    rows = [(name, row % 3, column(row, row % 3)) for row, name in enumerate(pictures)]
+    images = plain(30)
+    rows = [(name, row % 3, column(row, row % 3)) for row, name in enumerate(images)]
 
-    check = check_source(str(table(rows, pictures, "image,grade,extra")))
+    check = check_source(str(table(rows, images, "image,grade,extra")))
 
     texts = [finding.text for finding in check.findings if finding.kind == "gives the grade away"]
     assert [("'extra'" in text) for text in texts] == ([True] if told else [])
     assert not check.defects
 
 
-def test_the_size_of_the_picture_must_not_tell_the_grade(table):
-    pictures = {f"p{number}": fundus_like(number, ((300, 200), (240, 160))[number % 2]) for number in range(24)}
+def test_the_size_of_the_image_must_not_tell_the_grade(table):
+    images = {f"p{number}": fundus_like(number, ((300, 200), (240, 160))[number % 2]) for number in range(24)}
 
-    check = check_source(str(table(graded(pictures), pictures)))
+    check = check_source(str(table(graded(images), images)))
 
-    assert any("The size of the picture tells the grade of 100%" in finding.text for finding in check.findings)
+    assert any("The size of the image tells the grade of 100%" in finding.text for finding in check.findings)
 
 
 def test_grades_changed_on_kaggle_are_defects_until_put_right(kaggle_copy):
@@ -213,7 +213,7 @@ def test_a_folder_without_a_table_has_its_files_checked(tmp_path):
 
     check = check_source(str(tmp_path))
 
-    assert (len(check.files), check.photographs, check.planned) == (4, (), None)
+    assert (len(check.files), check.images, check.planned) == (4, (), None)
     assert [(twin.first, twin.second) for twin in check.twins] == [("1.png", "turned.png")]
 
 
@@ -235,13 +235,13 @@ SAME_FILES = {
 
 
 @pytest.mark.real
-def test_idrid_has_six_files_twice_and_one_picture_in_two_files(real_data):
+def test_idrid_has_six_files_twice_and_one_image_in_two_files(real_data):
     check = check_source(str(real_data / "idrid"))
 
     same = {(twin.first, twin.second) for twin in check.twins if twin.how == "the same file"}
     others = {(twin.first, twin.second) for twin in check.twins} - same
     assert same == SAME_FILES
-    assert others == {("train/IDRiD_013", "train/IDRiD_397")}  # one photograph, the second one darkened
+    assert others == {("train/IDRiD_013", "train/IDRiD_397")}  # one image, the second one darkened
     assert found(check, "leak into test") == [("train/IDRiD_118", "test/IDRiD_064")]
     assert sum(twin.conflict for twin in check.twins if twin.how == "the same file") == 3
     assert sum("Risk of macular edema" in twin.differing for twin in check.twins if not twin.conflict) == 1
@@ -251,18 +251,18 @@ def test_idrid_has_six_files_twice_and_one_picture_in_two_files(real_data):
 def test_idrid_on_kaggle_has_its_changed_grades_listed(real_data):
     check = check_source(str(real_data / "idrid-kaggle"))
 
-    assert len(found(check, "changed grade")) == 26  # the 27th photograph, test 063, is not in this copy
+    assert len(found(check, "changed grade")) == 26  # the 27th image, test 063, is not in this copy
     assert found(check, "leak into test") == [("train/IDRiD_118", "test/IDRiD_064")]
 
 
 @pytest.mark.real
-def test_turned_copies_of_real_photographs_are_found_and_nothing_else(real_data, tmp_path):
+def test_turned_copies_of_real_images_are_found_and_nothing_else(real_data, tmp_path):
     originals = sorted((real_data / "idrid").rglob("a. Training Set/*.jpg"))[30:60]
     rng = np.random.default_rng(0)
     for number, path in enumerate(originals):
-        picture = Image.open(path)
-        picture.save(tmp_path / f"{path.stem}.jpg", quality=90)
-        turned = picture.transpose(Turn(int(rng.integers(0, 7)))).resize((300 + 10 * number, 280))
+        image = Image.open(path)
+        image.save(tmp_path / f"{path.stem}.jpg", quality=90)
+        turned = image.transpose(Turn(int(rng.integers(0, 7)))).resize((300 + 10 * number, 280))
         ImageEnhance.Contrast(turned).enhance(rng.uniform(0.8, 1.2)).save(tmp_path / f"{path.stem}x.jpg", quality=60)
 
     check = check_source(str(tmp_path))

@@ -1,12 +1,12 @@
-"""Files that leave photographs out and that change grades."""
+"""Files that leave images out and that change grades."""
 
 import hashlib
 
 import pytest
 
-from drft.data import Correction, open_cohort
+from drft.data import Correction, open_dataset
 from drft.data.checks import check_source
-from drft.data.datasets.corrections import corrected_cohort
+from drft.data.datasets.corrections import corrected_dataset
 from drft.errors import DataError
 
 DECIDED = """id,grade,proposed,agree,trials,decision
@@ -18,11 +18,11 @@ train/d,3,4,4,6,
 
 
 @pytest.fixture
-def source(tmp_path, draw_photograph):
-    """A label table with four photographs to train on and one to test with."""
+def source(tmp_path, draw_image):
+    """A label table with four images to train on and one to test with."""
     names = ["a", "b", "c", "d", "t"]
     for seed, name in enumerate(names):
-        draw_photograph(tmp_path / "images" / f"{name}.png", seed)
+        draw_image(tmp_path / "images" / f"{name}.png", seed)
     rows = [f"{name},{grade},{'test' if name == 't' else 'train'}" for grade, name in enumerate(names)]
     (tmp_path / "labels.csv").write_text("\n".join(["image,grade,split", *rows, ""]))
     return str(tmp_path / "labels.csv")
@@ -30,7 +30,7 @@ def source(tmp_path, draw_photograph):
 
 @pytest.fixture
 def write(tmp_path):
-    """Write a file of corrections beside the photographs."""
+    """Write a file of corrections beside the images."""
 
     def write(text: str, name: str = "corrections.csv") -> str:
         path = tmp_path / "corrections" / name
@@ -41,37 +41,37 @@ def write(tmp_path):
     return write
 
 
-def grades(cohort):
-    return {photograph.id: photograph.grade for photograph in cohort.photographs}
+def grades(dataset):
+    return {image.id: image.grade for image in dataset.images}
 
 
-def test_photographs_are_left_out_and_relabelled(source, write):
-    plain = open_cohort(source)
+def test_images_are_left_out_and_relabelled(source, write):
+    plain = open_dataset(source)
     excluded, relabelled = write("id\ntrain/a\n", "out.csv"), write("id;grade\r\ntrain/b;4\r\n", "new.csv")
-    cohort = open_cohort(source, options={"exclude": excluded, "relabel": relabelled})
+    dataset = open_dataset(source, options={"exclude": excluded, "relabel": relabelled})
 
-    assert grades(cohort) == {"train/b": 4, "train/c": 2, "train/d": 3, "test/t": 4}
-    assert cohort.fingerprint != plain.fingerprint
-    assert cohort.corrections == (
+    assert grades(dataset) == {"train/b": 4, "train/c": 2, "train/d": 3, "test/t": 4}
+    assert dataset.fingerprint != plain.fingerprint
+    assert dataset.corrections == (
         Correction("exclude", "out.csv", hashlib.sha256(b"id\ntrain/a\n").hexdigest(), 1),
         Correction("relabel", "new.csv", hashlib.sha256(b"id;grade\r\ntrain/b;4\r\n").hexdigest(), 1),
     )
-    assert "1 training photographs are left out as out.csv says (--exclude)." in cohort.notes
-    assert "1 training photographs are graded as new.csv says (--relabel)." in cohort.notes
-    assert not any("no line in the label table" in note for note in cohort.notes)
+    assert "1 training images are left out as out.csv says (--exclude)." in dataset.notes
+    assert "1 training images are graded as new.csv says (--relabel)." in dataset.notes
+    assert not any("no line in the label table" in note for note in dataset.notes)
 
 
 def test_the_decisions_of_a_report_do_for_both(source, write):
     decided = write(DECIDED)
-    cohort = open_cohort(source, options={"exclude": decided, "relabel": decided})
+    dataset = open_dataset(source, options={"exclude": decided, "relabel": decided})
 
-    assert grades(cohort) == {"train/b": 2, "train/c": 2, "train/d": 3, "test/t": 4}
-    assert [one.photographs for one in cohort.corrections] == [1, 1]
-    assert not any("count with" in note for note in cohort.notes)
+    assert grades(dataset) == {"train/b": 2, "train/c": 2, "train/d": 3, "test/t": 4}
+    assert [one.images for one in dataset.corrections] == [1, 1]
+    assert not any("count with" in note for note in dataset.notes)
 
 
 def test_decisions_that_do_not_count_are_told(source, write):
-    notes = open_cohort(source, options={"exclude": write(DECIDED)}).notes
+    notes = open_dataset(source, options={"exclude": write(DECIDED)}).notes
 
     assert "1 lines of corrections.csv say relabel: they count with --relabel alone." in notes
 
@@ -79,16 +79,16 @@ def test_decisions_that_do_not_count_are_told(source, write):
 def test_a_report_on_which_nothing_is_decided_changes_nothing(source, write):
     undecided = write("id,grade,proposed,decision\ntrain/a,0,1,\n")
 
-    assert open_cohort(source, options={"relabel": undecided}).fingerprint == open_cohort(source).fingerprint
+    assert open_dataset(source, options={"relabel": undecided}).fingerprint == open_dataset(source).fingerprint
 
 
-def test_photographs_without_a_table_are_corrected_alike(source, write):
-    plain = open_cohort(source)
+def test_images_without_a_table_are_corrected_alike(source, write):
+    plain = open_dataset(source)
     options = {"exclude": write("id\ntrain/a\n", "out.csv"), "relabel": write("id,grade\ntrain/b,4\n", "new.csv")}
 
-    assert corrected_cohort(plain, {}) is plain
-    assert corrected_cohort(plain, options).photographs == open_cohort(source, options=options).photographs
-    assert corrected_cohort(plain, options).fingerprint == open_cohort(source, options=options).fingerprint
+    assert corrected_dataset(plain, {}) is plain
+    assert corrected_dataset(plain, options).images == open_dataset(source, options=options).images
+    assert corrected_dataset(plain, options).fingerprint == open_dataset(source, options=options).fingerprint
 
 
 def test_every_fault_is_named_at_once(source, write):
@@ -96,21 +96,21 @@ def test_every_fault_is_named_at_once(source, write):
     relabelled = write("id,grade\ntrain/a,1\ntrain/c,7\ntest/t,0\n", "new.csv")
 
     with pytest.raises(DataError) as raised:
-        open_cohort(source, options={"exclude": excluded, "relabel": relabelled})
+        open_dataset(source, options={"exclude": excluded, "relabel": relabelled})
     told = "\n".join(raised.value.faults)
     assert len(raised.value.faults) == 6
-    assert "out.csv, line 3: no photograph 'train/x' in the data source: correct" in told
-    assert "out.csv, line 4: no photograph 'b' in the data source (did you mean 'train/b'?)" in told
+    assert "out.csv, line 3: no image 'train/x' in the data source: correct" in told
+    assert "out.csv, line 4: no image 'b' in the data source (did you mean 'train/b'?)" in told
     assert "out.csv, line 5: train/a is named before, in out.csv, line 2" in told
     assert "new.csv, line 2: train/a is both excluded and relabelled" in told
     assert "new.csv, line 3: grade '7' should be a whole number from 0 to 4" in told
-    assert "new.csv, line 4: test/t is a test photograph, and the test part stays as published" in told
+    assert "new.csv, line 4: test/t is a test image, and the test part stays as published" in told
 
 
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("image,grade\na,1\n", "has no column 'id' that names photographs; its columns are 'image', 'grade'"),
+        ("image,grade\na,1\n", "has no column 'id' that names images; its columns are 'image', 'grade'"),
         ("id\ntrain/a\n", "has no column 'grade' with the new grades"),
         ("id,decision\ntrain/a,relabel\n", "has no column 'proposed' with the new grades"),
         ("id,proposed,decision\ntrain/a,1,drop\n", "line 2: decision 'drop' should be keep, exclude or relabel"),
@@ -119,12 +119,12 @@ def test_every_fault_is_named_at_once(source, write):
 )
 def test_files_that_say_nothing_usable(source, write, text, fault):
     with pytest.raises(DataError, match=fault):
-        open_cohort(source, options={"relabel": write(text)})
+        open_dataset(source, options={"relabel": write(text)})
 
 
 def test_a_missing_file(source, tmp_path):
     with pytest.raises(DataError, match=r"none.csv cannot be read \(No such file"):
-        open_cohort(source, options={"exclude": str(tmp_path / "none.csv")})
+        open_dataset(source, options={"exclude": str(tmp_path / "none.csv")})
 
 
 def test_a_check_sees_what_a_study_would(source, write):

@@ -4,17 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from drft.data import open_cohort
+from drft.data import open_dataset
 from drft.errors import DataError
 
 
 @pytest.fixture
-def table(tmp_path, draw_photograph):
-    """Write a label table and a photograph for each of the names."""
+def table(tmp_path, draw_image):
+    """Write a label table and an image for each of the names."""
 
     def make(text: str, names: tuple[str, ...] = ("a", "b"), images: str = "images") -> Path:
         for seed, name in enumerate(names):
-            draw_photograph(tmp_path / images / (name if "." in name else f"{name}.png"), seed)
+            draw_image(tmp_path / images / (name if "." in name else f"{name}.png"), seed)
         path = tmp_path / "labels.csv"
         path.write_text(text, encoding="utf-8")
         return path
@@ -22,8 +22,8 @@ def table(tmp_path, draw_photograph):
     return make
 
 
-def grades(cohort):
-    return {photograph.id: photograph.grade for photograph in cohort.photographs}
+def grades(dataset):
+    return {image.id: image.grade for image in dataset.images}
 
 
 @pytest.mark.parametrize(
@@ -31,14 +31,14 @@ def grades(cohort):
     ["id_code,diagnosis", "image,level", "Image name,Retinopathy grade ", "image_id,adjudicated_dr_grade", "ID,Grade"],
 )
 def test_known_columns_are_recognised(table, header):
-    cohort = open_cohort(str(table(f"{header}\na,0\nb,4\n")))
+    dataset = open_dataset(str(table(f"{header}\na,0\nb,4\n")))
 
-    assert cohort.name == "labels"
-    assert grades(cohort) == {"train/a": 0, "train/b": 4}
+    assert dataset.name == "labels"
+    assert grades(dataset) == {"train/a": 0, "train/b": 4}
 
 
 def test_folder_with_one_table_is_enough(table):
-    assert len(open_cohort(str(table("image,level\na,0\nb,4\n").parent))) == 2
+    assert len(open_dataset(str(table("image,level\na,0\nb,4\n").parent))) == 2
 
 
 def test_folder_with_several_tables_is_not_chosen_from(table):
@@ -46,36 +46,36 @@ def test_folder_with_several_tables_is_not_chosen_from(table):
     path.with_name("more.csv").write_text(path.read_text())
 
     with pytest.raises(DataError, match=r"2 CSV files \(labels.csv, more.csv\): name the one"):
-        open_cohort(str(path.parent))
+        open_dataset(str(path.parent))
 
 
 @pytest.mark.parametrize(
     ("written", "stored"), [("a.jpg", "a.jpg"), ("a", "a.JPEG"), ("a", "a.tiff"), ("sub/a", "sub/a.png")]
 )
 def test_suffixes_and_folders_in_names_are_optional(table, written, stored):
-    cohort = open_cohort(str(table(f"image,grade\n{written},1\n", names=(stored,))))
+    dataset = open_dataset(str(table(f"image,grade\n{written},1\n", names=(stored,))))
 
-    assert [photograph.path.name for photograph in cohort.photographs] == [Path(stored).name]
+    assert [image.path.name for image in dataset.images] == [Path(stored).name]
 
 
 @pytest.mark.parametrize(
     "text", ["image;grade\r\na;1\r\nb;2\r\n", "image\tgrade\na\t1\nb\t2\n", "\ufeffimage,grade\n\na,1.0\nb,2,,\n"]
 )
 def test_delimiters_and_line_ends_of_any_program(table, text):
-    assert grades(open_cohort(str(table(text)))) == {"train/a": 1, "train/b": 2}
+    assert grades(open_dataset(str(table(text)))) == {"train/a": 1, "train/b": 2}
 
 
 def test_columns_and_folder_by_option(table, tmp_path):
-    path = table("picture,eye,who,part\na,1,x,train\nb,2,x,test\n", images="elsewhere/deep")
+    path = table("image,eye,who,part\na,1,x,train\nb,2,x,test\n", images="elsewhere/deep")
     options = {
-        "image_column": "picture",
+        "image_column": "image",
         "grade_column": "Eye",
         "group_column": "who",
         "origin_column": "part",
         "images": str(tmp_path / "elsewhere"),
     }
 
-    first, second = open_cohort(str(path), options=options).photographs
+    first, second = open_dataset(str(path), options=options).images
 
     assert (first.id, first.origin, second.id, second.origin) == ("train/a", "train", "test/b", "test")
     assert first.group == second.group
@@ -83,27 +83,27 @@ def test_columns_and_folder_by_option(table, tmp_path):
 
 def test_both_eyes_of_a_patient_are_one_group(table):
     names = ("10_left", "10_right", "11_left")
-    cohort = open_cohort(str(table("image,level\n10_left,0\n10_right,1\n11_left,2\n", names=names)))
+    dataset = open_dataset(str(table("image,level\n10_left,0\n10_right,1\n11_left,2\n", names=names)))
 
-    left, right, other = (photograph.group for photograph in cohort.photographs)
+    left, right, other = (image.group for image in dataset.images)
     assert left == right != other
-    assert any("two eyes of one patient" in note for note in cohort.notes)
+    assert any("two eyes of one patient" in note for note in dataset.notes)
 
 
-def test_ungradable_photographs_are_left_out(table):
+def test_ungradable_images_are_left_out(table):
     text = "image_id,adjudicated_dr_grade,adjudicated_gradable\na,1,1\nb,,0\n"
 
-    cohort = open_cohort(str(table(text)))
+    dataset = open_dataset(str(table(text)))
 
-    assert grades(cohort) == {"train/a": 1}
-    assert any("1 photographs that graders marked as not gradable" in note for note in cohort.notes)
+    assert grades(dataset) == {"train/a": 1}
+    assert any("1 images that graders marked as not gradable" in note for note in dataset.notes)
 
 
-def test_unlisted_photographs_and_a_missing_test_part_are_noted(table):
-    cohort = open_cohort(str(table("image,grade\na,1\n")))
+def test_unlisted_images_and_a_missing_test_part_are_noted(table):
+    dataset = open_dataset(str(table("image,grade\na,1\n")))
 
-    assert any("1 photographs in" in note and "not used" in note for note in cohort.notes)
-    assert any("no test photographs" in note for note in cohort.notes)
+    assert any("1 images in" in note and "not used" in note for note in dataset.notes)
+    assert any("no test images" in note for note in dataset.notes)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_unlisted_photographs_and_a_missing_test_part_are_noted(table):
         ("image,grade\na,\n", "line 2: grade ''"),
         ("image,grade\na,2.5\n", "grade '2.5'"),
         ("image,grade\na,-1\n", "grade '-1'"),
-        ("image,grade\nc,1\n", "line 2: no photograph 'c' in .*: add the file or remove the line"),
+        ("image,grade\nc,1\n", "line 2: no image 'c' in .*: add the file or remove the line"),
         ("image,grade\n,1\n", "line 2: no image is named"),
         ("image,grade\na,1\nb,1\na,1\n", "line 4: 'a' is listed before, in labels.csv, line 2"),
         ("image,grade\na,1\na.png,1\n", "line 3: 'a.png' is listed before"),
@@ -127,19 +127,19 @@ def test_unlisted_photographs_and_a_missing_test_part_are_noted(table):
 )  # fmt: skip
 def test_each_fault_is_one_line(table, text, fault):
     with pytest.raises(DataError, match=fault) as raised:
-        open_cohort(str(table(text)))
+        open_dataset(str(table(text)))
     assert len(raised.value.faults) == 1
 
 
 @pytest.mark.parametrize(
     "name", ["../secret", "images/../../secret", "/etc/passwd", "..\\secret", "C:\\secret", "~/secret"]
 )
-def test_names_that_lead_out_of_the_folder_are_refused(table, draw_photograph, name):
+def test_names_that_lead_out_of_the_folder_are_refused(table, draw_image, name):
     path = table(f"image,grade\n{name},1\na,1\n")
-    draw_photograph(path.parent.parent / "secret.png")
+    draw_image(path.parent.parent / "secret.png")
 
     with pytest.raises(DataError, match=r"line 2: image name .* leads out of") as raised:
-        open_cohort(str(path))
+        open_dataset(str(path))
     assert len(raised.value.faults) == 1
 
 
@@ -147,34 +147,34 @@ def test_all_faults_are_named_up_to_a_limit(table):
     text = "image,grade\n" + "".join(f"x{number},9\n" for number in range(30))
 
     with pytest.raises(DataError) as raised:
-        open_cohort(str(table(text)))
+        open_dataset(str(table(text)))
 
     assert len(raised.value.faults) == 21
     assert raised.value.faults[-1] == "... and 40 more"
 
 
-def test_a_name_that_fits_two_files_is_not_chosen(table, draw_photograph):
+def test_a_name_that_fits_two_files_is_not_chosen(table, draw_image):
     path = table("image,grade\na,1\n")
-    draw_photograph(path.parent / "other" / "a.png", 9)
+    draw_image(path.parent / "other" / "a.png", 9)
 
     with pytest.raises(DataError, match=r"ambiguous, it may be images/a\.png and other/a\.png"):
-        open_cohort(str(path))
+        open_dataset(str(path))
 
 
-def test_folders_in_names_tell_equal_names_apart(table, draw_photograph):
+def test_folders_in_names_tell_equal_names_apart(table, draw_image):
     path = table("image,grade\nimages/a,1\nother/a.png,2\n")
-    draw_photograph(path.parent / "other" / "a.png", 9)
+    draw_image(path.parent / "other" / "a.png", 9)
 
-    cohort = open_cohort(str(path))
+    dataset = open_dataset(str(path))
 
-    assert [photograph.path.parent.name for photograph in cohort.photographs] == ["images", "other"]
+    assert [image.path.parent.name for image in dataset.images] == ["images", "other"]
 
 
 def test_a_wrong_column_option_names_the_nearest_and_all(table):
     options = {"image_column": "imge", "grade_column": "mark"}
 
     with pytest.raises(DataError) as raised:
-        open_cohort(str(table("image,grade\na,1\n")), options=options)
+        open_dataset(str(table("image,grade\na,1\n")), options=options)
 
     first, second = raised.value.faults
     assert "no column 'imge' (did you mean 'image'?); its columns are 'image', 'grade'" in first
@@ -183,7 +183,7 @@ def test_a_wrong_column_option_names_the_nearest_and_all(table):
 
 def test_options_that_would_do_nothing_are_refused(table):
     with pytest.raises(DataError) as raised:
-        open_cohort(str(table("image,grade\na,1\n")), options={"labels": "official", "imges": "x"})
+        open_dataset(str(table("image,grade\na,1\n")), options={"labels": "official", "imges": "x"})
 
     assert "'labels' does not apply" in raised.value.faults[0]
     assert "unknown data option 'imges' (did you mean 'images'?)" in raised.value.faults[1]
@@ -202,17 +202,17 @@ def test_options_that_would_do_nothing_are_refused(table):
 )
 def test_unknown_sources(source, fault):
     with pytest.raises(DataError, match=fault):
-        open_cohort(source)
+        open_dataset(source)
 
 
 def test_a_folder_without_a_table(tmp_path):
     with pytest.raises(DataError, match="holds neither a known data set nor a label table"):
-        open_cohort(str(tmp_path))
+        open_dataset(str(tmp_path))
 
 
 def test_a_missing_image_folder(table, tmp_path):
     with pytest.raises(DataError, match="there is no image folder"):
-        open_cohort(str(table("image,grade\na,1\n")), options={"images": str(tmp_path / "none")})
+        open_dataset(str(table("image,grade\na,1\n")), options={"images": str(tmp_path / "none")})
 
 
 def test_a_table_that_is_no_text(tmp_path):
@@ -220,4 +220,4 @@ def test_a_table_that_is_no_text(tmp_path):
     path.write_bytes(b"PK\x03\x04\xff\xfe\x00")
 
     with pytest.raises(DataError, match="is not UTF-8 text"):
-        open_cohort(str(path))
+        open_dataset(str(path))

@@ -8,23 +8,23 @@ from types import SimpleNamespace
 import pytest
 
 from drft.config.trial_config import SplitConfig
-from drft.data import load_images, open_cohort, stratified_split
+from drft.data import load_images, open_dataset, stratified_split
 from drft.data.datasets.idrid import OFFICIAL_GRADES
 from drft.errors import DataError
 
 
 def test_official_layout_keeps_both_numberings_apart(official_copy):
-    cohort = open_cohort(str(official_copy([0, 2, 4], [1, 3])))
+    dataset = open_dataset(str(official_copy([0, 2, 4], [1, 3])))
 
-    assert cohort.name == "idrid"
-    assert [(photograph.id, photograph.grade) for photograph in cohort.photographs] == [
+    assert dataset.name == "idrid"
+    assert [(image.id, image.grade) for image in dataset.images] == [
         ("train/IDRiD_001", 0),
         ("train/IDRiD_002", 2),
         ("train/IDRiD_003", 4),
         ("test/IDRiD_001", 1),
         ("test/IDRiD_002", 3),
     ]
-    assert cohort.notes == ()
+    assert dataset.notes == ()
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_official_layout_keeps_both_numberings_apart(official_copy):
 def test_official_layout_is_found_from_any_of_its_folders(official_copy, piece):
     root = official_copy([0, 2], [1])
 
-    assert len(open_cohort(str(root / piece))) == 3
+    assert len(open_dataset(str(root / piece))) == 3
 
 
 def test_official_layout_may_be_nested_and_url_encoded(official_copy):
@@ -50,32 +50,32 @@ def test_official_layout_may_be_nested_and_url_encoded(official_copy):
     section = root / "B.%20Disease%20Grading" / "B. Disease Grading"
     (section / "1. Original Images").rename(section / "1.%20Original%20Images")
 
-    assert len(open_cohort(str(root))) == 3
+    assert len(open_dataset(str(root))) == 3
 
 
-def test_folders_of_other_challenges_are_not_taken_for_the_photographs(official_copy, draw_photograph):
+def test_folders_of_other_challenges_are_not_taken_for_the_images(official_copy, draw_image):
     root = official_copy([0, 2], [1])
-    draw_photograph(root / "A. Segmentation" / "1. Original Images" / "a. Training Set" / "IDRiD_01.jpg", 99)
+    draw_image(root / "A. Segmentation" / "1. Original Images" / "a. Training Set" / "IDRiD_01.jpg", 99)
 
-    assert {photograph.path.stem for photograph in open_cohort(str(root)).photographs} == {"IDRiD_001", "IDRiD_002"}
+    assert {image.path.stem for image in open_dataset(str(root)).images} == {"IDRiD_001", "IDRiD_002"}
 
 
 def test_without_testing_labels_there_is_no_test_part(official_copy):
     root = official_copy([0, 2], [1])
     next(root.rglob("*Testing Labels.csv")).unlink()
 
-    cohort = open_cohort(str(root))
+    dataset = open_dataset(str(root))
 
-    assert cohort.counts("test") == (0, 0, 0, 0, 0)
-    assert any("official test photographs are not used" in note for note in cohort.notes)
+    assert dataset.counts("test") == (0, 0, 0, 0, 0)
+    assert any("official test images are not used" in note for note in dataset.notes)
 
 
-def test_photographs_apart_from_their_labels_are_asked_for(official_copy):
+def test_images_apart_from_their_labels_are_asked_for(official_copy):
     root = official_copy([0], [1])
     shutil.rmtree(root / "B. Disease Grading" / "1. Original Images")
 
     with pytest.raises(DataError, match=r"Training Set.*keep the folders") as raised:
-        open_cohort(str(root))
+        open_dataset(str(root))
     assert len(raised.value.faults) == 2
 
 
@@ -84,13 +84,13 @@ def test_faults_of_both_tables_are_named_at_once(official_copy):
     next(root.rglob("a. Training Set/IDRiD_003.jpg")).unlink()
 
     with pytest.raises(DataError) as raised:
-        open_cohort(str(root))
+        open_dataset(str(root))
 
     first, second, third = raised.value.faults
     assert "Training Labels.csv, line 3" in first
     assert "grade '7' should be a whole number from 0 to 4" in first
     assert "line 4" in second
-    assert "no photograph 'IDRiD_003'" in second
+    assert "no image 'IDRiD_003'" in second
     assert "Testing Labels.csv, line 2" in third
 
 
@@ -100,9 +100,9 @@ def test_a_renamed_column_can_be_named(kaggle_copy):
     table.write_text(table.read_text().replace("diagnosis", "stage"))
 
     with pytest.raises(DataError, match=r"no column that names the grade.*--grade-column"):
-        open_cohort(str(root))
+        open_dataset(str(root))
     for source in (root, table):
-        assert open_cohort(str(source), options={"grade_column": "stage"}).name == "idrid-kaggle"
+        assert open_dataset(str(source), options={"grade_column": "stage"}).name == "idrid-kaggle"
 
 
 def test_two_copies_are_not_chosen_from(official_copy, kaggle_copy):
@@ -110,14 +110,14 @@ def test_two_copies_are_not_chosen_from(official_copy, kaggle_copy):
     root = kaggle_copy({"IDRiD_001": 0}).parent
 
     with pytest.raises(DataError, match="more than one copy of IDRiD"):
-        open_cohort(str(root))
+        open_dataset(str(root))
 
 
 def test_kaggle_layout_gives_back_official_ids_and_origins(kaggle_copy):
-    cohort = open_cohort(str(kaggle_copy({"IDRiD_001": 3, "IDRiD_002": 2, "IDRiD_001test": 4})))
+    dataset = open_dataset(str(kaggle_copy({"IDRiD_001": 3, "IDRiD_002": 2, "IDRiD_001test": 4})))
 
-    assert cohort.name == "idrid-kaggle"
-    assert [(photograph.id, photograph.grade, photograph.origin) for photograph in cohort.photographs] == [
+    assert dataset.name == "idrid-kaggle"
+    assert [(image.id, image.grade, image.origin) for image in dataset.images] == [
         ("train/IDRiD_001", 3, "train"),
         ("train/IDRiD_002", 2, "train"),
         ("test/IDRiD_001", 4, "test"),
@@ -128,24 +128,24 @@ def test_kaggle_layout_gives_back_official_ids_and_origins(kaggle_copy):
 def test_grades_changed_on_kaggle_are_reported_and_can_be_undone(kaggle_copy, labels, grades):
     root = kaggle_copy({"IDRiD_098": 4, "IDRiD_099x": 2, "IDRiD_062test": 2})
 
-    cohort = open_cohort(str(root), options={"labels": labels})
+    dataset = open_dataset(str(root), options={"labels": labels})
 
-    assert [photograph.grade for photograph in cohort.photographs] == grades
-    assert "2 of 3 Kaggle grades differ" in cohort.notes[0]
-    assert "train/IDRiD_098 (4, officially 3)" in cohort.notes[0]
-    assert "test/IDRiD_062 (2, officially 4)" in cohort.notes[0]
+    assert [image.grade for image in dataset.images] == grades
+    assert "2 of 3 Kaggle grades differ" in dataset.notes[0]
+    assert "train/IDRiD_098 (4, officially 3)" in dataset.notes[0]
+    assert "test/IDRiD_062 (2, officially 4)" in dataset.notes[0]
 
 
 def test_unknown_choice_of_labels(kaggle_copy):
     with pytest.raises(DataError, match="labels should be as-given or official, not 'offical'"):
-        open_cohort(str(kaggle_copy({"IDRiD_001": 0})), options={"labels": "offical"})
+        open_dataset(str(kaggle_copy({"IDRiD_001": 0})), options={"labels": "offical"})
 
 
 def test_download_without_kagglehub_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "kagglehub", None)
 
     with pytest.raises(DataError, match=r"pip install 'drft-study\[kaggle\]'.*--data FOLDER") as raised:
-        open_cohort("idrid", cache_dir=tmp_path)
+        open_dataset("idrid", cache_dir=tmp_path)
     assert len(raised.value.faults) == 1
 
 
@@ -156,7 +156,7 @@ def test_download_without_network_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "kagglehub", SimpleNamespace(dataset_download=fail))
 
     with pytest.raises(DataError, match=r"could not be downloaded \(cannot reach.*--data FOLDER") as raised:
-        open_cohort("idrid", cache_dir=tmp_path)
+        open_dataset("idrid", cache_dir=tmp_path)
     assert "\n" not in str(raised.value)
 
 
@@ -164,40 +164,40 @@ def test_download_is_opened(monkeypatch, tmp_path, kaggle_copy):
     root = kaggle_copy({"IDRiD_001": 0})
     monkeypatch.setitem(sys.modules, "kagglehub", SimpleNamespace(dataset_download=lambda handle: str(root)))
 
-    assert open_cohort("idrid", cache_dir=tmp_path / "cache").name == "idrid-kaggle"
+    assert open_dataset("idrid", cache_dir=tmp_path / "cache").name == "idrid-kaggle"
 
 
 def test_files_put_into_the_cache_by_hand_spare_the_download(monkeypatch, tmp_path, kaggle_copy):
     monkeypatch.setitem(sys.modules, "kagglehub", None)
     shutil.copytree(kaggle_copy({"IDRiD_001": 0}), tmp_path / "cache" / "idrid")
 
-    assert len(open_cohort("idrid", cache_dir=tmp_path / "cache")) == 1
+    assert len(open_dataset("idrid", cache_dir=tmp_path / "cache")) == 1
 
 
 @pytest.mark.real
 def test_real_official_copy(real_data, tmp_path):
-    cohort = open_cohort(str(real_data / "idrid"))
-    split = stratified_split(cohort, SplitConfig())
+    dataset = open_dataset(str(real_data / "idrid"))
+    split = stratified_split(dataset, SplitConfig())
 
-    assert cohort.counts("train") == (134, 20, 136, 74, 49)
-    assert (len(cohort), len(split.test)) == (466, 53)
+    assert dataset.counts("train") == (134, 20, 136, 74, 49)
+    assert (len(dataset), len(split.test)) == (466, 53)
     assert len(split.train) + len(split.validation) == 412
-    assert sum("same file" in note for note in cohort.notes) == 6
-    assert sum("different grades" in note for note in cohort.notes) == 3
+    assert sum("same file" in note for note in dataset.notes) == 6
+    assert sum("different grades" in note for note in dataset.notes) == 3
     left_out = set(range(466)) - {*split.train, *split.validation, *split.test}
-    assert [cohort.photographs[index].id for index in left_out] == ["train/IDRiD_118"]
-    assert load_images(cohort, 32, tmp_path).shape == (466, 32, 32, 3)
+    assert [dataset.images[index].id for index in left_out] == ["train/IDRiD_118"]
+    assert load_images(dataset, 32, tmp_path).shape == (466, 32, 32, 3)
 
 
 @pytest.mark.real
 def test_real_kaggle_copy_with_official_grades_is_the_official_set(real_data):
-    official = {photograph.id: photograph.grade for photograph in open_cohort(str(real_data / "idrid")).photographs}
-    kaggle = open_cohort(str(real_data / "idrid-kaggle"), options={"labels": "official"})
-    given = open_cohort(str(real_data / "idrid-kaggle"))
+    official = {image.id: image.grade for image in open_dataset(str(real_data / "idrid")).images}
+    kaggle = open_dataset(str(real_data / "idrid-kaggle"), options={"labels": "official"})
+    given = open_dataset(str(real_data / "idrid-kaggle"))
 
-    assert all(official[photograph.id] == photograph.grade for photograph in kaggle.photographs)
-    differing = {photograph.id for photograph in given.photographs if official[photograph.id] != photograph.grade}
-    assert differing == OFFICIAL_GRADES.keys() & official.keys() & {photograph.id for photograph in given.photographs}
+    assert all(official[image.id] == image.grade for image in kaggle.images)
+    differing = {image.id for image in given.images if official[image.id] != image.grade}
+    assert differing == OFFICIAL_GRADES.keys() & official.keys() & {image.id for image in given.images}
 
 
 def test_official_grades_are_all_of_the_scale():
@@ -209,5 +209,5 @@ def test_relative_paths_work(monkeypatch, official_copy):
     root = official_copy([0, 1], [2])
     monkeypatch.chdir(root.parent)
 
-    assert open_cohort("./idrid").photographs[0].path.is_absolute()
-    assert isinstance(open_cohort("idrid/B. Disease Grading").photographs[0].path, Path)
+    assert open_dataset("./idrid").images[0].path.is_absolute()
+    assert isinstance(open_dataset("idrid/B. Disease Grading").images[0].path, Path)

@@ -5,19 +5,19 @@ import re
 import numpy as np
 import pytest
 
-from drft.data import GRADES, open_cohort
+from drft.data import GRADES, open_dataset
 from drft.data.checks import check_source
 from drft.data.images import load_images
 from drft.errors import DataError
 
 
 @pytest.fixture
-def lay_out(tmp_path, draw_photograph):
-    """Write tables with their text and photographs; return the folder."""
+def lay_out(tmp_path, draw_image):
+    """Write tables with their text and images; return the folder."""
 
-    def make(tables: dict[str, str], photographs: list[str]):
-        for seed, name in enumerate(photographs):
-            draw_photograph(tmp_path / "set" / name, seed)
+    def make(tables: dict[str, str], images: list[str]):
+        for seed, name in enumerate(images):
+            draw_image(tmp_path / "set" / name, seed)
         for name, text in tables.items():
             path = tmp_path / "set" / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -27,8 +27,8 @@ def lay_out(tmp_path, draw_photograph):
     return make
 
 
-def grades(cohort):
-    return {photograph.id: photograph.grade for photograph in cohort.photographs}
+def grades(dataset):
+    return {image.id: image.grade for image in dataset.images}
 
 
 def test_aptos(lay_out):
@@ -40,10 +40,10 @@ def test_aptos(lay_out):
         },
         ["train_images/a.png", "train_images/b.png", "test_images/c.png"],
     )
-    cohort = open_cohort(str(folder))
+    dataset = open_dataset(str(folder))
 
-    assert (cohort.name, grades(cohort)) == ("aptos", {"train/a": 0, "train/b": 4})
-    assert all(photograph.path.parent.name == "train_images" for photograph in cohort.photographs)
+    assert (dataset.name, grades(dataset)) == ("aptos", {"train/a": 0, "train/b": 4})
+    assert all(image.path.parent.name == "train_images" for image in dataset.images)
 
 
 @pytest.mark.parametrize("images", ["train", "resized_train/resized_train"])
@@ -56,10 +56,10 @@ def test_eyepacs_keeps_the_eyes_of_a_patient_together(lay_out, images):
         },
         [f"{images}/{name}.jpeg" for name in names],
     )
-    cohort = open_cohort(str(folder))
+    dataset = open_dataset(str(folder))
 
-    assert (cohort.name, list(grades(cohort).values())) == ("eyepacs", [0, 1, 2])
-    assert [photograph.group for photograph in cohort.photographs] == ["patient 10", "patient 10", "patient 13"]
+    assert (dataset.name, list(grades(dataset).values())) == ("eyepacs", [0, 1, 2])
+    assert [image.group for image in dataset.images] == ["patient 10", "patient 10", "patient 13"]
 
 
 MESSIDOR = """image_id,adjudicated_dr_grade,adjudicated_dme,adjudicated_gradable
@@ -77,34 +77,34 @@ def test_messidor_keeps_pairs_together_and_drops_what_cannot_be_graded(lay_out, 
         {"messidor_data.csv": MESSIDOR, pairs: "left;right\n2005_01_PP.png;2005_02_PP.png\nIM1.JPG;IM2.JPG\n"},
         [f"IMAGES/{name}" for name in images],
     )
-    cohort = open_cohort(str(folder))
+    dataset = open_dataset(str(folder))
 
-    assert (cohort.name, list(grades(cohort).values())) == ("messidor2", [0, 2, 3])
-    first, second, third = (photograph.group for photograph in cohort.photographs)
+    assert (dataset.name, list(grades(dataset).values())) == ("messidor2", [0, 2, 3])
+    first, second, third = (image.group for image in dataset.images)
     assert first == second != third
-    assert any("1 photographs that graders marked as not gradable are left out" in note for note in cohort.notes)
+    assert any("1 images that graders marked as not gradable are left out" in note for note in dataset.notes)
 
 
 def test_messidor_without_its_pairs_says_so(lay_out):
     folder = lay_out({"messidor_data.csv": MESSIDOR}, ["2005_01_PP.png", "2005_02_PP.png", "IM1.jpg"])
 
-    assert any("messidor-2.csv is not there" in note for note in open_cohort(str(folder)).notes)
+    assert any("messidor-2.csv is not there" in note for note in open_dataset(str(folder)).notes)
 
 
 def test_messidor_with_a_list_that_has_no_pairs(lay_out):
     folder = lay_out({"messidor_data.csv": MESSIDOR, "messidor-2.csv": "a;b\n1;2\n"}, ["IM1.jpg"])
 
     with pytest.raises(DataError, match="should have the columns left and right; it has 'a', 'b'"):
-        open_cohort(str(folder))
+        open_dataset(str(folder))
 
 
-def test_a_table_without_its_photographs_is_one_fault(lay_out):
+def test_a_table_without_its_images_is_one_fault(lay_out):
     folder = lay_out({"messidor_data.csv": MESSIDOR}, [])
 
     with pytest.raises(
-        DataError, match=r"no photographs near .*: put them there or name their folder with --images"
+        DataError, match=r"no images near .*: put them there or name their folder with --images"
     ) as raised:
-        open_cohort(str(folder))
+        open_dataset(str(folder))
     assert len(raised.value.faults) == 1
 
 
@@ -120,17 +120,17 @@ def test_ddr_has_its_own_parts_and_drops_what_cannot_be_graded(lay_out):
             for name in ("train/007-1", "train/007-2", "valid/007-3", "test/007-4", "test/007-5")
         ],
     )
-    cohort = open_cohort(str(folder))
+    dataset = open_dataset(str(folder))
 
-    assert (cohort.name, grades(cohort)) == ("ddr", {"train/007-1": 0, "train/007-3": 4, "test/007-4": 2})
-    assert any("2 photographs of grade 5 are left out" in note for note in cohort.notes)
+    assert (dataset.name, grades(dataset)) == ("ddr", {"train/007-1": 0, "train/007-3": 4, "test/007-4": 2})
+    assert any("2 images of grade 5 are left out" in note for note in dataset.notes)
 
 
 def test_faults_in_ddr_are_named_at_once(lay_out):
     folder = lay_out({"train.txt": "a.jpg 0\nb.jpg six\nc.jpg 7\nd.jpg 1\n"}, ["train/a.jpg", "train/c.jpg"])
 
     with pytest.raises(DataError) as raised:
-        open_cohort(str(folder))
+        open_dataset(str(folder))
     assert [re.findall("line [0-9]", fault) for fault in raised.value.faults] == [["line 2"], ["line 3"], ["line 4"]]
 
 
@@ -152,29 +152,29 @@ def retinamnist(tmp_path):
     return make
 
 
-def test_retinamnist_becomes_photographs(retinamnist, tmp_path):
+def test_retinamnist_becomes_images(retinamnist, tmp_path):
     path = retinamnist()
-    cohort = open_cohort(str(path.parent), cache_dir=tmp_path / "cache")
+    dataset = open_dataset(str(path.parent), cache_dir=tmp_path / "cache")
 
-    assert (cohort.name, len(cohort), cohort.counts("test")) == ("retinamnist", 9, (1, 1, 1, 0, 0))
-    assert cohort.counts("train") == (2, 2, 1, 1, 0)
+    assert (dataset.name, len(dataset), dataset.counts("test")) == ("retinamnist", 9, (1, 1, 1, 0, 0))
+    assert dataset.counts("train") == (2, 2, 1, 1, 0)
     with np.load(path) as arrays:
-        assert np.array_equal(load_images(cohort, 28, tmp_path / "cache")[0], arrays["train_images"][0])
-    assert open_cohort(str(path), cache_dir=tmp_path / "cache") == cohort
+        assert np.array_equal(load_images(dataset, 28, tmp_path / "cache")[0], arrays["train_images"][0])
+    assert open_dataset(str(path), cache_dir=tmp_path / "cache") == dataset
 
 
 @pytest.mark.parametrize(
     ("changed", "fault"),
     [
         ({"val_images": np.array([{"a": 1}], dtype=object)}, "no whole RetinaMNIST file .*allow_pickle=False"),
-        ({"val_images": np.zeros((2, 28, 28), np.uint8)}, "val_images should be 8-bit RGB pictures"),
+        ({"val_images": np.zeros((2, 28, 28), np.uint8)}, "val_images should be 8-bit RGB images"),
         ({"test_labels": np.zeros(2, np.uint8)}, "test_labels should be one whole number for each of 3"),
         ({"test_labels": np.full(3, 7)}, r"retinamnist.npz, test_0000: grade '7' should be"),
     ],
 )
 def test_a_damaged_retinamnist(retinamnist, tmp_path, changed, fault):
     with pytest.raises(DataError, match=fault):
-        open_cohort(str(retinamnist(**changed)), cache_dir=tmp_path / "cache")
+        open_dataset(str(retinamnist(**changed)), cache_dir=tmp_path / "cache")
 
 
 def test_a_cut_off_retinamnist(retinamnist, tmp_path):
@@ -182,18 +182,18 @@ def test_a_cut_off_retinamnist(retinamnist, tmp_path):
     path.write_bytes(path.read_bytes()[:2000])
 
     with pytest.raises(DataError, match="no whole RetinaMNIST file"):
-        open_cohort(str(path), cache_dir=tmp_path / "cache")
+        open_dataset(str(path), cache_dir=tmp_path / "cache")
 
 
 def test_folders_of_classes_with_parts(lay_out):
     names = ["train/b/1.png", "train/b/2.png", "train/a/1.png", "val/a/1.png", "test/b/1.png", "test/a/9.png"]
-    cohort = open_cohort(str(lay_out({}, names)))
+    dataset = open_dataset(str(lay_out({}, names)))
 
-    assert (cohort.name, cohort.grades) == ("set", ("a", "b"))
-    assert grades(cohort) == {
+    assert (dataset.name, dataset.grades) == ("set", ("a", "b"))
+    assert grades(dataset) == {
         "train/a/1": 0, "train/b/1": 1, "train/b/2": 1, "train/val/a/1": 0, "test/a/9": 0, "test/b/1": 1,
     }  # fmt: skip
-    assert any("order of their names, taken as a scale: a, b" in note for note in cohort.notes)
+    assert any("order of their names, taken as a scale: a, b" in note for note in dataset.notes)
 
 
 @pytest.mark.parametrize(
@@ -206,12 +206,12 @@ def test_folders_of_classes_with_parts(lay_out):
     ],
 )
 def test_folders_named_as_grades_are_the_grades(lay_out, folders, names):
-    cohort = open_cohort(str(lay_out({}, [f"wrapped/{folder}/a.png" for folder in folders])))
+    dataset = open_dataset(str(lay_out({}, [f"wrapped/{folder}/a.png" for folder in folders])))
 
-    assert cohort.grades == names
-    for photograph in cohort.photographs:
+    assert dataset.grades == names
+    for image in dataset.images:
         expected = folders if names == GRADES else list(names)
-        assert photograph.grade == expected.index(photograph.path.parent.name)
+        assert image.grade == expected.index(image.path.parent.name)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_folders_named_as_grades_are_the_grades(lay_out, folders, names):
 )
 def test_folders_that_are_no_classes(lay_out, names):
     with pytest.raises(DataError, match="holds neither a known data set nor a label table, nor a folder"):
-        open_cohort(str(lay_out({}, names)))
+        open_dataset(str(lay_out({}, names)))
 
 
 def test_a_check_counts_by_the_grades_there_are(lay_out):
@@ -241,4 +241,4 @@ def test_sets_put_there_by_hand_are_found_by_name(lay_out, tmp_path, name):
     (tmp_path / "cache").mkdir()
     folder.rename(tmp_path / "cache" / name)
 
-    assert grades(open_cohort(name, cache_dir=tmp_path / "cache")) == {"train/a": 1, "train/b": 2}
+    assert grades(open_dataset(name, cache_dir=tmp_path / "cache")) == {"train/a": 1, "train/b": 2}

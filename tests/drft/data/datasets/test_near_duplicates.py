@@ -1,11 +1,11 @@
-"""Photographs that occur twice in different files stay together, for whoever asks for it."""
+"""Images that occur twice in different files stay together, for whoever asks for it."""
 
 import pytest
 from PIL import ImageEnhance
 
-from drft.data import open_cohort
+from drft.data import open_dataset
 from drft.data.checks import check_source
-from drft.data.cohort import grouping
+from drft.data.dataset import grouping
 from drft.data.datasets import near_duplicates as near
 from drft.errors import DataError
 from tests.helpers.fundus_like import fundus_like
@@ -15,51 +15,49 @@ ASKED = {"group_lookalikes": "yes"}
 
 @pytest.fixture
 def source(tmp_path):
-    """A table with one picture twice in training, darkened, and one in training and test, turned."""
-    pictures = {"a": fundus_like(1), "b": fundus_like(2), "c": fundus_like(3), "d": fundus_like(4)}
-    pictures["dark"] = ImageEnhance.Brightness(pictures["a"]).enhance(0.8)
-    pictures["turned"] = pictures["b"].rotate(180)
-    for name, picture in pictures.items():
-        picture.save(tmp_path / f"{name}.png")
+    """A table with one image twice in training, darkened, and one in training and test, turned."""
+    images = {"a": fundus_like(1), "b": fundus_like(2), "c": fundus_like(3), "d": fundus_like(4)}
+    images["dark"] = ImageEnhance.Brightness(images["a"]).enhance(0.8)
+    images["turned"] = images["b"].rotate(180)
+    for name, image in images.items():
+        image.save(tmp_path / f"{name}.png")
     rows = [f"{name},{grade},train" for name, grade in zip("abcd", (0, 1, 2, 2), strict=True)]
     (tmp_path / "labels.csv").write_text("\n".join(["image,grade,split", *rows, "dark,2,train", "turned,1,test"]))
     return str(tmp_path / "labels.csv")
 
 
-def groups(cohort):
-    return {photograph.id: photograph.group for photograph in cohort.photographs}
+def groups(dataset):
+    return {image.id: image.group for image in dataset.images}
 
 
 def test_they_are_one_group_when_asked_for(source, tmp_path):
-    apart = open_cohort(source, cache_dir=tmp_path / "cache")
-    together = open_cohort(source, options=ASKED, cache_dir=tmp_path / "cache")
+    apart = open_dataset(source, cache_dir=tmp_path / "cache")
+    together = open_dataset(source, options=ASKED, cache_dir=tmp_path / "cache")
 
     assert len(set(groups(apart).values())) == 6
     assert groups(together)["train/a"] == groups(together)["train/dark"]
     assert groups(together)["train/b"] == groups(together)["test/turned"]
     assert len(set(groups(together).values())) == 4
     assert together.fingerprint == apart.fingerprint
-    assert grouping(together.photographs) != grouping(apart.photographs)
-    told = (
-        "train/a (grade 0) and train/dark (grade 2) are the same picture with different grades; they stay on one side"
-    )
+    assert grouping(together.images) != grouping(apart.images)
+    told = "train/a (grade 0) and train/dark (grade 2) are the same image with different grades; they stay on one side"
     assert any(told in note for note in together.notes)
-    assert any(note.endswith("are the same picture; the training one is left out.") for note in together.notes)
+    assert any(note.endswith("are the same image; the training one is left out.") for note in together.notes)
 
 
 def test_files_are_compared_once(source, tmp_path, monkeypatch):
-    first = open_cohort(source, options=ASKED, cache_dir=tmp_path / "cache")
+    first = open_dataset(source, options=ASKED, cache_dir=tmp_path / "cache")
     monkeypatch.setattr(near, "portray", None)
 
-    assert open_cohort(source, options=ASKED, cache_dir=tmp_path / "cache") == first
+    assert open_dataset(source, options=ASKED, cache_dir=tmp_path / "cache") == first
 
 
 def test_what_is_kept_and_damaged_is_made_again(source, tmp_path):
-    first = open_cohort(source, options=ASKED, cache_dir=tmp_path / "cache")
+    first = open_dataset(source, options=ASKED, cache_dir=tmp_path / "cache")
     for kept in (tmp_path / "cache" / "lookalikes").iterdir():
         kept.write_text('[["gone", "gone too"]]')
 
-    assert open_cohort(source, options=ASKED, cache_dir=tmp_path / "cache") == first
+    assert open_dataset(source, options=ASKED, cache_dir=tmp_path / "cache") == first
 
 
 def test_a_check_knows_that_they_stay_together(source):
@@ -70,13 +68,13 @@ def test_a_check_knows_that_they_stay_together(source):
     assert sum(together.planned.train + together.planned.validation) == 4  # b is left out
 
 
-def test_rendered_photographs_have_no_such_option():
+def test_rendered_images_have_no_such_option():
     with pytest.raises(DataError, match="'group_lookalikes' does not apply to the data source synthetic"):
-        open_cohort("synthetic", options=ASKED)
+        open_dataset("synthetic", options=ASKED)
 
 
 @pytest.mark.real
 def test_idrid_has_one_such_pair(real_data):
-    cohort = open_cohort(str(real_data / "idrid"), options=ASKED)
+    dataset = open_dataset(str(real_data / "idrid"), options=ASKED)
 
-    assert groups(cohort)["train/IDRiD_013"] == groups(cohort)["train/IDRiD_397"]
+    assert groups(dataset)["train/IDRiD_013"] == groups(dataset)["train/IDRiD_397"]

@@ -1,4 +1,4 @@
-"""The synthetic cohort: IDRiD's numbers, equal pictures for equal seeds, lesions that follow the grade."""
+"""The synthetic data set: IDRiD's numbers, equal images for equal seeds, lesions that follow the grade."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from drft.data.datasets import synthetic
-from drft.data.rendering import LesionAmounts, draw_findings, render_eye, render_photograph
+from drft.data.rendering import LesionAmounts, draw_findings, render_eye, render_image
 from drft.data.rendering.pool import RenderJob, render_files
 from drft.errors import DataError
 
@@ -23,7 +23,7 @@ HEIGHT = 96
 
 
 def small_plans(plans: list[synthetic.RenderPlan]) -> list[synthetic.RenderPlan]:
-    """One photograph of each origin and grade."""
+    """One image of each origin and grade."""
     seen: Counter[tuple[str, int]] = Counter()
     chosen = []
     for plan in plans:
@@ -34,10 +34,10 @@ def small_plans(plans: list[synthetic.RenderPlan]) -> list[synthetic.RenderPlan]
 
 
 @pytest.fixture
-def small_cohort(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten small photographs instead of 516."""
-    whole = synthetic.plan_cohort
-    monkeypatch.setattr(synthetic, "plan_cohort", lambda seed: small_plans(list(whole(seed))))
+def small_dataset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten small images instead of 516."""
+    whole = synthetic.plan_dataset
+    monkeypatch.setattr(synthetic, "plan_dataset", lambda seed: small_plans(list(whole(seed))))
     monkeypatch.setattr(synthetic, "HEIGHT", 48)
 
 
@@ -48,7 +48,7 @@ def eye_with(findings: LesionAmounts, seed: int) -> np.ndarray:
 
 
 def test_counts_are_those_of_idrid():
-    plans = list(synthetic.plan_cohort(0))
+    plans = list(synthetic.plan_dataset(0))
     assert Counter((plan.origin, plan.label) for plan in plans) == {
         **{("train", grade): count for grade, count in enumerate((134, 20, 136, 74, 49))},
         **{("test", grade): count for grade, count in enumerate((34, 5, 32, 19, 13))},
@@ -58,22 +58,22 @@ def test_counts_are_those_of_idrid():
 @given(seed=st.integers(0, 2**40))
 @settings(max_examples=10, deadline=None)
 def test_plans_follow_the_seed(seed: int):
-    plans = list(synthetic.plan_cohort(seed))
-    assert plans == list(synthetic.plan_cohort(seed))
-    assert plans != list(synthetic.plan_cohort(seed + 1))
+    plans = list(synthetic.plan_dataset(seed))
+    assert plans == list(synthetic.plan_dataset(seed))
+    assert plans != list(synthetic.plan_dataset(seed + 1))
     assert len({plan.entropy for plan in plans}) == len(plans)
 
 
 def test_graders_disagree_by_one_grade_about_as_often_as_stated():
-    plans = [plan for seed in range(5) for plan in synthetic.plan_cohort(seed)]
+    plans = [plan for seed in range(5) for plan in synthetic.plan_dataset(seed)]
     apart = np.array([abs(plan.shown - plan.label) for plan in plans])
     assert set(apart) == {0, 1}
     assert np.mean(apart == 1) == pytest.approx(synthetic.DISAGREEMENT, abs=0.03)
 
 
 @pytest.mark.parametrize("grade", range(5))
-def test_equal_seeds_give_equal_pictures(grade: int):
-    first, again, other = (render_photograph(np.random.default_rng(seed), grade, HEIGHT) for seed in (3, 3, 4))
+def test_equal_seeds_give_equal_images(grade: int):
+    first, again, other = (render_image(np.random.default_rng(seed), grade, HEIGHT) for seed in (3, 3, 4))
     assert first.dtype == np.uint8
     assert first.shape == (HEIGHT, round(1.506 * HEIGHT), 3)
     assert np.array_equal(first, again)
@@ -104,18 +104,18 @@ def test_a_process_that_cannot_start_its_work_is_reported(tmp_path: Path, monkey
         render_files([RenderJob(str(tmp_path / "1.jpg"), (0,), 0, 48)] * 2000, lambda _: None, processes=2)
 
 
-def test_a_photograph_looks_like_one():
-    picture = render_photograph(np.random.default_rng(0), 0, HEIGHT).astype(float)
-    corner, field = picture[:8, :8], picture[HEIGHT // 3 : 2 * HEIGHT // 3, HEIGHT // 2 : HEIGHT]
+def test_a_image_looks_like_one():
+    image = render_image(np.random.default_rng(0), 0, HEIGHT).astype(float)
+    corner, field = image[:8, :8], image[HEIGHT // 3 : 2 * HEIGHT // 3, HEIGHT // 2 : HEIGHT]
     assert corner.max() < 10
     red, green, blue = field.mean(axis=(0, 1))
     assert red > 1.3 * green > 1.3 * blue
 
 
 def test_the_disc_is_brighter_than_the_macula():
-    picture = render_photograph(np.random.default_rng(1), 0, HEIGHT)[..., 1].astype(float)
-    left = round(0.462 * picture.shape[1])
-    assert picture.max() > 1.5 * np.median(picture[HEIGHT // 2 - 6 : HEIGHT // 2 + 6, left - 6 : left + 6])
+    image = render_image(np.random.default_rng(1), 0, HEIGHT)[..., 1].astype(float)
+    left = round(0.462 * image.shape[1])
+    assert image.max() > 1.5 * np.median(image[HEIGHT // 2 - 6 : HEIGHT // 2 + 6, left - 6 : left + 6])
 
 
 def test_findings_follow_the_international_scale():
@@ -156,63 +156,63 @@ def test_beading_changes_the_veins_alone():
     assert 0 < changed.mean() < 0.08
 
 
-def test_cohort_is_rendered_once(small_cohort: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_dataset_is_rendered_once(small_dataset: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     told: list[tuple[int, int]] = []
-    first = synthetic.render_cohort(1, tmp_path, lambda _, done, total: told.append((done, total)))
+    first = synthetic.render_dataset(1, tmp_path, lambda _, done, total: told.append((done, total)))
     assert told == [(done, 10) for done in range(1, 11)]
     monkeypatch.setattr(synthetic, "render_files", lambda *_: pytest.fail("rendered again"))
-    assert synthetic.render_cohort(1, tmp_path) == first
+    assert synthetic.render_dataset(1, tmp_path) == first
     assert first.rendered
     assert first.notes
     assert first.name == "synthetic"
-    assert {photograph.id for photograph in first.photographs} >= {"train/SYN_001", "test/SYN_001"}
-    assert all(Image.open(photograph.path).format == "JPEG" for photograph in first.photographs)
-    assert [path.name for path in (tmp_path / "synthetic").iterdir()] == [first.photographs[0].path.parents[1].name]
+    assert {image.id for image in first.images} >= {"train/SYN_001", "test/SYN_001"}
+    assert all(Image.open(image.path).format == "JPEG" for image in first.images)
+    assert [path.name for path in (tmp_path / "synthetic").iterdir()] == [first.images[0].path.parents[1].name]
 
 
-def test_fingerprint_follows_the_seed(small_cohort: None, tmp_path: Path):
+def test_fingerprint_follows_the_seed(small_dataset: None, tmp_path: Path):
     prints = [
-        synthetic.render_cohort(seed, tmp_path / place).fingerprint for seed, place in ((0, "a"), (0, "b"), (1, "a"))
+        synthetic.render_dataset(seed, tmp_path / place).fingerprint for seed, place in ((0, "a"), (0, "b"), (1, "a"))
     ]
     assert prints[0] == prints[1] != prints[2]
 
 
-def test_an_interrupted_rendering_leaves_nothing(small_cohort: None, tmp_path: Path):
+def test_an_interrupted_rendering_leaves_nothing(small_dataset: None, tmp_path: Path):
     def interrupt(what: str, done: int, total: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        synthetic.render_cohort(0, tmp_path, interrupt)
+        synthetic.render_dataset(0, tmp_path, interrupt)
     assert not list((tmp_path / "synthetic").iterdir())
 
 
-def test_whoever_renders_first_wins(small_cohort: None, tmp_path: Path):
+def test_whoever_renders_first_wins(small_dataset: None, tmp_path: Path):
     def overtake(what: str, done: int, total: int) -> None:
         if done == total:
-            overtaken.append(synthetic.render_cohort(0, tmp_path))
+            overtaken.append(synthetic.render_dataset(0, tmp_path))
 
     overtaken: list[synthetic.ImageDataset] = []
-    assert synthetic.render_cohort(0, tmp_path, overtake) == overtaken[0]
+    assert synthetic.render_dataset(0, tmp_path, overtake) == overtaken[0]
     assert len(list((tmp_path / "synthetic").iterdir())) == 1
 
 
-def test_a_lost_photograph_is_named(small_cohort: None, tmp_path: Path):
-    lost = synthetic.render_cohort(0, tmp_path).photographs[3].path
+def test_a_lost_image_is_named(small_dataset: None, tmp_path: Path):
+    lost = synthetic.render_dataset(0, tmp_path).images[3].path
     lost.unlink()
     with pytest.raises(DataError, match=rf"{lost.name}.*remove"):
-        synthetic.render_cohort(0, tmp_path)
+        synthetic.render_dataset(0, tmp_path)
 
 
 def test_a_cache_that_is_a_file_is_named(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"cannot be written.*choose another"):
-        synthetic.render_cohort(0, tmp_path / "file")
+        synthetic.render_dataset(0, tmp_path / "file")
 
 
 def test_renders_from_a_script_on_standard_input(tmp_path: Path):
     script = f"""
-from drft.data.rendering.pool import Job, render_files
-render_files([Job({json.dumps(str(tmp_path))} + f"/{{n}}.jpg", (n,), 0, 48) for n in range(16)], lambda _: None, 2)
+from drft.data.rendering.pool import RenderJob, render_files
+render_files([RenderJob({json.dumps(str(tmp_path))} + f"/{{n}}.jpg", (n,), 0, 48) for n in range(16)], lambda _: None, 2)
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     subprocess.run([sys.executable, "-"], input=script, text=True, check=True, env=environment, cwd=tmp_path)

@@ -1,4 +1,4 @@
-"""Which pictures are mixed follows from seed and step; how, from the formula."""
+"""Which images are mixed follows from seed and step; how, from the formula."""
 
 import numpy as np
 import torch

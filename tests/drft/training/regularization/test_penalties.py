@@ -60,13 +60,13 @@ def test_features_that_are_not_finite_say_so_in_the_loss():
 
 
 def test_the_inputs_of_the_classifier_are_seen_before_dropout(model):
-    net, pictures = model.net.eval(), torch.randn(4, 3, 32, 32)
+    net, images = model.net.eval(), torch.randn(4, 3, 32, 32)
     head = net.get_classifier()
     with classifier_inputs(net) as seen:
-        evaluated = net(pictures)
+        evaluated = net(images)
         head.train()
-        dropped = net(pictures)
-    net(pictures)
+        dropped = net(images)
+    net(images)
     assert not torch.allclose(dropped, evaluated)
     assert len(seen) == 2
     assert torch.equal(seen[0], seen[1])

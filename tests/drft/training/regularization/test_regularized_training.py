@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from drft.config.trial_config import TrialConfig, parse_config, with_values
-from drft.data.cohort import ImageDataset
+from drft.data.dataset import ImageDataset
 from drft.errors import BackboneError, ConfigError
 from drft.training.phase import run_phase
 from drft.training.regularization.ema import ExponentialMovingAverage
@@ -49,15 +49,15 @@ def keep_everything(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def even_cohort(tiny_cohort) -> ImageDataset:
-    """As in test_exactness.py: 32 photographs to train on, so that rows are added up alike."""
-    photographs = tiny_cohort.photographs[:4] + tiny_cohort.photographs[5:]
-    return ImageDataset("even", photographs, "even" + tiny_cohort.fingerprint)
+def even_dataset(tiny_dataset) -> ImageDataset:
+    """As in test_exactness.py: 32 images to train on, so that rows are added up alike."""
+    images = tiny_dataset.images[:4] + tiny_dataset.images[5:]
+    return ImageDataset("even", images, "even" + tiny_dataset.fingerprint)
 
 
 @pytest.fixture(scope="module")
-def bench(even_cohort, one_thread):
-    return TrainingSession(even_cohort, device="cpu", cache_size=0)
+def bench(even_dataset, one_thread):
+    return TrainingSession(even_dataset, device="cpu", cache_size=0)
 
 
 def told(config: TrialConfig, bench: TrainingSession):
@@ -68,7 +68,7 @@ def told(config: TrialConfig, bench: TrainingSession):
 def test_cached_equals_uncached_and_the_network_is_left_as_it_was(bench, tmp_path):
     before = told(PLAIN, bench)
     expected = told(EVERYTHING, bench)
-    keeping = TrainingSession(bench.cohort, cache_dir=tmp_path, device="cpu", cache_size=10**9)
+    keeping = TrainingSession(bench.dataset, cache_dir=tmp_path, device="cpu", cache_size=10**9)
     for _ in ("cold", "warm"):
         records, state = told(EVERYTHING, keeping)
         assert records == expected[0]

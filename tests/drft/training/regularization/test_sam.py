@@ -16,10 +16,10 @@ def net() -> nn.Module:
 
 @pytest.fixture
 def loss_of(net):
-    pictures, grades = torch.randn(6, 3), torch.tensor([0, 1, 0, 1, 1, 0])
+    images, grades = torch.randn(6, 3), torch.tensor([0, 1, 0, 1, 1, 0])
 
     def loss() -> torch.Tensor:
-        return nn.functional.cross_entropy(net(pictures), grades)
+        return nn.functional.cross_entropy(net(images), grades)
 
     return loss
 

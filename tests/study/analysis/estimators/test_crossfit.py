@@ -18,7 +18,7 @@ def test_equal_steps_look_better_than_they_are():
     assert all(one.optimism == pytest.approx(one.apparent.value - one.honest.value) for one in found)
 
 
-def test_planted_decay_is_seen_on_other_photographs_too():
+def test_planted_decay_is_seen_on_other_images_too():
     (found,) = cross_fitted({7: drawn([0.4, 0.5, 0.8, 0.6, 0.5, 0.4], images=300)})
     assert (found.trial, found.n_images) == (7, 300)
     assert found.honest.low > 0.2
@@ -36,7 +36,7 @@ def test_same_figures_every_time():
     assert cross_fitted(trials) == cross_fitted(trials)
 
 
-def test_too_few_photographs_or_none_are_withheld():
+def test_too_few_images_or_none_are_withheld():
     assert isinstance(cross_fitted({}), Withheld)
     found = cross_fitted({0: drawn([0.5, 0.5], images=19)})
     assert isinstance(found, Withheld)

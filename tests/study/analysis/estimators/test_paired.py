@@ -29,6 +29,6 @@ def test_noise_alone_is_seldom_a_difference():
 
 
 @pytest.mark.parametrize("sizes", [(0, 0), (3, 4)])
-def test_other_photographs_are_refused(sizes):
-    with pytest.raises(ValueError, match="same photographs"):
+def test_other_images_are_refused(sizes):
+    with pytest.raises(ValueError, match="same images"):
         paired_difference(*(np.ones(n, bool) for n in sizes))

@@ -61,7 +61,7 @@ def test_area_needs_no_threshold(seed):
 def test_other_scales_have_no_referable_grades():
     found = referable(np.array([0, 1]), np.array([[0.5, 0.5], [0.2, 0.8]]))
     assert found == Withheld(
-        "referable retinopathy is defined on the 5 grades of the international scale, and this cohort has 2"
+        "referable retinopathy is defined on the 5 grades of the international scale, and this data set has 2"
     )
 
 

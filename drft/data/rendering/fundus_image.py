@@ -1,4 +1,4 @@
-"""One rendered photograph, from the healthy eye to the camera's pixels."""
+"""One rendered image, from the healthy eye to the camera's pixels."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +12,13 @@ from drft.data.rendering.proliferation import paint_proliferation
 from drft.data.rendering.vessels import grow_tree, paint_vessels
 
 
-def render_photograph(rng: np.random.Generator, grade: int, height: int = 256) -> NDArray[np.uint8]:
-    """Render a fundus photograph of an eye of one grade.
+def render_image(rng: np.random.Generator, grade: int, height: int = 256) -> NDArray[np.uint8]:
+    """Render a fundus image of an eye of one grade.
 
     Args:
-        rng: source of chance; equal states give equal pictures.
+        rng: source of chance; equal states give equal images.
         grade: what the eye shows on the international scale, 0 to 4.
-        height: height of the picture in pixels; it is 1.5 times as wide.
+        height: height of the image in pixels; it is 1.5 times as wide.
 
     Returns:
         RGB pixels of shape (height, width, 3).
@@ -38,14 +38,14 @@ def render_eye(
     canvas = Canvas(height)
     anatomy = Anatomy.sample(eye)
     tree = grow_tree(eye, anatomy, findings.venous_beading)
-    picture = paint_retina(eye, canvas, anatomy)
-    picture = paint_disc(eye, canvas, anatomy, picture)
-    picture = paint_bright_lesions(lesions, canvas, anatomy, findings, picture)
-    picture = paint_laser_scars(lesions, canvas, anatomy, findings.laser_scars, picture)
-    picture = paint_vessels(canvas, tree, picture)
-    picture = paint_red_lesions(lesions, canvas, anatomy, findings, picture)
-    picture = paint_proliferation(lesions, canvas, anatomy, findings, picture)
+    image = paint_retina(eye, canvas, anatomy)
+    image = paint_disc(eye, canvas, anatomy, image)
+    image = paint_bright_lesions(lesions, canvas, anatomy, findings, image)
+    image = paint_laser_scars(lesions, canvas, anatomy, findings.laser_scars, image)
+    image = paint_vessels(canvas, tree, image)
+    image = paint_red_lesions(lesions, canvas, anatomy, findings, image)
+    image = paint_proliferation(lesions, canvas, anatomy, findings, image)
     if anatomy.left:
-        picture = picture[:, ::-1]
+        image = image[:, ::-1]
     exposure = Exposure.sample(camera, findings.haze)
-    return frame(canvas, expose(camera, canvas, exposure, picture))
+    return frame(canvas, expose(camera, canvas, exposure, image))
