@@ -14,7 +14,7 @@ from drft.data import ImageDataset
 from drft.training.records import EpochRecord
 from drft.training.trial import run_trial
 from study.results.epochs import unpack
-from study.results.standing import FINISHED
+from study.results.progress import FINISHED
 
 _FILES = ("config.yaml", "epochs.csv", "predictions.npz")
 

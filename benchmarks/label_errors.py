@@ -142,15 +142,15 @@ class Grader:
         self, dataset: ImageDataset, labels: Sequence[LabelSet], configs: Sequence[TrialConfig], cache: Path
     ) -> None:
         self._dataset, self._labels, self._configs, self._cache = dataset, labels, configs, cache
-        self._bench: tuple[int, TrainingSession] | None = None
+        self._session: tuple[int, TrainingSession] | None = None
 
     def grade(self, job: TrainingJob) -> FoldPredictions:
         """Train on all folds but one, and return what the best epoch says of that one."""
-        if self._bench is None or self._bench[0] != job.labels:
+        if self._session is None or self._session[0] != job.labels:
             dataset = labelled(self._dataset, self._labels[job.labels].grades)
-            self._bench = job.labels, TrainingSession(dataset, cache_dir=self._cache, device="cpu", processes=2)
+            self._session = job.labels, TrainingSession(dataset, cache_dir=self._cache, device="cpu", processes=2)
         config = with_values(self._configs[job.configuration], {"split.fold": job.fold})
-        result = run_trial(config, self._bench[1])
+        result = run_trial(config, self._session[1])
         told = result.predictions["validation"]
         return FoldPredictions(job, told.ids, told.probabilities[result.best.step - 1].astype(np.float32))
 

@@ -36,12 +36,12 @@ def run(plan: BenchmarkPlan) -> ContestantMeasurement:
     enqueue(prepared, plan)
     outcome = drive(prepared, options, Console())
     ended = time.perf_counter()
-    if outcome.ended != "done" or outcome.standing.complete != len(plan.trials):
-        raise DrftError(f"the study ended as {outcome.ended} with {outcome.standing.complete} complete trials")
+    if outcome.ended != "done" or outcome.progress.complete != len(plan.trials):
+        raise DrftError(f"the study ended as {outcome.ended} with {outcome.progress.complete} complete trials")
     return ContestantMeasurement(
         setup_seconds=ready - started,
         seconds=ended - ready,
-        trials=_told(read_study(prepared.facts.name, options.results)),
+        trials=_told(read_study(prepared.metadata.name, options.results)),
         workers=len(prepared.slots),
         threads=prepared.slots[0].threads,
     )
@@ -75,8 +75,8 @@ def study_options(plan: BenchmarkPlan, **changes: Any) -> RunOptions:
 def enqueue(prepared: StudyPlan, plan: BenchmarkPlan) -> None:
     """Make the study and put the plan's trials, with their seeds, in its queue: those are asked for first."""
     storage = open_storage(prepared.storage)
-    TrialScheduler(prepared.facts, prepared.space, storage, prepared.sampler, prepared.pruner)
-    study = optuna.load_study(study_name=prepared.facts.name, storage=storage)
+    TrialScheduler(prepared.metadata, prepared.space, storage, prepared.sampler, prepared.pruner)
+    study = optuna.load_study(study_name=prepared.metadata.name, storage=storage)
     for config in plan.trials:
         params = {"depth": config.depth, "augmentation.strength": config.augmentation.strength}
         study.enqueue_trial(params, user_attrs={"seed": config.seed})

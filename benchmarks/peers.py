@@ -108,8 +108,8 @@ def _result(
 def rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Return the cells of the table, one row per contestant."""
     return [
-        (_TITLES[name], *_cells(ContestantCosts.model_validate(standing)))
-        for name, standing in result["standing"].items()
+        (_TITLES[name], *_cells(ContestantCosts.model_validate(progress)))
+        for name, progress in result["standing"].items()
     ]
 
 

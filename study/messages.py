@@ -14,20 +14,23 @@ from study.tuner.stopping import RunOutcome
 
 def opening_words(plan: StudyPlan[BoundSpace], where: str = "here") -> list[str]:
     """Say what is about to be studied; ``where`` says how many trials run at once, and on what."""
-    facts, split, backbones = plan.facts, plan.facts.split, plan.backbones
+    metadata, split, backbones = plan.metadata, plan.metadata.split, plan.backbones
     parts = divided(split, f"{split['n_train']} to train, {split['n_validation']} to validate")
     return [
-        f"Study {facts.name} in {plan.folder}",
-        f"  data      {facts.dataset['name']}: {parts}, {split['n_test']} sealed for the test",
+        f"Study {metadata.name} in {plan.folder}",
+        f"  data      {metadata.dataset['name']}: {parts}, {split['n_test']} sealed for the test",
         *(f"  backbone  {one.name}, {plan.space.counts[one.name]} blocks, weights {one.weights}" for one in backbones),
-        f"  search    {len(plan.space.dimensions)} dimensions of {plan.space.name}, {facts.sampler}, {facts.pruner}",
-        f"  trials    {facts.trials_wanted} wanted, {where}",
-        *_limit(facts.max_gap),
+        (
+            f"  search    {len(plan.space.dimensions)} dimensions of {plan.space.name}, "
+            f"{metadata.sampler}, {metadata.pruner}"
+        ),
+        f"  trials    {metadata.trials_wanted} wanted, {where}",
+        *_limit(metadata.max_gap),
         *(
             f"  note      {note}"
             for note in (
                 *(note for one in backbones for note in _weights_notes(one)),
-                *sampler_notes(facts.sampler, plan.space, facts.max_gap),
+                *sampler_notes(metadata.sampler, plan.space, metadata.max_gap),
             )
         ),
     ]
@@ -56,8 +59,8 @@ def closing_words(results: StudyResults, outcome: RunOutcome, command: str) -> l
 
 
 def _how_it_ended(outcome: RunOutcome) -> str:
-    standing = outcome.standing
-    counts = f"{standing.complete} trials ran to their end, {standing.pruned} pruned, {standing.failed} failed"
+    progress = outcome.progress
+    counts = f"{progress.complete} trials ran to their end, {progress.pruned} pruned, {progress.failed} failed"
     how = {
         "done": "Done",
         "time": "Time is up",
@@ -87,9 +90,9 @@ def _insight(results: StudyResults, outcome: RunOutcome) -> list[str]:
 
 
 def _best(results: StudyResults, outcome: RunOutcome) -> list[str]:
-    if outcome.standing.best is None:
-        return [none_feasible(results.info.max_gap, outcome.standing.infeasible)]
-    number, value = outcome.standing.best.number, outcome.standing.best.value
+    if outcome.progress.best is None:
+        return [none_feasible(results.info.max_gap, outcome.progress.infeasible)]
+    number, value = outcome.progress.best.number, outcome.progress.best.value
     rows = results.trials[results.trials["number"] == number]
     (trial,) = rows.itertuples(index=False)
     backbone = rows["backbone.name"].item() if results.info.backbones else None

@@ -41,11 +41,14 @@ def run_study(options: RunOptions = RunOptions(), console: Console | None = None
     with preparation(console) as tell:
         plan = prepare(options, tell)
     outcome = drive(plan, options, console)
-    say(console, closing_words(read_study(plan.facts.name, options.results, options.storage), outcome, options.command))
-    if options.report and outcome.standing.finished and outcome.ended in {"done", "time", "noise"}:
+    say(
+        console,
+        closing_words(read_study(plan.metadata.name, options.results, options.storage), outcome, options.command),
+    )
+    if options.report and outcome.progress.finished and outcome.ended in {"done", "time", "noise"}:
         from study.report.write import write_report  # noqa: PLC0415 (plotting waits until there is something to plot)
 
-        say(console, [f"Report: {write_report(plan.facts.name, options.results, options.storage)}"])
+        say(console, [f"Report: {write_report(plan.metadata.name, options.results, options.storage)}"])
     say(console, [DISCLAIMER])
     return outcome
 
@@ -81,14 +84,14 @@ def run_trials(
     storage = open_storage(plan.storage)
     display, interruption = progress_reporter(console), Interrupt()
     if options.log is not None:
-        display = LoggedDisplay(display, options.log, plan.facts.name, plan.folder)
+        display = LoggedDisplay(display, options.log, plan.metadata.name, plan.folder)
     patience = Reconnect(display.notice, interruption)
-    conductor = TrialScheduler(
-        plan.facts, plan.space, storage, plan.sampler, plan.pruner, options.max_retries, patience
+    scheduler = TrialScheduler(
+        plan.metadata, plan.space, storage, plan.sampler, plan.pruner, options.max_retries, patience
     )
-    folder.write_study(plan.facts.space, plan.facts.overview())
+    folder.write_study(plan.metadata.space, plan.metadata.overview())
     for attributes in queue or ():
-        conductor.enqueue(**attributes)
+        scheduler.enqueue(**attributes)
     with placement.make(folder.worker_log) as executor:
         goal = StoppingCriterion(
             options.trials,
@@ -99,7 +102,7 @@ def run_trials(
             stop_when_noise=options.stop_when_noise,
             queued_only=queue is not None,
         )
-        outcome = Tuner(conductor, executor, folder, display, goal, interruption).run()
+        outcome = Tuner(scheduler, executor, folder, display, goal, interruption).run()
     close_storage(storage)
     return outcome
 

@@ -81,7 +81,7 @@ class ActivationCache:
         self._touched: dict[Path, float] = {}
         self._warned: set[str] = set()
 
-    def get(self, shelf: CacheGroup, name: str) -> CacheEntry | None:
+    def get(self, group: CacheGroup, name: str) -> CacheEntry | None:
         """Return an entry, or None when it must be computed.
 
         A damaged file is deleted, and the log says so.
@@ -89,13 +89,13 @@ class ActivationCache:
         Raises:
             ValueError: when shelf or name cannot name a file.
         """
-        path = self._path(shelf, name)
+        path = self._path(group, name)
         entry = self._mapped.get(path) or self._held.get(path) or self._load(path)
         if entry is not None and entry.stored:
             self._touch(path)
         return entry
 
-    def put(self, shelf: CacheGroup, name: str, activations: Activations) -> CacheEntry:
+    def put(self, group: CacheGroup, name: str, activations: Activations) -> CacheEntry:
         """Store activations if there is room for them and they are worth it; else keep them in memory for a while.
 
         The tensors belong to the cache from now on: do not write to them.
@@ -107,34 +107,34 @@ class ActivationCache:
             ValueError: when shelf or name cannot name a file.
             TypeError: when a tensor is neither of a float type nor of bytes.
         """
-        path = self._path(shelf, name)
+        path = self._path(group, name)
         held = CacheEntry.in_memory(activations)
-        stored = self._store(path, shelf, held)
+        stored = self._store(path, group, held)
         if stored is None:
             self._held.add(path, held)
         else:
             self._held.drop(path)
         return stored or held
 
-    def lock(self, shelf: CacheGroup, name: str) -> AbstractContextManager[None]:
+    def lock(self, group: CacheGroup, name: str) -> AbstractContextManager[None]:
         """Return a context in which no other worker computes this entry. Having entered it, look again.
 
         Entries may share a lock: do not hold two. Where the file system has no locks, it holds nobody back.
         """
-        number = zlib.crc32(f"{shelf.key}/{name}".encode()) % _LOCK_FILES
+        number = zlib.crc32(f"{group.key}/{name}".encode()) % _LOCK_FILES
         return holding(self._folder / LOCKS / f"{number:02d}", _PATIENCE)
 
-    def _path(self, shelf: CacheGroup, name: str) -> Path:
-        for part in (shelf.key, name):
+    def _path(self, group: CacheGroup, name: str) -> Path:
+        for part in (group.key, name):
             if not re.fullmatch(r"\w[\w.-]{0,199}", part, re.ASCII):
                 raise ValueError(f"{part!r} cannot name a file: use up to 200 letters, digits, '.', '_' and '-'")
-        return self._folder / shelf.key / f"{name}{SUFFIX}"
+        return self._folder / group.key / f"{name}{SUFFIX}"
 
-    def _store(self, path: Path, shelf: CacheGroup, entry: CacheEntry) -> CacheEntry | None:
+    def _store(self, path: Path, group: CacheGroup, entry: CacheEntry) -> CacheEntry | None:
         if entry_file_size(entry) > self._budget:
             return None
         try:
-            worth = settle_about(path.parent, GroupInfo(shelf.about, shelf.seconds_per_byte)).seconds_per_byte
+            worth = settle_about(path.parent, GroupInfo(group.about, group.seconds_per_byte)).seconds_per_byte
             self._write(path, entry, worth)
         except _NotAdmittedError:
             return None

@@ -102,7 +102,7 @@ class FrozenPrefix:
         self._dataset = dataset
         lowest = network.images_at if self.depth is None else depth
         worth = worth_keeping(costs, lowest) if cache is not None else {}
-        self._shelves = {at: self._shelf(at, each) for at, each in worth.items() if not passing or at == depth}
+        self._groups = {at: self._group(at, each) for at, each in worth.items() if not passing or at == depth}
 
     def open(self, images: ImageViews) -> "Features":
         """Return what crosses the boundary for these images, computing and keeping what is worth it."""
@@ -128,23 +128,23 @@ class FrozenPrefix:
 
     def _kept(self, images: ImageViews) -> list[int]:
         """Return where activations of such images are kept; plain images are kept decoded already."""
-        return [at for at in self._shelves if not (images.plain and at == self.network.images_at)]
+        return [at for at in self._groups if not (images.plain and at == self.network.images_at)]
 
     def _entry(self, cache: ActivationCache, sheet: ImageViews, at: int) -> tuple[CacheEntry, bool]:
         """Return the entry of a boundary, and whether it was there already."""
-        shelf, name = self._shelves[at], sheet.name(self.views.seed)
-        entry = cache.get(shelf, name)
+        group, name = self._groups[at], sheet.name(self.views.seed)
+        entry = cache.get(group, name)
         if entry is not None:
             return entry, True
-        with cache.lock(shelf, name):
-            entry = cache.get(shelf, name)
+        with cache.lock(group, name):
+            entry = cache.get(group, name)
             return (entry, True) if entry is not None else (self._fill(cache, sheet, at), False)
 
     def _fill(self, cache: ActivationCache, sheet: ImageViews, at: int) -> CacheEntry:
         """Compute and keep what crosses a boundary and those before it, in one pass from the last one kept."""
         name, start, known = sheet.name(self.views.seed), self.network.images_at, None
         for depth in sorted(self._kept(sheet)):
-            known = cache.get(self._shelves[depth], name)
+            known = cache.get(self._groups[depth], name)
             if known is not None:
                 start = depth
                 break
@@ -158,9 +158,9 @@ class FrozenPrefix:
             crossings = self.advance(activations, start, stops) if stops else {}
             for depth, parts in made.items():
                 parts.append(crossings.get(depth, activations))
-        return {depth: cache.put(self._shelves[depth], name, _joined(parts)) for depth, parts in made.items()}[at]
+        return {depth: cache.put(self._groups[depth], name, _joined(parts)) for depth, parts in made.items()}[at]
 
-    def _shelf(self, at: int, seconds_per_byte: float) -> CacheGroup:
+    def _group(self, at: int, seconds_per_byte: float) -> CacheGroup:
         """Return where a boundary is kept. Images depend on no network, so all networks share them."""
         network, size = self.network, self.views.size
         if at == network.images_at:

@@ -87,17 +87,17 @@ def default_budget(folder: Path) -> int:
 
 def stored_files(folder: Path) -> list[StoredFile]:
     """Return every entry and draft; files that vanish meanwhile are left out."""
-    return [file for shelf in shelf_folders(folder) for file in shelf_files(shelf, read_about(shelf).seconds_per_byte)]
+    return [file for group in group_folders(folder) for file in group_files(group, read_about(group).seconds_per_byte)]
 
 
-def shelf_folders(folder: Path) -> list[Path]:
+def group_folders(folder: Path) -> list[Path]:
     """Return the folders of all shelves, sorted."""
     return sorted(Path(entry.path) for entry in _listing(folder) if entry.is_dir() and not entry.name.startswith("."))
 
 
-def shelf_files(shelf: Path, worth: float) -> Iterator[StoredFile]:
+def group_files(group: Path, worth: float) -> Iterator[StoredFile]:
     """Yield the entries and drafts of one shelf."""
-    for entry in _listing(shelf):
+    for entry in _listing(group):
         if entry.name == _ABOUT:
             continue
         try:
@@ -107,17 +107,17 @@ def shelf_files(shelf: Path, worth: float) -> Iterator[StoredFile]:
         yield StoredFile(Path(entry.path), seen.st_size, seen.st_mtime, worth)
 
 
-def read_about(shelf: Path) -> GroupInfo:
+def read_about(group: Path) -> GroupInfo:
     """Return what a shelf says of itself, ``UNKNOWN`` if it says nothing that can be read."""
     try:
-        said: Any = json.loads((shelf / _ABOUT).read_text(encoding="utf-8"))
+        said: Any = json.loads((group / _ABOUT).read_text(encoding="utf-8"))
         read = GroupInfo(dict(said["about"]), float(said["seconds_per_byte"]))
     except (OSError, ValueError, TypeError, KeyError):
         return UNKNOWN
     return read if math.isfinite(read.seconds_per_byte) else UNKNOWN
 
 
-def settle_about(shelf: Path, about: GroupInfo) -> GroupInfo:
+def settle_about(group: Path, about: GroupInfo) -> GroupInfo:
     """Let a shelf say what it holds, unless it does, and return what it says.
 
     Workers measure costs a little differently; the first one's figure holds for the shelf, so that entries of one
@@ -126,23 +126,23 @@ def settle_about(shelf: Path, about: GroupInfo) -> GroupInfo:
     Raises:
         OSError: when it cannot be written.
     """
-    known = read_about(shelf)
+    known = read_about(group)
     if known is not UNKNOWN:
         return known
     said = {"about": dict(about.about), "seconds_per_byte": about.seconds_per_byte}
-    with whole_file(shelf / _ABOUT, durable=False) as draft:
+    with whole_file(group / _ABOUT, durable=False) as draft:
         draft.write_text(json.dumps(said, indent=2), encoding="utf-8")
     return about
 
 
-def remove_shelf(shelf: Path) -> None:
+def remove_group(group: Path) -> None:
     """Remove a shelf that holds no entry any more.
 
     Raises:
         OSError: when it is not empty or cannot be removed.
     """
-    (shelf / _ABOUT).unlink(missing_ok=True)
-    shelf.rmdir()
+    (group / _ABOUT).unlink(missing_ok=True)
+    group.rmdir()
 
 
 def touch(path: Path) -> None:

@@ -12,10 +12,10 @@ from drft.errors import DataError
 from drft.feature_cache.index import (
     ABANDONED,
     activations_folder,
+    group_files,
+    group_folders,
     read_about,
-    remove_shelf,
-    shelf_files,
-    shelf_folders,
+    remove_group,
     stored_files,
 )
 
@@ -52,7 +52,7 @@ class CacheUsage:
     decoded: FileTotals
     rendered: FileTotals
     """Images that were rendered, or unpacked from an archive."""
-    shelves: tuple[GroupUsage, ...]
+    groups: tuple[GroupUsage, ...]
     activations: FileTotals
     """All shelves together, with drafts."""
 
@@ -63,7 +63,7 @@ def usage(cache_dir: Path) -> CacheUsage:
     return CacheUsage(
         decoded=_volume(_images(cache_dir)),
         rendered=_volume(path for name in _MADE for path in _files_below(cache_dir / name)),
-        shelves=tuple(shelf for shelf in map(_shelf_usage, shelf_folders(folder)) if shelf.volume.files),
+        groups=tuple(group for group in map(_group_usage, group_folders(folder)) if group.volume.files),
         activations=_volume(file.path for file in stored_files(folder)),
     )
 
@@ -86,10 +86,10 @@ def clear(cache_dir: Path, *, images: bool = False) -> FileTotals:
     targets = [file.path for file in stored_files(folder)]
     targets += _images(cache_dir) if images else []
     gone = [_delete(path, faults) for path in targets if not _is_being_written(path)]
-    for shelf in shelf_folders(folder):
-        if not any(shelf_files(shelf, 0.0)):
+    for group in group_folders(folder):
+        if not any(group_files(group, 0.0)):
             with contextlib.suppress(OSError):  # a worker has just put something on it
-                remove_shelf(shelf)
+                remove_group(group)
     if images:
         gone += [_delete_folder(dataset, faults) for dataset in _dataset_folders(cache_dir)]
     if faults:
@@ -97,10 +97,10 @@ def clear(cache_dir: Path, *, images: bool = False) -> FileTotals:
     return _sum(gone)
 
 
-def _shelf_usage(shelf: Path) -> GroupUsage:
-    about = read_about(shelf)
+def _group_usage(group: Path) -> GroupUsage:
+    about = read_about(group)
     return GroupUsage(
-        about.about, _volume(f.path for f in shelf_files(shelf, about.seconds_per_byte) if not f.is_draft)
+        about.about, _volume(f.path for f in group_files(group, about.seconds_per_byte) if not f.is_draft)
     )
 
 

@@ -33,7 +33,7 @@ class TrainingContext:
     """Digest of the images, their decoding and their views."""
     cache: ActivationCache | None
     """Where activations are kept; None where they are computed whenever they are needed."""
-    division: Split
+    split: Split
     grades: NDArray[np.int64]
     """Grades of all images of the data set."""
     classes: int
@@ -51,9 +51,9 @@ class TrainingContext:
     def indices(self, part: Part) -> NDArray[np.int64]:
         """Return the images of one part."""
         parts: Mapping[Part, NDArray[np.int64]] = {
-            "train": self.division.train,
-            "validation": self.division.validation,
-            "test": self.division.test,
+            "train": self.split.train,
+            "validation": self.split.validation,
+            "test": self.split.test,
         }
         return parts[part]
 
@@ -72,7 +72,7 @@ class TrainingContext:
     def images(self, part: Part, view: int = 0, strength: float = 0.0) -> ImageViews:
         """Return one part in one view. Folds share what is computed of their images, which are the same."""
         folds = self.config.split.folds is not None and part != "test"
-        among = np.union1d(self.division.train, self.division.validation) if folds else None
+        among = np.union1d(self.split.train, self.split.validation) if folds else None
         return ImageViews(self.indices(part), view, strength, among)
 
     def evaluation_batches(self, count: int) -> list[NDArray[np.int64]]:

@@ -52,25 +52,25 @@ def run_folds(
     """
     started = time.perf_counter()
     _check(config)
-    bench = dataset if isinstance(dataset, TrainingSession) else TrainingSession(dataset)
-    diaries: list[_FoldHistory] = []
+    session = dataset if isinstance(dataset, TrainingSession) else TrainingSession(dataset)
+    histories: list[_FoldHistory] = []
     pruned = False
     for fold, split in enumerate(config.split.turns):
-        stage = bench.prepare(config.model_copy(update={"split": split}))
-        diaries.append(_FoldHistory(stage, tuple(diaries)))
-        pruned = train(stage, diaries[-1], _of_fold(fold, on_epoch)) == "pruned"
+        context = session.prepare(config.model_copy(update={"split": split}))
+        histories.append(_FoldHistory(context, tuple(histories)))
+        pruned = train(context, histories[-1], _of_fold(fold, on_epoch)) == "pruned"
         if pruned:
             break
-    whole = [diary for diary in diaries if len(diary.records) == config.steps] or diaries[:1]
+    whole = [history for history in histories if len(history.records) == config.steps] or histories[:1]
     return TrialResult(
         config=config,
         records=tuple(whole[-1].together),
         ending="pruned" if pruned else "completed",
-        depth_fraction=config.depth / len(stage.model.blocks),
-        trainable_fraction=trained_fraction(stage.model, config),
-        predictions=_dealt([diary.predictions(bench.dataset) for diary in whole], bench.dataset),
+        depth_fraction=config.depth / len(context.model.blocks),
+        trainable_fraction=trained_fraction(context.model, config),
+        predictions=_dealt([history.predictions(session.dataset) for history in whole], session.dataset),
         best_state=whole[-1].best_state,
-        device=device_label(stage.device),
+        device=device_label(context.device),
         seconds=time.perf_counter() - started,
         folds=len(whole),
     )
@@ -93,15 +93,15 @@ def _of_fold(fold: int, on_epoch: OnFoldEpoch) -> Callable[[EpochRecord], bool]:
 class _FoldHistory(TrainingHistory):
     """The diary of one fold, whose best epoch is the best of this fold and those before it together."""
 
-    def __init__(self, stage: TrainingContext, before: tuple["_FoldHistory", ...]) -> None:
-        super().__init__(stage)
+    def __init__(self, context: TrainingContext, before: tuple["_FoldHistory", ...]) -> None:
+        super().__init__(context)
         self._folds = (*before, self)
         self.together: list[EpochRecord] = []
         """Records of this fold and those before it together."""
 
     def _leads(self) -> bool:
         self.together.append(_together(self._folds, len(self.together)))
-        return best_record(self.together, self._stage.config.metric) is self.together[-1]
+        return best_record(self.together, self._context.config.metric) is self.together[-1]
 
 
 def _together(folds: Sequence[TrainingHistory], place: int) -> EpochRecord:

@@ -27,20 +27,20 @@ class Probe(NamedTuple):
     bias: NDArray[np.float64]
 
 
-def start_from_linear_probe(stage: TrainingContext) -> None:
+def start_from_linear_probe(context: TrainingContext) -> None:
     """Set the head to the regression on the frozen backbone's features of the plain training images.
 
     Raises:
         BackboneError: when the classifier is no linear layer with a bias that gets one vector for each image.
     """
-    head, features = head_module(stage.model.net), _features(stage)
+    head, features = head_module(context.model.net), _features(context)
     if not isinstance(head, nn.Linear) or head.bias is None or features.ndim != 2:
         raise BackboneError(
-            f"head_phase.init: the classifier of {stage.network.name} is no linear layer over one vector for each "
+            f"head_phase.init: the classifier of {context.network.name} is no linear layer over one vector for each "
             "image, so it cannot start from a linear probe: set it to random"
         )
-    grades, config = stage.grades[stage.division.train], stage.config
-    weights = class_weights(grades, stage.classes, config.loss)
+    grades, config = context.grades[context.split.train], context.config
+    weights = class_weights(grades, context.classes, config.loss)
     probe = fit_linear_probe(features.double().cpu().numpy(), grades, weights, config.head_phase.probe_l2)
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(probe.weight))
@@ -83,12 +83,12 @@ def fit_linear_probe(
 
 
 @torch.no_grad()
-def _features(stage: TrainingContext) -> Tensor:
+def _features(context: TrainingContext) -> Tensor:
     """Return what comes to the classifier of each training image, without augmentation or dropout."""
-    net, prefix = stage.model.net, stage.prefix(0, passing=True)
+    net, prefix = context.model.net, context.prefix(0, passing=True)
     net.eval()
-    images = prefix.open(stage.images("train"))
+    images = prefix.open(context.images("train"))
     with classifier_inputs(net) as seen:
-        for rows in stage.evaluation_batches(len(images)):
+        for rows in context.evaluation_batches(len(images)):
             prefix.suffix(images.batch(rows))
     return torch.cat(seen)

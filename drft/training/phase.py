@@ -13,7 +13,9 @@ from drft.training.regularization.stoch_norm import stochastic_norms
 from drft.training.trainer import LogProbabilities, Trainer
 
 
-def run_phase(stage: TrainingContext, phase: Phase, first_step: int) -> Iterator[tuple[EpochRecord, LogProbabilities]]:
+def run_phase(
+    context: TrainingContext, phase: Phase, first_step: int
+) -> Iterator[tuple[EpochRecord, LogProbabilities]]:
     """Train one phase with a new optimizer; yield after each epoch what was measured.
 
     The head phase trains depth 0, the head alone; the depth phase the configuration's depth. Whenever it yields, the
@@ -23,8 +25,8 @@ def run_phase(stage: TrainingContext, phase: Phase, first_step: int) -> Iterator
         NonFiniteLossError: when the training loss becomes NaN or infinite.
         BackboneError: when the backbone has fewer blocks than the configuration's depth.
     """
-    trainer = Trainer(stage, phase)
-    with stochastic_norms(stage.model.net, stage.config.regularization.stoch_norm):
+    trainer = Trainer(context, phase)
+    with stochastic_norms(context.model.net, context.config.regularization.stoch_norm):
         for epoch in range(1, trainer.settings.epochs + 1):
             started, step = time.perf_counter(), first_step + epoch - 1
             trainer.unfreeze(epoch)
@@ -32,13 +34,13 @@ def run_phase(stage: TrainingContext, phase: Phase, first_step: int) -> Iterator
             with trainer.average.in_place():
                 predictions = trainer.predict_all()
                 seconds = time.perf_counter() - started
-                scores = {part: _score(stage, part, predictions[part]) for part in ("train", "validation")}
+                scores = {part: _score(context, part, predictions[part]) for part in ("train", "validation")}
                 yield _record(trainer, phase, step, epoch, running_loss, scores, seconds), predictions
     trainer.average.settle()
 
 
-def _score(stage: TrainingContext, part: Part, log_probabilities: NDArray[np.float32]) -> Scores:
-    return score(log_probabilities, stage.grades[stage.indices(part)])
+def _score(context: TrainingContext, part: Part, log_probabilities: NDArray[np.float32]) -> Scores:
+    return score(log_probabilities, context.grades[context.indices(part)])
 
 
 def _record(

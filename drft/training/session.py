@@ -93,7 +93,7 @@ class TrainingSession:
             costs=self._costs(network, views),
             dataset=f"{self.dataset.fingerprint} {CROP_VERSION} {VIEWS_VERSION}",
             cache=self._cache,
-            division=stratified_split(self.dataset, config.split),
+            split=stratified_split(self.dataset, config.split),
             grades=self._grades,
             classes=classes,
         )

@@ -28,17 +28,17 @@ LogProbabilities = Mapping[Part, NDArray[np.float32]]
 class Trainer:
     """The trained suffix of a network with its optimizer, for the epochs of one phase."""
 
-    def __init__(self, stage: TrainingContext, phase: Phase) -> None:
-        self.stage = stage
+    def __init__(self, context: TrainingContext, phase: Phase) -> None:
+        self.context = context
         self.phase = phase
-        self.settings = stage.config.head_phase if phase == "head" else stage.config.depth_phase
-        self.unfreezing = Unfreezing(stage.model, stage.config, phase)
-        self.start = L2SP(stage.model, stage.config.regularization.l2_sp)
+        self.settings = context.config.head_phase if phase == "head" else context.config.depth_phase
+        self.unfreezing = Unfreezing(context.model, context.config, phase)
+        self.start = L2SP(context.model, context.config.regularization.l2_sp)
         self.start.replace_decay(self.unfreezing.groups)
-        self.average = ExponentialMovingAverage(stage.config.regularization.ema_decay)
-        self.optimizer = make_optimizer(stage.config.optimizer, self.unfreezing.groups)
-        self.scaler = loss_scaler(stage.network.precision, stage.device)
-        self.batches = -(-len(stage.division.train) // stage.config.batch_size)
+        self.average = ExponentialMovingAverage(context.config.regularization.ema_decay)
+        self.optimizer = make_optimizer(context.config.optimizer, self.unfreezing.groups)
+        self.scaler = loss_scaler(context.network.precision, context.device)
+        self.batches = -(-len(context.split.train) // context.config.batch_size)
         self.scheduler = make_scheduler(
             self.optimizer,
             self.settings.schedule,
@@ -46,9 +46,9 @@ class Trainer:
             epochs=self.settings.epochs,
             updates_per_epoch=self.batches,
         )
-        grades = stage.grades[stage.division.train]
-        self.grades = torch.from_numpy(grades).to(stage.device)
-        self.loss = training_loss(stage.config.loss, grades, stage.classes).to(stage.device)
+        grades = context.grades[context.split.train]
+        self.grades = torch.from_numpy(grades).to(context.device)
+        self.loss = training_loss(context.config.loss, grades, context.classes).to(context.device)
         self.head_lr = self.block_lr = 0.0
         self.cached = False
         self._plain: dict[Part, Features] = {}
@@ -60,14 +60,14 @@ class Trainer:
             self._open_boundary()
 
     def _open_boundary(self) -> None:
-        self.stage.model.net.eval()
-        self.prefix = self.stage.prefix(self.unfreezing.depth, passing=self.phase == "head")
+        self.context.model.net.eval()
+        self.prefix = self.context.prefix(self.unfreezing.depth, passing=self.phase == "head")
         self._plain.clear()
 
     def train_epoch(self, step: int) -> float:
         """Train on every image once, as the views of this step; return the mean training loss."""
-        config, train = self.stage.config, self.stage.division.train
-        views = self.prefix.open(self.stage.images("train", step, config.augmentation.strength))
+        config, train = self.context.config, self.context.split.train
+        views = self.prefix.open(self.context.images("train", step, config.augmentation.strength))
         self.cached = views.cached
         batches = _shuffled_batches(len(train), self.batches, config.seed, step)
         if self.unfreezing.by_layer:
@@ -84,7 +84,7 @@ class Trainer:
 
     def _scale_rates(self, views: Features, batches: Sequence[NDArray[np.int64]]) -> None:
         """Let layers learn as Auto-RGN says; in evaluation mode, so that no running statistic moves."""
-        some = (rows[: self.stage.config.micro_batch] for rows in batches)
+        some = (rows[: self.context.config.micro_batch] for rows in batches)
         losses = (self.loss(self.prefix.suffix(views.batch(rows)), self.grades[rows]) for rows in some)
         scaled = map(self.scaler.scale, losses)
         scale_rates(self.scheduler, relative_gradient_norms(self.optimizer.param_groups, scaled))
@@ -103,7 +103,7 @@ class Trainer:
 
     def _add_gradient(self, views: Features, batch: MixedBatch) -> Tensor:
         """Leave the gradient of a batch in the trained parameters; return its loss."""
-        rho, updates = self.stage.config.regularization.sam_rho, self.unfreezing.updates
+        rho, updates = self.context.config.regularization.sam_rho, self.unfreezing.updates
         if not rho:
             return self._backward(views, batch)
 
@@ -112,14 +112,14 @@ class Trainer:
             return self._backward(views, batch)
 
         parameters = (parameter for group in self.optimizer.param_groups for parameter in group["params"])
-        loss = sharpness_aware_gradient(passed, parameters, self.stage.model.net, rho)
+        loss = sharpness_aware_gradient(passed, parameters, self.context.model.net, rho)
         updates.merge()
         return loss
 
     def _backward(self, views: Features, batch: MixedBatch) -> Tensor:
         """Add up the gradients of a batch, in parts that fit into memory; return its loss."""
         losses = []
-        for part in batch.parts(self.stage.config.micro_batch):
+        for part in batch.parts(self.context.config.micro_batch):
             loss = self._part_loss(views, part, batch)
             torch.autograd.backward(self.scaler.scale(loss))
             losses.append(loss.detach())
@@ -127,11 +127,11 @@ class Trainer:
 
     def _part_loss(self, views: Features, part: MixedBatch, batch: MixedBatch) -> Tensor:
         """Return what a part adds to the loss of its batch: mixed, and with the penalty on its features."""
-        shrinkage = self.stage.config.regularization.bss
+        shrinkage = self.context.config.regularization.bss
         activations = views.batch(part.rows)
         if part.share < 1:
             activations = mix(activations, views.batch(part.partners), part.share)
-        with classifier_inputs(self.stage.model.net) as seen:
+        with classifier_inputs(self.context.model.net) as seen:
             outputs = self.prefix.suffix(activations)
         loss = self._mean_loss(outputs, part.rows, batch.rows)
         if part.share < 1:
@@ -161,7 +161,7 @@ class Trainer:
 
     def _follow_trained(self) -> None:
         """Find what this epoch trains, and average what of it is not averaged already."""
-        named = self.stage.model.net.named_parameters()
+        named = self.context.model.net.named_parameters()
         self._trained = {name: parameter for name, parameter in named if parameter.requires_grad}
         moving = (module for module, training in self.unfreezing.modes.items() if training)
         statistics = (buffer for module in moving for buffer in module.buffers(recurse=False))
@@ -172,7 +172,7 @@ class Trainer:
 
         What the link learns, it learns from the training part alone.
         """
-        model = self.stage.model
+        model = self.context.model
         model.net.eval()
         outputs = {part: self._outputs(part) for part in PARTS}
         model.link.fit(outputs["train"], self.grades)
@@ -181,11 +181,11 @@ class Trainer:
     @torch.no_grad()
     def _outputs(self, part: Part) -> Tensor:
         if part not in self._plain:
-            self._plain[part] = self.prefix.open(self.stage.images(part))
+            self._plain[part] = self.prefix.open(self.context.images(part))
         images = self._plain[part]
         if not len(images):
-            return torch.empty(0, self.stage.classes, device=self.stage.device)
-        batches = self.stage.evaluation_batches(len(images))
+            return torch.empty(0, self.context.classes, device=self.context.device)
+        batches = self.context.evaluation_batches(len(images))
         return torch.cat([self.prefix.suffix(images.batch(rows)) for rows in batches])
 
 

@@ -41,37 +41,37 @@ def run_trial(
         NonFiniteLossError: when the training diverges.
     """
     started = time.perf_counter()
-    bench = dataset if isinstance(dataset, TrainingSession) else TrainingSession(dataset)
-    stage = bench.prepare(config)
-    diary = TrainingHistory(stage)
-    ending = train(stage, diary, on_epoch)
+    session = dataset if isinstance(dataset, TrainingSession) else TrainingSession(dataset)
+    context = session.prepare(config)
+    history = TrainingHistory(context)
+    ending = train(context, history, on_epoch)
     return TrialResult(
         config=config,
-        records=tuple(diary.records),
+        records=tuple(history.records),
         ending=ending,
-        depth_fraction=config.depth / len(stage.model.blocks),
-        trainable_fraction=trained_fraction(stage.model, config),
-        predictions=diary.predictions(bench.dataset),
-        best_state=diary.best_state,
-        device=device_label(stage.device),
+        depth_fraction=config.depth / len(context.model.blocks),
+        trainable_fraction=trained_fraction(context.model, config),
+        predictions=history.predictions(session.dataset),
+        best_state=history.best_state,
+        device=device_label(context.device),
         seconds=time.perf_counter() - started,
     )
 
 
-def train(stage: TrainingContext, diary: TrainingHistory, on_epoch: OnEpoch) -> Ending:
+def train(context: TrainingContext, history: TrainingHistory, on_epoch: OnEpoch) -> Ending:
     """Train through both phases, as long as ``on_epoch`` says and patience lasts, and write it all down."""
-    with closing(_both_phases(stage)) as epochs:  # closed at once, it leaves nothing on a network that lives on
+    with closing(_both_phases(context)) as epochs:  # closed at once, it leaves nothing on a network that lives on
         for record, predictions in epochs:
-            diary.add(record, predictions)
+            history.add(record, predictions)
             if not on_epoch(record):
                 return "pruned"
-            if diary.out_of_patience:
+            if history.out_of_patience:
                 return "early_stopped"
     return "completed"
 
 
-def _both_phases(stage: TrainingContext) -> Generator[tuple[EpochRecord, LogProbabilities], None, None]:
-    if stage.config.head_phase.init == "linear_probe":
-        start_from_linear_probe(stage)
-    yield from run_phase(stage, "head", first_step=1)
-    yield from run_phase(stage, "depth", first_step=stage.config.head_phase.epochs + 1)
+def _both_phases(context: TrainingContext) -> Generator[tuple[EpochRecord, LogProbabilities], None, None]:
+    if context.config.head_phase.init == "linear_probe":
+        start_from_linear_probe(context)
+    yield from run_phase(context, "head", first_step=1)
+    yield from run_phase(context, "depth", first_step=context.config.head_phase.epochs + 1)

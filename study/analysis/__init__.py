@@ -51,7 +51,7 @@ from study.analysis.overtuning import Incumbent, Overtuning, overtuning, overtun
 from study.analysis.peak import BestVersusLast, PairedEpochs, Peak, StepCount, best_versus_last, peak
 from study.analysis.phases import PhasePeak, Phases, phases
 from study.analysis.pruning import PrunerAudit, Savings, pruner_audit
-from study.analysis.running import NoiseVerdict, RunningComparison, noise_verdict, standing
+from study.analysis.running import NoiseVerdict, RunningComparison, compare_running, noise_verdict
 from study.analysis.selection import CorrectedScore, WinnersCurse, corrected_selection, winners_curse
 from study.analysis.somers_d import Association, gap_associations
 from study.analysis.summary import Statistics, summarize
@@ -129,6 +129,7 @@ __all__ = [
     "bootstrap_median",
     "calibration",
     "collect",
+    "compare_running",
     "confident_grades",
     "confirmed",
     "corrected_selection",
@@ -170,7 +171,6 @@ __all__ = [
     "referable",
     "referable_threshold",
     "resampled_weights",
-    "standing",
     "summarize",
     "suspects",
     "swept",

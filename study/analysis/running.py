@@ -36,7 +36,7 @@ class NoiseVerdict(NamedTuple):
     reason: str
 
 
-def standing(correct: NDArray[np.bool_], seed: int = 0) -> RunningComparison | None:
+def compare_running(correct: NDArray[np.bool_], seed: int = 0) -> RunningComparison | None:
     """Describe the best of the finished trials; takes milliseconds for a hundred trials.
 
     Args:

@@ -4,13 +4,13 @@ from typing import Protocol
 
 from drft.training.records import EpochRecord, TrialResult
 from study.executors.base import Job, Started
-from study.results.standing import StudyProgress
+from study.results.progress import StudyProgress
 
 
 class Callback(Protocol):
     """Shows a run to the user."""
 
-    def begin(self, standing: StudyProgress, goal: int) -> None:
+    def begin(self, progress: StudyProgress, goal: int) -> None:
         """The first trial is about to start."""
 
     def started(self, job: Job, event: Started) -> None:
@@ -19,7 +19,7 @@ class Callback(Protocol):
     def epoch(self, job: Job, record: EpochRecord) -> None:
         """A trial ended an epoch."""
 
-    def ended(self, job: Job, outcome: TrialResult | str, standing: StudyProgress) -> None:
+    def ended(self, job: Job, outcome: TrialResult | str, progress: StudyProgress) -> None:
         """A trial finished with a result, or failed with a reason."""
 
     def notice(self, line: str) -> None:

@@ -22,7 +22,7 @@ from study.callbacks.mlflow import MLflow
 from study.callbacks.tensorboard import TensorBoard
 from study.callbacks.wandb import WeightsAndBiases
 from study.executors.base import Job, Started
-from study.results.standing import StudyProgress
+from study.results.progress import StudyProgress
 
 _PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
 _PATIENCE = 60.0
@@ -97,10 +97,10 @@ class LoggedDisplay:
         self._said = False
         self._thread = threading.Thread(target=self._work, name="logger", daemon=True)
 
-    def begin(self, standing: StudyProgress, goal: int) -> None:
+    def begin(self, progress: StudyProgress, goal: int) -> None:
         """Start the logger."""
         self._thread.start()
-        self._display.begin(standing, goal)
+        self._display.begin(progress, goal)
 
     def started(self, job: Job, event: Started) -> None:
         """Log the trial's settings."""
@@ -115,11 +115,11 @@ class LoggedDisplay:
         self._tasks.put(lambda logger: logger.epoch(job.number, step, figures))
         self._display.epoch(job, record)
 
-    def ended(self, job: Job, outcome: TrialResult | str, standing: StudyProgress) -> None:
+    def ended(self, job: Job, outcome: TrialResult | str, progress: StudyProgress) -> None:
         """Log how the trial went."""
         ending, figures = (outcome, {}) if isinstance(outcome, str) else (outcome.ending, final_figures(outcome))
         self._tasks.put(lambda logger: logger.ended(job.number, ending, figures))
-        self._display.ended(job, outcome, standing)
+        self._display.ended(job, outcome, progress)
         self._say_fault()
 
     def notice(self, line: str) -> None:

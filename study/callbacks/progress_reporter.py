@@ -17,7 +17,7 @@ from study.callbacks.callback import Callback
 from study.executors.base import Job, Started
 from study.results.duration import duration
 from study.results.metric_names import score_text, shown
-from study.results.standing import BestCertainty, StudyProgress
+from study.results.progress import BestCertainty, StudyProgress
 
 
 def progress_reporter(console: Console) -> Callback:
@@ -64,10 +64,10 @@ class PlainProgress:
         self._console = console
         self._clock = TimeLeft(0, 0)
 
-    def begin(self, standing: StudyProgress, goal: int) -> None:
+    def begin(self, progress: StudyProgress, goal: int) -> None:
         """Say where the study stands."""
-        self._clock = TimeLeft(goal, standing.finished)
-        self._say(f"{standing.finished} of {goal} trials are finished")
+        self._clock = TimeLeft(goal, progress.finished)
+        self._say(f"{progress.finished} of {goal} trials are finished")
 
     def started(self, job: Job, event: Started) -> None:
         """Say nothing."""
@@ -76,10 +76,10 @@ class PlainProgress:
     def epoch(self, job: Job, record: EpochRecord) -> None:
         """Say nothing."""
 
-    def ended(self, job: Job, outcome: TrialResult | str, standing: StudyProgress) -> None:
+    def ended(self, job: Job, outcome: TrialResult | str, progress: StudyProgress) -> None:
         """Say how the trial went."""
-        left = duration(self._clock.remaining(standing.finished))
-        self._say(f"{verdict(job, outcome)} | {tally(standing, self._clock.goal)} | {left}")
+        left = duration(self._clock.remaining(progress.finished))
+        self._say(f"{verdict(job, outcome)} | {tally(progress, self._clock.goal)} | {left}")
 
     def notice(self, line: str) -> None:
         """Say it."""
@@ -118,7 +118,7 @@ class LiveProgress:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._clock = TimeLeft(0, 0)
-        self._standing = StudyProgress()
+        self._progress = StudyProgress()
         self._rows: dict[int, _Row] = {}
         self._bar = Progress(
             BarColumn(), MofNCompleteColumn(), TextColumn("trials"), _TimeLeftColumn(self), console=console
@@ -126,10 +126,10 @@ class LiveProgress:
         self._task = self._bar.add_task("")
         self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=4, transient=True)
 
-    def begin(self, standing: StudyProgress, goal: int) -> None:
+    def begin(self, progress: StudyProgress, goal: int) -> None:
         """Open the display."""
-        self._clock = TimeLeft(goal, standing.finished)
-        self._set(standing)
+        self._clock = TimeLeft(goal, progress.finished)
+        self._set(progress)
         self._live.start()
 
     def started(self, job: Job, event: Started) -> None:
@@ -141,10 +141,10 @@ class LiveProgress:
         """Bring the trial's line up to date."""
         self._rows[job.number].record = record
 
-    def ended(self, job: Job, outcome: TrialResult | str, standing: StudyProgress) -> None:
+    def ended(self, job: Job, outcome: TrialResult | str, progress: StudyProgress) -> None:
         """Remove the trial's line; failures stay above the display, for they should be seen."""
         self._rows.pop(job.number, None)
-        self._set(standing)
+        self._set(progress)
         if isinstance(outcome, str):
             self._console.print(Text(verdict(job, outcome), style="red"), soft_wrap=True)
 
@@ -159,11 +159,11 @@ class LiveProgress:
     @property
     def left(self) -> str:
         """The time left, in words."""
-        return duration(self._clock.remaining(self._standing.finished))
+        return duration(self._clock.remaining(self._progress.finished))
 
-    def _set(self, standing: StudyProgress) -> None:
-        self._standing = standing
-        self._bar.update(self._task, total=self._clock.goal, completed=standing.finished)
+    def _set(self, progress: StudyProgress) -> None:
+        self._progress = progress
+        self._bar.update(self._task, total=self._clock.goal, completed=progress.finished)
 
     def _draw(self) -> Group:
         table = Table.grid(padding=(0, 2))
@@ -171,7 +171,7 @@ class LiveProgress:
             table.add_row(*row.cells)
         if self._clock.started is None:
             table.add_row("workers are starting")
-        return Group(self._bar, Text(tally(self._standing, self._clock.goal)), table)
+        return Group(self._bar, Text(tally(self._progress, self._clock.goal)), table)
 
 
 class _TimeLeftColumn(ProgressColumn):
@@ -194,23 +194,23 @@ def verdict(job: Job, outcome: TrialResult | str) -> str:
     return f"{name} {outcome.ending.replace('_', ' ')}{folds}: {score}"
 
 
-def tally(standing: StudyProgress, goal: int) -> str:
+def tally(progress: StudyProgress, goal: int) -> str:
     """Say in a line how far a study is."""
-    parts = [f"{standing.finished}/{goal} finished, {standing.pruned} of them pruned", f"{standing.failed} failed"]
-    if standing.best:
-        best = shown(standing.metric, standing.best.value)
-        parts.append(f"best {best:.3f} (trial {standing.best.number}{_sureness(standing.sureness)})")
-    elif standing.infeasible:
-        parts.append(f"none of {standing.infeasible} completed is feasible (--max-gap)")
+    parts = [f"{progress.finished}/{goal} finished, {progress.pruned} of them pruned", f"{progress.failed} failed"]
+    if progress.best:
+        best = shown(progress.metric, progress.best.value)
+        parts.append(f"best {best:.3f} (trial {progress.best.number}{_certainty(progress.certainty)})")
+    elif progress.infeasible:
+        parts.append(f"none of {progress.infeasible} completed is feasible (--max-gap)")
     return ", ".join(parts)
 
 
-def _sureness(sureness: BestCertainty | None) -> str:
+def _certainty(certainty: BestCertainty | None) -> str:
     """Say how sure the best is, and how many are as good for all that the images can tell."""
-    if sureness is None:
+    if certainty is None:
         return ""
-    alike = f"; {sureness.alike} of {sureness.of} completed cannot be told apart from it" if sureness.of > 1 else ""
-    return f"; 95% {sureness.low:.3f} to {sureness.high:.3f}{alike}"
+    alike = f"; {certainty.alike} of {certainty.of} completed cannot be told apart from it" if certainty.of > 1 else ""
+    return f"; 95% {certainty.low:.3f} to {certainty.high:.3f}{alike}"
 
 
 def _bar_for_each_work(bars: Progress) -> Tell:

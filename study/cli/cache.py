@@ -40,8 +40,8 @@ def info() -> None:
     rows.append(("total", str(total[0]), format_size(total[1]), ""))
     print_table(("cache", "files", "size", "last used"), rows, right=("files", "size"))
     click.echo(f"activations may take {format_size(default_budget(activations_folder(cache_dir)))} by default")
-    if held.shelves:
-        _print_shelves(held.shelves)
+    if held.groups:
+        _print_shelves(held.groups)
 
 
 @command.command()
@@ -65,12 +65,12 @@ def clear(everything: bool, yes: bool) -> None:
     click.echo(f"{files} deleted, {format_size(gone.size)} freed")
 
 
-def _print_shelves(shelves: "tuple[GroupUsage, ...]") -> None:
+def _print_shelves(groups: "tuple[GroupUsage, ...]") -> None:
     """Print one row for each shelf; its columns are whatever the shelves say of themselves."""
     from study.cli.tables import print_table
 
-    names = list(dict.fromkeys(name for shelf in shelves for name in shelf.about))
-    rows = sorted((*(str(shelf.about.get(name, "?")) for name in names), *_cells(shelf.volume)) for shelf in shelves)
+    names = list(dict.fromkeys(name for group in groups for name in group.about))
+    rows = sorted((*(str(group.about.get(name, "?")) for name in names), *_cells(group.volume)) for group in groups)
     header = tuple(name.replace("_", " ") for name in names)
     click.echo()
     print_table((*header, "entries", "size", "last used"), rows, right=("entries", "size"))

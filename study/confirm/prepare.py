@@ -64,33 +64,33 @@ def undertake(study: StudyResults, top: int, seeds: int) -> PreparedConfirmation
     return PreparedConfirmation(study, plan, confirmation)
 
 
-def options_for(undertaking: PreparedConfirmation, options: RunOptions, data: str | None) -> RunOptions:
+def options_for(prepared: PreparedConfirmation, options: RunOptions, data: str | None) -> RunOptions:
     """Return the options with the data source of the study, unless another place of it is named."""
-    source, data_options = source_of(undertaking.study.info, data, options.data_options)
+    source, data_options = source_of(prepared.study.info, data, options.data_options)
     return replace(
         options,
         data=source,
         data_options=data_options,
-        trials=undertaking.plan.size,
+        trials=prepared.plan.size,
         keep_checkpoints=0,
     )
 
 
-def prepare(undertaking: PreparedConfirmation, options: RunOptions, tell: Progress) -> StudyPlan[ConfirmationPlan]:
+def prepare(prepared: PreparedConfirmation, options: RunOptions, tell: Progress) -> StudyPlan[ConfirmationPlan]:
     """Check all that the retrainings depend on and decode the images; only the cache of images is written.
 
     Raises:
         UsageError: with every fault there is.
     """
     warm_up()
-    faults, info = OptionErrors(), undertaking.study.info
-    sizes = sorted({candidate.config.image_size for candidate in undertaking.plan.candidates})
+    faults, info = OptionErrors(), prepared.study.info
+    sizes = sorted({candidate.config.image_size for candidate in prepared.plan.candidates})
     base = TrialConfig.model_validate(info.base_config)
     slots = faults.attempt(lambda: find_slots(options))
     faults.attempt(lambda: check_writable(info.folder))
     dataset = faults.attempt(lambda: reopen_dataset(info, options.data, options.data_options, tell))
     with BackboneProbe() as inspector:
-        for config in {one.config.backbone: one.config for one in undertaking.plan.candidates}.values():
+        for config in {one.config.backbone: one.config for one in prepared.plan.candidates}.values():
             faults.attempt(partial(inspector.check, config, len(info.dataset["grades"])))
     if slots is not None:
         faults.attempt(partial(check_precision, base, slots))
@@ -99,11 +99,11 @@ def prepare(undertaking: PreparedConfirmation, options: RunOptions, tell: Progre
     faults.raise_all()
     assert slots is not None
     assert dataset is not None
-    place = confirmation_place(undertaking.study.place)
-    backbones = list(dict.fromkeys(candidate.config.backbone for candidate in undertaking.plan.candidates))
+    place = confirmation_place(prepared.study.place)
+    backbones = list(dict.fromkeys(candidate.config.backbone for candidate in prepared.plan.candidates))
     return StudyPlan(
-        facts=_facts(place.name, undertaking, options, dataset),
-        space=undertaking.plan,
+        metadata=_metadata(place.name, prepared, options, dataset),
+        space=prepared.plan,
         sampler=RandomSampler(),
         pruner=NopPruner(),
         workload=make_workload(options, slots, networks=len(backbones)),
@@ -116,8 +116,8 @@ def prepare(undertaking: PreparedConfirmation, options: RunOptions, tell: Progre
     )
 
 
-def _facts(name: str, undertaking: PreparedConfirmation, options: RunOptions, dataset: ImageDataset) -> StudyMetadata:
-    plan, info = undertaking.plan, undertaking.study.info
+def _metadata(name: str, prepared: PreparedConfirmation, options: RunOptions, dataset: ImageDataset) -> StudyMetadata:
+    plan, info = prepared.plan, prepared.study.info
     base = plan.config(0)
     return StudyMetadata(
         name=name,

@@ -56,59 +56,59 @@ def confirm_study(
     console = console or Console(quiet=True)
     if min(top, seeds) < 1:
         raise StudyError(f"top and seeds should be at least 1, not {top} and {seeds}")
-    undertaking = undertake(read_study(study, options.results, options.storage), top, seeds)
-    if undertaking.over:
-        say(console, [f"Study {undertaking.study.info.name} is confirmed already; nothing is trained again."])
+    prepared = undertake(read_study(study, options.results, options.storage), top, seeds)
+    if prepared.over:
+        say(console, [f"Study {prepared.study.info.name} is confirmed already; nothing is trained again."])
         with preparation(console) as tell:
-            asked = _ask_mixtures(undertaking.study, options, data, tell)
-        _conclude(study, undertaking.study, options, console, anew=asked)
+            asked = _ask_mixtures(prepared.study, options, data, tell)
+        _conclude(study, prepared.study, options, console, anew=asked)
         return None
-    options = options_for(undertaking, options, data)
+    options = options_for(prepared, options, data)
     with preparation(console) as tell:
-        plan = prepare(undertaking, options, tell)
-    with _alone(undertaking.study):
-        outcome = _retrain(undertaking, plan, options, console)
-    if not _is_over(undertaking, outcome, options, console):
+        plan = prepare(prepared, options, tell)
+    with _alone(prepared.study):
+        outcome = _retrain(prepared, plan, options, console)
+    if not _is_over(prepared, outcome, options, console):
         return replace(outcome, ended="failing") if outcome.ended == "done" else outcome
     with preparation(console) as tell:
-        _ask_mixtures(undertaking.study, options, data, tell)
-    _conclude(study, undertaking.study, options, console, anew=True)
+        _ask_mixtures(prepared.study, options, data, tell)
+    _conclude(study, prepared.study, options, console, anew=True)
     return outcome
 
 
 def _retrain(
-    undertaking: PreparedConfirmation, plan: StudyPlan[ConfirmationPlan], options: RunOptions, console: Console
+    prepared: PreparedConfirmation, plan: StudyPlan[ConfirmationPlan], options: RunOptions, console: Console
 ) -> RunOutcome:
-    confirmation = read_confirmation(undertaking.study)  # another process may have gone on with it meanwhile
-    known = ran(undertaking.study.place.open().get_trials(deepcopy=False))
+    confirmation = read_confirmation(prepared.study)  # another process may have gone on with it meanwhile
+    known = ran(prepared.study.place.open().get_trials(deepcopy=False))
     queue = sorted(  # the costliest first, so that slots end together
         plan.space.queue(confirmation.taken if confirmation else ()),
         key=lambda attributes: -expected_seconds(plan.space.config(attributes["place"]), known),
     )
     with placed(plan, options) as placement:
-        say(console, _opening_words(undertaking, plan, placement.words))
+        say(console, _opening_words(prepared, plan, placement.words))
         return run_trials(plan, options, placement, console, queue)
 
 
-def _opening_words(undertaking: PreparedConfirmation, plan: StudyPlan[ConfirmationPlan], where: str) -> list[str]:
-    info, planned = undertaking.study.info, undertaking.plan
+def _opening_words(prepared: PreparedConfirmation, plan: StudyPlan[ConfirmationPlan], where: str) -> list[str]:
+    info, planned = prepared.study.info, prepared.plan
     names = ", ".join(candidate.name for candidate in planned.candidates)
     folds = f", in {info.split['folds']} folds each" if "folds" in info.split else ""
     return [
         f"Confirmation of study {info.name} in {plan.folder}",
-        f"  data      {plan.dataset.name}: {plan.facts.split['n_test']} test images, sealed until the end",
+        f"  data      {plan.dataset.name}: {plan.metadata.split['n_test']} test images, sealed until the end",
         f"  retrains  {names}",
         f"  trials    {planned.size} wanted, each of these on {planned.seeds} fresh seeds and splits{folds}; {where}",
     ]
 
 
-def _is_over(undertaking: PreparedConfirmation, outcome: RunOutcome, options: RunOptions, console: Console) -> bool:
+def _is_over(prepared: PreparedConfirmation, outcome: RunOutcome, options: RunOptions, console: Console) -> bool:
     """Return whether every training is settled, and say so."""
-    confirmation = read_confirmation(undertaking.study)
+    confirmation = read_confirmation(prepared.study)
     assert confirmation is not None
     done, lost = len(confirmation.done), len(confirmation.diverged)
     diverged = f", {lost} diverged" if lost else ""
-    say(console, ["", f"{done} of {undertaking.plan.size} retrainings came to their end{diverged}."])
+    say(console, ["", f"{done} of {prepared.plan.size} retrainings came to their end{diverged}."])
     if not confirmation.over:
         why = f" ({outcome.reason})" if outcome.reason else ""
         say(console, [f"The test images stay sealed{why}. To go on: {options.command}", DISCLAIMER])

@@ -29,7 +29,7 @@ def two_phase_trainer(workload: Workload) -> Trainer:
     tqdm.set_lock(threading.RLock())  # torch.fx makes bars; their own lock is the system's and survives Ctrl-C
     options = dict(workload.source_options)
     dataset = workload.dataset or open_dataset(workload.source, options=options, cache_dir=workload.cache_dir)
-    bench = TrainingSession(
+    session = TrainingSession(
         dataset,
         cache_dir=workload.cache_dir,
         cache_size=workload.cache_size,
@@ -38,6 +38,6 @@ def two_phase_trainer(workload: Workload) -> Trainer:
     )
 
     def train(config: TrialConfig, on_epoch: OnEpoch) -> TrialResult:
-        return run_folds(config, bench, on_epoch) if config.split.every_fold else run_trial(config, bench, on_epoch)
+        return run_folds(config, session, on_epoch) if config.split.every_fold else run_trial(config, session, on_epoch)
 
     return train

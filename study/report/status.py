@@ -10,7 +10,7 @@ from drft.config.trial_config import Metric
 from study.results.duration import duration
 from study.results.locate import StudyLocation, find_study
 from study.results.metric_names import score_text
-from study.results.standing import FINISHED, StudyProgress, count
+from study.results.progress import FINISHED, StudyProgress, count
 from study.results.study_metadata import check_schema
 from study.storage import heartbeat as owner
 
@@ -33,28 +33,28 @@ def status_lines(study: str, results: Path = Path("results"), storage: str | Non
     attributes = opened.user_attrs
     check_schema(place.name, attributes)
     trials = opened.get_trials(deepcopy=False)
-    standing, wanted = count(trials), int(attributes["trials_wanted"])
+    progress, wanted = count(trials), int(attributes["trials_wanted"])
     return [
         f"Study {place.name} in {place.folder}",
-        f"  trials    {_states(standing, wanted)}",
-        f"  driver    {_driver(trials, standing, wanted)}",
-        f"  best      {_best(standing, trials, attributes['metric'])}",
+        f"  trials    {_states(progress, wanted)}",
+        f"  driver    {_driver(trials, progress, wanted)}",
+        f"  best      {_best(progress, trials, attributes['metric'])}",
         *_failures(trials),
         f"  report    {_report(place)}",
     ]
 
 
-def _states(standing: StudyProgress, wanted: int) -> str:
-    parts = [f"{standing.finished} of {wanted} finished ({standing.complete} complete, {standing.pruned} pruned)"]
-    others = {name: getattr(standing, name) for name in ("failed", "interrupted", "running", "waiting")}
+def _states(progress: StudyProgress, wanted: int) -> str:
+    parts = [f"{progress.finished} of {wanted} finished ({progress.complete} complete, {progress.pruned} pruned)"]
+    others = {name: getattr(progress, name) for name in ("failed", "interrupted", "running", "waiting")}
     return ", ".join(parts + [f"{number} {name}" for name, number in others.items() if number])
 
 
-def _driver(trials: Sequence[FrozenTrial], standing: StudyProgress, wanted: int) -> str:
+def _driver(trials: Sequence[FrozenTrial], progress: StudyProgress, wanted: int) -> str:
     owners = {trial.user_attrs.get("owner", "") for trial in trials if trial.state == TrialState.RUNNING}
     if not any(tag and owner.is_alive(tag) for tag in owners):
-        return "none; the study is done" if standing.finished >= wanted else "none; run the same command to go on"
-    return f"at work, {duration(_seconds_left(trials, owners, wanted - standing.finished))}"
+        return "none; the study is done" if progress.finished >= wanted else "none; run the same command to go on"
+    return f"at work, {duration(_seconds_left(trials, owners, wanted - progress.finished))}"
 
 
 def _seconds_left(trials: Sequence[FrozenTrial], owners: set[str], missing: int) -> float | None:
@@ -67,12 +67,12 @@ def _seconds_left(trials: Sequence[FrozenTrial], owners: set[str], missing: int)
     return (datetime.now() - begun).total_seconds() / done * max(0, missing)  # noqa: DTZ005 (Optuna's times are naive)
 
 
-def _best(standing: StudyProgress, trials: Sequence[FrozenTrial], metric: Metric) -> str:
-    if standing.best is None and standing.infeasible:
-        return f"none: all {standing.infeasible} complete trials have a gap above the limit of --max-gap"
-    if standing.best is None:
+def _best(progress: StudyProgress, trials: Sequence[FrozenTrial], metric: Metric) -> str:
+    if progress.best is None and progress.infeasible:
+        return f"none: all {progress.infeasible} complete trials have a gap above the limit of --max-gap"
+    if progress.best is None:
         return "no trial has run to its end yet"
-    best = standing.best
+    best = progress.best
     (trial,) = (trial for trial in trials if trial.number == best.number)
     step = f"at step {trial.user_attrs.get('best_step')}"
     score = score_text(metric, best.value)

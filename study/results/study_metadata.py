@@ -112,47 +112,47 @@ _FOLLOW_SEED = {"seed", "split.seed", "augmentation.seed"}
 """Set from the study's seed; naming that one difference is enough."""
 
 
-def check_study(facts: StudyMetadata, storage: BaseStorage) -> None:
-    """Refuse to go on with a study that is not the one of ``facts``; one that does not exist yet is fine.
+def check_study(metadata: StudyMetadata, storage: BaseStorage) -> None:
+    """Refuse to go on with a study that is not the one of ``metadata``; one that does not exist yet is fine.
 
     Raises:
         StudyError: saying what differs.
     """
     try:
-        study_id = storage.get_study_id_from_name(facts.name)
+        study_id = storage.get_study_id_from_name(metadata.name)
     except KeyError:
         return
     recorded = storage.get_study_user_attrs(study_id)
     unborn = "trials_wanted" not in recorded and not storage.get_all_trials(study_id, deepcopy=False)
     if unborn and "drft_schema" in (recorded or {"drft_schema"}):
         return  # a driver died while it wrote the attributes; they are written anew
-    check_schema(facts.name, recorded)
-    conflicts = facts.conflicts(recorded)
+    check_schema(metadata.name, recorded)
+    conflicts = metadata.conflicts(recorded)
     if conflicts:
         raise StudyError(
-            f"study {facts.name!r} exists with {'; '.join(conflicts)}: choose another name with --study, "
+            f"study {metadata.name!r} exists with {'; '.join(conflicts)}: choose another name with --study, "
             "or run it with what it began with"
         )
 
 
-def open_study(facts: StudyMetadata, storage: BaseStorage) -> int:
+def open_study(metadata: StudyMetadata, storage: BaseStorage) -> int:
     """Return the storage's number of the study, which is made where there is none.
 
     Raises:
         StudyError: when a study of that name exists that is not this one.
     """
-    check_study(facts, storage)
-    optuna.create_study(study_name=facts.name, storage=storage, direction="maximize", load_if_exists=True)
-    return storage.get_study_id_from_name(facts.name)
+    check_study(metadata, storage)
+    optuna.create_study(study_name=metadata.name, storage=storage, direction="maximize", load_if_exists=True)
+    return storage.get_study_id_from_name(metadata.name)
 
 
-def record_facts(facts: StudyMetadata, study: optuna.Study) -> None:
+def record_metadata(metadata: StudyMetadata, study: optuna.Study) -> None:
     """Write what is not written yet, or otherwise; the dashboard's axes have the name of the score."""
     recorded = study.user_attrs
-    for name, value in facts.attributes().items():
+    for name, value in metadata.attributes().items():
         if recorded.get(name) != value:
             study.set_user_attr(name, value)
-    names = [f"validation {metric_name(facts.metric)}{', negated' if facts.metric == 'nll' else ''}"]
+    names = [f"validation {metric_name(metadata.metric)}{', negated' if metadata.metric == 'nll' else ''}"]
     if study.metric_names != names:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

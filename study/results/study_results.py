@@ -21,7 +21,7 @@ from drft.errors import StudyError
 from drft.training.records import EpochRecord, Predictions, best_record
 from study.results.epochs import unpack
 from study.results.locate import StudyLocation, find_study
-from study.results.standing import is_feasible
+from study.results.progress import is_feasible
 from study.results.study_metadata import READABLE, SCHEMA
 from study.storage.open import public_url
 

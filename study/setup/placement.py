@@ -46,7 +46,7 @@ def _on_ray(plan: StudyPlan[Suggester], options: RunOptions) -> Iterator[Executo
     from study.executors.ray.executor import RayExecutor  # noqa: PLC0415
     from study.executors.ray.files import pack  # noqa: PLC0415
 
-    base, jobs = plan.facts.base_config, options.jobs
+    base, jobs = plan.metadata.base_config, options.jobs
     with joined(options.ray_address, options.cpus_per_trial, options.gpus_per_trial, jobs) as cluster:
         if base.precision == "fp16" and not cluster.share.gpus:
             raise UsageError("precision: fp16 needs a GPU, the cluster has none: choose bf16 or fp32")

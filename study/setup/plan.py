@@ -51,7 +51,7 @@ Suggesting_co = TypeVar("Suggesting_co", bound=Suggester, covariant=True)
 class StudyPlan(Generic[Suggesting_co]):
     """A study that can be run."""
 
-    facts: StudyMetadata
+    metadata: StudyMetadata
     space: Suggesting_co
     sampler: BaseSampler
     pruner: BasePruner
@@ -107,27 +107,27 @@ def _plan(
     options: RunOptions, bound: ResolvedSpace, dataset: ImageDataset, slots: Sequence[Slot]
 ) -> StudyPlan[BoundSpace]:
     """Make the plan from parts that are right in themselves, if they go together with the study that is there."""
-    space, facts = bound.space, _facts(options, bound, dataset)
-    url = options.storage or study_url(options.results, facts.name)
+    space, metadata = bound.space, _metadata(options, bound, dataset)
+    url = options.storage or study_url(options.results, metadata.name)
     faults = OptionErrors()
-    trials = faults.attempt(lambda: _check_storage(url, facts)) or 0
+    trials = faults.attempt(lambda: _check_storage(url, metadata)) or 0
     sampler = faults.attempt(
         lambda: make_sampler(options.sampler, seed=options.seed, space=space, finished_trials=trials)
     )
     faults.raise_all()
     assert sampler is not None
     return StudyPlan(
-        facts=facts,
+        metadata=metadata,
         space=space,
         sampler=sampler,
-        pruner=make_pruner(facts.pruner, first_step=space.first_prunable_step, last_step=space.max_steps),
+        pruner=make_pruner(metadata.pruner, first_step=space.first_prunable_step, last_step=space.max_steps),
         workload=make_workload(options, slots, networks=len(space.each)),
         dataset=dataset,
         backbones=[config.backbone for config in space.each],
         image_sizes=_image_sizes(space),
         slots=slots,
         storage=url,
-        folder=options.results / facts.name,
+        folder=options.results / metadata.name,
     )
 
 
@@ -186,7 +186,7 @@ def find_slots(options: RunOptions) -> Sequence[Slot]:
     return ()
 
 
-def _facts(options: RunOptions, bound: ResolvedSpace, dataset: ImageDataset) -> StudyMetadata:
+def _metadata(options: RunOptions, bound: ResolvedSpace, dataset: ImageDataset) -> StudyMetadata:
     base, several = bound.space.base, bound.written.backbones is not None
     return StudyMetadata(
         name=options.study or _default_name(bound.written, options.data, "" if several else base.backbone.name),
@@ -248,15 +248,15 @@ def _default_name(space: Space, data: str, backbone: str) -> str:
     return "-".join(word for word in words if word)[:100]
 
 
-def _check_storage(url: str, facts: StudyMetadata) -> int:
+def _check_storage(url: str, metadata: StudyMetadata) -> int:
     """Return how many trials the study has; refuse a storage or study that cannot be gone on with."""
     if not storage_exists(url):
         check_new_storage(url)
         return 0
     storage = open_storage(url)
-    check_study(facts, storage)
+    check_study(metadata, storage)
     try:
-        study_id = storage.get_study_id_from_name(facts.name)
+        study_id = storage.get_study_id_from_name(metadata.name)
     except KeyError:
         return 0
     return storage.get_n_trials(study_id)

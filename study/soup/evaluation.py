@@ -44,9 +44,9 @@ class Evaluator:
         self._dataset = dataset
         self._states = {one.trial: _of_net(one.state) for one in found}
         self._links = {one.trial: _of_link(one.state) for one in found}
-        self._stage = TrainingSession(dataset).prepare(found[0].config)
-        self._net, self._link = self._stage.model.net.eval(), self._stage.model.link
-        self._prefix = self._stage.prefix(max(one.config.depth for one in found), passing=False)
+        self._context = TrainingSession(dataset).prepare(found[0].config)
+        self._net, self._link = self._context.model.net.eval(), self._context.model.link
+        self._prefix = self._context.prefix(max(one.config.depth for one in found), passing=False)
         self._head = head_names(self._net)
         self._norms = self._moved_norms()
         self._supply = cache(self._open)
@@ -55,15 +55,15 @@ class Evaluator:
     @property
     def classes(self) -> int:
         """Outputs of the head."""
-        return self._stage.classes
+        return self._context.classes
 
     def grades(self, part: Part) -> NDArray[np.int64]:
         """Return the true grades of a part of the data set."""
-        return self._stage.grades[self._stage.indices(part)]
+        return self._context.grades[self._context.indices(part)]
 
     def ids(self, part: Part) -> list[str]:
         """Return the ids of the images of a part."""
-        return [self._dataset.images[index].id for index in self._stage.indices(part)]
+        return [self._dataset.images[index].id for index in self._context.indices(part)]
 
     def probabilities(self, recipe: EnsembleRecipe, part: Part) -> Floats:
         """Return the class probabilities of the plain images of a part, shape (images, grades)."""
@@ -74,10 +74,10 @@ class Evaluator:
     def changed(self, recipe: EnsembleRecipe) -> dict[str, NDArray[np.generic]]:
         """Return the weights of a mixture that is one network as checkpoints hold them."""
         self._load(recipe.trials, recipe.alpha)
-        return changed_tensors(self._net, self._stage.model.pretrained) | learned_tensors(self._link)
+        return changed_tensors(self._net, self._context.model.pretrained) | learned_tensors(self._link)
 
     def _mixed(self, trials: tuple[int, ...], alpha: float | None) -> State:
-        states, pretrained = [self._states[one] for one in trials], self._stage.model.pretrained
+        states, pretrained = [self._states[one] for one in trials], self._context.model.pretrained
         if alpha is None:
             return average(states, pretrained)
         return interpolate(states[0], pretrained, alpha, self._head)
@@ -93,10 +93,10 @@ class Evaluator:
         return torch.cat([self._prefix.suffix(images.batch(batch)) for batch in batches])
 
     def _open(self, part: Part) -> Features:
-        return self._prefix.open(self._stage.images(part))
+        return self._prefix.open(self._context.images(part))
 
     def _load(self, trials: tuple[int, ...], alpha: float | None) -> None:
-        whole: dict[str, Tensor] = {**self._stage.model.pretrained, **self._mixed(trials, alpha)}
+        whole: dict[str, Tensor] = {**self._context.model.pretrained, **self._mixed(trials, alpha)}
         self._net.load_state_dict(whole)
         if self._norms and (len(trials) > 1 or alpha):
             self._estimate_statistics()
@@ -112,7 +112,7 @@ class Evaluator:
 
     def _moved_norms(self) -> list[nn.modules.batchnorm._NormBase]:
         """Return the batch norms whose running statistics some trial moved."""
-        pretrained = self._stage.model.pretrained
+        pretrained = self._context.model.pretrained
         moved = {
             name.removesuffix(".running_mean")
             for state in self._states.values()

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drft.training.records import Predictions, TrialResult
-from study.results.standing import BestCertainty
+from study.results.progress import BestCertainty
 
 
 class NoiseStopper:
@@ -44,12 +44,12 @@ class NoiseStopper:
         if result.ending != "pruned":
             self._keep(number, result.best.step, result.predictions["validation"])
 
-    def sureness(self) -> BestCertainty | None:
+    def certainty(self) -> BestCertainty | None:
         """Return the interval of the best accuracy, and how many cannot be told from it; None before there is one."""
         # SciPy's import waits until there is something to say, so that the first trial does not wait for it.
-        from study.analysis.running import standing  # noqa: PLC0415
+        from study.analysis.running import compare_running  # noqa: PLC0415
 
-        stands = standing(self._table()) if self._speaks else None
+        stands = compare_running(self._table()) if self._speaks else None
         if stands is None or stands.best.low is None or stands.best.high is None:
             return None
         return BestCertainty(stands.best.low, stands.best.high, stands.alike, stands.n_trials)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from study.results.standing import ProgressCounts, RankedTrial, StudyProgress, is_feasible
+from study.results.progress import ProgressCounts, RankedTrial, StudyProgress, is_feasible
 from study.storage.cached_storage import CachedStorage
 
 
@@ -39,10 +39,10 @@ class ProgressTally:
         return self._up_to_date().finished
 
     @property
-    def standing(self) -> StudyProgress:
+    def progress(self) -> StudyProgress:
         """How many trials are in which state, and the best one."""
         unfinished = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
-        return self._up_to_date().standing(unfinished)
+        return self._up_to_date().progress(unfinished)
 
     @property
     def ranking(self) -> Sequence[RankedTrial]:

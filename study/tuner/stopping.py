@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from study.results.standing import StudyProgress
+from study.results.progress import StudyProgress
 
 Ended = Literal["done", "time", "interrupted", "failing", "noise"]
 
@@ -33,7 +33,7 @@ class RunOutcome:
     """How a run ended."""
 
     ended: Ended
-    standing: StudyProgress
+    progress: StudyProgress
     seconds: float
     requeued: int = 0
     """Trials that were stopped and will be run again."""

@@ -22,8 +22,8 @@ from drft.errors import TrainingError
 from drft.training.records import EpochRecord, TrialResult
 from study.executors.base import Job, Kind
 from study.results.epochs import pack
-from study.results.standing import RankedTrial
-from study.results.study_metadata import StudyMetadata, open_study, record_facts
+from study.results.progress import RankedTrial
+from study.results.study_metadata import StudyMetadata, open_study, record_metadata
 from study.space.seeds import is_control, trial_seed
 from study.space.suggester import Suggester
 from study.storage import heartbeat as owner
@@ -44,7 +44,7 @@ class TrialScheduler(ProgressTally):
 
     def __init__(
         self,
-        facts: StudyMetadata,
+        metadata: StudyMetadata,
         space: Suggester,
         storage: Storage,
         sampler: BaseSampler,
@@ -55,7 +55,7 @@ class TrialScheduler(ProgressTally):
         """Create the study, or load it to go on with it.
 
         Args:
-            facts: what the study is about.
+            metadata: what the study is about.
             space: suggests configurations.
             storage: where the study is kept.
             sampler: what draws their values.
@@ -68,10 +68,10 @@ class TrialScheduler(ProgressTally):
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         wait = patiently or Reconnect()
-        self._facts = facts
+        self._metadata = metadata
         self._space = space
-        ledger = CachedStorage(storage, wait(lambda: open_study(facts, storage)), wait)
-        study = optuna.load_study(study_name=facts.name, storage=ledger, sampler=sampler, pruner=pruner)
+        ledger = CachedStorage(storage, wait(lambda: open_study(metadata, storage)), wait)
+        study = optuna.load_study(study_name=metadata.name, storage=ledger, sampler=sampler, pruner=pruner)
         super().__init__(study, ledger)
         self._max_retries = max_retries
         self._owner = owner.this_process()
@@ -80,7 +80,7 @@ class TrialScheduler(ProgressTally):
         self._beating = spans_machines(storage)
         self._next_beat = 0.0
         self._running: dict[int, RunningTrial] = {}
-        record_facts(facts, study)
+        record_metadata(metadata, study)
 
     def ask(self, limit: int | None = None) -> Job | None:
         """Start the next trial: one that waits in the queue first, then one from the sampler.
@@ -99,8 +99,8 @@ class TrialScheduler(ProgressTally):
     def _ask(self) -> Job:
         trial = self._study.ask()
         known = self._trial(trial.number).user_attrs
-        seed = known.get("seed", trial_seed(self._facts.seed, trial.number))
-        control = known.get("control", is_control(self._facts.seed, trial.number))
+        seed = known.get("seed", trial_seed(self._metadata.seed, trial.number))
+        control = known.get("control", is_control(self._metadata.seed, trial.number))
         self._note(trial.number, owner=self._owner)
         try:
             config = self._space.suggest(trial).model_copy(update={"seed": seed, **config_changes(known)})
@@ -127,10 +127,10 @@ class TrialScheduler(ProgressTally):
         driver is killed, the scores reported to Optuna remain.
         """
         running = self._running[number]
-        score = record.score(self._facts.metric)
+        score = record.score(self._metadata.metric)
         told = running.take_in(record, score)
         if not math.isfinite(score):
-            running.fault = f"validation {self._facts.metric} became {score} at step {record.step}"
+            running.fault = f"validation {self._metadata.metric} became {score} at step {record.step}"
             return False
         if told is None:
             return True
@@ -146,8 +146,8 @@ class TrialScheduler(ProgressTally):
             TrainingError: when a score of it was not a number.
         """
         fault = self._running[number].fault
-        if fault or not math.isfinite(result.best.score(self._facts.metric)):
-            raise TrainingError(fault or f"the best validation {self._facts.metric} is not a number")
+        if fault or not math.isfinite(result.best.score(self._metadata.metric)):
+            raise TrainingError(fault or f"the best validation {self._metadata.metric} is not a number")
 
     def finish(self, number: int, result: TrialResult) -> bool:
         """End a trial as COMPLETE, or as PRUNED when it was told to stop.
@@ -176,19 +176,19 @@ class TrialScheduler(ProgressTally):
                 seconds=result.seconds,
                 **({"folds": result.folds} if result.folds else {}),
             )
-            if self._facts.max_gap is not None:
-                self._running[number].trial.set_constraint("gap", result.best.gap - self._facts.max_gap)
+            if self._metadata.max_gap is not None:
+                self._running[number].trial.set_constraint("gap", result.best.gap - self._metadata.max_gap)
             self._study.tell(
                 number,
-                None if pruned else result.best.score(self._facts.metric),
+                None if pruned else result.best.score(self._metadata.metric),
                 state=TrialState.PRUNED if pruned else TrialState.COMPLETE,
             )
 
     def ranked(self, number: int, result: TrialResult) -> RankedTrial:
         """Return how a trial will be ranked that ran to its end."""
-        limit = self._facts.max_gap
+        limit = self._metadata.max_gap
         feasible = limit is None or result.best.gap <= limit
-        return RankedTrial(number, result.best.score(self._facts.metric), feasible)
+        return RankedTrial(number, result.best.score(self._metadata.metric), feasible)
 
     def fail(self, number: int, reason: str, kind: Kind = "error") -> bool:
         """End a trial as FAIL, with the reason; queue it again where that can help and tries are left.
@@ -247,7 +247,7 @@ class TrialScheduler(ProgressTally):
     @property
     def metric(self) -> Metric:
         """The validation score that is maximized."""
-        return self._facts.metric
+        return self._metadata.metric
 
     def _prunes(self, running: RunningTrial, step: int) -> bool:
         if not running.prunable_at(step):

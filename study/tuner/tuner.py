@@ -11,7 +11,7 @@ from drft.errors import StudyError, TrainingError
 from drft.training.records import TrialResult
 from study.callbacks.callback import Callback
 from study.executors.base import Event, Executor, Failed, Finished, Job, Kind, Reported, Started, WorkerLost
-from study.results.standing import FINISHED, StudyProgress
+from study.results.progress import FINISHED, StudyProgress
 from study.results.study_folder import StudyFolder
 from study.tuner.interrupt import Interrupt
 from study.tuner.noise_stopper import NoiseStopper
@@ -51,7 +51,7 @@ _STOPPED: Mapping[Ended | None, str] = MappingProxyType(
 class Tuner:
     """Runs one study from where it stands to its goal."""
 
-    conductor: TrialScheduler
+    scheduler: TrialScheduler
     executor: Executor
     folder: StudyFolder
     display: Callback
@@ -77,27 +77,27 @@ class Tuner:
         self._reclaim()
         self.folder.find_checkpoints()
         if self._judges_noise:
-            self._certainty.recall(self.conductor.best_steps(), self.folder.trials)
+            self._certainty.recall(self.scheduler.best_steps(), self.folder.trials)
             self._look_for_noise()
-        self.display.begin(self._standing, self.goal.trials)
+        self.display.begin(self._progress, self.goal.trials)
         ended: Ended | None = None
         try:
             with self.interruption.heard():
                 while (ended := self._reason_to_end(started)) is None:
-                    self.conductor.beat()
+                    self.scheduler.beat()
                     self._fill_slots()
                     for event in self.executor.wait(_TICK):
                         self._take(event)
                     self._end_overdue()
                     self._say_that_the_rest_is_finished()
         finally:
-            requeued = [] if ended in {"done", "noise"} else self.conductor.interrupt(_STOPPED[ended])
+            requeued = [] if ended in {"done", "noise"} else self.scheduler.interrupt(_STOPPED[ended])
             self.display.end()
         self.folder.find_checkpoints()
         self._drop_checkpoints()
         return RunOutcome(
             ended=ended,
-            standing=self._standing,
+            progress=self._progress,
             seconds=time.monotonic() - started,
             requeued=len(requeued),
             reason=self._failures.most_common(1)[0][0] if ended == "failing" else self._noise or "",
@@ -105,7 +105,7 @@ class Tuner:
 
     def _reason_to_end(self, started: float) -> Ended | None:
         idle = self._training == 0
-        if idle and (self.conductor.finished >= self.goal.trials or self._queue_is_done()):
+        if idle and (self.scheduler.finished >= self.goal.trials or self._queue_is_done()):
             return "done"
         if self.interruption.now or (self.interruption.asked and idle):
             return "interrupted"
@@ -118,11 +118,11 @@ class Tuner:
         return None
 
     def _queue_is_done(self) -> bool:
-        return self.goal.queued_only and not self.conductor.waiting and not self.conductor.underway
+        return self.goal.queued_only and not self.scheduler.waiting and not self.scheduler.underway
 
     @property
     def _training(self) -> int:
-        return self.conductor.running - len(self._held)
+        return self.scheduler.running - len(self._held)
 
     def _fill_slots(self) -> None:
         free = self.executor.slots - self._training
@@ -130,10 +130,10 @@ class Tuner:
             return
         if time.monotonic() - self._reclaimed > _RECLAIM_SECONDS:
             self._reclaim()
-        self.conductor.refresh()
-        wanted = self.goal.trials - self.conductor.finished - self.conductor.underway
+        self.scheduler.refresh()
+        wanted = self.goal.trials - self.scheduler.finished - self.scheduler.underway
         if self.goal.queued_only:
-            wanted = min(wanted, self.conductor.waiting)
+            wanted = min(wanted, self.scheduler.waiting)
         self._ask(wanted if self._are_last(wanted) else min(free - len(self._held), wanted))
         for _ in range(min(free, len(self._held))):
             job = self._held.next()
@@ -145,17 +145,17 @@ class Tuner:
 
         Not where other drivers could start them at once, nor where noise may end the study before they are started.
         """
-        alone = self.conductor.underway == self.conductor.running
+        alone = self.scheduler.underway == self.scheduler.running
         return 1 < self.executor.slots >= wanted and alone and not self.goal.stop_when_noise
 
     def _ask(self, number: int) -> None:
         for _ in range(number):
-            job = self.conductor.ask(self.goal.trials)
+            job = self.scheduler.ask(self.goal.trials)
             if job is None:
                 break
             self._held.add(job)
         if number > 0 and len(self._held) > self.executor.slots - self._training:
-            self._held.sort(self.conductor.trials(*FINISHED))
+            self._held.sort(self.scheduler.trials(*FINISHED))
 
     def _take(self, event: Event) -> None:
         if isinstance(event, WorkerLost):
@@ -165,10 +165,10 @@ class Tuner:
         match event:
             case Started(number, worker, device):
                 self._begun[number] = time.monotonic()
-                self.conductor.started(number, worker, device)
+                self.scheduler.started(number, worker, device)
                 self.display.started(job, event)
             case Reported(number, record):
-                self.executor.answer(number, keep_on=self.conductor.report(number, record))
+                self.executor.answer(number, keep_on=self.scheduler.report(number, record))
                 self.display.epoch(job, record)
             case Finished(number, result):
                 self._finish(job, result)
@@ -179,14 +179,14 @@ class Tuner:
 
     def _finish(self, job: Job, result: TrialResult) -> None:
         try:
-            self.conductor.check(job.number, result)
+            self.scheduler.check(job.number, result)
         except TrainingError as error:
             self._fail(job, str(error), "", "diverged")
             return
         # Files first: should the driver die in between, the trial is run again and its folder written anew.
         leading = self._is_leading(job.number, result)
         self._once_there_is_space(lambda: self.folder.write_trial(job.number, result, checkpoint=leading))
-        if not self.conductor.finish(job.number, result):
+        if not self.scheduler.finish(job.number, result):
             self.folder.drop_trials([job.number])
             self._end(job, "another driver took this one for dead and has queued the trial again")
             return
@@ -197,7 +197,7 @@ class Tuner:
 
     def _fail(self, job: Job, reason: str, traceback: str, kind: Kind) -> None:
         self._once_there_is_space(lambda: self.folder.write_failure(job.number, job.config, reason, traceback))
-        again = self.conductor.fail(job.number, reason, kind)
+        again = self.scheduler.fail(job.number, reason, kind)
         self._failures[reason] += 1
         self._lately.append(True)
         self._end(job, f"{reason}; it will be run again" if again else reason)
@@ -206,10 +206,10 @@ class Tuner:
         del self._jobs[job.number]
         self._begun.pop(job.number, None)
         self._overdue.discard(job.number)
-        self.display.ended(job, outcome, self._standing)
+        self.display.ended(job, outcome, self._progress)
 
     def _grow_certain(self, number: int, result: TrialResult) -> None:
-        if not (self._judges_noise and self.conductor.ranked(number, result).feasible):
+        if not (self._judges_noise and self.scheduler.ranked(number, result).feasible):
             return
         self._certainty.add(number, result)
         self._look_for_noise()
@@ -217,18 +217,18 @@ class Tuner:
     @property
     def _judges_noise(self) -> bool:
         """What is known of the best accuracy says nothing of another score; and queued trials differ in their split."""
-        return self.conductor.metric == "accuracy" and not self.goal.queued_only
+        return self.scheduler.metric == "accuracy" and not self.goal.queued_only
 
     def _look_for_noise(self) -> None:
         if self.goal.stop_when_noise and not self._noise:
             self._noise = self._certainty.noise()
 
     @property
-    def _standing(self) -> StudyProgress:
-        return self.conductor.standing._replace(sureness=self._certainty.sureness(), metric=self.conductor.metric)
+    def _progress(self) -> StudyProgress:
+        return self.scheduler.progress._replace(certainty=self._certainty.certainty(), metric=self.scheduler.metric)
 
     def _reclaim(self) -> None:
-        self.folder.drop_trials(self.conductor.reclaim())
+        self.folder.drop_trials(self.scheduler.reclaim())
         self._reclaimed = time.monotonic()
 
     def _end_overdue(self) -> None:
@@ -264,13 +264,13 @@ class Tuner:
                 raise StudyError(f"no space left for {self.folder.path}: free some, then run the same command again")
 
     def _drop_checkpoints(self) -> None:
-        best = self.conductor.ranking[: self.goal.checkpoints]
+        best = self.scheduler.ranking[: self.goal.checkpoints]
         self.folder.keep_checkpoints([ranked.number for ranked in best])
 
     def _is_leading(self, number: int, result: TrialResult) -> bool:
         """Return whether a trial will be among the best, as they are ranked."""
         if result.ending == "pruned":
             return False
-        best = self.conductor.ranking[: self.goal.checkpoints]
-        ahead = sum(ranked.place < self.conductor.ranked(number, result).place for ranked in best)
+        best = self.scheduler.ranking[: self.goal.checkpoints]
+        ahead = sum(ranked.place < self.scheduler.ranked(number, result).place for ranked in best)
         return ahead < self.goal.checkpoints

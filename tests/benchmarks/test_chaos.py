@@ -18,36 +18,36 @@ from study.tuner.retry import carried_over
 from study.tuner.stopping import StoppingCriterion
 from study.tuner.tuner import Tuner
 from tests.helpers import ROOT
-from tests.helpers.small_study import InProcess, conduct
+from tests.helpers.small_study import InProcess, open_scheduler
 
 
 @pytest.fixture
 def study(tmp_path):
     """A study that came to four finished trials; the conductor and the folder."""
-    folder, conductor = StudyFolder(tmp_path), conduct(tmp_path)
+    folder, scheduler = StudyFolder(tmp_path), open_scheduler(tmp_path)
     folder.write_study("", {})
-    Tuner(conductor, InProcess(), folder, PlainProgress(Console(quiet=True)), StoppingCriterion(4)).run()
-    return conductor, tmp_path
+    Tuner(scheduler, InProcess(), folder, PlainProgress(Console(quiet=True)), StoppingCriterion(4)).run()
+    return scheduler, tmp_path
 
 
 def faults(study, wanted=4):
-    conductor, folder = study
-    return audit(conductor.trials(), folder, wanted, None, replays=0).faults
+    scheduler, folder = study
+    return audit(scheduler.trials(), folder, wanted, None, replays=0).faults
 
 
 def test_books_that_balance_have_no_faults(study):
     assert faults(study) == []
 
 
-def change_a_loss(conductor, trials):
+def change_a_loss(scheduler, trials):
     path = trials / "0001" / "epochs.csv"
     path.write_text(re.sub(r",1\.0,", ",1.5,", path.read_text()))
 
 
-def repeat_twice(conductor, trials):
-    trial = conductor.trials()[1]
+def repeat_twice(scheduler, trials):
+    trial = scheduler.trials()[1]
     for _ in range(2):  # behind the back of the conductor, which would not
-        conductor._study.enqueue_trial(trial.params, user_attrs=carried_over(trial.number, trial.user_attrs))
+        scheduler._study.enqueue_trial(trial.params, user_attrs=carried_over(trial.number, trial.user_attrs))
 
 
 PLANTED = {
@@ -58,9 +58,9 @@ PLANTED = {
         lambda _, trials: (trials / "0003" / "predictions.npz").write_bytes(other_predictions()),
         "trial 3: predictions.npz is of other steps",
     ),
-    "a trial left running": (lambda conductor, _: conductor.ask(), "1 trials are left running"),
+    "a trial left running": (lambda scheduler, _: scheduler.ask(), "1 trials are left running"),
     "files of a trial that is not over": (
-        lambda conductor, trials: shutil.copytree(trials / "0001", trials / f"{conductor.ask().number:04d}"),
+        lambda scheduler, trials: shutil.copytree(trials / "0001", trials / f"{scheduler.ask().number:04d}"),
         "did not finish and has files",
     ),
     "a folder of no trial": (lambda _, trials: (trials / "0099").mkdir(), "folder 0099 is of no trial"),

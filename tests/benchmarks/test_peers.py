@@ -82,8 +82,8 @@ def test_a_study_asks_for_the_configurations_of_the_plan(plan, tmp_path, monkeyp
     prepared = prepare(ours.study_options(plan), silent)
     ours.enqueue(prepared, plan)
     storage = open_storage(prepared.storage)
-    conductor = TrialScheduler(prepared.facts, prepared.space, storage, prepared.sampler, prepared.pruner)
-    assert tuple(conductor.ask().config for _ in plan.trials) == plan.trials
+    scheduler = TrialScheduler(prepared.metadata, prepared.space, storage, prepared.sampler, prepared.pruner)
+    assert tuple(scheduler.ask().config for _ in plan.trials) == plan.trials
     storage.engine.dispose()
 
 

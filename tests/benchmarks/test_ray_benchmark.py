@@ -13,7 +13,7 @@ from study.callbacks.progress_reporter import PlainProgress
 from study.results.study_folder import StudyFolder
 from study.tuner.stopping import StoppingCriterion
 from study.tuner.tuner import Tuner
-from tests.helpers.small_study import InProcess, conduct
+from tests.helpers.small_study import InProcess, open_scheduler
 
 
 @pytest.fixture
@@ -21,12 +21,12 @@ def twins(tmp_path):
     """The same four trials twice: their folders and their trials."""
     folders, trials = (tmp_path / "one", tmp_path / "other"), []
     for folder in folders:
-        conductor = conduct(folder)
+        scheduler = open_scheduler(folder)
         StudyFolder(folder).write_study("", {})
         Tuner(
-            conductor, InProcess(), StudyFolder(folder), PlainProgress(Console(quiet=True)), StoppingCriterion(4)
+            scheduler, InProcess(), StudyFolder(folder), PlainProgress(Console(quiet=True)), StoppingCriterion(4)
         ).run()
-        trials.append(conductor.trials())
+        trials.append(scheduler.trials())
     return folders, trials
 
 

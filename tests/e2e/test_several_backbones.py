@@ -34,7 +34,7 @@ def test_two_backbones_share_a_study(tmp_path, monkeypatch):
     told = {"space": "two.yaml", "data": "labels.csv", "study": "two", "jobs": 1, "sampler": "grid"}
     run_study(RunOptions(trials=2, report=False, **told))
     outcome = run_study(RunOptions(trials=4, pruner="predictive", **told))
-    assert outcome.standing.complete == 4
+    assert outcome.progress.complete == 4
     trials = pd.read_csv("results/two/report/trials.csv")
     depths = {(row["backbone.name"], row["depth_fraction"]): row["depth"] for row in trials.to_dict("records")}
     assert depths == {

@@ -17,13 +17,13 @@ NAMES = [f"view-{number}" for number in range(12)]
 ROWS = torch.arange(8)
 
 
-def values(shelf: CacheGroup, name: str) -> torch.Tensor:
+def values(group: CacheGroup, name: str) -> torch.Tensor:
     """The activations of an entry, 8 rows of 4 kB: whoever computes them gets the same."""
-    seed = zlib.crc32(f"{shelf.key} {name}".encode())
+    seed = zlib.crc32(f"{group.key} {name}".encode())
     return torch.randn(8, 16, 8, 8, generator=torch.Generator().manual_seed(seed)).to(memory_format=torch.channels_last)
 
 
-def shelves(count: int) -> list[CacheGroup]:
+def groups(count: int) -> list[CacheGroup]:
     """Shelves of rising worth."""
     return [CacheGroup(f"{number:04x}", {"depth": number}, 1e-6 * (1 + number)) for number in range(count)]
 
@@ -33,27 +33,27 @@ def use_all(folder: Path, budget: int, start: Barrier, outcomes: "SimpleQueue[tu
     cache = ActivationCache(folder, budget, memory=0)
     computed, right = 0, True
     start.wait()
-    for shelf in 2 * shelves(2):
+    for group in 2 * groups(2):
         for name in NAMES:
-            entry = cache.get(shelf, name)
+            entry = cache.get(group, name)
             if entry is None:
-                with cache.lock(shelf, name):
-                    entry = cache.get(shelf, name)
+                with cache.lock(group, name):
+                    entry = cache.get(group, name)
                     if entry is None:
                         computed += 1
-                        entry = cache.put(shelf, name, (values(shelf, name),))
-            right = right and torch.equal(entry.rows(ROWS)[0], values(shelf, name))
+                        entry = cache.put(group, name, (values(group, name),))
+            right = right and torch.equal(entry.rows(ROWS)[0], values(group, name))
     outcomes.put((computed, right))
 
 
-def hold_lock(folder: Path, shelf: CacheGroup, name: str, holds: Event) -> None:
+def hold_lock(folder: Path, group: CacheGroup, name: str, holds: Event) -> None:
     """Take a lock and never let it go."""
-    with ActivationCache(folder, 10**9).lock(shelf, name):
+    with ActivationCache(folder, 10**9).lock(group, name):
         holds.set()
         signal.pause()
 
 
-def stop_while_writing(folder: Path, shelf: CacheGroup, name: str, halfway: Event) -> None:
+def stop_while_writing(folder: Path, group: CacheGroup, name: str, halfway: Event) -> None:
     """Write the first half of an entry and never the rest."""
 
     def write_half(path: Path, entry: entries.CacheEntry) -> None:
@@ -63,4 +63,4 @@ def stop_while_writing(folder: Path, shelf: CacheGroup, name: str, halfway: Even
         signal.pause()
 
     activations.write_entry = write_half
-    ActivationCache(folder, 10**9).put(shelf, name, (values(shelf, name),))
+    ActivationCache(folder, 10**9).put(group, name, (values(group, name),))

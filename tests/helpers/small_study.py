@@ -35,7 +35,7 @@ class Refuses(optuna.pruners.BasePruner):
         return True
 
 
-def facts(**changes) -> StudyMetadata:
+def metadata(**changes) -> StudyMetadata:
     values = {
         "name": "demo",
         "space": "# a question\n",
@@ -55,11 +55,11 @@ def facts(**changes) -> StudyMetadata:
     return StudyMetadata(**values | changes)
 
 
-def conduct(place: Path | str, space=None, pruner=None, retries=0, patience=None, **changes) -> TrialScheduler:
+def open_scheduler(place: Path | str, space=None, pruner=None, retries=0, patience=None, **changes) -> TrialScheduler:
     """Lead a study in ``study.db`` of a folder, or in the storage of a URL."""
     storage = open_storage(place if isinstance(place, str) else place / "study.db")
     sampler, pruner = optuna.samplers.RandomSampler(seed=0), pruner or optuna.pruners.NopPruner()
-    return TrialScheduler(facts(**changes), space or DepthSpace(), storage, sampler, pruner, retries, patience)
+    return TrialScheduler(metadata(**changes), space or DepthSpace(), storage, sampler, pruner, retries, patience)
 
 
 class InProcess:

@@ -21,7 +21,7 @@ from study.storage.open import close_storage
 from study.tuner.stopping import RunOutcome, StoppingCriterion
 from study.tuner.tuner import Tuner
 from tests.helpers import ROOT
-from tests.helpers.small_study import DepthSpace, conduct
+from tests.helpers.small_study import DepthSpace, open_scheduler
 
 WAIT = 60.0
 
@@ -45,14 +45,14 @@ def drive(executor, url, folder, trials, troubles=None, pruner=None, retries=0, 
     """Bring a study to its goal; the executor is left without a job, ready for the next study."""
     written = StudyFolder(Path(folder))
     written.write_study("", {})
-    conductor = conduct(url, DepthSpace(troubles, **dict(values)), pruner, retries)
+    scheduler = open_scheduler(url, DepthSpace(troubles, **dict(values)), pruner, retries)
     display = display or PlainProgress(Console(quiet=True))
-    driver = Tuner(conductor, executor, written, display, StoppingCriterion(trials, **goal))
+    driver = Tuner(scheduler, executor, written, display, StoppingCriterion(trials, **goal))
     try:
         return driver.run()
     finally:
         end_jobs(executor, list(driver._jobs))
-        close_storage(conductor._ledger._backend)
+        close_storage(scheduler._ledger._backend)
 
 
 def end_jobs(executor: Executor, numbers: Sequence[int]) -> None:
@@ -77,7 +77,7 @@ class Teller(PlainProgress):
     def epoch(self, job, record):
         say("epoch", job.number, record.step)
 
-    def ended(self, job, outcome, standing):
+    def ended(self, job, outcome, progress):
         say("ended", job.number)
 
     def notice(self, line):

@@ -22,20 +22,20 @@ from study.space import Space
 from study.tuner.stopping import StoppingCriterion
 from study.tuner.tuner import Tuner
 from tests.helpers.fake_training import fake_record, fake_result
-from tests.helpers.small_study import InProcess, conduct, facts
+from tests.helpers.small_study import InProcess, metadata, open_scheduler
 
 GAPS = {0: 0.3, 1: 0.1, 2: 0.2}
 """Of three trials, the better the later; only the middle one keeps a limit of 0.15."""
 
 
-def finish(conductor, accuracy, gap):
+def finish(scheduler, accuracy, gap):
     """Run one trial whose best step has this validation accuracy and gap."""
-    job = conductor.ask()
+    job = scheduler.ask()
     record = fake_record(job.config, 1, accuracy)
     told = [type(record)(**{**fields(record), "train_accuracy": accuracy + gap})]
-    assert conductor.report(job.number, told[0])
+    assert scheduler.report(job.number, told[0])
     result = fake_result(job.config, told, "completed")
-    conductor.finish(job.number, result)
+    scheduler.finish(job.number, result)
 
 
 def fields(record):
@@ -43,43 +43,43 @@ def fields(record):
 
 
 def limited(place, gaps=GAPS, max_gap=0.15):
-    conductor = conduct(place, max_gap=max_gap)
+    scheduler = open_scheduler(place, max_gap=max_gap)
     for number, gap in gaps.items():
-        finish(conductor, 0.5 + 0.1 * number, gap)
-    return conductor
+        finish(scheduler, 0.5 + 0.1 * number, gap)
+    return scheduler
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "journal"])
 def test_the_best_trial_is_the_best_feasible_one_also_when_the_study_is_gone_on_with(kind, request):
     url = request.getfixturevalue(kind)
-    assert limited(url).standing.best.number == 1
-    again = conduct(url, max_gap=0.15)
+    assert limited(url).progress.best.number == 1
+    again = open_scheduler(url, max_gap=0.15)
     assert [ranked.number for ranked in again.ranking] == [1, 2, 0]
-    assert (again.standing.best.number, again.standing.infeasible) == (1, 2)
+    assert (again.progress.best.number, again.progress.infeasible) == (1, 2)
     assert [round(trial.constraints["gap"], 6) for trial in again.trials()] == [0.15, -0.05, 0.05]
     assert again.best_steps() == {1: 1}
 
 
 def test_without_a_limit_the_best_is_the_best_and_nothing_is_stored(tmp_path):
-    conductor = limited(tmp_path, max_gap=None)
-    assert conductor.standing.best.number == 2
-    assert not any(trial.constraints for trial in conductor.trials())
+    scheduler = limited(tmp_path, max_gap=None)
+    assert scheduler.progress.best.number == 2
+    assert not any(trial.constraints for trial in scheduler.trials())
 
 
 def test_another_limit_is_another_study(tmp_path):
     limited(tmp_path)
     for changed, word in ((0.2, "0.15 there, 0.2 here"), (None, "0.15 there, none here")):
         with pytest.raises(StudyError, match=f"another max-gap \\({word}\\)"):
-            conduct(tmp_path, max_gap=changed)
+            open_scheduler(tmp_path, max_gap=changed)
 
 
 def in_folder(tmp_path, gaps=GAPS):
     """Make a study of these trials and read it."""
     place = tmp_path / "demo"
     place.mkdir()
-    conductor = limited(place, gaps)
+    scheduler = limited(place, gaps)
     StudyFolder(place).write_study("", {})
-    return conductor, read_study("demo", tmp_path)
+    return scheduler, read_study("demo", tmp_path)
 
 
 def test_report_export_and_confirmation_take_the_best_feasible_trial(tmp_path):
@@ -100,8 +100,8 @@ def test_report_export_and_confirmation_take_the_best_feasible_trial(tmp_path):
 
 
 def test_that_no_trial_is_feasible_is_said_everywhere(tmp_path):
-    conductor, results = in_folder(tmp_path, {0: 0.3, 1: 0.2})
-    assert "none of 2 completed is feasible" in tally(conductor.standing, 2)
+    scheduler, results = in_folder(tmp_path, {0: 0.3, 1: 0.2})
+    assert "none of 2 completed is feasible" in tally(scheduler.progress, 2)
     assert any("all 2 complete trials have a gap above the limit" in line for line in status_lines("demo", tmp_path))
     results.info.split.update(n_validation=10, n_test=5)
     results.info.dataset.update(rendered=False)
@@ -114,15 +114,15 @@ def test_that_no_trial_is_feasible_is_said_everywhere(tmp_path):
 
 
 def test_checkpoints_are_kept_of_feasible_trials_first(tmp_path):
-    conductor = conduct(tmp_path, max_gap=0.19)  # fake trainings have a gap of 0.2 less their depth in points
+    scheduler = open_scheduler(tmp_path, max_gap=0.19)  # fake trainings have a gap of 0.2 less their depth in points
     folder = StudyFolder(tmp_path)
     folder.write_study("", {})
-    Tuner(conductor, InProcess(1), folder, PlainProgress(quiet()), StoppingCriterion(8, checkpoints=1)).run()
-    feasible = {trial.number for trial in conductor.trials() if trial.constraints["gap"] <= 0}
+    Tuner(scheduler, InProcess(1), folder, PlainProgress(quiet()), StoppingCriterion(8, checkpoints=1)).run()
+    feasible = {trial.number for trial in scheduler.trials() if trial.constraints["gap"] <= 0}
     assert 0 < len(feasible) < 8
     (kept,) = tmp_path.glob("trials/*/best.safetensors")
-    assert int(kept.parent.name) == conductor.standing.best.number
-    assert conductor.standing.best.number in feasible
+    assert int(kept.parent.name) == scheduler.progress.best.number
+    assert scheduler.progress.best.number in feasible
 
 
 def quiet():
@@ -175,5 +175,5 @@ def test_limits_that_make_no_sense_are_refused(max_gap):
 
 
 def test_the_limit_is_in_the_facts():
-    assert facts(max_gap=0.15).attributes()["max_gap"] == 0.15
-    assert "max_gap" not in facts().attributes()
+    assert metadata(max_gap=0.15).attributes()["max_gap"] == 0.15
+    assert "max_gap" not in metadata().attributes()

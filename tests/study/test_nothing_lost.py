@@ -20,7 +20,7 @@ from benchmarks.books import audit
 from drft.training.records import PARTS
 from study.executors import Executor
 from study.results.epochs import unpack
-from study.results.standing import FINISHED
+from study.results.progress import FINISHED
 from study.results.study_folder import CHECKPOINT
 from study.space.seeds import is_control
 from study.storage.open import close_storage, open_storage
@@ -42,7 +42,7 @@ from tests.helpers.fake_training import (
     fake_predictions,
 )
 from tests.helpers.ray_cluster import own_cluster
-from tests.helpers.small_study import Refuses, conduct
+from tests.helpers.small_study import Refuses, open_scheduler
 from tests.helpers.tuner_process import LoneDriver, drive, executing
 
 pytestmark = pytest.mark.timeout(300)
@@ -268,7 +268,7 @@ class TestEndings:
 class TestStudies:
     def test_when_time_is_up_what_runs_is_queued_again(self, study):
         outcome = study.run(4, dict.fromkeys(range(2), HANGS), seconds=0.5)
-        assert (outcome.ended, outcome.requeued, outcome.standing.running) == ("time", 2, 0)
+        assert (outcome.ended, outcome.requeued, outcome.progress.running) == ("time", 2, 0)
         assert study.run(4).ended == "done"
         trials = study.check(4)
         assert [trial.user_attrs.get("fail_reason") for trial in trials[:2]] == 2 * ["stopped by the time limit"]
@@ -278,8 +278,8 @@ class TestStudies:
         troubles = dict.fromkeys(range(50), RAISES) | {1: DIVERGES}
         outcome = study.run(20, troubles)
         assert (outcome.ended, outcome.reason) == ("failing", "ValueError: the loss went astray")
-        assert outcome.standing.failed - FEW_FAILURES in range(study.executor.slots)  # they may end at once
-        assert outcome.standing.running == 0
+        assert outcome.progress.failed - FEW_FAILURES in range(study.executor.slots)  # they may end at once
+        assert outcome.progress.running == 0
         assert study.run(3, failure_limit=1.0).ended == "done"
         study.check(3)
 
@@ -354,11 +354,11 @@ class TestDrivers:
 
 @pytest.mark.parametrize("end", [lambda driver: driver.fail(0, "it broke"), lambda driver: driver.interrupt("stopped")])
 def test_a_trial_that_another_driver_took_over_is_queued_once(url, end):
-    slow, other = conduct(url, retries=1), conduct(url)
+    slow, other = open_scheduler(url, retries=1), open_scheduler(url)
     slow.ask()
     other._is_abandoned = lambda _trial: True
     assert other.reclaim() == [0]
     end(slow)
     assert retries(other.trials()) == [None, 0]
-    for conductor in (slow, other):
-        close_storage(conductor._ledger._backend)
+    for scheduler in (slow, other):
+        close_storage(scheduler._ledger._backend)

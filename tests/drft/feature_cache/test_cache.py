@@ -21,7 +21,7 @@ from drft.feature_cache.cache import ActivationCache, CacheGroup
 from drft.feature_cache.cache_file import CacheEntry, entry_file_size
 from drft.feature_cache.index import stored_files
 from tests.helpers import cache_users
-from tests.helpers.cache_users import NAMES, ROWS, shelves, values
+from tests.helpers.cache_users import NAMES, ROWS, groups, values
 
 MUCH = 10**9
 SHELF = CacheGroup("ab12", {"backbone": "resnet18", "depth": 2}, 1e-6)
@@ -44,8 +44,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "activations"
 
 
-def fill(cache: ActivationCache, shelf: CacheGroup, *names: str) -> list[CacheEntry]:
-    return [cache.put(shelf, name, (values(shelf, name),)) for name in names]
+def fill(cache: ActivationCache, group: CacheGroup, *names: str) -> list[CacheEntry]:
+    return [cache.put(group, name, (values(group, name),)) for name in names]
 
 
 def names_on_disk(folder: Path) -> set[str]:
@@ -56,8 +56,8 @@ def bytes_on_disk(folder: Path) -> int:
     return sum(file.size for file in stored_files(folder))
 
 
-def file_of(folder: Path, shelf: CacheGroup, name: str) -> Path:
-    return folder / shelf.key / f"{name}.safetensors"
+def file_of(folder: Path, group: CacheGroup, name: str) -> Path:
+    return folder / group.key / f"{name}.safetensors"
 
 
 def age(path: Path, seconds: float) -> None:
@@ -66,8 +66,8 @@ def age(path: Path, seconds: float) -> None:
     os.utime(path, (then, then))
 
 
-def is_right(entry: CacheEntry, shelf: CacheGroup, name: str) -> bool:
-    return torch.equal(entry.rows(ROWS)[0], values(shelf, name))
+def is_right(entry: CacheEntry, group: CacheGroup, name: str) -> bool:
+    return torch.equal(entry.rows(ROWS)[0], values(group, name))
 
 
 dtypes = st.sampled_from([torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.uint8])
@@ -157,14 +157,14 @@ def test_types_that_cannot_be_kept_are_refused(folder):
 @settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_changed_byte_anywhere_is_found(data, folder):
-    shelf = CacheGroup("small", {}, 1.0)
-    ActivationCache(folder, MUCH).put(shelf, "view", (torch.arange(6.0).reshape(3, 2),))
-    path = file_of(folder, shelf, "view")
+    group = CacheGroup("small", {}, 1.0)
+    ActivationCache(folder, MUCH).put(group, "view", (torch.arange(6.0).reshape(3, 2),))
+    path = file_of(folder, group, "view")
     written = bytearray(path.read_bytes())
     at = data.draw(st.integers(0, len(written) - 1))
     written[at] ^= data.draw(st.integers(1, 255))
     path.write_bytes(written)
-    assert ActivationCache(folder, MUCH).get(shelf, "view") is None
+    assert ActivationCache(folder, MUCH).get(group, "view") is None
     assert not path.exists()
 
 
@@ -331,8 +331,8 @@ def test_the_budget_holds_at_every_moment(budget, order, tmp_path_factory):
     folder = tmp_path_factory.mktemp("budget") / "activations"
     cache = ActivationCache(folder, budget)
     for which, name in order:
-        shelf = shelves(3)[which]
-        assert is_right(fill(cache, shelf, name)[0], shelf, name)
+        group = groups(3)[which]
+        assert is_right(fill(cache, group, name)[0], group, name)
         assert bytes_on_disk(folder) <= budget
 
 
@@ -346,7 +346,7 @@ def test_the_oldest_use_goes_first_among_equals(folder):
 
 
 def test_what_is_worth_least_goes_first_though_used_last(folder):
-    cheap, middle, dear = shelves(3)
+    cheap, middle, dear = groups(3)
     cache = ActivationCache(folder, 2 * FILE_SIZE)
     fill(cache, cheap, "a")
     fill(cache, middle, "b")
@@ -356,7 +356,7 @@ def test_what_is_worth_least_goes_first_though_used_last(folder):
 
 
 def test_what_nobody_used_for_a_day_goes_before_all_else(folder):
-    cheap, _, dear = shelves(3)
+    cheap, _, dear = groups(3)
     cache = ActivationCache(folder, 2 * FILE_SIZE)
     fill(cache, dear, "old")
     fill(cache, cheap, "new")
@@ -366,7 +366,7 @@ def test_what_nobody_used_for_a_day_goes_before_all_else(folder):
 
 
 def test_what_is_worth_less_than_all_there_is_stays_in_memory(folder, caplog):
-    cheap, _, dear = shelves(3)
+    cheap, _, dear = groups(3)
     cache = ActivationCache(folder, 2 * FILE_SIZE)
     fill(cache, dear, "a", "b")
     (entry,) = fill(cache, cheap, "c")
@@ -377,7 +377,7 @@ def test_what_is_worth_less_than_all_there_is_stays_in_memory(folder, caplog):
 
 
 def test_a_smaller_budget_is_come_to_even_by_what_is_not_admitted(folder):
-    cheap, _, dear = shelves(3)
+    cheap, _, dear = groups(3)
     fill(ActivationCache(folder, MUCH), dear, *NAMES)
     assert not fill(ActivationCache(folder, 3 * FILE_SIZE), cheap, "c")[0].stored
     assert len(names_on_disk(folder)) == 3
@@ -392,7 +392,7 @@ def test_using_an_entry_counts_as_use(folder):
 
 
 def test_a_full_disk_counts_as_a_spent_budget(folder, monkeypatch):
-    cheap, _, dear = shelves(3)
+    cheap, _, dear = groups(3)
     cache = ActivationCache(folder, MUCH)
     fill(cache, cheap, "a")
     fill(cache, dear, "b")

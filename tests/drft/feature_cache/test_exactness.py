@@ -73,12 +73,12 @@ def plain_benches(even_dataset) -> Callable[[str], TrainingSession]:
     """A workbench that keeps nothing, one for each family so that its network is built once."""
     benches: dict[str, TrainingSession] = {}
 
-    def bench(name: str) -> TrainingSession:
+    def session(name: str) -> TrainingSession:
         if name not in benches:
             benches[name] = TrainingSession(even_dataset, device="cpu", cache_size=0)
         return benches[name]
 
-    return bench
+    return session
 
 
 def backbone(name: str) -> TrialConfig:
@@ -86,10 +86,10 @@ def backbone(name: str) -> TrialConfig:
     return with_values(TINY, {"backbone.name": name, "backbone.weights": weights})
 
 
-def outcome(config: TrialConfig, bench: TrainingSession) -> Outcome:
+def outcome(config: TrialConfig, session: TrainingSession) -> Outcome:
     """Train, and return the last state of the network beside the result."""
-    result = run_trial(config, bench)
-    last = bench._network(config).model.net.state_dict()
+    result = run_trial(config, session)
+    last = session._network(config).model.net.state_dict()
     return result, {name: tensor.clone() for name, tensor in last.items()}
 
 
@@ -109,12 +109,12 @@ def assert_equal(found: Outcome, expected: Outcome) -> None:
 
 
 def compare_with_and_without(config: TrialConfig, plain: TrainingSession, folder: Path) -> None:
-    def bench() -> TrainingSession:
+    def session() -> TrainingSession:
         return TrainingSession(plain.dataset, cache_dir=folder, device="cpu", cache_size=MUCH)
 
-    expected, cold = outcome(config, plain), outcome(config, bench())
+    expected, cold = outcome(config, plain), outcome(config, session())
     files = {file.path.name for file in stored_files(folder / "activations")}
-    warm = outcome(config, bench())
+    warm = outcome(config, session())
     assert any("view3" in name for name in files)
     assert any("plain" in name for name in files)
     assert [record.cached for record in expected[0].records] == [False] * 3
@@ -185,20 +185,20 @@ def slow(examples: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
 @given(config=configs())
 def test_any_training_is_the_same_with_the_cache(config, plain_benches, tmp_path):
     """The cache fills up from one example to the next, as within a study."""
-    bench = TrainingSession(plain_benches("test_resnet").dataset, cache_dir=tmp_path, device="cpu", cache_size=MUCH)
-    assert_equal(outcome(config, bench), outcome(config, plain_benches("test_resnet")))
+    session = TrainingSession(plain_benches("test_resnet").dataset, cache_dir=tmp_path, device="cpu", cache_size=MUCH)
+    assert_equal(outcome(config, session), outcome(config, plain_benches("test_resnet")))
 
 
 @slow(6)
 @given(before=configs(), config=configs(), cache_size=st.sampled_from([0, MUCH]))
 def test_a_training_does_not_depend_on_what_ran_before(before, config, cache_size, tiny_dataset, tmp_path_factory):
-    def bench() -> TrainingSession:
+    def session() -> TrainingSession:
         folder = tmp_path_factory.mktemp("bench")
         return TrainingSession(tiny_dataset, cache_dir=folder, device="cpu", cache_size=cache_size)
 
-    used = bench()
+    used = session()
     run_trial(before, used)
-    assert_equal(outcome(config, used), outcome(config, bench()))
+    assert_equal(outcome(config, used), outcome(config, session()))
 
 
 # --- against a plain loop, in double precision, where what is left is rounding of 1e-16
@@ -232,17 +232,17 @@ def plain_loop(config: TrialConfig, dataset) -> tuple[Model, np.ndarray]:
     model = in_double(build_model(config, 5))
     model.start_anew(config.seed, config.dropout)
     views = Views(load_images(dataset, 32), model.mean, model.std, device=torch.device("cpu"), seed=0)
-    division = stratified_split(dataset, config.split)
-    loss = training_loss(config.loss, dataset.labels()[division.train], 5).double()
+    split = stratified_split(dataset, config.split)
+    loss = training_loss(config.loss, dataset.labels()[split.train], 5).double()
     torch.manual_seed(config.seed)
     step = 1
     for settings_, depth in ((config.head_phase, 0), (config.depth_phase, config.depth)):
         set_trainable(model.net, depth)
-        optimizer, scheduler = _optimizer(config, model, settings_, depth, len(division.train))
+        optimizer, scheduler = _optimizer(config, model, settings_, depth, len(split.train))
         for _ in range(settings_.epochs):
             train_mode(model.net, depth, config.batch_norm)
-            for rows in _shuffled_batches(len(division.train), 3, config.seed, step):
-                indices = division.train[rows]
+            for rows in _shuffled_batches(len(split.train), 3, config.seed, step):
+                indices = split.train[rows]
                 images = normalized(views, views.augmented(indices, step, config.augmentation.strength))
                 optimizer.zero_grad()
                 loss(model.net(images), torch.from_numpy(dataset.labels()[indices])).backward()
@@ -251,7 +251,7 @@ def plain_loop(config: TrialConfig, dataset) -> tuple[Model, np.ndarray]:
             step += 1
     model.net.eval()
     with torch.no_grad():
-        logits = model.net(normalized(views, views.plain(division.validation)))
+        logits = model.net(normalized(views, views.plain(split.validation)))
     return model, logits.log_softmax(dim=1).numpy()
 
 
@@ -275,16 +275,16 @@ def _optimizer(config, model, phase, depth, count):
 def test_a_training_is_the_plain_loop(name, batch_norm, cache_size, tiny_dataset, tmp_path):
     values = {"batch_norm": batch_norm, "dropout": 0.3, "depth": 3, "head_phase.epochs": 2}
     config = with_values(backbone(name), values)
-    stage = TrainingSession(tiny_dataset, cache_dir=tmp_path, device="cpu", cache_size=cache_size).prepare(config)
+    context = TrainingSession(tiny_dataset, cache_dir=tmp_path, device="cpu", cache_size=cache_size).prepare(config)
     log_probabilities = [
         measured["validation"]
         for phase, first in (("head", 1), ("depth", 3))
-        for _, measured in run_phase(stage, phase, first)
+        for _, measured in run_phase(context, phase, first)
     ]
     model, expected = plain_loop(config, tiny_dataset)
     assert len(log_probabilities) == 4
     assert log_probabilities[-1].dtype == np.float64
     np.testing.assert_allclose(log_probabilities[-1], expected, rtol=1e-8, atol=1e-10)
-    torch.testing.assert_close(stage.model.net.state_dict(), model.net.state_dict(), rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(context.model.net.state_dict(), model.net.state_dict(), rtol=1e-8, atol=1e-10)
     moved = [not torch.equal(model.net.state_dict()[k], model.pretrained[k]) for k in model.blocks[-1].parameters]
     assert all(moved)

@@ -37,14 +37,14 @@ def of_kind(kind):
 
 
 @pytest.fixture(scope="module")
-def bench(tiny_dataset, one_thread):
+def session(tiny_dataset, one_thread):
     return TrainingSession(tiny_dataset, device="cpu", cache_size=0)
 
 
 @pytest.fixture(scope="module")
-def results(bench):
+def results(session):
     """Trainings of each kind one after the other on one network."""
-    return {kind: run_trial(of_kind(kind), bench) for kind in KINDS}
+    return {kind: run_trial(of_kind(kind), session) for kind in KINDS}
 
 
 def sigmoid(x):
@@ -134,21 +134,21 @@ def test_each_grade_is_the_most_probable_at_some_score_when_coral_starts(classes
     assert set(model.link(outputs).argmax(dim=1).tolist()) == set(range(classes))
 
 
-def test_nothing_of_a_loss_stays_on_the_network(results, bench):
+def test_nothing_of_a_loss_stays_on_the_network(results, session):
     """The first training met a fresh network; the bench has trained with all of them by now."""
-    again = run_trial(of_kind("cross_entropy"), bench)
+    again = run_trial(of_kind("cross_entropy"), session)
     assert again.records == results["cross_entropy"].records
 
 
-def test_validation_grades_teach_nothing(bench):
+def test_validation_grades_teach_nothing(session):
     def predicted(order):
-        stage = bench.prepare(of_kind("expected_grade"))
-        grades, validation = stage.grades.copy(), stage.division.validation
+        context = session.prepare(of_kind("expected_grade"))
+        grades, validation = context.grades.copy(), context.split.validation
         grades[validation] = grades[validation][order]
-        ((_, told),) = run_phase(dataclasses.replace(stage, grades=grades), "head", 1)
-        return told, stage.model.link.state_dict()
+        ((_, told),) = run_phase(dataclasses.replace(context, grades=grades), "head", 1)
+        return told, context.model.link.state_dict()
 
-    count = len(bench.prepare(CONFIG).division.validation)
+    count = len(session.prepare(CONFIG).split.validation)
     (plain, learned), (permuted, same) = predicted(np.arange(count)), predicted(np.arange(count)[::-1])
     assert all(np.array_equal(plain[part], permuted[part]) for part in plain)
     assert all(torch.equal(learned[name], same[name]) for name in learned)

@@ -35,16 +35,16 @@ STEPS = CONFIG.steps
 
 
 @pytest.fixture(scope="module")
-def bench(tiny_dataset, one_thread):
+def session(tiny_dataset, one_thread):
     return TrainingSession(tiny_dataset, device="cpu")
 
 
 @pytest.fixture(scope="module")
-def told(bench):
+def told(session):
     """The result of all folds, the epochs that were reported, and separate trainings on each fold."""
     epochs = []
-    together = run_folds(CONFIG, bench, lambda record: epochs.append(record) or True)
-    return together, epochs, [run_trial(with_values(CONFIG, {"split.fold": fold}), bench) for fold in range(FOLDS)]
+    together = run_folds(CONFIG, session, lambda record: epochs.append(record) or True)
+    return together, epochs, [run_trial(with_values(CONFIG, {"split.fold": fold}), session) for fold in range(FOLDS)]
 
 
 def told_of(results, part, step):
@@ -116,8 +116,8 @@ def test_epochs_are_reported_with_their_fold(told):
 
 
 @pytest.mark.parametrize(("stop", "folds"), [((1, STEPS), 2), ((1, 1), 1), ((0, 2), 1)])
-def test_who_is_told_to_stop_says_what_whole_folds_said(bench, told, stop, folds):
-    pruned = run_folds(CONFIG, bench, lambda record: (record.fold, record.step) != stop)
+def test_who_is_told_to_stop_says_what_whole_folds_said(session, told, stop, folds):
+    pruned = run_folds(CONFIG, session, lambda record: (record.fold, record.step) != stop)
     assert (pruned.ending, pruned.folds) == ("pruned", folds)
     validated = pruned.predictions["validation"].ids
     assert len(validated) == sum(len(one.predictions["validation"].ids) for one in told[2][:folds])
@@ -143,9 +143,9 @@ def test_a_dataset_without_test_images_has_folds(tiny_dataset):
         (run_folds, {"early_stopping.patience": 2}, "early_stopping.patience"),
     ],
 )
-def test_what_does_not_go_with_folds_is_said(bench, run, changes, word):
+def test_what_does_not_go_with_folds_is_said(session, run, changes, word):
     with pytest.raises(ConfigError, match=word):
-        run(with_values(CONFIG, changes), bench)
+        run(with_values(CONFIG, changes), session)
 
 
 def test_folds_share_what_is_computed_of_their_images(tiny_dataset, tmp_path, monkeypatch):

@@ -95,11 +95,11 @@ WITHOUT_EFFECT = {
 @pytest.fixture(scope="module")
 def told(tiny_dataset, one_thread):
     """What the records of a training say that learning rates alone do not change; no training is run twice."""
-    bench = TrainingSession(tiny_dataset, device="cpu")
+    session = TrainingSession(tiny_dataset, device="cpu")
 
     @functools.cache
     def train(config: TrialConfig) -> list[tuple[float, float]]:
-        return [(record.train_loss, record.val_loss) for record in run_trial(config, bench).records]
+        return [(record.train_loss, record.val_loss) for record in run_trial(config, session).records]
 
     return train
 

@@ -28,7 +28,7 @@ LP_FT = parse_config(
 
 
 @pytest.fixture(scope="module")
-def bench(tiny_dataset, one_thread):
+def session(tiny_dataset, one_thread):
     return TrainingSession(tiny_dataset, device="cpu", cache_size=0)
 
 
@@ -52,37 +52,37 @@ def test_the_gradient_is_zero_at_the_probe_also_with_a_grade_nobody_has():
     assert (features @ probe.weight.T + probe.bias).argmax(axis=1).max() <= 3
 
 
-def test_the_head_starts_as_the_probe_of_the_plain_training_images(bench):
-    stage = bench.prepare(LP_FT)
-    start_from_linear_probe(stage)
-    net, train = stage.model.net, stage.division.train
-    images = stage.views.normalize(stage.views.plain(train))
+def test_the_head_starts_as_the_probe_of_the_plain_training_images(session):
+    context = session.prepare(LP_FT)
+    start_from_linear_probe(context)
+    net, train = context.model.net, context.split.train
+    images = context.views.normalize(context.views.plain(train))
     with torch.no_grad(), classifier_inputs(net.eval()) as seen:
         net(images)
-    counts = np.bincount(stage.grades[train], minlength=5)
+    counts = np.bincount(context.grades[train], minlength=5)
     head = head_module(net)
-    found = slope(seen[0], stage.grades[train], counts**-0.5, 0.02, head.weight.detach(), head.bias.detach())
+    found = slope(seen[0], context.grades[train], counts**-0.5, 0.02, head.weight.detach(), head.bias.detach())
     assert found < 1e-5
 
 
-def test_without_head_epochs_fine_tuning_starts_from_the_probe(bench):
+def test_without_head_epochs_fine_tuning_starts_from_the_probe(session):
     def first(config: TrialConfig):
-        return run_trial(config, bench).records[0]
+        return run_trial(config, session).records[0]
 
     probed, drawn = first(LP_FT), first(with_values(LP_FT, {"head_phase.init": "random"}))
     assert probed.phase == "depth"
     assert probed.train_loss < drawn.train_loss
-    stage = bench.prepare(LP_FT)
-    start_from_linear_probe(stage)
-    train = stage.division.train
+    context = session.prepare(LP_FT)
+    start_from_linear_probe(context)
+    train = context.split.train
     with torch.no_grad():
-        logits = stage.model.net.eval()(stage.views.normalize(stage.views.plain(train)))
-    loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(stage.grades[train]))
+        logits = context.model.net.eval()(context.views.normalize(context.views.plain(train)))
+    loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(context.grades[train]))
     assert probed.train_loss == pytest.approx(float(loss), rel=1e-4)
 
 
-def test_a_classifier_that_is_no_linear_layer_over_vectors_is_refused(bench, monkeypatch):
-    stage = bench.prepare(LP_FT)
-    monkeypatch.setattr("drft.training.linear_probe._features", lambda _stage: torch.zeros(38, 8, 2, 2))
+def test_a_classifier_that_is_no_linear_layer_over_vectors_is_refused(session, monkeypatch):
+    context = session.prepare(LP_FT)
+    monkeypatch.setattr("drft.training.linear_probe._features", lambda _context: torch.zeros(38, 8, 2, 2))
     with pytest.raises(BackboneError, match=r"^head_phase.init: the classifier of test_resnet"):
-        start_from_linear_probe(stage)
+        start_from_linear_probe(context)

@@ -18,13 +18,13 @@ TINY = parse_config(
 
 
 @pytest.fixture
-def bench(tiny_dataset, tmp_path) -> TrainingSession:
+def session(tiny_dataset, tmp_path) -> TrainingSession:
     return TrainingSession(tiny_dataset, cache_dir=tmp_path, device="cpu")
 
 
-def test_a_network_serves_all_trials_that_differ_in_training_alone(bench):
-    first = bench.prepare(TINY)
-    again = bench.prepare(with_values(TINY, {"depth": 3, "dropout": 0.5, "batch_size": 4}))
+def test_a_network_serves_all_trials_that_differ_in_training_alone(session):
+    first = session.prepare(TINY)
+    again = session.prepare(with_values(TINY, {"depth": 3, "dropout": 0.5, "batch_size": 4}))
     assert again.network.model.net is first.network.model.net
 
 
@@ -38,15 +38,15 @@ def test_a_network_serves_all_trials_that_differ_in_training_alone(bench):
     ],
     ids=["backbone", "image size", "precision", "random weights of another seed"],
 )
-def test_what_activations_depend_on_makes_another_network(bench, other):
-    first, second = bench.prepare(TINY).network, bench.prepare(other).network
+def test_what_activations_depend_on_makes_another_network(session, other):
+    first, second = session.prepare(TINY).network, session.prepare(other).network
     assert second.model.net is not first.model.net
     assert second.identity != first.identity
 
 
-def test_two_networks_are_kept_and_the_one_used_last_is_among_them(bench):
+def test_two_networks_are_kept_and_the_one_used_last_is_among_them(session):
     def net(size):
-        return bench.prepare(with_values(TINY, {"image_size": size})).network.model.net
+        return session.prepare(with_values(TINY, {"image_size": size})).network.model.net
 
     small, middle = net(32), net(40)
     assert net(32) is small
@@ -55,34 +55,34 @@ def test_two_networks_are_kept_and_the_one_used_last_is_among_them(bench):
     assert net(40) is not middle
 
 
-def test_every_trial_starts_from_the_pretrained_weights_and_a_head_of_its_seed(bench):
-    net = bench.prepare(TINY).network.model.net
+def test_every_trial_starts_from_the_pretrained_weights_and_a_head_of_its_seed(session):
+    net = session.prepare(TINY).network.model.net
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.add_(1.0)
-    bench.prepare(TINY)
+    session.prepare(TINY)
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
 
 
-def test_every_boundary_has_a_cost_and_the_images_come_first(bench):
-    stage = bench.prepare(TINY)
-    assert list(stage.costs) == [stage.network.images_at, *stage.network.chain.cuts]
-    assert stage.costs[stage.network.images_at].nbytes == 3 * 32 * 32
-    assert all(cost.seconds > 0 and cost.nbytes > 0 for cost in stage.costs.values())
+def test_every_boundary_has_a_cost_and_the_images_come_first(session):
+    context = session.prepare(TINY)
+    assert list(context.costs) == [context.network.images_at, *context.network.chain.cuts]
+    assert context.costs[context.network.images_at].nbytes == 3 * 32 * 32
+    assert all(cost.seconds > 0 and cost.nbytes > 0 for cost in context.costs.values())
 
 
-def test_no_epochs_are_refused_by_name(bench):
+def test_no_epochs_are_refused_by_name(session):
     config = with_values(TINY, {"head_phase.epochs": 0, "depth_phase.epochs": 0})
     with pytest.raises(ConfigError, match=r"head_phase\.epochs and depth_phase\.epochs are both 0"):
-        bench.prepare(config)
+        session.prepare(config)
 
 
 def test_workers_share_the_memory_of_their_machine():
     assert default_memory(4) == default_memory() // 4
 
 
-def test_the_split_is_of_the_dataset(bench):
-    division = bench.prepare(TINY).division
-    parts = np.concatenate([division.train, division.validation, division.test])
-    assert len(np.unique(parts)) == len(parts) == len(bench.dataset)
+def test_the_split_is_of_the_dataset(session):
+    split = session.prepare(TINY).split
+    parts = np.concatenate([split.train, split.validation, split.test])
+    assert len(np.unique(parts)) == len(parts) == len(session.dataset)

@@ -71,13 +71,13 @@ def keeping(even_dataset, tmp_path_factory) -> TrainingSession:
     return TrainingSession(even_dataset, cache_dir=tmp_path_factory.mktemp("kept"), device="cpu", cache_size=10**9)
 
 
-def state(config: TrialConfig, bench: TrainingSession) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in bench._network(config).model.net.state_dict().items()}
+def state(config: TrialConfig, session: TrainingSession) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in session._network(config).model.net.state_dict().items()}
 
 
-def moved(config: TrialConfig, bench: TrainingSession) -> set[str]:
+def moved(config: TrialConfig, session: TrainingSession) -> set[str]:
     """Names of the backbone's parameters and buffers that are no longer as pretrained."""
-    model = bench._network(config).model
+    model = session._network(config).model
     now = model.net.state_dict()
     return {name for name, tensor in model.pretrained.items() if not torch.equal(now[name], tensor)} - head_names(
         model.net
@@ -120,8 +120,8 @@ def test_the_cache_changes_nothing(name, way, plain, keeping):
     assert moved(config, plain)
 
 
-def block_parameters(config: TrialConfig, bench: TrainingSession, *indices: int) -> set[str]:
-    blocks = bench._network(config).model.blocks
+def block_parameters(config: TrialConfig, session: TrainingSession, *indices: int) -> set[str]:
+    blocks = session._network(config).model.blocks
     return {name for index in indices for name in blocks[index].parameters}
 
 
@@ -163,10 +163,10 @@ def test_gradients_pass_through_the_blocks_behind_a_window(batch_norm):
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
-def stages(config: TrialConfig, bench: TrainingSession) -> list[set[str]]:
+def stages(config: TrialConfig, session: TrainingSession) -> list[set[str]]:
     """Return what had moved after each epoch."""
     found: list[set[str]] = []
-    run_trial(config, bench, lambda _record: not found.append(moved(config, bench)))
+    run_trial(config, session, lambda _record: not found.append(moved(config, session)))
     return found
 
 
@@ -185,15 +185,15 @@ def test_one_optimizer_and_one_schedule_run_through_all_stages(plain):
     assert [record.head_lr for record in run_trial(config, plain).records] == [
         record.head_lr for record in run_trial(with_values(config, {"depth_phase.gradual_epochs": 0}), plain).records
     ]
-    stage = plain.prepare(config)
-    trainer = Trainer(stage, "depth")
+    context = plain.prepare(config)
+    trainer = Trainer(context, "depth")
     for epoch in (1, 2, 3):
         trainer.unfreeze(epoch)
         trainer.train_epoch(epoch)
     updates = {id(parameter): int(about["step"]) for parameter, about in trainer.optimizer.state.items()}
     found = [
-        {updates[id(stage.model.net.get_parameter(name))] for name in block.parameters}
-        for block in stage.model.blocks[-3:]
+        {updates[id(context.model.net.get_parameter(name))] for name in block.parameters}
+        for block in context.model.blocks[-3:]
     ]
     assert found == [{trainer.batches}, {2 * trainer.batches}, {3 * trainer.batches}]
 
@@ -230,9 +230,9 @@ def test_lora_moves_weights_by_low_rank_and_is_kept_merged(name, plain, tmp_path
     assert probabilities(loaded, plain, config) == pytest.approx(stored, abs=2e-3)
 
 
-def probabilities(model: Model, bench: TrainingSession, config: TrialConfig) -> np.ndarray:
-    views = Views(load_images(bench.dataset, 32), model.mean, model.std, device=torch.device("cpu"), seed=0)
-    validation = bench.prepare(config).division.validation
+def probabilities(model: Model, session: TrainingSession, config: TrialConfig) -> np.ndarray:
+    views = Views(load_images(session.dataset, 32), model.mean, model.std, device=torch.device("cpu"), seed=0)
+    validation = session.prepare(config).split.validation
     with torch.no_grad():
         return model.net.eval()(views.normalize(views.plain(validation))).softmax(dim=1).numpy()
 

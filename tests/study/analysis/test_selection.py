@@ -11,6 +11,7 @@ from study.analysis import (
     Candidates,
     Withheld,
     alike,
+    compare_running,
     corrected_selection,
     images_needed,
     indistinguishable_mask,
@@ -19,7 +20,6 @@ from study.analysis import (
     overtuning_by_halves,
     rank_agreement,
     resampled_weights,
-    standing,
     weighted_scores,
     winners_curse,
 )
@@ -220,10 +220,10 @@ def test_images_needed_undoes_detectable_difference():
 
 def test_standing_names_the_first_best_and_its_interval():
     correct = np.arange(83) < np.array([[40], [60], [60], [5]])
-    found = standing(correct)
+    found = compare_running(correct)
     assert (found.place, found.best.value, found.n_trials) == (1, 60 / 83, 4)
     assert found.alike == 2
-    assert standing(correct[:0]) is None
+    assert compare_running(correct[:0]) is None
 
 
 def test_noise_stops_and_a_lasting_lead_does_not():

@@ -10,7 +10,7 @@ from study.callbacks import logger as loggers
 from study.callbacks.logger import LoggedDisplay, check_logger, flat
 from study.callbacks.progress_reporter import PlainProgress
 from study.executors.base import Job, Started
-from study.results.standing import StudyProgress
+from study.results.progress import StudyProgress
 from study.run import run_study
 from study.setup.options import RunOptions
 from tests.helpers.fake_training import fake_record, fake_result, scripted

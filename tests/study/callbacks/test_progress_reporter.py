@@ -15,7 +15,7 @@ from study.callbacks.progress_reporter import (
 )
 from study.executors import Job, Started
 from study.results.duration import duration
-from study.results.standing import BestCertainty, RankedTrial, StudyProgress
+from study.results.progress import BestCertainty, RankedTrial, StudyProgress
 from tests.helpers.fake_training import fake_record, fake_result, scripted
 
 JOB = Job(7, scripted(depth=3))
@@ -108,5 +108,5 @@ def test_only_trials_of_this_run_set_the_pace(monkeypatch):
 
 
 def test_the_tally_says_how_sure_the_best_is():
-    told = StudyProgress(complete=5, best=RankedTrial(3, 0.61), sureness=BestCertainty(0.5, 0.71, 4, 5))
+    told = StudyProgress(complete=5, best=RankedTrial(3, 0.61), certainty=BestCertainty(0.5, 0.71, 4, 5))
     assert "best 0.610 (trial 3; 95% 0.500 to 0.710; 4 of 5 completed cannot be told apart from it)" in tally(told, 10)

@@ -26,10 +26,10 @@ def cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def put(cache_dir: Path, shelf: CacheGroup, *names: str) -> ActivationCache:
+def put(cache_dir: Path, group: CacheGroup, *names: str) -> ActivationCache:
     cache = ActivationCache(activations_folder(cache_dir), 10**9)
     for name in names:
-        cache.put(shelf, name, (torch.arange(10_000.0).reshape(10, 1000),))
+        cache.put(group, name, (torch.arange(10_000.0).reshape(10, 1000),))
     return cache
 
 

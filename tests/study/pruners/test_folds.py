@@ -20,7 +20,7 @@ from study.setup.options import RunOptions
 from study.space import Space
 from study.space.seeds import is_control
 from tests.helpers.fake_training import fake_record, fake_result, scripted
-from tests.helpers.small_study import DepthSpace, conduct
+from tests.helpers.small_study import DepthSpace, open_scheduler
 
 COMPLETE, PRUNED, FAIL = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED, optuna.trial.TrialState.FAIL
 FOLDS = 5
@@ -31,9 +31,9 @@ GOOD, LIKE, BAD = [0.6, 0.7, 0.5, 0.6, 0.7], [0.7, 0.6, 0.6, 0.5, 0.7], [0.4, 0.
 
 
 @pytest.fixture
-def conductor(tmp_path):
+def scheduler(tmp_path):
     pruner = make_pruner("wilcoxon", first_step=3, last_step=5)
-    return conduct(tmp_path, DepthSpace(split=SPLIT), pruner, base_config=BASE)
+    return open_scheduler(tmp_path, DepthSpace(split=SPLIT), pruner, base_config=BASE)
 
 
 def of_fold(config, fold, step, score):
@@ -41,67 +41,67 @@ def of_fold(config, fold, step, score):
     return FoldEpoch.of(fake_record(config, step, score - 0.1 * abs(step - 3)), fold)
 
 
-def train(conductor, job, scores):
+def train(scheduler, job, scores):
     """Report fold after fold until told to stop, and finish the trial; return how many folds ran."""
     steps = range(1, job.config.steps + 1)
     records = [of_fold(job.config, fold, step, score) for fold, score in enumerate(scores) for step in steps]
-    ran = next((n for n, record in enumerate(records, 1) if not conductor.report(job.number, record)), None)
+    ran = next((n for n, record in enumerate(records, 1) if not scheduler.report(job.number, record)), None)
     result = fake_result(
         job.config, [fake_record(job.config, step) for step in steps], "pruned" if ran else "completed"
     )
     folds = (ran or len(records)) // len(steps)
-    conductor.finish(job.number, replace(result, folds=folds))
+    scheduler.finish(job.number, replace(result, folds=folds))
     return folds
 
 
-def next_job(conductor, *, control=False):
-    job = conductor.ask()
+def next_job(scheduler, *, control=False):
+    job = scheduler.ask()
     while is_control(0, job.number) != control:
-        conductor.fail(job.number, "not wanted here")
-        job = conductor.ask()
+        scheduler.fail(job.number, "not wanted here")
+        job = scheduler.ask()
     return job
 
 
-def test_optuna_is_told_the_best_score_of_each_fold(conductor):
-    job = next_job(conductor)
-    assert train(conductor, job, GOOD) == FOLDS
-    trial = conductor.trials()[job.number]
+def test_optuna_is_told_the_best_score_of_each_fold(scheduler):
+    job = next_job(scheduler)
+    assert train(scheduler, job, GOOD) == FOLDS
+    trial = scheduler.trials()[job.number]
     assert (trial.state, trial.user_attrs["folds"]) == (COMPLETE, FOLDS)
     assert trial.intermediate_values == pytest.approx(dict(enumerate(GOOD)))
 
 
-def test_a_clearly_worse_trial_is_pruned_after_three_folds_and_one_as_good_is_not(conductor):
-    assert train(conductor, next_job(conductor), GOOD) == FOLDS
-    bad, like = next_job(conductor), next_job(conductor)
-    assert (train(conductor, bad, BAD), train(conductor, like, LIKE)) == (3, FOLDS)
-    trials = conductor.trials()
+def test_a_clearly_worse_trial_is_pruned_after_three_folds_and_one_as_good_is_not(scheduler):
+    assert train(scheduler, next_job(scheduler), GOOD) == FOLDS
+    bad, like = next_job(scheduler), next_job(scheduler)
+    assert (train(scheduler, bad, BAD), train(scheduler, like, LIKE)) == (3, FOLDS)
+    trials = scheduler.trials()
     assert (trials[bad.number].state, trials[like.number].state) == (PRUNED, COMPLETE)
-    assert (trials[bad.number].user_attrs["folds"], conductor.finished) == (3, 3)
+    assert (trials[bad.number].user_attrs["folds"], scheduler.finished) == (3, 3)
 
 
-def test_the_control_arm_is_never_pruned_but_the_pruner_is_heard(conductor):
-    train(conductor, next_job(conductor), GOOD)
-    job = next_job(conductor, control=True)
-    assert train(conductor, job, BAD) == FOLDS
-    trial = conductor.trials()[job.number]
+def test_the_control_arm_is_never_pruned_but_the_pruner_is_heard(scheduler):
+    train(scheduler, next_job(scheduler), GOOD)
+    job = next_job(scheduler, control=True)
+    assert train(scheduler, job, BAD) == FOLDS
+    trial = scheduler.trials()[job.number]
     assert (trial.state, trial.user_attrs["would_prune"]) == (COMPLETE, 2)
 
 
-def test_a_trial_that_fails_keeps_one_record_a_step(conductor):
-    job = next_job(conductor)
+def test_a_trial_that_fails_keeps_one_record_a_step(scheduler):
+    job = next_job(scheduler)
     for fold, step in [(0, 1), (0, 2), (0, 3), (0, 4), (0, 5), (1, 1), (1, 2)]:
-        conductor.report(job.number, of_fold(job.config, fold, step, 0.5))
-    conductor.fail(job.number, "it broke")
-    trial = conductor.trials()[job.number]
+        scheduler.report(job.number, of_fold(job.config, fold, step, 0.5))
+    scheduler.fail(job.number, "it broke")
+    trial = scheduler.trials()[job.number]
     assert (trial.state, [record.step for record in unpack(trial.user_attrs)]) == (FAIL, [1, 2])
 
 
-def test_going_on_with_other_folds_is_refused(conductor, tmp_path):
-    conductor.ask()
+def test_going_on_with_other_folds_is_refused(scheduler, tmp_path):
+    scheduler.ask()
     with pytest.raises(StudyError, match=r"another split\.folds \(5 there, 4 here\)"):
-        conduct(tmp_path, base_config=scripted(split={"folds": 4, "fold": None}))
+        open_scheduler(tmp_path, base_config=scripted(split={"folds": 4, "fold": None}))
     with pytest.raises(StudyError, match=r"another split\.fold \(None there, 0 here\)"):
-        conduct(tmp_path, base_config=scripted(split={"folds": FOLDS}))
+        open_scheduler(tmp_path, base_config=scripted(split={"folds": FOLDS}))
 
 
 def test_the_pruner_suits_the_folds():

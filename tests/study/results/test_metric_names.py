@@ -16,7 +16,7 @@ from study.dashboard.artifacts import TrialFolder, _best_step
 from study.executors import Job
 from study.report.provenance import provenance
 from study.results.metric_names import epoch_scores, score_text
-from study.results.standing import RankedTrial, StudyProgress
+from study.results.progress import RankedTrial, StudyProgress
 from study.results.study_results import read_study
 from tests.helpers.fake_training import fake_record, fake_result, scripted
 
@@ -39,8 +39,8 @@ def test_the_best_step_has_the_lowest_loss(tmp_path):
 
 def test_lines_say_the_loss_and_not_its_negative():
     console = Console(file=io.StringIO(), width=200)
-    standing = StudyProgress(complete=1, best=RankedTrial(7, -0.9), metric="nll")
-    PlainProgress(console).ended(Job(7, CONFIG), fake_result(CONFIG, records(), "completed"), standing)
+    progress = StudyProgress(complete=1, best=RankedTrial(7, -0.9), metric="nll")
+    PlainProgress(console).ended(Job(7, CONFIG), fake_result(CONFIG, records(), "completed"), progress)
     said = console.file.getvalue()
     assert "best nll 0.900 at step 2 of 3" in said
     assert "best 0.900 (trial 7)" in said

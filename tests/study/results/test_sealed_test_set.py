@@ -22,7 +22,7 @@ from study.tuner.trial_scheduler import TrialScheduler
 from study.tuner.tuner import Tuner
 from tests.helpers import ROOT
 from tests.helpers.fake_training import DIVERGES, HANGS, RAISES, scripted
-from tests.helpers.small_study import InProcess, facts
+from tests.helpers.small_study import InProcess, metadata
 
 DRAWS = (SeedAndSplit(1, 2), SeedAndSplit(3, 4))
 
@@ -45,18 +45,18 @@ def retrain(study, plan, executor=None, **goal):
     """Carry out a plan as the command does, with trainings that take no time."""
     confirmation = read_confirmation(study)
     place = confirmation_place(study.place)
-    told = facts(
+    told = metadata(
         name=place.name, space=plan.text, space_fingerprint=plan.fingerprint, sampler=PLANNED,
         base_config=plan.config(0), trials_wanted=plan.size,
     )  # fmt: skip
     sampler, pruner = optuna.samplers.RandomSampler(), optuna.pruners.NopPruner()
-    conductor = TrialScheduler(told, plan, open_storage(place.url), sampler, pruner, max_retries=1)
+    scheduler = TrialScheduler(told, plan, open_storage(place.url), sampler, pruner, max_retries=1)
     folder = StudyFolder(place.folder)
     folder.write_study(plan.text, {})
     for attributes in plan.queue(confirmation.taken if confirmation else ()):
-        conductor.enqueue(**attributes)
+        scheduler.enqueue(**attributes)
     aim = StoppingCriterion(plan.size, checkpoints=0, queued_only=True, **goal)
-    Tuner(conductor, executor or InProcess(), folder, PlainProgress(Console(quiet=True)), aim).run()
+    Tuner(scheduler, executor or InProcess(), folder, PlainProgress(Console(quiet=True)), aim).run()
     return read_confirmation(study)
 
 

@@ -59,7 +59,7 @@ def ready(tmp_path, labels, monkeypatch):
 
 def begin(plan):
     """Create the study of a plan."""
-    return TrialScheduler(plan.facts, plan.space, open_storage(plan.storage), plan.sampler, plan.pruner)
+    return TrialScheduler(plan.metadata, plan.space, open_storage(plan.storage), plan.sampler, plan.pruner)
 
 
 def test_a_plan_writes_nothing(ready, tmp_path):
@@ -68,7 +68,7 @@ def test_a_plan_writes_nothing(ready, tmp_path):
 
 
 def test_a_study_is_named_by_space_data_and_backbone(ready):
-    assert ready().facts.name == "tiny-my-labels-test_resnet"
+    assert ready().metadata.name == "tiny-my-labels-test_resnet"
     assert ready(study="mine").folder.as_posix() == "results/mine"
 
 
@@ -84,18 +84,18 @@ def test_what_is_taken_for_granted_of_a_weight_file_is_said(ready, tmp_path):
 
 
 def test_the_facts_say_what_the_study_is_about(ready):
-    facts = ready().facts
-    assert facts.dataset["n"] == sum(facts.split[part] for part in ("n_train", "n_validation", "n_test")) == 30
-    assert facts.dataset["counts_train"] == (6, 6, 6, 6, 6)
-    assert [block["index"] for block in facts.blocks] == list(range(len(facts.blocks)))
-    assert facts.blocks[0]["name"] == "stem"
-    assert facts.blocks[0]["trainable_fraction"] == 1
-    assert json.loads(facts.attributes()["base_config"])["image_size"] == 32
+    metadata = ready().metadata
+    assert metadata.dataset["n"] == sum(metadata.split[part] for part in ("n_train", "n_validation", "n_test")) == 30
+    assert metadata.dataset["counts_train"] == (6, 6, 6, 6, 6)
+    assert [block["index"] for block in metadata.blocks] == list(range(len(metadata.blocks)))
+    assert metadata.blocks[0]["name"] == "stem"
+    assert metadata.blocks[0]["trainable_fraction"] == 1
+    assert json.loads(metadata.attributes()["base_config"])["image_size"] == 32
 
 
 def test_the_command_says_more_than_the_space_and_the_space_more_than_the_seed(ready):
     plan = ready(image_size=48, seed=5)
-    base = plan.facts.base_config
+    base = plan.metadata.base_config
     assert (base.image_size, base.head_phase.epochs, base.split.seed, base.augmentation.seed) == (48, 1, 5, 5)
     assert plan.space.base == base
 
@@ -114,8 +114,8 @@ def test_the_rule_for_noise_is_refused_where_another_score_is_maximized(ready):
 
 def test_weights_are_embedded_for_their_backbone_and_from_the_hub_for_others(ready, monkeypatch):
     monkeypatch.setattr("study.setup.plan.BackboneProbe.check", lambda *_: None)
-    assert ready(backbone=None, weights=None).facts.base_config.backbone.weights == "embedded"
-    assert ready(weights=None).facts.base_config.backbone.weights == "hub"
+    assert ready(backbone=None, weights=None).metadata.base_config.backbone.weights == "embedded"
+    assert ready(weights=None).metadata.base_config.backbone.weights == "hub"
 
 
 @pytest.mark.parametrize(
@@ -133,8 +133,8 @@ def test_a_study_that_exists_with_something_else_is_refused(ready, change, said)
 
 
 def test_a_study_is_prepared_again_with_its_trials_counted(ready, monkeypatch):
-    conductor = begin(ready(study="mine"))
-    conductor.ask()
+    scheduler = begin(ready(study="mine"))
+    scheduler.ask()
     seen = []
     monkeypatch.setattr("study.setup.plan.make_sampler", lambda *_, **given: seen.append(given) or True)
     ready(study="mine", trials=200)
@@ -178,7 +178,7 @@ def test_corrected_labels_are_another_study(ready, tmp_path):
         ready(data_options={"exclude": "out.csv"})
 
     begin(plan := ready(data_options={"exclude": "out.csv"}, study="corrected"))
-    (correction,) = plan.facts.dataset["corrections"]
+    (correction,) = plan.metadata.dataset["corrections"]
     assert (correction["kind"], correction["file"], correction["photographs"]) == ("exclude", "out.csv", 1)
     info = read_study("corrected").info
     assert dict(provenance(info))["Labels"].startswith("1 images excluded by out.csv (SHA-256 ")
@@ -194,9 +194,9 @@ search:
 
 def test_a_study_of_several_backbones_knows_the_blocks_of_each(ready):
     plan = ready(SEVERAL, backbone=None, weights=None)
-    assert plan.facts.name == "tiny-my-labels"
-    assert plan.facts.backbones == {"test_resnet": 5, "test_vit": 7}
-    assert (plan.facts.base_config.backbone.name, len(plan.facts.blocks)) == ("test_resnet", 5)
+    assert plan.metadata.name == "tiny-my-labels"
+    assert plan.metadata.backbones == {"test_resnet": 5, "test_vit": 7}
+    assert (plan.metadata.base_config.backbone.name, len(plan.metadata.blocks)) == ("test_resnet", 5)
     assert [backbone.name for backbone in plan.backbones] == ["test_resnet", "test_vit"]
     assert plan.workload.networks == 2
     said = "\n".join(opening_words(plan))
@@ -221,7 +221,7 @@ def test_backbone_and_weights_are_not_said_twice(ready):
 
 def test_other_groups_are_another_study(ready):
     plan = ready()
-    begin(replace(plan, facts=replace(plan.facts, dataset={**plan.facts.dataset, "grouping": "other"})))
+    begin(replace(plan, metadata=replace(plan.metadata, dataset={**plan.metadata.dataset, "grouping": "other"})))
 
     with pytest.raises(UsageError, match="exists with other groups of images"):
         ready()

@@ -44,7 +44,7 @@ from study.tuner.stopping import StoppingCriterion
 from study.tuner.trial_scheduler import TrialScheduler
 from study.tuner.tuner import Tuner
 from tests.helpers.fake_training import scripted
-from tests.helpers.small_study import InProcess, facts
+from tests.helpers.small_study import InProcess, metadata
 
 DEPTHS = (1, 2, 5)
 
@@ -233,18 +233,18 @@ def confirmed(results, tmp_path):
     )
     plan = ConfirmationPlan("real", 1, 1, (SeedAndSplit(1, 2),), candidates)
     where = confirmation_place(study.place)
-    told = facts(
+    told = metadata(
         name=where.name, space=plan.text, space_fingerprint=plan.fingerprint, sampler=PLANNED,
         base_config=plan.config(0), trials_wanted=plan.size,
     )  # fmt: skip
     sampler, pruner = optuna.samplers.RandomSampler(), optuna.pruners.NopPruner()
-    conductor = TrialScheduler(told, plan, open_storage(where.url), sampler, pruner)
+    scheduler = TrialScheduler(told, plan, open_storage(where.url), sampler, pruner)
     folder = StudyFolder(where.folder)
     folder.write_study(plan.text, {})
     for attributes in plan.queue(()):
-        conductor.enqueue(**attributes)
+        scheduler.enqueue(**attributes)
     Tuner(
-        conductor,
+        scheduler,
         InProcess(),
         folder,
         PlainProgress(Console(quiet=True)),

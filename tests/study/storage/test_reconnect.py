@@ -27,23 +27,24 @@ from study.tuner.trial_scheduler import TrialScheduler
 from study.tuner.tuner import Tuner
 from tests.helpers import ROOT
 from tests.helpers.fake_training import fake_record, fake_result
-from tests.helpers.small_study import DepthSpace, InProcess, conduct, facts
+from tests.helpers.small_study import DepthSpace, InProcess, metadata, open_scheduler
 
 COMPLETE, FAIL, RUNNING = TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING
 
 DRIVER = """
 import sys; sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from tests.helpers.small_study import InProcess, conduct
+from tests.helpers.small_study import InProcess, open_scheduler
 from study.tuner.tuner import Tuner
 from study.tuner.stopping import StoppingCriterion
 from study.results.study_folder import StudyFolder
 from study.callbacks.progress_reporter import PlainProgress
 from rich.console import Console
 folder = StudyFolder(Path(sys.argv[3])); folder.write_study("", {})
-conductor = conduct(sys.argv[2])
+scheduler = open_scheduler(sys.argv[2])
 print("ready", flush=True); input()
-print(Tuner(conductor, InProcess(), folder, PlainProgress(Console(quiet=True)), StoppingCriterion(int(sys.argv[4]))).run().ended)
+goal = StoppingCriterion(int(sys.argv[4]))
+print(Tuner(scheduler, InProcess(), folder, PlainProgress(Console(quiet=True)), goal).run().ended)
 """
 
 
@@ -56,50 +57,50 @@ def stored(url):
     return optuna.load_study(study_name="demo", storage=open_storage(url)).get_trials()
 
 
-def train(conductor, job):
+def train(scheduler, job):
     records = [fake_record(job.config, step) for step in range(1, 6)]
     for record in records:
-        conductor.report(job.number, record)
+        scheduler.report(job.number, record)
     return fake_result(job.config, records, "completed")
 
 
 class TestOneStudy:
     def test_a_trial_is_kept_whole(self, url):
-        conductor = conduct(url)
-        job = conductor.ask()
-        result = train(conductor, job)
-        assert conductor.finish(job.number, result)
+        scheduler = open_scheduler(url)
+        job = scheduler.ask()
+        result = train(scheduler, job)
+        assert scheduler.finish(job.number, result)
         (trial,) = stored(url)
         assert (trial.state, trial.value) == (COMPLETE, result.best.val_accuracy)
         assert unpack(trial.user_attrs) == list(result.records)
 
     def test_no_more_trials_are_begun_than_are_wanted(self, url):
-        conductor = conduct(url)
-        first = conductor.ask(2)
-        conductor.finish(first.number, train(conductor, first))
-        assert conductor.ask(2) is not None
-        assert conductor.ask(2) is None
+        scheduler = open_scheduler(url)
+        first = scheduler.ask(2)
+        scheduler.finish(first.number, train(scheduler, first))
+        assert scheduler.ask(2) is not None
+        assert scheduler.ask(2) is None
         assert [trial.state for trial in stored(url)] == [COMPLETE, RUNNING]
 
     def test_a_queued_trial_waits_on_when_enough_are_under_way(self, url):
-        conductor = conduct(url)
-        conductor.ask()
-        conductor.interrupt("interrupted")
-        assert conductor.ask(0) is None
-        assert conductor.standing.waiting == 1
-        assert conductor.ask(1).number == 1
+        scheduler = open_scheduler(url)
+        scheduler.ask()
+        scheduler.interrupt("interrupted")
+        assert scheduler.ask(0) is None
+        assert scheduler.progress.waiting == 1
+        assert scheduler.ask(1).number == 1
 
     def test_a_driver_beats_where_others_could_be_elsewhere(self, url):
-        conductor = conduct(url)
-        conductor.reclaim()
-        beats = [name for name in conductor._study.user_attrs if name.startswith("beat:")]
+        scheduler = open_scheduler(url)
+        scheduler.reclaim()
+        beats = [name for name in scheduler._study.user_attrs if name.startswith("beat:")]
         assert len(beats) == url.startswith(("postgresql", "journal"))
 
     def test_what_another_driver_took_over_is_no_result_here(self, url):
-        slow = conduct(url)
+        slow = open_scheduler(url)
         job = slow.ask()
         result = train(slow, job)
-        other = conduct(url)
+        other = open_scheduler(url)
         other._owner, other._is_abandoned = "elsewhere:1:1", lambda _trial: True
         assert other.reclaim() == [0]
         assert slow.finish(0, result) is False
@@ -109,7 +110,7 @@ class TestOneStudy:
 
     @pytest.mark.timeout(300)
     def test_two_drivers_finish_each_trial_once(self, url, tmp_path):
-        conduct(url)  # the study is there before both come to it
+        open_scheduler(url)  # the study is there before both come to it
         drivers = [
             subprocess.Popen(
                 [sys.executable, "-c", DRIVER, str(ROOT), url, str(tmp_path / "out"), "200"],
@@ -149,10 +150,10 @@ class Outage(PlainProgress):
 
 
 def run(url, folder, display, trials=6):
-    conductor = conduct(url, patience=Reconnect(display.notice))
+    scheduler = open_scheduler(url, patience=Reconnect(display.notice))
     written = StudyFolder(folder)
     written.write_study("", {})
-    return Tuner(conductor, InProcess(), written, display, StoppingCriterion(trials)).run()
+    return Tuner(scheduler, InProcess(), written, display, StoppingCriterion(trials)).run()
 
 
 def lose_one_answer(engine):
@@ -186,7 +187,7 @@ class TestOutage:
 
     def test_a_file_that_is_locked_for_long_is_waited_for(self, sqlite, tmp_path, monkeypatch):
         monkeypatch.setattr("study.storage.open.BUSY_SECONDS", 0.05)
-        conduct(sqlite)
+        open_scheduler(sqlite)
         other = sqlite3.connect(sqlite, isolation_level=None)
         display = Outage(lambda: other.execute("BEGIN EXCLUSIVE"), lambda: other.execute("ROLLBACK"))
         assert run(sqlite, tmp_path, display).ended == "done"
@@ -195,10 +196,10 @@ class TestOutage:
 
     def test_a_trial_whose_queueing_was_not_confirmed_is_queued_once(self, database):
         said = []
-        conductor = conduct(database, patience=Reconnect(said.append))
-        lost = lose_one_answer(conductor._ledger._backend.engine)
-        conductor.enqueue(retry_of=3)
-        conductor.enqueue(retry_of=4)
+        scheduler = open_scheduler(database, patience=Reconnect(said.append))
+        lost = lose_one_answer(scheduler._ledger._backend.engine)
+        scheduler.enqueue(retry_of=3)
+        scheduler.enqueue(retry_of=4)
         assert lost
         assert ["does not answer" in line for line in said] == [True, False]
         assert [trial.user_attrs for trial in stored(database)] == [{"retry_of": 3}, {"retry_of": 4}]
@@ -207,27 +208,27 @@ class TestOutage:
     def test_a_commit_whose_answer_was_lost_is_not_done_twice(self, database, ended):
         """The storage takes what is written and goes away before it says so."""
         url, said = database, []
-        conductor = conduct(url, patience=Reconnect(said.append))
-        job = conductor.ask()
-        result = train(conductor, job)
-        lost = lose_one_answer(conductor._ledger._backend.engine)
+        scheduler = open_scheduler(url, patience=Reconnect(said.append))
+        job = scheduler.ask()
+        result = train(scheduler, job)
+        lost = lose_one_answer(scheduler._ledger._backend.engine)
 
         if ended:
-            assert conductor.finish(job.number, result)
+            assert scheduler.finish(job.number, result)
         else:
-            conductor.started(job.number, "here", "cpu")
+            scheduler.started(job.number, "here", "cpu")
         assert lost
         assert len(said) == 2
         (trial,) = stored(url)
         assert trial.state == (COMPLETE if ended else RUNNING)
-        assert conductor.finished == int(ended)
+        assert scheduler.finished == int(ended)
 
     @pytest.mark.parametrize("ended", [True, False])
     def test_an_addition_whose_answer_was_lost_is_not_made_twice(self, journal, ended, monkeypatch):
         said = []
-        conductor = conduct(journal, patience=Reconnect(said.append))
-        job = conductor.ask()
-        result = train(conductor, job)
+        scheduler = open_scheduler(journal, patience=Reconnect(said.append))
+        job = scheduler.ask()
+        result = train(scheduler, job)
         lost = []
 
         def lose(_file):
@@ -237,14 +238,14 @@ class TestOutage:
 
         monkeypatch.setattr(os, "fsync", lose)
         if ended:
-            assert conductor.finish(job.number, result)
+            assert scheduler.finish(job.number, result)
         else:
-            conductor.started(job.number, "here", "cpu")
+            scheduler.started(job.number, "here", "cpu")
         assert lost
         assert ["does not answer" in line for line in said] == [True, False]
         (trial,) = stored(journal)
         assert trial.state == (COMPLETE if ended else RUNNING)
-        assert conductor.finished == int(ended)
+        assert scheduler.finished == int(ended)
 
     def test_a_journal_on_a_full_disk_is_waited_for(self, journal, tmp_path, monkeypatch):
         def take_a_part(file):
@@ -267,37 +268,37 @@ class TestOutage:
             if other.in_transaction:
                 other.execute("ROLLBACK")
 
-        conductor = TrialScheduler(facts(), DepthSpace(), storage, RandomSampler(), NopPruner(), 0, Reconnect(hear))
+        scheduler = TrialScheduler(metadata(), DepthSpace(), storage, RandomSampler(), NopPruner(), 0, Reconnect(hear))
         assert ["does not answer" in line for line in said] == [True, False]
-        assert conductor.ask().number == 0
+        assert scheduler.ask().number == 0
         other.close()
 
     def test_a_storage_that_stays_away_ends_the_run_in_one_sentence(self, sqlite, monkeypatch):
         monkeypatch.setattr("study.storage.open.BUSY_SECONDS", 0.01)
-        conductor = conduct(sqlite, patience=Reconnect(limit=0.05))
+        scheduler = open_scheduler(sqlite, patience=Reconnect(limit=0.05))
         other = sqlite3.connect(sqlite, isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(StudyError, match=r"does not answer.*run the same command when it is back"):
-            conductor.ask()
+            scheduler.ask()
         other.close()
 
     def test_a_user_need_not_wait(self, sqlite, monkeypatch):
         monkeypatch.setattr("study.storage.open.BUSY_SECONDS", 0.01)
         interruption = Interrupt()
         interruption._signals = 2
-        conductor = conduct(sqlite, patience=Reconnect(interruption=interruption))
+        scheduler = open_scheduler(sqlite, patience=Reconnect(interruption=interruption))
         other = sqlite3.connect(sqlite, isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(StudyError, match="does not answer"):
-            conductor.ask()
+            scheduler.ask()
         other.close()
 
     def test_what_waiting_does_not_mend_is_raised_at_once(self, sqlite):
-        conductor = conduct(sqlite)
+        scheduler = open_scheduler(sqlite)
         with sqlite3.connect(sqlite) as connection:
             connection.execute("DROP TABLE trials")
         with pytest.raises(sqlalchemy.exc.OperationalError, match="no such table"):
-            conductor.ask()
+            scheduler.ask()
 
 
 def test_a_missing_driver_of_a_database_is_named(monkeypatch):

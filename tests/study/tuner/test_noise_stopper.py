@@ -23,31 +23,31 @@ def result(right: int, ids=IDS, ending="completed") -> TrialResult:
 
 
 def test_before_a_trial_has_ended_nothing_is_said():
-    assert NoiseStopper().sureness() is None
+    assert NoiseStopper().certainty() is None
     assert NoiseStopper().noise() is None
 
 
 def test_the_best_has_an_interval_and_the_clearly_worse_are_told_apart():
-    certainty = NoiseStopper()
+    stopper = NoiseStopper()
     for number, right in enumerate((30, 31, 2)):
-        certainty.add(number, result(right))
-    sureness = certainty.sureness()
-    assert sureness.low < 31 / 40 < sureness.high
-    assert (sureness.alike, sureness.of) == (2, 3)
+        stopper.add(number, result(right))
+    certainty = stopper.certainty()
+    assert certainty.low < 31 / 40 < certainty.high
+    assert (certainty.alike, certainty.of) == (2, 3)
 
 
 def test_pruned_trials_are_not_compared():
-    certainty = NoiseStopper()
-    certainty.add(0, result(30, ending="pruned"))
-    assert certainty.sureness() is None
+    stopper = NoiseStopper()
+    stopper.add(0, result(30, ending="pruned"))
+    assert stopper.certainty() is None
 
 
 def test_trials_on_different_images_do_not_compare():
-    certainty = NoiseStopper()
-    certainty.add(0, result(30))
-    certainty.add(1, result(30, ids=tuple(f"train/{index + 7}" for index in range(40))))
-    assert certainty.sureness() is None
-    assert certainty.noise() is None
+    stopper = NoiseStopper()
+    stopper.add(0, result(30))
+    stopper.add(1, result(30, ids=tuple(f"train/{index + 7}" for index in range(40))))
+    assert stopper.certainty() is None
+    assert stopper.noise() is None
 
 
 def test_trials_of_earlier_runs_are_read_from_their_folders(tmp_path):
@@ -58,5 +58,5 @@ def test_trials_of_earlier_runs_are_read_from_their_folders(tmp_path):
         told.add(number, result(right))
     recalled = NoiseStopper()
     recalled.recall({0: 3, 1: 3, 2: 3}, folder.trials)  # of the last one, the folder is gone
-    assert recalled.sureness() == told.sureness()
-    assert recalled.sureness().of == 2
+    assert recalled.certainty() == told.certainty()
+    assert recalled.certainty().of == 2

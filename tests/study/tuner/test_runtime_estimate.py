@@ -15,7 +15,7 @@ from study.tuner.runtime_estimate import PastTraining, expected_seconds, ran
 from study.tuner.stopping import StoppingCriterion
 from study.tuner.trial_scheduler import TrialScheduler
 from study.tuner.tuner import Tuner
-from tests.helpers.small_study import DepthSpace, InProcess, conduct
+from tests.helpers.small_study import DepthSpace, InProcess, open_scheduler
 
 
 def config(depth: int = 1, size: int = 64, backbone: str = "a", epochs: int = 8) -> TrialConfig:
@@ -106,9 +106,9 @@ def drive(folder: Path, executor: InProcess, trials: int, kind: type[TrialSchedu
     studies = StudyFolder(folder)
     studies.write_study("", {})
     display = PlainProgress(Console(quiet=True))
-    conductor = conduct(folder, Uneven())
-    conductor.__class__ = kind
-    driver = Tuner(conductor, executor, studies, display, StoppingCriterion(trials, **goal))
+    scheduler = open_scheduler(folder, Uneven())
+    scheduler.__class__ = kind
+    driver = Tuner(scheduler, executor, studies, display, StoppingCriterion(trials, **goal))
     driver.run()
     return driver
 
@@ -118,10 +118,10 @@ def test_the_last_trials_are_asked_for_together_and_the_costliest_start_first(tm
     driver = drive(tmp_path, executor, 8)
     assert executor.numbers == [0, 1, 2, 3, 4, 7, 5, 6]
     costs = [expected_seconds(TrialConfig.model_validate_json(trial.user_attrs["config"]), ())
-             for trial in driver.conductor.trials()]  # fmt: skip
+             for trial in driver.scheduler.trials()]  # fmt: skip
     assert costs[7] > costs[5] > costs[6]
     assert executor.most_at_once == 3
-    assert all(trial.state == TrialState.COMPLETE for trial in driver.conductor.trials())
+    assert all(trial.state == TrialState.COMPLETE for trial in driver.scheduler.trials())
 
 
 def test_one_slot_and_a_study_that_noise_may_end_take_trials_as_they_come(tmp_path: Path) -> None:
@@ -157,10 +157,10 @@ class StopsAmidTheLast(Noting):
 
 def test_trials_that_were_held_when_the_user_stops_are_queued_again(tmp_path: Path) -> None:
     driver = drive(tmp_path, StopsAmidTheLast(3), 8)
-    states = [trial.state for trial in driver.conductor.trials()]
+    states = [trial.state for trial in driver.scheduler.trials()]
     assert (states.count(TrialState.COMPLETE), states.count(TrialState.WAITING)) == (6, 2)
     assert TrialState.RUNNING not in states
-    drawn = [trial.params["depth"] for trial in driver.conductor.trials() if trial.params]
-    trials = drive(tmp_path, Noting(3), 8).conductor.trials()
+    drawn = [trial.params["depth"] for trial in driver.scheduler.trials() if trial.params]
+    trials = drive(tmp_path, Noting(3), 8).scheduler.trials()
     complete = [trial.params["depth"] for trial in trials if trial.state == TrialState.COMPLETE]
     assert sorted(complete) == sorted(drawn)  # each once, and nothing else

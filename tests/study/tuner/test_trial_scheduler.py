@@ -13,44 +13,44 @@ from hypothesis import strategies as st
 
 from drft.errors import StudyError, TrainingError
 from study.results.epochs import unpack
-from study.results.standing import RankedTrial
+from study.results.progress import RankedTrial
 from study.results.study_metadata import SCHEMA
 from study.space.seeds import CONTROL_EVERY, is_control, trial_seed
 from study.storage import heartbeat as owner
 from study.storage.open import open_storage
 from tests.helpers import ROOT
 from tests.helpers.fake_training import fake_record, fake_result, scripted
-from tests.helpers.small_study import DepthSpace, Refuses, conduct, facts
+from tests.helpers.small_study import DepthSpace, Refuses, metadata, open_scheduler
 
 COMPLETE, PRUNED, FAIL = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED, optuna.trial.TrialState.FAIL
 
 
-def train(conductor, job, steps=None, accuracies=None):
+def train(scheduler, job, steps=None, accuracies=None):
     """Report epochs until told to stop; return the result and whether all were allowed."""
     records = []
     for step in range(1, (steps or 5) + 1):
         records.append(fake_record(job.config, step, accuracies[step - 1] if accuracies else None))
-        if not conductor.report(job.number, records[-1]):
+        if not scheduler.report(job.number, records[-1]):
             return fake_result(job.config, records, "pruned")
     return fake_result(job.config, records, "completed")
 
 
-def not_control(conductor):
+def not_control(scheduler):
     """Ask until a job is no control."""
-    job = conductor.ask()
+    job = scheduler.ask()
     while is_control(0, job.number):
-        job = conductor.ask()
+        job = scheduler.ask()
     return job
 
 
 class TestOneTrial:
     def test_a_finished_trial_is_complete_with_its_best_value_and_all_records(self, tmp_path):
-        conductor = conduct(tmp_path)
-        job = conductor.ask()
-        conductor.started(job.number, "cpu-0", "cpu")
-        result = train(conductor, job, accuracies=[0.3, 0.5, 0.4, 0.5, 0.2])
-        conductor.finish(job.number, result)
-        (trial,) = conductor.trials()
+        scheduler = open_scheduler(tmp_path)
+        job = scheduler.ask()
+        scheduler.started(job.number, "cpu-0", "cpu")
+        result = train(scheduler, job, accuracies=[0.3, 0.5, 0.4, 0.5, 0.2])
+        scheduler.finish(job.number, result)
+        (trial,) = scheduler.trials()
         assert trial.state == COMPLETE
         assert trial.value == 0.5
         assert trial.intermediate_values == {1: 0.3, 2: 0.5, 3: 0.5, 4: 0.5, 5: 0.5}
@@ -61,65 +61,65 @@ class TestOneTrial:
         assert json.loads(trial.user_attrs["config"]) == job.config.model_dump(mode="json")
 
     def test_the_seed_follows_from_study_seed_and_number(self, tmp_path):
-        conductor = conduct(tmp_path)
-        assert [conductor.ask().config.seed for _ in range(3)] == [trial_seed(0, number) for number in range(3)]
+        scheduler = open_scheduler(tmp_path)
+        assert [scheduler.ask().config.seed for _ in range(3)] == [trial_seed(0, number) for number in range(3)]
 
     def test_a_failed_trial_has_a_reason_and_no_value(self, tmp_path):
-        conductor = conduct(tmp_path)
-        job = conductor.ask()
-        conductor.report(job.number, fake_record(job.config, 1))
-        conductor.fail(job.number, "it broke")
-        (trial,) = conductor.trials()
+        scheduler = open_scheduler(tmp_path)
+        job = scheduler.ask()
+        scheduler.report(job.number, fake_record(job.config, 1))
+        scheduler.fail(job.number, "it broke")
+        (trial,) = scheduler.trials()
         assert (trial.state, trial.value, trial.user_attrs["fail_reason"]) == (FAIL, None, "it broke")
         assert [record.step for record in unpack(trial.user_attrs)] == [1]
-        assert conductor.finished == conductor.running == 0
-        assert conductor.standing.best is None
+        assert scheduler.finished == scheduler.running == 0
+        assert scheduler.progress.best is None
 
     @pytest.mark.parametrize("score", [math.nan, math.inf])
     def test_a_score_that_is_no_number_stops_the_trial_and_is_no_result(self, tmp_path, score):
-        conductor = conduct(tmp_path)
-        job = conductor.ask()
-        result = train(conductor, job, accuracies=[0.4, score, 0.9, 0.9, 0.9])
+        scheduler = open_scheduler(tmp_path)
+        job = scheduler.ask()
+        result = train(scheduler, job, accuracies=[0.4, score, 0.9, 0.9, 0.9])
         assert result.last.step == 2
         with pytest.raises(TrainingError, match=r"validation accuracy became (nan|inf) at step 2"):
-            conductor.check(job.number, result)
+            scheduler.check(job.number, result)
 
     def test_a_space_that_cannot_suggest_leaves_a_failed_trial(self, tmp_path):
         class Broken:
             def suggest(self, trial):
                 raise ValueError("no such depth")
 
-        conductor = conduct(tmp_path, Broken())
+        scheduler = open_scheduler(tmp_path, Broken())
         with pytest.raises(ValueError, match="no such depth"):
-            conductor.ask()
-        assert conductor.trials()[0].state == FAIL
+            scheduler.ask()
+        assert scheduler.trials()[0].state == FAIL
 
 
 class TestPruning:
     def test_no_trial_is_pruned_in_its_head_phase_or_at_its_last_step(self, tmp_path):
         pruner = Refuses()
-        conductor = conduct(tmp_path, pruner=pruner)
-        job = not_control(conductor)
-        conductor.finish(job.number, train(conductor, job))
+        scheduler = open_scheduler(tmp_path, pruner=pruner)
+        job = not_control(scheduler)
+        scheduler.finish(job.number, train(scheduler, job))
         assert pruner.asked == [(job.number, 3)]
-        trial = conductor.trials()[job.number]
+        trial = scheduler.trials()[job.number]
         assert (trial.state, trial.last_step) == (PRUNED, 3)
-        assert conductor.finished == 1
+        assert scheduler.finished == 1
 
     def test_without_a_depth_phase_nothing_is_pruned(self, tmp_path):
         pruner = Refuses()
-        conductor = conduct(tmp_path, DepthSpace(head=5, epochs=0), pruner)
-        job = not_control(conductor)
-        assert train(conductor, job).ending == "completed"
+        scheduler = open_scheduler(tmp_path, DepthSpace(head=5, epochs=0), pruner)
+        job = not_control(scheduler)
+        assert train(scheduler, job).ending == "completed"
         assert pruner.asked == []
 
     def test_the_control_arm_is_never_pruned_but_the_pruner_is_heard(self, tmp_path):
-        conductor = conduct(tmp_path, pruner=Refuses())
-        jobs = [conductor.ask() for _ in range(CONTROL_EVERY)]
-        endings = {job.number: train(conductor, job).ending for job in jobs}
+        scheduler = open_scheduler(tmp_path, pruner=Refuses())
+        jobs = [scheduler.ask() for _ in range(CONTROL_EVERY)]
+        endings = {job.number: train(scheduler, job).ending for job in jobs}
         controls = [number for number, ending in endings.items() if ending == "completed"]
         assert controls == [number for number in range(CONTROL_EVERY) if is_control(0, number)]
-        attributes = conductor.trials()[controls[0]].user_attrs
+        attributes = scheduler.trials()[controls[0]].user_attrs
         assert (attributes["control"], attributes["would_prune"]) == (True, 3)
 
     @given(st.integers(0, 2**32), st.integers(0, 1000))
@@ -129,23 +129,23 @@ class TestPruning:
 
     def test_asha_prunes_the_worse_half(self, tmp_path):
         pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=3, reduction_factor=2)
-        conductor = conduct(tmp_path, pruner=pruner)
+        scheduler = open_scheduler(tmp_path, pruner=pruner)
         endings = []
         for score in (0.6, 0.1, 0.1, 0.7):
-            job = not_control(conductor)
-            endings.append(train(conductor, job, accuracies=[score] * 5).ending)
+            job = not_control(scheduler)
+            endings.append(train(scheduler, job, accuracies=[score] * 5).ending)
         assert endings == ["completed", "pruned", "pruned", "completed"]
 
 
 class TestGoingOn:
     def test_interrupted_trials_are_run_again_with_parameters_seed_and_arm(self, tmp_path):
-        conductor = conduct(tmp_path)
-        jobs = [conductor.ask() for _ in range(3)]
-        conductor.finish(0, train(conductor, jobs[0]))
-        assert conductor.interrupt("interrupted") == [1, 2]
-        standing = conductor.standing
-        assert (standing.complete, standing.failed, standing.interrupted, standing.waiting) == (1, 0, 2, 2)
-        again = conduct(tmp_path)
+        scheduler = open_scheduler(tmp_path)
+        jobs = [scheduler.ask() for _ in range(3)]
+        scheduler.finish(0, train(scheduler, jobs[0]))
+        assert scheduler.interrupt("interrupted") == [1, 2]
+        progress = scheduler.progress
+        assert (progress.complete, progress.failed, progress.interrupted, progress.waiting) == (1, 0, 2, 2)
+        again = open_scheduler(tmp_path)
         retries = [again.ask(), again.ask()]
         assert [job.config for job in retries] == [job.config for job in jobs[1:]]
         assert [again.trials()[job.number].user_attrs["retry_of"] for job in retries] == [1, 2]
@@ -155,56 +155,56 @@ class TestGoingOn:
         script = (
             "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path\n"
             "from tests.helpers.fake_training import fake_record\n"
-            "from tests.helpers.small_study import conduct\n"
-            "c = conduct(Path(sys.argv[2])); jobs = [c.ask(), c.ask()]\n"
+            "from tests.helpers.small_study import open_scheduler\n"
+            "c = open_scheduler(Path(sys.argv[2])); jobs = [c.ask(), c.ask()]\n"
             "print(*(job.config.depth for job in jobs), flush=True)\n"
             "c.report(0, fake_record(jobs[0].config, 1, 0.25))\n"
             "import os; os.kill(os.getpid(), 9)"
         )
         command = [sys.executable, "-c", script, str(ROOT), str(tmp_path)]
         depths = [int(depth) for depth in subprocess.run(command, capture_output=True, check=False).stdout.split()]
-        conductor = conduct(tmp_path)
-        assert conductor.reclaim() == [0, 1]
-        assert conductor.reclaim() == []
-        assert conductor.trials()[0].intermediate_values == {1: 0.25}
-        assert conductor.standing.interrupted == conductor.standing.waiting == 2
-        assert [conductor.ask().config.depth for _ in range(2)] == depths
-        assert {trial.user_attrs["fail_reason"] for trial in conductor.trials() if trial.state == FAIL} == {
+        scheduler = open_scheduler(tmp_path)
+        assert scheduler.reclaim() == [0, 1]
+        assert scheduler.reclaim() == []
+        assert scheduler.trials()[0].intermediate_values == {1: 0.25}
+        assert scheduler.progress.interrupted == scheduler.progress.waiting == 2
+        assert [scheduler.ask().config.depth for _ in range(2)] == depths
+        assert {trial.user_attrs["fail_reason"] for trial in scheduler.trials() if trial.state == FAIL} == {
             "its driver died"
         }
 
     def test_a_reclaim_that_was_cut_short_queues_nothing_twice(self, tmp_path, monkeypatch):
-        dead = conduct(tmp_path)
+        dead = open_scheduler(tmp_path)
         dead.ask()
-        conductor = conduct(tmp_path)
-        monkeypatch.setattr(conductor, "_end_as_failed", lambda number, reason: None)
-        conductor.reclaim()
-        conduct(tmp_path).reclaim()
-        assert [trial.user_attrs.get("retry_of") for trial in conductor.trials()] == [None, 0]
-        assert conductor.trials()[0].state == FAIL
+        scheduler = open_scheduler(tmp_path)
+        monkeypatch.setattr(scheduler, "_end_as_failed", lambda number, reason: None)
+        scheduler.reclaim()
+        open_scheduler(tmp_path).reclaim()
+        assert [trial.user_attrs.get("retry_of") for trial in scheduler.trials()] == [None, 0]
+        assert scheduler.trials()[0].state == FAIL
 
     def test_trials_of_a_living_driver_are_left_alone(self, tmp_path):
         sleeper = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-        other = conduct(tmp_path)
+        other = open_scheduler(tmp_path)
         other._owner = f"{owner.this_process().split(':')[0]}:{sleeper.pid}:{owner._start_time(sleeper.pid)}"
         other.ask()
-        assert conduct(tmp_path).reclaim() == []
+        assert open_scheduler(tmp_path).reclaim() == []
         sleeper.kill()
         sleeper.wait()
-        assert conduct(tmp_path).reclaim() == [0]
+        assert open_scheduler(tmp_path).reclaim() == [0]
 
     def test_a_fresh_trial_without_owner_is_left_alone(self, tmp_path):
-        conductor = conduct(tmp_path)
-        conductor._study.ask()
-        assert conductor.reclaim() == []
+        scheduler = open_scheduler(tmp_path)
+        scheduler._study.ask()
+        assert scheduler.reclaim() == []
 
     def test_ranking_is_by_value_and_then_by_age(self, tmp_path):
-        conductor = conduct(tmp_path)
+        scheduler = open_scheduler(tmp_path)
         for score in (0.3, 0.5, 0.5, 0.4):
-            job = conductor.ask()
-            conductor.finish(job.number, train(conductor, job, accuracies=[score] * 5))
-        assert [ranked.number for ranked in conductor.ranking] == [1, 2, 3, 0]
-        assert conductor.standing.best == RankedTrial(1, 0.5)
+            job = scheduler.ask()
+            scheduler.finish(job.number, train(scheduler, job, accuracies=[score] * 5))
+        assert [ranked.number for ranked in scheduler.ranking] == [1, 2, 3, 0]
+        assert scheduler.progress.best == RankedTrial(1, 0.5)
 
 
 class TestHeartbeats:
@@ -246,17 +246,17 @@ class TestHeartbeats:
         assert not alive
 
     def test_trials_of_a_dead_driver_elsewhere_are_reclaimed(self, tmp_path):
-        other = conduct(tmp_path)
+        other = open_scheduler(tmp_path)
         other._owner = "elsewhere:1:1"
         other.ask()
-        now, conductor = [0.0], conduct(tmp_path)
-        conductor._beats = owner.Heartbeats(lambda: now[0])
-        assert conductor.reclaim() == []
+        now, scheduler = [0.0], open_scheduler(tmp_path)
+        scheduler._beats = owner.Heartbeats(lambda: now[0])
+        assert scheduler.reclaim() == []
         other._study.set_user_attr(owner.beat_attribute(other._owner), 1.0)
         found = []
         for second in range(0, 181, 30):
             now[0] = second
-            found += conductor.reclaim()
+            found += scheduler.reclaim()
         assert found == [0]
         assert now[0] > owner.DEAD_SECONDS - 30
 
@@ -284,9 +284,9 @@ class TestOwner:
 
 class TestSameStudy:
     def test_the_facts_are_recorded(self, tmp_path):
-        conduct(tmp_path)
+        open_scheduler(tmp_path)
         attributes = open_storage(tmp_path / "study.db").get_study_user_attrs(1)
-        assert attributes == facts().attributes()
+        assert attributes == metadata().attributes()
         assert attributes["drft_schema"] == SCHEMA
 
     @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ class TestSameStudy:
         [("balanced_accuracy", "validation balanced accuracy"), ("nll", "validation negative log likelihood, negated")],
     )
     def test_the_score_has_its_name_where_it_is_drawn(self, metric, name, tmp_path):
-        conduct(tmp_path, base_config=scripted(metric=metric))
+        open_scheduler(tmp_path, base_config=scripted(metric=metric))
         study = optuna.load_study(study_name="demo", storage=open_storage(tmp_path / "study.db"))
         assert study.metric_names == [name]
 
@@ -309,15 +309,15 @@ class TestSameStudy:
         ],
     )
     def test_another_study_of_that_name_is_refused_and_left_alone(self, tmp_path, change, said):
-        conduct(tmp_path)
+        open_scheduler(tmp_path)
         before = open_storage(tmp_path / "study.db").get_study_user_attrs(1)
         with pytest.raises(StudyError, match=said):
-            conduct(tmp_path, **change)
+            open_scheduler(tmp_path, **change)
         assert open_storage(tmp_path / "study.db").get_study_user_attrs(1) == before
 
     def test_more_trials_and_another_sampler_are_welcome(self, tmp_path):
-        conduct(tmp_path)
-        conduct(tmp_path, trials_wanted=20, sampler="qmc")
+        open_scheduler(tmp_path)
+        open_scheduler(tmp_path, trials_wanted=20, sampler="qmc")
         attributes = open_storage(tmp_path / "study.db").get_study_user_attrs(1)
         assert (attributes["trials_wanted"], attributes["sampler"]) == (20, "qmc")
 
@@ -326,14 +326,14 @@ class TestSameStudy:
         study = optuna.create_study(study_name="demo", storage=storage)
         study.tell(study.ask(), 1.0)
         with pytest.raises(StudyError, match="another program"):
-            conduct(tmp_path)
+            open_scheduler(tmp_path)
 
     def test_a_study_of_another_version_is_refused(self, tmp_path):
-        conduct(tmp_path)
+        open_scheduler(tmp_path)
         open_storage(tmp_path / "study.db").set_study_user_attr(1, "drft_schema", 3)
         with pytest.raises(StudyError, match="schema 3"):
-            conduct(tmp_path)
+            open_scheduler(tmp_path)
 
     def test_a_driver_that_died_at_the_birth_of_a_study_is_no_harm(self, tmp_path):
         optuna.create_study(study_name="demo", storage=open_storage(tmp_path / "study.db"), direction="maximize")
-        assert conduct(tmp_path).ask().number == 0
+        assert open_scheduler(tmp_path).ask().number == 0

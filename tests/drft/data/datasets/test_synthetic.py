@@ -212,7 +212,8 @@ def test_a_cache_that_is_a_file_is_named(tmp_path: Path):
 def test_renders_from_a_script_on_standard_input(tmp_path: Path):
     script = f"""
 from drft.data.rendering.pool import RenderJob, render_files
-render_files([RenderJob({json.dumps(str(tmp_path))} + f"/{{n}}.jpg", (n,), 0, 48) for n in range(16)], lambda _: None, 2)
+jobs = [RenderJob({json.dumps(str(tmp_path))} + f"/{{n}}.jpg", (n,), 0, 48) for n in range(16)]
+render_files(jobs, lambda _: None, 2)
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     subprocess.run([sys.executable, "-"], input=script, text=True, check=True, env=environment, cwd=tmp_path)

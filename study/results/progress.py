@@ -52,7 +52,7 @@ class StudyProgress(NamedTuple):
     """Of the feasible ones."""
     infeasible: int = 0
     """Trials that ran to their end with a gap above the study's limit."""
-    sureness: BestCertainty | None = None
+    certainty: BestCertainty | None = None
     metric: Metric = "accuracy"
     """What the best trial's value is the score of."""
 
@@ -85,7 +85,7 @@ class ProgressCounts:
                 self.ranking, RankedTrial(trial.number, trial.value, is_feasible(trial)), key=lambda one: one.place
             )
 
-    def standing(self, unfinished: Iterable[FrozenTrial]) -> StudyProgress:
+    def progress(self, unfinished: Iterable[FrozenTrial]) -> StudyProgress:
         """Return how the study stands with these trials beside the finished ones."""
         unended = Counter(trial.state for trial in unfinished)
         return StudyProgress(
@@ -113,4 +113,4 @@ def count(trials: Iterable[FrozenTrial]) -> StudyProgress:
             tally.add(trial)
         else:
             unfinished.append(trial)
-    return tally.standing(unfinished)
+    return tally.progress(unfinished)
