@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from benchmarks.contest import ContestantMeasurement, Epoch, optimize
+from benchmarks.peer_measurement import ContestantMeasurement, Epoch, optimize
 from benchmarks.plain import score
 from benchmarks.plan import BenchmarkPlan
 from drft.config.sections import DepthPhaseConfig, HeadPhaseConfig

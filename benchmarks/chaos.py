@@ -31,11 +31,11 @@ import optuna
 import torch
 from rich.console import Console
 
-from benchmarks.books import StudyAudit, audit
-from benchmarks.fields import ChaosTarget, field_of
+from benchmarks.chaos_targets import ChaosTarget, field_of
 from benchmarks.machine import describe_machine, public_command
 from benchmarks.pages import markdown_page, show_table, write_result
-from benchmarks.tiny import STUDY, TinyStudy
+from benchmarks.study_audit import StudyAudit, audit
+from benchmarks.tiny_study import STUDY, TinyStudy
 from drft.data import open_dataset
 from drft.errors import DrftError
 from study.storage.open import open_storage, study_url

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import BaseModel
 
-from benchmarks.contest import ContestantMeasurement, Epoch, TrialMeasurement
+from benchmarks.peer_measurement import ContestantMeasurement, Epoch, TrialMeasurement
 from benchmarks.plan import BenchmarkPlan
 
 _ROUNDING = 1e-6

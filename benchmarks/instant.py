@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from benchmarks.launch import proportional_bytes
+from benchmarks.run_program import proportional_bytes
 from drft.config.trial_config import TrialConfig
 from drft.training.records import PARTS, EpochRecord, Predictions, TrialResult
 from study.executors.base import Workload

@@ -30,7 +30,7 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
-from benchmarks.found_errors import DetectionScore, measured, notes, rows
+from benchmarks.label_error_scores import DetectionScore, measured, notes, rows
 from benchmarks.machine import describe_machine, public_command
 from benchmarks.pages import markdown_page, show_table, write_result
 from drft.config.trial_config import NORMALIZATIONS, TrialConfig, with_values

@@ -18,13 +18,13 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.arguments import add_flags, describe_work, laid_out, settle, teller
-from benchmarks.contest import ContestantMeasurement
-from benchmarks.floor import measure
-from benchmarks.launch import contest
+from benchmarks.lower_bound import measure
 from benchmarks.machine import describe_machine, public_command
 from benchmarks.pages import markdown_page, show_table, work_line, write_result
+from benchmarks.peer_measurement import ContestantMeasurement
 from benchmarks.peers import arithmetic
 from benchmarks.plan import BenchmarkPlan
+from benchmarks.run_program import contest
 
 _COLUMNS = ("depth", "trials", "s/trial", "floor s/trial", "times the floor", "optimizer step", "evaluated image")
 

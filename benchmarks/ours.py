@@ -8,7 +8,7 @@ import optuna
 import yaml
 from rich.console import Console
 
-from benchmarks.contest import ContestantMeasurement, Epoch, TrialMeasurement
+from benchmarks.peer_measurement import ContestantMeasurement, Epoch, TrialMeasurement
 from benchmarks.plan import BenchmarkPlan
 from drft.config.trial_config import STRENGTHS
 from drft.data.progress import silent

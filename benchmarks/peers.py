@@ -17,12 +17,12 @@ from rich.console import Console
 
 from benchmarks.arguments import add_flags, describe_work, laid_out, settle, teller
 from benchmarks.comparison import Agreement, BestScoreDifference, ContestantCosts, agree, compare_best, stand
-from benchmarks.contest import ContestantMeasurement
-from benchmarks.floor import Times, TrialWorkload, measure, trial_floor
-from benchmarks.launch import CONTESTANTS, contest
+from benchmarks.lower_bound import Times, TrialWorkload, measure, trial_floor
 from benchmarks.machine import describe_machine, public_command
 from benchmarks.pages import markdown_page, show_table, work_line, write_result
+from benchmarks.peer_measurement import ContestantMeasurement
 from benchmarks.plan import BenchmarkPlan, store_jpegs
+from benchmarks.run_program import CONTESTANTS, contest
 from drft.data import ImageDataset, stratified_split
 from study.executors.resources import cores
 

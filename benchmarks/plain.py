@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision.transforms import InterpolationMode, v2
 
-from benchmarks.contest import ContestantMeasurement, Epoch, optimize
+from benchmarks.peer_measurement import ContestantMeasurement, Epoch, optimize
 from benchmarks.plan import BenchmarkPlan
 from drft.config.trial_config import TrialConfig
 from drft.data import stratified_split

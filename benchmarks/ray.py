@@ -29,10 +29,10 @@ from rich.console import Console
 
 from benchmarks.arguments import add_flags, describe_work, laid_out, settle
 from benchmarks.machine import describe_machine, public_command
-from benchmarks.nodes import nodes_on_this_machine
 from benchmarks.ours import enqueue, study_options
 from benchmarks.pages import markdown_page, show_table, work_line, write_result
 from benchmarks.plan import BenchmarkPlan
+from benchmarks.ray_nodes import nodes_on_this_machine
 from benchmarks.tune import tune_trials
 from drft.data.progress import silent
 from drft.errors import DrftError

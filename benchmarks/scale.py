@@ -21,10 +21,10 @@ from rich.console import Console
 
 from benchmarks.arguments import add_flags, describe_work, laid_out, settle, teller
 from benchmarks.instant import TimedSampler, windows
-from benchmarks.launch import contest
 from benchmarks.machine import describe_machine, public_command
 from benchmarks.ours import study_options
 from benchmarks.pages import markdown_page, show_table, write_result
+from benchmarks.run_program import contest
 from drft.data.progress import silent
 from study.executors.resources import cores
 from study.run import drive

@@ -25,8 +25,8 @@ from rich.console import Console
 from rich.progress import Progress
 from scipy import stats
 
+from benchmarks.combined_models import MIXED, SOURCES, mix
 from benchmarks.machine import describe_machine, public_command
-from benchmarks.mixtures import MIXED, SOURCES, mix
 from benchmarks.pages import markdown_page, show_table, write_result
 from benchmarks.strategy_list import BASELINE, STRATEGIES, Strategy
 from drft.config.trial_config import NORMALIZATIONS, TrialConfig, parse_config, with_values

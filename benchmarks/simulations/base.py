@@ -35,7 +35,7 @@ class Simulation(NamedTuple):
 def simulations() -> tuple[Simulation, ...]:
     """Return the simulations of all modules in this folder, in the order of the modules' names."""
     names = sorted(module.name for module in pkgutil.iter_modules(room.__path__))
-    modules = (importlib.import_module(f"{room.__name__}.{name}") for name in names if name not in {"base", "made"})
+    modules = (importlib.import_module(f"{room.__name__}.{name}") for name in names if name not in {"base", "synthetic_candidates"})
     return tuple(simulation for module in modules for simulation in module.SIMULATIONS)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.simulations.base import Measure, Simulation
 from benchmarks.simulations.intervals import LEVEL, covered
-from benchmarks.simulations.made import IMAGES, TEST_IMAGES, candidates, planted, right, spread
+from benchmarks.simulations.synthetic_candidates import IMAGES, TEST_IMAGES, candidates, planted, right, spread
 from study.analysis import (
     Estimate,
     Overtuning,

@@ -11,7 +11,7 @@ import pytest
 from optuna.trial import TrialState
 from rich.console import Console
 
-from benchmarks.books import audit
+from benchmarks.study_audit import audit
 from study.callbacks.progress_reporter import PlainProgress
 from study.results.study_folder import StudyFolder
 from study.tuner.retry import carried_over

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from scipy import special
 
-from benchmarks.found_errors import measured, notes, rows
+from benchmarks.label_error_scores import measured, notes, rows
 from benchmarks.label_errors import Grader, LabelSet, TrainingJob, all_labels, draw, labelled, with_errors
 from drft.config.trial_config import TrialConfig, with_values
 from drft.data import ImageDataset, LabeledImage

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from benchmarks import careful, ours, peers, plain
 from benchmarks.comparison import agree, stand
-from benchmarks.contest import ContestantMeasurement, Epoch, TrialMeasurement, optimize
-from benchmarks.floor import Times, TrialWorkload, measure, trial_floor
+from benchmarks.lower_bound import Times, TrialWorkload, measure, trial_floor
+from benchmarks.peer_measurement import ContestantMeasurement, Epoch, TrialMeasurement, optimize
 from benchmarks.plan import BenchmarkPlan, choose, lay_out_images, plan_configs, store_jpegs
 from drft.config.trial_config import STRENGTHS
 from drft.data import load_images

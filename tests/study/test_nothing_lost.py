@@ -16,7 +16,7 @@ import ray
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
-from benchmarks.books import audit
+from benchmarks.study_audit import audit
 from drft.training.records import PARTS
 from study.executors import Executor
 from study.results.epochs import unpack

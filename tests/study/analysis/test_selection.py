@@ -6,7 +6,7 @@ from scipy import stats
 from sklearn.metrics import balanced_accuracy_score, cohen_kappa_score
 
 from benchmarks.simulations.base import measure, simulations
-from benchmarks.simulations.made import candidates, planted, right, spread
+from benchmarks.simulations.synthetic_candidates import candidates, planted, right, spread
 from study.analysis import (
     Candidates,
     Withheld,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.launch import family
+from benchmarks.run_program import family
 from study.executors import Finished, Job, LocalExecutor, Reported, Workload, cpu_slots
 from study.executors.ray.executor import RayExecutor
 from tests.helpers.fake_training import scripted

@@ -1,6 +1,6 @@
 """Each contestant in a fresh Python process of its own, watched from outside.
 
-``python -m benchmarks.launch NAME PLAN RESULT`` is what those processes run.
+``python -m benchmarks.run_program NAME PLAN RESULT`` is what those processes run.
 """
 
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, get_args
 
-from benchmarks.contest import ContestantMeasurement
+from benchmarks.peer_measurement import ContestantMeasurement
 from benchmarks.plan import BenchmarkPlan
 from drft.errors import DrftError
 
@@ -41,7 +41,7 @@ def contest(name: Contestant, plan: BenchmarkPlan, tell: Callable[[str], None]) 
         DrftError: with the end of its error output, when it fails.
     """
     result, log = plan.folder / f"{name}.json", plan.folder / f"{name}.log"
-    command = [sys.executable, "-m", "benchmarks.launch", name, str(plan.write()), str(result)]
+    command = [sys.executable, "-m", "benchmarks.run_program", name, str(plan.write()), str(result)]
     kept = {key: value for key, value in os.environ.items() if key not in _THREAD_VARIABLES}
     started = time.perf_counter()
     with (

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.launch import family
 from benchmarks.postgres import Postgres, binaries
+from benchmarks.run_program import family
 from drft.errors import DrftError
 
 _WORKER = re.compile(r"^drft-(cpu|gpu|ray)-")
