@@ -1,4 +1,4 @@
-"""What all parts of ``TrialConfig`` have in common, and those parts that say how to train."""
+"""The base class of all parts of ``TrialConfig``, and the parts for the two phases and the regularization."""
 
 from typing import Literal
 
@@ -9,7 +9,7 @@ TrainedParameters = Literal["all", "bias_and_norm", "lora"]
 
 
 class ConfigSection(BaseModel):
-    """A frozen part of the configuration; keys it does not know are errors."""
+    """A frozen part of the configuration. Unknown keys are errors."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -27,22 +27,22 @@ class HeadPhaseConfig(ConfigSection):
     """Epochs of the head phase."""
 
     init: Literal["random", "linear_probe"] = "random"
-    """What the head starts from: random weights, or the multinomial logistic regression on the features of the plain
-    training images, weighted as ``loss.class_weighting`` says. With 0 epochs here that is LP-FT (Kumar et al.
-    2022). ``linear_probe`` needs a backbone whose classifier is a linear layer."""
+    """Initialization of the head: random weights, or a multinomial logistic regression on the features of the plain
+    training images, with the class weights of ``loss.class_weighting``. With 0 epochs of the head phase this is LP-FT
+    (Kumar et al. 2022). ``linear_probe`` needs a backbone whose classifier is a linear layer."""
 
     probe_l2: float = Field(0.01, gt=0)
-    """L2 penalty of that regression: half of this times the sum of the squared weights, biases not counted, beside the
-    mean loss; acts only with ``init`` ``linear_probe``."""
+    """L2 penalty of that regression: half this value times the sum of the squared weights, without biases, is added to
+    the mean loss. Used only with ``init`` ``linear_probe``."""
 
     lr: float = Field(3e-3, gt=0)
     """Peak learning rate of the head."""
 
     schedule: Schedule = "constant"
-    """Learning rate after the warm-up."""
+    """Learning rate schedule after the warm-up."""
 
     warmup_epochs: float = Field(0.0, ge=0)
-    """Linear warm-up, in epochs."""
+    """Length of the linear warm-up, in epochs."""
 
 
 class DepthPhaseConfig(ConfigSection):
@@ -58,69 +58,72 @@ class DepthPhaseConfig(ConfigSection):
     """Peak learning rate of the head in the depth phase."""
 
     layer_decay: float = Field(0.8, gt=0, le=1)
-    """Discriminative learning rates (Howard & Ruder 2018): each earlier block learns at this multiple of the next."""
+    """Discriminative learning rates (Howard & Ruder 2018): ratio of a block's learning rate to that of the next block
+    towards the head."""
 
     schedule: Schedule = "cosine"
-    """Learning rate after the warm-up."""
+    """Learning rate schedule after the warm-up."""
 
     warmup_epochs: float = Field(0.5, ge=0)
-    """Linear warm-up, in epochs."""
+    """Length of the linear warm-up, in epochs."""
 
     window: int | None = Field(None, ge=1)
-    """Surgical fine-tuning (Lee et al. 2023): of the last ``depth`` blocks only so many are trained, the earliest ones;
-    those behind them stay frozen, the head is trained. At most ``depth``; null trains all of them."""
+    """Surgical fine-tuning (Lee et al. 2023): how many of the last ``depth`` blocks are trained, the earliest first.
+    The blocks after them stay frozen; the head is trained. At most ``depth``; null trains all ``depth`` blocks."""
 
     gradual_epochs: int = Field(0, ge=0)
-    """Gradual unfreezing (Howard & Ruder 2018): the phase starts with the last block, and after every so many epochs
-    one more is unfrozen, until there are ``depth``; the phase has to be that long. 0 unfreezes all at once."""
+    """Gradual unfreezing (Howard & Ruder 2018): number of epochs after which one more block is unfrozen. The phase
+    starts with the last block and must be long enough to reach ``depth`` blocks. 0 unfreezes all of them at once."""
 
     parameters: TrainedParameters = "all"
-    """What is trained of a block: ``all``; only its biases and norm parameters (``bias_and_norm``; after BitFit, Zaken
-    et al. 2022, which trains biases alone), which are all its vectors, layer scales among them; or low-rank updates of
-    the weights of its linear and convolutional layers (``lora``; Hu et al. 2022)."""
+    """Trained parameters of a block: ``all``; only its biases and norm parameters (``bias_and_norm``: all vectors,
+    including layer scales; BitFit, Zaken et al. 2022, trains only biases); or low-rank updates of the weights of its
+    linear and convolutional layers (``lora``; Hu et al. 2022)."""
 
     lora_rank: int = Field(4, ge=1)
-    """Rank of the updates; acts only with ``parameters`` ``lora``."""
+    """Rank of the low-rank updates. Used only with ``parameters`` ``lora``."""
 
     lora_alpha: float = Field(4.0, gt=0)
-    """The updates count this over their rank times; acts only with ``parameters`` ``lora``."""
+    """The low-rank updates are multiplied by this value divided by their rank. Used only with ``parameters``
+    ``lora``."""
 
     auto_rgn: bool = False
-    """Auto-RGN (Lee et al. 2023): before each epoch, every layer's learning rate is scaled by the norm of its gradient
-    relative to that of its weights, the largest of the blocks' layers being 1. The head keeps its rate. Not with
-    ``parameters`` ``lora``."""
+    """Auto-RGN (Lee et al. 2023): before each epoch, the learning rate of every layer of the trained blocks is
+    multiplied by its relative gradient norm (norm of the gradient divided by norm of the weights), scaled so that the
+    largest is 1. The head keeps its learning rate. Cannot be combined with ``parameters`` ``lora``."""
 
 
 class RegularizationConfig(ConfigSection):
-    """What holds a fine-tuning back, besides weight decay, dropout and label smoothing; 0 turns each off."""
+    """Regularizers besides weight decay, dropout and label smoothing. 0 turns each off."""
 
     l2_sp: float = Field(0.0, ge=0)
-    """L2-SP (Li, Grandvalet & Davoine 2018): adds this times half the squared distance of the trained blocks'
-    parameters from the pretrained ones to the loss, in place of these blocks' weight decay; the head keeps its own.
-    Written for SGD: with AdamW the pull goes through its moments, so its strength is not that of a weight decay."""
+    """L2-SP (Li, Grandvalet & Davoine 2018): adds to the loss this value times half the squared distance of the trained
+    blocks' parameters from the pretrained ones. It replaces the weight decay of these blocks; the head keeps its own.
+    The method was proposed for SGD. AdamW divides the penalty's gradient by its second-moment estimate, so there its
+    strength is not that of a weight decay."""
 
     bss: float = Field(0.0, ge=0)
-    """Batch spectral shrinkage (Chen et al. 2019): adds this times the square of the smallest singular value of a
-    batch's features, as they come to the classifier before dropout, to the loss. Each micro-batch counts by its size
-    with a value of its own. Acts where features are trained: not in the head phase."""
+    """Batch spectral shrinkage (Chen et al. 2019): adds to the loss this value times the square of the smallest
+    singular value of a batch's features (the classifier's inputs before dropout). With micro-batches it is computed for
+    each of them and weighted by their sizes. Not used in the head phase, where the features are frozen."""
 
     stoch_norm: float = Field(0.0, ge=0, le=1)
-    """StochNorm (Kou et al. 2020): in training, each channel of a trained block's batch norms is normalized by the
-    running statistics before the batch, in place of the batch's own, with this probability. Needs ``batch_norm``
-    ``adapt``; each micro-batch draws anew."""
+    """StochNorm (Kou et al. 2020): probability that, in training, a channel of a trained block's batch norm is
+    normalized by the running statistics from before the batch instead of the statistics of the batch. Drawn for each
+    micro-batch. Needs ``batch_norm`` ``adapt``."""
 
     ema_decay: float = Field(0.0, ge=0, lt=1)
-    """Exponential moving average of the weights (Polyak & Juditsky 1992; Tarvainen & Valpola 2017) and of the running
-    statistics of batch norms: it is the average that is evaluated and kept. In update t the decay is at most 1 - 1/t:
-    a plain mean at first. Each phase begins an average of its own, the depth phase with the weights that the head
-    phase's came to."""
+    """Decay of the exponential moving average of the weights (Polyak & Juditsky 1992; Tarvainen & Valpola 2017) and of
+    the running statistics of batch norms. The average is evaluated and stored. In update t the decay is at most
+    1 - 1/t, so the average starts as a plain mean. Each phase has its own average; the depth phase starts from the
+    averaged weights of the head phase."""
 
     sam_rho: float = Field(0.0, ge=0)
-    """Sharpness-aware minimization (Foret et al. 2021): the gradient is taken where the loss is highest, to first
-    order, within this distance of the weights. Each batch is passed twice, and moves batch-norm statistics once. Weight
-    decay and L2-SP act at the weights themselves."""
+    """Sharpness-aware minimization (Foret et al. 2021): the gradient is computed at the point within this distance of
+    the weights where the loss is highest, to first order. Each batch takes two forward passes and updates batch-norm
+    statistics once. Weight decay and L2-SP use the weights themselves."""
 
     feature_mixup: float = Field(0.0, ge=0)
-    """Mixup (Zhang et al. 2018) of what crosses the boundary between frozen and trained blocks (Manifold mixup, Verma
-    et al. 2019, at this one place): the alpha of Beta(alpha, alpha), from which each batch draws how it is mixed. In
-    the head phase it mixes the classifier's inputs, at full depth images."""
+    """Mixup (Zhang et al. 2018) of the features between the frozen and the trained blocks (manifold mixup, Verma et al.
+    2019, at this one layer): alpha of the Beta(alpha, alpha) distribution from which each batch draws its mixing
+    coefficient. The head phase mixes the classifier's inputs; full depth mixes images."""

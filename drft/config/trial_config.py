@@ -1,8 +1,8 @@
-"""TrialConfig: everything one two-phase fine-tuning depends on, besides the images.
+"""TrialConfig: everything that one two-phase fine-tuning depends on, besides the images.
 
-Every dimension of a search space names a path in here (``depth_phase.lr``), so a dimension that is
-searched but never applied cannot exist. All parts are frozen; unknown keys are errors that name the
-nearest known key; ``parse_config`` reports every fault at once.
+Every dimension of a search space names a path in it (``depth_phase.lr``), so no dimension can be searched without
+being applied. All parts are frozen. An unknown key is an error that names the nearest known key. ``parse_config``
+reports all faults at once.
 """
 
 import difflib
@@ -21,7 +21,7 @@ Normalization = Literal["auto", "imagenet", "half"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""The grid of augmentation strengths: few values, so that trials share their views."""
+"""The allowed augmentation strengths. They are few, so that trials share their augmented views."""
 
 METRICS: tuple[Metric, ...] = get_args(Metric)
 NORMALIZATIONS: tuple[Normalization, ...] = get_args(Normalization)
@@ -39,56 +39,56 @@ class BackboneConfig(ConfigSection):
     ``.safetensors`` or ``.pth`` file."""
 
     normalization: Normalization = "auto"
-    """Mean and standard deviation of the inputs: ``auto`` asks the weight file's metadata, then timm; ``imagenet``
-    and ``half`` (both 0.5) say it for files whose weights were trained with another one than timm's."""
+    """Mean and standard deviation of the inputs. ``auto`` takes them from the weight file's metadata, else from timm.
+    ``imagenet`` and ``half`` (both 0.5) are for files whose weights were trained with other values than timm's."""
 
     drop_path: float = Field(0.0, ge=0, lt=1)
-    """Stochastic depth rate (Huang et al. 2016); backbones without it refuse a value above 0."""
+    """Stochastic depth rate (Huang et al. 2016); a value above 0 is an error for backbones without it."""
 
 
 class SplitConfig(ConfigSection):
-    """How the training images are divided; official test images are never in either part."""
+    """How the training images are divided. Official test images are in neither part."""
 
     validation_fraction: float = Field(0.2, gt=0, lt=1)
     """Share of the training images that is held out for validation, stratified by grade."""
 
     seed: int = Field(0, ge=0)
-    """Seed of the split; one study uses one split for all its trials."""
+    """Seed of the split. All trials of a study use the same split."""
 
     folds: int | None = Field(None, ge=2)
-    """Divide into so many folds, stratified by grade and with groups whole, and validate on one of them (stratified
-    group k-fold cross-validation, Kohavi 1995); ``validation_fraction`` is then not used. None holds out a share."""
+    """Number of folds, stratified by grade and with groups kept whole; one fold is the validation part (stratified
+    group k-fold cross-validation, Kohavi 1995). Replaces ``validation_fraction``. null holds out a share instead."""
 
     fold: int | None = Field(0, ge=0)
-    """Which of the ``folds`` validates, counted from 0; the others are trained on. None trains once for each fold, so
-    that every training image validates once: ``drft.run_folds``, and what ``drft-study run --folds`` sets."""
+    """The fold that is the validation part, counted from 0; the other folds are trained on. null trains once for each
+    fold, so that every training image is validated once (``drft.run_folds``, ``drft-study run --folds``)."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.folds is None and self.fold != 0:
-            one = "null, which is every fold," if self.fold is None else self.fold
-            raise ValueError(f"fold {one} needs folds: say how many folds there are")
+            fold = "null (every fold)" if self.fold is None else self.fold
+            raise ValueError(f"fold {fold} needs folds: set the number of folds")
         if self.folds is not None and self.fold is not None and self.fold >= self.folds:
-            raise ValueError(f"fold {self.fold} should be below folds, which is {self.folds}: folds count from 0")
-        usual = SplitConfig.model_fields["validation_fraction"].default
-        if self.folds is not None and self.validation_fraction != usual:
+            raise ValueError(f"fold {self.fold} should be below folds, which is {self.folds}: folds are counted from 0")
+        default = SplitConfig.model_fields["validation_fraction"].default
+        if self.folds is not None and self.validation_fraction != default:
             raise ValueError("validation_fraction is not used with folds: leave one of them out")
         return self
 
     @property
     def every_fold(self) -> bool:
-        """Whether a training is one for each fold, and every training image validates once."""
+        """Whether one training is run for each fold, so that every training image is validated once."""
         return self.fold is None
 
     @property
     def turns(self) -> tuple[Self, ...]:
-        """The splits to train on, one after the other: itself, or one for each fold."""
+        """The splits to train on, one after the other: this one, or one for each fold."""
         if not self.every_fold:
             return (self,)
         return tuple(self.model_copy(update={"fold": fold}) for fold in range(self.folds or 0))
 
 
-def _on_grid(strength: float) -> float:
+def _check_on_grid(strength: float) -> float:
     if strength not in STRENGTHS:
         raise ValueError(f"strength should be one of {', '.join(map(str, STRENGTHS))}")
     return strength
@@ -97,15 +97,15 @@ def _on_grid(strength: float) -> float:
 class AugmentationConfig(ConfigSection):
     """Random views of the training images."""
 
-    strength: Annotated[float, AfterValidator(_on_grid), Field(json_schema_extra={"enum": list(STRENGTHS)})] = 0.5
-    """Augmentation strength: 0 shows the plain images, 1 the strongest views that keep small lesions."""
+    strength: Annotated[float, AfterValidator(_check_on_grid), Field(json_schema_extra={"enum": list(STRENGTHS)})] = 0.5
+    """Augmentation strength: 0 uses the plain images, 1 the strongest augmentation that preserves small lesions."""
 
     seed: int = Field(0, ge=0)
-    """Seed of the views; trials with equal seed and strength see the same views (common random numbers)."""
+    """Seed of the views. Trials with equal seed and strength get the same views (common random numbers)."""
 
 
 class OptimizerConfig(ConfigSection):
-    """The optimizer of both phases; each phase gets a new one."""
+    """The optimizer of both phases. Each phase starts with a new one."""
 
     name: Literal["adamw", "sgd"] = "adamw"
     """AdamW (Loshchilov & Hutter 2019) or SGD with Nesterov momentum."""
@@ -121,32 +121,36 @@ class LossConfig(ConfigSection):
     """The training loss over the grades."""
 
     kind: LossKind = "cross_entropy"
-    """Cross-entropy, which knows no order of the grades, or an ordinal loss: ``coral`` (one score and thresholds; Cao,
-    Mirjalili & Raschka 2020), ``corn`` (conditional probabilities of going beyond each grade; Shi, Cao & Raschka 2023)
-    or ``expected_grade`` (squared error of the expected grade, Beckham & Pal 2016; after each epoch it is cut where
-    kappa is highest on the training images). Of all, the most probable grade is predicted, where the papers of
-    ``coral`` and ``corn`` take the median. These three need ``label_smoothing`` and ``focal_gamma`` 0."""
+    """Cross-entropy, which ignores the order of the grades, or an ordinal loss: ``coral`` (one score and thresholds;
+    Cao, Mirjalili & Raschka 2020), ``corn`` (conditional probabilities of exceeding each grade; Shi, Cao & Raschka
+    2023) or ``expected_grade`` (squared error of the expected grade, Beckham & Pal 2016; after each epoch, thresholds
+    are set where the quadratic weighted kappa of the training images is highest). The most probable grade is predicted
+    with every loss; the papers of ``coral`` and ``corn`` predict the median. The ordinal losses need
+    ``label_smoothing`` and ``focal_gamma`` 0."""
 
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Label smoothing (Szegedy et al. 2016)."""
 
     class_weighting: Literal["none", "balanced", "sqrt", "effective_number"] = "none"
-    """Weight of a grade in the loss: equal, inverse frequency, the square root of inverse frequency, or the inverse of
-    the effective number of its images (class-balanced loss, Cui et al. 2019)."""
+    """Weight of a grade in the loss: equal (``none``), inverse frequency (``balanced``), square root of the inverse
+    frequency (``sqrt``), or inverse of the effective number of its images (``effective_number``; class-balanced loss,
+    Cui et al. 2019)."""
 
     effective_beta: float = Field(0.999, ge=0, lt=1)
-    """Beta of ``effective_number``, of no use to others: 0 weighs all grades alike, towards 1 as ``balanced`` does."""
+    """Beta of ``effective_number``: 0 weights all grades equally, values near 1 approach ``balanced``. Used only with
+    ``class_weighting`` ``effective_number``."""
 
     focal_gamma: float = Field(0.0, ge=0)
-    """Focal loss (Lin et al. 2017): terms of the cross-entropy count (1 - p)^gamma times, those of smoothed labels
-    too; 0 is the cross-entropy itself."""
+    """Focal loss (Lin et al. 2017): each term of the cross-entropy, including those of smoothed labels, is multiplied
+    by (1 - p)^gamma. 0 is the plain cross-entropy."""
 
 
 class EarlyStoppingConfig(ConfigSection):
-    """When a training ends by itself."""
+    """When a training ends before its last epoch."""
 
     patience: int = Field(0, ge=0)
-    """End after this many depth-phase epochs without a new best validation score; 0 never ends early."""
+    """The training ends after this many depth-phase epochs without a new best validation score. 0 never ends it
+    early."""
 
 
 class TrialConfig(ConfigSection):
@@ -165,23 +169,25 @@ class TrialConfig(ConfigSection):
     """Training images per optimizer step."""
 
     micro_batch: int | None = Field(None, ge=1)
-    """So many images of a batch are on the device at once, and their gradients are added up; None for all. Batch
-    norms that adapt see the micro-batch; apart from that and rounding the training is the same in less memory."""
+    """How many images of a batch are on the device at once; the gradients of the parts are added up. null takes the
+    whole batch. Batch norms that adapt use the statistics of the micro-batch; apart from that and from rounding, the
+    training is the same and needs less memory."""
 
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout before the classifier."""
 
     metric: Metric = "accuracy"
-    """Validation score that picks the best epoch. Scores are maximized: that of ``nll`` is the negative of the mean
+    """Validation score that selects the best epoch. Scores are maximized; the score ``nll`` is the negative of the mean
     negative log likelihood, in nats."""
 
     batch_norm: Literal["frozen", "adapt"] = "adapt"
-    """Running statistics of the trained blocks' batch norms: kept as pretrained, or adapted to the new
-    images. Those of frozen blocks never move."""
+    """Running statistics of the trained blocks' batch norms: kept as pretrained (``frozen``), or updated on the new
+    images (``adapt``). Those of frozen blocks never change."""
 
     precision: Precision = "auto"
-    """Floating-point type of the computation; parameters stay float32. ``auto`` is bf16 on a GPU, and on a CPU that
-    multiplies matrices in it (AMX) for backbones without depthwise convolutions; else fp32. fp16 needs a GPU."""
+    """Floating-point type of the computation; parameters stay float32. ``auto`` is bf16 on a GPU that supports it, and
+    on a CPU with bf16 matrix multiplication (AMX) for backbones without depthwise convolutions; else fp32. ``fp16``
+    needs a GPU."""
 
     backbone: BackboneConfig = BackboneConfig()
     split: SplitConfig = SplitConfig()
@@ -195,7 +201,7 @@ class TrialConfig(ConfigSection):
 
     @property
     def steps(self) -> int:
-        """Epochs of both phases, of a training that nothing ends early."""
+        """Number of epochs of both phases, without early stopping."""
         return self.head_phase.epochs + self.depth_phase.epochs
 
 
@@ -227,7 +233,7 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``base`` with the nested ``changes`` laid over it."""
+    """Return ``base`` with the values of the nested mapping ``changes`` in place of its own."""
     result = dict(base)
     for key, value in changes.items():
         old = result.get(key)
@@ -236,7 +242,7 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
 
 
 def parse_config(values: Mapping[str, Any], base: TrialConfig | None = None) -> TrialConfig:
-    """Build a configuration from a nested mapping, laid over ``base``.
+    """Return ``base`` (by default all default values) with the values of a nested mapping, validated.
 
     Raises:
         ConfigError: with one fault per wrong key or value.
@@ -257,9 +263,9 @@ def with_values(base: TrialConfig, values: Mapping[str, Any]) -> TrialConfig:
 
 
 def _fault(detail: ErrorDetails) -> str:
-    path = ".".join(str(place) for place in detail["loc"])
+    path = ".".join(map(str, detail["loc"]))
     if detail["type"] == "extra_forbidden":
         return f"{path}: unknown setting{nearest(path, list(config_paths()))}"
-    if isinstance(detail["input"], Mapping):  # settings that do not go together: the message names them
+    if isinstance(detail["input"], Mapping):  # a validator of several settings: its message names them
         return f"{path}: {detail.get('ctx', {}).get('error', detail['msg'])}"
     return f"{path}: {detail['msg'][0].lower()}{detail['msg'][1:]}, got {detail['input']!r}"

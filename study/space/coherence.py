@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from drft.config.trial_config import TrialConfig
-from drft.config.validation import LOOKED_AT, contradictions
+from drft.config.validation import CHECKED_SETTINGS, contradictions
 from study.space.backbones import NAME
 from study.space.bound import BoundSpace, assignments
 from study.space.dimension import Dimension, FixedSetting, Value, written
@@ -82,14 +82,14 @@ def _contradictions(space: BoundSpace) -> Iterator[tuple[str, str]]:
     for config in islice(_configs(space), _MOST_COMBINATIONS):
         for path, why in contradictions(config):
             found.setdefault(path, why)
-    searched = {dimension.path for dimension in space.dimensions}.intersection(LOOKED_AT)
+    searched = {dimension.path for dimension in space.dimensions}.intersection(CHECKED_SETTINGS)
     hint = "; trials can come to this: keep them from it with a when" if searched else ""
     yield from ((path, why + hint) for path, why in found.items())
 
 
 def _configs(space: BoundSpace) -> Iterator[TrialConfig]:
     """Yield a configuration for every combination of the settings that can contradict each other."""
-    wanted = {*LOOKED_AT, DEPTH_FRACTION, NAME}
+    wanted = {*CHECKED_SETTINGS, DEPTH_FRACTION, NAME}
     for dimension in reversed(space.dimensions):  # conditions look at dimensions above them
         if dimension.path in wanted:
             wanted.update(condition.path for condition in dimension.when)

@@ -48,8 +48,8 @@ def test_configurations_are_frozen():
 @pytest.mark.parametrize(
     ("split", "fault"),
     [
-        ({"fold": 1}, "split: fold 1 needs folds: say how many folds there are"),
-        ({"folds": 3, "fold": 3}, "split: fold 3 should be below folds, which is 3: folds count from 0"),
+        ({"fold": 1}, "split: fold 1 needs folds: set the number of folds"),
+        ({"folds": 3, "fold": 3}, "split: fold 3 should be below folds, which is 3: folds are counted from 0"),
         ({"folds": 3, "validation_fraction": 0.3}, "split: validation_fraction is not used with folds"),
     ],
 )

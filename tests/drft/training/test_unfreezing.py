@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from drft.config.trial_config import TrialConfig, parse_config, with_values
-from drft.config.validation import LOOKED_AT, contradictions
+from drft.config.validation import CHECKED_SETTINGS, contradictions
 from drft.data.augment import Views
 from drft.data.dataset import ImageDataset
 from drft.data.images import load_images
@@ -266,7 +266,7 @@ def test_the_share_of_lora_counts_its_factors():
 def test_contradictions_are_refused_before_training(values, fault, plain):
     config = with_values(TINY, values)
     assert len(list(contradictions(config))) == 1
-    assert values.keys() <= {*LOOKED_AT, *LORA}  # or search spaces would not be checked for it
+    assert values.keys() <= {*CHECKED_SETTINGS, *LORA}  # or search spaces would not be checked for it
     with pytest.raises(ConfigError, match=fault):
         plain.prepare(config)
 

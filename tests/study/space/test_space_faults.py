@@ -254,7 +254,7 @@ search:
     [
         ("  depth_phase.window: {type: int, low: 1, high: 2}", "depth_phase.window: depth 0 has no 1 blocks to train"),
         ("  depth_phase.window: {type: int, low: 1, high: 3, when: {depth: {min: 2}}}", "depth 2 has no 3 blocks"),
-        ("  depth_phase.gradual_epochs: {type: int, low: 0, high: 1}", "come to depth 8 in epoch 8"),
+        ("  depth_phase.gradual_epochs: {type: int, low: 0, high: 1}", "reach depth 8 in epoch 8"),
         ("  depth_phase.auto_rgn: {type: categorical, choices: [true, false]}", "depth_phase.auto_rgn: compares"),
         ("  depth_phase.lora_rank: {type: int, low: 1, high: 8}", "search it below that with when: {depth_phase.par"),
         ("  loss.effective_beta: {type: float, low: 0.9, high: 0.99}", "which is so in no trial"),
