@@ -1,94 +1,100 @@
 """One sub-study for each value of a dimension, all in one Optuna study and with equal budgets.
 
-A sampler that looks for the best trial spends few trials on depths that started badly, so the best of each depth
-would be the best of unequally many. Here every value gets a sampler of its own, which sees that value's trials
-only, and the value with the fewest trials so far is served next.
+A sampler that looks for the best trial spends few trials on depths that started badly, so the best trials of the depths
+would be the best of unequal numbers of trials. ``IsolatingSampler`` therefore gives every value a sampler of its own.
 """
 
 from collections import Counter
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, PartialFixedSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from study.space import Value
+from study.storage.optuna_internals import check_filter_study, filter_study
 
 
 class IsolatingSampler(BaseSampler):
-    """Gives each value of one dimension its own sampler and equally many trials.
+    """Gives each value of one dimension its own sampler and the same number of trials.
+
+    The next trial gets the value with the fewest trials so far. The sampler of a value learns from the trials with that
+    value only, and draws all other dimensions. Where the installed Optuna does not allow such a view of a study
+    (``check_filter_study``), each sampler learns from all trials.
 
     Args:
-        path: the dimension.
+        path: name of the dimension.
         values: all its values.
-        make: returns the sampler of the value at an index of ``values``.
+        make: returns a new sampler for the value at an index of ``values``.
     """
 
     def __init__(self, path: str, values: Sequence[Value], make: Callable[[int], BaseSampler]) -> None:
         self._path = path
-        self._samplers = {value: make(index) for index, value in enumerate(values)}
-        self._served: dict[int, tuple[Value, ValueStudy]] = {}
+        self._samplers = {value: PartialFixedSampler({path: value}, make(i)) for i, value in enumerate(values)}
+        self._current: tuple[int, BaseSampler, optuna.Study] | None = None
+
+    def reseed_rng(self) -> None:
+        """Reseed the samplers of all values."""
+        for sampler in self._samplers.values():
+            sampler.reseed_rng()
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Return what the value's own sampler models together, without the isolated dimension."""
-        value, part = self._serve(study, trial)
-        space = self._samplers[value].infer_relative_search_space(part, trial)
-        return {path: distribution for path, distribution in space.items() if path != self._path}
+        """Return the dimensions that the value's sampler draws together, without the isolated one."""
+        sampler, view = self._select(study, trial)
+        return sampler.infer_relative_search_space(view, trial)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Ask the value's own sampler."""
-        value, part = self._serve(study, trial)
-        return self._samplers[value].sample_relative(part, trial, search_space)
+        """Draw these dimensions together with the value's sampler."""
+        sampler, view = self._select(study, trial)
+        return sampler.sample_relative(view, trial, search_space)
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """Return the value that is served, or ask its own sampler."""
-        value, part = self._serve(study, trial)
-        if param_name == self._path:
-            return value
-        return self._samplers[value].sample_independent(part, trial, param_name, param_distribution)
+        """Return the trial's value of the isolated dimension, or draw another one with the value's sampler."""
+        sampler, view = self._select(study, trial)
+        return sampler.sample_independent(view, trial, param_name, param_distribution)
 
-    def _serve(self, study: optuna.Study, trial: FrozenTrial) -> tuple[Value, "ValueStudy"]:
-        """Return the trial's value, settled once for each trial, and the part of the study that has it."""
-        if trial.number not in self._served:
-            value = _given(trial, self._path)
+    def after_trial(
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        """Pass the end of a trial to the sampler of its value."""
+        sampler = self._samplers.get(_assigned_value(trial, self._path))
+        if sampler is not None:
+            sampler.after_trial(study, trial, state, values)
+
+    def _select(self, study: optuna.Study, trial: FrozenTrial) -> tuple[BaseSampler, optuna.Study]:
+        """Return the sampler of the trial's value, and the trials it learns from.
+
+        Both are the same in all calls for one trial, although its value is in ``trial.params`` only after it was
+        suggested.
+        """
+        if self._current is None or self._current[0] != trial.number:
+            value = _assigned_value(trial, self._path)
             if value not in self._samplers:
-                value = self._neediest(study, trial)
-            self._served = {trial.number: (value, ValueStudy(study, self._path, value))}
-        return self._served[trial.number]
+                value = self._value_with_fewest_trials(study, trial)
+            view = study if check_filter_study() else filter_study(study, self._path, value)
+            self._current = (trial.number, self._samplers[value], view)
+        return self._current[1:]
 
-    def _neediest(self, study: optuna.Study, trial: FrozenTrial) -> Value:
-        """Return the value with the fewest trials; a trial that is run again counts once.
+    def _value_with_fewest_trials(self, study: optuna.Study, trial: FrozenTrial) -> Value:
+        """Return the value with the fewest other trials; a trial and its retries count as one.
 
-        Of several the last one: of depths the deepest, so that a study ends with short trials and slots end together.
+        Of several such values, the last one is returned: for depths the deepest. The trials at the end of a study are
+        then short ones, so that all workers finish at about the same time.
         """
         others = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
-        replaced = {other.user_attrs.get("retry_of") for other in others}
-        counts = Counter(_given(other, self._path) for other in others if other.number not in replaced)
+        retried = {other.user_attrs.get("retry_of") for other in others}
+        counts = Counter(_assigned_value(other, self._path) for other in others if other.number not in retried)
         return min(reversed(self._samplers), key=lambda value: counts[value])
 
 
-class ValueStudy(optuna.Study):
-    """The trials of a study that share one value of one dimension."""
-
-    def __init__(self, study: optuna.Study, path: str, value: Value) -> None:
-        super().__init__(study.study_name, study._storage, study.sampler, study.pruner)
-        self._path = path
-        self._value = value
-
-    def _get_trials(
-        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
-    ) -> list[FrozenTrial]:
-        trials = super()._get_trials(deepcopy, states, use_cache)
-        return [trial for trial in trials if trial.params.get(self._path) == self._value]
-
-
-def _given(trial: FrozenTrial, path: str) -> Value:
-    """Return the value a trial has, or will have since it was queued with it."""
-    value: Value = trial.params.get(path, trial.system_attrs.get("fixed_params", {}).get(path))
+def _assigned_value(trial: FrozenTrial, path: str) -> Value:
+    """Return a trial's value of a dimension: the suggested one, else the one it was queued with, else None."""
+    queued = trial.system_attrs.get("fixed_params", {})  # where Study.enqueue_trial keeps the parameters
+    value: Value = trial.params.get(path, queued.get(path))
     return value
