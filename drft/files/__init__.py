@@ -1,1 +1,1 @@
-"""Files and folders: atomic writes, locks, sizes and digests."""
+"""Atomic writes, locks between processes, sizes and digests of files."""

@@ -1,4 +1,4 @@
-"""Locks between processes that a killed holder lets go of, and that no file system can turn into an error."""
+"""Locks between processes. The lock of a killed process is free again, and a missing lock is never an error."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,31 +8,28 @@ from filelock import FileLock
 
 
 @contextlib.contextmanager
-def holding(path: Path, patience: float) -> Iterator[None]:
+def holding(path: Path, timeout: float) -> Iterator[None]:
     """Hold the lock file ``path`` during the block.
 
-    Where it cannot be had, the block runs without: these locks save work, they guard no result. The operating system
-    frees the lock of a process that dies. Taking a lock again in the thread that holds it is fine.
+    When the lock cannot be acquired, the block runs without it: these locks avoid duplicate work, no result depends
+    on them. The operating system frees the lock of a process that dies. A thread may acquire a lock that it
+    already holds.
 
     Args:
-        path: the lock file; its folder is made.
-        patience: seconds to wait for another holder, who may have been stopped.
+        path: the lock file; its folder is created.
+        timeout: seconds to wait for another holder, which may be a stopped process.
     """
-    lock = _acquire(path, patience)
+    lock = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # One object for each path: two objects in one process would wait for each other.
+        lock = FileLock(path, is_singleton=True)
+        lock.acquire(timeout=timeout, poll_interval=0.01)
+    except (OSError, NotImplementedError):  # a timeout is an OSError; a file system without locks raises either
+        lock = None
     try:
         yield
     finally:
         if lock is not None:
             with contextlib.suppress(OSError):
                 lock.release()
-
-
-def _acquire(path: Path, patience: float) -> FileLock | None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # One object for each path: two of them in one process would wait for each other.
-        lock = FileLock(path, is_singleton=True)
-        lock.acquire(timeout=patience, poll_interval=0.01)
-    except (OSError, NotImplementedError):  # a timeout is an OSError; no locks on this file system may be either
-        return None
-    return lock

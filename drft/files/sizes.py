@@ -1,4 +1,4 @@
-"""Amounts of bytes, as people write them and as the disk has them."""
+"""Amounts of bytes: parse, format, and the space on a disk."""
 
 import re
 import shutil
@@ -11,18 +11,19 @@ def parse_size(text: str) -> int:
     """Return the bytes of ``20GB``, ``500 MB``, ``1.5GiB`` or ``0``.
 
     Raises:
-        ValueError: when it is no size. A bare number other than 0 is none: 20 could be bytes or gigabytes.
+        ValueError: when the text is not a size. A number without a unit is none, except 0: 20 may mean bytes or
+            gigabytes.
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([KMGT]?)(I?)B?)", text.strip().upper())
-    number, prefix, binary = found.groups() if found else ("", "", "")
-    bare = not text.strip()[-1:].isalpha()
-    if found is None or (binary and not prefix) or (bare and float(number)):
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([KMGT]?)(I?)B?)", text.strip().upper())
+    number, prefix, binary = match.groups() if match else ("", "", "")
+    has_unit = text.strip()[-1:].isalpha()
+    if match is None or (binary and not prefix) or (not has_unit and float(number)):
         raise ValueError(f"{text!r} is no size: write a number with its unit, such as 20GB or 500MB, or 0")
     return int(float(number) * (1024 if binary else 1000) ** _POWERS[prefix])
 
 
 def format_size(size: float) -> str:
-    """Return bytes for people, in powers of 1000: ``1.5 GB``."""
+    """Return bytes as readable text, in powers of 1000: ``1.5 GB``."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if size < 999.95 or (unit == "bytes" and size < 1000):
             return f"{size:.0f} bytes" if unit == "bytes" else f"{size:.1f} {unit}"
@@ -31,11 +32,11 @@ def format_size(size: float) -> str:
 
 
 def disk_space(folder: Path) -> tuple[int, int]:
-    """Return the total and the free bytes of the disk that holds a folder, or would hold it.
+    """Return the total and the free bytes of the disk that holds a folder; the folder need not exist yet.
 
     Raises:
-        OSError: when the disk cannot be asked.
+        OSError: when the disk cannot be read.
     """
-    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    disk = shutil.disk_usage(there)
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    disk = shutil.disk_usage(existing)
     return disk.total, disk.free

@@ -1,51 +1,44 @@
-"""Write report files so that each appears whole or not at all."""
+"""Write files and folders that appear whole or not at all; an OSError becomes a StudyError with advice."""
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from drft.errors import StudyError
-from drft.files.atomic import whole_file
+from drft.files import atomic
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write beside, flush to disk, rename; text as UTF-8.
+def write_whole(path: Path, content: str | bytes, advice: str = "choose another folder with --results") -> None:
+    """Write a file; text is encoded as UTF-8.
+
+    Args:
+        path: the file; its folder is created.
+        content: of the file.
+        advice: what the user can do if it cannot be written.
+
+    Raises:
+        StudyError: when the file cannot be written.
+    """
+    try:
+        with atomic.whole_file(path) as draft:
+            draft.write_bytes(content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        raise StudyError(f"cannot write {path}: {error.strerror}; {advice}") from None
+
+
+@contextmanager
+def whole_folder(out: Path, advice: str) -> Iterator[Path]:
+    """Yield a hidden folder to fill; it replaces ``out`` at the end.
+
+    Args:
+        out: the folder; its previous contents are deleted.
+        advice: what the user can do if it cannot be written.
 
     Raises:
         StudyError: when the folder cannot be written.
     """
     try:
-        with whole_file(path) as draft:
-            draft.write_bytes(content.encode() if isinstance(content, str) else content)
-    except OSError as error:
-        raise StudyError(f"cannot write {path}: {error.strerror}; choose another folder with --results") from None
-
-
-@contextmanager
-def whole_folder(out: Path, advice: str) -> Iterator[Path]:
-    """Give a hidden folder to fill, which then takes the place of ``out``.
-
-    Args:
-        out: the folder; what it held is gone afterwards.
-        advice: what to do where it cannot be written.
-
-    Raises:
-        StudyError: when it cannot be written.
-    """
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        with atomic.whole_folder(out, replace=True) as draft:
+            yield draft
     except OSError as error:
         raise StudyError(f"cannot write {out}: {error.strerror}; {advice}") from None
-    try:
-        yield draft
-        draft.chmod(0o755)
-        if out.exists():
-            shutil.rmtree(out)
-        draft.replace(out)
-    except OSError as error:
-        raise StudyError(f"cannot write {out}: {error.strerror}; {advice}") from None
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)

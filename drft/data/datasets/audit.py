@@ -34,7 +34,7 @@ def audit_files(
     Faulty files are added to ``faults`` and missing from the result.
     """
     known = Digests([image.path for image in images], cache_dir)
-    unknown = [image.path for image in images if known.of(image.path) is None]
+    unknown = [image.path for image in images if known.get(image.path) is None]
     found: dict[Path, str] = {}
     with attempts(checked_digest, unknown, "checking images", progress) as results:
         for path, result in zip(unknown, results, strict=True):
@@ -42,8 +42,8 @@ def audit_files(
                 faults.add(result.faults)
             else:
                 found[path] = result
-    known.keep(found)
-    told = [(image, known.of(image.path) or found.get(image.path)) for image in images]
+    known.store(found)
+    told = [(image, known.get(image.path) or found.get(image.path)) for image in images]
     sound = [image for image, digest in told if digest is not None]
     digests = [digest for _, digest in told if digest is not None]
     copies = same_bytes(sound, digests)
