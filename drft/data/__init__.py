@@ -1,4 +1,4 @@
-"""Data: from a source to a data set, from a data set to images and splits."""
+"""Open a data source as a data set, decode its images and split them."""
 
 from drft.data.dataset import GRADES, Correction, ImageDataset, LabeledImage, Origin
 from drft.data.datasets.open import open_dataset

@@ -1,4 +1,4 @@
-"""The data set: the images of one data source, and what is known of them."""
+"""The data set: the images of one data source with their labels, groups and origins."""
 
 import hashlib
 from collections import defaultdict
@@ -25,22 +25,22 @@ class LabeledImage:
     path: Path
     grade: int
     origin: Origin
-    """Where the publisher put it; ``test`` is sealed until ``confirm``."""
+    """The part in which the data set publishes the image; ``test`` images are held out until ``confirm``."""
     group: str
     """Images of one group (duplicates, eyes of one patient) stay on one side of every split."""
 
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """A file that changed what a source says of its images."""
+    """A file that changed labels of a source: the user excluded or relabelled images with it."""
 
     kind: Literal["exclude", "relabel"]
     file: str
-    """Its name, without folders."""
+    """File name without folders."""
     digest: str
     """SHA-256 of the file."""
     images: int
-    """How many it concerned."""
+    """Number of images that it excluded or relabelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +51,14 @@ class ImageDataset:
     """Short name of the source: ``synthetic``, ``idrid``, ``idrid-kaggle`` or the file it came from."""
     images: tuple[LabeledImage, ...]
     fingerprint: str
-    """SHA-256 over ids, grades, origins and file contents: equal fingerprints are equal data."""
+    """SHA-256 of ids, grades, origins and file contents: equal data have equal fingerprints."""
     grades: tuple[str, ...] = GRADES
     rendered: bool = False
-    """True for images that no camera took."""
+    """True for images drawn by this program, which no camera took."""
     notes: tuple[str, ...] = ()
-    """What a reader of the results should know, one sentence each: duplicates, conflicts, changed grades."""
+    """Sentences for a reader of the results: duplicates, conflicting grades, changed grades."""
     corrections: tuple[Correction, ...] = ()
-    """Files by which images were left out or graded otherwise than the source says."""
+    """Files with which the user excluded or relabelled images."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -69,18 +69,19 @@ class ImageDataset:
 
     def counts(self, origin: Origin) -> tuple[int, ...]:
         """Return the number of images of each grade in one origin."""
-        found = [image.grade for image in self.images if image.origin == origin]
-        return tuple(found.count(grade) for grade in range(len(self.grades)))
+        labels = [image.grade for image in self.images if image.origin == origin]
+        return tuple(labels.count(grade) for grade in range(len(self.grades)))
 
 
 def fingerprint(images: Sequence[LabeledImage], digests: Sequence[str]) -> str:
     """Return the fingerprint of images whose file contents have these SHA-256 digests."""
-    lines = (f"{p.id}\t{p.grade}\t{p.origin}\t{digest}\n" for p, digest in zip(images, digests, strict=True))
+    pairs = zip(images, digests, strict=True)
+    lines = (f"{image.id}\t{image.grade}\t{image.origin}\t{digest}\n" for image, digest in pairs)
     return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
 
 
 def grouping(images: Sequence[LabeledImage]) -> str:
-    """Return the SHA-256 of which images belong together, whatever the groups are called."""
+    """Return a SHA-256 of which images share a group; the names of the groups do not matter."""
     members: dict[str, list[str]] = defaultdict(list)
     for image in images:
         members[image.group].append(image.id)

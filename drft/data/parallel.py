@@ -1,44 +1,50 @@
-"""The same work on many files, on all cores, with faults told apart from crashes.
+"""The same work on many files, on all cores; a fault of one file does not stop the others.
 
-Threads suffice: reading, hashing, decoding and resizing all run outside the interpreter lock.
+Threads are enough: reading, hashing, decoding and resizing all release the global interpreter lock.
 """
 
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import contextmanager
 from typing import TypeVar
 
 from drft.data.progress import Progress
 from drft.errors import DataError
 
 _Item = TypeVar("_Item")
-_Made = TypeVar("_Made")
+_Result = TypeVar("_Result")
 
 
+@contextmanager
 def attempts(
-    work: Callable[[_Item], _Made], items: Sequence[_Item], what: str, progress: Progress
-) -> closing[Generator[_Made | DataError, None, None]]:
-    """Return the results of ``work`` in the order of ``items``, to be used in a ``with`` statement.
+    work: Callable[[_Item], _Result], items: Sequence[_Item], what: str, progress: Progress
+) -> Iterator[Iterator[_Result | DataError]]:
+    """Yield the results of ``work`` in the order of ``items``, for use in a ``with`` statement.
 
-    A ``DataError`` is a result like any other. Leaving the ``with`` statement early drops the work not yet begun.
+    A ``DataError`` that ``work`` raises is a result like any other. Leaving the ``with`` statement early cancels the
+    work that has not begun.
+
+    Args:
+        work: called with one item, in any of several threads.
+        items: its arguments.
+        what: description of the work for ``progress``.
+        progress: called after each item.
     """
-    return closing(_attempts(work, items, what, progress))
 
-
-def _attempts(
-    work: Callable[[_Item], _Made], items: Sequence[_Item], what: str, progress: Progress
-) -> Generator[_Made | DataError, None, None]:
-    def attempt(item: _Item) -> _Made | DataError:
+    def attempt(item: _Item) -> _Result | DataError:
         try:
             return work(item)
         except DataError as error:
             return error
 
-    pool = ThreadPoolExecutor(os.cpu_count())
-    try:
+    def results() -> Iterator[_Result | DataError]:
         for done, result in enumerate(pool.map(attempt, items), start=1):
             progress(what, done, len(items))
             yield result
+
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        yield results()
     finally:
         pool.shutdown(cancel_futures=True)

@@ -1,10 +1,10 @@
-"""How long work tells the one who waits how far it is."""
+"""How slow work reports its progress."""
 
 from collections.abc import Callable
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how many are done and how many there are in all."""
+"""Called with a description of the work, the number of finished items and the number of all items."""
 
 
 def silent(what: str, done: int, total: int) -> None:
-    """Tell nobody."""
+    """Report nothing."""

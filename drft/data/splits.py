@@ -1,4 +1,4 @@
-"""Which images are trained on, which validate, and which stay sealed for the final test."""
+"""Split a data set into training, validation and the held-out test set."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drft.config.trial_config import SplitConfig
-from drft.data.dataset import ImageDataset, LabeledImage
+from drft.data.dataset import ImageDataset
 from drft.errors import ConfigError, DataError
 
 
@@ -19,28 +19,29 @@ class Split:
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
     test: NDArray[np.int64]
-    """Sealed: nothing in training, search or selection looks at these."""
+    """The held-out test set: nothing in training, search or selection uses it."""
 
 
 def stratified_split(dataset: ImageDataset, config: SplitConfig) -> Split:
-    """Divide the training images by grade, keeping groups whole.
+    """Split the images into training, validation and test, stratified by grade, groups whole.
 
     The images whose origin is ``test`` are the test part. A training image that shares a group with one
-    of them (the same file, the same patient) is in no part. Each grade gives validation its share as nearly as whole
-    groups allow; a grade of two groups or more is in both parts. With ``config.folds``, validation is one of the
-    ``stratified_folds``.
+    of them (the same file, the same patient) is in no part. The share of each grade in validation is as close to
+    ``config.validation_fraction`` as whole groups allow; a grade of two groups or more is in both parts. With
+    ``config.folds``, validation is one of the ``stratified_folds``.
 
     Raises:
         DataError: when too few images are left for both parts.
-        ConfigError: when every fold is to validate, which takes as many splits (``config.turns``).
+        ConfigError: when ``config.fold`` is None: then each fold validates once, which takes one split for each
+            (``config.turns``).
     """
     if config.fold is None:
         raise ConfigError(
-            "split.fold is null, so that every fold validates in turn: drft.run_folds does that, "
-            "and one training alone needs the number of one fold"
+            "split.fold is null, which means that each fold validates once: use drft.run_folds, "
+            "or name one fold for a single training"
         )
     if config.folds is None:
-        train, validation = _held_out_share(dataset, config)
+        train, validation = _random_split(dataset, config)
     else:
         folds = stratified_folds(dataset, config.folds, config.seed)
         validation = folds.pop(config.fold)
@@ -50,16 +51,16 @@ def stratified_split(dataset: ImageDataset, config: SplitConfig) -> Split:
 
 
 def stratified_folds(dataset: ImageDataset, folds: int, seed: int) -> list[NDArray[np.int64]]:
-    """Divide the training images into folds of like grades, keeping groups whole.
+    """Split the training images into folds, stratified by grade, groups whole.
 
-    Every training image is in exactly one fold, but one that shares a group with a test image is in none.
-    Larger groups are placed first, each into the fold with the fewest images of its grades, relative to how
-    frequent the grades are; the smallest fold where that is a tie. Where each group has one grade, two folds differ
-    in images of a grade by the largest group of that grade at most.
+    Every training image is in exactly one fold, except that one that shares a group with a test image is in none.
+    Larger groups are assigned first, each to the fold with the fewest images of its grades, relative to the
+    frequencies of the grades; to the smallest fold on ties. Where each group has one grade, two folds differ
+    in images of a grade by at most the largest group of that grade.
 
     Args:
         dataset: the images.
-        folds: how many, 2 at least.
+        folds: number of folds, at least 2.
         seed: equal seeds give equal folds.
 
     Returns:
@@ -69,11 +70,11 @@ def stratified_folds(dataset: ImageDataset, folds: int, seed: int) -> list[NDArr
         DataError: when there are fewer groups than folds.
     """
     rng = np.random.default_rng(seed)
-    strata = _groups_by_grade(dataset.images, _sealed(dataset))
-    groups = [stratum[place] for _, stratum in sorted(strata.items()) for place in rng.permutation(len(stratum))]
+    strata = sorted(_groups_by_grade(dataset).items())
+    groups = [stratum[index] for _, stratum in strata for index in rng.permutation(len(stratum))]
     if len(groups) < folds:
         raise DataError(
-            f"{dataset.name} has too few training images for {folds} folds: it takes one in each that is no "
+            f"{dataset.name} has too few training images for {folds} folds: each fold needs one that is not a "
             f"duplicate, and there are {len(groups)}"
         )
     labels, grades = dataset.labels(), len(dataset.grades)
@@ -81,63 +82,66 @@ def stratified_folds(dataset: ImageDataset, folds: int, seed: int) -> list[NDArr
     counts = np.zeros((folds, grades))
     parts: list[list[int]] = [[] for _ in range(folds)]
     for group in sorted(groups, key=len, reverse=True):  # a stable sort keeps grades together and the shuffled order
-        brought = np.bincount(labels[group], minlength=grades)
-        crowded = counts @ (brought / frequencies)
-        fold = min(range(folds), key=lambda place: (round(float(crowded[place]), 9), len(parts[place])))
-        counts[fold] += brought
+        added = np.bincount(labels[group], minlength=grades)
+        load = counts @ (added / frequencies)
+        # Rounded, so that loads that are equal but for the floating-point error count as a tie.
+        fold = min(range(folds), key=lambda index: (round(float(load[index]), 9), len(parts[index])))
+        counts[fold] += added
         parts[fold].extend(group)
     return [_ascending(part) for part in parts]
 
 
-def _held_out_share(dataset: ImageDataset, config: SplitConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    strata = _groups_by_grade(dataset.images, _sealed(dataset))
+def _random_split(dataset: ImageDataset, config: SplitConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the indices for training and for a random validation part of ``config.validation_fraction``."""
     rng = np.random.default_rng(config.seed)
     train: list[int] = []
     validation: list[int] = []
-    for _, groups in sorted(strata.items()):
-        shuffled = [groups[place] for place in rng.permutation(len(groups))]
-        held_out = _held_out(shuffled, config.validation_fraction)
-        for place, group in enumerate(shuffled):
-            (validation if place in held_out else train).extend(group)
+    for _, groups in sorted(_groups_by_grade(dataset).items()):
+        shuffled = [groups[index] for index in rng.permutation(len(groups))]
+        chosen = _choose_validation(shuffled, config.validation_fraction)
+        for index, group in enumerate(shuffled):
+            (validation if index in chosen else train).extend(group)
     if not train or not validation:
         raise DataError(
             f"{dataset.name} has too few training images to hold some out for validation: "
-            "it takes two of one grade that are not duplicates"
+            "it needs two of one grade that are not duplicates"
         )
     return _ascending(train), _ascending(validation)
 
 
-def _sealed(dataset: ImageDataset) -> set[str]:
-    """Return the groups that have a test image."""
-    return {image.group for image in dataset.images if image.origin == "test"}
+def _groups_by_grade(dataset: ImageDataset) -> dict[int, list[list[int]]]:
+    """Return the groups of indices of each grade, without groups that have a test image.
 
-
-def _groups_by_grade(images: Sequence[LabeledImage], sealed: set[str]) -> dict[int, list[list[int]]]:
-    """Return the groups of indices of each grade; a group of several grades counts as its most frequent one."""
+    A group of several grades counts as its most frequent one, the lowest on ties.
+    """
+    held_out = {image.group for image in dataset.images if image.origin == "test"}
     members: dict[str, list[int]] = defaultdict(list)
-    for index, image in enumerate(images):
-        if image.group not in sealed:
+    for index, image in enumerate(dataset.images):
+        if image.group not in held_out:
             members[image.group].append(index)
     strata: dict[int, list[list[int]]] = defaultdict(list)
     for indices in members.values():
-        grades = [images[index].grade for index in indices]
+        grades = [dataset.images[index].grade for index in indices]
         strata[max(sorted(set(grades)), key=grades.count)].append(indices)
     return strata
 
 
-def _held_out(groups: Sequence[Sequence[int]], fraction: float) -> set[int]:
-    """Choose the places of groups for validation: in order, as long as each brings it nearer to its share."""
+def _choose_validation(groups: Sequence[Sequence[int]], fraction: float) -> set[int]:
+    """Return the positions of the groups for validation, chosen in order while each brings it closer to its share.
+
+    At least one group validates and at least one trains; a single group trains.
+    """
     if len(groups) < 2:
         return set()
     wanted = fraction * sum(map(len, groups))
     chosen: set[int] = set()
-    held = 0
-    for place, group in enumerate(groups):
-        nearer = abs(held + len(group) - wanted) < abs(held - wanted)
-        if nearer and len(chosen) < len(groups) - 1:
-            chosen.add(place)
-            held += len(group)
-    return chosen or {min(range(len(groups)), key=lambda place: len(groups[place]))}
+    size = 0
+    for index, group in enumerate(groups):
+        closer = abs(size + len(group) - wanted) < abs(size - wanted)
+        if closer and len(chosen) < len(groups) - 1:
+            chosen.add(index)
+            size += len(group)
+    return chosen or {min(range(len(groups)), key=lambda index: len(groups[index]))}
 
 
 def _ascending(indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
