@@ -4,8 +4,8 @@ import pandas as pd
 
 from drft.config.trial_config import BackboneConfig
 from study.results.metric_names import score_text
+from study.results.study_metadata import describe_split
 from study.results.study_results import StudyInfo, StudyResults
-from study.results.wording import divided
 from study.samplers.factory import sampler_notes
 from study.setup.plan import StudyPlan
 from study.space import BoundSpace
@@ -15,7 +15,7 @@ from study.tuner.stopping import RunOutcome
 def opening_words(plan: StudyPlan[BoundSpace], where: str = "here") -> list[str]:
     """Say what is about to be studied; ``where`` says how many trials run at once, and on what."""
     metadata, split, backbones = plan.metadata, plan.metadata.split, plan.backbones
-    parts = divided(split, f"{split['n_train']} to train, {split['n_validation']} to validate")
+    parts = describe_split(split, f"{split['n_train']} to train, {split['n_validation']} to validate")
     return [
         f"Study {metadata.name} in {plan.folder}",
         f"  data      {metadata.dataset['name']}: {parts}, {split['n_test']} sealed for the test",

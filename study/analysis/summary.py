@@ -37,7 +37,7 @@ from study.analysis.survival import PeakSurvival, peak_survival
 from study.analysis.sweep_on_test import SweepOnTest, swept
 from study.results.retrained import read_test_set
 from study.results.study_results import StudyResults
-from study.results.test_set import OpenedTestSet, read_confirmation
+from study.results.test_set import HeldOutTestSet, read_confirmation
 
 COMPARED = 20
 """How many of the best trials are compared with the best one, image by image."""
@@ -158,9 +158,9 @@ def score_test_set(results: StudyResults) -> Confirmed | Withheld | None:
 def score_sweep(results: StudyResults) -> SweepOnTest | Withheld | None:
     """Score the sweep's own trials on the test images; None as long as they are sealed."""
     confirmation = read_confirmation(results)
-    if confirmation is None or not confirmation.over:
+    if confirmation is None or not confirmation.finished:
         return None
-    opened = OpenedTestSet(results, confirmation)
+    opened = HeldOutTestSet(results, confirmation)
     rows = results.eligible.sort_values("number")
     found = []
     for number, depth, step in zip(rows["number"], rows["depth"], rows["best_step"], strict=True):
@@ -176,9 +176,9 @@ def score_sweep(results: StudyResults) -> SweepOnTest | Withheld | None:
 def score_mixtures(results: StudyResults) -> EnsemblesOnTest | Withheld | None:
     """Score mixtures of the sweep's trials on the test images; None where they were not asked for them."""
     confirmation = read_confirmation(results)
-    if confirmation is None or not confirmation.over:
+    if confirmation is None or not confirmation.finished:
         return None
-    opened = OpenedTestSet(results, confirmation).mixtures()
+    opened = HeldOutTestSet(results, confirmation).ensembles()
     return opened and ensembles_on_test(opened[0], opened[1].grades, opened[1].probabilities)
 
 

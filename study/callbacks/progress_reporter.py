@@ -15,9 +15,8 @@ from drft.data.progress import Progress as Tell
 from drft.training.records import EpochRecord, FoldEpoch, TrialResult
 from study.callbacks.callback import Callback
 from study.executors.base import Job, Started
-from study.results.duration import duration
-from study.results.metric_names import score_text, shown
-from study.results.progress import BestCertainty, StudyProgress
+from study.results.metric_names import displayed_score, score_text
+from study.results.progress import BestCertainty, StudyProgress, time_left
 
 
 def progress_reporter(console: Console) -> Callback:
@@ -78,7 +77,7 @@ class PlainProgress:
 
     def ended(self, job: Job, outcome: TrialResult | str, progress: StudyProgress) -> None:
         """Say how the trial went."""
-        left = duration(self._clock.remaining(progress.finished))
+        left = time_left(self._clock.remaining(progress.finished))
         self._say(f"{verdict(job, outcome)} | {tally(progress, self._clock.goal)} | {left}")
 
     def notice(self, line: str) -> None:
@@ -159,7 +158,7 @@ class LiveProgress:
     @property
     def left(self) -> str:
         """The time left, in words."""
-        return duration(self._clock.remaining(self._progress.finished))
+        return time_left(self._clock.remaining(self._progress.finished))
 
     def _set(self, progress: StudyProgress) -> None:
         self._progress = progress
@@ -198,7 +197,7 @@ def tally(progress: StudyProgress, goal: int) -> str:
     """Say in a line how far a study is."""
     parts = [f"{progress.finished}/{goal} finished, {progress.pruned} of them pruned", f"{progress.failed} failed"]
     if progress.best:
-        best = shown(progress.metric, progress.best.value)
+        best = displayed_score(progress.metric, progress.best.value)
         parts.append(f"best {best:.3f} (trial {progress.best.number}{_certainty(progress.certainty)})")
     elif progress.infeasible:
         parts.append(f"none of {progress.infeasible} completed is feasible (--max-gap)")
@@ -209,8 +208,10 @@ def _certainty(certainty: BestCertainty | None) -> str:
     """Say how sure the best is, and how many are as good for all that the images can tell."""
     if certainty is None:
         return ""
-    alike = f"; {certainty.alike} of {certainty.of} completed cannot be told apart from it" if certainty.of > 1 else ""
-    return f"; 95% {certainty.low:.3f} to {certainty.high:.3f}{alike}"
+    text = f"; 95% {certainty.low:.3f} to {certainty.high:.3f}"
+    if certainty.completed > 1:
+        text += f"; {certainty.indistinguishable} of {certainty.completed} completed are indistinguishable from it"
+    return text
 
 
 def _bar_for_each_work(bars: Progress) -> Tell:

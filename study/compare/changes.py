@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from drft.config.trial_config import TrialConfig, config_paths
+from study.results.study_metadata import describe_split
 from study.results.study_results import StudyInfo
-from study.results.wording import divided
 
 
 class SettingDifference(NamedTuple):
@@ -33,7 +33,7 @@ def _told(study: StudyInfo) -> Iterator[tuple[str, str]]:
     yield "data fingerprint", str(dataset["fingerprint"])[:16]
     yield "grades, training", ", ".join(map(str, dataset["counts_train"]))
     yield "grades, test", ", ".join(map(str, dataset["counts_test"]))
-    parts = divided(split, f"{split['n_train']} train, {split['n_validation']} validation")
+    parts = describe_split(split, f"{split['n_train']} train, {split['n_validation']} validation")
     yield "images", f"{parts}, {split['n_test']} test"
     yield "blocks", ", ".join(map(str, study.backbones.values())) or str(len(study.blocks))
     yield from _settings(study)

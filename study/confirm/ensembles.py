@@ -9,10 +9,10 @@ import numpy as np
 from drft.data import Progress
 from drft.errors import StudyError
 from drft.training.records import Predictions
-from study.results.open_dataset import reopen_dataset, source_of
+from study.results.open_dataset import data_source, reopen_dataset
 from study.results.study_folder import CHECKPOINT
 from study.results.study_results import StudyResults
-from study.results.test_set import Confirmation, OpenedTestSet, seal_mixtures, soups_on_test
+from study.results.test_set import Confirmation, HeldOutTestSet, ensemble_predictions_file, write_ensemble_predictions
 from study.setup.options import RunOptions
 
 MIXTURES = "soup/soup.json"
@@ -20,7 +20,7 @@ MIXTURES = "soup/soup.json"
 
 def are_waiting(study: StudyResults) -> bool:
     """Return whether a study has mixtures that were not asked for the test images yet."""
-    return (study.info.folder / MIXTURES).is_file() and not soups_on_test(study.place).exists()
+    return (study.info.folder / MIXTURES).is_file() and not ensemble_predictions_file(study.location).exists()
 
 
 def open_mixtures(
@@ -39,7 +39,7 @@ def open_mixtures(
         StudyError: when the confirmation is not over, or a checkpoint that is mixed is gone.
         DataError: when the images are others, or cannot be read.
     """
-    OpenedTestSet(study, confirmation)
+    HeldOutTestSet(study, confirmation)
     recipes = _recipes(study)
     _check_checkpoints(study, recipes)
     # torch waits until there is something to ask
@@ -47,14 +47,14 @@ def open_mixtures(
     from study.soup.evaluation import Evaluator  # noqa: PLC0415
     from study.soup.ingredients import read_ingredients  # noqa: PLC0415
 
-    source, given = source_of(study.info, data, options.data_options)
+    source, given = data_source(study.info, data, options.data_options)
     dataset = reopen_dataset(study.info, source, given, tell)
     evaluator = Evaluator(dataset, read_ingredients(study, _trials(recipes)))
     said = [
         evaluator.probabilities(EnsembleRecipe(**one | {"trials": tuple(one["trials"])}), "test") for one in recipes
     ]
     told = Predictions(tuple(evaluator.ids("test")), evaluator.grades("test"), np.array(said, dtype=np.float16))
-    seal_mixtures(study, recipes, told)
+    write_ensemble_predictions(study, recipes, told)
 
 
 def _recipes(study: StudyResults) -> list[dict[str, Any]]:

@@ -11,10 +11,10 @@ from drft.data import ImageDataset, Progress
 from drft.errors import StudyError
 from study.executors.local.process import warm_up
 from study.results.confirmation_plan import PLANNED, ConfirmationPlan, make_plan
-from study.results.open_dataset import reopen_dataset, source_of
+from study.results.open_dataset import data_source, reopen_dataset
 from study.results.study_metadata import StudyMetadata
 from study.results.study_results import StudyResults
-from study.results.test_set import Confirmation, confirmation_place, read_confirmation
+from study.results.test_set import Confirmation, confirmation_location, read_confirmation
 from study.setup.backbone_probe import BackboneProbe
 from study.setup.faults import OptionErrors
 from study.setup.options import RunOptions
@@ -42,7 +42,7 @@ class PreparedConfirmation:
     @property
     def over(self) -> bool:
         """Whether nothing is left to train."""
-        return self.confirmation is not None and self.confirmation.over
+        return self.confirmation is not None and self.confirmation.finished
 
 
 def undertake(study: StudyResults, top: int, seeds: int) -> PreparedConfirmation:
@@ -56,7 +56,7 @@ def undertake(study: StudyResults, top: int, seeds: int) -> PreparedConfirmation
         return PreparedConfirmation(study, make_plan(study, top, seeds), None)
     plan = confirmation.plan
     if (plan.top, plan.seeds) != (top, seeds):
-        name, how = study.info.name, "is confirmed" if confirmation.over else "has begun to be confirmed"
+        name, how = study.info.name, "is confirmed" if confirmation.finished else "has begun to be confirmed"
         raise StudyError(
             f"study {name!r} {how} with --top {plan.top} --seeds {plan.seeds}, and the test images are opened "
             "once: confirm it with these"
@@ -66,7 +66,7 @@ def undertake(study: StudyResults, top: int, seeds: int) -> PreparedConfirmation
 
 def options_for(prepared: PreparedConfirmation, options: RunOptions, data: str | None) -> RunOptions:
     """Return the options with the data source of the study, unless another place of it is named."""
-    source, data_options = source_of(prepared.study.info, data, options.data_options)
+    source, data_options = data_source(prepared.study.info, data, options.data_options)
     return replace(
         options,
         data=source,
@@ -99,7 +99,7 @@ def prepare(prepared: PreparedConfirmation, options: RunOptions, tell: Progress)
     faults.raise_all()
     assert slots is not None
     assert dataset is not None
-    place = confirmation_place(prepared.study.place)
+    place = confirmation_location(prepared.study.location)
     backbones = list(dict.fromkeys(candidate.config.backbone for candidate in prepared.plan.candidates))
     return StudyPlan(
         metadata=_metadata(place.name, prepared, options, dataset),

@@ -17,7 +17,7 @@ from study.confirm.verdict import mixtures_verdict, verdict, write_summary
 from study.report.disclaimer import DISCLAIMER
 from study.results.confirmation_plan import ConfirmationPlan
 from study.results.study_results import StudyResults, read_study
-from study.results.test_set import SUMMARY, confirmation_place, read_confirmation
+from study.results.test_set import SUMMARY, confirmation_location, read_confirmation
 from study.run import run_trials, say
 from study.setup.options import RunOptions
 from study.setup.placement import placed
@@ -80,7 +80,7 @@ def _retrain(
     prepared: PreparedConfirmation, plan: StudyPlan[ConfirmationPlan], options: RunOptions, console: Console
 ) -> RunOutcome:
     confirmation = read_confirmation(prepared.study)  # another process may have gone on with it meanwhile
-    known = ran(prepared.study.place.open().get_trials(deepcopy=False))
+    known = ran(prepared.study.location.open().get_trials(deepcopy=False))
     queue = sorted(  # the costliest first, so that slots end together
         plan.space.queue(confirmation.taken if confirmation else ()),
         key=lambda attributes: -expected_seconds(plan.space.config(attributes["place"]), known),
@@ -109,10 +109,10 @@ def _is_over(prepared: PreparedConfirmation, outcome: RunOutcome, options: RunOp
     done, lost = len(confirmation.done), len(confirmation.diverged)
     diverged = f", {lost} diverged" if lost else ""
     say(console, ["", f"{done} of {prepared.plan.size} retrainings came to their end{diverged}."])
-    if not confirmation.over:
+    if not confirmation.finished:
         why = f" ({outcome.reason})" if outcome.reason else ""
         say(console, [f"The test images stay sealed{why}. To go on: {options.command}", DISCLAIMER])
-    return confirmation.over
+    return confirmation.finished
 
 
 def _ask_mixtures(study: StudyResults, options: RunOptions, data: str | None, tell: Progress) -> bool:
@@ -128,7 +128,7 @@ def _conclude(name: str, study: StudyResults, options: RunOptions, console: Cons
     found = score_test_set(study)
     assert found is not None
     say(console, [*verdict(found), *mixtures_verdict(score_mixtures(study))])
-    summary = confirmation_place(study.place).folder / SUMMARY
+    summary = confirmation_location(study.location).folder / SUMMARY
     if anew or not summary.exists():
         write_summary(study, found)
         anew = True
@@ -147,7 +147,7 @@ def _alone(study: StudyResults) -> Iterator[None]:
     Raises:
         StudyError: when another one does.
     """
-    path = confirmation_place(study.place).folder / ".lock"
+    path = confirmation_location(study.location).folder / ".lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:

@@ -29,7 +29,7 @@ def write_summary(study: StudyResults, found: Confirmed | Withheld) -> None:
     told: dict[str, Any] = {
         "schema": SCHEMA,
         "study": study.info.name,
-        "plan": confirmation.plan.told,
+        "plan": confirmation.plan.to_dict(),
         "diverged": sorted(confirmation.diverged),
         "test": plain(found),
         "mixtures": plain(score_mixtures(study)),

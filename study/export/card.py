@@ -11,7 +11,7 @@ from study.report.disclaimer import DISCLAIMER
 from study.report.provenance import limits, provenance
 from study.report.wording import between, percent
 from study.results.study_results import StudyResults
-from study.results.test_set import SUMMARY, confirmation_place
+from study.results.test_set import SUMMARY, confirmation_location
 
 Trial = Mapping[str, Any]
 
@@ -114,7 +114,7 @@ def _validation(study: StudyResults, trial: Trial) -> Iterator[str]:
 
 def _test(study: StudyResults, trial: Trial) -> Iterator[str]:
     """Say what a confirmation found; the summary it wrote is read, never a prediction."""
-    path = confirmation_place(study.place).folder / SUMMARY
+    path = confirmation_location(study.location).folder / SUMMARY
     told = json.loads(path.read_text(encoding="utf-8"))["test"] if path.is_file() else {}
     score = next((one for one in told.get("scores", ()) if one["trial"] == trial["number"]), None)
     if not told:

@@ -24,7 +24,7 @@ class _ProbabilityModel(nn.Module):
     def __init__(self, model: Model) -> None:
         super().__init__()
         self.net = model.net
-        self.link = model.link
+        self.link = model.probabilities
         self.register_buffer("mean", torch.tensor(model.mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(model.std).view(1, 3, 1, 1))
 

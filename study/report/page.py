@@ -17,8 +17,8 @@ from study.report.provenance import limits, provenance
 from study.report.tables import trial_headings, trial_rows, trials_by_state
 from study.report.thumbnails import NO_THUMBNAILS, Thumbnails
 from study.report.wording import answer, between, number, percent
+from study.results.study_metadata import describe_split
 from study.results.study_results import StudyResults
-from study.results.wording import divided
 
 DISCLAIMER = (
     "For research and education only. Nothing here is a medical device, and no figure of this report may guide the "
@@ -60,7 +60,7 @@ def _context(results: StudyResults, statistics: Statistics, chapters: Sequence[C
     n_train, n_validation = info.split["n_train"], info.split["n_validation"]
     return {
         "info": info,
-        "images": divided(info.split, f"{n_train} training and {n_validation} validation images"),
+        "images": describe_split(info.split, f"{n_train} training and {n_validation} validation images"),
         "backbone": ", ".join(info.backbones) or info.base_config.get("backbone", {}).get("name", "?"),
         "banner": RENDERED if info.dataset["rendered"] else "",
         "answers": answer(statistics),

@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from study.report.tables import trials_by_state
+from study.results.study_metadata import describe_split
 from study.results.study_results import StudyInfo, StudyResults
-from study.results.wording import divided
 
 
 def limits(results: StudyResults) -> list[str]:
@@ -60,7 +60,7 @@ def provenance(info: StudyInfo) -> list[tuple[str, str]]:
     """Return where a study came from, as terms and descriptions."""
     split, dataset = info.split, info.dataset
     sealed = f"{split['n_test']} test (sealed in the search)"
-    parts = divided(split, f"{split['n_train']} train, {split['n_validation']} validation")
+    parts = describe_split(split, f"{split['n_train']} train, {split['n_validation']} validation")
     return [
         ("Command", info.command),
         ("Study", f"{info.name}, seed {info.seed}, {info.trials_wanted} trials wanted"),

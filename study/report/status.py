@@ -7,10 +7,9 @@ from pathlib import Path
 from optuna.trial import FrozenTrial, TrialState
 
 from drft.config.trial_config import Metric
-from study.results.duration import duration
 from study.results.locate import StudyLocation, find_study
 from study.results.metric_names import score_text
-from study.results.progress import FINISHED, StudyProgress, count
+from study.results.progress import FINISHED, StudyProgress, count, time_left
 from study.results.study_metadata import check_schema
 from study.storage import heartbeat as owner
 
@@ -54,7 +53,7 @@ def _driver(trials: Sequence[FrozenTrial], progress: StudyProgress, wanted: int)
     owners = {trial.user_attrs.get("owner", "") for trial in trials if trial.state == TrialState.RUNNING}
     if not any(tag and owner.is_alive(tag) for tag in owners):
         return "none; the study is done" if progress.finished >= wanted else "none; run the same command to go on"
-    return f"at work, {duration(_seconds_left(trials, owners, wanted - progress.finished))}"
+    return f"at work, {time_left(_seconds_left(trials, owners, wanted - progress.finished))}"
 
 
 def _seconds_left(trials: Sequence[FrozenTrial], owners: set[str], missing: int) -> float | None:

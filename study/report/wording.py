@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from drft.config.trial_config import Metric
 from study.analysis import BestVersusLast, DepthRow, Estimate, Noise, Peak, Statistics, Withheld
-from study.results.metric_names import shown
+from study.results.metric_names import displayed_score
 
 
 class Answer(NamedTuple):
@@ -26,7 +26,7 @@ def points(value: float) -> str:
 
 def score(metric: Metric, value: float) -> str:
     """Write a score: ``63.9 of 100``, or ``1.011 nats`` for a likelihood."""
-    return f"{number(shown(metric, value), 3)} nats" if metric == "nll" else f"{number(100 * value)} of 100"
+    return f"{number(displayed_score(metric, value), 3)} nats" if metric == "nll" else f"{number(100 * value)} of 100"
 
 
 def score_difference(metric: Metric, value: float) -> str:
@@ -55,7 +55,7 @@ def score_interval(metric: Metric, estimate: Estimate) -> str:
     """Write an interval of a score and its n, the ends of a likelihood as it is known."""
     if metric != "nll" or estimate.low is None or estimate.high is None:
         return interval(estimate)
-    low, high = (number(shown(metric, end), 3) for end in (estimate.high, estimate.low))
+    low, high = (number(displayed_score(metric, end), 3) for end in (estimate.high, estimate.low))
     return f"95% interval {low} to {high}, n = {estimate.n}"
 
 

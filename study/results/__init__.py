@@ -1,1 +1,1 @@
-"""A study on disk: its folder, and reading it back."""
+"""A study on disk: writing its folder and reading it back."""

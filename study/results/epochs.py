@@ -1,6 +1,6 @@
-"""How a trial's epochs are kept in the study: all in one attribute, a list for each field of EpochRecord.
+"""The epochs of a trial as a user attribute: one JSON object with a list for each field of EpochRecord.
 
-Studies of schema 1 have one attribute for each epoch instead, ``epoch:001`` and so on; they can still be read.
+Studies of schema 1 have one attribute for each epoch instead (``epoch:001`` ...); they can still be read.
 """
 
 import json
@@ -15,12 +15,12 @@ _FIELDS = tuple(field.name for field in fields(EpochRecord))
 
 
 def pack(records: Sequence[EpochRecord]) -> str:
-    """Return the attribute ``epochs`` (JSON) of a trial with these records."""
+    """Return the value of the attribute ``epochs`` (JSON) for these records."""
     return json.dumps({name: [getattr(record, name) for record in records] for name in _FIELDS})
 
 
 def unpack(attributes: Mapping[str, Any]) -> list[EpochRecord]:
-    """Return the records that a trial's attributes hold, by step; none for a trial that is not over."""
+    """Return the records in a trial's user attributes, in order of epochs; empty for an unfinished trial."""
     if ATTRIBUTE in attributes:
         columns = json.loads(attributes[ATTRIBUTE])
         return [EpochRecord(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]

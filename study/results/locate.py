@@ -1,4 +1,4 @@
-"""Where a study is: a name, a folder or a storage, as the user says it, becomes the place of one study."""
+"""Find a study by its name, its folder or its storage."""
 
 import re
 from collections.abc import Iterable
@@ -12,12 +12,12 @@ from drft.errors import StudyError
 from study.storage.open import open_storage, public_url
 
 CONFIRMATION = ".confirm"
-"""The confirmation of a study is a study of its own in the same storage, under this name behind its own."""
+"""Suffix of a confirmation: it is a study of its own in the same storage, named after the study it confirms."""
 
 
 @dataclass(frozen=True, slots=True)
 class StudyLocation:
-    """Where a study is: its name in the storage at ``url``, and the folder its files belong in."""
+    """The storage that holds a study, the name of the study in it, and the folder of its files."""
 
     name: str
     url: str = field(repr=False)
@@ -43,17 +43,19 @@ def find_study(study: str, results: Path = Path("results"), storage: str | None 
     if storage is not None:
         names = _study_names(storage)
         if study not in names:
-            raise StudyError(f"no study {study!r} in {public_url(storage)}: {_there_are(study, names)}")
-        return StudyLocation(study, storage, results / _as_folder(study))
-    folder = next((f for f in (results / study, Path(study)) if (f / "study.db").is_file()), None)
+            raise StudyError(f"no study {study!r} in {public_url(storage)}: {_existing(study, names)}")
+        folder_name = re.sub(r"[^\w.-]+", "_", study).strip(".") or "study"
+        return StudyLocation(study, storage, results / folder_name)
+    folder = next((path for path in (results / study, Path(study)) if (path / "study.db").is_file()), None)
     if folder is None:
-        found = sorted(path.parent.name for path in results.glob("*/study.db"))
-        raise StudyError(f"no study {study!r} in {results}: {_there_are(study, found)}")
+        names = sorted(path.parent.name for path in results.glob("*/study.db"))
+        raise StudyError(f"no study {study!r} in {results}: {_existing(study, names)}")
     url = f"sqlite:///{(folder / 'study.db').resolve()}"
-    return StudyLocation(_only_name(url, folder), url, folder)
+    return StudyLocation(_study_name_in(folder, url), url, folder)
 
 
-def _there_are(study: str, names: Iterable[str]) -> str:
+def _existing(study: str, names: Iterable[str]) -> str:
+    """Return the part of an error that lists the existing studies and the nearest name."""
     known = list(names)
     if not known:
         return "there are no studies; make one with `drft-study run`"
@@ -61,23 +63,20 @@ def _there_are(study: str, names: Iterable[str]) -> str:
     return f"there are {', '.join(known[:10])}{more}{nearest(study, known)}"
 
 
-def _as_folder(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "_", name).strip(".") or "study"
-
-
 def _study_names(url: str) -> list[str]:
-    """Return the studies of a storage, without their confirmations, which are found through them."""
+    """Return the studies of a storage, without confirmations: these are reached through the study they confirm."""
     names = optuna.get_all_study_names(open_storage(url, create=False))
     return [name for name in names if name.removesuffix(CONFIRMATION) not in {*names} - {name}]
 
 
-def _only_name(url: str, folder: Path) -> str:
+def _study_name_in(folder: Path, url: str) -> str:
+    """Return the study of a folder: the one of the folder's name, or the only one (a folder may be renamed)."""
     names = _study_names(url)
     if folder.resolve().name in names:
         return folder.resolve().name
     if len(names) == 1:
         return names[0]
     raise StudyError(
-        f"{folder / 'study.db'} holds {len(names)} studies and none is called {folder.name!r}: "
-        "name one of them with --storage"
+        f"{folder / 'study.db'} holds {len(names)} studies, none of them named {folder.name!r}: "
+        f"name one of them and pass --storage {url}"
     )

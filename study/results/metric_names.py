@@ -1,10 +1,10 @@
-"""The study's score in words and in tables. Scores are maximized: that of ``nll`` is the negative of what is said."""
+"""The study's metric as text and as table column. Scores are maximized: the score of ``nll`` is the negative loss."""
 
 from typing import TYPE_CHECKING
 
 from drft.config.trial_config import Metric
 
-if TYPE_CHECKING:  # the display of a run says scores without pandas
+if TYPE_CHECKING:  # the progress display prints scores without importing pandas
     import pandas as pd
 
 
@@ -17,18 +17,18 @@ _NAMES: dict[Metric, str] = {
 
 
 def metric_name(metric: Metric) -> str:
-    """Return the name of a metric as a sentence has it."""
+    """Return the full name of a metric."""
     return _NAMES[metric]
 
 
 def score_text(metric: Metric, score: float, decimals: int = 3) -> str:
-    """Write a score as its metric is known: ``accuracy 0.612``, ``nll 1.043`` for a score of -1.043."""
-    return f"{metric} {shown(metric, score):.{decimals}f}"
+    """Return a score with its metric: ``accuracy 0.612``, ``nll 1.043`` for a score of -1.043."""
+    return f"{metric} {displayed_score(metric, score):.{decimals}f}"
 
 
-def shown(metric: Metric, score: float) -> float:
-    """Return what a score stands for: itself, or the negative log likelihood in nats."""
-    return 0.0 - score if metric == "nll" else score
+def displayed_score(metric: Metric, score: float) -> float:
+    """Return the value that users read: the score, or the negative log likelihood in nats."""
+    return 0.0 - score if metric == "nll" else score  # 0.0 - score: a score of 0 becomes 0.0, not -0.0
 
 
 def epoch_scores(epochs: "pd.DataFrame", metric: Metric) -> "pd.Series[float]":

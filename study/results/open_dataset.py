@@ -1,4 +1,4 @@
-"""The images of a study, opened again: the same ones, or none."""
+"""Reopen the data set of a study and check that its images are the same."""
 
 from collections.abc import Mapping
 
@@ -7,32 +7,39 @@ from drft.errors import DataError
 from study.results.study_results import StudyInfo
 
 
-def source_of(info: StudyInfo, data: str | None, given: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+def data_source(info: StudyInfo, data: str | None, options: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     """Return the data source of a study and its options.
 
     Args:
         info: the study.
-        data: where its images are now; None for where they were.
-        given: options that are said anew.
+        data: where its images are now; None for the recorded source.
+        options: options that override the recorded ones.
     """
+    # A new source has its own image folder, so the recorded one does not apply.
     recorded = {name: value for name, value in info.source_options.items() if name != "images" or not data}
-    return data or info.source, {**recorded, **given}
+    return data or info.source, {**recorded, **options}
 
 
-def reopen_dataset(info: StudyInfo, source: str, options: Mapping[str, str], tell: Progress) -> ImageDataset:
-    """Open the images that a study was run on.
+def reopen_dataset(info: StudyInfo, source: str, options: Mapping[str, str], progress: Progress) -> ImageDataset:
+    """Return the data set that a study was run on.
+
+    Args:
+        info: the study.
+        source: data source, as :func:`data_source` returns it.
+        options: options of the source, likewise.
+        progress: called while images are read.
 
     Raises:
-        DataError: when they cannot be read, or are others than those.
+        DataError: when the images cannot be read, or are not those of the study.
     """
     try:
-        dataset = open_dataset(source, options=options, progress=tell)
+        dataset = open_dataset(source, options=options, progress=progress)
     except DataError as error:
-        advice = f"study {info.name!r} was run on these images; say with --data where they are now"
+        advice = f"study {info.name!r} was run on these images; name their new location with --data"
         raise DataError([*error.faults[:-1], f"{error.faults[-1]} ({advice})"]) from None
     if dataset.fingerprint != info.dataset["fingerprint"]:
         raise DataError(
             f"the images of {source} are not those that study {info.name!r} was run on (fingerprint "
-            f"{dataset.fingerprint[:12]}, not {info.dataset['fingerprint'][:12]}): name the same ones with --data"
+            f"{dataset.fingerprint[:12]}, not {info.dataset['fingerprint'][:12]}): name the original images with --data"
         )
     return dataset

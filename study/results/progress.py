@@ -1,4 +1,4 @@
-"""How far a study is: trials by state, and the best of them."""
+"""The progress of a study: trials by state, the best trial and the time left."""
 
 import bisect
 from collections import Counter
@@ -14,33 +14,33 @@ FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 class RankedTrial(NamedTuple):
-    """A trial that ran to its end, and its value."""
+    """A completed trial and its value."""
 
     number: int
     value: float
     feasible: bool = True
-    """Whether it keeps the study's constraint on the gap, if there is one."""
+    """Whether it satisfies the study's limit on the gap, if there is one."""
 
     @property
-    def place(self) -> tuple[bool, float, int]:
-        """What trials are ranked by: feasible ones first, then by value, the earlier one on ties."""
+    def rank_key(self) -> tuple[bool, float, int]:
+        """The sort key of a ranking: feasible trials first, then by value, the earlier trial on ties."""
         return not self.feasible, -self.value, self.number
 
 
 class BestCertainty(NamedTuple):
-    """How sure the best trial's accuracy is."""
+    """How certain the best trial's accuracy is."""
 
     low: float
     """Wilson's 95 % interval over the validation images."""
     high: float
-    alike: int
-    """Trials that cannot be told from the best one, itself included."""
-    of: int
-    """Trials that ran to their end."""
+    indistinguishable: int
+    """Completed trials that are indistinguishable from the best one, itself included."""
+    completed: int
+    """Completed trials."""
 
 
 class StudyProgress(NamedTuple):
-    """How many trials are in which state. ``interrupted`` ones were stopped with their driver and queued again."""
+    """Number of trials in each state. ``interrupted`` trials were stopped together with their tuner and requeued."""
 
     complete: int = 0
     pruned: int = 0
@@ -49,12 +49,12 @@ class StudyProgress(NamedTuple):
     running: int = 0
     waiting: int = 0
     best: RankedTrial | None = None
-    """Of the feasible ones."""
+    """The best feasible trial."""
     infeasible: int = 0
-    """Trials that ran to their end with a gap above the study's limit."""
+    """Completed trials with a gap above the study's limit."""
     certainty: BestCertainty | None = None
     metric: Metric = "accuracy"
-    """What the best trial's value is the score of."""
+    """The metric of the best trial's value."""
 
     @property
     def finished(self) -> int:
@@ -63,11 +63,11 @@ class StudyProgress(NamedTuple):
 
 
 class ProgressCounts:
-    """Counts finished trials one by one, so that a standing costs the same however many there are."""
+    """Running counts of finished trials: the cost of reading them does not grow with the number of trials."""
 
     def __init__(self) -> None:
         self.ranking: list[RankedTrial] = []
-        """The trials that ran to their end, best first, those that are not feasible behind the others."""
+        """The completed trials, best first; infeasible ones last."""
         self._states: Counter[TrialState] = Counter()
         self._requeued = 0
 
@@ -77,40 +77,50 @@ class ProgressCounts:
         return sum(self._states[state] for state in FINISHED)
 
     def add(self, trial: FrozenTrial) -> None:
-        """Take a trial into account that is finished."""
+        """Count a finished trial."""
         self._states[trial.state] += 1
         self._requeued += trial.state == TrialState.FAIL and "requeued" in trial.user_attrs
         if trial.state == TrialState.COMPLETE and trial.value is not None:
-            bisect.insort(
-                self.ranking, RankedTrial(trial.number, trial.value, is_feasible(trial)), key=lambda one: one.place
-            )
+            ranked = RankedTrial(trial.number, trial.value, is_feasible(trial))
+            bisect.insort(self.ranking, ranked, key=lambda other: other.rank_key)
 
     def progress(self, unfinished: Iterable[FrozenTrial]) -> StudyProgress:
-        """Return how the study stands with these trials beside the finished ones."""
-        unended = Counter(trial.state for trial in unfinished)
+        """Return the progress of the study, given its unfinished trials."""
+        states = Counter(trial.state for trial in unfinished)
         return StudyProgress(
             complete=self._states[TrialState.COMPLETE],
             pruned=self._states[TrialState.PRUNED],
             failed=self._states[TrialState.FAIL] - self._requeued,
             interrupted=self._requeued,
-            running=unended[TrialState.RUNNING],
-            waiting=unended[TrialState.WAITING],
+            running=states[TrialState.RUNNING],
+            waiting=states[TrialState.WAITING],
             best=self.ranking[0] if self.ranking and self.ranking[0].feasible else None,
-            infeasible=sum(not one.feasible for one in self.ranking),
+            infeasible=sum(not ranked.feasible for ranked in self.ranking),
         )
 
 
 def is_feasible(trial: FrozenTrial) -> bool:
-    """Return whether a finished trial keeps all constraints; one without any does."""
+    """Return whether a finished trial satisfies all constraints; true for a trial without any."""
     return all(value <= 0 for value in trial.constraints.values())
 
 
 def count(trials: Iterable[FrozenTrial]) -> StudyProgress:
     """Count trials by state and find the best one."""
-    tally, unfinished = ProgressCounts(), []
+    counts, unfinished = ProgressCounts(), []
     for trial in trials:
         if trial.state.is_finished():
-            tally.add(trial)
+            counts.add(trial)
         else:
             unfinished.append(trial)
-    return tally.progress(unfinished)
+    return counts.progress(unfinished)
+
+
+def time_left(seconds: float | None) -> str:
+    """Return the remaining time as text: ``1 h 5 min left``; None means unknown."""
+    if seconds is None:
+        return "time left unknown"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min left"
+    return f"{minutes} min {rest} s left" if minutes else f"{rest} s left"

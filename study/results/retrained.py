@@ -1,4 +1,4 @@
-"""What the retrainings of a confirmation predicted, as plain arrays for statistics."""
+"""Test predictions of the retrained configurations of a confirmation, as arrays for statistics."""
 
 from typing import NamedTuple
 
@@ -8,27 +8,27 @@ from numpy.typing import NDArray
 from drft.errors import StudyError
 from drft.training.records import Predictions
 from study.results.study_results import StudyResults
-from study.results.test_set import Confirmation, OpenedTestSet, read_confirmation
+from study.results.test_set import Confirmation, HeldOutTestSet, read_confirmation
 
 
 class RetrainedConfig(NamedTuple):
-    """One configuration and what its retrainings said, each at its own best validation epoch."""
+    """One configuration and the predictions of its retrainings, each at its own best validation epoch."""
 
     name: str
-    """``baseline``, or the trial it comes from."""
+    """``baseline``, or the trial it was taken from."""
     trial: int | None
-    """Number of that trial in the sweep; None for the baseline."""
+    """Number of that trial in the search; None for the baseline."""
     depth: int
     draws: tuple[int, ...]
-    """The draws whose training came to its end, ascending."""
+    """The positions of the seeds and splits whose training completed, ascending."""
     diverged: int
-    """Trainings that diverged, and are in no figure."""
+    """Number of trainings that diverged; they are in no figure."""
     validation: NDArray[np.float64]
     """Validation accuracy, shape (draws,)."""
     predicted: NDArray[np.int64]
     """Predicted grade of each test image, shape (draws, images)."""
     sweep_accuracy: float | None
-    """Validation accuracy of the trial in the sweep."""
+    """Validation accuracy of the trial in the search."""
 
 
 class TestSet(NamedTuple):
@@ -40,45 +40,55 @@ class TestSet(NamedTuple):
 
 
 def read_test_set(study: StudyResults, confirmation: Confirmation | None = None) -> TestSet | None:
-    """Open the test set of a study; None as long as it is sealed.
+    """Read the test predictions of a study's confirmation; None until the confirmation is finished.
+
+    Args:
+        study: the study.
+        confirmation: of the study; None to read it.
 
     Raises:
-        StudyError: when predictions of the confirmation are gone.
+        StudyError: when predictions are missing, or every training diverged.
     """
     confirmation = confirmation or read_confirmation(study)
-    if confirmation is None or not confirmation.over:
+    if confirmation is None or not confirmation.finished:
         return None
-    opened = OpenedTestSet(study, confirmation)
-    told = {place: opened.retrained(place) for place in sorted(confirmation.done)}
-    found = {place: predictions for place, predictions in told.items() if predictions is not None}
-    if not found or len(found) < len(told):
-        where = confirmation.results.info.folder / "trials"
+    if not confirmation.done:
+        raise StudyError("every training of the confirmation diverged")
+    test_set = HeldOutTestSet(study, confirmation)
+    stored = {index: test_set.retrained(index) for index in sorted(confirmation.done)}
+    predictions = {index: stored_one for index, stored_one in stored.items() if stored_one is not None}
+    if len(predictions) < len(stored):
+        folder = confirmation.results.info.folder / "trials"
         raise StudyError(
-            f"{len(told) - len(found)} of {len(told)} test predictions are missing in {where}: bring the folder back"
-            if told
-            else "every training of the confirmation diverged"
+            f"{len(stored) - len(predictions)} of {len(stored)} test predictions are missing in {folder}: "
+            "restore the folder"
         )
-    indices = range(len(confirmation.plan.candidates))
-    configurations = (_retrained(confirmation, index, found) for index in indices)
-    return TestSet(tuple(one for one in configurations if one.draws), next(iter(found.values())).grades)
+    configurations = (
+        _retrained(confirmation, position, predictions) for position in range(len(confirmation.plan.candidates))
+    )
+    return TestSet(
+        tuple(configuration for configuration in configurations if configuration.draws),
+        next(iter(predictions.values())).grades,
+    )
 
 
-def _retrained(confirmation: Confirmation, index: int, found: dict[int, Predictions]) -> RetrainedConfig:
-    plan, candidate = confirmation.plan, confirmation.plan.candidates[index]
-    rows = {row["number"]: row for row in confirmation.results.complete.to_dict("records")}
-    places = [place for place in found if plan.at(place)[1] == index]
-    best = [rows[confirmation.done[place]] for place in places]
+def _retrained(confirmation: Confirmation, position: int, predictions: dict[int, Predictions]) -> RetrainedConfig:
+    """Return the retrainings of the candidate at a position of the plan; predictions are by index of training."""
+    plan, candidate = confirmation.plan, confirmation.plan.candidates[position]
+    trials = {row["number"]: row for row in confirmation.results.complete.to_dict("records")}
+    indices = [index for index in predictions if plan.locate(index)[1] == position]
+    rows = [trials[confirmation.done[index]] for index in indices]
     predicted = [
-        found[place].probabilities[int(row["best_step"]) - 1].argmax(axis=1)
-        for place, row in zip(places, best, strict=True)
+        predictions[index].probabilities[int(row["best_step"]) - 1].argmax(axis=1)
+        for index, row in zip(indices, rows, strict=True)
     ]
     return RetrainedConfig(
         name=candidate.name,
         trial=candidate.trial,
         depth=candidate.config.depth,
-        draws=tuple(plan.at(place)[0] for place in places),
-        diverged=sum(plan.at(place)[1] == index for place in confirmation.diverged),
-        validation=np.array([row["val_accuracy_best"] for row in best], dtype=np.float64),
+        draws=tuple(plan.locate(index)[0] for index in indices),
+        diverged=sum(plan.locate(index)[1] == position for index in confirmation.diverged),
+        validation=np.array([row["val_accuracy_best"] for row in rows], dtype=np.float64),
         predicted=np.array(predicted, dtype=np.int64),
         sweep_accuracy=candidate.sweep_accuracy,
     )

@@ -1,4 +1,4 @@
-"""The folder of a study, ``results/STUDY/``: everything in it appears whole or not at all.
+"""Write the folder of a study, ``results/STUDY/``. Its files and its trials' folders appear whole or not at all.
 
 ::
 
@@ -12,7 +12,6 @@ import dataclasses
 import io
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,17 +22,17 @@ import numpy as np
 import yaml
 
 from drft.config.trial_config import TrialConfig
-from drft.files.atomic import whole_file
+from drft.files.atomic import whole_file, whole_folder
 from drft.models.checkpoint import save_checkpoint
 from drft.training.records import PARTS, EpochRecord, TrialResult
 
 CHECKPOINT = "best.safetensors"
 
 _ABANDONED = 60.0
-"""Seconds after which a half-written folder is no longer that of another driver at work, which takes milliseconds."""
+"""Seconds after which a half-written folder is removed. Another running tuner needs milliseconds to finish its own."""
 
 _Dumper: type[yaml.SafeDumper] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-"""The one in C where PyYAML has it: five times as fast."""
+"""The C implementation, if PyYAML was built with it: five times as fast."""
 
 _FIRST_COLUMNS = ("step", "phase", "epoch")
 EPOCH_COLUMNS = (
@@ -48,12 +47,11 @@ class StudyFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.trials = path / "trials"
-        """Where the trials' folders are."""
         self._with_checkpoint: set[int] = set()
 
     @property
     def worker_log(self) -> Path:
-        """Where workers' prints go."""
+        """The file for the workers' output."""
         return self.path / "workers.log"
 
     def trial(self, number: int) -> Path:
@@ -61,21 +59,23 @@ class StudyFolder:
         return self.trials / f"{number:04d}"
 
     def write_study(self, space: str, overview: Mapping[str, Any]) -> None:
-        """Write ``space.yaml`` as it was given and ``study.yaml``, and clear away what a crash left half done."""
+        """Write ``space.yaml`` (the text as given) and ``study.yaml``; remove the half-written folders of a crash."""
         self.trials.mkdir(parents=True, exist_ok=True)
         for draft in self.trials.glob(".*"):
             if time.time() - draft.stat().st_mtime > _ABANDONED:
                 shutil.rmtree(draft)
-        _write_whole(self.path / "space.yaml", space.encode())
-        _write_whole(self.path / "study.yaml", _as_yaml(overview))
+        for name, content in (("space.yaml", space.encode()), ("study.yaml", _as_yaml(overview))):
+            with whole_file(self.path / name) as draft:
+                draft.write_bytes(content)
+        _sync(self.path)
 
     def write_trial(self, number: int, result: TrialResult, *, checkpoint: bool) -> None:
         """Write the folder of a finished trial.
 
         Args:
             number: trial number.
-            result: what the training left behind.
-            checkpoint: whether its best state is kept.
+            result: of the training.
+            checkpoint: whether to store the weights of the best epoch.
         """
         with self._new_trial(number) as draft:
             _write(draft / "config.yaml", _as_yaml(result.config.model_dump(mode="json")))
@@ -88,41 +88,34 @@ class StudyFolder:
             self._with_checkpoint.add(number)
 
     def write_failure(self, number: int, config: TrialConfig, reason: str, traceback: str) -> None:
-        """Write the folder of a failed trial: what was tried, and how it went wrong."""
+        """Write the folder of a failed trial: its configuration, the reason and the traceback."""
         with self._new_trial(number) as draft:
             _write(draft / "config.yaml", _as_yaml(config.model_dump(mode="json")))
             _write(draft / "failure.txt", f"{reason}\n\n{traceback}".strip().encode() + b"\n")
 
     def drop_trials(self, numbers: Collection[int]) -> None:
-        """Remove the folders of trials that did not finish after all."""
+        """Remove the folders of trials whose result was not recorded in the storage."""
         for number in numbers:
             if self.trial(number).exists():
                 shutil.rmtree(self.trial(number))
 
     def keep_checkpoints(self, numbers: Collection[int]) -> None:
-        """Remove the checkpoints of all other trials that this object knows of; their predictions stay."""
+        """Remove the checkpoints of all other trials written or found by this object; their predictions stay."""
         for number in self._with_checkpoint.difference(numbers):
             (self.trial(number) / CHECKPOINT).unlink(missing_ok=True)
             self._with_checkpoint.remove(number)
 
     def find_checkpoints(self) -> None:
-        """Get to know all checkpoints there are, those of earlier runs and other drivers included."""
+        """Find all checkpoints in the folder, including those of earlier runs and other tuners."""
         self._with_checkpoint |= {int(path.parent.name) for path in self.trials.glob(f"[0-9]*/{CHECKPOINT}")}
 
     @contextmanager
     def _new_trial(self, number: int) -> Iterator[Path]:
-        """Give a hidden folder to fill, which then becomes the trial's."""
-        draft = Path(tempfile.mkdtemp(prefix=f".{number:04d}-", dir=self.trials))
-        try:
+        """Yield a hidden folder to fill; it then replaces the trial's folder, and both are flushed to disk."""
+        with whole_folder(self.trial(number), replace=True) as draft:
             yield draft
-            draft.chmod(0o755)
             _sync(draft)
-            self.drop_trials([number])
-            draft.rename(self.trial(number))
-            _sync(self.trials)
-        except BaseException:
-            shutil.rmtree(draft, ignore_errors=True)
-            raise
+        _sync(self.trials)
 
 
 def _epochs_csv(records: Sequence[EpochRecord]) -> bytes:
@@ -134,17 +127,17 @@ def _epochs_csv(records: Sequence[EpochRecord]) -> bytes:
 
 
 def _predictions_npz(result: TrialResult) -> bytes:
-    """Pack the class probabilities; those of the test part are under names that say they are sealed."""
+    """Return ``predictions.npz``. The test part has keys of its own, so that nobody reads it by mistake."""
     arrays: dict[str, Any] = {}
     for part in PARTS:
         name, predictions = "sealed_test" if part == "test" else part, result.predictions[part]
         arrays[f"{name}_ids"] = np.array(predictions.ids, dtype=np.str_)
         arrays[f"{name}_grades"] = predictions.grades
         arrays[f"{name}_probabilities"] = predictions.probabilities
-    packed = io.BytesIO()
-    # Probabilities hardly compress, and trying would take longer than all other files of a trial together.
-    np.savez(packed, **arrays)
-    return packed.getvalue()
+    content = io.BytesIO()
+    # Not compressed: probabilities hardly shrink, and it would take longer than all other files of a trial together.
+    np.savez(content, **arrays)
+    return content.getvalue()
 
 
 def _as_yaml(values: Mapping[str, Any]) -> bytes:
@@ -158,15 +151,8 @@ def _write(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write beside, flush to disk, rename."""
-    with whole_file(path) as draft:
-        draft.write_bytes(content)
-    _sync(path.parent)
-
-
 def _sync(folder: Path) -> None:
-    """Flush a folder's entries to disk, where the system can."""
+    """Flush the entries of a folder to disk; not possible on Windows, which has no O_DIRECTORY."""
     if hasattr(os, "O_DIRECTORY"):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:

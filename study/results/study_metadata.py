@@ -1,9 +1,10 @@
-"""What is fixed for a whole study, as the study itself records it, and what may not change between two runs."""
+"""The metadata of a study: what is recorded as its user attributes and must not change between two runs."""
 
 import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 import optuna
@@ -14,15 +15,15 @@ from drft.errors import StudyError
 from study.results.metric_names import metric_name
 
 SCHEMA = 2
-"""Version of the attributes that studies and trials carry: 2 keeps a trial's epochs in one attribute."""
+"""Version of the user attributes of studies and trials: 2 stores a trial's epochs in one attribute."""
 
 READABLE = (1, SCHEMA)
-"""Versions that can be read, and gone on with."""
+"""Versions that can be read and resumed."""
 
 
 @dataclass(frozen=True, slots=True)
 class StudyMetadata:
-    """Everything a study is about, besides its trials."""
+    """Everything that is recorded of a study besides its trials."""
 
     name: str
     space: str
@@ -35,7 +36,7 @@ class StudyMetadata:
     blocks: Sequence[Mapping[str, Any]]
     """The backbone's blocks, stem first, with the trainable fraction at the depth that reaches each."""
     base_config: TrialConfig
-    """What trials have in common; the space lays its values over it."""
+    """The configuration that trials share; the values of the search space replace parts of it."""
     seed: int
     sampler: str
     pruner: str
@@ -45,9 +46,9 @@ class StudyMetadata:
     source_options: Mapping[str, str] = field(default_factory=dict)
     """Options of the data source, likewise."""
     backbones: Mapping[str, int] = field(default_factory=dict)
-    """Blocks of each backbone by its name, where several are searched; ``blocks`` are those of the first."""
+    """Number of blocks by backbone name, if several backbones are searched; ``blocks`` are those of the first."""
     max_gap: float | None = None
-    """The gap that a feasible trial has at most at its best step; None for no limit."""
+    """The largest gap of a feasible trial at its best epoch; None for no limit."""
 
     @property
     def metric(self) -> Metric:
@@ -55,7 +56,7 @@ class StudyMetadata:
         return self.base_config.metric
 
     def attributes(self) -> dict[str, Any]:
-        """Return the study's user attributes; whatever is no number or text is JSON."""
+        """Return the study's user attributes; values other than numbers and texts are JSON."""
         return {
             "drft_schema": SCHEMA,
             "space": self.space,
@@ -74,72 +75,75 @@ class StudyMetadata:
             "command": self.command,
             "versions": json.dumps(self.versions),
             **({} if self.max_gap is None else {"max_gap": self.max_gap}),
+            # Last: a study without it was interrupted while its attributes were written, and check_study lets it pass.
             "trials_wanted": self.trials_wanted,
         }
 
     def overview(self) -> dict[str, Any]:
-        """Return what ``study.yaml`` says: everything but the text of the space, in plain lists and mappings."""
-        told = {name: value for name, value in self.attributes().items() if name != "space"}
-        decoded = {name: json.loads(told[name]) for name in _DECODED}
-        return {"name": self.name, **told, **decoded}
+        """Return the contents of ``study.yaml``: all attributes but the search space, with JSON values decoded."""
+        attributes = self.attributes()
+        del attributes["space"]
+        encoded = ("source_options", "cohort", "split", "blocks", "backbones", "base_config", "versions")
+        return {"name": self.name, **attributes, **{name: json.loads(attributes[name]) for name in encoded}}
 
     def conflicts(self, recorded: Mapping[str, Any]) -> list[str]:
-        """Return what differs from a recorded study so much that their trials cannot be compared."""
-        found = []
+        """Return the differences from a recorded study that make trials of the two incomparable."""
+        conflicts = []
         if recorded["space_fingerprint"] != self.space_fingerprint:
-            found.append("another search space")
-        there = json.loads(recorded["cohort"])
-        if there["fingerprint"] != self.dataset["fingerprint"]:
-            before, now = _about_data(recorded["source"], there), _about_data(self.source, self.dataset)
-            found.append(f"other data ({before} there, {now} here)")
-        elif len({there.get("grouping"), self.dataset.get("grouping")} - {None}) > 1:  # older versions do not say
-            found.append("other groups of images (see --group-column and --group-lookalikes)")
+            conflicts.append("another search space")
+        dataset = json.loads(recorded["cohort"])
+        if dataset["fingerprint"] != self.dataset["fingerprint"]:
+            before = _source_and_corrections(recorded["source"], dataset)
+            now = _source_and_corrections(self.source, self.dataset)
+            conflicts.append(f"other data ({before} there, {now} here)")
+        # Older versions do not record the grouping: None matches every grouping.
+        elif len({dataset.get("grouping"), self.dataset.get("grouping")} - {None}) > 1:
+            conflicts.append("other groups of images (see --group-column and --group-lookalikes)")
         if recorded["seed"] != self.seed:
-            found.append(f"another seed ({recorded['seed']} there, {self.seed} here)")
+            conflicts.append(f"another seed ({recorded['seed']} there, {self.seed} here)")
         if recorded.get("max_gap") != self.max_gap:
-            found.append(f"another max-gap ({_or_none(recorded.get('max_gap'))} there, {_or_none(self.max_gap)} here)")
+            before, now = ("none" if gap is None else f"{gap:g}" for gap in (recorded.get("max_gap"), self.max_gap))
+            conflicts.append(f"another max-gap ({before} there, {now} here)")
         config = TrialConfig.model_validate_json(recorded["base_config"])
-        return found + [
-            f"another {path} ({_at(config, path)} there, {_at(self.base_config, path)} here)"
-            for path in config_paths()
-            if _at(config, path) != _at(self.base_config, path) and path not in _FOLLOW_SEED
-        ]
+        for path in config_paths():
+            before, now = attrgetter(path)(config), attrgetter(path)(self.base_config)
+            if before != now and path not in _FOLLOW_SEED:
+                conflicts.append(f"another {path} ({before} there, {now} here)")
+        return conflicts
 
-
-_DECODED = ("source_options", "cohort", "split", "blocks", "backbones", "base_config", "versions")
 
 _FOLLOW_SEED = {"seed", "split.seed", "augmentation.seed"}
-"""Set from the study's seed; naming that one difference is enough."""
+"""Set from the study's seed: a difference in the seed is reported once, not four times."""
 
 
 def check_study(metadata: StudyMetadata, storage: BaseStorage) -> None:
-    """Refuse to go on with a study that is not the one of ``metadata``; one that does not exist yet is fine.
+    """Refuse to resume a study whose metadata differ; a study that does not exist yet passes.
 
     Raises:
-        StudyError: saying what differs.
+        StudyError: naming the differences.
     """
     try:
         study_id = storage.get_study_id_from_name(metadata.name)
     except KeyError:
         return
     recorded = storage.get_study_user_attrs(study_id)
-    unborn = "trials_wanted" not in recorded and not storage.get_all_trials(study_id, deepcopy=False)
-    if unborn and "drft_schema" in (recorded or {"drft_schema"}):
-        return  # a driver died while it wrote the attributes; they are written anew
+    incomplete = "trials_wanted" not in recorded and not storage.get_all_trials(study_id, deepcopy=False)
+    if incomplete and "drft_schema" in (recorded or {"drft_schema"}):
+        return  # a tuner was killed while it wrote the attributes; they are written again
     check_schema(metadata.name, recorded)
     conflicts = metadata.conflicts(recorded)
     if conflicts:
         raise StudyError(
             f"study {metadata.name!r} exists with {'; '.join(conflicts)}: choose another name with --study, "
-            "or run it with what it began with"
+            "or resume it with the options it was created with"
         )
 
 
 def open_study(metadata: StudyMetadata, storage: BaseStorage) -> int:
-    """Return the storage's number of the study, which is made where there is none.
+    """Return the storage's id of the study; create the study if it does not exist.
 
     Raises:
-        StudyError: when a study of that name exists that is not this one.
+        StudyError: when a study of that name has other metadata.
     """
     check_study(metadata, storage)
     optuna.create_study(study_name=metadata.name, storage=storage, direction="maximize", load_if_exists=True)
@@ -147,7 +151,7 @@ def open_study(metadata: StudyMetadata, storage: BaseStorage) -> int:
 
 
 def record_metadata(metadata: StudyMetadata, study: optuna.Study) -> None:
-    """Write what is not written yet, or otherwise; the dashboard's axes have the name of the score."""
+    """Write the attributes that are missing or differ, and name the study's value for the axes of the dashboard."""
     recorded = study.user_attrs
     for name, value in metadata.attributes().items():
         if recorded.get(name) != value:
@@ -160,33 +164,34 @@ def record_metadata(metadata: StudyMetadata, study: optuna.Study) -> None:
 
 
 def check_schema(name: str, attributes: Mapping[str, Any]) -> None:
-    """Refuse a study that this version of drft-study did not write.
+    """Refuse a study that this version of drft-study cannot read.
 
     Raises:
-        StudyError: when it is of another program or another version.
+        StudyError: when it was created by another program or by a newer version.
     """
     schema = attributes.get("drft_schema")
     if schema is None:
-        raise StudyError(f"study {name!r} is of another program than drft-study: choose another name with --study")
+        raise StudyError(f"study {name!r} was not created by drft-study: choose another name with --study")
     if schema not in READABLE:
         raise StudyError(
             f"study {name!r} has schema {schema}, and this drft-study reads {SCHEMA} and older: "
-            "use the version that made it"
+            "use the version that created it"
         )
 
 
-def _about_data(source: str, dataset: Mapping[str, Any]) -> str:
-    """Name a data source and what corrected it."""
-    files = (f"--{one['kind']} {one['file']} {one['digest'][:8]}" for one in dataset.get("corrections", ()))
+def describe_split(split: Mapping[str, Any], single_split: str) -> str:
+    """Return the split of a study's training images as text.
+
+    Args:
+        split: the study's split.
+        single_split: the text for one split; a split into folds has the same text everywhere.
+    """
+    if "folds" not in split:
+        return single_split
+    return f"{split['n_validation']} images in {split['folds']} folds, each validating once"
+
+
+def _source_and_corrections(source: str, dataset: Mapping[str, Any]) -> str:
+    """Return the name of a data source with the files that correct its labels."""
+    files = (f"--{file['kind']} {file['file']} {file['digest'][:8]}" for file in dataset.get("corrections", ()))
     return " ".join([source, *files])
-
-
-def _or_none(value: float | None) -> str:
-    return "none" if value is None else f"{value:g}"
-
-
-def _at(config: TrialConfig, path: str) -> Any:
-    value: Any = config
-    for name in path.split("."):
-        value = getattr(value, name)
-    return value

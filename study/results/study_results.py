@@ -1,4 +1,4 @@
-"""A study read back as tidy tables: one row per trial, one row per epoch, and what the study is about.
+"""A study read back as tables: its metadata, one row per trial and one row per epoch.
 
 Everything but the predictions comes from the Optuna storage, so a study can be read without its folder.
 """
@@ -39,23 +39,23 @@ WHOLE_NUMBERS = ("number", "depth", "best_step", "last_step", "retry_of", "would
 
 @dataclass(frozen=True, slots=True)
 class StudyInfo:
-    """What a study is about, as the run that made it wrote it down."""
+    """The metadata of a study, as the run that created it recorded them."""
 
     name: str
     folder: Path
-    """``results/NAME``; it need not exist."""
+    """``results/NAME``; it may not exist."""
     url: str
     """Storage URL without its password."""
     metric: Metric
     source: str
     source_options: Mapping[str, str]
-    """Options of the data source; none are known of a study that an older version made."""
+    """Options of the data source; empty for a study of an older version, which did not record them."""
     dataset: Mapping[str, Any]
     split: Mapping[str, Any]
     blocks: Sequence[Mapping[str, Any]]
-    """Of the backbone; of the first one, where several are searched."""
+    """Blocks of the backbone; of the first backbone, if several are searched."""
     backbones: Mapping[str, int]
-    """Blocks of each backbone by its name, where several are searched, else nothing."""
+    """Number of blocks by backbone name, if several are searched; else empty."""
     base_config: Mapping[str, Any]
     space: str
     space_fingerprint: str
@@ -66,41 +66,44 @@ class StudyInfo:
     versions: Mapping[str, str]
     trials_wanted: int
     max_gap: float | None
-    """The gap that a feasible trial has at most at its best step; None for no limit."""
+    """The largest gap of a feasible trial at its best epoch; None for no limit."""
     dimensions: Mapping[str, BaseDistribution]
-    """The searched dimensions, by their path in TrialConfig, in the order of their first appearance."""
+    """The searched dimensions by their path in TrialConfig, in order of first appearance."""
     started: datetime | None
     finished: datetime | None
 
     def block_count(self, backbone: object = None) -> int:
-        """Return how many blocks a backbone has: a trial's ``backbone.name``, or None where the study has one."""
+        """Return the number of blocks of a backbone: a trial's ``backbone.name``, or None if the study has one."""
         return self.backbones.get(str(backbone), len(self.blocks))
 
 
 @dataclass(frozen=True)
 class StudyResults:
-    """One study, read once: later changes of its storage are not seen."""
+    """One study, read once: later changes in its storage are not seen."""
 
-    place: StudyLocation
+    location: StudyLocation
     info: StudyInfo
     trials: pd.DataFrame
-    """One row per trial, ordered by number; ``score`` is the study's metric at the best step, ``control`` says that the
-    trial was never to be pruned, and ``would_prune`` at which step (or fold, from 0) it would have been; ``folds``
-    counts those that ran, where a trial is a training for each; ``feasible`` says whether the gap at the best step is
-    within the study's limit, if there is one."""
+    """One row per trial, ordered by number.
+
+    ``score``: the study's metric at the best epoch. ``control``: whether the trial was exempt from pruning.
+    ``would_prune``: the epoch (or fold, from 0) at which the pruner would have stopped it. ``folds``: number of folds
+    that ran, if a trial is one training per fold. ``feasible``: whether the gap at the best epoch is within the study's
+    limit, if there is one.
+    """
     epochs: pd.DataFrame
-    """One row per trial and step, in that order."""
+    """One row per trial and epoch, in that order."""
 
     @cached_property
     def complete(self) -> pd.DataFrame:
-        """The trials that ran to their own end and have a best step, highest score (then lowest number) first."""
-        ended = self.trials[(self.trials["state"] == "COMPLETE") & self.trials["best_step"].notna()]
-        return ended.sort_values(["score", "number"], ascending=[False, True], ignore_index=True)
+        """The completed trials that have a best epoch, highest score (then lowest number) first."""
+        complete = self.trials[(self.trials["state"] == "COMPLETE") & self.trials["best_step"].notna()]
+        return complete.sort_values(["score", "number"], ascending=[False, True], ignore_index=True)
 
     def of_best_backbone(self, trials: pd.DataFrame) -> pd.DataFrame:
-        """Return the trials with the backbone of the best trial; all, where the study has one backbone.
+        """Return the trials with the backbone of the best trial; all trials, if the study has one backbone.
 
-        Depths compare within one backbone only: equally many blocks are another share of the next one.
+        Depths can be compared within one backbone only: in another one, the same number of blocks is another fraction.
         """
         if not self.info.backbones or self.complete.empty:
             return trials
@@ -109,76 +112,79 @@ class StudyResults:
 
     @cached_property
     def eligible(self) -> pd.DataFrame:
-        """Those of them that can be the best: all, or the feasible ones of a study with a limit on the gap."""
+        """The completed trials that can be the best: all, or the feasible ones if the study limits the gap."""
         return self.complete[self.complete["feasible"].astype(bool)].reset_index(drop=True)
 
     @property
     def no_best(self) -> str:
-        """Why no trial is the best one, where none is eligible."""
+        """The reason why there is no best trial; valid if ``eligible`` is empty."""
         if self.complete.empty:
             return "no trial has completed"
-        return f"all {len(self.complete)} completed trials have a gap above {self.info.max_gap:g} at their best step"
+        return f"all {len(self.complete)} completed trials have a gap above {self.info.max_gap:g} at their best epoch"
 
     def predictions(self, number: int, part: Literal["train", "validation"] = "validation") -> Predictions | None:
-        """Return the class probabilities of a trial at every step, or None if its folder does not hold them.
+        """Return the class probabilities of a trial at every epoch; None if they are not stored.
 
-        There is no part ``test`` here: only ``study.results.test_set`` reads the test set, once it may be opened.
+        There is no part ``test``: only ``study.results.test_set`` reads test predictions.
         """
         file = self.predictions_file(number)
         return read_predictions(file.parent, part) if file.is_file() else None
 
     def predictions_file(self, number: int) -> Path:
-        """Return where the predictions of a trial are, if it has any."""
+        """Return the file for the predictions of a trial, whether or not it exists."""
         return self.info.folder / "trials" / f"{number:04d}" / "predictions.npz"
 
 
 def read_study(study: str, results: Path = Path("results"), storage: str | None = None) -> StudyResults:
-    """Read a study; arguments as :func:`study.results.locate.find_study` takes them.
+    """Read a study; arguments as in :func:`study.results.locate.find_study`.
 
     Raises:
-        StudyError: when there is no such study, or when it was not written by this program.
+        StudyError: when there is no such study, or this version of drft-study cannot read it.
     """
-    return read_place(find_study(study, results, storage))
+    return read_study_at(find_study(study, results, storage))
 
 
-def read_place(place: StudyLocation) -> StudyResults:
-    """Read the study that is there; errors as in :func:`read_study`."""
-    opened = place.open()
+def read_study_at(location: StudyLocation) -> StudyResults:
+    """Read the study at a location; errors as in :func:`read_study`."""
+    opened = location.open()
     attributes = opened.user_attrs
     if attributes.get("drft_schema") not in READABLE:
         raise StudyError(
-            f"study {place.name!r} in {public_url(place.url)} is not a drft-study of schema {SCHEMA} or older "
-            f"(it says {attributes.get('drft_schema')!r}): read it with the version of the program that wrote it"
+            f"study {location.name!r} in {public_url(location.url)} is not a drft-study of schema {SCHEMA} or older "
+            f"(its schema is {attributes.get('drft_schema')!r}): read it with the version that created it"
         )
     frozen = opened.get_trials(deepcopy=False)
-    info = _info(place, attributes, frozen)
+    info = _info(location, attributes, frozen)
     records = {trial.number: unpack(trial.user_attrs) for trial in frozen}
-    return StudyResults(place, info, _trials_table(info, frozen, records), _epochs_table(records))
+    return StudyResults(location, info, _trials_table(info, frozen, records), _epochs_table(records))
 
 
 def read_predictions(trial: Path, part: Literal["train", "validation"]) -> Predictions:
-    """Return the class probabilities that the folder of a trial holds. There is no part ``test``: it stays sealed.
+    """Return the class probabilities in the folder of a trial; ``study.results.test_set`` reads the part ``test``.
 
     Raises:
-        FileNotFoundError: when it holds none.
+        FileNotFoundError: when there are none.
     """
     with np.load(trial / "predictions.npz", allow_pickle=False) as stored:
         ids = tuple(str(name) for name in stored[f"{part}_ids"])
         return Predictions(ids, stored[f"{part}_grades"], stored[f"{part}_probabilities"])
 
 
-def _info(place: StudyLocation, attributes: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> StudyInfo:
+def _info(location: StudyLocation, attributes: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> StudyInfo:
     started = [trial.datetime_start for trial in trials if trial.datetime_start]
     finished = [trial.datetime_complete for trial in trials if trial.datetime_complete]
     texts = ("metric", "source", "space", "space_fingerprint", "seed", "sampler", "pruner", "command", "trials_wanted")
     decoded = ("split", "blocks", "base_config", "versions")
     missing = [name for name in (*texts, "cohort", *decoded) if name not in attributes]
     if missing:
-        raise StudyError(f"study {place.name!r} in {public_url(place.url)} lacks {', '.join(missing)}: it is not whole")
+        raise StudyError(
+            f"study {location.name!r} in {public_url(location.url)} is incomplete, it lacks {', '.join(missing)}: "
+            "run `drft-study run` again to complete it"
+        )
     return StudyInfo(
-        name=place.name,
-        folder=place.folder,
-        url=public_url(place.url),
+        name=location.name,
+        folder=location.folder,
+        url=public_url(location.url),
         dimensions={name: dist for trial in trials for name, dist in trial.distributions.items()},
         started=min(started, default=None),
         finished=max(finished, default=None),
@@ -194,8 +200,8 @@ def _info(place: StudyLocation, attributes: Mapping[str, Any], trials: Sequence[
 def _epochs_table(records: Mapping[int, Sequence[EpochRecord]]) -> pd.DataFrame:
     rows = [
         (number, *(getattr(record, column) for column in EPOCH_COLUMNS[1:]))
-        for number, told in records.items()
-        for record in told
+        for number, epochs in records.items()
+        for record in epochs
     ]
     return pd.DataFrame(rows, columns=list(EPOCH_COLUMNS))
 
@@ -212,13 +218,13 @@ def _trials_table(
 
 def _trial_row(trial: FrozenTrial, records: Sequence[EpochRecord], metric: Metric) -> dict[str, Any]:
     names = ("depth", "depth_fraction", "trainable_fraction", "seconds", "worker", "retry_of", "fail_reason")
-    told = {name: trial.user_attrs.get(name) for name in (*names, *FURTHER_COLUMNS)}
-    told["depth"] = trial.params.get("depth") if told["depth"] is None else told["depth"]
-    # Where it was searched, the share that was asked for; depth is the nearest whole number of blocks.
-    told["depth_fraction"] = trial.params.get("depth_fraction", told["depth_fraction"])
+    recorded = {name: trial.user_attrs.get(name) for name in (*names, *FURTHER_COLUMNS)}
+    recorded["depth"] = trial.params.get("depth") if recorded["depth"] is None else recorded["depth"]
+    # A searched fraction is shown as it was sampled; the recorded one is that of the nearest whole number of blocks.
+    recorded["depth_fraction"] = trial.params.get("depth_fraction", recorded["depth_fraction"])
     return {
         **trial.params,
-        **told,
+        **recorded,
         "number": trial.number,
         "state": TrialState(trial.state).name,
         **(_outcome(list(records), metric) if records else {}),

@@ -45,7 +45,7 @@ class Evaluator:
         self._states = {one.trial: _of_net(one.state) for one in found}
         self._links = {one.trial: _of_link(one.state) for one in found}
         self._context = TrainingSession(dataset).prepare(found[0].config)
-        self._net, self._link = self._context.model.net.eval(), self._context.model.link
+        self._net, self._link = self._context.model.net.eval(), self._context.model.probabilities
         self._prefix = self._context.prefix(max(one.config.depth for one in found), passing=False)
         self._head = head_names(self._net)
         self._norms = self._moved_norms()

@@ -11,10 +11,10 @@ from drft.errors import StudyError
 from drft.models.checkpoint import save_checkpoint
 from study.callbacks.progress_reporter import preparation
 from study.results.files import whole_folder
-from study.results.open_dataset import reopen_dataset, source_of
+from study.results.open_dataset import data_source, reopen_dataset
 from study.results.study_folder import CHECKPOINT
 from study.results.study_results import StudyResults, read_study
-from study.results.test_set import soups_on_test
+from study.results.test_set import ensemble_predictions_file
 from study.soup.candidates import RULES, EnsembleCandidates, EnsembleRecipe, recipes
 from study.soup.crossfit import cross_fitted_gains
 from study.soup.evaluation import Evaluator
@@ -57,7 +57,7 @@ def make_soups(
     out = soup_folder(found)
     _check_unopened(found)
     ingredients, left_out = find_ingredients(found, top)
-    source, options = source_of(found.info, data, data_options or {})
+    source, options = data_source(found.info, data, data_options or {})
     with preparation(console or Console(quiet=True)) as tell:
         dataset = reopen_dataset(found.info, source, options, tell)
         evaluator = Evaluator(dataset, ingredients)
@@ -122,7 +122,7 @@ def _check_unopened(study: StudyResults) -> None:
     Raises:
         StudyError: when it was.
     """
-    if soups_on_test(study.place).exists():
+    if ensemble_predictions_file(study.location).exists():
         raise StudyError(
             f"the mixtures of study {study.info.name!r} were judged on the test images, which are opened once: "
             f"they stay as they are in {soup_folder(study)}"

@@ -272,5 +272,5 @@ class Tuner:
         if result.ending == "pruned":
             return False
         best = self.scheduler.ranking[: self.goal.checkpoints]
-        ahead = sum(ranked.place < self.scheduler.ranked(number, result).place for ranked in best)
+        ahead = sum(ranked.rank_key < self.scheduler.ranked(number, result).rank_key for ranked in best)
         return ahead < self.goal.checkpoints

@@ -5,7 +5,7 @@ from study.analysis import Cost, CostPoint, DepthCost, Statistics, Withheld
 from study.report import figures
 from study.report.chapters.parts import Chapter, Part, Table, exhibit, wide
 from study.report.wording import between, number, percent
-from study.results.metric_names import shown
+from study.results.metric_names import displayed_score
 from study.results.study_results import StudyResults
 
 BY_DEPTH = ("depth", "n", "median seconds (95% interval)")
@@ -56,7 +56,7 @@ def _tables(cost: Cost, metric: Metric) -> tuple[Table, Table]:
 
 def _front_row(point: CostPoint, metric: Metric) -> tuple[str, ...]:
     accuracy = f"{percent(point.accuracy.value)} ({between(point.accuracy)})"
-    return str(point.trial), str(point.depth), number(point.seconds), number(shown(metric, point.score), 3), accuracy
+    return str(point.trial), str(point.depth), number(point.seconds), number(displayed_score(metric, point.score), 3), accuracy
 
 
 def _depth_row(row: DepthCost) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from drft.config.trial_config import Metric
 from study.analysis import Cost
 from study.report.figures.axes import better_up, depth_markers
 from study.report.style import QUIET, figure, rounded
-from study.results.metric_names import metric_name, shown
+from study.results.metric_names import displayed_score, metric_name
 
 _WIDE = 20
 """Seconds that span more than this factor are drawn on a logarithmic axis."""
@@ -21,7 +21,7 @@ def cost_front(cost: Cost, metric: Metric) -> go.Figure:
     drawing = figure(380, xaxis_title="seconds of training", yaxis_title=title, showlegend=False)
     drawing.add_scatter(
         x=rounded(point.seconds for point in cost.front),
-        y=rounded(shown(metric, point.score) for point in cost.front),
+        y=rounded(displayed_score(metric, point.score) for point in cost.front),
         mode="lines",
         line={"shape": "hv", "color": QUIET, "dash": "dot", "width": 2},
         hoverinfo="skip",
@@ -29,7 +29,7 @@ def cost_front(cost: Cost, metric: Metric) -> go.Figure:
     ahead = {point.trial for point in cost.front}
     drawing.add_scatter(
         x=rounded(point.seconds for point in cost.points),
-        y=rounded(shown(metric, point.score) for point in cost.points),
+        y=rounded(displayed_score(metric, point.score) for point in cost.points),
         customdata=[[point.trial, point.depth] for point in cost.points],
         mode="markers",
         marker=depth_markers(

@@ -6,7 +6,7 @@ from drft.config.trial_config import Metric
 from study.analysis import Indistinguishable, Overtuning
 from study.report.figures.axes import better_up, whole_steps
 from study.report.style import PERCENT, QUIET, TRAIN, VALIDATION, figure, rounded
-from study.results.metric_names import metric_name, shown
+from study.results.metric_names import displayed_score, metric_name
 
 _SHARES = frozenset({"accuracy", "balanced_accuracy"})
 """Metrics that are written in percent."""
@@ -22,7 +22,7 @@ def incumbent_path(lost: Overtuning, metric: Metric) -> go.Figure:
     for name, color, dash, scores in series:
         drawing.add_scatter(
             x=[step.trial for step in lost.path],
-            y=rounded(shown(metric, score) for score in scores),
+            y=rounded(displayed_score(metric, score) for score in scores),
             name=name,
             mode="lines",
             line={"shape": "hv", "color": color, "dash": dash, "width": 2},
@@ -42,14 +42,14 @@ def told_apart(alike: Indistinguishable, metric: Metric) -> go.Figure:
         places = [place for place, one in enumerate(alike.compared, start=1) if one.inside is inside]
         drawing.add_scatter(
             x=places,
-            y=rounded(shown(metric, alike.compared[place - 1].score) for place in places),
+            y=rounded(displayed_score(metric, alike.compared[place - 1].score) for place in places),
             customdata=[[alike.compared[place - 1].trial] for place in places],
             name=name,
             mode="markers",
             marker={"symbol": symbol, "color": color, "size": 7},
             hovertemplate=f"trial %{{customdata[0]}}: %{{y:{_digits(metric)}}}<extra></extra>",
         )
-    least = round(shown(metric, alike.compared[0].score - alike.critical), 4)
+    least = round(displayed_score(metric, alike.compared[0].score - alike.critical), 4)
     drawing.add_hline(y=least, line={"dash": "dot", "width": 1, "color": QUIET})
     drawing.update_yaxes(**better_up(metric), tickformat=PERCENT if metric in _SHARES else None)
     drawing.update_xaxes(**whole_steps(len(alike.compared), 20))

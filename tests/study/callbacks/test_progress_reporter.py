@@ -14,8 +14,7 @@ from study.callbacks.progress_reporter import (
     tally,
 )
 from study.executors import Job, Started
-from study.results.duration import duration
-from study.results.progress import BestCertainty, RankedTrial, StudyProgress
+from study.results.progress import BestCertainty, RankedTrial, StudyProgress, time_left
 from tests.helpers.fake_training import fake_record, fake_result, scripted
 
 JOB = Job(7, scripted(depth=3))
@@ -96,7 +95,7 @@ def test_preparation_does_not_flood(terminal):
     [(None, "time left unknown"), (4.2, "4 s left"), (75, "1 min 15 s left"), (3 * 3600 + 61, "3 h 1 min left")],
 )
 def test_durations_are_said_in_two_units_at_most(seconds, words):
-    assert duration(seconds) == words
+    assert time_left(seconds) == words
 
 
 def test_only_trials_of_this_run_set_the_pace(monkeypatch):
@@ -109,4 +108,4 @@ def test_only_trials_of_this_run_set_the_pace(monkeypatch):
 
 def test_the_tally_says_how_sure_the_best_is():
     told = StudyProgress(complete=5, best=RankedTrial(3, 0.61), certainty=BestCertainty(0.5, 0.71, 4, 5))
-    assert "best 0.610 (trial 3; 95% 0.500 to 0.710; 4 of 5 completed cannot be told apart from it)" in tally(told, 10)
+    assert "best 0.610 (trial 3; 95% 0.500 to 0.710; 4 of 5 completed are indistinguishable from it)" in tally(told, 10)

@@ -198,8 +198,8 @@ def test_onnx_holds_the_thresholds_of_an_ordinal_loss(tmp_path):
     model.net.eval()
     images = torch.rand(4, 3, 32, 32)
     with torch.no_grad():
-        model.link.fit(model.net(2 * images - 1), torch.tensor([0, 1, 2, 3]))
-        expected = model.link(model.net(2 * images - 1)).exp().numpy()
+        model.probabilities.fit(model.net(2 * images - 1), torch.tensor([0, 1, 2, 3]))
+        expected = model.probabilities(model.net(2 * images - 1)).exp().numpy()
     write_onnx(model, 32, tmp_path / "model.onnx")
     session = runtime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {"pictures": images.numpy()})

@@ -15,7 +15,7 @@ from study.executors.base import Job, Started
 from study.pruners.factory import make_pruner
 from study.pruners.folds import check_folds, chosen_pruner
 from study.results.epochs import unpack
-from study.results.wording import divided
+from study.results.study_metadata import describe_split
 from study.setup.options import RunOptions
 from study.space import Space
 from study.space.seeds import is_control
@@ -38,7 +38,7 @@ def scheduler(tmp_path):
 
 def of_fold(config, fold, step, score):
     """An epoch of a fold whose scores are highest, and as said, at step 3."""
-    return FoldEpoch.of(fake_record(config, step, score - 0.1 * abs(step - 3)), fold)
+    return FoldEpoch.from_record(fake_record(config, step, score - 0.1 * abs(step - 3)), fold)
 
 
 def train(scheduler, job, scores):
@@ -113,7 +113,7 @@ def test_the_pruner_suits_the_folds():
 
 @pytest.mark.parametrize(
     ("pruner", "split", "word"),
-    [("wilcoxon", ONE, "say --folds 5"), ("wilcoxon", SplitConfig(folds=3, fold=None), "3 folds at the earliest"),
+    [("wilcoxon", ONE, "add --folds 5"), ("wilcoxon", SplitConfig(folds=3, fold=None), "3 folds at the earliest"),
      ("asha", EVERY, "choose wilcoxon or none")],
 )  # fmt: skip
 def test_pruners_that_do_not_suit_are_refused_in_a_line(pruner, split, word):
@@ -154,5 +154,5 @@ def test_the_display_shows_fold_and_epoch_and_how_many_folds_ran():
 
 def test_what_validates_is_said():
     split = {"n_train": 330, "n_validation": 413}
-    assert divided(split, "as usual") == "as usual"
-    assert divided({**split, "folds": 5}, "as usual") == "413 images in 5 folds, each validating once"
+    assert describe_split(split, "as usual") == "as usual"
+    assert describe_split({**split, "folds": 5}, "as usual") == "413 images in 5 folds, each validating once"

@@ -1,4 +1,4 @@
-"""The objective ``nll`` is minimized: its score is the negative of what people read."""
+"""The metric ``nll`` is minimized: its score is the negative of the displayed value."""
 
 import dataclasses
 import io
@@ -25,11 +25,11 @@ LOSSES = (1.4, 0.9, 1.1)
 
 
 def records():
-    told = [fake_record(CONFIG, step, accuracy=0.5) for step in (1, 2, 3)]
-    return [dataclasses.replace(record, val_loss=loss) for record, loss in zip(told, LOSSES, strict=True)]
+    made = [fake_record(CONFIG, step, accuracy=0.5) for step in (1, 2, 3)]
+    return [dataclasses.replace(record, val_loss=loss) for record, loss in zip(made, LOSSES, strict=True)]
 
 
-def test_the_best_step_has_the_lowest_loss(tmp_path):
+def test_the_best_epoch_has_the_lowest_loss(tmp_path):
     best = best_record(records(), "nll")
     assert (best.step, best.score("nll")) == (2, -0.9)
     epochs = pd.DataFrame({"step": [1, 2, 3], "val_loss": LOSSES})
@@ -37,13 +37,13 @@ def test_the_best_step_has_the_lowest_loss(tmp_path):
     assert _best_step(TrialFolder(tmp_path, 0, "nll", ()), epochs) == 2
 
 
-def test_lines_say_the_loss_and_not_its_negative():
+def test_progress_lines_show_the_loss_and_not_its_negative():
     console = Console(file=io.StringIO(), width=200)
     progress = StudyProgress(complete=1, best=RankedTrial(7, -0.9), metric="nll")
     PlainProgress(console).ended(Job(7, CONFIG), fake_result(CONFIG, records(), "completed"), progress)
-    said = console.file.getvalue()
-    assert "best nll 0.900 at step 2 of 3" in said
-    assert "best 0.900 (trial 7)" in said
+    output = console.file.getvalue()
+    assert "best nll 0.900 at step 2 of 3" in output
+    assert "best 0.900 (trial 7)" in output
     assert score_text("qwk", -0.25) == "qwk -0.250"
 
 
@@ -53,11 +53,11 @@ def test_early_ranks_follow_the_loss():
     rows = [(n, step, 2 - n / 12 - step / 100) for n in numbers for step in (1, 2, 3)]
     epochs = pd.DataFrame(rows, columns=["trial", "step", "val_loss"])
     base = {"head_phase": {"epochs": 1}, "depth_phase": {"epochs": 2}}
-    found = early(complete, complete, epochs, base, "nll").everyone.looks[0]
-    assert found.tau.value == pytest.approx(1)
+    look = early(complete, complete, epochs, base, "nll").everyone.looks[0]
+    assert look.tau.value == pytest.approx(1)
 
 
-def test_a_study_of_likelihoods_is_read_by_them(make_study, tmp_path: Path):
+def test_a_study_that_minimizes_the_loss_is_scored_by_it(make_study, tmp_path: Path):
     make_study(tmp_path, "likely", states=[TrialState.COMPLETE] * 3, metric="nll")
     results = read_study("likely", tmp_path)
     lowest = results.epochs.groupby("trial")["val_loss"].min()

@@ -1,4 +1,4 @@
-"""The folder of a study: whole files, sealed test predictions, checkpoints of the best only."""
+"""The folder of a study: whole files, test predictions under keys of their own, checkpoints of the best only."""
 
 import os
 
@@ -24,39 +24,39 @@ def folder(tmp_path):
     return folder
 
 
-def test_the_study_is_written_as_given(folder):
+def test_the_search_space_is_written_as_given(folder):
     assert (folder.path / "space.yaml").read_text() == "# why\nsearch: {}\n"
     assert yaml.safe_load((folder.path / "study.yaml").read_text()) == {"versions": {"python": "3"}, "seed": 0}
 
 
-def test_a_trial_is_written_whole(folder):
-    told = result()
-    folder.write_trial(42, told, checkpoint=True)
-    place = folder.path / "trials" / "0042"
+def test_a_trial_has_configuration_epochs_predictions_and_checkpoint(folder):
+    outcome = result()
+    folder.write_trial(42, outcome, checkpoint=True)
+    path = folder.path / "trials" / "0042"
     names = {"config.yaml", "epochs.csv", "predictions.npz", "best.safetensors"}
-    assert {path.name for path in place.iterdir()} == names
-    assert parse_config(yaml.safe_load((place / "config.yaml").read_text())) == told.config
-    epochs = pd.read_csv(place / "epochs.csv")
+    assert {file.name for file in path.iterdir()} == names
+    assert parse_config(yaml.safe_load((path / "config.yaml").read_text())) == outcome.config
+    epochs = pd.read_csv(path / "epochs.csv")
     assert tuple(epochs.columns) == EPOCH_COLUMNS
     assert list(epochs["step"]) == [1, 2, 3, 4, 5]
-    assert list(epochs["val_accuracy"]) == [record.val_accuracy for record in told.records]
+    assert list(epochs["val_accuracy"]) == [record.val_accuracy for record in outcome.records]
 
 
-def test_predictions_can_be_read_without_pickle_and_the_test_part_is_sealed(folder):
-    told = result()
-    folder.write_trial(0, told, checkpoint=False)
+def test_predictions_are_read_without_pickle_and_the_test_part_has_keys_of_its_own(folder):
+    outcome = result()
+    folder.write_trial(0, outcome, checkpoint=False)
     with np.load(folder.trial(0) / "predictions.npz", allow_pickle=False) as stored:
         assert set(stored) == {
-            f"{part}_{what}"
+            f"{part}_{array}"
             for part in ("train", "validation", "sealed_test")
-            for what in ("ids", "grades", "probabilities")
+            for array in ("ids", "grades", "probabilities")
         }
         assert stored["validation_probabilities"].shape == (5, 2, 5)
         assert stored["validation_probabilities"].dtype == np.float16
-        assert list(stored["sealed_test_ids"]) == list(told.predictions["test"].ids)
+        assert list(stored["sealed_test_ids"]) == list(outcome.predictions["test"].ids)
 
 
-def test_checkpoints_of_trials_that_drop_out_are_removed(folder):
+def test_checkpoints_of_all_but_the_best_trials_are_removed(folder):
     for number in range(3):
         folder.write_trial(number, result(), checkpoint=True)
     folder.keep_checkpoints([1])
@@ -64,7 +64,7 @@ def test_checkpoints_of_trials_that_drop_out_are_removed(folder):
     assert (folder.trial(0) / "predictions.npz").exists()
 
 
-def test_checkpoints_of_earlier_runs_are_removed_once_they_are_found(folder):
+def test_checkpoints_of_earlier_runs_are_removed_only_after_they_are_found(folder):
     folder.write_trial(0, result(), checkpoint=True)
     again = StudyFolder(folder.path)
     again.write_trial(1, result(), checkpoint=True)
@@ -81,7 +81,7 @@ def test_a_trial_written_again_replaces_the_old_one(folder):
     assert not (folder.trial(3) / "failure.txt").exists()
 
 
-def test_a_failure_says_what_was_tried_and_how_it_went_wrong(folder):
+def test_a_failure_has_configuration_reason_and_traceback(folder):
     folder.write_failure(3, scripted(), "it broke", "Traceback: there")
     assert (folder.trial(3) / "failure.txt").read_text() == "it broke\n\nTraceback: there\n"
     assert (folder.trial(3) / "config.yaml").exists()
@@ -97,16 +97,16 @@ def test_a_trial_that_cannot_be_written_leaves_nothing(folder, monkeypatch):
     assert list((folder.path / "trials").iterdir()) == []
 
 
-def test_what_a_crash_left_half_done_is_cleared_away(folder):
-    abandoned, at_work = (folder.path / "trials" / name for name in (".0007-abc", ".0008-def"))
+def test_half_written_folders_of_a_crash_are_removed(folder):
+    abandoned, in_use = (folder.path / "trials" / name for name in (".0007-abc", ".0008-def"))
     abandoned.mkdir()
-    at_work.mkdir()
+    in_use.mkdir()
     os.utime(abandoned, (1_500_000_000, 1_500_000_000))
     folder.write_study("", {})
-    assert list((folder.path / "trials").iterdir()) == [at_work]
+    assert list((folder.path / "trials").iterdir()) == [in_use]
 
 
-def test_folders_of_trials_that_did_not_finish_are_dropped(folder):
+def test_folders_of_dropped_trials_are_removed(folder):
     folder.write_trial(0, result(), checkpoint=False)
     folder.drop_trials([0, 5])
     assert list((folder.path / "trials").iterdir()) == []

@@ -1,3 +1,6 @@
+"""Finding a study and reading it back as tables."""
+
+import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState
@@ -54,13 +57,13 @@ def test_epochs_begin_with_the_columns_of_the_design(demo):
 
 
 def test_best_and_last_step_agree_with_the_epochs(demo):
-    read = read_study("demo", demo)
-    for row in read.complete.itertuples():
-        told = read.epochs[read.epochs["trial"] == row.number].set_index("step")
-        assert row.val_accuracy_best == told["val_accuracy"].max()
-        assert row.best_step == told["val_accuracy"].idxmax()  # the first one on ties
-        assert row.gap_last == told["train_accuracy"].iloc[-1] - told["val_accuracy"].iloc[-1]
-        assert row.last_step == told.index[-1]
+    results = read_study("demo", demo)
+    for row in results.complete.itertuples():
+        epochs = results.epochs[results.epochs["trial"] == row.number].set_index("step")
+        assert row.val_accuracy_best == epochs["val_accuracy"].max()
+        assert row.best_step == epochs["val_accuracy"].idxmax()  # the first one on ties
+        assert row.gap_last == epochs["train_accuracy"].iloc[-1] - epochs["val_accuracy"].iloc[-1]
+        assert row.last_step == epochs.index[-1]
 
 
 def test_states_reasons_and_retries_are_kept(demo):
@@ -73,10 +76,10 @@ def test_states_reasons_and_retries_are_kept(demo):
 
 def test_best_step_follows_the_metric_of_the_study(make_study, tmp_path):
     make_study(tmp_path, "byqwk", [TrialState.COMPLETE] * 3, metric="qwk")
-    read = read_study("byqwk", tmp_path)
-    for row in read.trials.itertuples():
-        told = read.epochs[read.epochs["trial"] == row.number].set_index("step")
-        assert row.best_step == told["val_qwk"].idxmax()
+    results = read_study("byqwk", tmp_path)
+    for row in results.trials.itertuples():
+        epochs = results.epochs[results.epochs["trial"] == row.number].set_index("step")
+        assert row.best_step == epochs["val_qwk"].idxmax()
 
 
 def test_study_is_found_by_name_by_path_and_by_storage(demo):
@@ -86,7 +89,7 @@ def test_study_is_found_by_name_by_path_and_by_storage(demo):
         read_study(str(demo / "demo")),
         read_study("demo", demo / "elsewhere", storage=url),
     ]
-    assert [len(read.trials) for read in tables] == [60, 60, 60]
+    assert [len(table.trials) for table in tables] == [60, 60, 60]
     assert tables[2].info.folder == demo / "elsewhere" / "demo"
 
 
@@ -138,14 +141,12 @@ def test_two_studies_in_one_folder_must_be_named(make_study, tmp_path):
 
 def test_empty_study_has_empty_tables_with_all_columns(make_study, tmp_path):
     make_study(tmp_path, "empty", [])
-    read = read_study("empty", tmp_path)
-    assert len(read.trials) == len(read.epochs) == 0
-    assert set(DESIGN_TRIAL_COLUMNS) <= set(read.trials.columns)
+    results = read_study("empty", tmp_path)
+    assert len(results.trials) == len(results.epochs) == 0
+    assert set(DESIGN_TRIAL_COLUMNS) <= set(results.trials.columns)
 
 
 def test_predictions_are_read_from_the_trial_folder(make_study, tmp_path):
-    import numpy as np
-
     make_study(tmp_path, "p", [TrialState.COMPLETE])
     folder = tmp_path / "p" / "trials" / "0000"
     folder.mkdir(parents=True)
@@ -155,9 +156,9 @@ def test_predictions_are_read_from_the_trial_folder(make_study, tmp_path):
         validation_grades=np.array([0, 4]),
         validation_probabilities=np.full((3, 2, 5), 0.2, dtype=np.float16),
     )
-    read = read_study("p", tmp_path)
-    told = read.predictions(0)
-    assert told is not None
-    assert told.ids == ("train/a", "train/b")
-    assert told.probabilities.shape == (3, 2, 5)
-    assert read.predictions(1) is None
+    results = read_study("p", tmp_path)
+    predictions = results.predictions(0)
+    assert predictions is not None
+    assert predictions.ids == ("train/a", "train/b")
+    assert predictions.probabilities.shape == (3, 2, 5)
+    assert results.predictions(1) is None

@@ -153,7 +153,7 @@ def test_a_storage_of_another_schema_is_refused(ready, tmp_path):
 def test_a_study_of_another_program_is_refused(ready, tmp_path):
     storage = open_storage(tmp_path / "shared.db")
     optuna.create_study(study_name="mine", storage=storage).set_user_attr("by", "someone else")
-    with pytest.raises(UsageError, match="another program"):
+    with pytest.raises(UsageError, match="was not created by drft-study"):
         ready(study="mine", storage=f"sqlite:///{tmp_path / 'shared.db'}")
 
 

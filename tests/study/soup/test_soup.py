@@ -31,7 +31,7 @@ from study.report.json_csv import plain
 from study.results.confirmation_plan import BASELINE, PLANNED, Candidate, ConfirmationPlan, SeedAndSplit
 from study.results.study_folder import CHECKPOINT, StudyFolder
 from study.results.study_results import read_study
-from study.results.test_set import OpenedTestSet, confirmation_place, read_confirmation
+from study.results.test_set import HeldOutTestSet, confirmation_location, read_confirmation
 from study.setup.options import RunOptions
 from study.soup.average import average, interpolate
 from study.soup.candidates import EnsembleRecipe
@@ -232,7 +232,7 @@ def confirmed(results, tmp_path):
         Candidate(f"trial {best}", best, 0.4, scripted(depth=3)),
     )
     plan = ConfirmationPlan("real", 1, 1, (SeedAndSplit(1, 2),), candidates)
-    where = confirmation_place(study.place)
+    where = confirmation_location(study.location)
     told = metadata(
         name=where.name, space=plan.text, space_fingerprint=plan.fingerprint, sampler=PLANNED,
         base_config=plan.config(0), trials_wanted=plan.size,
@@ -272,10 +272,10 @@ def test_mixtures_are_judged_on_the_test_images_once(made, confirmed):
     assert [score.name for score in found.scores] == [one.recipe.name for one in made[0].judged]
 
     number = found.scores[0].trials[0]
-    opened = OpenedTestSet(study, read_confirmation(study))
+    opened = HeldOutTestSet(study, read_confirmation(study))
     step = int(study.complete["best_step"][0])
     recorded = opened.searched(number).probabilities[step - 1]
-    assert np.allclose(opened.mixtures()[1].probabilities[0], recorded, atol=2e-3)
+    assert np.allclose(opened.ensembles()[1].probabilities[0], recorded, atol=2e-3)
     statistics = SimpleNamespace(test=score_test_set(study), swept=None, mixtures=found)
     titles = [part.title for part in test_set.chapter(study, statistics).parts if isinstance(part, Table)]
     assert titles[-1] == "Mixtures of the best trials on the test set"

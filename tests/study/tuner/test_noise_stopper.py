@@ -33,7 +33,7 @@ def test_the_best_has_an_interval_and_the_clearly_worse_are_told_apart():
         stopper.add(number, result(right))
     certainty = stopper.certainty()
     assert certainty.low < 31 / 40 < certainty.high
-    assert (certainty.alike, certainty.of) == (2, 3)
+    assert (certainty.indistinguishable, certainty.completed) == (2, 3)
 
 
 def test_pruned_trials_are_not_compared():

@@ -325,7 +325,7 @@ class TestSameStudy:
         storage = open_storage(tmp_path / "study.db")
         study = optuna.create_study(study_name="demo", storage=storage)
         study.tell(study.ask(), 1.0)
-        with pytest.raises(StudyError, match="another program"):
+        with pytest.raises(StudyError, match="was not created by drft-study"):
             open_scheduler(tmp_path)
 
     def test_a_study_of_another_version_is_refused(self, tmp_path):

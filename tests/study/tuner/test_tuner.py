@@ -266,6 +266,6 @@ def test_without_the_rule_a_study_goes_on_through_noise(drive):
 def test_the_standing_says_how_sure_the_best_is(drive):
     outcome, _ = drive(3)
     certainty = outcome.progress.certainty
-    assert (certainty.alike, certainty.of) == (3, 3)
+    assert (certainty.indistinguishable, certainty.completed) == (3, 3)
     assert 0 <= certainty.low < 0.5 < certainty.high <= 1
     assert drive(3)[0].progress.certainty == certainty  # read back from the folders
