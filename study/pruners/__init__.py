@@ -1,1 +1,1 @@
-"""Pruners, by name."""
+"""Pruners by name."""

@@ -1,4 +1,4 @@
-"""What it means for a study that each of its trials trains once for each fold (``drft.run_folds``)."""
+"""Checks of studies in which each trial trains once for each fold (``drft.run_folds``)."""
 
 from typing import TYPE_CHECKING
 
@@ -6,48 +6,48 @@ from drft.config.trial_config import SplitConfig
 from drft.errors import UsageError
 from study.pruners.names import Pruner
 
-if TYPE_CHECKING:  # who reads a study needs no search spaces
+if TYPE_CHECKING:  # reading a study needs this module, but not the search spaces
     from study.space import BoundSpace
 
 COMPARED = 3
-"""Folds that are compared with the best trial's before a trial is stopped. Fewer cannot be told from chance: even where
-all of two are worse, a signed-rank test has p = 1/4."""
+"""Folds that are compared with those of the best trial before a trial may be pruned. With fewer folds a signed-rank
+test decides nothing: if both of two folds are worse, p = 1/4."""
 
 
-def chosen_pruner(asked: Pruner | None, split: SplitConfig) -> Pruner:
-    """Return the pruner of a study: what was asked for, else what suits it.
+def chosen_pruner(requested: Pruner | None, split: SplitConfig) -> Pruner:
+    """Return the pruner of a study: the requested one, else the default for its split.
 
     Raises:
-        UsageError: when that pruner compares epochs and trials have folds, or the other way round.
+        UsageError: when the requested pruner compares epochs and trials have folds, or the other way round.
     """
-    few = len(split.turns) <= COMPARED
+    too_few = len(split.turns) <= COMPARED
     if not split.every_fold:
-        if asked == "wilcoxon":
-            raise UsageError("--pruner wilcoxon: it compares folds, and these trials have none; say --folds 5, too")
-        return asked or "asha"
-    if asked == "wilcoxon" and few:
+        if requested == "wilcoxon":
+            raise UsageError("--pruner wilcoxon: it compares folds, and these trials have none; add --folds 5")
+        return requested or "asha"
+    if requested == "wilcoxon" and too_few:
         raise UsageError(
-            f"--pruner wilcoxon: it stops a trial after {COMPARED} folds at the earliest, and there are no more; say "
-            f"--folds 5, or --pruner none"
+            f"--pruner wilcoxon: it stops a trial after {COMPARED} folds at the earliest, and a trial has no more; use "
+            "--folds 5, or --pruner none"
         )
-    if asked not in {None, "wilcoxon", "none"}:
+    if requested not in {None, "wilcoxon", "none"}:
         raise UsageError(
-            f"--pruner {asked}: it compares epochs, and these trials compare folds; choose wilcoxon or none"
+            f"--pruner {requested}: it compares epochs, and these trials compare folds; choose wilcoxon or none"
         )
-    return asked or ("none" if few else "wilcoxon")
+    return requested or ("none" if too_few else "wilcoxon")
 
 
 def check_folds(pruner: Pruner | None, space: "BoundSpace") -> None:
-    """Refuse what does not go with folds, or without them.
+    """Check that pruner and early stopping fit the folds of the trials.
 
     Raises:
-        UsageError: when the pruner does not suit, or trainings would stop early, and so after different steps.
+        UsageError: when the pruner does not fit, or when early stopping could end folds after different epochs.
     """
     chosen_pruner(pruner, space.base.split)
     path = "early_stopping.patience"
     searched = any(dimension.path == path for dimension in space.dimensions)
     if space.base.split.every_fold and (searched or space.base.early_stopping.patience):
         raise UsageError(
-            f"--folds: the space {space.name} sets {path}, and folds that end after different steps have no best step "
-            "together; leave one of the two out"
+            f"--folds: the space {space.name} sets {path}, and folds that end after different epochs have no common "
+            f"best epoch; leave out --folds or {path}"
         )

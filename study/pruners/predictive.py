@@ -1,9 +1,9 @@
-"""A pruner that asks how far trials like this one still rose from here.
+"""A pruner that predicts from the study's completed trials whether a trial can still end among the best.
 
-Successive halving trusts that ranks after a few epochs are those at the end. This one looks at how far the study's own
-finished trials rose from the same step on, and stops a trial only when hardly any of them rose as far as it would have
-to: an extrapolation of learning curves (Domhan et al. 2015; Klein et al. 2017) that fits no curve, since of ten noisy
-epochs there is no telling which.
+Successive halving assumes that ranks after a few epochs are the ranks at the end. This pruner looks at how much the
+score of each completed trial rose after the same epoch. It stops a trial when hardly any of them rose as much as this
+trial would have to. It extrapolates learning curves (Domhan et al. 2015; Klein et al. 2017) without fitting a curve,
+since ten noisy epochs do not determine one.
 """
 
 from collections.abc import Sequence
@@ -19,65 +19,67 @@ RISK = 0.05
 """A trial is stopped when its chance to end among the best is below this."""
 
 TOP = 0.25
-"""The best: this share of all trials that have ended. Of the completed ones alone it would be fewer and fewer."""
+"""The best trials: this share of all trials that have ended, pruned ones included. Otherwise the share of the best
+among all trials would fall as more trials are pruned."""
 
 BORROWED = 8
-"""With so many completed trials of its own, a depth borrows from the others at half their weight."""
+"""A depth with so many completed trials of its own gives the trials of other depths half weight."""
 
 
 class PredictivePruner(BasePruner):
     """Stops trials that will hardly end in the best quarter of the study.
 
-    Nothing is kept between two questions: all is read from the study, so a study that goes on, or has several drivers,
-    is pruned as it would have been. Fewer than twenty trials to compare with can show no chance below ``RISK``, so
-    the first ones all run to their end.
+    It keeps no state: everything is read from the study, so a resumed study, or one with several tuners, is pruned in
+    the same way. With fewer than twenty completed trials no chance is below ``RISK``, so the first trials all complete.
     """
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        """Tell whether the trial should stop; what it reported last is its best score so far."""
+        """Return whether the trial should stop; its last report is its best score so far."""
         ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
         complete = [other for other in ended if other.state == TrialState.COMPLETE]
         return bool(complete) and chance(trial, complete, pruned=len(ended) - len(complete)) < RISK
 
 
 def chance(trial: FrozenTrial, complete: Sequence[FrozenTrial], pruned: int = 0) -> float:
-    """Return the chance, above 0 and at most 1, that a trial ends in the best quarter of others that have ended.
+    """Return the chance, above 0 and at most 1, that a trial ends in the best quarter of the trials that have ended.
 
-    It is the weighted share of the completed ones that rose as far after this step as this trial would have to, itself
-    counted among those that do: a conformal p-value (Vovk et al. 2005; weighted: Tibshirani et al. 2019), which fits no
-    distribution.
+    It is the weighted share of completed trials whose score rose as much after this epoch as the trial's would have to,
+    the trial itself counted among them: a conformal p-value (Vovk et al. 2005; weighted: Tibshirani et al. 2019), which
+    assumes no distribution.
 
-    - Trials of the same backbone and depth count fully; others as if they were ``BORROWED`` trials among so many.
-    - Trials that a pruner stopped are missing, and they are the ones that were low. One of the control arm that it
-      would have stopped stands for all that it did: it counts ``CONTROL_EVERY`` times.
+    - Trials of the same backbone and depth have weight 1. Others have less weight, the more such trials there are:
+      ``BORROWED`` / (``BORROWED`` + number of trials of the same kind).
+    - Pruned trials are missing, and they had low scores. Trials of the control arm are never pruned; one that would
+      have been stands for the pruned ones and has ``CONTROL_EVERY`` times the weight.
 
     Args:
-        trial: has reported its best score so far at its last step.
-        complete: completed trials, at least one; those that were over before this step only say what the best are.
-        pruned: how many others were pruned, none of them among the best.
+        trial: has reported its best score so far at its last epoch.
+        complete: completed trials, at least one. Those that ended before this epoch count for the best scores only.
+        pruned: number of pruned trials; none of them is among the best.
     """
     step = trial.last_step
     assert step is not None
     scores = sorted((_score(other) for other in complete), reverse=True)
     best = min(ceil(TOP * (len(scores) + pruned)), len(scores))
-    rise = scores[best - 1] - trial.intermediate_values[step]
+    needed_rise = scores[best - 1] - trial.intermediate_values[step]
     compared = [other for other in complete if step in other.intermediate_values]
-    own = sum(_kind(other) == _kind(trial) for other in compared)
+    alike = [_kind(other) == _kind(trial) for other in compared]
+    other_weight = BORROWED / (BORROWED + sum(alike))
     weights = [
-        _weight(other, 1.0 if _kind(other) == _kind(trial) else BORROWED / (BORROWED + own)) for other in compared
+        (1 if is_alike else other_weight) * (CONTROL_EVERY if "would_prune" in other.user_attrs else 1)
+        for other, is_alike in zip(compared, alike, strict=True)
     ]
-    rose = (_score(other) - other.intermediate_values[step] >= rise for other in compared)
-    as_far = sum(weight for weight, far in zip(weights, rose, strict=True) if far)
-    return (1 + as_far) / (1 + sum(weights))
+    enough = sum(
+        weight
+        for other, weight in zip(compared, weights, strict=True)
+        if _score(other) - other.intermediate_values[step] >= needed_rise
+    )
+    return (1 + enough) / (1 + sum(weights))  # the trial itself has weight 1, and rises as much as needed
 
 
 def _kind(trial: FrozenTrial) -> tuple[object, ...]:
-    """Return what makes trials alike; of a trial under way Optuna shows a pruner the parameters alone."""
+    """Return backbone and depth; of a running trial, Optuna passes a pruner the parameters only."""
     return tuple(trial.params.get(path) for path in ("backbone.name", "depth", "depth_fraction"))
-
-
-def _weight(trial: FrozenTrial, likeness: float) -> float:
-    return likeness * (CONTROL_EVERY if "would_prune" in trial.user_attrs else 1)
 
 
 def _score(trial: FrozenTrial) -> float:

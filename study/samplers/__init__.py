@@ -1,1 +1,1 @@
-"""Samplers, by name."""
+"""Samplers by name."""

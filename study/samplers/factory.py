@@ -1,11 +1,8 @@
-"""From names to Optuna's samplers and pruners, set up for short parallel trainings with two phases."""
+"""Optuna's samplers by name, configured for short parallel trainings in two phases."""
 
 import importlib.util
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 import optuna
@@ -25,15 +22,14 @@ from drft.errors import ConfigError
 from study.samplers.isolating import IsolatingSampler
 from study.samplers.names import SAMPLERS
 from study.space import BoundSpace, Range
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from study.storage.optuna_internals import check_filter_study
 
 CONSTRAINED = frozenset({"tpe", "gp"})
-"""Samplers that learn from the constraint on the gap which trials to avoid; Optuna's others do not look at it."""
+"""Samplers that avoid trials above the limit on the gap; Optuna's other samplers ignore constraints."""
 
 _STARTUP_TRIALS = 30
-"""Trials at random before a model is trusted: three at each depth of a usual backbone, so that none goes unheard."""
+"""Random trials before a sampler uses its model: about three for each depth of a usual backbone, so every depth is
+sampled."""
 
 
 def make_sampler(name: str, *, seed: int, space: BoundSpace, finished_trials: int) -> BaseSampler:
@@ -43,150 +39,126 @@ def make_sampler(name: str, *, seed: int, space: BoundSpace, finished_trials: in
         name: the name.
         seed: the study's seed.
         space: what is searched.
-        finished_trials: trials the study has already. The sampler's seed follows from both numbers, so that a
-            study that goes on does not draw its first points again.
+        finished_trials: trials that the study has already. The sampler's seed follows from both numbers, so that a
+            resumed study does not draw its first points again.
 
     Raises:
-        ConfigError: when the sampler cannot search this space, or lacks its package.
+        ConfigError: when the sampler cannot search this space, or its package is not installed.
     """
     if name not in SAMPLERS:
         raise ConfigError(f"unknown sampler {name!r}; choose one of {', '.join(SAMPLERS)}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        if space.isolate is None or name == "grid":
-            return _SAMPLERS[name](space, _Seeds(seed, finished_trials))
+        if space.isolate is None or name == "grid":  # a grid visits all values anyway
+            return _make_one(name, space, seed, finished_trials)
         return IsolatingSampler(
             space.isolate,
             space.values(space.isolate),
-            lambda part: _SAMPLERS[name](space, _Seeds(seed, finished_trials, part)),
+            lambda index: _make_one(name, space, seed, finished_trials, index),
         )
 
 
-def sampler_notes(name: str, space: BoundSpace, max_gap: float | None = None) -> tuple[str, ...]:
-    """Return what a user should know about this sampler on this space, one sentence each."""
-    notes = []
-    if max_gap is not None and name not in CONSTRAINED:
-        notes.append(f"{name} does not use --max-gap to draw trials: it only says which of them can be the best")
-    if name in {"gp", "cmaes"}:
-        notes.append(f"{name} learns from trials that ran to their end; pruned trials teach it nothing")
-        left_out = _left_to_chance(name, space)
-        if left_out:
-            notes.append(f"{name} draws these at random, as it cannot model them: {', '.join(left_out)}")
+def _make_one(name: str, space: BoundSpace, study_seed: int, finished_trials: int, index: int = 0) -> BaseSampler:
+    """Return one sampler; ``index`` counts the samplers of a study that has several."""
+    seed = _seed(study_seed, index, finished_trials)
+    if name == "random":
+        return RandomSampler(seed=seed)
+    if name == "qmc":
+        # One sequence for the whole study: the storage keeps the position in it, so the seed must stay the same.
+        return QuasiRandomSampler(space, _seed(study_seed, index))
+    if name == "gp":
+        return GPSampler(n_startup_trials=_STARTUP_TRIALS, seed=seed, warn_independent_sampling=False)
+    if name == "cmaes":
+        _check_cmaes(space)
+        return _CovarianceMatrixSampler(
+            n_startup_trials=_STARTUP_TRIALS, with_margin=True, seed=seed, warn_independent_sampling=False
+        )
     if name == "grid":
-        notes.append(f"the grid has {space.size} points; trials beyond that repeat some at random")
-    elif space.isolate is not None:
-        notes.append(f"every value of {space.isolate} gets its own {name} sampler and as many trials as the others")
-    return tuple(notes)
+        space.grid()  # raises where a dimension has endless values
+        return ExhaustiveSampler(seed=seed)
+    return TPESampler(
+        n_startup_trials=_STARTUP_TRIALS,
+        multivariate=True,
+        group=space.conditional,
+        constant_liar=True,
+        seed=seed,
+    )
 
 
-class _QuasiRandom(QMCSampler):
-    """A scrambled Sobol' sequence over all dimensions at once.
+def _seed(*entropy: int) -> int:
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
-    Optuna's own infers the dimensions from the first trial, which it draws at random. Here every trial gets a
-    point of the whole space; coordinates of dimensions that are inactive in a trial are not used.
+
+def _check_cmaes(space: BoundSpace) -> None:
+    if importlib.util.find_spec("cmaes") is None:
+        raise ConfigError("the sampler cmaes needs one more package; run: pip install 'drft-study[cmaes]'")
+    if len(_drawn_at_random("cmaes", space)) == len(space.dimensions):
+        raise ConfigError(
+            f"the sampler cmaes has nothing to learn in the space {space.name!r}: it needs a float or int "
+            "dimension without a condition; choose another sampler, such as tpe"
+        )
+
+
+class QuasiRandomSampler(QMCSampler):
+    """A scrambled Sobol' sequence over all dimensions of a space.
+
+    Optuna's own sampler infers the dimensions from the first trial, which it draws at random. Here every trial gets a
+    point of the whole space; the coordinates of dimensions that are inactive in the trial are not used.
     """
 
     def __init__(self, space: BoundSpace, seed: int) -> None:
         super().__init__(scramble=True, seed=seed, warn_independent_sampling=False)
-        self._whole = {path: d for path, d in space.distributions.items() if not d.single()}
+        self._distributions = {path: d for path, d in space.distributions.items() if not d.single()}
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return self._whole
+        """Return all dimensions that have more than one value."""
+        return dict(self._distributions)  # a copy, since PartialFixedSampler deletes from what it gets
 
 
-class _CovarianceMatrix(CmaEsSampler):
-    """CMA-ES; that it does not use constraints is said once by ``sampler_notes``, not by Optuna after each trial."""
+class _CovarianceMatrixSampler(CmaEsSampler):
+    """CMA-ES that does not warn after each trial that it ignores constraints: ``sampler_notes`` has a note on it."""
 
     def after_trial(
-        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: "Sequence[float] | None"
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Constraints have been set")
             super().after_trial(study, trial, state, values)
 
 
-class _Grid(BruteForceSampler):
-    """Every configuration once, in random order; conditions are understood, so none is run twice."""
+class ExhaustiveSampler(BruteForceSampler):
+    """Every configuration once, in random order; inactive dimensions do not multiply configurations."""
 
     def after_trial(
-        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: "Sequence[float] | None"
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        """Do nothing: Optuna's own ends ``study.optimize`` here, and the conductor counts trials itself."""
+        """Do nothing.
+
+        Optuna's own method calls ``study.stop`` after the last configuration, which fails outside ``study.optimize``.
+        """
 
 
-@dataclass(frozen=True, slots=True)
-class _Seeds:
-    """The seeds of one sampler; ``part`` counts the samplers of a study that has several."""
-
-    study: int
-    finished_trials: int
-    part: int = 0
-
-    @property
-    def now(self) -> int:
-        """A seed that changes as the study goes on."""
-        return _drawn(self.study, self.part, self.finished_trials)
-
-    @property
-    def lasting(self) -> int:
-        """A seed that stays the same through the whole study."""
-        return _drawn(self.study, self.part)
-
-
-def _drawn(*entropy: int) -> int:
-    return int(np.random.SeedSequence(entropy).generate_state(1)[0])
+def sampler_notes(name: str, space: BoundSpace, max_gap: float | None = None) -> tuple[str, ...]:
+    """Return what a user should know about this sampler on this space, one sentence each."""
+    notes = []
+    if max_gap is not None and name not in CONSTRAINED:
+        notes.append(f"{name} does not use --max-gap to draw trials: it only limits which of them can be the best")
+    if name in {"gp", "cmaes"}:
+        notes.append(f"{name} learns from completed trials only, not from pruned ones")
+        paths = _drawn_at_random(name, space)
+        if paths:
+            notes.append(f"{name} draws these at random, as it cannot model them: {', '.join(paths)}")
+    if name == "grid":
+        notes.append(f"the grid has {space.size} points; trials beyond that repeat some of them at random")
+    elif space.isolate is not None:
+        notes.append(f"every value of {space.isolate} gets its own {name} sampler and as many trials as the others")
+        if reason := check_filter_study():
+            notes.append(f"these samplers learn from the trials of all values, since {reason}")
+    return tuple(notes)
 
 
-def _tpe(space: BoundSpace, seeds: _Seeds) -> BaseSampler:
-    return TPESampler(
-        n_startup_trials=_STARTUP_TRIALS,
-        multivariate=True,
-        group=space.conditional,
-        constant_liar=True,
-        seed=seeds.now,
-    )
-
-
-def _qmc(space: BoundSpace, seeds: _Seeds) -> BaseSampler:
-    return _QuasiRandom(space, seeds.lasting)  # one sequence, whose place the storage remembers
-
-
-def _gp(_: BoundSpace, seeds: _Seeds) -> BaseSampler:
-    return GPSampler(n_startup_trials=_STARTUP_TRIALS, seed=seeds.now, warn_independent_sampling=False)
-
-
-def _cmaes(space: BoundSpace, seeds: _Seeds) -> BaseSampler:
-    if importlib.util.find_spec("cmaes") is None:
-        raise ConfigError("the sampler cmaes needs one more package; run: pip install 'drft-study[cmaes]'")
-    if len(_left_to_chance("cmaes", space)) == len(space.dimensions):
-        raise ConfigError(
-            f"the sampler cmaes has nothing to learn in the space {space.name!r}: it needs a float or int "
-            "dimension without a condition; choose another sampler, such as tpe"
-        )
-    return _CovarianceMatrix(
-        n_startup_trials=_STARTUP_TRIALS, with_margin=True, seed=seeds.now, warn_independent_sampling=False
-    )
-
-
-def _grid(space: BoundSpace, seeds: _Seeds) -> BaseSampler:
-    space.grid()  # names every dimension that has no end
-    return _Grid(seed=seeds.now)
-
-
-_SAMPLERS: Mapping[str, Callable[[BoundSpace, _Seeds], BaseSampler]] = MappingProxyType(
-    {
-        "tpe": _tpe,
-        "random": lambda _, seeds: RandomSampler(seed=seeds.now),
-        "qmc": _qmc,
-        "gp": _gp,
-        "cmaes": _cmaes,
-        "grid": _grid,
-    }
-)
-
-
-def _left_to_chance(name: str, space: BoundSpace) -> list[str]:
-    """Return the dimensions that a sampler without a notion of conditions (or categories) draws at random."""
+def _drawn_at_random(name: str, space: BoundSpace) -> list[str]:
+    """Return the dimensions that a sampler cannot model: conditional ones, and for cmaes categorical ones."""
     return [
         dimension.path
         for dimension in space.dimensions

@@ -1,4 +1,4 @@
-"""Names of samplers. ``--help`` imports this file and no Optuna."""
+"""Names of samplers; a module of their own, so that ``--help`` does not import Optuna."""
 
 from typing import Literal, get_args
 

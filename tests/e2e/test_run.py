@@ -243,7 +243,7 @@ BAD_OPTIONS = {
     "an unknown setting": (("--space", "typo.yaml"), "depth_phase.lr"),
     "a depth beyond the blocks": (("--space", "deep.yaml"), "blocks"),
     "a name that is no folder": (("--study", "../up"), "study name"),
-    "a pruner without its folds": (("--pruner", "wilcoxon"), "say --folds 5, too"),
+    "a pruner without its folds": (("--pruner", "wilcoxon"), "add --folds 5"),
     "more folds than images": (("--folds", "41"), "too few training images for 41 folds"),
     "no results folder": (("--results", "tiny.yaml/results"), "is a file"),
     "a storage that is none": (("--storage", "sqlite:///tiny.yaml"), "no SQLite database"),

@@ -1,4 +1,4 @@
-"""Samplers and pruners by name, on a toy training of ten steps."""
+"""Samplers and pruners by name, on a toy training of ten epochs."""
 
 import warnings
 from collections import Counter
@@ -13,13 +13,14 @@ from drft.config.trial_config import TrialConfig
 from drft.errors import ConfigError
 from study.pruners.factory import AfterHeadPhase, make_pruner
 from study.pruners.names import PRUNERS
-from study.samplers import factory as search
+from study.samplers import factory, isolating
 from study.samplers.factory import make_sampler, sampler_notes
 from study.samplers.names import SAMPLERS
 from study.space import BoundSpace, Space
+from study.storage.optuna_internals import FilteredStorage, check_filter_study, filter_study
 
-HEAD_EPOCHS, STEPS = 3, 10
-OF_EPOCHS = [name for name in PRUNERS if name != "wilcoxon"]  # which compares folds: test_folds.py
+HEAD_EPOCHS, EPOCHS = 3, 10
+EPOCH_PRUNERS = [name for name in PRUNERS if name != "wilcoxon"]  # test_folds.py tests that one, which compares folds
 
 MIXED = """
 search:
@@ -59,7 +60,7 @@ def new_study(space: BoundSpace, sampler: str, pruner: str = "none", seed: int =
 
 
 def train(study: optuna.Study, trial: optuna.Trial, config: TrialConfig) -> None:
-    """Report a score that rises by step, higher for greater depths."""
+    """Report a score that rises with the epoch and the depth."""
     for step in range(1, config.head_phase.epochs + config.depth_phase.epochs + 1):
         trial.report(0.1 * config.depth + 0.01 * step, step)
         if trial.should_prune():
@@ -75,7 +76,7 @@ def run(space: BoundSpace, study: optuna.Study, trials: int) -> list[dict[str, A
     return [trial.params for trial in study.trials]
 
 
-@pytest.mark.parametrize("pruner", OF_EPOCHS)
+@pytest.mark.parametrize("pruner", EPOCH_PRUNERS)
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_sampler_works_with_every_pruner(sampler: str, pruner: str) -> None:
     if sampler == "cmaes":
@@ -88,7 +89,7 @@ def test_every_sampler_works_with_every_pruner(sampler: str, pruner: str) -> Non
     pruned = [trial for trial in study.trials if trial.state == TrialState.PRUNED]
     assert len(study.trials) == 14
     assert all(trial.last_step is not None and trial.last_step > HEAD_EPOCHS for trial in pruned)
-    assert bool(pruned) == (pruner not in {"none", "predictive"})  # which learns from more trials than these first
+    assert bool(pruned) == (pruner not in {"none", "predictive"})  # predictive needs more completed trials
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -102,7 +103,7 @@ def test_equal_seeds_draw_equally_and_others_do_not(sampler: str) -> None:
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "gp"])
-def test_a_study_that_goes_on_does_not_draw_its_first_points_again(sampler: str) -> None:
+def test_a_resumed_study_does_not_draw_its_first_points_again(sampler: str) -> None:
     space = bound(MIXED)
     study = new_study(space, sampler)
     run(space, study, 5)
@@ -112,7 +113,7 @@ def test_a_study_that_goes_on_does_not_draw_its_first_points_again(sampler: str)
     assert len({tuple(drawn.items()) for drawn in params}) == 10
 
 
-def test_qmc_goes_on_with_its_sequence_and_spreads_depths_evenly() -> None:
+def test_qmc_resumes_its_sequence_and_spreads_depths_evenly() -> None:
     space = bound("search: {depth: {type: int, low: 0, high: 3}, dropout: {type: float, low: 0, high: 0.5}}")
     study = new_study(space, "qmc")
     run(space, study, 8)
@@ -142,8 +143,8 @@ def test_cmaes_refuses_a_space_without_numbers() -> None:
         make_sampler("cmaes", seed=0, space=space, finished_trials=0)
 
 
-def test_cmaes_names_the_package_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search.importlib.util, "find_spec", lambda name: None)
+def test_cmaes_names_the_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(factory.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'drft-study\[cmaes\]'"):
         make_sampler("cmaes", seed=0, space=bound(MIXED), finished_trials=0)
 
@@ -155,7 +156,7 @@ def test_unknown_names_are_refused_with_the_known_ones() -> None:
         make_pruner("asah", first_step=4, last_step=10)
 
 
-def test_notes_say_what_a_sampler_leaves_to_chance() -> None:
+def test_notes_name_the_dimensions_that_a_sampler_draws_at_random() -> None:
     assert sampler_notes("tpe", bound(MIXED)) == ()
     assert "depth_phase.layer_decay" in sampler_notes("gp", bound(MIXED))[1]
     assert "batch_norm, depth_phase.layer_decay" in sampler_notes("cmaes", bound(MIXED))[1]
@@ -169,24 +170,24 @@ class AlwaysPrune(optuna.pruners.BasePruner):
 
 
 @pytest.mark.parametrize(("head_epochs", "first"), [(2, 4), (3, 4), (5, 6)])
-def test_a_trial_is_never_pruned_before_its_own_head_phase_is_over_plus_one_epoch(head_epochs: int, first: int) -> None:
+def test_no_trial_is_pruned_before_one_epoch_after_its_own_head_phase(head_epochs: int, first: int) -> None:
     study = optuna.create_study(direction="maximize", pruner=AfterHeadPhase(AlwaysPrune(), first_step=4))
     trial = study.ask()
     trial.suggest_int("head_phase.epochs", head_epochs, head_epochs)
-    asked = []
+    pruned = []
     assert not trial.should_prune()
-    for step in range(1, STEPS + 1):
+    for step in range(1, EPOCHS + 1):
         trial.report(0.5, step)
-        asked.append(trial.should_prune())
-    assert asked == [step >= first for step in range(1, STEPS + 1)]
+        pruned.append(trial.should_prune())
+    assert pruned == [step >= first for step in range(1, EPOCHS + 1)]
 
 
-@pytest.mark.parametrize("pruner", OF_EPOCHS)
-def test_no_pruner_acts_where_no_epoch_would_be_saved(pruner: str) -> None:
+@pytest.mark.parametrize("pruner", EPOCH_PRUNERS)
+def test_no_pruner_is_used_where_it_would_save_no_epoch(pruner: str) -> None:
     assert isinstance(make_pruner(pruner, first_step=4, last_step=4), optuna.pruners.NopPruner)
 
 
-# One sub-study for each depth.
+# Studies with one sub-study for each depth.
 
 ISOLATED = MIXED + "isolate: depth\n"
 
@@ -200,7 +201,7 @@ def test_isolated_values_get_equally_many_trials(sampler: str) -> None:
     assert set(Counter(drawn["depth"] for drawn in params).values()) == {len(params) // 5}
 
 
-def test_isolated_samplers_draw_apart_and_repeatably() -> None:
+def test_isolated_samplers_draw_different_and_repeatable_values() -> None:
     space = bound(ISOLATED)
     params = run(space, new_study(space, "random"), 5)
     assert len({drawn["depth_phase.lr"] for drawn in params}) == 5
@@ -220,8 +221,42 @@ def test_a_trial_that_is_queued_again_keeps_its_value_and_counts_once() -> None:
     assert Counter(drawn["depth"] for drawn in params) == {0: 3, 1: 2, 2: 2, 3: 2, 4: 2}
 
 
-def test_trials_under_way_count_for_their_value() -> None:
+def test_running_trials_count_for_their_value() -> None:
     space = bound(ISOLATED)
     study = new_study(space, "tpe")
-    asked = [study.ask() for _ in range(10)]
-    assert Counter(space.suggest(trial).depth for trial in asked) == dict.fromkeys(range(5), 2)
+    trials = [study.ask() for _ in range(10)]
+    assert Counter(space.suggest(trial).depth for trial in trials) == dict.fromkeys(range(5), 2)
+
+
+def test_the_sampler_of_a_value_learns_from_the_trials_of_that_value_only() -> None:
+    space = bound(ISOLATED)
+    study = new_study(space, "tpe")
+    run(space, study, 10)
+    view = filter_study(study, "depth", 3)
+    assert [trial.number for trial in view.trials] == [1, 6]
+    assert [trial.params["depth"] for trial in view.get_trials(states=(TrialState.COMPLETE,))] == [3, 3]
+
+
+def test_without_views_of_a_study_isolated_values_still_get_equally_many_trials(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in (factory, isolating):
+        monkeypatch.setattr(module, "check_filter_study", lambda: "Optuna has changed")
+    space = bound(ISOLATED)
+    params = run(space, new_study(space, "tpe"), 10)
+    assert Counter(drawn["depth"] for drawn in params) == dict.fromkeys(range(5), 2)
+    assert "learn from the trials of all values, since Optuna has changed" in sampler_notes("tpe", space)[1]
+
+
+def test_the_installed_optuna_allows_views_of_a_study_and_a_changed_one_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert check_filter_study() is None
+    monkeypatch.delattr(FilteredStorage, "get_all_trials")  # as if samplers read trials by another method
+    reason = check_filter_study.__wrapped__()
+    assert reason is not None
+    assert "do not read trials through the storage" in reason
+    monkeypatch.setattr(optuna, "load_study", lambda **_: 1 / 0)
+    reason = check_filter_study.__wrapped__()
+    assert reason is not None
+    assert "ZeroDivisionError" in reason
