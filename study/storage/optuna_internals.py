@@ -4,13 +4,14 @@ Each part has a function ``check_...`` that returns why the part does not work w
 it does not work, the callers use published functions instead.
 """
 
-from collections.abc import Container
+import re
+from collections.abc import Callable, Container
 from functools import cache
 from typing import Any
 
 import optuna
 from optuna.search_space import IntersectionSearchSpace
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
 
@@ -66,3 +67,36 @@ def check_filter_study() -> str | None:
     finally:
         optuna.logging.set_verbosity(verbosity)
     return None if works else f"samplers of Optuna {optuna.__version__} do not read trials through the storage"
+
+
+_TRIAL_KEY = re.compile(r"(dashboard:(?:artifacts:)?)(\d+)(:.*)", re.DOTALL)
+
+
+def renumber_trial(key: str, new_id: Callable[[int], int]) -> str:
+    """Return the key of a study attribute with another trial id where it names a trial.
+
+    Optuna's dashboard keeps the note of a trial in attributes of its study, such as ``dashboard:7:note_ver``. A trial
+    that is shown under another id needs another key.
+
+    Unpublished: the form of these keys.
+    """
+    parts = _TRIAL_KEY.fullmatch(key)
+    return f"{parts[1]}{new_id(int(parts[2]))}{parts[3]}" if parts else key
+
+
+@cache
+def check_renumber_trial() -> str | None:
+    """Return why ``renumber_trial`` does not work with the installed Optuna dashboard, or None if it works."""
+    import optuna_dashboard  # noqa: PLC0415 (slow, and needed for the dashboard only)
+
+    storage = InMemoryStorage()
+    study = optuna.create_study(study_name="check", storage=storage)
+    study_id = storage.get_study_id_from_name("check")
+    trials = [study.ask() for _ in range(2)]
+    ids = [storage.get_trial_id_from_study_id_trial_number(study_id, trial.number) for trial in trials]
+    optuna_dashboard.save_note(trials[0], "note")
+    for key, value in storage.get_study_system_attrs(study_id).items():
+        storage.set_study_system_attr(study_id, renumber_trial(key, lambda _: ids[1]), value)
+    if optuna_dashboard.get_note(trials[1]) == "note":
+        return None
+    return f"Optuna's dashboard {optuna_dashboard.__version__} keeps the notes of trials under unknown keys"
