@@ -94,12 +94,12 @@ def fetch(name: str) -> None:
     from drft.data.datasets import download as downloads
     from study.data_check import download_text as fetching
 
-    for line in fetching.before(downloads.download_named(name)):
+    for line in fetching.before(downloads.find_download(name)):
         click.echo(line)
-    fetched = downloads.look_at(name, downloads.fetch(name))
-    for line in fetching.after(downloads.download_named(name), fetched):
+    fetched = downloads.inspect_download(name, downloads.fetch(name))
+    for line in fetching.after(downloads.find_download(name), fetched):
         click.echo(line)
-    sys.exit(1 if fetching.is_doubtful(downloads.download_named(name), fetched) else 0)
+    sys.exit(1 if fetching.is_doubtful(downloads.find_download(name), fetched) else 0)
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:

@@ -38,7 +38,7 @@ class FindingSection(NamedTuple):
 def check_page(check: SourceCheck) -> str:
     """Return one HTML page that needs no network."""
     tiles = [
-        (str(check.listed), "images named"),
+        (str(check.named), "images named"),
         (str(len(check.files)), "of them have a sound file"),
         (str(len(check.defects)), "defects: to be mended"),
         (str(len(check.findings) - len(check.defects)), "notes: good to know"),

@@ -57,7 +57,7 @@ def opening_words(check: SourceCheck) -> str:
     sizes = list(check.sizes)
     size = f", {sizes[0]} pixels" if len(sizes) == 1 else f", {len(sizes)} sizes" if sizes else ""
     return (
-        f"{check.name}: {check.listed} images named, {len(check.files)} with a sound file{size}, "
+        f"{check.name}: {check.named} images named, {len(check.files)} with a sound file{size}, "
         f"{len(check.images)} of them graded"
     )
 
@@ -84,8 +84,8 @@ def noise_words(check: SourceCheck) -> str:
 
 def twin_words(check: SourceCheck) -> str:
     """Say how many pairs there are, and how many looked alike at first."""
-    same = sum(twin.how == "the same file" for twin in check.twins)
-    alike = _counted(len(check.twins) - same, "pair")
+    same = sum(twin.how == "the same file" for twin in check.duplicates)
+    alike = _counted(len(check.duplicates) - same, "pair")
     return (
         f"Duplicates: {_counted(same, 'pair')} of the same file, {alike} of the same image in another file "
         f"(of {check.compared} that looked alike at first)."
@@ -112,12 +112,12 @@ def finding_lines(check: SourceCheck) -> Iterator[str]:
 
 def as_json(check: SourceCheck) -> str:
     """Return everything that was found, for programs."""
-    twins = [asdict(twin) | {"conflict": twin.conflict} for twin in check.twins]
+    twins = [asdict(twin) | {"conflict": twin.conflict} for twin in check.duplicates]
     document: dict[str, Any] = {
         "source": check.source,
         "name": check.name,
         "rendered": check.rendered,
-        "photographs": {"named": check.listed, "sound": len(check.files), "graded": len(check.images)},
+        "photographs": {"named": check.named, "sound": len(check.files), "graded": len(check.images)},
         "grades": list(check.grades),
         "counts": dict(check.counts),
         "sizes": dict(check.sizes),

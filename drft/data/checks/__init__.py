@@ -1,4 +1,4 @@
-"""Checks of a data source before anything is trained on it: files, duplicates, labels and columns."""
+"""Checks of a data source before any training: files, duplicates, labels and columns."""
 
 from drft.data.checks.check import PlannedSplit, SourceCheck, check_source
 from drft.data.checks.duplicates import DuplicatePair

@@ -1,38 +1,38 @@
-"""Images of a source that are one: the same file, or the same image in another file."""
+"""Images of a source that are the same: the same file twice, or the same image in another file."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 
 from drft.data.checks.findings import Finding
-from drft.data.checks.read_labels import LabelRow
-from drft.data.datasets.perceptual_hash import find_lookalikes
-from drft.data.datasets.thumbnails import ImageFingerprint
+from drft.data.checks.read_labels import CheckedRow
+from drft.data.datasets.image_fingerprint import ImageFingerprint
+from drft.data.datasets.perceptual_hash import find_near_duplicates
 
 SAME_FILE = "the same file"
 
 
 @dataclass(frozen=True, slots=True)
 class DuplicatePair:
-    """Two images that are one."""
+    """Two entries of a source that are the same image."""
 
     first: str
     second: str
     """Ids."""
     how: str
-    """``the same file``, or what was done to the image of one."""
+    """``the same file``, or how one of the images was changed."""
     correlation: float
-    """Of vessels and lesions in their small images; 1 for the same file."""
+    """Of vessels and lesions in their thumbnails; 1 for the same file."""
     grades: tuple[int | None, int | None]
     across: bool
-    """Whether one is of the training and one of the test part."""
+    """Whether one is in the training and one in the test part."""
     together: bool
-    """Whether every split keeps them on one side as things are: they share a file or a group."""
+    """Whether every split keeps them on one side: they are the same file or in the same group."""
     differing: tuple[str, ...]
-    """Other columns of the label table in which their lines differ."""
+    """Other columns of the label table in which their rows differ."""
 
     @property
     def conflict(self) -> bool:
@@ -41,63 +41,66 @@ class DuplicatePair:
 
     @property
     def harmless(self) -> bool:
-        """Whether no result suffers from the pair as things are."""
+        """Whether the pair biases no result."""
         return self.together and not self.conflict and not self.across
 
 
-def find_twins(claims: Sequence[LabelRow], portraits: Sequence[ImageFingerprint]) -> tuple[list[DuplicatePair], int]:
-    """Find the images that are one.
+def find_duplicates(
+    rows: Sequence[CheckedRow], fingerprints: Sequence[ImageFingerprint]
+) -> tuple[list[DuplicatePair], int]:
+    """Find the images that are the same.
 
     Returns:
-        The pairs, same files first, and how many pairs of different files were close enough to be compared.
+        The pairs, same files first, and how many pairs of different files were compared in detail.
     """
-    copies: dict[str, list[int]] = defaultdict(list)
-    for place, portrait in enumerate(portraits):
-        copies[portrait.digest].append(place)
-    twins = [
-        _twin(claims[first], claims[other], SAME_FILE, 1.0) for first, *others in copies.values() for other in others
+    by_digest: dict[str, list[int]] = defaultdict(list)
+    for index, fingerprint in enumerate(fingerprints):
+        by_digest[fingerprint.digest].append(index)
+    pairs = [
+        _pair(rows[first], rows[other], SAME_FILE, 1.0) for first, *others in by_digest.values() for other in others
     ]
-    shown = [places[0] for places in copies.values() if not _shows_nothing(portraits[places[0]])]
-    lookalikes, compared = find_lookalikes(np.array([portraits[place].grey for place in shown]))
-    for found in lookalikes:  # of each file and of its copies: one of these may be a test image
-        both = (copies[portraits[shown[place]].digest] for place in (found.first, found.second))
-        for first, second in product(*both):
-            twins.append(_twin(claims[first], claims[second], found.view, found.correlation))
-    return twins, compared
+    firsts = [copies[0] for copies in by_digest.values()]
+    shown = [index for index in firsts if not (fingerprints[index].is_black or fingerprints[index].is_flat)]
+    near_duplicates, compared = find_near_duplicates(np.array([fingerprints[index].thumbnail for index in shown]))
+    for near in near_duplicates:
+        # All copies of both files count: one of the copies may be a test image.
+        copies = (by_digest[fingerprints[shown[index]].digest] for index in (near.first, near.second))
+        pairs += [_pair(rows[first], rows[second], near.view, near.correlation) for first, second in product(*copies)]
+    return pairs, compared
 
 
-def describe(twin: DuplicatePair, grades: Sequence[str]) -> Finding:
-    """Say what is wrong with a pair and what to do about it."""
-    one, other = (
+def describe(pair: DuplicatePair, grades: Sequence[str]) -> Finding:
+    """Return the finding on a pair: what is wrong and what to do."""
+    first, second = (
         f"{name} (grade {grade}, {grades[grade]})" if grade is not None else name
-        for name, grade in zip((twin.first, twin.second), twin.grades, strict=True)
+        for name, grade in zip((pair.first, pair.second), pair.grades, strict=True)
     )
-    what = "the same file" if twin.how == SAME_FILE else f"the same image, {twin.how}"
-    tags = [
-        *(["with different grades"] if twin.conflict else []),
-        *(["across training and test"] if twin.across else []),
-        *([f"with different cells in {', '.join(map(repr, twin.differing))}"] if twin.differing else []),
-    ]
-    text = "; ".join([f"{one} and {other} are {', '.join([what, *tags])}", *_advice(twin)])
-    return Finding("note" if twin.harmless else "defect", _kind(twin), f"{text}.", (twin.first, twin.second))
-
-
-def _kind(twin: DuplicatePair) -> str:
-    if twin.across:
-        return "leak into test"
-    if twin.conflict:
-        return "conflicting grades"
-    return "same file" if twin.how == SAME_FILE else "same image"
-
-
-def _advice(twin: DuplicatePair) -> Iterator[str]:
-    if twin.together:
-        yield "training leaves out the training one" if twin.across else "every split keeps them on one side"
+    properties = [SAME_FILE if pair.how == SAME_FILE else f"the same image, {pair.how}"]
+    if pair.conflict:
+        properties.append("with different grades")
+    if pair.across:
+        properties.append("across training and test")
+    if pair.differing:
+        properties.append(f"with different cells in {', '.join(map(repr, pair.differing))}")
+    if not pair.together:
+        advice = "a split may separate them: remove the line of one, or use --group-lookalikes"
+    elif pair.across:
+        advice = "training leaves out the training one"
     else:
-        yield "a split may part them: remove the line of one, or use --group-lookalikes"
+        advice = "every split keeps them on one side"
+    text = f"{first} and {second} are {', '.join(properties)}; {advice}."
+    return Finding("note" if pair.harmless else "defect", _kind(pair), text, (pair.first, pair.second))
 
 
-def _twin(first: LabelRow, second: LabelRow, how: str, correlation: float) -> DuplicatePair:
+def _kind(pair: DuplicatePair) -> str:
+    if pair.across:
+        return "leak into test"
+    if pair.conflict:
+        return "conflicting grades"
+    return "same file" if pair.how == SAME_FILE else "same image"
+
+
+def _pair(first: CheckedRow, second: CheckedRow, how: str, correlation: float) -> DuplicatePair:
     return DuplicatePair(
         first=first.id,
         second=second.id,
@@ -106,13 +109,5 @@ def _twin(first: LabelRow, second: LabelRow, how: str, correlation: float) -> Du
         grades=(first.grade, second.grade),
         across=first.origin != second.origin,
         together=how == SAME_FILE or first.group == second.group,
-        differing=_differing(first.others, second.others),
+        differing=tuple(name for name, cell in first.others.items() if second.others.get(name, cell) != cell),
     )
-
-
-def _differing(first: Mapping[str, str], second: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(name for name in first if name in second and first[name] != second[name])
-
-
-def _shows_nothing(portrait: ImageFingerprint) -> bool:
-    return portrait.is_black or portrait.is_flat

@@ -1,4 +1,4 @@
-"""What a check has found, one sentence each."""
+"""One finding of a check of a data source."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,9 +11,9 @@ class Finding:
     """One thing that is wrong or remarkable."""
 
     severity: Severity
-    """A defect makes results wrong or a study impossible until someone mends it; a note is good to know."""
+    """A defect makes results wrong or a study impossible until the user fixes it; a note only informs."""
     kind: str
-    """Short name of what is wrong, the same for all findings of its kind."""
+    """Short name of the problem, the same for all findings of its kind."""
     text: str
     """What, where and what to do."""
     ids: tuple[str, ...] = ()

@@ -1,1 +1,1 @@
-"""Data sets by name and by layout: where images, labels and groups come from."""
+"""Data sets by name and by folder layout: they name the images, labels and groups."""

@@ -1,4 +1,4 @@
-"""What is wrong or remarkable with the files of a data set: unreadable ones, and the same image twice."""
+"""Check the files of a data set: report unreadable ones, and group files with the same bytes."""
 
 import hashlib
 from collections import defaultdict
@@ -19,7 +19,7 @@ from drft.files.digests import Digests
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """The images with duplicates in common groups, their SHA-256 digests and what was noticed."""
+    """The readable images, with duplicates in common groups, their SHA-256 digests and notes for the user."""
 
     images: tuple[LabeledImage, ...]
     digests: tuple[str, ...]
@@ -29,86 +29,95 @@ class Audit:
 def audit_files(
     images: Sequence[LabeledImage], faults: DataErrors, progress: Progress, cache_dir: Path | None = None
 ) -> Audit:
-    """Read every file once, and those found sound before not at all if they are unchanged.
+    """Read every file once; files that were readable before and are unchanged are not read again.
 
-    Faulty files are added to ``faults`` and missing from the result.
+    Images with unreadable files are missing from the result.
+
+    Args:
+        images: the images to check.
+        faults: the faults of unreadable files are added to it.
+        progress: called with the number of files read.
+        cache_dir: where digests are stored; by default the user's cache folder.
     """
-    known = Digests([image.path for image in images], cache_dir)
-    unknown = [image.path for image in images if known.get(image.path) is None]
-    found: dict[Path, str] = {}
+    stored = Digests([image.path for image in images], cache_dir)
+    known = {image.path: digest for image in images if (digest := stored.get(image.path)) is not None}
+    unknown = [image.path for image in images if image.path not in known]
+    new: dict[Path, str] = {}
     with attempts(checked_digest, unknown, "checking images", progress) as results:
         for path, result in zip(unknown, results, strict=True):
             if isinstance(result, DataError):
                 faults.add(result.faults)
             else:
-                found[path] = result
-    known.store(found)
-    told = [(image, known.get(image.path) or found.get(image.path)) for image in images]
-    sound = [image for image, digest in told if digest is not None]
-    digests = [digest for _, digest in told if digest is not None]
-    copies = same_bytes(sound, digests)
-    return Audit(grouped(sound, copies), tuple(digests), tuple(_notes(copies)))
+                new[path] = result
+    stored.store(new)
+    known |= new
+    readable = [image for image in images if image.path in known]
+    digests = tuple(known[image.path] for image in readable)
+    duplicates = same_bytes(readable, digests)
+    return Audit(merge_groups(readable, duplicates), digests, tuple(_notes(duplicates)))
 
 
 def checked_digest(path: Path) -> str:
-    """Return the SHA-256 of an image file whose beginning and end are those of a whole image.
+    """Return the SHA-256 of an image file after a check of its beginning and its end.
 
     Raises:
-        DataError: when the file is empty, cut off, unreadable or no image.
+        DataError: when the file is empty, cut off, unreadable or not an image.
     """
     try:
         content = path.read_bytes()
         with Image.open(BytesIO(content)) as image:
-            kind = image.format
+            file_format = image.format
     except UnidentifiedImageError:
-        what = "is no image file" if content else "is empty"
-        raise DataError(f"{path} {what}: replace it or remove its line from the label table") from None
+        problem = "is no image file" if content else "is empty"
+        raise DataError(f"{path} {problem}: replace it or remove its line from the label table") from None
     except (OSError, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"{path} cannot be read ({getattr(error, 'strerror', None) or error}): mend it or remove its line"
-        ) from None
-    if _cut_off(content, kind):
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path} cannot be read ({reason}): fix it or remove its line") from None
+    if _is_cut_off(content, file_format):
         raise DataError(f"{path} is cut off, its end is missing: copy it again or remove its line")
     return hashlib.sha256(content).hexdigest()
 
 
-def _cut_off(content: bytes, kind: str | None) -> bool:
-    """Tell a file without its end marker; the end of a thumbnail inside a JPEG comes before the last scan."""
-    if kind == "JPEG":
+def _is_cut_off(content: bytes, file_format: str | None) -> bool:
+    """Return whether a JPEG or PNG file lacks its end marker."""
+    if file_format == "JPEG":
+        # A thumbnail inside the file has an end marker too, but that comes before the start of the last scan.
         return content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda")
-    return kind == "PNG" and b"IEND" not in content[-64:]
+    return file_format == "PNG" and b"IEND" not in content[-64:]
 
 
 def same_bytes(images: Sequence[LabeledImage], digests: Sequence[str]) -> list[list[LabeledImage]]:
-    """Return the sets of images that have the same bytes."""
-    same: dict[str, list[LabeledImage]] = defaultdict(list)
+    """Return the sets of two or more images whose files have the same bytes."""
+    by_digest: dict[str, list[LabeledImage]] = defaultdict(list)
     for image, digest in zip(images, digests, strict=True):
-        same[digest].append(image)
-    return [copies for copies in same.values() if len(copies) > 1]
+        by_digest[digest].append(image)
+    return [duplicates for duplicates in by_digest.values() if len(duplicates) > 1]
 
 
-def grouped(images: Sequence[LabeledImage], copies: Sequence[Sequence[LabeledImage]]) -> tuple[LabeledImage, ...]:
-    """Join the groups of copies of one image, patients included: two patients may share an image."""
-    joined: dict[str, str] = {}
+def merge_groups(
+    images: Sequence[LabeledImage], duplicates: Sequence[Sequence[LabeledImage]]
+) -> tuple[LabeledImage, ...]:
+    """Return the images with the groups of duplicates merged: two patients may share an image."""
+    merged_into: dict[str, str] = {}
 
     def root(group: str) -> str:
-        while group in joined:
-            group = joined[group]
+        while group in merged_into:
+            group = merged_into[group]
         return group
 
-    for first, *others in copies:
+    for first, *others in duplicates:
         for other in others:
-            kept, gone = sorted((root(first.group), root(other.group)))
-            if kept != gone:
-                joined[gone] = kept
+            name, merged = sorted((root(first.group), root(other.group)))
+            if name != merged:
+                merged_into[merged] = name
     return tuple(replace(image, group=root(image.group)) for image in images)
 
 
-def _notes(copies: Sequence[Sequence[LabeledImage]]) -> Iterator[str]:
-    for same in copies:
-        names = " and ".join(f"{image.id} (grade {image.grade})" for image in same)
-        conflict = len({image.grade for image in same}) > 1
-        across = len({image.origin for image in same}) > 1
+def _notes(duplicates: Sequence[Sequence[LabeledImage]]) -> Iterator[str]:
+    for images in duplicates:
+        names = " and ".join(f"{image.id} (grade {image.grade})" for image in images)
+        conflict = len({image.grade for image in images}) > 1
+        across = len({image.origin for image in images}) > 1
         yield (
             f"{names} are the same file{' with different grades' if conflict else ''}"
             f"{'; the training one is left out so that the test set stays unseen' if across else ''}."

@@ -1,34 +1,34 @@
-"""Corrections of labels: images that are left out, and grades that replace those of the source.
+"""Corrections of labels: images that are excluded, and grades that replace those of the source.
 
-A file of corrections is a CSV with a column ``id`` (``train/IDRiD_001``) and, to relabel, ``grade``. One with a column
-``decision``, as a report writes its suspect labels, counts where that says ``exclude`` or ``relabel``; the new grade is
-then the one in its column ``proposed``.
+A file of corrections is a CSV with a column ``id`` (``train/IDRiD_001``) and, to relabel, ``grade``. The suspect labels
+in a report have a column ``decision`` too: then only rows with ``exclude`` or ``relabel`` in it count, and the column
+``proposed`` has the new grade.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from drft.data.dataset import Correction, ImageDataset, Origin, fingerprint
-from drft.data.datasets.csv_table import CsvTable, read_table
+from drft.data.datasets.csv_table import read_table
 from drft.data.datasets.faults import DataErrors
-from drft.data.datasets.listing import Listing, parse_grade
+from drft.data.datasets.labels import SourceLabels, parse_grade
 from drft.errors import DataError
+from drft.files.digests import file_digest
 
 Kind = Literal["exclude", "relabel"]
 
 OPTIONS: tuple[Kind, ...] = ("exclude", "relabel")
 """Options that name a file of corrections, for every data source."""
 
-_KEPT = ("", "keep")
-_DECISIONS = (*_KEPT, *OPTIONS)
+_UNCHANGED = ("", "keep")
+"""Decisions that change nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelChanges:
-    """What the corrections of one data source come to."""
+    """All corrections of one data source."""
 
     excluded: frozenset[str]
     """Ids."""
@@ -41,152 +41,147 @@ class LabelChanges:
 class _Row(NamedTuple):
     id: str
     grade: str
-    """Empty where none is asked for."""
-    where: str
+    """Empty where the row excludes an image."""
+    location: str
 
 
 @dataclass(frozen=True, slots=True)
-class _FileCorrections:
-    """What one file asks for."""
+class _CorrectionFile:
+    """The corrections of one kind in one file."""
 
     kind: Kind
     path: Path
     rows: Sequence[_Row]
     others: int
-    """Lines whose decision is the other kind of correction."""
+    """Lines with a correction of the other kind."""
 
 
-def corrected_listing(listing: Listing, options: Mapping[str, str]) -> Listing:
-    """Return what a source claims, with the corrections that ``options`` name.
+def correct_labels(labels: SourceLabels, options: Mapping[str, str]) -> SourceLabels:
+    """Return the labels of a source with the corrections that ``options`` name.
 
     Raises:
-        DataError: with one line for every fault of their files.
+        DataError: with one line for every fault in the files of corrections.
     """
-    changes = _changes(options, {line.id: line.origin for line in listing.lines}, listing.grades)
-    lines = [line for line in listing.lines if line.id not in changes.excluded]
+    changes = _read_changes(options, {row.id: row.origin for row in labels.rows}, labels.grades)
+    rows = [
+        replace(row, grade=str(changes.grades[row.id])) if row.id in changes.grades else row
+        for row in labels.rows
+        if row.id not in changes.excluded
+    ]
     return replace(
-        listing,
-        lines=[
-            replace(line, grade=str(changes.grades[line.id])) if line.id in changes.grades else line for line in lines
-        ],
-        left_out=[*listing.left_out, *(line for line in listing.lines if line.id in changes.excluded)],
-        notes=[*listing.notes, *changes.notes],
+        labels,
+        rows=rows,
+        left_out=[*labels.left_out, *(row for row in labels.rows if row.id in changes.excluded)],
+        notes=[*labels.notes, *changes.notes],
         corrections=changes.corrections,
     )
 
 
-def corrected_dataset(dataset: ImageDataset, options: Mapping[str, str]) -> ImageDataset:
-    """Return a data set that has no label tables, with the corrections that ``options`` name.
+def correct_dataset(dataset: ImageDataset, options: Mapping[str, str]) -> ImageDataset:
+    """Return a data set that has no label tables with the corrections that ``options`` name.
 
     Raises:
-        DataError: with one line for every fault of their files.
+        DataError: with one line for every fault in the files of corrections.
     """
     if not set(options) & set(OPTIONS):
         return dataset
-    changes = _changes(options, {one.id: one.origin for one in dataset.images}, dataset.grades)
+    changes = _read_changes(options, {image.id: image.origin for image in dataset.images}, dataset.grades)
     images = tuple(
-        replace(one, grade=changes.grades.get(one.id, one.grade))
-        for one in dataset.images
-        if one.id not in changes.excluded
+        replace(image, grade=changes.grades.get(image.id, image.grade))
+        for image in dataset.images
+        if image.id not in changes.excluded
     )
-    digests = [hashlib.sha256(one.path.read_bytes()).hexdigest() for one in images]
     return replace(
         dataset,
         images=images,
-        fingerprint=fingerprint(images, digests),
+        fingerprint=fingerprint(images, [file_digest(image.path) for image in images]),
         notes=(*dataset.notes, *changes.notes),
         corrections=changes.corrections,
     )
 
 
-def _changes(options: Mapping[str, str], known: Mapping[str, Origin], grades: Sequence[str]) -> LabelChanges:
-    """Read the files of corrections and check them against the images there are, by id."""
+def _read_changes(options: Mapping[str, str], origins: Mapping[str, Origin], grades: Sequence[str]) -> LabelChanges:
+    """Read the files of corrections and check them against the images of the source, given by id and origin."""
     faults = DataErrors()
-    asked = faults.collect(lambda kind: _asked(kind, Path(options[kind]).expanduser(), faults), _named(options))
-    rows = {one.kind: one.rows for one in asked}
-    for one in asked:
-        faults.add(_unfit(one.rows, known))
+    kinds = [kind for kind in OPTIONS if kind in options]
+    files = faults.collect(lambda kind: _read_file(kind, Path(options[kind]).expanduser(), faults), kinds)
+    rows = {file.kind: file.rows for file in files}
+    for file in files:
+        faults.add(_wrong_images(file.rows, origins))
     excluded = {row.id for row in rows.get("exclude", ())}
-    for row in rows.get("relabel", ()):
+    relabelled = rows.get("relabel", ())
+    for row in relabelled:
         if row.id in excluded:
-            faults.add([f"{row.where}: {row.id} is both excluded and relabelled: choose one"])
-    new = faults.collect(lambda row: (row.id, _grade(row, grades)), rows.get("relabel", ()))
-    faults.lines = list(dict.fromkeys(faults.lines))  # one file may be named for both
+            faults.add([f"{row.location}: {row.id} is both excluded and relabelled: choose one"])
+    new_grades = faults.collect(lambda row: (row.id, _parse_grade(row, grades)), relabelled)
+    faults.lines = list(dict.fromkeys(faults.lines))  # both options may name the same file, with the same faults
     faults.raise_all()
     return LabelChanges(
         excluded=frozenset(excluded),
-        grades=dict(new),
-        corrections=tuple(Correction(one.kind, one.path.name, _digest(one.path), len(one.rows)) for one in asked),
-        notes=tuple(_notes(asked)),
+        grades=dict(new_grades),
+        corrections=tuple(
+            Correction(file.kind, file.path.name, file_digest(file.path), len(file.rows)) for file in files
+        ),
+        notes=tuple(_notes(files)),
     )
 
 
-def _named(options: Mapping[str, str]) -> list[Kind]:
-    return [kind for kind in OPTIONS if kind in options]
-
-
-def _asked(kind: Kind, path: Path, faults: DataErrors) -> _FileCorrections:
+def _read_file(kind: Kind, path: Path, faults: DataErrors) -> _CorrectionFile:
+    """Read the corrections of one kind; unknown decisions are added to ``faults``."""
     table = read_table(path)
-    ids, decision = table.named("id"), table.named("decision")
-    wanted = "proposed" if decision else "grade"
-    grade = table.named(wanted) if kind == "relabel" else None
-    there = f"its columns are {', '.join(map(repr, table.columns))}"
-    if ids is None:
-        raise DataError(f"{path} has no column 'id' that names images; {there}")
-    if kind == "relabel" and grade is None:
-        raise DataError(f"{path} has no column {wanted!r} with the new grades; {there}")
-    decided = [(cells[decision].casefold() if decision else kind) for _, cells in table.rows]
-    faults.add(_undecided(table, decided))
-    rows = [
-        _Row(cells[ids], cells[grade] if grade else "", table.where(line))
-        for (line, cells), said in zip(table.rows, decided, strict=True)
-        if said == kind
-    ]
-    return _FileCorrections(kind, path, rows, sum(said not in (*_KEPT, kind) for said in decided))
+    id_column, decision_column = table.find_column("id"), table.find_column("decision")
+    grade_name = "proposed" if decision_column else "grade"
+    grade_column = table.find_column(grade_name) if kind == "relabel" else None
+    columns = f"its columns are {', '.join(map(repr, table.columns))}"
+    if id_column is None:
+        raise DataError(f"{path} has no column 'id' that names images; {columns}")
+    if kind == "relabel" and grade_column is None:
+        raise DataError(f"{path} has no column {grade_name!r} with the new grades; {columns}")
+    rows, others = [], 0
+    for line, cells in table.rows:
+        decision = cells[decision_column].casefold() if decision_column else kind
+        location = table.location(line)
+        if decision == kind:
+            rows.append(_Row(cells[id_column], cells[grade_column] if grade_column else "", location))
+        elif decision in OPTIONS:
+            others += 1
+        elif decision not in _UNCHANGED:
+            faults.add([f"{location}: decision {decision!r} should be keep, exclude or relabel, or nothing"])
+    return _CorrectionFile(kind, path, rows, others)
 
 
-def _undecided(table: CsvTable, decided: Sequence[str]) -> Iterator[str]:
-    for (line, _), said in zip(table.rows, decided, strict=True):
-        if said not in _DECISIONS:
-            yield f"{table.where(line)}: decision {said!r} should be keep, exclude or relabel, or nothing"
-
-
-def _unfit(rows: Sequence[_Row], known: Mapping[str, Origin]) -> Iterator[str]:
-    """Yield what is wrong with the images that rows name."""
+def _wrong_images(rows: Sequence[_Row], origins: Mapping[str, Origin]) -> Iterator[str]:
+    """Yield one sentence for each row whose image is unknown, repeated or a test image."""
     seen: dict[str, str] = {}
     for row in rows:
         if row.id in seen:
-            yield f"{row.where}: {row.id} is named before, in {seen[row.id]}: remove one of the lines"
-        elif row.id not in known:
+            yield f"{row.location}: {row.id} is named before, in {seen[row.id]}: remove one of the lines"
+        elif row.id not in origins:
             meant = f"train/{row.id}"
-            hint = f" (did you mean {meant!r}?)" if meant in known else ""
-            yield f"{row.where}: no image {row.id!r} in the data source{hint}: correct or remove the line"
-        elif known[row.id] == "test":
+            hint = f" (did you mean {meant!r}?)" if meant in origins else ""
+            yield f"{row.location}: no image {row.id!r} in the data source{hint}: correct or remove the line"
+        elif origins[row.id] == "test":
             yield (
-                f"{row.where}: {row.id} is a test image, and the test part stays as published: whoever mends it "
-                "by what trainings say of it has opened it; remove the line"
+                f"{row.location}: {row.id} is a test image, and the test part stays as published: "
+                "corrections that rely on trainings would bias its scores; remove the line"
             )
-        seen.setdefault(row.id, row.where)
+        seen.setdefault(row.id, row.location)
 
 
-def _grade(row: _Row, grades: Sequence[str]) -> int:
+def _parse_grade(row: _Row, grades: Sequence[str]) -> int:
     try:
         return parse_grade(row.grade, grades)
     except DataError as error:
-        raise DataError(f"{row.where}: {error.faults[0]}") from None
+        raise DataError(f"{row.location}: {error.faults[0]}") from None
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _notes(asked: Sequence[_FileCorrections]) -> Iterator[str]:
-    files = [one.path for one in asked]
-    for one in asked:
-        what = "left out" if one.kind == "exclude" else "graded"
-        yield f"{len(one.rows)} training images are {what} as {one.path.name} says (--{one.kind})."
-        if one.others and files.count(one.path) == 1:
-            other = "relabel" if one.kind == "exclude" else "exclude"
-            yield f"{one.others} lines of {one.path.name} say {other}: they count with --{other} alone."
-    if any(one.rows for one in asked):
-        yield "Figures on corrected labels cannot be compared with figures on the labels as the source gives them."
+def _notes(files: Sequence[_CorrectionFile]) -> Iterator[str]:
+    paths = [file.path for file in files]
+    for file in files:
+        action = "left out" if file.kind == "exclude" else "relabelled"
+        yield f"{len(file.rows)} training images are {action} as listed in {file.path.name} (--{file.kind})."
+        if file.others and paths.count(file.path) == 1:
+            other = "relabel" if file.kind == "exclude" else "exclude"
+            yield f"{file.others} lines of {file.path.name} with the decision {other} need --{other} to count."
+    if any(file.rows for file in files):
+        yield "Figures on corrected labels cannot be compared with figures on the original labels of the source."

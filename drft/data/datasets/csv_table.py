@@ -1,14 +1,14 @@
-"""Label tables: a CSV that names images and their grades, whatever its columns are called.
+"""Label tables: a CSV that names images and their grades, with any column names.
 
 Recognised by their columns: APTOS 2019 (``id_code``, ``diagnosis``), EyePACS (``image``, ``level``), Messidor-2
-(``adjudicated_dr_grade``, ``adjudicated_gradable``), DDR on Kaggle (``id_code``, ``diagnosis``); any other table by
-naming its columns.
+(``adjudicated_dr_grade``, ``adjudicated_gradable``), DDR on Kaggle (``id_code``, ``diagnosis``). For other tables the
+user names the columns.
 """
 
 import csv
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -17,7 +17,7 @@ from drft.config.trial_config import nearest
 from drft.data.dataset import Origin
 from drft.data.datasets.faults import DataErrors
 from drft.data.datasets.files import ImageFiles, stem_of
-from drft.data.datasets.listing import ListedImage, Listing
+from drft.data.datasets.labels import LabelRow, SourceLabels
 from drft.errors import DataError
 
 OPTIONS = ("image_column", "grade_column", "group_column", "origin_column", "images")
@@ -33,7 +33,7 @@ USUAL_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "group": ("group", "patient", "patient id", "subject", "subject id"),
     "origin": ("origin", "split"),
 }  # fmt: skip
-"""Usual names of each column, in the order they are tried; case, ``_`` and blanks make no difference."""
+"""Usual names of each column, in the order in which they are tried; case, ``_`` and blanks are ignored."""
 
 PAIRS = "messidor-2.csv"
 """Messidor-2's list of the two eyes of each patient, as ADCIS names it: columns ``left`` and ``right``."""
@@ -45,27 +45,30 @@ _ORIGINS: Mapping[str, Origin] = {
     "test": "test", "testing": "test",
 }  # fmt: skip
 
+Row = tuple[int, Mapping[str, str]]
+"""Line number of a row of a CSV, and its cells by column."""
+
 
 @dataclass(frozen=True, slots=True)
 class CsvTable:
-    """A CSV as read: stripped column names, and for each row its line number and cells by column."""
+    """A CSV as read, with stripped column names."""
 
     path: Path
     columns: tuple[str, ...]
-    rows: tuple[tuple[int, Mapping[str, str]], ...]
+    rows: tuple[Row, ...]
 
-    def where(self, line: int) -> str:
-        """Return how messages name a line."""
+    def location(self, line: int) -> str:
+        """Return the name of a line for messages."""
         return f"{self.path.name}, line {line}"
 
-    def named(self, column: str) -> str | None:
-        """Return the column of this name; case, ``_`` and blanks make no difference."""
-        return next((known for known in self.columns if _plain(known) == _plain(column)), None)
+    def find_column(self, name: str) -> str | None:
+        """Return the column of this name; case, ``_`` and blanks are ignored."""
+        return next((column for column in self.columns if _normalize(column) == _normalize(name)), None)
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnRoles:
-    """Which column of a table says what."""
+    """The columns of a table that hold images, grades, groups and origins."""
 
     image: str
     grade: str
@@ -73,13 +76,13 @@ class ColumnRoles:
     origin: str | None
 
     def others(self, cells: Mapping[str, str]) -> Mapping[str, str]:
-        """Return the cells of the columns that are none of these."""
+        """Return the cells of all other columns."""
         known = {self.image, self.grade, self.group, self.origin}
         return {name: cell for name, cell in cells.items() if name not in known}
 
 
 def read_table(path: Path) -> CsvTable:
-    """Read a CSV with its quirks: byte order mark, CRLF, blanks around names, empty columns and rows.
+    """Read a CSV; a byte order mark, CRLF, blanks around names, empty columns and empty rows are accepted.
 
     Raises:
         DataError: when it cannot be read, is empty or has no rows.
@@ -98,56 +101,63 @@ def read_table(path: Path) -> CsvTable:
         header = [name.strip() for name in next(reader)]
         rows = tuple((reader.line_num, _cells(header, row)) for row in reader if any(cell.strip() for cell in row))
     except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num} is no CSV ({error}): mend the line") from None
+        raise DataError(f"{path}, line {reader.line_num} is not CSV ({error}): fix the line") from None
     if not rows:
         raise DataError(f"{path} has no rows below its header: it should name one image and its grade per line")
     return CsvTable(path, tuple(name for name in header if name), rows)
 
 
 def find_columns(table: CsvTable, options: Mapping[str, str]) -> ColumnRoles:
-    """Find the columns by the options ``image_column`` ..., else by their usual names.
+    """Find the columns by the options ``image_column`` ..., otherwise by their usual names.
 
     Raises:
-        DataError: with one line for each column that is not there.
+        DataError: with one line for each missing column.
     """
     faults = DataErrors()
-    roles = ("image", "grade", "group", "origin")
-    found = faults.collect(lambda role: _find_column(table, role, options), roles)
+    columns = faults.collect(lambda role: _find_column(table, role, options), ("image", "grade", "group", "origin"))
     faults.raise_all()
-    image, grade, group, origin = found
+    image, grade, group, origin = columns
     assert image is not None
     assert grade is not None
     return ColumnRoles(image, grade, group, origin)
 
 
-def list_table(path: Path, options: Mapping[str, str]) -> Listing:
-    """Read what any label table claims of its images.
+def read_label_table(path: Path, options: Mapping[str, str]) -> SourceLabels:
+    """Read the labels in a table.
 
     Args:
         path: the CSV.
-        options: those of ``OPTIONS``; ``images`` is the image folder, by default the one the CSV is in.
+        options: those of ``OPTIONS``; ``images`` is the image folder, by default the folder of the CSV.
 
     Raises:
-        DataError: when the table cannot be read, or lacks a column or its image folder.
+        DataError: when the table cannot be read, or a column or the image folder is missing.
     """
     table = read_table(path)
     columns = find_columns(table, options)
-    folder = ImageFiles.of(_image_folder(path, options))
-    gradable, notes = _gradable(table)
-    pairs = _pairs(table, folder.path)
+    folder = Path(options["images"]).expanduser() if "images" in options else path.parent
+    if not folder.is_dir():
+        raise DataError(f"there is no image folder {folder}: name the folder of the images with --images")
+    images = ImageFiles.of(folder)
+    gradable, notes = _gradable_rows(table)
+    pairs = _eye_pairs(table, folder)
     faults = DataErrors()
-    listed = faults.collect(lambda row: _listed(table, columns, folder, pairs, row), gradable)
-    notes += [*_eyes(listed, columns, pairs), *_unpaired(table, pairs)]
-    return Listing(path.stem, listed, notes, faults.lines)
+    rows = faults.collect(lambda row: _label_row(table, columns, images, pairs, row), gradable)
+    if pairs:
+        notes.append(f"Images that {PAIRS} pairs are the two eyes of one patient and stay on one side.")
+    elif columns.group is None and any(row.group for row in rows):
+        notes.append("Names ending in _left and _right are taken as the two eyes of one patient and stay on one side.")
+    if table.find_column(_GRADABLE) and not pairs:
+        notes.append(f"{PAIRS} is not there, so the two eyes of one patient may be on both sides of a split.")
+    return SourceLabels(path.stem, rows, notes, faults.lines)
 
 
 def eyes_of(stem: str) -> str | None:
-    """Return the group of one patient's eyes, if the name says which eye of whom it is: ``10_left``."""
+    """Return the group of a patient's eyes when the name has the form ``10_left``; None otherwise."""
     eye = _EYE.fullmatch(stem)
     return f"patient {eye[1]}" if eye else None
 
 
-def _plain(name: str) -> str:
+def _normalize(name: str) -> str:
     return re.sub(r"[\s_-]+", " ", name).strip().casefold()
 
 
@@ -157,57 +167,47 @@ def _cells(header: Sequence[str], row: Sequence[str]) -> Mapping[str, str]:
 
 
 def _find_column(table: CsvTable, role: str, options: Mapping[str, str]) -> str | None:
-    there = f"its columns are {', '.join(map(repr, table.columns))}"
-    if asked := options.get(f"{role}_column"):
-        if found := table.named(asked):
-            return found
-        raise DataError(f"{table.path.name} has no column {asked!r}{nearest(asked, list(table.columns))}; {there}")
+    existing = f"its columns are {', '.join(map(repr, table.columns))}"
+    if name := options.get(f"{role}_column"):
+        if column := table.find_column(name):
+            return column
+        raise DataError(f"{table.path.name} has no column {name!r}{nearest(name, list(table.columns))}; {existing}")
     for usual in USUAL_COLUMNS[role]:
-        if found := table.named(usual):
-            return found
-    if role in {"image", "grade"}:
-        raise DataError(
-            f"{table.path.name} has no column that names the {role}{_resembling(table, role)}; {there}: "
-            f"name it with --{role}-column"
-        )
-    return None
+        if column := table.find_column(usual):
+            return column
+    if role not in {"image", "grade"}:
+        return None
+    similar = (
+        column
+        for column in table.columns
+        if difflib.get_close_matches(_normalize(column), USUAL_COLUMNS[role], n=1, cutoff=0.75)
+    )
+    hint = f" (did you mean {column!r}?)" if (column := next(similar, None)) else ""
+    raise DataError(
+        f"{table.path.name} has no column that names the {role}{hint}; {existing}: name it with --{role}-column"
+    )
 
 
-def _resembling(table: CsvTable, role: str) -> str:
-    """Return a hint at the column whose name comes closest to a usual one."""
-    for column in table.columns:
-        if difflib.get_close_matches(_plain(column), USUAL_COLUMNS[role], n=1, cutoff=0.75):
-            return f" (did you mean {column!r}?)"
-    return ""
-
-
-def _image_folder(path: Path, options: Mapping[str, str]) -> Path:
-    folder = Path(options["images"]).expanduser() if "images" in options else path.parent
-    if not folder.is_dir():
-        raise DataError(f"there is no image folder {folder}: name the folder of the images with --images")
-    return folder
-
-
-def _gradable(table: CsvTable) -> tuple[Sequence[tuple[int, Mapping[str, str]]], list[str]]:
-    """Leave out what the graders of Messidor-2 marked as not gradable."""
-    column = table.named(_GRADABLE)
+def _gradable_rows(table: CsvTable) -> tuple[Sequence[Row], list[str]]:
+    """Return the rows without those that the graders of Messidor-2 marked as not gradable, and a note on these."""
+    column = table.find_column(_GRADABLE)
     if column is None:
         return table.rows, []
-    kept = [(line, cells) for line, cells in table.rows if cells[column] not in {"0", "0.0"}]
-    left_out = len(table.rows) - len(kept)
-    return kept, [f"{left_out} images that graders marked as not gradable are left out."] if left_out else []
+    gradable = [row for row in table.rows if row[1][column] not in {"0", "0.0"}]
+    left_out = len(table.rows) - len(gradable)
+    return gradable, [f"{left_out} images that graders marked as not gradable are left out."] if left_out else []
 
 
-def _pairs(table: CsvTable, images: Path) -> Mapping[str, str]:
-    """Return the group of each image of Messidor-2, by its stem; empty where no list of pairs is near."""
-    if table.named(_GRADABLE) is None:
+def _eye_pairs(table: CsvTable, images: Path) -> Mapping[str, str]:
+    """Return the group of each image of Messidor-2 by its stem; empty where no list of pairs is near the table."""
+    if table.find_column(_GRADABLE) is None:
         return {}
     folders = dict.fromkeys((table.path.parent, images, images.parent))
     path = next((folder / PAIRS for folder in folders if (folder / PAIRS).is_file()), None)
     if path is None:
         return {}
     pairs = read_table(path)
-    sides = [pairs.named("left"), pairs.named("right")]
+    sides = [pairs.find_column("left"), pairs.find_column("right")]
     if None in sides:
         raise DataError(f"{path} should have the columns left and right; it has {', '.join(map(repr, pairs.columns))}")
     return {
@@ -218,53 +218,29 @@ def _pairs(table: CsvTable, images: Path) -> Mapping[str, str]:
     }
 
 
-def _listed(
-    table: CsvTable,
-    columns: ColumnRoles,
-    folder: ImageFiles,
-    pairs: Mapping[str, str],
-    row: tuple[int, Mapping[str, str]],
-) -> ListedImage:
+def _label_row(
+    table: CsvTable, columns: ColumnRoles, images: ImageFiles, pairs: Mapping[str, str], row: Row
+) -> LabelRow:
     line, cells = row
     name = cells[columns.image]
     if not name:
-        raise DataError(f"{table.where(line)}: no image is named in column {columns.image!r}: complete the line")
-    origin = _origin(table, columns, row)
-    return ListedImage(
-        id=f"{origin}/{stem_of(name)}",
+        raise DataError(f"{table.location(line)}: no image is named in column {columns.image!r}: complete the line")
+    part = "train" if columns.origin is None else cells[columns.origin]
+    if part.casefold() not in _ORIGINS:
+        raise DataError(f"{table.location(line)}: {columns.origin} {part!r} should be 'train' or 'test'")
+    origin = _ORIGINS[part.casefold()]
+    stem = stem_of(name)
+    if columns.group is None:
+        group = eyes_of(stem)
+    else:
+        group = f"{columns.group} {cells[columns.group]}" if cells[columns.group] else None
+    return LabelRow(
+        id=f"{origin}/{stem}",
         name=name,
         grade=cells[columns.grade],
         origin=origin,
-        folder=folder,
-        where=table.where(line),
-        group=_group(cells, columns) or pairs.get(stem_of(name)),
+        folder=images,
+        location=table.location(line),
+        group=group or pairs.get(stem),
         others=columns.others(cells),
     )
-
-
-def _origin(table: CsvTable, columns: ColumnRoles, row: tuple[int, Mapping[str, str]]) -> Origin:
-    line, cells = row
-    if columns.origin is None:
-        return "train"
-    said = cells[columns.origin]
-    if said.casefold() not in _ORIGINS:
-        raise DataError(f"{table.where(line)}: {columns.origin} {said!r} should be 'train' or 'test'")
-    return _ORIGINS[said.casefold()]
-
-
-def _group(cells: Mapping[str, str], columns: ColumnRoles) -> str | None:
-    if columns.group is not None:
-        return f"{columns.group} {cells[columns.group]}" if cells[columns.group] else None
-    return eyes_of(stem_of(cells[columns.image]))
-
-
-def _eyes(listed: Sequence[ListedImage], columns: ColumnRoles, pairs: Mapping[str, str]) -> Iterator[str]:
-    if pairs:
-        yield f"Images that {PAIRS} pairs are the two eyes of one patient and stay on one side."
-    elif columns.group is None and any(line.group for line in listed):
-        yield "Names ending in _left and _right are taken as the two eyes of one patient and stay on one side."
-
-
-def _unpaired(table: CsvTable, pairs: Mapping[str, str]) -> Iterator[str]:
-    if table.named(_GRADABLE) and not pairs:
-        yield f"{PAIRS} is not there, which says whose eyes are whose: the two of one patient may be on both sides."

@@ -1,4 +1,4 @@
-"""DDR (Li et al. 2019) as published: ``train.txt``, ``valid.txt`` and ``test.txt`` beside folders of those names.
+"""DDR (Li et al. 2019) as published: ``train.txt``, ``valid.txt`` and ``test.txt`` next to folders of those names.
 
 Each line names an image and its grade, ``007-0004-000.jpg 0``; grade 5 marks images that cannot be graded.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 from drft.data.dataset import Origin
 from drft.data.datasets.faults import DataErrors
 from drft.data.datasets.files import ImageFiles, stem_of
-from drft.data.datasets.listing import ListedImage, Listing
+from drft.data.datasets.labels import LabelRow, SourceLabels
 from drft.errors import DataError
 
 _PARTS: Mapping[str, Origin] = {"train": "train", "valid": "train", "test": "test"}
@@ -19,12 +19,12 @@ _UNGRADABLE = "5"
 
 
 def find_ddr(files: Sequence[Path]) -> list[Path]:
-    """Return DDR's label files among the files of a folder; none when it is not there.
+    """Return DDR's label files among the files of a folder; empty when there are none.
 
     Raises:
-        DataError: when there are several copies.
+        DataError: when there are several copies of DDR.
     """
-    tables = [file for file in files if file.suffix == ".txt" and file.stem in _PARTS and _is_table(file)]
+    tables = [file for file in files if file.suffix == ".txt" and file.stem in _PARTS and _is_label_file(file)]
     training = [table for table in tables if table.stem == "train"]
     if len(training) > 1:
         copies = " and ".join(map(str, training[:2]))
@@ -32,21 +32,21 @@ def find_ddr(files: Sequence[Path]) -> list[Path]:
     return [table for table in tables if training and table.parent == training[0].parent]
 
 
-def list_ddr(tables: Sequence[Path]) -> Listing:
-    """Read what DDR's label files claim."""
+def read_ddr(tables: Sequence[Path]) -> SourceLabels:
+    """Read the labels in DDR's label files."""
     faults = DataErrors()
-    lines = [line for table in tables for line in _part(table, faults)]
-    graded = [line for line in lines if line.grade != _UNGRADABLE]
-    left_out = [line for line in lines if line.grade == _UNGRADABLE]
+    rows = [row for table in tables for row in _read_part(table, faults)]
+    graded = [row for row in rows if row.grade != _UNGRADABLE]
+    left_out = [row for row in rows if row.grade == _UNGRADABLE]
     notes = []
     if left_out:
         notes.append(f"{len(left_out)} images of grade 5 are left out: they cannot be graded.")
     if any(table.stem == "valid" for table in tables):
-        notes.append("DDR's own validation images are among the training ones, of which every study holds out some.")
-    return Listing("ddr", graded, notes, faults.lines, left_out=left_out)
+        notes.append("DDR's own validation images are used for training; each study makes its own validation part.")
+    return SourceLabels("ddr", graded, notes, faults.lines, left_out=left_out)
 
 
-def _is_table(file: Path) -> bool:
+def _is_label_file(file: Path) -> bool:
     try:
         with file.open(encoding="utf-8") as text:
             return _LINE.fullmatch(text.readline().strip()) is not None
@@ -54,17 +54,18 @@ def _is_table(file: Path) -> bool:
         return False
 
 
-def _part(table: Path, faults: DataErrors) -> list[ListedImage]:
-    own = table.parent / table.stem
-    folder, origin = ImageFiles.of(own if own.is_dir() else table.parent), _PARTS[table.stem]
+def _read_part(table: Path, faults: DataErrors) -> list[LabelRow]:
+    image_folder = table.parent / table.stem
+    images = ImageFiles.of(image_folder if image_folder.is_dir() else table.parent)
+    origin = _PARTS[table.stem]
 
-    def listed(numbered: tuple[int, str]) -> ListedImage:
+    def label_row(numbered: tuple[int, str]) -> LabelRow:
         number, text = numbered
-        found = _LINE.fullmatch(text)
-        where = f"{table.name}, line {number}"
-        if found is None:
-            raise DataError(f"{where}: {text[:80]!r} should be a file name and a grade, as in '007-0004-000.jpg 0'")
-        return ListedImage(f"{origin}/{stem_of(found[1])}", found[1], found[2], origin, folder, where)
+        match = _LINE.fullmatch(text)
+        location = f"{table.name}, line {number}"
+        if match is None:
+            raise DataError(f"{location}: {text[:80]!r} should be a file name and a grade, as in '007-0004-000.jpg 0'")
+        return LabelRow(f"{origin}/{stem_of(match[1])}", match[1], match[2], origin, images, location)
 
     lines = enumerate(table.read_text(encoding="utf-8", errors="replace").splitlines(), start=1)
-    return faults.collect(listed, [(number, text.strip()) for number, text in lines if text.strip()])
+    return faults.collect(label_row, [(number, text.strip()) for number, text in lines if text.strip()])

@@ -1,10 +1,9 @@
-"""Data sets known by name: where they are, under which licence, and how one tells that they are whole.
+"""Data sets that can be downloaded by name: their address, licence, and checks that they are complete.
 
-Whatever ``kagglehub`` transfers it checks by the server's own checksum. Where more is known of a set, it is compared
-afterwards, since a re-host may leave out images or encode them again.
+``kagglehub`` checks each transfer by the checksum of the server. Known numbers of images and digests of files are
+checked afterwards, because a copy on Kaggle may lack images or encode them again.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from drft.data.datasets import idrid
 from drft.data.datasets.files import ImageFiles, files_below
 from drft.errors import DataError
 from drft.files.atomic import default_cache_dir
+from drft.files.digests import file_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,26 +22,24 @@ class Download:
 
     title: str
     handle: str
-    """How Kaggle calls it; empty where it is not there."""
+    """Its name on Kaggle; empty when it is not there."""
     licence: str
     competition: bool = False
     """Whether it belongs to a competition, whose rules must be accepted on its page."""
     elsewhere: str = ""
-    """Its address, where that is not on Kaggle: it is then fetched by hand."""
+    """Its address when it is not on Kaggle; the user then downloads it by hand."""
     images: int | None = None
-    """How many there should be, where that is known."""
+    """Expected number of images, if known."""
     remark: str = ""
-    """What else has to be done, as a sentence."""
+    """What else the user has to do, as a sentence."""
     digests: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of some files as their authors published them, by name."""
 
     @property
     def page(self) -> str:
         """Its address for a browser."""
-        return (
-            self.elsewhere
-            or f"https://www.kaggle.com/{'competitions' if self.competition else 'datasets'}/{self.handle}"
-        )
+        kind = "competitions" if self.competition else "datasets"
+        return self.elsewhere or f"https://www.kaggle.com/{kind}/{self.handle}"
 
 
 DOWNLOADS: Mapping[str, Download] = {
@@ -74,14 +72,14 @@ DOWNLOADS: Mapping[str, Download] = {
     "messidor2": Download(
         title="Messidor-2, grades alone",
         handle="google-brain/messidor2-dr-grades",
-        licence="as its page says; the images are for research and education",
+        licence="as on its page; the images are for research and education",
         remark="The images come on request from https://www.adcis.net/en/third-party/messidor2: "
-        "name their folder with --images, and keep messidor-2.csv, which says whose eyes are whose, with them.",
+        "name their folder with --images, and keep messidor-2.csv, the list of each patient's eyes, with them.",
     ),
     "ddr": Download(
         title="DDR",
         handle="mariaherrerot/ddrdataset",
-        licence="as its authors say at https://github.com/nkicsl/DDR-dataset",
+        licence="as its authors write at https://github.com/nkicsl/DDR-dataset",
     ),
     "retinamnist": Download(
         title="RetinaMNIST",
@@ -90,26 +88,26 @@ DOWNLOADS: Mapping[str, Download] = {
         elsewhere="https://zenodo.org/records/10519652/files/retinamnist_224.npz",
     ),
 }
-"""What can be fetched, or is found where it was put by hand, by the name that is used here."""
+"""The data sets that can be downloaded or put into the cache folder by hand, by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class DownloadedDataset:
-    """A data set on this machine, and what is known of its being whole."""
+    """A data set on this machine, and its comparison with the published one."""
 
     folder: Path
     images: int
     agreeing: int
-    """Files with known digests that are there as published."""
+    """Number of files with known digests that are as published."""
     differing: tuple[str, ...]
-    """Files with known digests that are there and differ: encoded again."""
+    """Files with known digests that differ, probably because they were encoded again."""
 
 
-def download_named(name: str) -> Download:
-    """Return a data set that can be fetched.
+def find_download(name: str) -> Download:
+    """Return the data set of a name.
 
     Raises:
-        DataError: when there is none of that name.
+        DataError: when there is none.
     """
     if name not in DOWNLOADS:
         raise DataError(f"no data set {name!r} to fetch{nearest(name, list(DOWNLOADS))}: use {', '.join(DOWNLOADS)}")
@@ -117,12 +115,12 @@ def download_named(name: str) -> Download:
 
 
 def fetch(name: str, cache_dir: Path | None = None) -> Path:
-    """Return the folder of a data set: put there by hand, or downloaded from Kaggle (once: it is kept).
+    """Return the folder of a data set: put there by hand, or else downloaded from Kaggle, once.
 
     Raises:
-        DataError: when there is no such data set, no ``kagglehub`` or no network, with what to do by hand.
+        DataError: when there is no such data set, no ``kagglehub`` or no network; it describes the download by hand.
     """
-    wanted = download_named(name)
+    wanted = find_download(name)
     by_hand = (cache_dir or default_cache_dir()) / name
     if by_hand.is_dir():
         return by_hand
@@ -131,9 +129,8 @@ def fetch(name: str, cache_dir: Path | None = None) -> Path:
             f"{wanted.title} is fetched by hand: get {wanted.page} with a browser, "
             f"put it into {by_hand} or any folder FOLDER and use --data FOLDER"
         )
-    instead = (
-        f"or get {wanted.page} with a browser, unpack it into {by_hand} or any folder FOLDER and use --data FOLDER"
-    )
+    page = f"or get {wanted.page} with a browser"
+    instead = f"{page}, unpack it into {by_hand} or any folder FOLDER and use --data FOLDER"
     try:
         import kagglehub  # noqa: PLC0415  an optional dependency
     except ImportError:
@@ -151,20 +148,10 @@ def fetch(name: str, cache_dir: Path | None = None) -> Path:
         ) from error
 
 
-def look_at(name: str, folder: Path) -> DownloadedDataset:
-    """Say what a fetched folder holds, and compare it with what is known of the data set."""
-    wanted = download_named(name)
-    files = list(files_below(folder))
-    digested = [file for file in files if file.name in wanted.digests]
-    differing = [file for file in digested if _sha256(file) != wanted.digests[file.name]]
-    return DownloadedDataset(
-        folder=folder,
-        images=len(ImageFiles.of(folder).files),
-        agreeing=len(digested) - len(differing),
-        differing=tuple(file.name for file in differing),
-    )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def inspect_download(name: str, folder: Path) -> DownloadedDataset:
+    """Compare a downloaded folder with the published data set."""
+    published = find_download(name).digests
+    files = [file for file in files_below(folder) if file.name in published]
+    differing = tuple(file.name for file in files if file_digest(file) != published[file.name])
+    images = len(ImageFiles.of(folder).files)
+    return DownloadedDataset(folder, images, agreeing=len(files) - len(differing), differing=differing)

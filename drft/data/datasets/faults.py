@@ -1,44 +1,44 @@
-"""Collecting every fault of a data source before complaining once."""
+"""Collect all faults of a data source and raise them together."""
 
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from drft.errors import DataError
 
-MOST_NAMED = 20
-"""How many faults are spelled out; the rest is counted."""
+MAX_FAULTS = 20
+"""Faults that an error spells out; the others are counted."""
 
 _Item = TypeVar("_Item")
-_Made = TypeVar("_Made")
+_Result = TypeVar("_Result")
 
 
 class DataErrors:
-    """The faults found so far."""
+    """The faults collected so far, one line each."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
 
     def add(self, lines: Iterable[str]) -> None:
-        """Remember more faults, one line each."""
+        """Add faults, one line each."""
         self.lines.extend(lines)
 
-    def collect(self, make: Callable[[_Item], _Made], items: Iterable[_Item]) -> list[_Made]:
-        """Return what ``make`` makes of the sound items; remember the ``DataError`` of the others."""
-        made = []
+    def collect(self, make: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
+        """Return the results of ``make`` for all items; where it raises a ``DataError``, add its faults instead."""
+        results = []
         for item in items:
             try:
-                made.append(make(item))
+                results.append(make(item))
             except DataError as error:
                 self.add(error.faults)
-        return made
+        return results
 
     def raise_all(self) -> None:
-        """Raise what was found, if anything was.
+        """Raise the collected faults, if there are any.
 
         Raises:
-            DataError: with one line per fault, the first ``MOST_NAMED`` of them.
+            DataError: with the first ``MAX_FAULTS`` faults and the number of the others.
         """
         if not self.lines:
             return
-        unnamed = len(self.lines) - MOST_NAMED
-        raise DataError([*self.lines[:MOST_NAMED], *([f"... and {unnamed} more"] if unnamed > 0 else [])])
+        rest = len(self.lines) - MAX_FAULTS
+        raise DataError([*self.lines[:MAX_FAULTS], *([f"... and {rest} more"] if rest > 0 else [])])

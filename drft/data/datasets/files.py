@@ -1,4 +1,4 @@
-"""Images in folders: found by the names that label tables use, and never outside the folder."""
+"""Find the images that label tables name, always inside one folder."""
 
 import os
 from collections import defaultdict
@@ -9,42 +9,44 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from drft.errors import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
-"""Image files that are recognised, in any case."""
+"""Suffixes of image files, in lower case; upper case is recognised too."""
 
-_DEEPEST = 6
+_MAX_DEPTH = 6
+"""Levels of subfolders that are searched; the limit ends circles of links."""
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """Yield the files in a folder and its subfolders in a fixed order, hidden ones left out; links are followed."""
-    for place, subfolders, names in os.walk(folder, followlinks=True):
-        depth = len(Path(place).relative_to(folder).parts)
-        subfolders[:] = sorted(name for name in subfolders if not _hidden(name)) if depth < _DEEPEST else []
-        yield from (Path(place, name) for name in sorted(names) if not _hidden(name))
+    """Yield the files in a folder and its subfolders in a fixed order, without hidden ones; links are followed."""
+    for parent, subfolders, names in os.walk(folder, followlinks=True):
+        depth = len(Path(parent).relative_to(folder).parts)
+        # os.walk continues with the subfolders that are left in this list.
+        subfolders[:] = sorted(filter(_is_visible, subfolders)) if depth < _MAX_DEPTH else []
+        yield from (Path(parent, name) for name in sorted(filter(_is_visible, names)))
 
 
 def stem_of(name: str) -> str:
-    """Return an image name without its suffix, if it has one that is recognised."""
+    """Return an image name without its suffix, if it has one of ``SUFFIXES``."""
     path = PurePosixPath(name)
     return str(path.with_suffix("")) if path.suffix.lower() in SUFFIXES else name
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFiles:
-    """The images below one folder, looked up by name.
+    """The images below one folder, by name.
 
-    The names of a table are only compared with a list of the files there are: no path is ever made of them.
+    Names from a table are only compared with the names of existing files; no path is made from them.
     """
 
     path: Path
     files: Sequence[Path]
     _by_path: Mapping[str, Sequence[Path]]
-    """Files by their whole path below the folder, with and without suffix."""
+    """Files by their full path below the folder, with and without suffix."""
     _by_tail: Mapping[str, Sequence[Path]]
     """Files by the end of that path: name, folder and name, and so on."""
 
     @classmethod
     def of(cls, path: Path) -> "ImageFiles":
-        """List the images below ``path``."""
+        """Index the images below ``path``."""
         files = [file for file in files_below(path) if file.suffix.lower() in SUFFIXES]
         by_path: dict[str, list[Path]] = defaultdict(list)
         by_tail: dict[str, list[Path]] = defaultdict(list)
@@ -60,30 +62,27 @@ class ImageFiles:
         """Return the image that a table calls ``name``, with or without folders and suffix.
 
         Raises:
-            DataError: when the name leads out of the folder, or when no file or several files match.
+            DataError: when the name leads out of the folder, or no file or several files match.
         """
         if leads_out(name):
             raise DataError(f"image name {name!r} leads out of {self.path}: use names of files in that folder")
-        tidy = PurePosixPath(name.replace("\\", "/")).as_posix()
-        candidates = (index.get(key) for index in (self._by_path, self._by_tail) for key in (tidy, stem_of(tidy)))
-        found = next(filter(None, candidates), ())
-        if not found:
+        normalized = PurePosixPath(name.replace("\\", "/")).as_posix()
+        keys = (normalized, stem_of(normalized))
+        candidates = (index.get(key) for index in (self._by_path, self._by_tail) for key in keys)
+        matches = next(filter(None, candidates), ())
+        if not matches:
             raise DataError(f"no image {name!r} in {self.path}: add the file or remove the line")
-        if len(found) > 1:
-            places = " and ".join(str(file.relative_to(self.path)) for file in found[:2])
-            raise DataError(f"image {name!r} is ambiguous, it may be {places}: write the one meant in the table")
-        return found[0]
-
-    def unlisted(self, used: set[Path]) -> int:
-        """Return how many images are here beside the used ones."""
-        return sum(file not in used for file in self.files)
+        if len(matches) > 1:
+            paths = " and ".join(str(file.relative_to(self.path)) for file in matches[:2])
+            raise DataError(f"image {name!r} is ambiguous, it may be {paths}: write the one meant in the table")
+        return matches[0]
 
 
 def leads_out(name: str) -> bool:
-    """Return whether a name is an absolute path or climbs to a parent folder, in the manner of any system."""
+    """Return whether a name is an absolute path or contains a parent folder, on any operating system."""
     windows = PureWindowsPath(name)
     return ".." in windows.parts or bool(windows.drive or windows.root) or name.startswith("~")
 
 
-def _hidden(name: str) -> bool:
-    return name.startswith((".", "__MACOSX"))
+def _is_visible(name: str) -> bool:
+    return not name.startswith((".", "__MACOSX"))

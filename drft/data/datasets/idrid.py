@@ -1,21 +1,21 @@
 """IDRiD, the Indian Diabetic Retinopathy Image Dataset (Porwal et al. 2018), as published and as on Kaggle.
 
-The official numbering restarts in the test set, so an image is known by origin and stem: ``test/IDRiD_001``.
-The Kaggle re-host mixes both sets in one folder and marks the test images (``IDRiD_001test``); here they get
-their official ids and origins back.
+The official numbers restart in the test set, so the id of an image has origin and stem: ``test/IDRiD_001``.
+The Kaggle copy has both sets in one folder and marks the test images (``IDRiD_001test``); here they have
+their official ids and origins.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote
 
 from drft.data.dataset import Origin
-from drft.data.datasets.csv_table import find_columns, read_table
+from drft.data.datasets.csv_table import ColumnRoles, CsvTable, find_columns, read_table
 from drft.data.datasets.faults import DataErrors
 from drft.data.datasets.files import ImageFiles, files_below
-from drft.data.datasets.listing import ListedImage, Listing
+from drft.data.datasets.labels import LabelRow, SourceLabels
 from drft.errors import DataError
 
 OPTIONS = ("labels", "image_column", "grade_column")
@@ -31,10 +31,11 @@ OFFICIAL_GRADES: Mapping[str, int] = {
     "train/IDRiD_412": 2, "test/IDRiD_062": 4, "test/IDRiD_063": 1, "test/IDRiD_064": 3, "test/IDRiD_087": 4,
     "test/IDRiD_088": 2, "test/IDRiD_089": 2,
 }  # fmt: skip
-"""Official grades of the 27 images that the Kaggle table grades otherwise, from the official label files
+"""Official grades of the 27 images whose grade differs in the Kaggle table, from the official label files
 ``a. IDRiD_Disease Grading_Training Labels.csv`` and ``b. IDRiD_Disease Grading_Testing Labels.csv``."""
 
-_PIECES = re.compile(r"b disease grading|1 original images|2 groundtruths|[ab] (training|testing) set|imagenes")
+_SUBFOLDER = re.compile(r"b disease grading|1 original images|2 groundtruths|[ab] (training|testing) set|imagenes")
+"""Normalized names of the folders inside a copy of IDRiD."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,10 @@ class Layout:
 
 
 def find_layout(folder: Path) -> Layout | None:
-    """Find IDRiD in a folder, below it, or around it when it is a piece of IDRiD; None when it is not there.
+    """Return the label tables of IDRiD in a folder, below it, or around it when the folder is a part of IDRiD.
+
+    Returns:
+        None when there is no IDRiD.
 
     Raises:
         DataError: when there are several copies.
@@ -55,57 +59,68 @@ def find_layout(folder: Path) -> Layout | None:
     while True:
         if layout := _layout_below(folder):
             return layout
-        if not _PIECES.fullmatch(_plain(folder.name)):
+        if not _SUBFOLDER.fullmatch(_normalize(folder.name)):
             return None
         folder = folder.parent
 
 
 def is_label_table(path: Path) -> bool:
-    """Tell whether a CSV is one of IDRiD's own, by its name."""
+    """Return whether a CSV has the name of one of IDRiD's label tables."""
     return _is_training(path) or _is_testing(path) or _is_kaggle(path)
 
 
-def list_idrid(layout: Layout, options: Mapping[str, str]) -> Listing:
-    """Read what the tables of one copy of IDRiD claim.
+def read_idrid(layout: Layout, options: Mapping[str, str]) -> SourceLabels:
+    """Read the labels of one copy of IDRiD.
 
     Args:
-        layout: where its tables are.
-        options: ``labels``: ``as-given`` (default) keeps the grades of the tables, ``official`` puts the official
-            grades in the place of those that the Kaggle table has changed.
+        layout: its tables.
+        options: ``labels``: ``as-given`` (default) uses the grades of the tables, ``official`` replaces the grades
+            that differ in the Kaggle table by the official ones.
 
     Raises:
-        DataError: when a table cannot be read, or lacks a column or its image folder.
+        DataError: when a table cannot be read, or a column or the image folder is missing.
     """
     labels = options.get("labels", "as-given")
     if labels not in {"as-given", "official"}:
         raise DataError(f"labels should be as-given or official, not {labels!r}")
-    if not layout.kaggle:
-        return Listing("idrid", _official(layout, options), [*_missing_test(layout)])
-    listed, notes = _settle_grades(_kaggle(layout, options), official=labels == "official")
-    return Listing("idrid-kaggle", listed, notes)
+    if layout.kaggle:
+        table = read_table(layout.training)
+        columns = find_columns(table, options)
+        rows = _label_rows(table, columns, ImageFiles.of(layout.training.parent))
+        rows, notes = _compare_grades(rows, replace_them=labels == "official")
+        return SourceLabels("idrid-kaggle", rows, notes)
+    tables: list[tuple[Path, Origin]] = [(layout.training, "train")]
+    notes = []
+    if layout.testing:
+        tables.append((layout.testing, "test"))
+    else:
+        notes.append("The official testing labels are not there, so the official test images are not used.")
+    faults = DataErrors()
+    parts = faults.collect(lambda entry: _read_official(*entry, options), tables)
+    faults.raise_all()
+    return SourceLabels("idrid", [row for part in parts for row in part], notes)
 
 
-def changed_grades(listed: Sequence[ListedImage]) -> Sequence[tuple[ListedImage, int]]:
-    """Return the lines whose grade differs from the official one, with that grade."""
-    differing = (line for line in listed if line.grade != str(OFFICIAL_GRADES.get(line.id, line.grade)))
-    return [(line, OFFICIAL_GRADES[line.id]) for line in differing]
+def changed_grades(rows: Sequence[LabelRow]) -> Sequence[tuple[LabelRow, int]]:
+    """Return the rows whose grade differs from the official one, with the official grade."""
+    return [(row, OFFICIAL_GRADES[row.id]) for row in rows if row.grade != str(OFFICIAL_GRADES.get(row.id, row.grade))]
 
 
-def _plain(name: str) -> str:
-    """Return a file or folder name as lower-case words, URL encoding undone."""
+def _normalize(name: str) -> str:
+    """Return a file or folder name as lower-case words, URL encoding decoded."""
     return re.sub(r"[^a-z0-9]+", " ", unquote(name).casefold()).strip()
 
 
 def _is_training(table: Path) -> bool:
-    return "disease grading training labels" in _plain(table.name)
+    return "disease grading training labels" in _normalize(table.name)
 
 
 def _is_testing(table: Path) -> bool:
-    return "disease grading testing labels" in _plain(table.name)
+    return "disease grading testing labels" in _normalize(table.name)
 
 
 def _is_kaggle(table: Path) -> bool:
-    return _plain(table.stem) == "idrid labels"
+    return _normalize(table.stem) == "idrid labels"
 
 
 def _layout_below(folder: Path) -> Layout | None:
@@ -123,88 +138,53 @@ def _layout_below(folder: Path) -> Layout | None:
     return None
 
 
-def _official(layout: Layout, options: Mapping[str, str]) -> list[ListedImage]:
-    tables: list[tuple[Path, Origin]] = [(layout.training, "train")]
-    if layout.testing:
-        tables.append((layout.testing, "test"))
-    faults = DataErrors()
-    listed = faults.collect(lambda entry: _official_part(*entry, options), tables)
-    faults.raise_all()
-    return [line for part in listed for line in part]
-
-
-def _official_part(path: Path, origin: Origin, options: Mapping[str, str]) -> list[ListedImage]:
+def _read_official(path: Path, origin: Origin, options: Mapping[str, str]) -> list[LabelRow]:
     table = read_table(path)
     columns = find_columns(table, options)
-    names = [cells[columns.image] for _, cells in table.rows]
-    folder = _image_folder(path, f"{origin}ing set", names)
-    return [
-        ListedImage(
-            f"{origin}/{cells[columns.image]}",
-            cells[columns.image],
-            cells[columns.grade],
-            origin,
-            folder,
-            table.where(line),
-            others=columns.others(cells),
-        )
-        for line, cells in table.rows
-    ]
+    images = _image_folder(path, f"{origin}ing set", {cells[columns.image] for _, cells in table.rows})
+    return _label_rows(table, columns, images, origin)
 
 
-def _image_folder(table: Path, called: str, names: Sequence[str]) -> ImageFiles:
-    """Find the folder ``called`` nearest to a table; IDRiD's other challenges have folders of that name too."""
-    for around in table.parents[:3]:
-        paths = {file.parent for file in files_below(around) if _plain(file.parent.name).endswith(called)}
+def _image_folder(table: Path, name_end: str, names: set[str]) -> ImageFiles:
+    """Return the folder nearest to a table whose name ends in ``name_end``.
+
+    IDRiD's other challenges have folders of that name too, so the one with the most of the named images is taken.
+    """
+    for ancestor in table.parents[:3]:
+        paths = {file.parent for file in files_below(ancestor) if _normalize(file.parent.name).endswith(name_end)}
         if paths:
             folders = [ImageFiles.of(path) for path in sorted(paths)]
-            return max(folders, key=lambda folder: len({file.stem for file in folder.files} & set(names)))
+            return max(folders, key=lambda folder: len({file.stem for file in folder.files} & names))
     raise DataError(
-        f"{table.name}: no folder '... {called.title()}' of images near {table.parent}: "
+        f"{table.name}: no folder '... {name_end.title()}' of images near {table.parent}: "
         "keep the folders '1. Original Images' and '2. Groundtruths' together"
     )
 
 
-def _missing_test(layout: Layout) -> Iterator[str]:
-    if layout.testing is None:
-        yield "The official testing labels are not there, so the official test images are not used."
+def _label_rows(
+    table: CsvTable, columns: ColumnRoles, images: ImageFiles, origin: Origin | None = None
+) -> list[LabelRow]:
+    """Return the rows of a table; without ``origin`` it is the Kaggle table, whose test images end in ``test``."""
+    rows = []
+    for line, cells in table.rows:
+        name = cells[columns.image]
+        stem = name if origin else name.removesuffix("test")
+        part: Origin = origin or ("train" if stem == name else "test")
+        location, others = table.location(line), columns.others(cells)
+        rows.append(LabelRow(f"{part}/{stem}", name, cells[columns.grade], part, images, location, others=others))
+    return rows
 
 
-def _kaggle(layout: Layout, options: Mapping[str, str]) -> list[ListedImage]:
-    table = read_table(layout.training)
-    columns = find_columns(table, options)
-    folder = ImageFiles.of(layout.training.parent)
-    return [
-        ListedImage(
-            id_,
-            cells[columns.image],
-            cells[columns.grade],
-            origin,
-            folder,
-            table.where(line),
-            others=columns.others(cells),
-        )
-        for line, cells in table.rows
-        for id_, origin in [_official_id(cells[columns.image])]
-    ]
-
-
-def _official_id(id_code: str) -> tuple[str, Origin]:
-    """Return the official id and origin of an image in the Kaggle layout."""
-    stem = id_code.removesuffix("test")
-    origin: Origin = "train" if stem == id_code else "test"
-    return f"{origin}/{stem}", origin
-
-
-def _settle_grades(listed: Sequence[ListedImage], *, official: bool) -> tuple[list[ListedImage], list[str]]:
-    """Replace or report the grades that differ from the official ones."""
-    differing = changed_grades(listed)
-    if not differing:
-        return list(listed), []
-    names = ", ".join(f"{line.id} ({line.grade}, officially {official_grade})" for line, official_grade in differing)
-    what = "were replaced by the official ones" if official else "are used as given (labels=official replaces them)"
-    note = f"{len(differing)} of {len(listed)} Kaggle grades differ from the official ones and {what}: {names}."
-    if not official:
-        return list(listed), [note]
-    replaced = [replace(line, grade=str(OFFICIAL_GRADES.get(line.id, line.grade))) for line in listed]
-    return replaced, [note]
+def _compare_grades(rows: Sequence[LabelRow], *, replace_them: bool) -> tuple[list[LabelRow], list[str]]:
+    """Return the rows, with official grades if wanted, and a note on the grades that differ from the official ones."""
+    changed = changed_grades(rows)
+    if not changed:
+        return list(rows), []
+    names = ", ".join(f"{row.id} ({row.grade}, officially {official})" for row, official in changed)
+    action = "were replaced by the official ones"
+    if not replace_them:
+        action = "are used as given (labels=official replaces them)"
+    note = f"{len(changed)} of {len(rows)} Kaggle grades differ from the official ones and {action}: {names}."
+    if replace_them:
+        rows = [replace(row, grade=str(OFFICIAL_GRADES.get(row.id, row.grade))) for row in rows]
+    return list(rows), [note]

@@ -1,28 +1,28 @@
-"""Images in one folder for each class, as torchvision's ``ImageFiles`` has them.
+"""Images in one folder for each class, as torchvision's ``ImageFolder`` expects them.
 
-``FOLDER/CLASS/...``, or ``FOLDER/train/CLASS/...`` with ``val`` and ``test`` beside it.
+``FOLDER/CLASS/...``, or ``FOLDER/train/CLASS/...`` with ``val`` and ``test`` next to it.
 """
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from drft.data.dataset import GRADES, Origin
 from drft.data.datasets.csv_table import eyes_of
 from drft.data.datasets.files import ImageFiles, stem_of
-from drft.data.datasets.listing import ListedImage, Listing
+from drft.data.datasets.labels import LabelRow, SourceLabels
 
-MOST = 10
-"""Folders that are taken as classes at most: more of them will rather be patients."""
+MAX_CLASSES = 10
+"""Most folders that are taken as classes; more folders are probably patients."""
 
 _PART = re.compile(r"\b(?:(train)(?:ing)?|(val)(?:id|idation)?|(test)(?:ing)?)\b")
-_SCALE: Mapping[str, int] = {
+_GRADE_NAMES: Mapping[str, int] = {
     "no dr": 0, "nodr": 0, "no": 0, "normal": 0, "mild": 1, "moderate": 2, "severe": 3,
     "proliferative": 4, "proliferate": 4, "proliferative dr": 4, "proliferate dr": 4, "pdr": 4,
 }  # fmt: skip
-"""What folders of the five grades are called."""
+"""Usual folder names of the five grades."""
 
 
 class _ClassImage(NamedTuple):
@@ -30,48 +30,57 @@ class _ClassImage(NamedTuple):
     """``train``, ``val`` or ``test``."""
     class_: str
     path: Path
-    """Below the folder that all share."""
+    """Relative to the common parent folder of all images."""
 
 
-def list_classes(folder: Path) -> Listing | None:
-    """Read the classes of the images in a folder from the folders they are in; None when it is not laid out so.
+def read_image_folder(folder: Path) -> SourceLabels | None:
+    """Return the labels of the images below a folder, which are the names of their folders.
 
-    Folders named 0 to 4, or as the grades of the international scale, are those grades; any others are classes in the
-    order of their names.
+    Folders named 0 to 4, or as the grades of the international scale, are those grades; other folders are classes in
+    the order of their names.
+
+    Returns:
+        None when there are no images, or their folders are no classes.
     """
-    files = ImageFiles.of(folder)
-    if not files.files:
+    images = ImageFiles.of(folder)
+    if not images.files:
         return None
-    top = Path(os.path.commonpath([file.parent for file in files.files]))
-    images = _images([file.relative_to(top) for file in files.files])
-    if images is None:
+    top = Path(os.path.commonpath([file.parent for file in images.files]))
+    class_images = _class_images([file.relative_to(top) for file in images.files])
+    if class_images is None:
         return None
-    grades, numbers = _graded({image.class_ for image in images})
-    below = ImageFiles.of(top)
-    lines = [_listed(image, numbers[image.class_], below) for image in images]
-    return Listing(folder.name, lines, [*_notes(images, grades)], grades=grades)
+    grades, numbers = _grades({image.class_ for image in class_images})
+    below_top = ImageFiles.of(top)
+    rows = [_label_row(image, numbers[image.class_], below_top) for image in class_images]
+    notes = []
+    if grades != GRADES:
+        classes = ", ".join(grades)
+        notes.append(f"The classes are the folders in the order of their names, taken as a scale: {classes}.")
+    if any(image.part == "val" for image in class_images):
+        notes.append("The images in the validation folder are used for training; each study makes its own split.")
+    return SourceLabels(folder.name, rows, notes, grades=grades)
 
 
-def _images(paths: Sequence[Path]) -> list[_ClassImage] | None:
-    """Tell part and class of each image, or return None where a folder is neither."""
-    parts = [_part(path.parts[0]) for path in paths]
-    skipped = 0 if None in parts else 1
-    if skipped == 0 and any(parts):
+def _class_images(paths: Sequence[Path]) -> list[_ClassImage] | None:
+    """Return part and class of each image; None where a folder is neither."""
+    parts = [_part_named(path.parts[0]) for path in paths]
+    levels = 0 if None in parts else 1  # levels of folders above the class
+    if levels == 0 and any(parts):
         return None
-    if any(len(path.parts) < skipped + 2 for path in paths):
+    if any(len(path.parts) < levels + 2 for path in paths):
         return None
-    found = [_ClassImage(part or "train", path.parts[skipped], path) for part, path in zip(parts, paths, strict=True)]
-    return found if 2 <= len({image.class_ for image in found}) <= MOST else None
+    images = [_ClassImage(part or "train", path.parts[levels], path) for part, path in zip(parts, paths, strict=True)]
+    return images if 2 <= len({image.class_ for image in images}) <= MAX_CLASSES else None
 
 
-def _part(name: str) -> str | None:
-    found = _PART.search(_plain(name))
-    return next(filter(None, found.groups())) if found else None
+def _part_named(name: str) -> str | None:
+    match = _PART.search(_normalize(name))
+    return next(filter(None, match.groups())) if match else None
 
 
-def _graded(classes: set[str]) -> tuple[tuple[str, ...], Mapping[str, int]]:
+def _grades(classes: set[str]) -> tuple[tuple[str, ...], Mapping[str, int]]:
     """Return the names of the grades and the number of each class."""
-    scale = {name: int(name) if name.isdecimal() else _SCALE.get(_plain(name), -1) for name in classes}
+    scale = {name: int(name) if name.isdecimal() else _GRADE_NAMES.get(_normalize(name), -1) for name in classes}
     if len(classes) == len(GRADES) and set(scale.values()) == set(range(len(GRADES))):
         return GRADES, scale
     numeric = all(name.isdecimal() for name in classes)
@@ -79,28 +88,22 @@ def _graded(classes: set[str]) -> tuple[tuple[str, ...], Mapping[str, int]]:
     return tuple(names), {name: number for number, name in enumerate(names)}
 
 
-def _listed(image: _ClassImage, grade: int, files: ImageFiles) -> ListedImage:
+def _label_row(image: _ClassImage, grade: int, images: ImageFiles) -> LabelRow:
     origin: Origin = "test" if image.part == "test" else "train"
     name = image.path.as_posix()
-    below = stem_of("/".join(image.path.parts[image.path.parts.index(image.class_) :]))
-    told_apart = "val/" if image.part == "val" else ""  # a name may occur in both
-    return ListedImage(
-        id=f"{origin}/{told_apart}{below}",
+    # From the class on, so that the id does not have the part twice.
+    stem = stem_of("/".join(image.path.parts[image.path.parts.index(image.class_) :]))
+    folder = "val/" if image.part == "val" else ""  # the training folder may have a file of the same name
+    return LabelRow(
+        id=f"{origin}/{folder}{stem}",
         name=name,
         grade=str(grade),
         origin=origin,
-        folder=files,
-        where=name,
-        group=eyes_of(Path(below).name),
+        folder=images,
+        location=name,
+        group=eyes_of(Path(stem).name),
     )
 
 
-def _notes(images: Sequence[_ClassImage], grades: Sequence[str]) -> Iterator[str]:
-    if tuple(grades) != GRADES:
-        yield f"The classes are the folders in the order of their names, taken as a scale: {', '.join(grades)}."
-    if any(image.part == "val" for image in images):
-        yield "The validation folder is taken as training images, of which every study holds out some."
-
-
-def _plain(name: str) -> str:
+def _normalize(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", " ", name.casefold()).strip()

@@ -1,6 +1,6 @@
-"""Images that occur twice in different files, kept on one side of every split for whoever asks for it.
+"""Near duplicates: the same image in different files. On request they stay on one side of every split.
 
-Comparing takes all files once, decoded; what was found is kept in the cache folder, by the contents of the files.
+The comparison decodes all files once; its result is stored in the cache folder under the contents of the files.
 """
 
 import contextlib
@@ -12,46 +12,46 @@ from pathlib import Path
 import numpy as np
 
 from drft.data.dataset import LabeledImage
-from drft.data.datasets.thumbnails import portray
+from drft.data.datasets.image_fingerprint import fingerprint_image
 from drft.data.parallel import attempts
 from drft.data.progress import Progress
 from drft.errors import DataError
 from drft.files.atomic import default_cache_dir, whole_file
 
 OPTION = "group_lookalikes"
-"""The data option that asks for it, with the value ``yes``."""
+"""The data option that groups near duplicates, with the value ``yes``."""
 
 Pair = tuple[LabeledImage, LabeledImage]
 
 _VERSION = 1
-"""Part of the name of what is kept; raised when files would be compared in another way."""
+"""Part of the name of the stored file; raise it when files are compared differently."""
 
 
-def lookalike_pairs(
+def near_duplicate_pairs(
     images: Sequence[LabeledImage], digests: Sequence[str], progress: Progress, cache_dir: Path | None = None
 ) -> list[Pair]:
     """Return the pairs of images that show the same in different files (``drft.data.datasets.perceptual_hash``).
 
     Args:
-        images: sound ones.
+        images: images with readable files.
         digests: SHA-256 of their files, in the same order.
-        progress: told how many files are read.
-        cache_dir: where the result is kept; by default the user's cache folder.
+        progress: called with the number of files read.
+        cache_dir: where the result is stored; by default the user's cache folder.
 
     Raises:
         DataError: naming the first file that cannot be decoded.
     """
-    firsts: dict[str, LabeledImage] = {}
+    by_digest: dict[str, LabeledImage] = {}
     for image, digest in zip(images, digests, strict=True):
-        firsts.setdefault(digest, image)
-    name = hashlib.sha256("\n".join([str(_VERSION), *sorted(firsts)]).encode()).hexdigest()
+        by_digest.setdefault(digest, image)
+    name = hashlib.sha256("\n".join([str(_VERSION), *sorted(by_digest)]).encode()).hexdigest()
     path = (cache_dir or default_cache_dir()) / "lookalikes" / f"{name[:32]}.json"
-    pairs = _kept(path, firsts)
+    pairs = _load(path, by_digest)
     if pairs is None:
-        pairs = _compared(firsts, progress)
+        pairs = _compare(by_digest, progress)
         with contextlib.suppress(OSError), whole_file(path) as draft:
             draft.write_text(json.dumps(pairs))
-    return [(firsts[one], firsts[other]) for one, other in pairs]
+    return [(by_digest[first], by_digest[second]) for first, second in pairs]
 
 
 def pair_notes(pairs: Sequence[Pair]) -> Iterator[str]:
@@ -65,27 +65,27 @@ def pair_notes(pairs: Sequence[Pair]) -> Iterator[str]:
         )
 
 
-def _compared(firsts: Mapping[str, LabeledImage], progress: Progress) -> list[tuple[str, str]]:
-    """Look at every file and return the digests of the pairs."""
-    from drft.data.datasets.perceptual_hash import find_lookalikes  # noqa: PLC0415 (scipy, for those who ask)
+def _compare(by_digest: Mapping[str, LabeledImage], progress: Progress) -> list[tuple[str, str]]:
+    """Decode every file and return the digests of the pairs."""
+    from drft.data.datasets.perceptual_hash import find_near_duplicates  # noqa: PLC0415  SciPy is slow to import
 
-    shown, images = [], []
-    paths = [one.path for one in firsts.values()]
-    with attempts(portray, paths, "comparing images", progress) as results:
-        for digest, portrait in zip(firsts, results, strict=True):
-            if isinstance(portrait, DataError):
-                raise portrait
-            if not portrait.is_black and not portrait.is_flat:
-                shown.append(digest)
-                images.append(portrait.grey)
-    found, _ = find_lookalikes(np.array(images))
-    return [(shown[one.first], shown[one.second]) for one in found]
+    digests, thumbnails = [], []
+    paths = [image.path for image in by_digest.values()]
+    with attempts(fingerprint_image, paths, "comparing images", progress) as results:
+        for digest, fingerprint in zip(by_digest, results, strict=True):
+            if isinstance(fingerprint, DataError):
+                raise fingerprint
+            if not fingerprint.is_black and not fingerprint.is_flat:
+                digests.append(digest)
+                thumbnails.append(fingerprint.thumbnail)
+    near_duplicates, _ = find_near_duplicates(np.array(thumbnails))
+    return [(digests[pair.first], digests[pair.second]) for pair in near_duplicates]
 
 
-def _kept(path: Path, known: Mapping[str, LabeledImage]) -> list[tuple[str, str]] | None:
-    """Return what is kept; None where there is nothing, or not what was written."""
+def _load(path: Path, known: Mapping[str, LabeledImage]) -> list[tuple[str, str]] | None:
+    """Return the stored pairs of digests; None when the file is missing or damaged."""
     try:
-        pairs = [(str(one), str(other)) for one, other in json.loads(path.read_text())]
+        pairs = [(str(first), str(second)) for first, second in json.loads(path.read_text())]
     except (OSError, ValueError, TypeError):
         return None
     return pairs if all(digest in known for pair in pairs for digest in pair) else None

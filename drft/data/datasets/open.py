@@ -1,4 +1,4 @@
-"""From what the user calls a data source to a data set."""
+"""Open a data source as a data set."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -8,24 +8,21 @@ from types import MappingProxyType
 
 from drft.config.trial_config import nearest
 from drft.data.dataset import ImageDataset
-from drft.data.datasets import corrections, idrid
-from drft.data.datasets import csv_table as tables
-from drft.data.datasets import known_tables as published
-from drft.data.datasets import near_duplicates as near
-from drft.data.datasets.ddr import find_ddr, list_ddr
+from drft.data.datasets import corrections, csv_table, idrid, known_tables, near_duplicates
+from drft.data.datasets.ddr import find_ddr, read_ddr
 from drft.data.datasets.download import DOWNLOADS, fetch
 from drft.data.datasets.files import files_below
-from drft.data.datasets.image_folder import list_classes
-from drft.data.datasets.listing import Listing, dataset_of
-from drft.data.datasets.retinamnist import find_retinamnist, is_retinamnist, list_retinamnist
+from drft.data.datasets.image_folder import read_image_folder
+from drft.data.datasets.labels import SourceLabels, build_dataset
+from drft.data.datasets.retinamnist import find_retinamnist, is_retinamnist, read_retinamnist
 from drft.data.progress import Progress, silent
 from drft.errors import DataError
 
 NAMES = ("synthetic", *DOWNLOADS)
-"""Sources that are known by name; everything else is a path."""
+"""Names of sources; any other source is a path."""
 
-_COMMON = (*corrections.OPTIONS, near.OPTION)
-"""Options of every source with label tables."""
+_COMMON = (*corrections.OPTIONS, near_duplicates.OPTION)
+"""Options of every source that has label tables."""
 
 
 def open_dataset(
@@ -40,84 +37,71 @@ def open_dataset(
     Args:
         source: ``synthetic`` or ``synthetic:SEED`` (rendered images); ``idrid``, ``aptos``, ``eyepacs``,
             ``messidor2``, ``ddr`` or ``retinamnist`` (put into the cache folder by hand, or downloaded); a folder that
-            holds one of these, one label table, or a folder of images for each class; or the path of a label
+            contains one of these, one label table, or a folder of images for each class; or the path of a label
             table (CSV).
         options: ``labels`` for IDRiD; ``images`` for APTOS 2019, EyePACS and Messidor-2; ``image_column``,
             ``grade_column``, ``group_column``, ``origin_column`` and ``images`` for other label tables; ``exclude``
             and ``relabel`` for all: files of corrections (``drft.data.datasets.corrections``);
-            ``group_lookalikes`` for all but rendered ones: ``yes`` keeps images that occur twice in different
+            ``group_lookalikes`` for all except rendered ones: ``yes`` keeps the same image in different
             files on one side of every split.
-        cache_dir: where rendered images and digests of files are kept; by default the user's cache folder.
-        progress: told how far slow work is.
+        cache_dir: where rendered images and digests of files are stored; by default the user's cache folder.
+        progress: called with the progress of slow work.
 
     Raises:
         DataError: with one line for every fault: what, where and what to do.
     """
     if is_rendered(source):
         _check_options(options, corrections.OPTIONS, source)
-        return corrections.corrected_dataset(_render(source, cache_dir, progress), options)
-    return dataset_of(list_source(source, options, cache_dir), progress or silent, cache_dir)
+        return corrections.correct_dataset(_render(source, cache_dir, progress), options)
+    return build_dataset(read_source(source, options, cache_dir), progress or silent, cache_dir)
 
 
 def is_rendered(source: str) -> bool:
-    """Tell whether a source is drawn by this program."""
+    """Return whether this program draws the images of a source."""
     return source.partition(":")[0] == "synthetic"
 
 
-def list_source(source: str, options: Mapping[str, str], cache_dir: Path | None = None) -> Listing:
-    """Read what the label tables of a source claim, with corrections; ``open_dataset`` says what a source is.
+def read_source(source: str, options: Mapping[str, str], cache_dir: Path | None = None) -> SourceLabels:
+    """Read the labels of a source with corrections; for the arguments see ``open_dataset``.
 
-    No grade and no file is checked.
+    No grade and no image file is checked.
 
     Raises:
         DataError: when there is no such source, or its tables cannot be read.
     """
-    own = {name: value for name, value in options.items() if name not in _COMMON}
+    own_options = {name: value for name, value in options.items() if name not in _COMMON}
     try:
         if source in DOWNLOADS:
-            listing = _list_folder(fetch(source, cache_dir), own, cache_dir)
+            labels = _read_folder(fetch(source, cache_dir), own_options, cache_dir)
         else:
-            listing = _list_path(source, own, cache_dir)
-        return replace(corrections.corrected_listing(listing, options), lookalikes=near.OPTION in options)
+            labels = _read_path(source, own_options, cache_dir)
+        labels = corrections.correct_labels(labels, options)
     except OSError as error:
         raise DataError(f"{source} cannot be opened ({error}): check the path and its permissions") from error
-
-
-def _list_path(source: str, options: Mapping[str, str], cache_dir: Path | None) -> Listing:
-    path = path_of(source)
-    if path.is_dir():
-        return _list_folder(path, options, cache_dir)
-    if path.is_file() and path.suffix.lower() == ".csv":
-        return _list_csv(path, options, cache_dir)
-    if path.is_file() and is_retinamnist(path):
-        _check_options(options, (), source)
-        return list_retinamnist(path, cache_dir)
-    raise DataError(
-        f"no data source {source!r}{nearest(source, list(NAMES))}: use synthetic, synthetic:SEED, "
-        f"{', '.join(DOWNLOADS)}, the folder of a data set or the path of a CSV"
-    )
+    return replace(labels, group_near_duplicates=near_duplicates.OPTION in options)
 
 
 def path_of(source: str) -> Path:
-    """Return the path that a source may be."""
-    return Path(os.path.expanduser(source)).absolute()  # noqa: PTH111  leaves the name of an unknown user as it is
+    """Return the path that a source names if it is one."""
+    # Path.expanduser would raise for the name of an unknown user.
+    return Path(os.path.expanduser(source)).absolute()  # noqa: PTH111
 
 
-def _check_options(options: Mapping[str, str], known: Sequence[str], source: str) -> None:
-    everything = [*idrid.OPTIONS, *tables.OPTIONS, *_COMMON]
+def _check_options(options: Mapping[str, str], allowed: Sequence[str], source: str) -> None:
+    known = [*idrid.OPTIONS, *csv_table.OPTIONS, *_COMMON]
     faults = [
         f"option {name!r} does not apply to the data source {source}"
-        if name in everything
-        else f"unknown data option {name!r}{nearest(name, everything)}"
+        if name in known
+        else f"unknown data option {name!r}{nearest(name, known)}"
         for name in options
-        if name not in known
+        if name not in allowed
     ]
     if faults:
         raise DataError(faults)
 
 
 def _render(source: str, cache_dir: Path | None, progress: Progress | None) -> ImageDataset:
-    from drft.data.datasets.synthetic import render_dataset  # noqa: PLC0415  rendering is needed only here
+    from drft.data.datasets.synthetic import render_dataset  # noqa: PLC0415  SciPy is slow to import
 
     seed = source.partition(":")[2]
     if source != "synthetic" and not (seed.isascii() and seed.isdigit()):
@@ -125,45 +109,60 @@ def _render(source: str, cache_dir: Path | None, progress: Progress | None) -> I
     return render_dataset(int(seed or 0), cache_dir, progress)
 
 
-def _list_folder(folder: Path, options: Mapping[str, str], cache_dir: Path | None) -> Listing:
+def _read_path(source: str, options: Mapping[str, str], cache_dir: Path | None) -> SourceLabels:
+    path = path_of(source)
+    if path.is_dir():
+        return _read_folder(path, options, cache_dir)
+    if path.is_file() and path.suffix.lower() == ".csv":
+        return _read_csv(path, options, cache_dir)
+    if path.is_file() and is_retinamnist(path):
+        _check_options(options, (), source)
+        return read_retinamnist(path, cache_dir)
+    raise DataError(
+        f"no data source {source!r}{nearest(source, list(NAMES))}: use synthetic, synthetic:SEED, "
+        f"{', '.join(DOWNLOADS)}, the folder of a data set or the path of a CSV"
+    )
+
+
+def _read_folder(folder: Path, options: Mapping[str, str], cache_dir: Path | None) -> SourceLabels:
     if layout := idrid.find_layout(folder):
         _check_options(options, idrid.OPTIONS, str(folder))
-        return idrid.list_idrid(layout, options)
+        return idrid.read_idrid(layout, options)
     files = list(files_below(folder))
-    if listing := _list_known(folder, files, options, cache_dir):
-        return listing
-    found = [file for file in files if file.suffix.lower() == ".csv"]
-    if len(found) > 1:
-        some = ", ".join(str(file.relative_to(folder)) for file in found[:5])
-        raise DataError(f"{folder} holds {len(found)} CSV files ({some}): name the one that is the label table")
-    if found:
-        return _list_csv(found[0], options, cache_dir)
-    if listing := list_classes(folder):
+    if labels := _read_published(folder, files, options, cache_dir):
+        return labels
+    tables = [file for file in files if file.suffix.lower() == ".csv"]
+    if len(tables) > 1:
+        names = ", ".join(str(file.relative_to(folder)) for file in tables[:5])
+        raise DataError(f"{folder} holds {len(tables)} CSV files ({names}): name the one that is the label table")
+    if tables:
+        return _read_csv(tables[0], options, cache_dir)
+    if labels := read_image_folder(folder):
         _check_options(options, (), str(folder))
-        return listing
+        return labels
     raise DataError(
         f"{folder} holds neither a known data set nor a label table, nor a folder of images for each class: "
         "name a folder with a CSV, or the CSV itself"
     )
 
 
-def _list_known(
+def _read_published(
     folder: Path, files: Sequence[Path], options: Mapping[str, str], cache_dir: Path | None
-) -> Listing | None:
-    """Read a data set that is known by its layout; None when none is there."""
-    if set(options) <= set(published.OPTIONS) and (found := published.find_published(files)):
-        return published.list_published(*found, options)
-    if labels := find_ddr(files):
+) -> SourceLabels | None:
+    """Read a published data set other than IDRiD; None when the folder has none."""
+    if set(options) <= set(known_tables.OPTIONS) and (match := known_tables.find_known_table(files)):
+        return known_tables.read_known_table(*match, options)
+    if label_files := find_ddr(files):
         _check_options(options, (), str(folder))
-        return list_ddr(labels)
+        return read_ddr(label_files)
     if arrays := find_retinamnist(files):
         _check_options(options, (), str(folder))
-        return list_retinamnist(arrays, cache_dir)
+        return read_retinamnist(arrays, cache_dir)
     return None
 
 
-def _list_csv(path: Path, options: Mapping[str, str], cache_dir: Path | None) -> Listing:
+def _read_csv(path: Path, options: Mapping[str, str], cache_dir: Path | None) -> SourceLabels:
     if set(options) <= set(idrid.OPTIONS) and idrid.is_label_table(path):
-        return _list_folder(path.parent, options, cache_dir)
-    _check_options(options, tables.OPTIONS, str(path))
-    return tables.list_table(path, options)
+        return _read_folder(path.parent, options, cache_dir)
+    _check_options(options, csv_table.OPTIONS, str(path))
+    return csv_table.read_label_table(path, options)

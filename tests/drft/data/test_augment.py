@@ -1,4 +1,4 @@
-"""Views are pure functions of seed, image, view and strength, and keep small lesions."""
+"""Views are pure functions of seed, image, view and strength, and preserve small lesions."""
 
 import numpy as np
 import pytest

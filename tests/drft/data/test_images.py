@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,8 @@ def dataset(kaggle_copy):
     return open_dataset(str(kaggle_copy({f"IDRiD_{number:03d}": number % 5 for number in range(1, 9)})))
 
 
-def kept(folder):
-    """Return the files that are there, locks left out."""
+def stored(folder):
+    """Return the files in a folder, without lock files."""
     return [file for file in folder.rglob("*") if file.is_file() and file.suffix != ".lock"]
 
 
@@ -43,36 +44,34 @@ def test_shape_order_and_type(dataset, tmp_path):
 
 
 def test_nothing_is_decoded_twice(dataset, tmp_path):
-    told = []
-    first = np.array(load_images(dataset, 24, tmp_path, lambda *news: told.append(news)))
+    reported = []
+    first = np.array(load_images(dataset, 24, tmp_path, lambda *progress: reported.append(progress)))
     for image in dataset.images:
         image.path.unlink()
 
-    second = load_images(dataset, 24, tmp_path, lambda *news: told.append(news))
+    second = load_images(dataset, 24, tmp_path, lambda *progress: reported.append(progress))
 
     np.testing.assert_array_equal(first, second)
-    assert told == [("decoding images", done, 8) for done in range(1, 9)]
+    assert reported == [("decoding images", done, 8) for done in range(1, 9)]
 
 
-def test_other_sizes_and_other_orders_are_other_files(dataset, tmp_path):
-    from dataclasses import replace
-
-    turned = replace(dataset, images=dataset.images[::-1])
+def test_other_sizes_and_other_orders_have_other_files(dataset, tmp_path):
+    reversed_ = replace(dataset, images=dataset.images[::-1])
 
     assert load_images(dataset, 24, tmp_path).shape[1] == 24
     assert load_images(dataset, 32, tmp_path).shape[1] == 32
-    np.testing.assert_array_equal(load_images(turned, 24, tmp_path)[0], load_images(dataset, 24, tmp_path)[-1])
+    np.testing.assert_array_equal(load_images(reversed_, 24, tmp_path)[0], load_images(dataset, 24, tmp_path)[-1])
 
 
-def test_default_cache_follows_the_environment(dataset, tmp_path, monkeypatch):
-    monkeypatch.setenv("DRFT_CACHE", str(tmp_path / "kept"))
+def test_the_default_cache_folder_is_that_of_the_environment(dataset, tmp_path, monkeypatch):
+    monkeypatch.setenv("DRFT_CACHE", str(tmp_path / "cache"))
 
     load_images(dataset, 16)
 
-    assert len(list((tmp_path / "kept").rglob("*.npy"))) == 1
+    assert len(list((tmp_path / "cache").rglob("*.npy"))) == 1
 
 
-def test_undecodable_files_are_all_named_and_nothing_is_kept(dataset, tmp_path):
+def test_all_undecodable_files_are_reported_and_nothing_is_stored(dataset, tmp_path):
     for image in dataset.images[2:4]:
         image.path.write_bytes(image.path.read_bytes()[:-60])
 
@@ -81,7 +80,7 @@ def test_undecodable_files_are_all_named_and_nothing_is_kept(dataset, tmp_path):
 
     assert ["IDRiD_003" in raised.value.faults[0], "IDRiD_004" in raised.value.faults[1]] == [True, True]
     assert len(raised.value.faults) == 2
-    assert kept(tmp_path / "cache") == []
+    assert stored(tmp_path / "cache") == []
 
 
 def test_an_interruption_leaves_nothing_behind(dataset, tmp_path):
@@ -91,7 +90,7 @@ def test_an_interruption_leaves_nothing_behind(dataset, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         load_images(dataset, 24, tmp_path / "cache", interrupt)
 
-    assert kept(tmp_path / "cache") == []
+    assert stored(tmp_path / "cache") == []
 
 
 def test_several_at_once_agree(dataset, tmp_path):
@@ -99,27 +98,27 @@ def test_several_at_once_agree(dataset, tmp_path):
         results = list(pool.map(lambda _: load_images(dataset, 24, tmp_path / "cache"), range(4)))
 
     assert all(np.array_equal(result, results[0]) for result in results)
-    assert len(kept(tmp_path / "cache")) == 1
+    assert len(stored(tmp_path / "cache")) == 1
 
 
-def test_those_who_wait_for_another_do_not_decode_again(dataset, tmp_path):
-    told, waiting = [], []
+def test_images_that_another_thread_decodes_are_not_decoded_again(dataset, tmp_path):
+    reported, waiting = [], []
 
-    def hold(what, done, total):
-        """Let the other one come while the first image is decoded."""
-        told.append(done)
+    def start_second(what, done, total):
+        """Start the second call while the first one decodes."""
+        reported.append(done)
         if not waiting:
-            waiting.append(pool.submit(load_images, dataset, 24, tmp_path, lambda *news: told.append(news)))
+            waiting.append(pool.submit(load_images, dataset, 24, tmp_path, lambda *progress: reported.append(progress)))
 
     with ThreadPoolExecutor(1) as pool:
-        first = load_images(dataset, 24, tmp_path, hold)
+        first = load_images(dataset, 24, tmp_path, start_second)
         second = waiting[0].result()
 
-    assert told == list(range(1, 9))
+    assert reported == list(range(1, 9))
     np.testing.assert_array_equal(first, second)
 
 
-def test_a_decoder_that_was_killed_is_followed_by_another(dataset, tmp_path):
+def test_the_lock_of_a_killed_decoder_is_free_again(dataset, tmp_path):
     script = (
         "import os, sys; from pathlib import Path; from drft.data import load_images, open_dataset\n"
         "load_images(open_dataset(sys.argv[1]), 24, Path(sys.argv[2]), lambda *_: os.kill(os.getpid(), 9))"
@@ -132,7 +131,7 @@ def test_a_decoder_that_was_killed_is_followed_by_another(dataset, tmp_path):
     np.testing.assert_array_equal(images[0], decode(dataset.images[0].path, 24))
 
 
-def test_a_cache_that_cannot_be_written_to_is_named(dataset, tmp_path):
+def test_a_cache_folder_that_cannot_be_written_to_is_reported(dataset, tmp_path):
     (tmp_path / "file").write_text("")
 
     with pytest.raises(DataError, match=r"cannot be written to .*DRFT_CACHE"):
@@ -171,11 +170,11 @@ def test_specks_on_the_frame_do_not_widen_the_crop():
 
 
 @pytest.mark.parametrize("level", [0, 3, 8])
-def test_a_nearly_black_image_gives_its_centre_square(level):
+def test_the_field_of_view_of_a_nearly_black_image_is_its_centre_square(level):
     assert field_of_view(Image.new("RGB", (300, 200), (level, level, level))) == (50, 0, 250, 200)
 
 
-def test_a_image_without_a_frame_is_kept_whole():
+def test_an_image_without_a_frame_is_not_cropped():
     assert field_of_view(Image.new("RGB", (200, 200), (150, 80, 30))) == (0, 0, 200, 200)
 
 
@@ -193,7 +192,7 @@ def test_every_common_kind_of_image_becomes_rgb(tmp_path, mode):
     assert decode(path, 32).shape == (32, 32, 3)
 
 
-def test_sixteen_bit_images_are_refused(tmp_path):
+def test_sixteen_bit_images_are_errors(tmp_path):
     path = tmp_path / "deep.png"
     Image.fromarray(np.full((40, 40), 40000, dtype=np.uint16)).save(path)
 
@@ -201,7 +200,7 @@ def test_sixteen_bit_images_are_refused(tmp_path):
         decode(path, 16)
 
 
-def test_a_large_jpeg_looks_like_its_small_copy(tmp_path):
+def test_a_large_jpeg_is_decoded_like_its_small_copy(tmp_path):
     large, small = tmp_path / "large.jpg", tmp_path / "small.jpg"
     image = disc((2144, 1424), (1072, 712), 860)
     ImageDraw.Draw(image).circle((1300, 600), 90, fill=(250, 230, 120))

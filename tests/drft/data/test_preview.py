@@ -26,7 +26,7 @@ def tiles(sheet, rows, columns):
     ]
 
 
-def test_rows_hold_each_grade_plain_and_then_at_every_strength(tiny_dataset):
+def test_the_rows_show_each_grade_plain_and_then_at_every_strength(tiny_dataset):
     sheet = contact_sheet(tiny_dataset, per_grade=4, side=SIDE)
 
     shown = tiles(sheet, 10, 5)

@@ -23,7 +23,7 @@ def make_dataset(rows):
 
 
 def single(*counts, origin="train", first=0):
-    """Return rows of as many images of each grade as counted, each on its own."""
+    """Return rows of the given numbers of images of each grade, each in a group of its own."""
     grades = [grade for grade, count in enumerate(counts) for _ in range(count)]
     return [(grade, origin, f"{origin}{first + number}") for number, grade in enumerate(grades)]
 
@@ -53,26 +53,26 @@ def test_parts_are_disjoint_complete_and_keep_groups_whole(some, config):
 def dataset_of_groups(sizes):
     """Make a training data set from the sizes of each grade's groups."""
     some = [
-        (grade, "train", f"{grade}-{place}")
+        (grade, "train", f"{grade}-{index}")
         for grade, groups in enumerate(sizes)
-        for place, size in enumerate(groups)
+        for index, size in enumerate(groups)
         for _ in range(size)
     ]
     return make_dataset(some)
 
 
 @given(st.lists(st.lists(st.integers(1, 3), min_size=2, max_size=30), min_size=1, max_size=5), configs)
-def test_every_grade_gives_its_share_as_nearly_as_groups_allow(sizes, config):
+def test_the_share_of_each_grade_is_as_close_as_groups_allow(sizes, config):
     dataset = dataset_of_groups(sizes)
     split = stratified_split(dataset, config)
     labels = dataset.labels()
 
     for grade, groups in enumerate(sizes):
-        held = int((labels[split.validation] == grade).sum())
+        size = int((labels[split.validation] == grade).sum())
         wanted = config.validation_fraction * sum(groups)
-        forced = held == min(groups) or held >= sum(groups) - max(groups)
-        assert 0 < held < sum(groups)
-        assert forced or abs(held - wanted) <= max(groups) / 2
+        forced = size == min(groups) or size >= sum(groups) - max(groups)
+        assert 0 < size < sum(groups)
+        assert forced or abs(size - wanted) <= max(groups) / 2
 
 
 folds = st.integers(2, 6)
@@ -84,8 +84,8 @@ def test_folds_partition_the_training_images_and_keep_groups_whole(some, count, 
     dataset = make_dataset(some + enough)
     parts = [part.tolist() for part in stratified_folds(dataset, count, seed)]
     groups = [{dataset.images[index].group for index in part} for part in parts]
-    sealed = {image.group for image in dataset.images if image.origin == "test"}
-    free = [index for index, image in enumerate(dataset.images) if image.group not in sealed]
+    held_out = {image.group for image in dataset.images if image.origin == "test"}
+    free = [index for index, image in enumerate(dataset.images) if image.group not in held_out]
 
     assert len(parts) == count
     assert all(parts)
@@ -98,19 +98,19 @@ def test_folds_partition_the_training_images_and_keep_groups_whole(some, count, 
 def test_folds_share_each_grade_as_evenly_as_groups_allow(sizes, count, seed):
     dataset = dataset_of_groups(sizes)
     parts = stratified_folds(dataset, count, seed)
-    held = np.array([np.bincount(dataset.labels()[part], minlength=len(sizes)) for part in parts])
+    counted = np.array([np.bincount(dataset.labels()[part], minlength=len(sizes)) for part in parts])
 
-    assert (np.ptp(held, axis=0) <= [max(groups) for groups in sizes]).all()
+    assert (np.ptp(counted, axis=0) <= [max(groups) for groups in sizes]).all()
 
 
 @given(st.lists(st.integers(0, 30), min_size=5, max_size=5).filter(lambda counts: sum(counts) >= 6), folds, seeds)
 def test_folds_of_single_images_are_even(counts, count, seed):
     dataset = make_dataset(single(*counts))
     parts = stratified_folds(dataset, count, seed)
-    held = np.array([np.bincount(dataset.labels()[part], minlength=5) for part in parts])
+    counted = np.array([np.bincount(dataset.labels()[part], minlength=5) for part in parts])
 
-    assert np.ptp(held, axis=0).max() <= 1
-    assert np.ptp(held.sum(axis=1)) <= 1
+    assert np.ptp(counted, axis=0).max() <= 1
+    assert np.ptp(counted.sum(axis=1)) <= 1
 
 
 def test_folds_of_pairs_of_eyes_share_a_rare_grade():

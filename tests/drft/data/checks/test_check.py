@@ -1,4 +1,4 @@
-"""The check of a data source, with each defect planted."""
+"""The check of a data source finds each kind of defect."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -30,7 +30,7 @@ def table(tmp_path: Path) -> Make:
 
 
 def plain(count: int, first: int = 100) -> dict[str, Image.Image]:
-    """Sound images that fill a source up."""
+    """Images without defects."""
     return {f"plain{number}": fundus_like(first + number) for number in range(count)}
 
 
@@ -38,22 +38,22 @@ def graded(images: Mapping[str, Image.Image], *, kinds: int = 2) -> list[tuple[o
     return [(name, number % kinds) for number, name in enumerate(images)]
 
 
-def found(check: SourceCheck, kind: str) -> list[tuple[str, ...]]:
+def ids_of(check: SourceCheck, kind: str) -> list[tuple[str, ...]]:
     return [finding.ids for finding in check.findings if finding.kind == kind]
 
 
-def test_a_sound_source_has_no_defects(table):
+def test_a_source_without_faults_has_no_defects(table):
     images = plain(12)
     check = check_source(str(table(graded(images), images)))
 
     assert check.defects == ()
-    assert check.twins == ()
+    assert check.duplicates == ()
     assert check.counts == {"train": (6, 6, 0, 0, 0), "test": (0, 0, 0, 0, 0)}
     assert check.sizes == {"300 x 200": 12}
     assert sum(check.planned.train) + sum(check.planned.validation) == 12
 
 
-def test_every_faulty_file_and_line_is_a_finding_and_the_rest_is_checked(table, tmp_path):
+def test_every_faulty_file_and_line_is_a_finding_and_the_others_are_checked(table, tmp_path):
     images = plain(8)
     rows = [
         *graded(images),
@@ -77,28 +77,28 @@ def test_every_faulty_file_and_line_is_a_finding_and_the_rest_is_checked(table, 
 
     check = check_source(str(source))
 
-    assert found(check, "missing file") == [("train/gone",)]
-    assert found(check, "truncated file") == [("train/cut",)]
-    assert found(check, "unreadable file") == [("train/text",)]
-    assert found(check, "name leads out") == [("train/../secret",)]
-    assert found(check, "near-black file") == [("train/black",)]
-    assert found(check, "blank file") == [("train/grey",)]
-    assert found(check, "bad grade") == [("train/wrong",)]
-    assert len(found(check, "repeated line")) == 1
-    assert len(found(check, "unlisted files")) == 1
+    assert ids_of(check, "missing file") == [("train/gone",)]
+    assert ids_of(check, "truncated file") == [("train/cut",)]
+    assert ids_of(check, "unreadable file") == [("train/text",)]
+    assert ids_of(check, "name leads out") == [("train/../secret",)]
+    assert ids_of(check, "near-black file") == [("train/black",)]
+    assert ids_of(check, "blank file") == [("train/grey",)]
+    assert ids_of(check, "bad grade") == [("train/wrong",)]
+    assert len(ids_of(check, "repeated line")) == 1
+    assert len(ids_of(check, "unlisted files")) == 1
     assert len(check.images) == 10
-    assert check.twins == ()
+    assert check.duplicates == ()
 
 
-def test_sizes_out_of_line_are_told(table):
+def test_unusual_sizes_are_findings(table):
     images = plain(12) | {"other": fundus_like(1, (240, 160)), "tiny": fundus_like(2, (60, 40))}
 
     check = check_source(str(table(graded(images), images)))
-    assert found(check, "wrong size") == [("train/tiny",)]
+    assert ids_of(check, "wrong size") == [("train/tiny",)]
 
     images |= plain(8, 200) | {f"more{number}": fundus_like(300 + number) for number in range(10)}
     check = check_source(str(table(graded(images), images)))
-    assert found(check, "wrong size") == [("train/tiny",), ("train/other",)]
+    assert ids_of(check, "wrong size") == [("train/tiny",), ("train/other",)]
 
 
 COPIES: Mapping[str, Callable[[Image.Image], Image.Image]] = {
@@ -119,21 +119,20 @@ def test_the_same_image_in_another_file_is_found(table, how):
 
     check = check_source(str(table(graded(images), images)))
 
-    twin = next(iter(check.twins))
-    assert len(check.twins) == 1
-    assert (twin.first, twin.second, twin.how) == ("train/plain3", "train/copy", how)
-    assert 0.88 < twin.correlation < 1.001
-    assert not twin.together
+    (pair,) = check.duplicates
+    assert (pair.first, pair.second, pair.how) == ("train/plain3", "train/copy", how)
+    assert 0.88 < pair.correlation < 1.001
+    assert not pair.together
     assert len(check.defects) == 1
 
 
-def test_jpeg_and_other_proportions_hide_no_copy(table, tmp_path):
+def test_copies_as_jpeg_or_of_other_proportions_are_found(table, tmp_path):
     fundus_like(103).save(tmp_path / "jpeg.jpg", quality=40)
     images = plain(10) | {"squeezed": fundus_like(104, (224, 224))}
 
     check = check_source(str(table([*graded(images), ("jpeg", 1)], images)))
 
-    assert {(twin.first, twin.second) for twin in check.twins} == {
+    assert {(pair.first, pair.second) for pair in check.duplicates} == {
         ("train/plain3", "train/jpeg"),
         ("train/plain4", "train/squeezed"),
     }
@@ -150,26 +149,26 @@ def test_duplicates_with_conflicts_and_across_parts(table):
 
     check = check_source(str(table(rows, images, "image,grade,oedema,split,patient")))
 
-    assert found(check, "same file") == [("train/a", "train/a2")]
-    assert found(check, "conflicting grades") == [("train/b", "train/b2")]
-    assert found(check, "leak into test") == [("train/c", "test/c2")]
+    assert ids_of(check, "same file") == [("train/a", "train/a2")]
+    assert ids_of(check, "conflicting grades") == [("train/b", "train/b2")]
+    assert ids_of(check, "leak into test") == [("train/c", "test/c2")]
     assert len(check.defects) == 2
-    assert [twin.differing for twin in check.twins] == [("oedema",), (), ()]
+    assert [pair.differing for pair in check.duplicates] == [("oedema",), (), ()]
     assert check.planned.test == (0, 0, 0, 1, 0)
     assert check.images[10].group == check.images[11].group
 
 
 def test_a_leak_through_a_copy_of_a_copy_is_found(table):
-    images = plain(10) | {"twice": fundus_like(50), "sealed": fundus_like(50), "turned": fundus_like(50).rotate(180)}
-    rows = [(name, number % 2, "test" if name == "sealed" else "train") for number, name in enumerate(images)]
+    images = plain(10) | {"twice": fundus_like(50), "held_out": fundus_like(50), "turned": fundus_like(50).rotate(180)}
+    rows = [(name, number % 2, "test" if name == "held_out" else "train") for number, name in enumerate(images)]
 
     check = check_source(str(table(rows, images, "image,grade,split")))
 
-    assert found(check, "leak into test") == [("train/twice", "test/sealed"), ("test/sealed", "train/turned")]
+    assert ids_of(check, "leak into test") == [("train/twice", "test/held_out"), ("test/held_out", "train/turned")]
 
 
 @pytest.mark.parametrize(
-    ("column", "told"),
+    ("column", "leaks"),
     [
         (lambda row, grade: ("none", "mild", "severe")[grade], True),
         (lambda row, grade: f"{grade + row / 100:.2f}", True),
@@ -178,35 +177,35 @@ def test_a_leak_through_a_copy_of_a_copy_is_found(table):
         (lambda row, grade: (row * 7919) % 101, False),
     ],
 )
-def test_a_column_that_tells_the_grade_is_named(table, column, told):
+def test_a_column_that_reveals_the_grade_is_a_finding(table, column, leaks):
     images = plain(30)
     rows = [(name, row % 3, column(row, row % 3)) for row, name in enumerate(images)]
 
     check = check_source(str(table(rows, images, "image,grade,extra")))
 
     texts = [finding.text for finding in check.findings if finding.kind == "gives the grade away"]
-    assert [("'extra'" in text) for text in texts] == ([True] if told else [])
+    assert [("'extra'" in text) for text in texts] == ([True] if leaks else [])
     assert not check.defects
 
 
-def test_the_size_of_the_image_must_not_tell_the_grade(table):
+def test_an_image_size_that_reveals_the_grade_is_a_finding(table):
     images = {f"p{number}": fundus_like(number, ((300, 200), (240, 160))[number % 2]) for number in range(24)}
 
     check = check_source(str(table(graded(images), images)))
 
-    assert any("The size of the image tells the grade of 100%" in finding.text for finding in check.findings)
+    assert any("The size of the image reveals the grade of 100%" in finding.text for finding in check.findings)
 
 
-def test_grades_changed_on_kaggle_are_defects_until_put_right(kaggle_copy):
+def test_grades_changed_on_kaggle_are_defects_until_they_are_replaced(kaggle_copy):
     root = kaggle_copy({"IDRiD_098": 4, "IDRiD_001": 3, "IDRiD_062test": 2, "IDRiD_002": 4, "IDRiD_003": 4})
 
-    assert found(check_source(str(root)), "changed grade") == [("train/IDRiD_098",), ("test/IDRiD_062",)]
+    assert ids_of(check_source(str(root)), "changed grade") == [("train/IDRiD_098",), ("test/IDRiD_062",)]
     check = check_source(str(root), options={"labels": "official"})
-    assert found(check, "changed grade") == []
+    assert ids_of(check, "changed grade") == []
     assert any("were replaced by the official ones" in finding.text for finding in check.findings)
 
 
-def test_a_folder_without_a_table_has_its_files_checked(tmp_path):
+def test_the_files_in_a_folder_without_a_table_are_checked(tmp_path):
     for number in range(3):
         fundus_like(number).save(tmp_path / f"{number}.png")
     fundus_like(1).transpose(Turn.ROTATE_90).save(tmp_path / "turned.png")
@@ -214,10 +213,10 @@ def test_a_folder_without_a_table_has_its_files_checked(tmp_path):
     check = check_source(str(tmp_path))
 
     assert (len(check.files), check.images, check.planned) == (4, (), None)
-    assert [(twin.first, twin.second) for twin in check.twins] == [("1.png", "turned.png")]
+    assert [(pair.first, pair.second) for pair in check.duplicates] == [("1.png", "turned.png")]
 
 
-def test_what_is_no_source_is_an_error(tmp_path):
+def test_a_missing_or_empty_source_is_an_error(tmp_path):
     with pytest.raises(DataError, match="no data source"):
         check_source(str(tmp_path / "nowhere"))
     with pytest.raises(DataError, match="neither a known data set nor a label table"):
@@ -238,21 +237,21 @@ SAME_FILES = {
 def test_idrid_has_six_files_twice_and_one_image_in_two_files(real_data):
     check = check_source(str(real_data / "idrid"))
 
-    same = {(twin.first, twin.second) for twin in check.twins if twin.how == "the same file"}
-    others = {(twin.first, twin.second) for twin in check.twins} - same
+    same = {(pair.first, pair.second) for pair in check.duplicates if pair.how == "the same file"}
+    others = {(pair.first, pair.second) for pair in check.duplicates} - same
     assert same == SAME_FILES
     assert others == {("train/IDRiD_013", "train/IDRiD_397")}  # one image, the second one darkened
-    assert found(check, "leak into test") == [("train/IDRiD_118", "test/IDRiD_064")]
-    assert sum(twin.conflict for twin in check.twins if twin.how == "the same file") == 3
-    assert sum("Risk of macular edema" in twin.differing for twin in check.twins if not twin.conflict) == 1
+    assert ids_of(check, "leak into test") == [("train/IDRiD_118", "test/IDRiD_064")]
+    assert sum(pair.conflict for pair in check.duplicates if pair.how == "the same file") == 3
+    assert sum("Risk of macular edema" in pair.differing for pair in check.duplicates if not pair.conflict) == 1
 
 
 @pytest.mark.real
-def test_idrid_on_kaggle_has_its_changed_grades_listed(real_data):
+def test_the_changed_grades_of_idrid_on_kaggle_are_findings(real_data):
     check = check_source(str(real_data / "idrid-kaggle"))
 
-    assert len(found(check, "changed grade")) == 26  # the 27th image, test 063, is not in this copy
-    assert found(check, "leak into test") == [("train/IDRiD_118", "test/IDRiD_064")]
+    assert len(ids_of(check, "changed grade")) == 26  # the 27th image, test 063, is not in this copy
+    assert ids_of(check, "leak into test") == [("train/IDRiD_118", "test/IDRiD_064")]
 
 
 @pytest.mark.real
@@ -267,6 +266,6 @@ def test_turned_copies_of_real_images_are_found_and_nothing_else(real_data, tmp_
 
     check = check_source(str(tmp_path))
 
-    assert [(twin.first, twin.second) for twin in check.twins] == [
+    assert [(pair.first, pair.second) for pair in check.duplicates] == [
         (f"{path.stem}.jpg", f"{path.stem}x.jpg") for path in originals
     ]

@@ -54,7 +54,7 @@ def test_a_duplicate_of_a_test_image_is_in_no_part(dataset_from):
     assert any("the training one is left out" in note for note in dataset.notes)
 
 
-def test_fingerprint_follows_contents_and_grades_and_not_places(dataset_from, tmp_path, tmp_path_factory):
+def test_the_fingerprint_depends_on_contents_and_grades_and_not_on_folders(dataset_from, tmp_path, tmp_path_factory):
     rows = [("a", 1, "train", 1, ""), ("b", 2, "train", 2, "")]
     first = dataset_from(*rows).fingerprint
     moved = tmp_path_factory.mktemp("moved")
@@ -66,7 +66,7 @@ def test_fingerprint_follows_contents_and_grades_and_not_places(dataset_from, tm
     assert dataset_from(("a", 3, "train", 1, ""), rows[1]).fingerprint != first
 
 
-def test_faulty_files_are_all_named(dataset_from, tmp_path, draw_image):
+def test_all_faulty_files_are_reported(dataset_from, tmp_path, draw_image):
     names = ("cut", "empty", "text", "fine")
     dataset_from(*((name, 1, "train", seed, "") for seed, name in enumerate(names)))
     images = tmp_path / "images"
@@ -85,7 +85,7 @@ def test_faulty_files_are_all_named(dataset_from, tmp_path, draw_image):
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
-def test_cut_off_files_are_told(tmp_path, share, suffix):
+def test_cut_off_files_are_errors(tmp_path, share, suffix):
     path = tmp_path / f"image{suffix}"
     Image.effect_noise((200, 200), 60).convert("RGB").save(path)
     content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Files that leave images out and that change grades."""
+"""Files that exclude images and change grades."""
 
 import hashlib
 
@@ -6,7 +6,7 @@ import pytest
 
 from drft.data import Correction, open_dataset
 from drft.data.checks import check_source
-from drft.data.datasets.corrections import corrected_dataset
+from drft.data.datasets.corrections import correct_dataset
 from drft.errors import DataError
 
 DECIDED = """id,grade,proposed,agree,trials,decision
@@ -56,39 +56,39 @@ def test_images_are_left_out_and_relabelled(source, write):
         Correction("exclude", "out.csv", hashlib.sha256(b"id\ntrain/a\n").hexdigest(), 1),
         Correction("relabel", "new.csv", hashlib.sha256(b"id;grade\r\ntrain/b;4\r\n").hexdigest(), 1),
     )
-    assert "1 training images are left out as out.csv says (--exclude)." in dataset.notes
-    assert "1 training images are graded as new.csv says (--relabel)." in dataset.notes
+    assert "1 training images are left out as listed in out.csv (--exclude)." in dataset.notes
+    assert "1 training images are relabelled as listed in new.csv (--relabel)." in dataset.notes
     assert not any("no line in the label table" in note for note in dataset.notes)
 
 
-def test_the_decisions_of_a_report_do_for_both(source, write):
+def test_one_file_of_decisions_excludes_and_relabels(source, write):
     decided = write(DECIDED)
     dataset = open_dataset(source, options={"exclude": decided, "relabel": decided})
 
     assert grades(dataset) == {"train/b": 2, "train/c": 2, "train/d": 3, "test/t": 4}
-    assert [one.images for one in dataset.corrections] == [1, 1]
-    assert not any("count with" in note for note in dataset.notes)
+    assert [correction.images for correction in dataset.corrections] == [1, 1]
+    assert not any("to count" in note for note in dataset.notes)
 
 
-def test_decisions_that_do_not_count_are_told(source, write):
+def test_decisions_without_their_option_are_noted(source, write):
     notes = open_dataset(source, options={"exclude": write(DECIDED)}).notes
 
-    assert "1 lines of corrections.csv say relabel: they count with --relabel alone." in notes
+    assert "1 lines of corrections.csv with the decision relabel need --relabel to count." in notes
 
 
-def test_a_report_on_which_nothing_is_decided_changes_nothing(source, write):
+def test_a_file_without_decisions_changes_nothing(source, write):
     undecided = write("id,grade,proposed,decision\ntrain/a,0,1,\n")
 
     assert open_dataset(source, options={"relabel": undecided}).fingerprint == open_dataset(source).fingerprint
 
 
-def test_images_without_a_table_are_corrected_alike(source, write):
+def test_a_data_set_without_a_table_is_corrected_in_the_same_way(source, write):
     plain = open_dataset(source)
     options = {"exclude": write("id\ntrain/a\n", "out.csv"), "relabel": write("id,grade\ntrain/b,4\n", "new.csv")}
 
-    assert corrected_dataset(plain, {}) is plain
-    assert corrected_dataset(plain, options).images == open_dataset(source, options=options).images
-    assert corrected_dataset(plain, options).fingerprint == open_dataset(source, options=options).fingerprint
+    assert correct_dataset(plain, {}) is plain
+    assert correct_dataset(plain, options).images == open_dataset(source, options=options).images
+    assert correct_dataset(plain, options).fingerprint == open_dataset(source, options=options).fingerprint
 
 
 def test_every_fault_is_named_at_once(source, write):
@@ -97,14 +97,14 @@ def test_every_fault_is_named_at_once(source, write):
 
     with pytest.raises(DataError) as raised:
         open_dataset(source, options={"exclude": excluded, "relabel": relabelled})
-    told = "\n".join(raised.value.faults)
+    faults = "\n".join(raised.value.faults)
     assert len(raised.value.faults) == 6
-    assert "out.csv, line 3: no image 'train/x' in the data source: correct" in told
-    assert "out.csv, line 4: no image 'b' in the data source (did you mean 'train/b'?)" in told
-    assert "out.csv, line 5: train/a is named before, in out.csv, line 2" in told
-    assert "new.csv, line 2: train/a is both excluded and relabelled" in told
-    assert "new.csv, line 3: grade '7' should be a whole number from 0 to 4" in told
-    assert "new.csv, line 4: test/t is a test image, and the test part stays as published" in told
+    assert "out.csv, line 3: no image 'train/x' in the data source: correct" in faults
+    assert "out.csv, line 4: no image 'b' in the data source (did you mean 'train/b'?)" in faults
+    assert "out.csv, line 5: train/a is named before, in out.csv, line 2" in faults
+    assert "new.csv, line 2: train/a is both excluded and relabelled" in faults
+    assert "new.csv, line 3: grade '7' should be a whole number from 0 to 4" in faults
+    assert "new.csv, line 4: test/t is a test image, and the test part stays as published" in faults
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_every_fault_is_named_at_once(source, write):
         ("", "is empty"),
     ],
 )
-def test_files_that_say_nothing_usable(source, write, text, fault):
+def test_unusable_files(source, write, text, fault):
     with pytest.raises(DataError, match=fault):
         open_dataset(source, options={"relabel": write(text)})
 
@@ -127,7 +127,7 @@ def test_a_missing_file(source, tmp_path):
         open_dataset(source, options={"exclude": str(tmp_path / "none.csv")})
 
 
-def test_a_check_sees_what_a_study_would(source, write):
+def test_a_check_applies_the_corrections(source, write):
     decided = write(DECIDED)
 
     assert check_source(source, options={"exclude": decided, "relabel": decided}).counts["train"] == (0, 0, 2, 1, 0)

@@ -1,4 +1,4 @@
-"""Label tables of any data set, and what can be wrong with them."""
+"""Label tables of any data set, and their faults."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def test_folder_with_one_table_is_enough(table):
     assert len(open_dataset(str(table("image,level\na,0\nb,4\n").parent))) == 2
 
 
-def test_folder_with_several_tables_is_not_chosen_from(table):
+def test_a_folder_with_several_tables_is_an_error(table):
     path = table("image,level\na,0\n")
     path.with_name("more.csv").write_text(path.read_text())
 
@@ -61,7 +61,7 @@ def test_suffixes_and_folders_in_names_are_optional(table, written, stored):
 @pytest.mark.parametrize(
     "text", ["image;grade\r\na;1\r\nb;2\r\n", "image\tgrade\na\t1\nb\t2\n", "\ufeffimage,grade\n\na,1.0\nb,2,,\n"]
 )
-def test_delimiters_and_line_ends_of_any_program(table, text):
+def test_usual_delimiters_and_line_ends(table, text):
     assert grades(open_dataset(str(table(text)))) == {"train/a": 1, "train/b": 2}
 
 
@@ -99,7 +99,7 @@ def test_ungradable_images_are_left_out(table):
     assert any("1 images that graders marked as not gradable" in note for note in dataset.notes)
 
 
-def test_unlisted_images_and_a_missing_test_part_are_noted(table):
+def test_unused_images_and_a_missing_test_part_are_noted(table):
     dataset = open_dataset(str(table("image,grade\na,1\n")))
 
     assert any("1 images in" in note and "not used" in note for note in dataset.notes)
@@ -134,7 +134,7 @@ def test_each_fault_is_one_line(table, text, fault):
 @pytest.mark.parametrize(
     "name", ["../secret", "images/../../secret", "/etc/passwd", "..\\secret", "C:\\secret", "~/secret"]
 )
-def test_names_that_lead_out_of_the_folder_are_refused(table, draw_image, name):
+def test_names_that_lead_out_of_the_folder_are_errors(table, draw_image, name):
     path = table(f"image,grade\n{name},1\na,1\n")
     draw_image(path.parent.parent / "secret.png")
 
@@ -143,7 +143,7 @@ def test_names_that_lead_out_of_the_folder_are_refused(table, draw_image, name):
     assert len(raised.value.faults) == 1
 
 
-def test_all_faults_are_named_up_to_a_limit(table):
+def test_faults_are_spelled_out_up_to_a_limit(table):
     text = "image,grade\n" + "".join(f"x{number},9\n" for number in range(30))
 
     with pytest.raises(DataError) as raised:
@@ -153,7 +153,7 @@ def test_all_faults_are_named_up_to_a_limit(table):
     assert raised.value.faults[-1] == "... and 40 more"
 
 
-def test_a_name_that_fits_two_files_is_not_chosen(table, draw_image):
+def test_a_name_that_matches_two_files_is_an_error(table, draw_image):
     path = table("image,grade\na,1\n")
     draw_image(path.parent / "other" / "a.png", 9)
 
@@ -161,7 +161,7 @@ def test_a_name_that_fits_two_files_is_not_chosen(table, draw_image):
         open_dataset(str(path))
 
 
-def test_folders_in_names_tell_equal_names_apart(table, draw_image):
+def test_folders_in_names_distinguish_equal_names(table, draw_image):
     path = table("image,grade\nimages/a,1\nother/a.png,2\n")
     draw_image(path.parent / "other" / "a.png", 9)
 
@@ -170,7 +170,7 @@ def test_folders_in_names_tell_equal_names_apart(table, draw_image):
     assert [image.path.parent.name for image in dataset.images] == ["images", "other"]
 
 
-def test_a_wrong_column_option_names_the_nearest_and_all(table):
+def test_a_wrong_column_option_reports_the_nearest_and_all_columns(table):
     options = {"image_column": "imge", "grade_column": "mark"}
 
     with pytest.raises(DataError) as raised:
@@ -181,7 +181,7 @@ def test_a_wrong_column_option_names_the_nearest_and_all(table):
     assert "no column 'mark'" in second
 
 
-def test_options_that_would_do_nothing_are_refused(table):
+def test_options_without_effect_are_errors(table):
     with pytest.raises(DataError) as raised:
         open_dataset(str(table("image,grade\na,1\n")), options={"labels": "official", "imges": "x"})
 
@@ -215,7 +215,7 @@ def test_a_missing_image_folder(table, tmp_path):
         open_dataset(str(table("image,grade\na,1\n")), options={"images": str(tmp_path / "none")})
 
 
-def test_a_table_that_is_no_text(tmp_path):
+def test_a_table_that_is_not_text(tmp_path):
     path = tmp_path / "labels.csv"
     path.write_bytes(b"PK\x03\x04\xff\xfe\x00")
 

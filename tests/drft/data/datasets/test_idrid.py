@@ -1,4 +1,4 @@
-"""IDRiD in both layouts, with the quirks of its files."""
+"""IDRiD in its official layout and as on Kaggle."""
 
 import shutil
 import sys
@@ -13,7 +13,7 @@ from drft.data.datasets.idrid import OFFICIAL_GRADES
 from drft.errors import DataError
 
 
-def test_official_layout_keeps_both_numberings_apart(official_copy):
+def test_official_images_of_equal_number_have_different_ids(official_copy):
     dataset = open_dataset(str(official_copy([0, 2, 4], [1, 3])))
 
     assert dataset.name == "idrid"
@@ -53,7 +53,7 @@ def test_official_layout_may_be_nested_and_url_encoded(official_copy):
     assert len(open_dataset(str(root))) == 3
 
 
-def test_folders_of_other_challenges_are_not_taken_for_the_images(official_copy, draw_image):
+def test_folders_of_other_challenges_are_not_used(official_copy, draw_image):
     root = official_copy([0, 2], [1])
     draw_image(root / "A. Segmentation" / "1. Original Images" / "a. Training Set" / "IDRiD_01.jpg", 99)
 
@@ -70,7 +70,7 @@ def test_without_testing_labels_there_is_no_test_part(official_copy):
     assert any("official test images are not used" in note for note in dataset.notes)
 
 
-def test_images_apart_from_their_labels_are_asked_for(official_copy):
+def test_missing_image_folders_are_reported(official_copy):
     root = official_copy([0], [1])
     shutil.rmtree(root / "B. Disease Grading" / "1. Original Images")
 
@@ -79,7 +79,7 @@ def test_images_apart_from_their_labels_are_asked_for(official_copy):
     assert len(raised.value.faults) == 2
 
 
-def test_faults_of_both_tables_are_named_at_once(official_copy):
+def test_faults_of_both_tables_are_reported_together(official_copy):
     root = official_copy([0, 7, 2], ["", 1])
     next(root.rglob("a. Training Set/IDRiD_003.jpg")).unlink()
 
@@ -105,7 +105,7 @@ def test_a_renamed_column_can_be_named(kaggle_copy):
         assert open_dataset(str(source), options={"grade_column": "stage"}).name == "idrid-kaggle"
 
 
-def test_two_copies_are_not_chosen_from(official_copy, kaggle_copy):
+def test_two_copies_are_an_error(official_copy, kaggle_copy):
     official_copy([0], [1])
     root = kaggle_copy({"IDRiD_001": 0}).parent
 
@@ -113,7 +113,7 @@ def test_two_copies_are_not_chosen_from(official_copy, kaggle_copy):
         open_dataset(str(root))
 
 
-def test_kaggle_layout_gives_back_official_ids_and_origins(kaggle_copy):
+def test_kaggle_layout_has_official_ids_and_origins(kaggle_copy):
     dataset = open_dataset(str(kaggle_copy({"IDRiD_001": 3, "IDRiD_002": 2, "IDRiD_001test": 4})))
 
     assert dataset.name == "idrid-kaggle"
@@ -125,7 +125,7 @@ def test_kaggle_layout_gives_back_official_ids_and_origins(kaggle_copy):
 
 
 @pytest.mark.parametrize(("labels", "grades"), [("as-given", [4, 2, 2]), ("official", [3, 2, 4])])
-def test_grades_changed_on_kaggle_are_reported_and_can_be_undone(kaggle_copy, labels, grades):
+def test_grades_changed_on_kaggle_are_noted_and_can_be_replaced(kaggle_copy, labels, grades):
     root = kaggle_copy({"IDRiD_098": 4, "IDRiD_099x": 2, "IDRiD_062test": 2})
 
     dataset = open_dataset(str(root), options={"labels": labels})
@@ -136,12 +136,12 @@ def test_grades_changed_on_kaggle_are_reported_and_can_be_undone(kaggle_copy, la
     assert "test/IDRiD_062 (2, officially 4)" in dataset.notes[0]
 
 
-def test_unknown_choice_of_labels(kaggle_copy):
+def test_unknown_value_of_labels(kaggle_copy):
     with pytest.raises(DataError, match="labels should be as-given or official, not 'offical'"):
         open_dataset(str(kaggle_copy({"IDRiD_001": 0})), options={"labels": "offical"})
 
 
-def test_download_without_kagglehub_says_what_to_do(monkeypatch, tmp_path):
+def test_download_without_kagglehub_describes_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "kagglehub", None)
 
     with pytest.raises(DataError, match=r"pip install 'drft-study\[kaggle\]'.*--data FOLDER") as raised:
@@ -149,7 +149,7 @@ def test_download_without_kagglehub_says_what_to_do(monkeypatch, tmp_path):
     assert len(raised.value.faults) == 1
 
 
-def test_download_without_network_says_what_to_do(monkeypatch, tmp_path):
+def test_download_without_network_describes_what_to_do(monkeypatch, tmp_path):
     def fail(handle):
         raise ConnectionError(f"cannot reach the server\nfor {handle}")
 
@@ -167,7 +167,7 @@ def test_download_is_opened(monkeypatch, tmp_path, kaggle_copy):
     assert open_dataset("idrid", cache_dir=tmp_path / "cache").name == "idrid-kaggle"
 
 
-def test_files_put_into_the_cache_by_hand_spare_the_download(monkeypatch, tmp_path, kaggle_copy):
+def test_files_in_the_cache_folder_replace_the_download(monkeypatch, tmp_path, kaggle_copy):
     monkeypatch.setitem(sys.modules, "kagglehub", None)
     shutil.copytree(kaggle_copy({"IDRiD_001": 0}), tmp_path / "cache" / "idrid")
 

@@ -1,4 +1,4 @@
-"""Published data sets are recognised by how they lie in their folder."""
+"""Published data sets are recognised by their files and folders."""
 
 import re
 
@@ -71,7 +71,7 @@ IM2.jpg,,,0
 
 
 @pytest.mark.parametrize("pairs", ["messidor-2.csv", "IMAGES/messidor-2.csv"])
-def test_messidor_keeps_pairs_together_and_drops_what_cannot_be_graded(lay_out, pairs):
+def test_messidor_keeps_pairs_together_and_leaves_out_ungradable_images(lay_out, pairs):
     images = ["2005_01_PP.png", "2005_02_PP.png", "IM1.JPG", "IM2.JPG"]
     folder = lay_out(
         {"messidor_data.csv": MESSIDOR, pairs: "left;right\n2005_01_PP.png;2005_02_PP.png\nIM1.JPG;IM2.JPG\n"},
@@ -85,7 +85,7 @@ def test_messidor_keeps_pairs_together_and_drops_what_cannot_be_graded(lay_out, 
     assert any("1 images that graders marked as not gradable are left out" in note for note in dataset.notes)
 
 
-def test_messidor_without_its_pairs_says_so(lay_out):
+def test_messidor_without_its_pairs_has_a_note(lay_out):
     folder = lay_out({"messidor_data.csv": MESSIDOR}, ["2005_01_PP.png", "2005_02_PP.png", "IM1.jpg"])
 
     assert any("messidor-2.csv is not there" in note for note in open_dataset(str(folder)).notes)
@@ -108,7 +108,7 @@ def test_a_table_without_its_images_is_one_fault(lay_out):
     assert len(raised.value.faults) == 1
 
 
-def test_ddr_has_its_own_parts_and_drops_what_cannot_be_graded(lay_out):
+def test_ddr_has_its_own_parts_and_leaves_out_ungradable_images(lay_out):
     folder = lay_out(
         {
             "DR_grading/train.txt": "007-1.jpg 0\n007-2.jpg 5\n",
@@ -126,7 +126,7 @@ def test_ddr_has_its_own_parts_and_drops_what_cannot_be_graded(lay_out):
     assert any("2 images of grade 5 are left out" in note for note in dataset.notes)
 
 
-def test_faults_in_ddr_are_named_at_once(lay_out):
+def test_faults_in_ddr_are_reported_together(lay_out):
     folder = lay_out({"train.txt": "a.jpg 0\nb.jpg six\nc.jpg 7\nd.jpg 1\n"}, ["train/a.jpg", "train/c.jpg"])
 
     with pytest.raises(DataError) as raised:
@@ -223,20 +223,20 @@ def test_folders_named_as_grades_are_the_grades(lay_out, folders, names):
         [f"patient{number}/1.png" for number in range(11)],
     ],
 )
-def test_folders_that_are_no_classes(lay_out, names):
+def test_other_folders_are_not_classes(lay_out, names):
     with pytest.raises(DataError, match="holds neither a known data set nor a label table, nor a folder"):
         open_dataset(str(lay_out({}, names)))
 
 
-def test_a_check_counts_by_the_grades_there_are(lay_out):
-    found = check_source(str(lay_out({}, [f"{part}/{name}/1.png" for part in ("train", "test") for name in "abc"])))
+def test_a_check_counts_the_classes_of_the_folder(lay_out):
+    check = check_source(str(lay_out({}, [f"{part}/{name}/1.png" for part in ("train", "test") for name in "abc"])))
 
-    assert found.grades == ("a", "b", "c")
-    assert found.counts == {"train": (1, 1, 1), "test": (1, 1, 1)}
+    assert check.grades == ("a", "b", "c")
+    assert check.counts == {"train": (1, 1, 1), "test": (1, 1, 1)}
 
 
 @pytest.mark.parametrize("name", ["aptos", "eyepacs", "messidor2", "ddr", "retinamnist"])
-def test_sets_put_there_by_hand_are_found_by_name(lay_out, tmp_path, name):
+def test_data_sets_in_the_cache_folder_are_found_by_name(lay_out, tmp_path, name):
     folder = lay_out({"labels.csv": "image,grade\na,1\nb,2\n"}, ["a.png", "b.png"])
     (tmp_path / "cache").mkdir()
     folder.rename(tmp_path / "cache" / name)

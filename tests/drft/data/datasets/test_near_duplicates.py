@@ -1,4 +1,4 @@
-"""Images that occur twice in different files stay together, for whoever asks for it."""
+"""The same image in different files stays on one side of a split when the option asks for it."""
 
 import pytest
 from PIL import ImageEnhance
@@ -6,11 +6,11 @@ from PIL import ImageEnhance
 from drft.data import open_dataset
 from drft.data.checks import check_source
 from drft.data.dataset import grouping
-from drft.data.datasets import near_duplicates as near
+from drft.data.datasets import near_duplicates
 from drft.errors import DataError
 from tests.helpers.fundus_like import fundus_like
 
-ASKED = {"group_lookalikes": "yes"}
+GROUPED = {"group_lookalikes": "yes"}
 
 
 @pytest.fixture
@@ -30,9 +30,9 @@ def groups(dataset):
     return {image.id: image.group for image in dataset.images}
 
 
-def test_they_are_one_group_when_asked_for(source, tmp_path):
+def test_near_duplicates_are_one_group_with_the_option(source, tmp_path):
     apart = open_dataset(source, cache_dir=tmp_path / "cache")
-    together = open_dataset(source, options=ASKED, cache_dir=tmp_path / "cache")
+    together = open_dataset(source, options=GROUPED, cache_dir=tmp_path / "cache")
 
     assert len(set(groups(apart).values())) == 6
     assert groups(together)["train/a"] == groups(together)["train/dark"]
@@ -40,41 +40,41 @@ def test_they_are_one_group_when_asked_for(source, tmp_path):
     assert len(set(groups(together).values())) == 4
     assert together.fingerprint == apart.fingerprint
     assert grouping(together.images) != grouping(apart.images)
-    told = "train/a (grade 0) and train/dark (grade 2) are the same image with different grades; they stay on one side"
-    assert any(told in note for note in together.notes)
-    assert any(note.endswith("are the same image; the training one is left out.") for note in together.notes)
+    note = "train/a (grade 0) and train/dark (grade 2) are the same image with different grades; they stay on one side"
+    assert any(text.startswith(note) for text in together.notes)
+    assert any(text.endswith("are the same image; the training one is left out.") for text in together.notes)
 
 
 def test_files_are_compared_once(source, tmp_path, monkeypatch):
-    first = open_dataset(source, options=ASKED, cache_dir=tmp_path / "cache")
-    monkeypatch.setattr(near, "portray", None)
+    first = open_dataset(source, options=GROUPED, cache_dir=tmp_path / "cache")
+    monkeypatch.setattr(near_duplicates, "fingerprint_image", None)
 
-    assert open_dataset(source, options=ASKED, cache_dir=tmp_path / "cache") == first
-
-
-def test_what_is_kept_and_damaged_is_made_again(source, tmp_path):
-    first = open_dataset(source, options=ASKED, cache_dir=tmp_path / "cache")
-    for kept in (tmp_path / "cache" / "lookalikes").iterdir():
-        kept.write_text('[["gone", "gone too"]]')
-
-    assert open_dataset(source, options=ASKED, cache_dir=tmp_path / "cache") == first
+    assert open_dataset(source, options=GROUPED, cache_dir=tmp_path / "cache") == first
 
 
-def test_a_check_knows_that_they_stay_together(source):
-    apart, together = check_source(source), check_source(source, options=ASKED)
+def test_a_damaged_stored_result_is_replaced(source, tmp_path):
+    first = open_dataset(source, options=GROUPED, cache_dir=tmp_path / "cache")
+    for path in (tmp_path / "cache" / "lookalikes").iterdir():
+        path.write_text('[["gone", "gone too"]]')
 
-    assert not any(twin.together for twin in apart.twins)
-    assert all(twin.together for twin in together.twins)
+    assert open_dataset(source, options=GROUPED, cache_dir=tmp_path / "cache") == first
+
+
+def test_a_check_reports_that_they_stay_together(source):
+    apart, together = check_source(source), check_source(source, options=GROUPED)
+
+    assert not any(pair.together for pair in apart.duplicates)
+    assert all(pair.together for pair in together.duplicates)
     assert sum(together.planned.train + together.planned.validation) == 4  # b is left out
 
 
 def test_rendered_images_have_no_such_option():
     with pytest.raises(DataError, match="'group_lookalikes' does not apply to the data source synthetic"):
-        open_dataset("synthetic", options=ASKED)
+        open_dataset("synthetic", options=GROUPED)
 
 
 @pytest.mark.real
 def test_idrid_has_one_such_pair(real_data):
-    dataset = open_dataset(str(real_data / "idrid"), options=ASKED)
+    dataset = open_dataset(str(real_data / "idrid"), options=GROUPED)
 
     assert groups(dataset)["train/IDRiD_013"] == groups(dataset)["train/IDRiD_397"]

@@ -1,4 +1,4 @@
-"""The synthetic data set: IDRiD's numbers, equal images for equal seeds, lesions that follow the grade."""
+"""The synthetic data set: as many images as IDRiD, equal images for equal seeds, lesions by grade."""
 
 import json
 import os
@@ -57,7 +57,7 @@ def test_counts_are_those_of_idrid():
 
 @given(seed=st.integers(0, 2**40))
 @settings(max_examples=10, deadline=None)
-def test_plans_follow_the_seed(seed: int):
+def test_plans_depend_on_the_seed(seed: int):
     plans = list(synthetic.plan_dataset(seed))
     assert plans == list(synthetic.plan_dataset(seed))
     assert plans != list(synthetic.plan_dataset(seed + 1))
@@ -98,13 +98,13 @@ def test_a_failing_process_is_reported(tmp_path: Path):
         render_files([RenderJob(str(tmp_path / "no-such-folder" / "1.jpg"), (0,), 0, 48)], lambda _: None)
 
 
-def test_a_process_that_cannot_start_its_work_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_process_that_cannot_start_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("drft.data.rendering.pool.__spec__.name", "drft.no_such_module")
     with pytest.raises(DataError, match=r"could not be rendered: .*no_such_module"):
         render_files([RenderJob(str(tmp_path / "1.jpg"), (0,), 0, 48)] * 2000, lambda _: None, processes=2)
 
 
-def test_a_image_looks_like_one():
+def test_a_rendered_image_has_a_black_frame_and_a_reddish_field():
     image = render_image(np.random.default_rng(0), 0, HEIGHT).astype(float)
     corner, field = image[:8, :8], image[HEIGHT // 3 : 2 * HEIGHT // 3, HEIGHT // 2 : HEIGHT]
     assert corner.max() < 10
@@ -157,9 +157,9 @@ def test_beading_changes_the_veins_alone():
 
 
 def test_dataset_is_rendered_once(small_dataset: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    told: list[tuple[int, int]] = []
-    first = synthetic.render_dataset(1, tmp_path, lambda _, done, total: told.append((done, total)))
-    assert told == [(done, 10) for done in range(1, 11)]
+    reported: list[tuple[int, int]] = []
+    first = synthetic.render_dataset(1, tmp_path, lambda _, done, total: reported.append((done, total)))
+    assert reported == [(done, 10) for done in range(1, 11)]
     monkeypatch.setattr(synthetic, "render_files", lambda *_: pytest.fail("rendered again"))
     assert synthetic.render_dataset(1, tmp_path) == first
     assert first.rendered
@@ -170,9 +170,9 @@ def test_dataset_is_rendered_once(small_dataset: None, tmp_path: Path, monkeypat
     assert [path.name for path in (tmp_path / "synthetic").iterdir()] == [first.images[0].path.parents[1].name]
 
 
-def test_fingerprint_follows_the_seed(small_dataset: None, tmp_path: Path):
+def test_the_fingerprint_depends_on_the_seed(small_dataset: None, tmp_path: Path):
     prints = [
-        synthetic.render_dataset(seed, tmp_path / place).fingerprint for seed, place in ((0, "a"), (0, "b"), (1, "a"))
+        synthetic.render_dataset(seed, tmp_path / folder).fingerprint for seed, folder in ((0, "a"), (0, "b"), (1, "a"))
     ]
     assert prints[0] == prints[1] != prints[2]
 
@@ -186,7 +186,7 @@ def test_an_interrupted_rendering_leaves_nothing(small_dataset: None, tmp_path: 
     assert not list((tmp_path / "synthetic").iterdir())
 
 
-def test_whoever_renders_first_wins(small_dataset: None, tmp_path: Path):
+def test_two_processes_that_render_the_same_end_with_one_folder(small_dataset: None, tmp_path: Path):
     def overtake(what: str, done: int, total: int) -> None:
         if done == total:
             overtaken.append(synthetic.render_dataset(0, tmp_path))
@@ -196,14 +196,14 @@ def test_whoever_renders_first_wins(small_dataset: None, tmp_path: Path):
     assert len(list((tmp_path / "synthetic").iterdir())) == 1
 
 
-def test_a_lost_image_is_named(small_dataset: None, tmp_path: Path):
-    lost = synthetic.render_dataset(0, tmp_path).images[3].path
-    lost.unlink()
-    with pytest.raises(DataError, match=rf"{lost.name}.*remove"):
+def test_a_deleted_image_is_reported(small_dataset: None, tmp_path: Path):
+    deleted = synthetic.render_dataset(0, tmp_path).images[3].path
+    deleted.unlink()
+    with pytest.raises(DataError, match=rf"{deleted.name}.*remove"):
         synthetic.render_dataset(0, tmp_path)
 
 
-def test_a_cache_that_is_a_file_is_named(tmp_path: Path):
+def test_a_cache_folder_that_is_a_file_is_an_error(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"cannot be written.*choose another"):
         synthetic.render_dataset(0, tmp_path / "file")
