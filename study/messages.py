@@ -1,125 +1,108 @@
-"""A study in words: what it is about when it begins, what it found when it ends."""
+"""The lines that a run prints first and last: the study that it runs, and the results."""
 
 import pandas as pd
 
-from drft.config.trial_config import BackboneConfig
 from study.results.metric_names import score_text
 from study.results.study_metadata import describe_split
-from study.results.study_results import StudyInfo, StudyResults
+from study.results.study_results import StudyResults
 from study.samplers.factory import sampler_notes
 from study.setup.plan import StudyPlan
 from study.space import BoundSpace
 from study.tuner.stopping import RunOutcome
 
 
-def opening_words(plan: StudyPlan[BoundSpace], where: str = "here") -> list[str]:
-    """Say what is about to be studied; ``where`` says how many trials run at once, and on what."""
-    metadata, split, backbones = plan.metadata, plan.metadata.split, plan.backbones
+def opening_lines(plan: StudyPlan[BoundSpace], executor: str = "here") -> list[str]:
+    """Return a description of the study. ``executor`` tells how many trials run at once, and on which devices."""
+    metadata, split = plan.metadata, plan.metadata.split
     parts = describe_split(split, f"{split['n_train']} to train, {split['n_validation']} to validate")
-    return [
+    lines = [
         f"Study {metadata.name} in {plan.folder}",
-        f"  data      {metadata.dataset['name']}: {parts}, {split['n_test']} sealed for the test",
-        *(f"  backbone  {one.name}, {plan.space.counts[one.name]} blocks, weights {one.weights}" for one in backbones),
+        f"  data      {metadata.dataset['name']}: {parts}, {split['n_test']} held out for the test",
+    ]
+    for backbone in plan.backbones:
+        blocks = plan.space.block_counts[backbone.name]
+        lines.append(f"  backbone  {backbone.name}, {blocks} blocks, weights {backbone.weights}")
+    lines += [
         (
             f"  search    {len(plan.space.dimensions)} dimensions of {plan.space.name}, "
             f"{metadata.sampler}, {metadata.pruner}"
         ),
-        f"  trials    {metadata.trials_wanted} wanted, {where}",
-        *_limit(metadata.max_gap),
-        *(
-            f"  note      {note}"
-            for note in (
-                *(note for one in backbones for note in _weights_notes(one)),
-                *sampler_notes(metadata.sampler, plan.space, metadata.max_gap),
-            )
-        ),
+        f"  trials    {metadata.trials_wanted} wanted, {executor}",
     ]
-
-
-def _limit(max_gap: float | None) -> list[str]:
-    return [] if max_gap is None else [f"  limit     only trials with a gap of {max_gap:g} or less can be the best"]
-
-
-def _weights_notes(backbone: BackboneConfig) -> list[str]:
-    """Say what is taken for granted of a weight file: the wrong normalization costs accuracy without any error."""
-    if backbone.weights in {"embedded", "hub", "none"} or backbone.normalization != "auto":
-        return []
-    asked = f"inputs are normalized as the weight file says, else as timm does for {backbone.name}"
-    return [f"{asked}; --normalization says otherwise"]
-
-
-def closing_words(results: StudyResults, outcome: RunOutcome, command: str) -> list[str]:
-    """Say what a study found, how sure that is, and how to go on."""
-    return [
-        "",
-        _how_it_ended(outcome),
-        *_insight(results, outcome),
-        *(_how_to_go_on(outcome, command) if outcome.ended not in {"done", "noise"} else []),
+    if metadata.max_gap is not None:
+        lines.append(f"  limit     only trials with a gap of {metadata.max_gap:g} or less can be the best")
+    notes = [
+        # Wrong normalization costs accuracy without any error.
+        f"inputs are normalized as specified in the weight file, else as by timm for {backbone.name}; "
+        "--normalization overrides this"
+        for backbone in plan.backbones
+        if backbone.weights not in {"embedded", "hub", "none"} and backbone.normalization == "auto"
     ]
+    notes += sampler_notes(metadata.sampler, plan.space, metadata.max_gap)
+    return [*lines, *(f"  note      {note}" for note in notes)]
 
 
-def _how_it_ended(outcome: RunOutcome) -> str:
-    progress = outcome.progress
-    counts = f"{progress.complete} trials ran to their end, {progress.pruned} pruned, {progress.failed} failed"
-    how = {
+def closing_lines(results: StudyResults, outcome: RunOutcome, command: str) -> list[str]:
+    """Return how the run ended, the results with their uncertainty, and the command that resumes the study."""
+    lines = ["", _ending(outcome)]
+    complete = results.complete
+    if not complete.empty:
+        n = int(results.info.split["n_validation"])
+        rendered = " These are rendered images, not patients." if results.info.dataset["rendered"] else ""
+        lines += [
+            _best_trial(results, outcome),
+            _best_epoch_against_last(complete),
+            *_gap_by_depth(results.of_best_backbone(complete)),
+            f"One of {n} validation images changes the accuracy by {1 / n:.3f}: small differences are noise.{rendered}",
+        ]
+    if outcome.ended not in {"done", "noise"}:
+        requeued = f"Trials stopped and queued again: {outcome.requeued}. " if outcome.requeued else ""
+        lines.append(f"{requeued}To resume: {command}")
+    return lines
+
+
+def _ending(outcome: RunOutcome) -> str:
+    endings = {
         "done": "Done",
         "time": "Time is up",
         "interrupted": "Interrupted",
-        "failing": f"Stopped, for nearly every trial fails ({outcome.reason})",
-        "noise": f"Stopped, for further trials could show nothing but noise ({outcome.reason})",
+        "failing": f"Stopped, since nearly every trial fails ({outcome.reason})",
+        "noise": f"Stopped, since further trials could improve the best score by noise only ({outcome.reason})",
     }
     minutes, seconds = divmod(round(outcome.seconds), 60)
-    return f"{how[outcome.ended]} after {minutes} min {seconds} s: {counts}."
-
-
-def _how_to_go_on(outcome: RunOutcome, command: str) -> list[str]:
-    stopped = f"Stopped under way, to be run again: {outcome.requeued}. " if outcome.requeued else ""
-    return [f"{stopped}To go on: {command}"]
-
-
-def _insight(results: StudyResults, outcome: RunOutcome) -> list[str]:
-    complete = results.complete
-    if complete.empty:
-        return []
-    return [
-        *_best(results, outcome),
-        *_best_step_against_last(complete),
-        *_gap_by_depth(results.of_best_backbone(complete)),
-        _how_sure(results.info),
-    ]
-
-
-def _best(results: StudyResults, outcome: RunOutcome) -> list[str]:
-    if outcome.progress.best is None:
-        return [none_feasible(results.info.max_gap, outcome.progress.infeasible)]
-    number, value = outcome.progress.best.number, outcome.progress.best.value
-    rows = results.trials[results.trials["number"] == number]
-    (trial,) = rows.itertuples(index=False)
-    backbone = rows["backbone.name"].item() if results.info.backbones else None
-    capacity = f"{trial.trainable_fraction:.1%} of the backbone's parameters"
-    score = f"validation {score_text(results.info.metric, value)} at step {trial.best_step} ({trial.best_phase} phase)"
-    depth = f"depth {trial.depth} of {results.info.block_count(backbone)}{f' of {backbone}' if backbone else ''}"
-    return [f"Best is trial {number}: {depth} ({capacity}), {score}."]
-
-
-def none_feasible(max_gap: float | None, infeasible: int) -> str:
-    """Say that no trial can be the best one."""
-    limit = "the limit" if max_gap is None else f"{max_gap:g}"
-    return f"No trial is feasible: all {infeasible} that ran to their end have a gap above {limit} at their best step."
-
-
-def _best_step_against_last(complete: pd.DataFrame) -> list[str]:
-    best, last = complete["val_accuracy_best"], complete["val_accuracy_last"]
-    peaks = f"validation peaks at step {complete['best_step'].median():g} (median)"
-    if (best <= last).all():
-        return [f"Of {len(complete)} trials that ran to their end, each was best at its last step."]
-    before = (best > last).mean()
-    words = (
-        f"Best step against last: {peaks} of {complete['last_step'].max()}; accuracy is {best.mean():.3f} there and "
-        f"{last.mean():.3f} at the last step, on average over {len(complete)} trials that ran to their end. "
-        f"{before:.0%} of them would have lost by keeping the last epoch."
+    progress = outcome.progress
+    return (
+        f"{endings[outcome.ended]} after {minutes} min {seconds} s: "
+        f"{progress.complete} trials completed, {progress.pruned} pruned, {progress.failed} failed."
     )
-    return [words]
+
+
+def _best_trial(results: StudyResults, outcome: RunOutcome) -> str:
+    info, best = results.info, outcome.progress.best
+    if best is None:
+        limit = "the limit" if info.max_gap is None else f"{info.max_gap:g}"
+        count = outcome.progress.infeasible
+        return f"No trial is feasible: all {count} completed trials have a gap above {limit} at their best epoch."
+    rows = results.trials[results.trials["number"] == best.number]
+    (trial,) = rows.itertuples(index=False)
+    backbone = rows["backbone.name"].item() if info.backbones else None
+    return (
+        f"Best is trial {best.number}: depth {trial.depth} of {info.block_count(backbone)}"
+        f"{f' of {backbone}' if backbone else ''} ({trial.trainable_fraction:.1%} of the backbone's parameters), "
+        f"validation {score_text(info.metric, best.value)} at epoch {trial.best_step} ({trial.best_phase} phase)."
+    )
+
+
+def _best_epoch_against_last(complete: pd.DataFrame) -> str:
+    best, last = complete["val_accuracy_best"], complete["val_accuracy_last"]
+    if (best <= last).all():
+        return f"Each of the {len(complete)} completed trials was best at its last epoch."
+    return (
+        f"Best epoch against last: validation peaks at epoch {complete['best_step'].median():g} (median) of "
+        f"{complete['last_step'].max()}; accuracy is {best.mean():.3f} there and {last.mean():.3f} at the last epoch, "
+        f"on average over {len(complete)} completed trials. {(best > last).mean():.0%} of them would be worse with the "
+        "last epoch."
+    )
 
 
 def _gap_by_depth(complete: pd.DataFrame) -> list[str]:
@@ -127,15 +110,8 @@ def _gap_by_depth(complete: pd.DataFrame) -> list[str]:
     if len(by_depth) < 2:
         return []
     shallow, deep = by_depth.iloc[0], by_depth.iloc[-1]
-    words = (
-        f"Train accuracy is ahead of validation accuracy by {shallow['mean']:+.3f} at depth {by_depth.index[0]} "
-        f"(n = {shallow['size']:.0f}) and by {deep['mean']:+.3f} at depth {by_depth.index[-1]} "
-        f"(n = {deep['size']:.0f}), last step."
+    text = (
+        f"Train minus validation accuracy at the last epoch: {shallow['mean']:+.3f} at depth {by_depth.index[0]} "
+        f"(n = {shallow['size']:.0f}), {deep['mean']:+.3f} at depth {by_depth.index[-1]} (n = {deep['size']:.0f})."
     )
-    return [words]
-
-
-def _how_sure(info: StudyInfo) -> str:
-    n = int(info.split["n_validation"])
-    rendered = " These are rendered images, not patients." if info.dataset["rendered"] else ""
-    return f"One of {n} validation images is worth {1 / n:.3f}: small differences are noise.{rendered}"
+    return [text]

@@ -1,4 +1,4 @@
-"""From options to outcome: prepare, drive, report, and say what came out."""
+"""Run a study: prepare it, run its trials, print the results and write the report."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,12 +7,12 @@ from rich.console import Console
 
 from study.callbacks.logger import LoggedDisplay, check_logger
 from study.callbacks.progress_reporter import preparation, progress_reporter
-from study.messages import closing_words, opening_words
+from study.messages import closing_lines, opening_lines
 from study.report.disclaimer import DISCLAIMER
 from study.results.study_folder import StudyFolder
 from study.results.study_results import read_study
 from study.setup.options import RunOptions
-from study.setup.placement import ExecutorChoice, placed
+from study.setup.placement import ExecutorChoice, choose_executor
 from study.setup.plan import StudyPlan, prepare
 from study.space import BoundSpace
 from study.space.suggester import Suggester
@@ -25,13 +25,13 @@ from study.tuner.tuner import Tuner
 
 
 def run_study(options: RunOptions = RunOptions(), console: Console | None = None) -> RunOutcome:  # noqa: B008 (frozen)
-    """Bring a study to ``options.trials`` finished trials, and write its report.
+    """Run a study until it has ``options.trials`` finished trials, and write its report.
 
-    A study of that name is gone on with; Ctrl-C stops it so that it can be.
+    If a study of that name exists, it is resumed. Ctrl-C stops a run; the same call resumes it.
 
     Args:
         options: what to run.
-        console: where progress is shown; None for nowhere.
+        console: where progress is shown; nowhere if None.
 
     Raises:
         UsageError: when the options, the data, the backbone or the storage cannot be used; nothing is written.
@@ -40,60 +40,58 @@ def run_study(options: RunOptions = RunOptions(), console: Console | None = None
     check_logger(options.log)
     with preparation(console) as tell:
         plan = prepare(options, tell)
-    outcome = drive(plan, options, console)
-    say(
-        console,
-        closing_words(read_study(plan.metadata.name, options.results, options.storage), outcome, options.command),
-    )
+    outcome = run_plan(plan, options, console)
+    results = read_study(plan.metadata.name, options.results, options.storage)
+    print_lines(console, closing_lines(results, outcome, options.command))
     if options.report and outcome.progress.finished and outcome.ended in {"done", "time", "noise"}:
-        from study.report.write import write_report  # noqa: PLC0415 (plotting waits until there is something to plot)
+        from study.report.write import write_report  # noqa: PLC0415 (plotting libraries take seconds to import)
 
-        say(console, [f"Report: {write_report(plan.metadata.name, options.results, options.storage)}"])
-    say(console, [DISCLAIMER])
+        print_lines(console, [f"Report: {write_report(plan.metadata.name, options.results, options.storage)}"])
+    print_lines(console, [DISCLAIMER])
     return outcome
 
 
-def drive(plan: StudyPlan[BoundSpace], options: RunOptions, console: Console) -> RunOutcome:
-    """Find the place for a plan's trials, say what is about to be run, and run them there.
+def run_plan(plan: StudyPlan[BoundSpace], options: RunOptions, console: Console) -> RunOutcome:
+    """Choose the executor of a plan, print its description, and run the trials.
 
     Raises:
-        UsageError: when there is no such place; nothing is written.
+        UsageError: when the executor cannot be used; nothing is written.
     """
-    with placed(plan, options) as placement:
-        say(console, opening_words(plan, placement.words))
-        return run_trials(plan, options, placement, console)
+    with choose_executor(plan, options) as choice:
+        print_lines(console, opening_lines(plan, choice.description))
+        return run_trials(plan, options, choice, console)
 
 
 def run_trials(
     plan: StudyPlan[Suggester],
     options: RunOptions,
-    placement: ExecutorChoice,
+    choice: ExecutorChoice,
     console: Console,
     queue: Sequence[Mapping[str, Any]] | None = None,
 ) -> RunOutcome:
-    """Run a plan's trials where they were placed, until its goal is reached.
+    """Run the trials of a plan until the study has as many as the options say.
 
     Args:
         plan: what to run.
-        options: when to stop, and how often to try again.
-        placement: where.
+        options: when to stop, and how often to retry.
+        choice: the executor.
         console: where progress is shown.
-        queue: user attributes of trials to run, and no others; None for trials that the sampler draws.
+        queue: user attributes of the only trials to run; if None, the sampler draws trials.
     """
     folder = StudyFolder(plan.folder)
     storage = open_storage(plan.storage)
     display, interruption = progress_reporter(console), Interrupt()
     if options.log is not None:
         display = LoggedDisplay(display, options.log, plan.metadata.name, plan.folder)
-    patience = Reconnect(display.notice, interruption)
+    reconnect = Reconnect(display.notice, interruption)
     scheduler = TrialScheduler(
-        plan.metadata, plan.space, storage, plan.sampler, plan.pruner, options.max_retries, patience
+        plan.metadata, plan.space, storage, plan.sampler, plan.pruner, options.max_retries, reconnect
     )
     folder.write_study(plan.metadata.space, plan.metadata.overview())
     for attributes in queue or ():
         scheduler.enqueue(**attributes)
-    with placement.make(folder.worker_log) as executor:
-        goal = StoppingCriterion(
+    with choice.make(folder.worker_log) as executor:
+        criterion = StoppingCriterion(
             options.trials,
             options.timeout,
             options.keep_checkpoints,
@@ -102,12 +100,12 @@ def run_trials(
             stop_when_noise=options.stop_when_noise,
             queued_only=queue is not None,
         )
-        outcome = Tuner(scheduler, executor, folder, display, goal, interruption).run()
+        outcome = Tuner(scheduler, executor, folder, display, criterion, interruption).run()
     close_storage(storage)
     return outcome
 
 
-def say(console: Console, lines: list[str]) -> None:
-    """Print lines as they are."""
+def print_lines(console: Console, lines: Sequence[str]) -> None:
+    """Print lines as they are, without Rich's markup, highlighting and line breaks."""
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -40,7 +40,7 @@ def check(file: str, backbone: str | None) -> None:
 
     space = Space.load(file)
     bound = _bind(space, backbone)
-    click.echo(f"{space.where}: OK")
+    click.echo(f"{space.file}: OK")
     if space.question:
         click.echo(space.question)
     print_table(
@@ -116,7 +116,7 @@ def _bind(space: "Space", backbone: str | None) -> "BoundSpace | None":
 
     if space.backbones is not None:
         if backbone is not None:
-            raise UsageError(f"--backbone: {space.where} searches backbone.name; leave the option out")
+            raise UsageError(f"--backbone: {space.file} searches backbone.name; leave the option out")
         return space.bind(TrialConfig(), {name: block_count(name) for name in map(str, space.backbones.options)})
     assert backbone is not None
     return space.bind(TrialConfig(backbone=BackboneConfig(name=backbone)), block_count(backbone))
@@ -124,5 +124,5 @@ def _bind(space: "Space", backbone: str | None) -> "BoundSpace | None":
 
 def _summary(bound: "BoundSpace") -> str:
     size = "endlessly many" if bound.size is None else f"{bound.size}"
-    backbones = ", ".join(f"{name} ({blocks} blocks)" for name, blocks in bound.counts.items())
+    backbones = ", ".join(f"{name} ({blocks} blocks)" for name, blocks in bound.block_counts.items())
     return f"{size} configurations of at most {bound.max_steps} epochs on {backbones}"

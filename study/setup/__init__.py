@@ -1,1 +1,1 @@
-"""What is settled before the first trial: options, backbones, search space and workers."""
+"""Everything that is checked and prepared before the first trial: options, backbones, search space and workers."""

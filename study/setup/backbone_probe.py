@@ -1,6 +1,6 @@
-"""Questions about backbones, asked in another process: torch and timm take seconds to import, and only that one waits.
+"""Look up and build backbones in another process, since this one should not import torch and timm.
 
-The functions that answer import them when they are called; the driver knows the functions by name only.
+These imports take seconds. The functions of this module that need them import them in their bodies.
 """
 
 import traceback
@@ -13,22 +13,22 @@ from drft.errors import DrftError
 from study.executors.local.process import CONTEXT, obituary, start
 
 Block = dict[str, Any]
-"""Index (0 is the stem), name, parameters, and the trainable fraction at the depth that reaches the block."""
+"""Index (0 is the stem), name, number of parameters, and trainable fraction at the depth that reaches the block."""
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 class BackboneProbe:
-    """Answers questions about backbones, in a process that lasts as long as the ``with`` block."""
+    """Looks up and builds backbones, in a process that ends with the ``with`` block."""
 
     def __enter__(self) -> Self:
-        self._pipe, theirs = CONTEXT.Pipe()
-        self._process = start(_serve, theirs, name="drft-inspector", environment={"CUDA_VISIBLE_DEVICES": ""})
-        theirs.close()  # or this process would never see the end of the pipe
+        self._pipe, child_end = CONTEXT.Pipe()
+        self._process = start(_serve, child_end, name="drft-inspector", environment={"CUDA_VISIBLE_DEVICES": ""})
+        child_end.close()  # otherwise recv would not raise EOFError when the process ends
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._process.terminate()  # it may be amid a download
+        self._process.terminate()  # it may still download weights
         self._process.join()
         self._process.close()
         self._pipe.close()
@@ -39,50 +39,47 @@ class BackboneProbe:
         Raises:
             BackboneError: when timm has no such model or it cannot be frozen block by block.
         """
-        return self._ask(_blocks, backbone)
+        return self._call(_blocks, backbone)
 
     def check(self, config: TrialConfig, classes: int) -> None:
-        """Build the model of a configuration, to see whether that can be done.
+        """Build the model of a configuration, with so many classes.
 
         Raises:
-            BackboneError: when the backbone does not exist or does not take these settings.
-            WeightsError: when its weights cannot be had or do not fit.
+            BackboneError: when the backbone does not exist or does not support these settings.
+            WeightsError: when its weights cannot be loaded or do not fit.
         """
-        self._ask(_build, config, classes)
+        self._call(_build, config, classes)
 
-    def _ask(self, question: Callable[..., Answer], *about: object) -> Answer:
-        self._pipe.send((question, about))
+    def _call(self, function: Callable[..., Result], *arguments: object) -> Result:
+        """Return the result of a function in the other process, or raise its exception here."""
+        self._pipe.send((function, arguments))
         try:
-            answer, error = self._pipe.recv()
+            result, error = self._pipe.recv()
         except EOFError:
             self._process.join()
             raise DrftError(f"the process that checks backbones {obituary(self._process.exitcode)}") from None
         if error is not None:
             raise error
-        result: Answer = answer
-        return result
+        returned: Result = result
+        return returned
 
 
 def _serve(pipe: Connection) -> None:
     while True:
         try:
-            question, about = pipe.recv()
+            function, arguments = pipe.recv()
         except EOFError:
             return
-        pipe.send(_answer(question, about))
-
-
-def _answer(question: Callable[..., Any], about: tuple[Any, ...]) -> tuple[Any, Exception | None]:
-    try:
-        return question(*about), None
-    except Exception as error:  # noqa: BLE001 (raised where the question was asked)
-        if not isinstance(error, DrftError):
-            error.add_note(traceback.format_exc())
-        return None, error
+        try:
+            pipe.send((function(*arguments), None))
+        except Exception as error:  # noqa: BLE001 (raised again by the caller, in the other process)
+            if not isinstance(error, DrftError):
+                error.add_note(traceback.format_exc())
+            pipe.send((None, error))
 
 
 def _blocks(backbone: str) -> list[Block]:
-    from drft.models.backbone import describe_backbone  # noqa: PLC0415 (see above)
+    from drft.models.backbone import describe_backbone  # noqa: PLC0415 (imports torch)
 
     rows = describe_backbone(backbone)
     return [
@@ -97,6 +94,6 @@ def _blocks(backbone: str) -> list[Block]:
 
 
 def _build(config: TrialConfig, classes: int) -> None:
-    from drft.models.backbone import build_model  # noqa: PLC0415 (see above)
+    from drft.models.backbone import build_model  # noqa: PLC0415 (imports torch)
 
     build_model(config, classes)

@@ -1,32 +1,42 @@
-"""All faults of a command, raised together: a user mends it once and not five times."""
+"""Collect the faults of several checks, so that a user sees all of them at once."""
 
-from collections.abc import Callable
-from typing import TypeVar
+from types import TracebackType
+from typing import Self
 
 from drft.errors import UsageError
 
-Made = TypeVar("Made")
-
 
 class OptionErrors:
-    """Collects what the user has to mend."""
+    """The faults collected so far.
+
+    ::
+
+        faults = OptionErrors()
+        slots = None
+        with faults:  # a UsageError ends this block only; its faults are kept
+            slots = find_slots(options)
+        faults.raise_all()
+    """
 
     def __init__(self) -> None:
-        self._found: list[str] = []
+        self._faults: list[str] = []
 
-    def attempt(self, make: Callable[[], Made]) -> Made | None:
-        """Return what ``make`` makes, or None after taking down its faults."""
-        try:
-            return make()
-        except UsageError as error:
-            self._found += error.faults
-            return None
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, UsageError):
+            return False
+        self._faults += error.faults
+        return True
 
     def raise_all(self) -> None:
-        """Raise everything that was found.
+        """Raise the collected faults, each of them once, if there are any.
 
         Raises:
-            UsageError: when there is anything.
+            UsageError: with one line per fault.
         """
-        if self._found:
-            raise UsageError(dict.fromkeys(self._found))
+        if self._faults:
+            raise UsageError(dict.fromkeys(self._faults))

@@ -1,4 +1,4 @@
-"""Where a study's trials run: on this machine, or on a Ray cluster that is joined for it."""
+"""Choose the executor of a run: workers on this machine, or a Ray cluster."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,41 +15,36 @@ from study.space.suggester import Suggester
 
 @dataclass(frozen=True, slots=True)
 class ExecutorChoice:
-    """An executor that can be made, and what a user should know of it."""
+    """An executor that can be created."""
 
-    words: str
-    """How many trials run at once, and where."""
+    description: str
+    """How many trials run at once, and on which devices."""
     make: Callable[[Path], Executor]
-    """Makes the executor; whatever its workers print goes to this file."""
+    """Creates the executor. The argument is the file that the output of its workers is written to."""
 
 
 @contextmanager
-def placed(plan: StudyPlan[Suggester], options: RunOptions) -> Iterator[ExecutorChoice]:
-    """Find the place that the options ask for; a cluster that is started for the study ends with the block.
+def choose_executor(plan: StudyPlan[Suggester], options: RunOptions) -> Iterator[ExecutorChoice]:
+    """Choose the executor that the options name. A Ray cluster that is started here is stopped at the end.
 
     Raises:
-        UsageError: when it cannot be had.
+        UsageError: when the executor cannot be used.
     """
-    if options.executor == "ray":
-        with _on_ray(plan, options) as placement:
-            yield placement
+    if options.executor == "local":
+        devices = Counter("the CPU" if slot.gpu is None else f"GPU {slot.gpu}" for slot in plan.slots)
+        description = ", ".join(f"{count} at once on {device}" for device, count in devices.items())
+        yield ExecutorChoice(description, lambda log: LocalExecutor(plan.workload, plan.slots, log))
         return
-    devices = Counter("the CPU" if slot.gpu is None else f"GPU {slot.gpu}" for slot in plan.slots)
-    words = ", ".join(f"{count} at once on {device}" for device, count in devices.items())
-    yield ExecutorChoice(words, lambda log: LocalExecutor(plan.workload, plan.slots, log))
 
-
-@contextmanager
-def _on_ray(plan: StudyPlan[Suggester], options: RunOptions) -> Iterator[ExecutorChoice]:
-    # Ray is an optional dependency and takes its time to import
+    # Ray is an optional dependency, and its import takes seconds.
     from study.executors.ray.cluster import joined  # noqa: PLC0415
     from study.executors.ray.executor import RayExecutor  # noqa: PLC0415
     from study.executors.ray.files import pack  # noqa: PLC0415
 
-    base, jobs = plan.metadata.base_config, options.jobs
+    jobs = options.jobs
     with joined(options.ray_address, options.cpus_per_trial, options.gpus_per_trial, jobs) as cluster:
-        if base.precision == "fp16" and not cluster.share.gpus:
-            raise UsageError("precision: fp16 needs a GPU, the cluster has none: choose bf16 or fp32")
+        if plan.metadata.base_config.precision == "fp16" and not cluster.share.gpus:
+            raise UsageError("precision: fp16 needs a GPU, and the cluster has none; choose bf16 or fp32")
         supplies = pack(plan.dataset, plan.image_sizes, plan.backbones, plan.workload.cache_dir)
 
         def make(log: Path) -> Executor:

@@ -1,6 +1,6 @@
-"""Everything that is checked and made ready before a study writes its first byte.
+"""Check and prepare everything that a study needs before anything is written.
 
-All faults are collected and raised together, so that a user mends a command once and not five times.
+All faults are collected and raised together, so that a user can fix a command in one pass.
 """
 
 import importlib.metadata
@@ -9,7 +9,6 @@ import platform
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Generic, TypeVar
@@ -30,7 +29,7 @@ from study.samplers.factory import make_sampler
 from study.setup.backbone_probe import BackboneProbe
 from study.setup.faults import OptionErrors
 from study.setup.options import RunOptions
-from study.setup.resolve import ResolvedSpace, bind, said_by
+from study.setup.resolve import ResolvedSpace, config_of, resolve_space
 from study.space import BoundSpace, Space
 from study.space.suggester import Suggester
 from study.storage.open import (
@@ -58,11 +57,11 @@ class StudyPlan(Generic[Suggesting_co]):
     workload: Workload
     dataset: ImageDataset
     backbones: Sequence[BackboneConfig]
-    """Those that trials can have."""
+    """All backbones of the trials."""
     image_sizes: Sequence[int]
-    """Sizes that trials can ask for; the images are decoded at each."""
+    """All image sizes of the trials, in pixels; the images are decoded at each of them."""
     slots: Sequence[Slot]
-    """Places on this machine; none where another executor finds them."""
+    """Slots for trials on this machine; empty where another executor has its own."""
     storage: str
     """URL of the storage."""
     folder: Path
@@ -70,50 +69,81 @@ class StudyPlan(Generic[Suggesting_co]):
 
 
 def prepare(options: RunOptions, tell: Progress) -> StudyPlan[BoundSpace]:
-    """Check everything a run depends on and decode its images; nothing is written but the cache of images.
+    """Check everything that a run depends on and decode its images; only the cache of images is written.
 
     Raises:
-        UsageError: with every fault there is.
+        UsageError: with the faults of all checks.
     """
-    warm_up()  # the inspector and the workers wait for torch; until it is imported, there are the data to look at
+    warm_up()  # the backbone probe and the workers need torch: it is imported while the data are read here
     faults = OptionErrors()
-    slots = faults.attempt(lambda: find_slots(options))
-    faults.attempt(lambda: check_writable(options.results))
-    if options.study is not None:
-        faults.attempt(partial(check_study_name, options.study))
-    dataset = faults.attempt(lambda: open_dataset(options.data, options=options.data_options, progress=tell))
-    with BackboneProbe() as inspector:
-        bound = faults.attempt(lambda: bind(options, inspector, faults))
-        base = bound.space.base if bound is not None else faults.attempt(lambda: said_by(options))
-        grades = len(dataset.grades) if dataset else len(GRADES)
-        for config in bound.space.each if bound is not None else filter(None, [base]):
-            faults.attempt(partial(inspector.check, config, grades))
-    if base is not None:
-        faults.attempt(partial(_check_stop_rule, options, base))
-    if bound is not None:
-        faults.attempt(partial(check_folds, options.pruner, bound.space))
-    if base is not None and slots is not None:
-        faults.attempt(partial(check_precision, base, slots))
-    if dataset is not None and bound is not None:
-        faults.attempt(partial(decode, dataset, _image_sizes(bound.space), tell))
+    slots: Sequence[Slot] | None = None
+    dataset: ImageDataset | None = None
+    with faults:
+        slots = find_slots(options)
+    with faults:
+        check_writable(options.results)
+    with faults:
+        if options.study is not None:
+            check_study_name(options.study)
+    with faults:
+        dataset = open_dataset(options.data, options=options.data_options, progress=tell)
+    resolved, configs = _resolve(options, len(GRADES if dataset is None else dataset.grades), faults)
+    with faults:
+        if configs and options.stop_when_noise and configs[0].metric != "accuracy":
+            raise UsageError(
+                f"--stop-when-noise: it compares accuracies, and this study maximizes {configs[0].metric}; leave it out"
+            )
+    with faults:
+        if resolved is not None:
+            check_folds(options.pruner, resolved.space)
+    with faults:
+        if configs and slots is not None:
+            check_precision(configs[0], slots)
+    with faults:
+        if dataset is not None and resolved is not None:
+            decode(dataset, _image_sizes(resolved.space), tell)
     faults.raise_all()
     assert slots is not None
-    assert bound is not None
     assert dataset is not None
-    return _plan(options, bound, dataset, slots)
+    assert resolved is not None
+    return _make_plan(options, resolved, dataset, slots)
 
 
-def _plan(
-    options: RunOptions, bound: ResolvedSpace, dataset: ImageDataset, slots: Sequence[Slot]
+def _resolve(
+    options: RunOptions, classes: int, faults: OptionErrors
+) -> tuple[ResolvedSpace | None, Sequence[TrialConfig]]:
+    """Resolve the search space and build the model of each of its backbones.
+
+    Returns:
+        The space, and the base configuration on each backbone. If the space has faults, None and the configuration that
+        the options describe, so that its backbone is checked all the same.
+    """
+    resolved: ResolvedSpace | None = None
+    configs: Sequence[TrialConfig] = ()
+    with BackboneProbe() as probe:
+        with faults:
+            resolved = resolve_space(options, probe, faults)
+        with faults:
+            configs = (config_of(options),) if resolved is None else resolved.space.base_configs
+        for config in configs:
+            with faults:
+                probe.check(config, classes)
+    return resolved, configs
+
+
+def _make_plan(
+    options: RunOptions, resolved: ResolvedSpace, dataset: ImageDataset, slots: Sequence[Slot]
 ) -> StudyPlan[BoundSpace]:
-    """Make the plan from parts that are right in themselves, if they go together with the study that is there."""
-    space, metadata = bound.space, _metadata(options, bound, dataset)
+    """Return the plan, after comparing it with the study of that name, if there is one."""
+    space, metadata = resolved.space, _make_metadata(options, resolved, dataset)
     url = options.storage or study_url(options.results, metadata.name)
     faults = OptionErrors()
-    trials = faults.attempt(lambda: _check_storage(url, metadata)) or 0
-    sampler = faults.attempt(
-        lambda: make_sampler(options.sampler, seed=options.seed, space=space, finished_trials=trials)
-    )
+    trials = 0
+    sampler: BaseSampler | None = None
+    with faults:
+        trials = _count_trials(url, metadata)
+    with faults:
+        sampler = make_sampler(options.sampler, seed=options.seed, space=space, finished_trials=trials)
     faults.raise_all()
     assert sampler is not None
     return StudyPlan(
@@ -121,9 +151,9 @@ def _plan(
         space=space,
         sampler=sampler,
         pruner=make_pruner(metadata.pruner, first_step=space.first_prunable_step, last_step=space.max_steps),
-        workload=make_workload(options, slots, networks=len(space.each)),
+        workload=make_workload(options, slots, networks=len(space.base_configs)),
         dataset=dataset,
-        backbones=[config.backbone for config in space.each],
+        backbones=[config.backbone for config in space.base_configs],
         image_sizes=_image_sizes(space),
         slots=slots,
         storage=url,
@@ -131,31 +161,24 @@ def _plan(
     )
 
 
-def _check_stop_rule(options: RunOptions, base: TrialConfig) -> None:
-    if options.stop_when_noise and base.metric != "accuracy":
-        raise UsageError(
-            f"--stop-when-noise: it compares accuracies, and this study maximizes {base.metric}; leave it out"
-        )
-
-
-def check_precision(base: TrialConfig, slots: Sequence[Slot]) -> None:
-    """Refuse a precision that these slots do not have.
+def check_precision(config: TrialConfig, slots: Sequence[Slot]) -> None:
+    """Check that every slot supports the precision of a configuration.
 
     Raises:
-        UsageError: when it takes a GPU, and there is none.
+        UsageError: when it needs a GPU, and a slot is on the CPU.
     """
-    if base.precision == "fp16" and any(slot.gpu is None for slot in slots):
-        raise UsageError("precision: fp16 needs a GPU, this study would run on the CPU: choose bf16 or fp32")
+    if config.precision == "fp16" and any(slot.gpu is None for slot in slots):
+        raise UsageError("precision: fp16 needs a GPU, and this study would run on the CPU; choose bf16 or fp32")
 
 
 def decode(dataset: ImageDataset, sizes: Sequence[int], tell: Progress) -> None:
-    """Decode all images at every size that trials can ask for, so that workers find them ready."""
+    """Decode all images at all sizes into the cache, so that workers do not have to."""
     for size in sizes:
         load_images(dataset, size, progress=tell)
 
 
 def make_workload(options: RunOptions, slots: Sequence[Slot], networks: int = 1) -> Workload:
-    """Return what workers on these slots need before their first job; trials are of so many ``networks``."""
+    """Return what workers on these slots need before their first job; ``networks`` counts the backbones of trials."""
     return Workload(
         options.data,
         tuple(sorted(options.data_options.items())),
@@ -174,10 +197,10 @@ def _image_sizes(space: BoundSpace) -> list[int]:
 
 
 def find_slots(options: RunOptions) -> Sequence[Slot]:
-    """Return the places on this machine; Ray is asked for its own when everything else is right.
+    """Return the slots for trials on this machine; none for Ray, which has its own.
 
     Raises:
-        UsageError: when there are none, or no Ray.
+        UsageError: when the machine has no such slots, or Ray is not installed.
     """
     if options.executor == "local":
         return choose_slots(options.jobs, options.gpus, options.trials_per_gpu)
@@ -186,18 +209,19 @@ def find_slots(options: RunOptions) -> Sequence[Slot]:
     return ()
 
 
-def _metadata(options: RunOptions, bound: ResolvedSpace, dataset: ImageDataset) -> StudyMetadata:
-    base, several = bound.space.base, bound.written.backbones is not None
+def _make_metadata(options: RunOptions, resolved: ResolvedSpace, dataset: ImageDataset) -> StudyMetadata:
+    base, space = resolved.space.base, resolved.written
+    several = space.backbones is not None
     return StudyMetadata(
-        name=options.study or _default_name(bound.written, options.data, "" if several else base.backbone.name),
-        space=bound.written.text,
-        space_fingerprint=bound.written.fingerprint,
+        name=options.study or _default_name(space, options.data, "" if several else base.backbone.name),
+        space=space.text,
+        space_fingerprint=space.fingerprint,
         source=options.data,
         source_options=options.data_options,
         dataset=about_dataset(dataset),
         split=about_split(dataset, base.split),
-        blocks=bound.blocks,
-        backbones=bound.space.counts if several else {},
+        blocks=resolved.blocks,
+        backbones=resolved.space.block_counts if several else {},
         base_config=base,
         seed=options.seed,
         sampler=options.sampler,
@@ -210,7 +234,7 @@ def _metadata(options: RunOptions, bound: ResolvedSpace, dataset: ImageDataset) 
 
 
 def about_split(dataset: ImageDataset, config: SplitConfig) -> dict[str, Any]:
-    """Return what a study records of its split; of one for each fold ``n_train`` is a mean."""
+    """Return what a study stores about its split; with folds, mean ``n_train`` and total ``n_validation``."""
     splits = [stratified_split(dataset, turn) for turn in config.turns]
     return {
         "n_train": round(fmean(len(split.train) for split in splits)),
@@ -223,7 +247,7 @@ def about_split(dataset: ImageDataset, config: SplitConfig) -> dict[str, Any]:
 
 
 def about_dataset(dataset: ImageDataset) -> dict[str, Any]:
-    """Return what a study records of its images."""
+    """Return what a study stores about its data set."""
     return {
         "name": dataset.name,
         "fingerprint": dataset.fingerprint,
@@ -232,9 +256,14 @@ def about_dataset(dataset: ImageDataset) -> dict[str, Any]:
         "counts_train": dataset.counts("train"),
         "counts_test": dataset.counts("test"),
         "notes": dataset.notes,
-        "corrections": [
-            {"kind": one.kind, "file": one.file, "digest": one.digest, "photographs": one.images}
-            for one in dataset.corrections
+        "corrections": [  # the key "photographs" is that of version 0.1
+            {
+                "kind": correction.kind,
+                "file": correction.file,
+                "digest": correction.digest,
+                "photographs": correction.images,
+            }
+            for correction in dataset.corrections
         ],
         "grades": dataset.grades,
         "n": len(dataset),
@@ -242,14 +271,14 @@ def about_dataset(dataset: ImageDataset) -> dict[str, Any]:
 
 
 def _default_name(space: Space, data: str, backbone: str) -> str:
-    """Name a study by what it is about: space, data and backbone."""
+    """Return a study name made of the names of space, data and backbone."""
     source = data if data.startswith("synthetic") else Path(data).expanduser().resolve().stem
     words = (re.sub(r"[^A-Za-z0-9_.]+", "-", word).strip("-.") for word in (space.name, source, backbone))
     return "-".join(word for word in words if word)[:100]
 
 
-def _check_storage(url: str, metadata: StudyMetadata) -> int:
-    """Return how many trials the study has; refuse a storage or study that cannot be gone on with."""
+def _count_trials(url: str, metadata: StudyMetadata) -> int:
+    """Return how many trials the study has already, after checking that it can be resumed with this metadata."""
     if not storage_exists(url):
         check_new_storage(url)
         return 0
@@ -263,11 +292,11 @@ def _check_storage(url: str, metadata: StudyMetadata) -> int:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that results depend on."""
-    found = {"python": platform.python_version(), "system": platform.platform(terse=True)}
+    """Return the versions of Python, of the system, and of the packages that results depend on."""
+    versions = {"python": platform.python_version(), "system": platform.platform(terse=True)}
     for package in _PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:  # run from its folder, not installed
-            found[package] = "not installed"
-    return found
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:  # this program can run from its source folder
+            versions[package] = "not installed"
+    return versions

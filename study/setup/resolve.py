@@ -1,8 +1,7 @@
-"""A search space brought together with what the command says, on the backbones it is about."""
+"""Combine a search space with the options of a run, on the backbones of the space."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from drft.config.trial_config import BackboneConfig, TrialConfig, with_values
 from drft.errors import UsageError
@@ -14,16 +13,20 @@ from study.space import BoundSpace, Space, default_weights
 
 @dataclass(frozen=True, slots=True)
 class ResolvedSpace:
-    """A search space as written, and on its backbones."""
+    """A search space as written, and bound to its backbones."""
 
     written: Space
     space: BoundSpace
     blocks: Sequence[Block]
-    """Of the backbone, or of the first one."""
+    """Blocks of the backbone, or of the first one."""
 
 
-def said_by(options: RunOptions) -> TrialConfig:
-    """Return the defaults with what the command says laid over them."""
+def config_of(options: RunOptions) -> TrialConfig:
+    """Return the default configuration with the values that the options set.
+
+    Raises:
+        ConfigError: when an option has a value that its setting refuses.
+    """
     name = options.backbone or BackboneConfig().name
     weights = options.weights or default_weights(name)
     seeds = {"split.seed": options.seed, "augmentation.seed": options.seed}
@@ -32,33 +35,35 @@ def said_by(options: RunOptions) -> TrialConfig:
     )
 
 
-def bind(options: RunOptions, inspector: BackboneProbe, faults: OptionErrors) -> ResolvedSpace:
-    """Bring together, weakest first: defaults and the study's seed, what the space fixes, what the command says.
+def resolve_space(options: RunOptions, probe: BackboneProbe, faults: OptionErrors) -> ResolvedSpace:
+    """Bind the search space of a run to its backbones.
+
+    A value comes from the options, else from what the space fixes, else from the study's seed, else from the defaults.
 
     Raises:
-        UsageError: when the space or a backbone cannot be used; what is wrong with the options goes to ``faults``.
+        UsageError: when the space or a backbone cannot be used. Options that the space searches are added to
+        ``faults``.
     """
-    written, base, said = Space.load(options.space), said_by(options), options.config_values
+    written, base, values = Space.load(options.space), config_of(options), options.config_values
     searched = {dimension.path for dimension in written.dimensions}
     if written.backbones is not None:
         searched.add("backbone.weights")
-    faults.attempt(lambda: _refuse_searched(said, searched, options.space))
+    with faults:
+        if conflicts := sorted(searched & values.keys()):
+            raise UsageError(
+                f"--{_option(path)}: the space {options.space} searches {path}; leave the option out, "
+                "or take the dimension out of the space"
+                for path in conflicts
+            )
     names = [base.backbone.name] if written.backbones is None else list(map(str, written.backbones.options))
-    unknown = OptionErrors()
-    blocks = {name: unknown.attempt(partial(inspector.blocks, name)) or () for name in names}
-    unknown.raise_all()
-    space = written.bind(base, {name: len(found) for name, found in blocks.items()})
-    return ResolvedSpace(written, replace(space, base=with_values(space.base, said)), blocks[names[0]])
-
-
-def _refuse_searched(said: Mapping[str, str | int | None], searched: set[str], space: str) -> None:
-    twice = sorted(searched & said.keys())
-    if twice:
-        raise UsageError(
-            f"--{_option(path)}: the space {space} searches {path}; leave the option out, "
-            "or take the dimension out of the space"
-            for path in twice
-        )
+    blocks: dict[str, Sequence[Block]] = {}
+    backbone_faults = OptionErrors()
+    for name in names:
+        with backbone_faults:
+            blocks[name] = probe.blocks(name)
+    backbone_faults.raise_all()
+    space = written.bind(base, {name: len(blocks[name]) for name in names})
+    return ResolvedSpace(written, replace(space, base=with_values(space.base, values)), blocks[names[0]])
 
 
 def _option(path: str) -> str:

@@ -1,4 +1,4 @@
-"""Search spaces: YAML in, one validated TrialConfig per Optuna trial out."""
+"""Search spaces: read from YAML, bound to backbones, and drawn from as one validated TrialConfig per trial."""
 
 from study.space.backbones import Backbones, default_weights
 from study.space.bound import BoundSpace

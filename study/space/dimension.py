@@ -1,4 +1,7 @@
-"""One dimension of a search space: which setting it varies, over what, and when."""
+"""One dimension of a search space: the setting that it varies, its values, and the conditions under which it does.
+
+The names of the dataclasses' fields are part of ``Space.fingerprint``: renaming one would make resumed studies fail.
+"""
 
 import json
 import math
@@ -12,18 +15,18 @@ from optuna.trial import BaseTrial
 Value = str | int | float | bool | None
 
 ALL = math.inf
-"""What ``all`` reads as until a space is bound to a backbone: more blocks than any has."""
+"""The value of ``all`` until a space is bound to a backbone: more blocks than any backbone has."""
 
 _MOST_VALUES = 10_000
 """A range with more values than this counts as endless."""
 
-_ROUNDING = 1e-6
-"""Share of a step by which floating point may miss the end of a range."""
+ROUNDING = 1e-6
+"""Part of a step by which the end of a range may be missed, because of floating-point errors."""
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Numbers from ``low`` to ``high``, both included; ``whole`` numbers only, or any."""
+    """Numbers from ``low`` to ``high``, both included; integers only if ``whole``."""
 
     low: float
     high: float
@@ -46,34 +49,34 @@ class Range:
         """The largest number of the range."""
         return self.high
 
-    def resolved(self, blocks: int) -> Self:
+    def resolve(self, blocks: int) -> Self:
         """Return the range with ``all`` replaced by the number of blocks."""
-        return replace(self, low=_resolved(self.low, blocks), high=_resolved(self.high, blocks))
+        return replace(self, low=_resolve(self.low, blocks), high=_resolve(self.high, blocks))
 
     def values(self) -> tuple[Value, ...] | None:
-        """Return all values in order, or None where there are too many to list."""
+        """Return all values in order, or None if there are too many to list."""
         step = self.step or (1 if self.whole else None)
         if step is None or not (self.high - self.low) / step < _MOST_VALUES:
             return None
-        count = math.floor((self.high - self.low) / step + _ROUNDING) + 1
-        points = (self.low + step * point for point in range(count))
+        count = math.floor((self.high - self.low) / step + ROUNDING) + 1
+        points = (self.low + step * index for index in range(count))
         return tuple(int(point) if self.whole else round(point, 12) for point in points)
 
     def distribution(self) -> BaseDistribution:
-        """Return Optuna's form of the range."""
+        """Return the range as a distribution of Optuna."""
         if self.whole:
             return IntDistribution(int(self.low), int(self.high), log=self.log, step=int(self.step or 1))
         return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
 
     def suggest(self, trial: BaseTrial, path: str) -> Value:
-        """Ask the trial for a number of the range."""
+        """Return a number of the range, suggested by the trial."""
         if self.whole:
             return trial.suggest_int(path, int(self.low), int(self.high), step=int(self.step or 1), log=self.log)
         return trial.suggest_float(path, self.low, self.high, step=self.step, log=self.log)
 
     def __str__(self) -> str:
         step = f" in steps of {self.step:g}" if self.step else ""
-        return f"{written(self.low)} to {written(self.high)}{step}{', log' if self.log else ''}"
+        return f"{format_value(self.low)} to {format_value(self.high)}{step}{', log' if self.log else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,25 +100,25 @@ class Choices:
         """The largest number among the choices."""
         return max(option for option in self.options if isinstance(option, int | float))
 
-    def resolved(self, blocks: int) -> Self:
-        """Return the choices with ``all`` replaced by the number of blocks, which may be among them already."""
-        return replace(self, options=tuple(dict.fromkeys(_resolved(option, blocks) for option in self.options)))
+    def resolve(self, blocks: int) -> Self:
+        """Return the choices with ``all`` replaced by the number of blocks, without duplicates."""
+        return replace(self, options=tuple(dict.fromkeys(_resolve(option, blocks) for option in self.options)))
 
     def values(self) -> tuple[Value, ...] | None:
-        """Return all values in the order given."""
+        """Return all values in the order of the YAML."""
         return self.options
 
     def distribution(self) -> BaseDistribution:
-        """Return Optuna's form of the choices."""
+        """Return the choices as a distribution of Optuna."""
         return CategoricalDistribution(self.options)
 
     def suggest(self, trial: BaseTrial, path: str) -> Value:
-        """Ask the trial for one of the choices."""
-        chosen: Value = trial.suggest_categorical(path, self.options)
-        return chosen
+        """Return one of the choices, suggested by the trial."""
+        choice: Value = trial.suggest_categorical(path, self.options)
+        return choice
 
     def __str__(self) -> str:
-        return ", ".join(written(option) for option in self.options)
+        return ", ".join(format_value(option) for option in self.options)
 
 
 Domain = Range | Choices
@@ -123,7 +126,7 @@ Domain = Range | Choices
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What another dimension has to be: ``among`` some values, or from ``minimum`` to ``maximum``."""
+    """A condition on another dimension: its value is ``among`` some values, or from ``minimum`` to ``maximum``."""
 
     path: str
     among: tuple[Value, ...] = ()
@@ -131,27 +134,27 @@ class Condition:
     maximum: float = math.inf
 
     def holds(self, params: Mapping[str, Value]) -> bool:
-        """Tell whether the condition holds; a dimension that is itself inactive never fulfils one."""
-        return self.path in params and self.admits(params[self.path])
+        """Return whether the condition holds; it does not if the other dimension is inactive."""
+        return self.path in params and self.accepts(params[self.path])
 
-    def admits(self, value: Value) -> bool:
-        """Tell whether ``value`` of the other dimension fulfils the condition."""
+    def accepts(self, value: Value) -> bool:
+        """Return whether the condition holds for this value of the other dimension."""
         if self.among:
             return value in self.among
         return isinstance(value, int | float) and self.minimum <= value <= self.maximum
 
-    def resolved(self, blocks: int) -> Self:
+    def resolve(self, blocks: int) -> Self:
         """Return the condition with ``all`` replaced by the number of blocks."""
         if self.path != "depth":
             return self
-        among = tuple(_resolved(value, blocks) for value in self.among)
-        return replace(self, among=among, minimum=_resolved(self.minimum, blocks))
+        among = tuple(_resolve(value, blocks) for value in self.among)
+        return replace(self, among=among, minimum=_resolve(self.minimum, blocks))
 
-    def possible(self, domain: Domain) -> bool:
-        """Tell whether any value of the other dimension's domain fulfils the condition."""
+    def can_hold(self, domain: Domain) -> bool:
+        """Return whether the condition holds for any value of the other dimension's domain."""
         values = domain.values()
         if values is not None:
-            return any(self.admits(value) for value in values)
+            return any(self.accepts(value) for value in values)
         assert isinstance(domain, Range)
         if self.among:
             return any(isinstance(v, int | float) and domain.low <= v <= domain.high for v in self.among)
@@ -159,15 +162,15 @@ class Condition:
 
     def __str__(self) -> str:
         if self.among:
-            return f"{self.path} is {' or '.join(written(value) for value in self.among)}"
-        low = "" if math.isinf(self.minimum) and self.minimum < 0 else f"{written(self.minimum)} ≤ "
-        high = "" if math.isinf(self.maximum) else f" ≤ {written(self.maximum)}"
+            return f"{self.path} is {' or '.join(format_value(value) for value in self.among)}"
+        low = "" if self.minimum == -math.inf else f"{format_value(self.minimum)} ≤ "
+        high = "" if math.isinf(self.maximum) else f" ≤ {format_value(self.maximum)}"
         return f"{low}{self.path}{high}"
 
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
-    """A setting that is searched: its path in TrialConfig is also its name in Optuna."""
+    """A setting that is searched. Its path in ``TrialConfig`` is also its name in Optuna."""
 
     path: str
     domain: Domain
@@ -175,13 +178,13 @@ class Dimension:
     line: int = 0
 
     def active(self, params: Mapping[str, Value]) -> bool:
-        """Tell whether the dimension is searched, given the values of those before it."""
+        """Return whether the dimension is searched, given the values of the dimensions before it."""
         return all(condition.holds(params) for condition in self.when)
 
-    def resolved(self, blocks: int) -> Self:
+    def resolve(self, blocks: int) -> Self:
         """Return the dimension with ``all`` replaced by the number of blocks."""
-        domain = self.domain.resolved(blocks) if self.path == "depth" else self.domain
-        return replace(self, domain=domain, when=tuple(condition.resolved(blocks) for condition in self.when))
+        domain = self.domain.resolve(blocks) if self.path == "depth" else self.domain
+        return replace(self, domain=domain, when=tuple(condition.resolve(blocks) for condition in self.when))
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,15 +196,15 @@ class FixedSetting:
     line: int = 0
 
     def __str__(self) -> str:
-        return f"{self.path} = {written(self.value)}"
+        return f"{self.path} = {format_value(self.value)}"
 
 
-def _resolved(value: Any, blocks: int) -> Any:
+def _resolve(value: Any, blocks: int) -> Any:
     return blocks if value == ALL else value
 
 
-def written(value: Value) -> str:
-    """Return a value as a user would write it."""
+def format_value(value: Value) -> str:
+    """Return a value as it is written in YAML."""
     if isinstance(value, float):
         return "all" if value == ALL else f"{value:g}"
     return json.dumps(value) if value is None or isinstance(value, bool) else str(value)

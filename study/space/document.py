@@ -1,4 +1,4 @@
-"""A YAML file kept as nodes, so that every fault found in it can name its line."""
+"""A YAML text as nodes, so that every fault in it can name its line."""
 
 import re
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from drft.errors import ConfigError
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 reads ``1e-5`` as text, since its floats need a dot; here it is the number it looks like."""
+    """Reads ``1e-5`` as a number. In YAML 1.1 it is text, since a float needs a dot there."""
 
 
 _Loader.add_implicit_resolver(
@@ -20,10 +20,6 @@ _Loader.add_implicit_resolver(
     re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)[eE][-+]?[0-9]+$"),
     list("-+.0123456789"),
 )
-
-
-_UNREADABLE = (yaml.YAMLError, ValueError, LookupError, AttributeError)
-"""What PyYAML raises for a scalar that is not what its tag says, as in ``!!bool maybe``."""
 
 
 class MappingEntries(dict[str, Node]):
@@ -35,60 +31,60 @@ class MappingEntries(dict[str, Node]):
 
 
 class SpaceErrors:
-    """The faults found so far in one file."""
+    """The faults of one file, collected in any order."""
 
-    def __init__(self, where: str) -> None:
-        self.where = where
+    def __init__(self, file: str) -> None:
+        self.file = file
         self._faults: list[tuple[int, str]] = []
 
-    def add(self, line: int, what: str) -> None:
-        """Remember a fault on a line counted from 1."""
-        self._faults.append((line, what))
+    def add(self, line: int, problem: str) -> None:
+        """Add a fault; lines count from 1."""
+        self._faults.append((line, problem))
 
     def raise_all(self) -> None:
-        """Raise every fault there is, in the order of their lines.
+        """Raise the collected faults in the order of their lines, if there are any.
 
         Raises:
             ConfigError: with one line per fault.
         """
         if self._faults:
-            raise ConfigError(f"{self.where}:{line}: {what}" for line, what in sorted(self._faults))
+            raise ConfigError(f"{self.file}:{line}: {problem}" for line, problem in sorted(self._faults))
 
 
 class YamlDocument:
-    """One YAML text as nodes, and the faults found in it so far.
+    """A YAML text as nodes, and the faults found in it so far.
 
     Args:
         text: the YAML.
-        where: how the text is called in a fault, usually its path.
+        file: name of the text in faults, usually its path.
 
     Raises:
-        ConfigError: when the text is no YAML at all, or empty.
+        ConfigError: when the text is empty or not valid YAML.
     """
 
-    def __init__(self, text: str, where: str) -> None:
-        self.where = where
-        self.faults = SpaceErrors(where)
-        self.root = self._compose(text)
-
-    def _compose(self, text: str) -> Node:
+    def __init__(self, text: str, file: str) -> None:
+        self.file = file
+        self.faults = SpaceErrors(file)
         try:
             root = yaml.compose(text, Loader=_Loader)
         except yaml.YAMLError as error:
-            raise ConfigError(f"{self.where}{_place(error)}: {_problem(error)}; mend the YAML there") from None
+            mark = getattr(error, "problem_mark", None)
+            line = f":{mark.line + 1}" if mark else ""
+            problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be read"
+            raise ConfigError(f"{file}{line}: not valid YAML: {problem}; fix the YAML there") from None
         except RecursionError:
-            raise ConfigError(f"{self.where}: nested too deeply; a space has three levels") from None
+            raise ConfigError(f"{file}: nested too deeply; a space has three levels") from None
         if root is None:
-            raise ConfigError(f"{self.where}: is empty; name at least one dimension under search:")
+            raise ConfigError(f"{file}: is empty; name at least one dimension under search:")
         assert isinstance(root, Node)
-        return root
+        self.root = root
 
-    def fault(self, at: Node | int, what: str) -> None:
-        """Remember a fault, at a node or on a line counted from 1."""
-        self.faults.add(at if isinstance(at, int) else line_of(at), what)
+    def fault(self, at: Node | int, problem: str) -> None:
+        """Add a fault at a node, or on a line counted from 1."""
+        self.faults.add(at if isinstance(at, int) else line_of(at), problem)
 
     def mapping(self, node: Node, what: str) -> MappingEntries:
-        """Return the entries of a mapping; repeated keys and keys that are no text are faults."""
+        """Return the entries of a mapping; repeated keys, and keys that are not text, are faults."""
         if not isinstance(node, MappingNode):
             self.fault(node, f"{what} should be a mapping of names to values")
             return MappingEntries()
@@ -106,7 +102,7 @@ class YamlDocument:
         return entries
 
     def known(self, entries: MappingEntries, what: str, keys: Sequence[str]) -> MappingEntries:
-        """Keep the entries whose keys are known; others are faults."""
+        """Return the entries with known keys; the others are faults."""
         for key in [key for key in entries if key not in keys]:
             hint = nearest(key, list(keys)) or f"; known are {', '.join(keys)}"
             self.fault(entries.lines[key], f"{what}: unknown key {key!r}{hint}")
@@ -114,34 +110,25 @@ class YamlDocument:
         return entries
 
     def sequence(self, node: Node, what: str) -> list[Node]:
-        """Return the items of a non-empty list; anything else is a fault."""
+        """Return the items of a list that is not empty; anything else is a fault."""
         if isinstance(node, SequenceNode) and node.value:
             return list(node.value)
         self.fault(node, f"{what} should be a list with at least one value, such as [0, 0.5, 1]")
         return []
 
     def value(self, node: Node) -> Any:
-        """Return the plain value of a scalar node; lists and mappings are faults and read as None."""
+        """Return the value of a scalar node; a list or a mapping is a fault, and its value is None."""
         if not isinstance(node, yaml.ScalarNode):
             self.fault(node, "one value should stand here, not a list or a mapping")
             return None
         try:
             return _Loader("").construct_object(node)
-        except _UNREADABLE:
+        except (yaml.YAMLError, ValueError, LookupError, AttributeError):
+            # PyYAML raises any of these for a scalar that does not fit its tag, such as `!!bool maybe`.
             self.fault(node, f"{node.value!r} cannot be read as {node.tag.rpartition(':')[2]}; put quotes around it")
             return None
 
 
 def line_of(node: Node) -> int:
-    """Return the line a node starts on, counted from 1."""
+    """Return the line on which a node starts, counted from 1."""
     return int(node.start_mark.line) + 1
-
-
-def _place(error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
-    return f":{mark.line + 1}" if mark else ""
-
-
-def _problem(error: yaml.YAMLError) -> str:
-    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be read"
-    return f"not valid YAML: {problem}"

@@ -1,4 +1,4 @@
-"""From YAML nodes to fixed values and dimensions, remembering every fault on the way."""
+"""Read the fixed values and the dimensions of a space from YAML nodes, and collect all faults."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,15 +9,15 @@ from drft.config.trial_config import nearest
 from study.space.backbones import NAME
 from study.space.dimension import Choices, Dimension, FixedSetting
 from study.space.document import MappingEntries, SpaceErrors, YamlDocument
-from study.space.parse_dimension import KnownDimensions, read_dimension, read_setting
-from study.space.settings import DEPTH_FRACTION, NEVER_FIXED, NEVER_SEARCHED, PATHS, unknown
+from study.space.parse_dimension import OtherSettings, read_dimension, read_setting
+from study.space.settings import DEPTH_FRACTION, NEVER_FIXED, NEVER_SEARCHED, PATHS, unknown_setting
 
 _TOP_KEYS = ("name", "question", "fixed", "search", "isolate")
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedSpace:
-    """What the YAML says, every part of it checked on its own."""
+    """The content of the YAML; each part is valid by itself."""
 
     name: str
     question: str
@@ -35,50 +35,47 @@ def parse(document: YamlDocument) -> ParsedSpace:
     top = document.known(document.mapping(document.root, "a search space"), "a search space", _TOP_KEYS)
     fixed = _read_fixed(document, top["fixed"]) if "fixed" in top else {}
     dimensions = _read_search(document, top.get("search"), fixed)
-    draft = ParsedSpace(
-        name=_text(document, top, "name"),
-        question=_text(document, top, "question"),
+    parsed = ParsedSpace(
+        name=_read_text(document, top, "name"),
+        question=_read_text(document, top, "question"),
         fixed=tuple(fixed.values()),
         dimensions=tuple(dimensions.values()),
         isolate=_read_isolate(document, top["isolate"], dimensions) if "isolate" in top else None,
     )
-    check_conditions(document.faults, draft.dimensions)
-    _check_depths(document, fixed, dimensions)
-    document.faults.raise_all()
-    return draft
-
-
-def _check_depths(document: YamlDocument, fixed: dict[str, FixedSetting], dimensions: dict[str, Dimension]) -> None:
-    """Find depth said twice, and depths that mean another share of each backbone without saying so."""
-    named: tuple[FixedSetting | Dimension, ...] = (*fixed.values(), *dimensions.values())
-    said = [one for one in named if one.path in {"depth", DEPTH_FRACTION}]
-    if len(said) > 1:
-        document.fault(said[1].line, f"depth and {DEPTH_FRACTION} say the same thing; keep one")
-    if NAME not in dimensions:
-        return
-    if dimensions[NAME].when:
+    check_conditions(document.faults, parsed.dimensions)
+    _check_depth(document, [*fixed.values(), *dimensions.values()])
+    if NAME in dimensions and dimensions[NAME].when:
         document.fault(dimensions[NAME].line, f"{NAME}: every trial has a backbone; remove when")
-    for one in said:
-        domain = one.domain if isinstance(one, Dimension) else Choices((one.value,))
-        if one.path == "depth" and domain.resolved(0) != domain:
-            document.fault(
-                one.line, f"depth: all is another number for each backbone; name {DEPTH_FRACTION}, 1 for all"
-            )
+    document.faults.raise_all()
+    return parsed
+
+
+def _check_depth(document: YamlDocument, settings: Sequence[FixedSetting | Dimension]) -> None:
+    """Add faults if depth is given twice, or if ``all`` would be another number for each backbone."""
+    depths = [setting for setting in settings if setting.path in {"depth", DEPTH_FRACTION}]
+    if len(depths) > 1:
+        document.fault(depths[1].line, f"depth and {DEPTH_FRACTION} say the same thing; keep one")
+    searched = {setting.path for setting in settings if isinstance(setting, Dimension)}
+    for setting in depths:
+        domain = setting.domain if isinstance(setting, Dimension) else Choices((setting.value,))
+        if NAME in searched and setting.path == "depth" and domain.resolve(0) != domain:
+            problem = f"depth: all is another number for each backbone; name {DEPTH_FRACTION}, 1 for all"
+            document.fault(setting.line, problem)
 
 
 def check_conditions(faults: SpaceErrors, dimensions: Sequence[Dimension]) -> None:
-    """Find the conditions that can never hold; those that wait for the number of blocks are passed over."""
+    """Add the conditions that can never hold, except those with ``all``, which need the number of blocks."""
     by_path = {dimension.path: dimension for dimension in dimensions}
     for dimension in dimensions:
         for condition in dimension.when:
             other = by_path[condition.path]
-            waits = condition.resolved(0) != condition or other.domain.resolved(0) != other.domain
-            if not waits and not condition.possible(other.domain):
-                never = f"{condition} never holds, since {other.path} is {other.domain}"
-                faults.add(dimension.line, f"{dimension.path}: when: {never}; widen one or the other")
+            has_all = condition.resolve(0) != condition or other.domain.resolve(0) != other.domain
+            if not has_all and not condition.can_hold(other.domain):
+                problem = f"{condition} never holds, since {other.path} is {other.domain}"
+                faults.add(dimension.line, f"{dimension.path}: when: {problem}; widen one or the other")
 
 
-def _text(document: YamlDocument, top: MappingEntries, key: str) -> str:
+def _read_text(document: YamlDocument, top: MappingEntries, key: str) -> str:
     if key not in top:
         return ""
     value = document.value(top[key])
@@ -94,20 +91,20 @@ def _read_fixed(document: YamlDocument, node: Node, prefix: str = "") -> dict[st
     for key, value_node in entries.items():
         path = prefix + key
         is_group = any(known.startswith(f"{path}.") for known in PATHS)
-        found = (
-            _read_fixed(document, value_node, f"{path}.")
-            if is_group and isinstance(value_node, MappingNode)
-            else _read_fixed_value(document, value_node, path, entries.lines[key])
-        )
-        for twice in found.keys() & fixed.keys():
-            document.fault(found[twice].line, f"{twice} is fixed twice (first on line {fixed[twice].line}); keep one")
-        fixed |= found
+        if is_group and isinstance(value_node, MappingNode):
+            settings = _read_fixed(document, value_node, f"{path}.")
+        else:
+            settings = _read_fixed_value(document, value_node, path, entries.lines[key])
+        for twice in settings.keys() & fixed.keys():
+            first = fixed[twice].line
+            document.fault(settings[twice].line, f"{twice} is fixed twice (first on line {first}); keep one")
+        fixed |= settings
     return fixed
 
 
 def _read_fixed_value(document: YamlDocument, node: Node, path: str, line: int) -> dict[str, FixedSetting]:
-    problem = unknown(path)
-    if problem is None and path in NEVER_FIXED:
+    problem = unknown_setting(path)
+    if path in NEVER_FIXED:
         problem = f"{path} cannot be fixed in a space: {NEVER_FIXED[path]}"
     if problem is not None:
         document.fault(line, problem)
@@ -123,23 +120,19 @@ def _read_search(document: YamlDocument, node: Node | None, fixed: dict[str, Fix
     if isinstance(node, MappingNode) and not node.value:
         document.fault(node, "search: is empty; name at least one dimension under it")
     dimensions: dict[str, Dimension] = {}
-    for path, entry in entries.items():
-        problem = _unsearchable(path, fixed)
+    for path, value_node in entries.items():
+        problem = unknown_setting(path)
+        if path in NEVER_SEARCHED:
+            problem = f"{path} cannot be searched: {NEVER_SEARCHED[path]}"
+        elif path in fixed:
+            problem = f"{path} is searched and also fixed on line {fixed[path].line}; keep one"
         if problem is not None:
             document.fault(entries.lines[path], problem)
             continue
-        dimension = read_dimension(document, path, entry, KnownDimensions(dimensions, fixed, tuple(entries)))
+        dimension = read_dimension(document, path, value_node, OtherSettings(dimensions, fixed, tuple(entries)))
         if dimension is not None:
             dimensions[path] = replace(dimension, line=entries.lines[path])
     return dimensions
-
-
-def _unsearchable(path: str, fixed: dict[str, FixedSetting]) -> str | None:
-    if path in NEVER_SEARCHED:
-        return f"{path} cannot be searched: {NEVER_SEARCHED[path]}"
-    if path in fixed:
-        return f"{path} is searched and also fixed on line {fixed[path].line}; keep one"
-    return unknown(path)
 
 
 def _read_isolate(document: YamlDocument, node: Node, dimensions: dict[str, Dimension]) -> str | None:
@@ -151,6 +144,6 @@ def _read_isolate(document: YamlDocument, node: Node, dimensions: dict[str, Dime
         return None
     if dimension.when:
         document.fault(node, f"isolate: {path} is searched under a condition only; isolate one that every trial has")
-    if dimension.domain.resolved(1).values() is None:
+    if dimension.domain.resolve(1).values() is None:
         document.fault(node, f"isolate: {path} has endless values; give it a step")
     return dimension.path

@@ -1,4 +1,4 @@
-"""From the YAML nodes of one dimension to its domain and conditions."""
+"""Read the domain and the conditions of one dimension from YAML nodes."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ from study.space.backbones import NAME, read_backbones
 from study.space.dimension import ALL, Choices, Condition, Dimension, Domain, FixedSetting, Range
 from study.space.document import MappingEntries, YamlDocument
 from study.space.ranges import range_faults
-from study.space.settings import checked, unknown
+from study.space.settings import check_value, unknown_setting
 
 _RANGE_KEYS = ("type", "low", "high", "step", "log", "when")
 _DIMENSION_KEYS = {
@@ -19,40 +19,43 @@ _DIMENSION_KEYS = {
 }
 
 _LARGEST = 1e15
-"""No setting comes near it; beyond, whole numbers are no longer exact."""
+"""Larger numbers are refused: floats do not represent all integers there, and no setting is near it."""
 
 
 @dataclass(frozen=True, slots=True)
-class KnownDimensions:
-    """What a condition may look at, and what it may not."""
+class OtherSettings:
+    """The other settings of a space, for the conditions of a dimension."""
 
     dimensions: dict[str, Dimension]
+    """The dimensions further up: conditions can be on these."""
     fixed: dict[str, FixedSetting]
-    written: tuple[str, ...]
+    searched: tuple[str, ...]
+    """The paths of all dimensions, in their order."""
 
 
-def read_dimension(document: YamlDocument, path: str, node: Node, earlier: KnownDimensions) -> Dimension | None:
-    """Read the dimension of a path; None where it is too wrong to go on with.
+def read_dimension(document: YamlDocument, path: str, node: Node, others: OtherSettings) -> Dimension | None:
+    """Read the dimension of a path; return None if its faults leave no domain.
 
     Args:
-        document: what the node belongs to, and remembers its faults.
+        document: the node's document; faults are added to it.
         path: the setting that is searched.
-        node: what is said of it.
-        earlier: what its conditions may look at.
+        node: the value of the path in the YAML.
+        others: the other settings of the space.
     """
     entries = document.mapping(node, path)
     if not isinstance(node, MappingNode):
         return None
     kind = document.value(entries["type"]) if "type" in entries else None
     if kind not in _DIMENSION_KEYS:
-        said = f"unknown type {kind!r}" if "type" in entries else "type is missing"
-        document.fault(entries.get("type", node), f"{path}: {said}; choose float, int or categorical")
+        problem = f"unknown type {kind!r}" if "type" in entries else "type is missing"
+        document.fault(entries.get("type", node), f"{path}: {problem}; choose float, int or categorical")
         return None
     entries = document.known(entries, path, _DIMENSION_KEYS[kind])
-    domain = _read_choices(document, path, node, entries) if kind == "categorical" else None
-    if kind != "categorical":
+    if kind == "categorical":
+        domain = _read_choices(document, path, node, entries)
+    else:
         domain = _read_range(document, path, node, entries, whole=kind == "int")
-    when = _read_when(document, path, entries["when"], earlier) if "when" in entries else ()
+    when = _read_when(document, path, entries["when"], others) if "when" in entries else ()
     return Dimension(path, domain, when) if domain is not None else None
 
 
@@ -62,7 +65,7 @@ def _read_range(
     for missing in {"low", "high"} - entries.keys():
         document.fault(node, f"{path}: {missing} is missing; give low and high")
     numbers = {
-        key: _number(document, entries[key], path, key, whole=whole)
+        key: _read_number(document, entries[key], path, key, whole=whole)
         for key in ("low", "high", "step")
         if key in entries
     }
@@ -71,7 +74,7 @@ def _read_range(
         document.fault(entries["log"], f"{path}: log should be true or false, got {log!r}")
         return None
     low, high = numbers.get("low"), numbers.get("high")
-    if low is None or high is None or (numbers.get("step", 0) is None):
+    if low is None or high is None or numbers.get("step", 0) is None:
         return None
     domain = Range(low, high, numbers.get("step"), log, whole)
     faults = range_faults(path, domain)
@@ -80,7 +83,7 @@ def _read_range(
     return None if faults else domain
 
 
-def _number(document: YamlDocument, node: Node, path: str, key: str, *, whole: bool = False) -> float | None:
+def _read_number(document: YamlDocument, node: Node, path: str, key: str, *, whole: bool = False) -> float | None:
     value = document.value(node)
     if value == "all" and path == "depth" and key != "step":
         return ALL
@@ -99,9 +102,8 @@ def _read_choices(document: YamlDocument, path: str, node: Node, entries: Mappin
         return None
     if path == NAME:
         return read_backbones(document, entries["choices"])
-    nodes = document.sequence(entries["choices"], f"{path}: choices")
     options: list[Any] = []
-    for option_node in nodes:
+    for option_node in document.sequence(entries["choices"], f"{path}: choices"):
         option = read_setting(document, option_node, path)
         if option in options:
             document.fault(option_node, f"{path}: {option!r} is among the choices twice; keep one")
@@ -109,29 +111,30 @@ def _read_choices(document: YamlDocument, path: str, node: Node, entries: Mappin
     return Choices(tuple(options)) if options else None
 
 
-def _read_when(document: YamlDocument, path: str, node: Node, earlier: KnownDimensions) -> tuple[Condition, ...]:
+def _read_when(document: YamlDocument, path: str, node: Node, others: OtherSettings) -> tuple[Condition, ...]:
     conditions = []
     entries = document.mapping(node, f"{path}: when")
-    for other, wanted in entries.items():
-        problem = _unusable(other, path, earlier)
-        if problem is not None:
+    for other, condition_node in entries.items():
+        if other in others.dimensions:
+            conditions.append(_read_condition(document, other, condition_node))
+        elif problem := _condition_fault(other, path, others):
             document.fault(entries.lines[other], f"{path}: when: {problem}")
-        elif other in earlier.dimensions:
-            conditions.append(_read_condition(document, other, wanted))
     return tuple(conditions)
 
 
-def _unusable(other: str, path: str, earlier: KnownDimensions) -> str | None:
-    if other in earlier.dimensions:
-        return None
-    if other in earlier.fixed:
+def _condition_fault(other: str, path: str, others: OtherSettings) -> str | None:
+    """Return why a dimension cannot have a condition on a setting that is not searched further up.
+
+    None if that setting is searched further up but has faults of its own, which are reported there.
+    """
+    if other in others.fixed:
         return f"{other} is fixed, so this is always or never so; remove the condition or search {other}"
     if other == path:
         return "a dimension cannot depend on itself; name another one"
-    if other in earlier.written:
-        later = earlier.written.index(other) > earlier.written.index(path)
+    if other in others.searched:
+        later = others.searched.index(other) > others.searched.index(path)
         return f"{other} is searched further down; move it above {path}" if later else None
-    return unknown(other) or f"{other} is not searched; search it above {path}, or remove the condition"
+    return unknown_setting(other) or f"{other} is not searched; search it above {path}, or remove the condition"
 
 
 def _read_condition(document: YamlDocument, other: str, node: Node) -> Condition:
@@ -139,20 +142,22 @@ def _read_condition(document: YamlDocument, other: str, node: Node) -> Condition
         bounds = document.known(document.mapping(node, f"when: {other}"), f"when: {other}", ("min", "max"))
         if not node.value:
             document.fault(node, f"when: {other}: give min, max or both")
-        low, high = (_number(document, bounds[key], other, key) if key in bounds else None for key in ("min", "max"))
+        low, high = (
+            _read_number(document, bounds[key], other, key) if key in bounds else None for key in ("min", "max")
+        )
         return Condition(other, minimum=-ALL if low is None else low, maximum=ALL if high is None else high)
     nodes = [node] if isinstance(node, ScalarNode) else document.sequence(node, f"when: {other}")
-    return Condition(other, among=tuple(read_setting(document, value, other) for value in nodes))
+    return Condition(other, among=tuple(read_setting(document, value_node, other) for value_node in nodes))
 
 
 def read_setting(document: YamlDocument, node: Node, path: str) -> Any:
-    """Return a value as its setting reads it; ``all`` stands for every block."""
+    """Return a value converted to its setting's type; ``all`` of depth is ``ALL``."""
     value = document.value(node)
     if not isinstance(node, ScalarNode):
         return None
     if path == "depth" and value == "all":
         return ALL
-    value, problem = checked(path, value)
+    value, problem = check_value(path, value)
     if problem is not None:
         document.fault(node, f"{path}: {problem}")
     return value

@@ -1,4 +1,4 @@
-"""Which settings a space may name, and what values each of them takes."""
+"""The settings that a space can fix or search, and the values that each of them takes."""
 
 from collections.abc import Mapping
 from functools import reduce
@@ -9,7 +9,7 @@ from drft.config.trial_config import TrialConfig, config_paths, nearest, with_va
 from drft.errors import ConfigError
 
 DEPTH_FRACTION = "depth_fraction"
-"""The one name that is no setting: ``depth`` as a share of the backbone's blocks, however many it has."""
+"""Depth as a share of the backbone's blocks. The only name in a space that is no setting of ``TrialConfig``."""
 
 PATHS = (*config_paths(), DEPTH_FRACTION)
 
@@ -27,7 +27,7 @@ NEVER_FIXED: Mapping[str, str] = MappingProxyType(
         "backbone.weights": _ONE_BACKBONE,
     }
 )
-"""Settings a space may not set at all, since something else does; and what to do instead."""
+"""Settings that a space cannot set, since something else sets them, and what to do instead."""
 
 NEVER_SEARCHED: Mapping[str, str] = MappingProxyType(
     {
@@ -40,8 +40,7 @@ NEVER_SEARCHED: Mapping[str, str] = MappingProxyType(
         "augmentation.seed": "trials that see different views cannot be compared; fix it instead",
     }
 )
-"""Settings that would make the trials of a study incomparable; and what to do instead."""
-
+"""Settings that a space cannot search, since trials would not be comparable, and what to do instead."""
 
 _FRACTION: Mapping[str, Any] = MappingProxyType(
     {
@@ -56,46 +55,46 @@ _FRACTION: Mapping[str, Any] = MappingProxyType(
 
 
 def setting_schemas() -> dict[str, dict[str, Any]]:
-    """Return the JSON Schema of every setting, by path: type, bounds, default and ``description``, on one line."""
+    """Return the JSON Schema of every setting by path: type, bounds, default and a ``description`` on one line."""
     whole = TrialConfig.model_json_schema()
-    return {path: _described(whole, path) for path in PATHS}
+    schemas: dict[str, dict[str, Any]] = {}
+    for path in config_paths():
+        *groups, leaf = path.split(".")
+        part = whole
+        for group in groups:
+            part = whole["$defs"][part["properties"][group]["$ref"].rpartition("/")[2]]
+        schema = {key: value for key, value in part["properties"][leaf].items() if key != "title"}
+        schemas[path] = schema | {"description": " ".join(schema["description"].split())}
+    return schemas | {DEPTH_FRACTION: dict(_FRACTION)}
 
 
-def _described(whole: Mapping[str, Any], path: str) -> dict[str, Any]:
-    if path == DEPTH_FRACTION:
-        return dict(_FRACTION)
-    *groups, leaf = path.split(".")
-    part = whole
-    for group in groups:
-        part = whole["$defs"][part["properties"][group]["$ref"].rpartition("/")[2]]
-    found = {key: value for key, value in part["properties"][leaf].items() if key != "title"}
-    return found | {"description": " ".join(found["description"].split())}
+def get_setting(config: TrialConfig, path: str) -> Any:
+    """Return the value of a setting."""
+    return reduce(getattr, path.split("."), config)
 
 
-def unknown(path: str) -> str | None:
-    """Say what is wrong with a path that is no setting, or return None."""
+def unknown_setting(path: str) -> str | None:
+    """Return what is wrong with a path that is no setting, or None if it is one."""
     if path in PATHS:
         return None
-    inside = [known for known in PATHS if known.startswith(f"{path}.")]
-    if inside:
-        return f"{path} is a group of settings; name one of them: {', '.join(inside)}"
-    return (
-        f"unknown setting {path!r}{nearest(path, list(PATHS)) or '; see drft/config/trial_config.py for all settings'}"
-    )
+    group = [known for known in PATHS if known.startswith(f"{path}.")]
+    if group:
+        return f"{path} is a group of settings; name one of them: {', '.join(group)}"
+    return f"unknown setting {path!r}{nearest(path, list(PATHS)) or '; `drft-study spaces schema` prints all settings'}"
 
 
-def checked(path: str, value: Any) -> tuple[Any, str | None]:
-    """Return ``value`` as the setting reads it and None, or the value and what is wrong with it.
+def check_value(path: str, value: Any) -> tuple[Any, str | None]:
+    """Return the value converted to the setting's type and None, or the unchanged value and what is wrong with it.
 
-    Whether it goes together with other settings is not asked: ``Space.bind`` knows them all.
+    ``Space.bind`` checks later whether the value contradicts other settings.
     """
     if path == DEPTH_FRACTION:
-        number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
-        return (float(value), None) if number else (value, f"should be a number from 0 to 1, got {value!r}")
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+        return (float(value), None) if is_number else (value, f"should be a number from 0 to 1, got {value!r}")
     try:
         config = with_values(TrialConfig(), {path: value})
     except ConfigError as error:
-        if not error.faults[0].startswith(f"{path}: "):
+        if not error.faults[0].startswith(f"{path}: "):  # a contradiction with the default of another setting
             return value, None
         return value, error.faults[0].removeprefix(f"{path}: ").removeprefix("value error, ")
-    return reduce(getattr, path.split("."), config), None
+    return get_setting(config, path), None

@@ -1,4 +1,4 @@
-"""A search space as its file says it: loaded by path or by name, then bound to a backbone."""
+"""A search space as written in its file: loaded by path or by name, then bound to its backbones."""
 
 import hashlib
 import json
@@ -19,54 +19,60 @@ from study.space.ranges import range_faults
 from study.space.settings import DEPTH_FRACTION
 
 _SHIPPED = Path(__file__).parents[2] / "search_spaces"
-"""Beside the packages, both in the repository and where a wheel is installed."""
+"""Next to the packages, in the repository and where a wheel is installed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """A search space that is right in itself, not yet bound to a backbone."""
+    """A search space without faults of its own, not bound to a backbone yet."""
 
     name: str
     question: str
     fixed: tuple[FixedSetting, ...]
     dimensions: tuple[Dimension, ...]
     isolate: str | None
-    """The dimension whose every value gets a sub-study of equal budget, or None."""
+    """The dimension whose values each get a sub-study of equal budget, or None."""
     text: str
     """The YAML as written."""
-    where: str
-    """How the file is called in a fault."""
+    file: str
+    """Name of the file in faults."""
 
     @classmethod
     def load(cls, path_or_name: str) -> Self:
-        """Read a space from a file, or a shipped one by its name (``default``).
+        """Read a space from a file, or a shipped space by its name (``default``).
 
         Raises:
             ConfigError: when there is no such file or name, or with every fault of the file, each with its line.
         """
-        path = _find(path_or_name)
+        path = Path(path_or_name)
+        if path.suffix not in {".yaml", ".yml"} and len(path.parts) == 1:
+            shipped = shipped_spaces()
+            if path_or_name not in shipped:
+                hint = nearest(path_or_name, list(shipped)) or f"; there are {', '.join(shipped)}"
+                raise ConfigError(f"no search space is called {path_or_name!r}{hint}; or give the path of a .yaml file")
+            path = shipped[path_or_name]
         try:
             text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError:
             raise ConfigError(f"{path}: is not UTF-8 text; save it as UTF-8") from None
         except OSError as error:
             raise ConfigError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file") from None
-        return cls.parse(text, where=str(path))
+        return cls.parse(text, str(path))
 
     @classmethod
-    def parse(cls, text: str, where: str) -> Self:
-        """Read a space from its text; ``where`` names it in faults.
+    def parse(cls, text: str, file: str) -> Self:
+        """Read a space from its text; ``file`` is its name in faults.
 
         Raises:
             ConfigError: with every fault of the text, each with its line.
         """
-        draft = parse(YamlDocument(text, where))
-        name = draft.name or Path(where).stem
-        return cls(name, draft.question, draft.fixed, draft.dimensions, draft.isolate, text, where)
+        parsed = parse(YamlDocument(text, file))
+        name = parsed.name or Path(file).stem
+        return cls(name, parsed.question, parsed.fixed, parsed.dimensions, parsed.isolate, text, file)
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of what is fixed and searched; name, question, comments and layout do not matter."""
+        """SHA-256 of the fixed and searched settings; name, question, comments and layout do not change it."""
         content = {
             "isolate": self.isolate,
             "fixed": {fixed.path: fixed.value for fixed in self.fixed},
@@ -76,27 +82,28 @@ class Space:
 
     @property
     def backbones(self) -> Backbones | None:
-        """The backbones that are searched; None where the command names the one there is."""
-        found = (one.domain for one in self.dimensions if isinstance(one.domain, Backbones))
-        return next(found, None)
+        """The backbones, if the space searches them."""
+        domains = (dimension.domain for dimension in self.dimensions)
+        return next((domain for domain in domains if isinstance(domain, Backbones)), None)
 
     def bind(self, base: TrialConfig, blocks: int | Mapping[str, int]) -> BoundSpace:
-        """Lay the fixed values over ``base`` and replace ``all`` by the number of blocks.
+        """Set the fixed values in ``base``, and replace ``all`` by the number of blocks.
 
         Args:
-            base: what trials have in common; where backbones are searched, the first of them takes its place in it.
-            blocks: of the backbone, or of each of several by its name; a number holds for all of them.
+            base: the configuration of all trials. If backbones are searched, its backbone becomes the first of them.
+            blocks: number of blocks of each backbone by its name; one number holds for all backbones.
 
         Raises:
-            ConfigError: with every fault that shows only on this backbone.
+            ConfigError: with every fault of the space on these backbones.
         """
+        names = [base.backbone.name]
         if self.backbones is not None:
-            base = with_values(base, self.backbones.settings(str(self.backbones.options[0])))
-        names = (base.backbone.name,) if self.backbones is None else map(str, self.backbones.options)
+            names = list(map(str, self.backbones.options))
+            base = with_values(base, self.backbones.settings(names[0]))
         counts = dict.fromkeys(names, blocks) if isinstance(blocks, int) else dict(blocks)
         fewest = min(counts.values())
-        dimensions = tuple(dimension.resolved(fewest) for dimension in self.dimensions)
-        faults = SpaceErrors(self.where)
+        dimensions = tuple(dimension.resolve(fewest) for dimension in self.dimensions)
+        faults = SpaceErrors(self.file)
         for line, depth in self._depths(base, dimensions):
             for name, count in counts.items():
                 if depth > count:
@@ -109,12 +116,12 @@ class Space:
                     faults.add(dimension.line, f"{dimension.path}: {problem} (all is {fewest} here)")
         check_conditions(faults, dimensions)
         faults.raise_all()
-        return self._bound(base, counts, dimensions)
+        return self._bind(base, counts, dimensions)
 
     def _depths(self, base: TrialConfig, dimensions: Sequence[Dimension]) -> Iterator[tuple[int, float]]:
-        """Yield the greatest depth of every line that names one; with several backbones the default one counts too."""
-        said = {fixed.path for fixed in self.fixed} | {dimension.path for dimension in dimensions}
-        if self.backbones is not None and not said & {"depth", DEPTH_FRACTION}:
+        """Yield the largest depth of every line that names one; the default too, if several backbones have it."""
+        named = {fixed.path for fixed in self.fixed} | {dimension.path for dimension in dimensions}
+        if self.backbones is not None and not named & {"depth", DEPTH_FRACTION}:
             yield 1, base.depth
         for fixed in self.fixed:
             if fixed.path == "depth" and fixed.value != ALL:
@@ -123,7 +130,8 @@ class Space:
             if dimension.path == "depth":
                 yield dimension.line, max(dimension.domain.smallest, dimension.domain.largest)
 
-    def _bound(self, base: TrialConfig, counts: Mapping[str, int], dimensions: tuple[Dimension, ...]) -> BoundSpace:
+    def _bind(self, base: TrialConfig, counts: Mapping[str, int], dimensions: tuple[Dimension, ...]) -> BoundSpace:
+        """Return the bound space, after checking its settings together."""
         blocks = counts[base.backbone.name]
         fixed = {fixed.path: blocks if fixed.value == ALL else fixed.value for fixed in self.fixed}
         fraction = fixed.pop(DEPTH_FRACTION, None)
@@ -133,24 +141,13 @@ class Space:
             self.name, with_values(base, fixed), counts, dimensions, self.isolate, self.backbones, fraction
         )
         if bound.min_steps < 1:
-            raise ConfigError(f"{self.where}: both phases can have 0 epochs, which trains nothing; raise one of them")
-        faults = SpaceErrors(self.where)
+            raise ConfigError(f"{self.file}: both phases can have 0 epochs, which trains nothing; raise one of them")
+        faults = SpaceErrors(self.file)
         check_coherence(faults, bound, self.fixed)
         faults.raise_all()
         return bound
 
 
 def shipped_spaces() -> dict[str, Path]:
-    """Return the files of the spaces that come with this program, by name."""
+    """Return the files of the spaces in this package, by name."""
     return {path.stem: path for path in sorted(_SHIPPED.glob("*.yaml"))}
-
-
-def _find(path_or_name: str) -> Path:
-    path = Path(path_or_name)
-    if path.suffix in {".yaml", ".yml"} or len(path.parts) != 1:
-        return path
-    shipped = shipped_spaces()
-    if path_or_name not in shipped:
-        hint = nearest(path_or_name, list(shipped)) or f"; there are {', '.join(shipped)}"
-        raise ConfigError(f"no search space is called {path_or_name!r}{hint}; or give the path of a .yaml file")
-    return shipped[path_or_name]

@@ -1,4 +1,4 @@
-"""What the tuner needs of a search space."""
+"""The interface of a search space for the trial scheduler."""
 
 from typing import Protocol
 
@@ -8,7 +8,7 @@ from drft.config.trial_config import TrialConfig
 
 
 class Suggester(Protocol):
-    """A bound search space, as far as the conductor needs it."""
+    """Draws configurations: a ``BoundSpace``, or the ``ConfirmationPlan`` of a study."""
 
     def suggest(self, trial: Trial) -> TrialConfig:
-        """Draw one configuration."""
+        """Return the configuration of a trial."""

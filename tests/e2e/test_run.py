@@ -136,7 +136,7 @@ def test_a_study_is_run_and_gone_on_with(place, data):
 def test_with_folds_every_image_validates_once(place, data):
     code, said = run(place, *arguments(place, data, "--trials", "1", "--folds", "3", "--report"))
     assert code == 0, said
-    assert "40 images in 3 folds, each validating once, 0 sealed for the test" in said
+    assert "40 images in 3 folds, each validating once, 0 held out for the test" in said
     folder = place / "results" / "tiny"
     (trial,) = optuna.load_study(study_name="tiny", storage=open_storage(folder / "study.db")).trials
     epochs = pd.read_csv(folder / "trials" / "0000" / "epochs.csv")
@@ -155,7 +155,7 @@ def test_interrupted_and_killed_studies_go_on(place, data):
     process.send_signal(signal.SIGINT)
     rest, _ = process.communicate()
     assert process.returncode == 130, said + rest
-    assert f"To go on: drft-study {' '.join(whole)}" in rest
+    assert f"To resume: drft-study {' '.join(whole)}" in rest
 
     process = start(place, *whole)
     read_until(process, "3/6 finished")

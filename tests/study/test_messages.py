@@ -1,16 +1,17 @@
-"""The words a study opens and closes with, and what ``status`` says."""
+"""The lines that a run prints at its end, and those of ``drft-study status``."""
 
 import os
 
 import pytest
 
 from drft.errors import StudyError
-from study.messages import closing_words
+from study.messages import closing_lines
 from study.report.status import status_lines
 from study.results.locate import find_study
 from study.results.progress import StudyProgress, count
 from study.results.study_results import read_study
-from study.storage import heartbeat as owner
+from study.storage import heartbeat
+from study.storage.open import open_storage
 from study.tuner.stopping import RunOutcome
 
 
@@ -24,46 +25,46 @@ def progress(demo):
     return count(find_study("demo", demo).open().trials)
 
 
-def words(results, progress, ended="done", **outcome):
-    return "\n".join(closing_words(results, RunOutcome(ended, progress, 95.0, **outcome), "drft-study run --trials 60"))
+def text(results, progress, ended="done", **outcome):
+    return "\n".join(closing_lines(results, RunOutcome(ended, progress, 95.0, **outcome), "drft-study run --trials 60"))
 
 
-def test_the_insight_is_said_in_words(results, progress):
-    said = words(results, progress)
-    assert "Done after 1 min 35 s: 35 trials ran to their end" in said
+def test_the_closing_lines_hold_the_results(results, progress):
+    said = text(results, progress)
+    assert "Done after 1 min 35 s: 35 trials completed" in said
     assert f"Best is trial {progress.best.number}: depth " in said
-    assert f"validation accuracy {progress.best.value:.3f} at step " in said
-    assert "Best step against last: validation peaks at step" in said
-    assert "ahead of validation accuracy by" in said
-    assert "One of 83 validation images is worth 0.012" in said
+    assert f"validation accuracy {progress.best.value:.3f} at epoch " in said
+    assert "Best epoch against last: validation peaks at epoch" in said
+    assert "Train minus validation accuracy at the last epoch: " in said
+    assert "One of 83 validation images changes the accuracy by 0.012" in said
     assert "rendered images, not patients" in said
-    assert "To go on" not in said
+    assert "To resume" not in said
 
 
 def test_the_figures_are_those_of_the_tables(results, progress):
-    said = words(results, progress)
+    said = text(results, progress)
     complete = results.complete
     assert f"accuracy is {complete['val_accuracy_best'].mean():.3f} there" in said
-    assert f"{complete['val_accuracy_last'].mean():.3f} at the last step" in said
+    assert f"{complete['val_accuracy_last'].mean():.3f} at the last epoch" in said
 
 
-def test_a_stopped_study_says_how_to_go_on(results, progress):
-    said = words(results, progress, "interrupted", requeued=2)
-    assert "Stopped under way, to be run again: 2. To go on: drft-study run --trials 60" in said
+def test_a_stopped_study_is_resumed_by_the_printed_command(results, progress):
+    said = text(results, progress, "interrupted", requeued=2)
+    assert "Trials stopped and queued again: 2. To resume: drft-study run --trials 60" in said
 
 
 def test_a_failing_study_names_the_reason(results, progress):
-    assert "nearly every trial fails (out of memory)" in words(results, progress, "failing", reason="out of memory")
+    assert "nearly every trial fails (out of memory)" in text(results, progress, "failing", reason="out of memory")
 
 
-def test_a_study_without_results_has_no_insight(make_study, tmp_path):
+def test_a_study_without_results_has_no_such_lines(make_study, tmp_path):
     results = read_study("demo", make_study(tmp_path, states=[]))
-    said = closing_words(results, RunOutcome("interrupted", StudyProgress(), 1.0), "again")
-    assert said == ["", "Interrupted after 0 min 1 s: 0 trials ran to their end, 0 pruned, 0 failed.",
-                    "To go on: again"]  # fmt: skip
+    said = closing_lines(results, RunOutcome("interrupted", StudyProgress(), 1.0), "again")
+    assert said == ["", "Interrupted after 0 min 1 s: 0 trials completed, 0 pruned, 0 failed.",
+                    "To resume: again"]  # fmt: skip
 
 
-def test_status_counts_trials_and_says_what_next(demo, progress):
+def test_status_counts_trials_and_names_the_next_command(demo, progress):
     said = "\n".join(status_lines("demo", demo))
     assert f"{progress.finished} of 60 finished ({progress.complete} complete, {progress.pruned} pruned)" in said
     assert "none; run the same command to go on" in said
@@ -72,16 +73,19 @@ def test_status_counts_trials_and_says_what_next(demo, progress):
     assert "drft-study report demo" in said
 
 
-def test_status_knows_a_living_driver(make_study, tmp_path):
-    place = find_study("demo", make_study(tmp_path))
-    study = place.open()
-    running = next(trial for trial in study.trials if trial.state.name == "RUNNING")
-    study._storage.set_trial_user_attr(running._trial_id, "owner", owner.this_process())
+def test_status_shows_whether_a_tuner_process_is_running(make_study, tmp_path):
+    location = find_study("demo", make_study(tmp_path))
+    storage = open_storage(location.url)
+    running = next(trial for trial in location.open().trials if trial.state.name == "RUNNING")
+    study_id = storage.get_study_id_from_name("demo")
+    trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, running.number)
+    this_process = heartbeat.this_process()
+    storage.set_trial_user_attr(trial_id, "owner", this_process)
     assert any("driver    at work" in line for line in status_lines("demo", tmp_path))
-    study._storage.set_trial_user_attr(running._trial_id, "owner", owner.this_process().replace(str(os.getpid()), "1"))
+    storage.set_trial_user_attr(trial_id, "owner", this_process.replace(str(os.getpid()), "1"))
     assert any("driver    none" in line for line in status_lines("demo", tmp_path))
 
 
-def test_status_of_a_study_that_is_not_there(tmp_path):
+def test_status_of_a_missing_study_is_an_error(tmp_path):
     with pytest.raises(StudyError, match="no study 'demo'"):
         status_lines("demo", tmp_path)

@@ -1,4 +1,4 @@
-"""The driver asks another process about backbones; that process and the workers share one import of torch."""
+"""Backbones are built in another process; that process and the workers share one import of torch."""
 
 import os
 import subprocess
@@ -15,57 +15,57 @@ CONFIG = with_values(TrialConfig(), {"backbone.name": "test_resnet", "backbone.w
 
 
 @pytest.fixture(scope="module")
-def inspector():
-    with BackboneProbe() as inspector:
-        yield inspector
+def probe():
+    with BackboneProbe() as probe:
+        yield probe
 
 
-def test_blocks_come_stem_first(inspector):
-    blocks = inspector.blocks("test_resnet")
+def test_blocks_come_stem_first(probe):
+    blocks = probe.blocks("test_resnet")
     rows = describe_backbone("test_resnet")
     assert [block["index"] for block in blocks] == list(range(len(rows)))
     assert [block["name"] for block in blocks] == [row.name for row in reversed(rows)]
     assert blocks[0]["trainable_fraction"] == 1
 
 
-def test_a_model_that_can_be_built_passes(inspector):
-    inspector.check(CONFIG, 5)
+def test_a_model_that_can_be_built_passes(probe):
+    probe.check(CONFIG, 5)
 
 
-def test_faults_are_raised_where_the_question_was_asked(inspector):
+def test_faults_are_raised_in_the_calling_process(probe):
     with pytest.raises(BackboneError, match="did you mean 'resnet18'") as caught:
-        inspector.blocks("resnet1888")
+        probe.blocks("resnet1888")
     assert len(caught.value.faults) == 1
     with pytest.raises(WeightsError, match="no such weight file"):
-        inspector.check(with_values(CONFIG, {"backbone.weights": "gone.pth"}), 5)
+        probe.check(with_values(CONFIG, {"backbone.weights": "gone.pth"}), 5)
 
 
-def test_a_defect_keeps_its_traceback(inspector):
+def test_a_defect_keeps_its_traceback(probe):
     with pytest.raises(ZeroDivisionError) as caught:
-        inspector._ask(divmod, 1, 0)
-    assert "in _answer" in caught.value.__notes__[0]
+        probe._call(divmod, 1, 0)
+    assert "in _serve" in caught.value.__notes__[0]
 
 
-def test_an_inspector_that_dies_says_how():
-    with BackboneProbe() as inspector, pytest.raises(DrftError, match="checks backbones left with exit code 3"):
-        inspector._ask(os._exit, 3)
+def test_the_error_names_the_exit_code_of_a_process_that_died():
+    with BackboneProbe() as probe, pytest.raises(DrftError, match="checks backbones left with exit code 3"):
+        probe._call(os._exit, 3)
 
 
-def test_the_environment_is_that_of_now(inspector, monkeypatch):
-    monkeypatch.setenv("DRFT_SAYS", "now")
+def test_a_process_gets_the_current_environment(probe, monkeypatch):
+    monkeypatch.setenv("DRFT_TEST_VALUE", "now")
     with BackboneProbe() as later:
-        assert later._ask(os.getenv, "DRFT_SAYS") == "now"
-    assert inspector._ask(os.getenv, "DRFT_SAYS") is None
+        assert later._ask(os.getenv, "DRFT_TEST_VALUE") == "now"
+    assert probe._call(os.getenv, "DRFT_TEST_VALUE") is None
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every process imports for itself")
-def test_processes_start_with_torch_imported_and_cuda_untouched(inspector):
+@pytest.mark.skipif(sys.platform != "linux", reason="on other systems every process imports torch by itself")
+def test_processes_start_with_torch_imported_and_cuda_untouched(probe):
     imported = "__import__('sys').modules.keys() >= {'torch', 'timm', 'drft.training.trial', 'drft.training.session'}"
-    assert inspector._ask(eval, imported)
-    assert not inspector._ask(eval, "__import__('torch').cuda._is_in_bad_fork()")
+    assert probe._call(eval, imported)
+    assert not probe._call(eval, "__import__('torch').cuda._is_in_bad_fork()")
 
 
-def test_the_driver_imports_no_torch():
+def test_the_tuner_process_does_not_import_torch():
     script = "import sys, study.run, study.cli.run; print(*sys.modules)"
     output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert not {"torch", "timm", "plotly", "sklearn", "scipy"} & set(output.split())

@@ -1,27 +1,28 @@
-"""Options of a run, and what is made of them before anything is written."""
+"""Options of a run, and their checks."""
 
 import sys
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drft.config.trial_config import METRICS as KNOWN_METRICS
+from drft.config.trial_config import Metric
 from drft.errors import UsageError
 from study.cli.options import shown_command
-from study.cli.run import METRICS
+from study.cli.run import command
 from study.setup.options import RunOptions, parse_duration
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"), [("600", 600), ("90s", 90), ("10m", 600), ("2h", 7200), ("1h30m", 5400), ("0.5h", 1800)]
 )
-def test_durations_are_read(text, seconds):
+def test_durations_are_parsed(text, seconds):
     assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "soon", "10x", "0", "-5", "1h soon", "5 m"])
-def test_what_is_no_duration_is_refused(text):
+def test_invalid_durations_are_refused(text):
     with pytest.raises(ValueError, match="write 600, 90s, 10m"):
         parse_duration(text)
 
@@ -31,20 +32,21 @@ def test_hours_minutes_and_seconds_add_up(hours, minutes, seconds):
     assert parse_duration(f"{hours}h{minutes}m{seconds}s") == hours * 3600 + minutes * 60 + seconds
 
 
-def test_numbers_that_make_no_sense_are_named_together():
+def test_numbers_out_of_range_are_reported_together():
     with pytest.raises(UsageError) as caught:
         RunOptions(trials=0, jobs=0, keep_checkpoints=-1)
     assert len(caught.value.faults) == 3
 
 
-def test_only_what_was_said_goes_to_the_configuration():
+def test_only_given_options_go_into_the_configuration():
     assert RunOptions().config_values == {}
-    said = RunOptions(backbone="resnet18", image_size=64, metric="qwk").config_values
-    assert said == {"backbone.name": "resnet18", "image_size": 64, "metric": "qwk"}
+    values = RunOptions(backbone="resnet18", image_size=64, metric="qwk").config_values
+    assert values == {"backbone.name": "resnet18", "image_size": 64, "metric": "qwk"}
 
 
 def test_the_command_line_offers_every_metric():
-    assert METRICS == KNOWN_METRICS
+    (option,) = (parameter for parameter in command.params if parameter.name == "metric")
+    assert tuple(option.type.choices) == get_args(Metric)
 
 
 def test_the_recorded_command_has_no_password(monkeypatch):

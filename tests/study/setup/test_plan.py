@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from drft.errors import UsageError
-from study.messages import opening_words
+from study.messages import opening_lines
 from study.report.provenance import provenance
 from study.results.study_results import read_study
 from study.setup.options import RunOptions
@@ -77,10 +77,10 @@ def test_what_is_taken_for_granted_of_a_weight_file_is_said(ready, tmp_path):
     save_file(
         {name: tensor.contiguous() for name, tensor in timm.create_model("test_resnet").state_dict().items()}, file
     )
-    said = "inputs are normalized as the weight file says, else as timm does for test_resnet"
-    assert said in "\n".join(opening_words(ready(weights=str(file))))
-    assert said not in "\n".join(opening_words(ready(weights=str(file), normalization="half")))
-    assert said not in "\n".join(opening_words(ready()))
+    said = "inputs are normalized as specified in the weight file, else as by timm for test_resnet"
+    assert said in "\n".join(opening_lines(ready(weights=str(file))))
+    assert said not in "\n".join(opening_lines(ready(weights=str(file), normalization="half")))
+    assert said not in "\n".join(opening_lines(ready()))
 
 
 def test_the_facts_say_what_the_study_is_about(ready):
@@ -199,7 +199,7 @@ def test_a_study_of_several_backbones_knows_the_blocks_of_each(ready):
     assert (plan.metadata.base_config.backbone.name, len(plan.metadata.blocks)) == ("test_resnet", 5)
     assert [backbone.name for backbone in plan.backbones] == ["test_resnet", "test_vit"]
     assert plan.workload.networks == 2
-    said = "\n".join(opening_words(plan))
+    said = "\n".join(opening_lines(plan))
     assert "test_resnet, 5 blocks, weights none" in said
     assert "test_vit, 7 blocks, weights none" in said
 

@@ -8,8 +8,11 @@ import pytest
 
 from drft.config.trial_config import TrialConfig
 from drft.errors import ConfigError
-from study.analysis import Estimate, Withheld, backbone_table, early, gap_associations, summarize
+from study.analysis import Estimate, Withheld, summarize
+from study.analysis.backbones import backbone_table
 from study.analysis.design import depth_design
+from study.analysis.early import early_ranking
+from study.analysis.somers_d import gap_associations
 from study.report.chapters import depth as depth_chapter
 from study.report.chapters.parts import Table, Text
 from study.results.study_results import read_study
@@ -41,7 +44,7 @@ def faults(text: str, **counts: int) -> str:
 
 
 def test_a_mapping_says_what_goes_with_each_backbone() -> None:
-    first, second = bound(TWO).each
+    first, second = bound(TWO).base_configs
     assert (first.backbone.name, first.backbone.weights) == ("mobilenetv3_small_050", "embedded")
     assert (second.backbone.name, second.backbone.weights) == ("test_resnet", "~/a.safetensors")
     assert (first.backbone.normalization, second.backbone.normalization) == ("auto", "half")
@@ -49,7 +52,7 @@ def test_a_mapping_says_what_goes_with_each_backbone() -> None:
 
 def test_a_list_leaves_weights_to_the_default_of_each() -> None:
     space = bound("search: {backbone.name: {type: categorical, choices: [mobilenetv3_small_050, resnet18]}}")
-    assert [config.backbone.weights for config in space.each] == ["embedded", "hub"]
+    assert [config.backbone.weights for config in space.base_configs] == ["embedded", "hub"]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +76,7 @@ def test_depth_is_the_nearest_number_of_blocks(name: str, fraction: float, depth
 def test_a_fixed_share_is_another_depth_in_each_backbone() -> None:
     space = bound("{fixed: {depth_fraction: 0.75}, search: {backbone.name: {type: categorical, choices: "
                   "[mobilenetv3_small_050, test_resnet]}}}")  # fmt: skip
-    assert [config.depth for config in space.each] == [6, 4]
+    assert [config.depth for config in space.base_configs] == [6, 4]
 
 
 def test_a_share_works_for_one_backbone_too() -> None:
@@ -145,7 +148,7 @@ def test_depths_of_several_backbones_are_not_mixed_in_early_looks() -> None:
              for step in (1, 2)]  # fmt: skip
     epochs = pd.DataFrame(steps, columns=["trial", "step", "val_accuracy"])
     base = {"head_phase": {"epochs": 1}, "depth_phase": {"epochs": 1}}
-    found = early(trials.assign(depth=1), trials.assign(depth=1), epochs, base, "accuracy")
+    found = early_ranking(trials.assign(depth=1), trials.assign(depth=1), epochs, base, "accuracy")
     assert (found.everyone.n, found.depths) == (12, ())
 
 
@@ -156,7 +159,7 @@ def test_pairs_of_trials_have_one_backbone() -> None:
     table = pd.DataFrame(rows, columns=["lr", "gap_last", "backbone.name", "depth"])
     spread = {"lr": optuna.distributions.FloatDistribution(0, 50)}
     names = {"backbone.name": optuna.distributions.CategoricalDistribution(("a", "b"))}
-    mixed, apart = (gap_associations(table, {**spread, **more}, even=True)[0].tau.value for more in ({}, names))
+    mixed, apart = (gap_associations(table, {**spread, **more}, adaptive=False)[0].tau.value for more in ({}, names))
     assert mixed > 0
     assert apart == -1
 

@@ -220,7 +220,7 @@ def test_a_file_is_read_as_its_name_says(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(GOOD.removeprefix("name: good\n"))
     space = Space.load(str(path))
-    assert (space.name, space.where) == ("mine", str(path))
+    assert (space.name, space.file) == ("mine", str(path))
 
 
 _WORDS = ["depth", "all", "type", "float", "low", "when", "search", "min", "step: 1e-300"]
