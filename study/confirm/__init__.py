@@ -1,5 +1,1 @@
-"""The confirmation of a study: its best trials retrained on fresh seeds and splits, and the sealed test set opened.
-
-``planning`` says what is retrained, ``run`` retrains it, ``seal`` is the one room that reads test predictions, and
-``verdict`` turns them into figures.
-"""
+"""Confirm a study: retrain its best trials on new seeds and splits, then score them once on the held-out test set."""

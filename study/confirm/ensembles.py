@@ -1,8 +1,6 @@
-"""The mixtures of a study (``drft-study soup``) on the test images: asked once, when these are open."""
+"""Predict the test images with the soups and ensembles of a study (``drft-study soup``), once."""
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -10,68 +8,60 @@ from drft.data import Progress
 from drft.errors import StudyError
 from drft.training.records import Predictions
 from study.results.open_dataset import data_source, reopen_dataset
-from study.results.study_folder import CHECKPOINT
 from study.results.study_results import StudyResults
-from study.results.test_set import Confirmation, HeldOutTestSet, ensemble_predictions_file, write_ensemble_predictions
+from study.results.test_set import (
+    HeldOutTestSet,
+    ensemble_predictions_file,
+    read_confirmation,
+    write_ensemble_predictions,
+)
 from study.setup.options import RunOptions
 
-MIXTURES = "soup/soup.json"
 
-
-def are_waiting(study: StudyResults) -> bool:
-    """Return whether a study has mixtures that were not asked for the test images yet."""
-    return (study.info.folder / MIXTURES).is_file() and not ensemble_predictions_file(study.location).exists()
-
-
-def open_mixtures(
-    study: StudyResults, confirmation: Confirmation | None, options: RunOptions, data: str | None, tell: Progress
-) -> None:
-    """Ask the mixtures of a study for the test images and keep what they say, sealed, beside the confirmation.
+def predict_test_images(study: StudyResults, options: RunOptions, data: str | None, progress: Progress) -> bool:
+    """Store the test predictions of a study's soups and ensembles, if there are any without predictions.
 
     Args:
-        study: that they are of.
-        confirmation: of the study, which has to be over.
-        options: of the data source that are said anew.
-        data: where the images of the study are now; None for where they were.
-        tell: told how far the images are.
+        study: the study; its confirmation must be finished.
+        options: ``data_options`` override the recorded options of the data source.
+        data: where the images of the study are now; None for the recorded source.
+        progress: called while images are read.
+
+    Returns:
+        Whether predictions were stored.
 
     Raises:
-        StudyError: when the confirmation is not over, or a checkpoint that is mixed is gone.
-        DataError: when the images are others, or cannot be read.
+        StudyError: when the confirmation is not finished, or a checkpoint is missing.
+        DataError: when the images cannot be read, or are not those of the study.
     """
-    HeldOutTestSet(study, confirmation)
-    recipes = _recipes(study)
-    _check_checkpoints(study, recipes)
-    # torch waits until there is something to ask
-    from study.soup.candidates import EnsembleRecipe  # noqa: PLC0415
-    from study.soup.evaluation import Evaluator  # noqa: PLC0415
-    from study.soup.ingredients import read_ingredients  # noqa: PLC0415
-
-    source, given = data_source(study.info, data, options.data_options)
-    dataset = reopen_dataset(study.info, source, given, tell)
-    evaluator = Evaluator(dataset, read_ingredients(study, _trials(recipes)))
-    said = [
-        evaluator.probabilities(EnsembleRecipe(**one | {"trials": tuple(one["trials"])}), "test") for one in recipes
-    ]
-    told = Predictions(tuple(evaluator.ids("test")), evaluator.grades("test"), np.array(said, dtype=np.float16))
-    write_ensemble_predictions(study, recipes, told)
-
-
-def _recipes(study: StudyResults) -> list[dict[str, Any]]:
-    told = json.loads((study.info.folder / MIXTURES).read_text(encoding="utf-8"))
-    return [one["recipe"] for one in told["judged"]]
-
-
-def _trials(recipes: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Return the trials that are mixed, the first of the best mixture first."""
-    return list(dict.fromkeys(trial for recipe in recipes for trial in recipe["trials"]))
-
-
-def _check_checkpoints(study: StudyResults, recipes: Sequence[Mapping[str, Any]]) -> None:
-    folder = study.info.folder / "trials"
-    gone = [str(trial) for trial in _trials(recipes) if not (folder / f"{trial:04d}" / CHECKPOINT).is_file()]
-    if gone:
+    report = study.info.folder / "soup" / "soup.json"
+    if not report.is_file() or ensemble_predictions_file(study.location).exists():
+        return False
+    HeldOutTestSet(study, read_confirmation(study))  # checks that the confirmation is finished
+    recipes = [scored["recipe"] for scored in json.loads(report.read_text(encoding="utf-8"))["judged"]]
+    # The first recipe is the best trial; the evaluator takes backbone, image size and split from the first trial.
+    trials = list(dict.fromkeys(trial for recipe in recipes for trial in recipe["trials"]))
+    missing = [str(trial) for trial in trials if not study.checkpoint_file(trial).is_file()]
+    if missing:
+        name = study.info.name
         raise StudyError(
-            f"the mixtures of study {study.info.name!r} need the checkpoints of trials {', '.join(gone)}, now gone: "
-            f"mix anew: `drft-study soup {study.info.name}`"
+            f"the soups and ensembles of study {name!r} need the checkpoints of trials {', '.join(missing)}, which are "
+            f"missing: run `drft-study soup {name}` again"
         )
+    # Imported here, since torch takes seconds to import.
+    from study.soup.evaluator import Evaluator  # noqa: PLC0415
+    from study.soup.ingredients import read_ingredients  # noqa: PLC0415
+    from study.soup.selection import EnsembleRecipe  # noqa: PLC0415
+
+    source, source_options = data_source(study.info, data, options.data_options)
+    dataset = reopen_dataset(study.info, source, source_options, progress)
+    evaluator = Evaluator(dataset, read_ingredients(study, trials))
+    probabilities = [
+        evaluator.probabilities(EnsembleRecipe(**recipe | {"trials": tuple(recipe["trials"])}), "test")
+        for recipe in recipes
+    ]
+    predictions = Predictions(
+        tuple(evaluator.ids("test")), evaluator.grades("test"), np.array(probabilities, dtype=np.float16)
+    )
+    write_ensemble_predictions(study, recipes, predictions)
+    return True

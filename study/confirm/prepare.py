@@ -1,7 +1,7 @@
-"""Everything that is checked and made ready before a confirmation writes its first byte."""
+"""Prepare a confirmation: plan it, and check everything it depends on before the first file is written."""
 
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import replace
 
 from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
@@ -9,12 +9,13 @@ from optuna.samplers import RandomSampler
 from drft.config.trial_config import TrialConfig
 from drft.data import ImageDataset, Progress
 from drft.errors import StudyError
+from study.executors import Slot
 from study.executors.local.process import warm_up
 from study.results.confirmation_plan import PLANNED, ConfirmationPlan, make_plan
 from study.results.open_dataset import data_source, reopen_dataset
 from study.results.study_metadata import StudyMetadata
-from study.results.study_results import StudyResults
-from study.results.test_set import Confirmation, confirmation_location, read_confirmation
+from study.results.study_results import StudyInfo, StudyResults
+from study.results.test_set import Confirmation, confirmation_location
 from study.setup.backbone_probe import BackboneProbe
 from study.setup.faults import OptionErrors
 from study.setup.options import RunOptions
@@ -31,93 +32,78 @@ from study.setup.plan import (
 from study.storage.open import check_writable
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedConfirmation:
-    """What is to be confirmed, and how far that is."""
-
-    study: StudyResults
-    plan: ConfirmationPlan
-    confirmation: Confirmation | None
-
-    @property
-    def over(self) -> bool:
-        """Whether nothing is left to train."""
-        return self.confirmation is not None and self.confirmation.finished
-
-
-def undertake(study: StudyResults, top: int, seeds: int) -> PreparedConfirmation:
-    """Plan the confirmation of a study, or go on with the one there is.
+def plan_confirmation(study: StudyResults, confirmation: Confirmation | None, top: int, seeds: int) -> ConfirmationPlan:
+    """Return the plan of a study's confirmation, or make one if ``confirmation`` is None.
 
     Raises:
-        StudyError: when there is one with other numbers, or none can be made.
+        StudyError: when the confirmation has other values of ``top`` or ``seeds``, or cannot be made.
     """
-    confirmation = read_confirmation(study)
     if confirmation is None:
-        return PreparedConfirmation(study, make_plan(study, top, seeds), None)
+        return make_plan(study, top, seeds)
     plan = confirmation.plan
     if (plan.top, plan.seeds) != (top, seeds):
-        name, how = study.info.name, "is confirmed" if confirmation.finished else "has begun to be confirmed"
+        state = "was confirmed" if confirmation.finished else "has an unfinished confirmation"
         raise StudyError(
-            f"study {name!r} {how} with --top {plan.top} --seeds {plan.seeds}, and the test images are opened "
-            "once: confirm it with these"
+            f"study {study.info.name!r} {state} with --top {plan.top} --seeds {plan.seeds}, and a study is confirmed "
+            "once: use these values"
         )
-    return PreparedConfirmation(study, plan, confirmation)
+    return plan
 
 
-def options_for(prepared: PreparedConfirmation, options: RunOptions, data: str | None) -> RunOptions:
-    """Return the options with the data source of the study, unless another place of it is named."""
-    source, data_options = data_source(prepared.study.info, data, options.data_options)
-    return replace(
-        options,
-        data=source,
-        data_options=data_options,
-        trials=prepared.plan.size,
-        keep_checkpoints=0,
-    )
+def retraining_options(info: StudyInfo, plan: ConfirmationPlan, options: RunOptions, data: str | None) -> RunOptions:
+    """Return the options of the retrainings: the study's data source (or ``data``), and all trainings of the plan."""
+    source, source_options = data_source(info, data, options.data_options)
+    return replace(options, data=source, data_options=source_options, trials=plan.size, keep_checkpoints=0)
 
 
-def prepare(prepared: PreparedConfirmation, options: RunOptions, tell: Progress) -> StudyPlan[ConfirmationPlan]:
-    """Check all that the retrainings depend on and decode the images; only the cache of images is written.
+def prepare(
+    study: StudyResults, plan: ConfirmationPlan, options: RunOptions, progress: Progress
+) -> StudyPlan[ConfirmationPlan]:
+    """Check everything that the retrainings depend on and decode the images; only the image cache is written.
 
     Raises:
-        UsageError: with every fault there is.
+        UsageError: with all faults.
     """
     warm_up()
-    faults, info = OptionErrors(), prepared.study.info
-    sizes = sorted({candidate.config.image_size for candidate in prepared.plan.candidates})
-    base = TrialConfig.model_validate(info.base_config)
-    slots = faults.attempt(lambda: find_slots(options))
-    faults.attempt(lambda: check_writable(info.folder))
-    dataset = faults.attempt(lambda: reopen_dataset(info, options.data, options.data_options, tell))
-    with BackboneProbe() as inspector:
-        for config in {one.config.backbone: one.config for one in prepared.plan.candidates}.values():
-            faults.attempt(partial(inspector.check, config, len(info.dataset["grades"])))
-    if slots is not None:
-        faults.attempt(partial(check_precision, base, slots))
-    if dataset is not None:
-        faults.attempt(partial(decode, dataset, sizes, tell))
+    info, faults = study.info, OptionErrors()
+    sizes = sorted({candidate.config.image_size for candidate in plan.candidates})
+    configs = {candidate.config.backbone: candidate.config for candidate in plan.candidates}
+    slots: Sequence[Slot] | None = None
+    dataset: ImageDataset | None = None
+    with faults:
+        slots = find_slots(options)
+        check_precision(TrialConfig.model_validate(info.base_config), slots)
+    with faults:
+        check_writable(info.folder)
+    with faults:
+        dataset = reopen_dataset(info, options.data, options.data_options, progress)
+        decode(dataset, sizes, progress)
+    with BackboneProbe() as probe:
+        for config in configs.values():
+            with faults:
+                probe.check(config, len(info.dataset["grades"]))
     faults.raise_all()
     assert slots is not None
     assert dataset is not None
-    place = confirmation_location(prepared.study.location)
-    backbones = list(dict.fromkeys(candidate.config.backbone for candidate in prepared.plan.candidates))
+    location = confirmation_location(study.location)
     return StudyPlan(
-        metadata=_metadata(place.name, prepared, options, dataset),
-        space=prepared.plan,
-        sampler=RandomSampler(),
+        metadata=_make_metadata(location.name, info, plan, options, dataset),
+        space=plan,
+        sampler=RandomSampler(),  # never asked: every trial is queued with its configuration
         pruner=NopPruner(),
-        workload=make_workload(options, slots, networks=len(backbones)),
+        workload=make_workload(options, slots, networks=len(configs)),
         dataset=dataset,
-        backbones=backbones,
+        backbones=list(configs),
         image_sizes=sizes,
         slots=slots,
-        storage=place.url,
-        folder=place.folder,
+        storage=location.url,
+        folder=location.folder,
     )
 
 
-def _metadata(name: str, prepared: PreparedConfirmation, options: RunOptions, dataset: ImageDataset) -> StudyMetadata:
-    plan, info = prepared.plan, prepared.study.info
+def _make_metadata(
+    name: str, info: StudyInfo, plan: ConfirmationPlan, options: RunOptions, dataset: ImageDataset
+) -> StudyMetadata:
     base = plan.config(0)
     return StudyMetadata(
         name=name,

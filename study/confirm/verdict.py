@@ -1,10 +1,12 @@
-"""What the opened test images say: figures for the report, ``confirm/summary.json``, and words."""
+"""The test scores of a confirmation: ``confirm/summary.json`` and lines for the terminal."""
 
 import json
 from typing import Any
 
-from study.analysis import Confirmed, ConfirmedScore, Difference, EnsembleOnTest, EnsemblesOnTest, Withheld
-from study.analysis.summary import score_mixtures
+from study.analysis import Withheld
+from study.analysis.confirmation import Confirmed, ConfirmedScore
+from study.analysis.ensembles_on_test import EnsembleOnTest, EnsemblesOnTest
+from study.analysis.summary import score_ensembles
 from study.report.chapters.test_set import survival_text
 from study.report.json_csv import plain
 from study.report.wording import between, percent, points
@@ -15,68 +17,71 @@ from study.results.test_set import SUMMARY, read_confirmation
 SCHEMA = 1
 
 
-def write_summary(study: StudyResults, found: Confirmed | Withheld) -> None:
-    """Write ``confirm/summary.json`` of a study whose confirmation is over.
+def write_summary(study: StudyResults, scores: Confirmed | Withheld) -> None:
+    """Write ``confirm/summary.json`` of a study whose confirmation is finished.
 
-    It holds ``schema`` (1), ``study``, ``plan`` (what was trained), ``diverged`` (places), ``test`` and ``mixtures``
-    (of ``drft-study soup``, or null): every figure, each an object of its fields, as in the report's ``summary.json``.
+    It holds ``schema`` (1), ``study``, ``plan`` (what was trained), ``diverged`` (indices of trainings), ``test`` and
+    ``mixtures`` (the soups and ensembles, or null). Every figure is an object of its fields, as in the report's
+    ``summary.json``.
 
     Raises:
         StudyError: when the file cannot be written.
     """
     confirmation = read_confirmation(study)
     assert confirmation is not None
-    told: dict[str, Any] = {
+    content: dict[str, Any] = {
         "schema": SCHEMA,
         "study": study.info.name,
         "plan": confirmation.plan.to_dict(),
         "diverged": sorted(confirmation.diverged),
-        "test": plain(found),
-        "mixtures": plain(score_mixtures(study)),
+        "test": plain(scores),
+        "mixtures": plain(score_ensembles(study)),
     }
-    text = json.dumps(told, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     write_whole(confirmation.results.info.folder / SUMMARY, text)
 
 
-def verdict(found: Confirmed | Withheld) -> list[str]:
-    """Say what the test images say, in lines for the terminal."""
-    if isinstance(found, Withheld):
-        return [f"Nothing to say of the test set: {found.reason}."]
-    baseline = found.scores[0]
+def configuration_lines(scores: Confirmed | Withheld) -> list[str]:
+    """Return the scores of the retrained configurations on the test images, as lines for the terminal."""
+    if isinstance(scores, Withheld):
+        return [f"The test scores are withheld: {scores.reason}."]
+    baseline = scores.scores[0]
     return [
-        f"The test set is open: {found.n_images} images, {found.n_draws} fresh seeds and splits.",
-        *(_line(score) for score in found.scores),
-        *(_compared(one) for one in found.differences if one.other == baseline.name),
-        survival_text(found.survival),
+        f"Held-out test set: {scores.n_images} images, {scores.n_draws} new seeds and splits.",
+        *(_configuration_line(score) for score in scores.scores),
+        *(
+            f"{difference.one} minus {difference.other} on the test set: {points(difference.accuracy.value)} "
+            f"({between(difference.accuracy)}), QWK {between(difference.qwk, 1, value=True)}."
+            for difference in scores.differences
+            if difference.other == baseline.name
+        ),
+        survival_text(scores.survival),
     ]
 
 
-def mixtures_verdict(found: EnsemblesOnTest | Withheld | None) -> list[str]:
-    """Say what the test images say of the mixtures of ``drft-study soup``, in lines for the terminal."""
-    if found is None:
+def ensemble_lines(scores: EnsemblesOnTest | Withheld | None) -> list[str]:
+    """Return the scores of soups and ensembles on the test images, as lines for the terminal."""
+    if scores is None:
         return []
-    if isinstance(found, Withheld):
-        return [f"Nothing to say of the mixtures: {found.reason}."]
-    return [f"Mixtures of the sweep's best trials, on {found.n_images} test images:", *map(_mixture, found.scores)]
+    if isinstance(scores, Withheld):
+        return [f"The test scores of ensembles and soups are withheld: {scores.reason}."]
+    lines = [_ensemble_line(score) for score in scores.scores]
+    return [f"Ensembles and soups of the best trials, on {scores.n_images} test images:", *lines]
 
 
-def _mixture(score: EnsembleOnTest) -> str:
-    said = f"  {score.name} ({' + '.join(map(str, score.trials))}): test {percent(score.accuracy.value)}"
-    said += f" ({between(score.accuracy)}), QWK {between(score.qwk, 1, value=True)}"
-    if score.difference is None:
-        return said
+def _configuration_line(score: ConfirmedScore) -> str:
+    search = "" if score.sweep is None else f", {percent(score.sweep.value)} in the search"
+    diverged = f", {score.diverged} diverged" if score.diverged else ""
+    test = f"test {percent(score.accuracy.value)} ({between(score.accuracy)}), QWK {between(score.qwk, 1, value=True)}"
     return (
-        f"{said}; minus best trial {points(score.difference.difference.value)} ({between(score.difference.difference)})"
+        f"  {score.name} (depth {score.depth}): {test}; validation {percent(score.validation.value)}{search}{diverged}"
     )
 
 
-def _line(score: ConfirmedScore) -> str:
-    sweep = "" if score.sweep is None else f", {percent(score.sweep.value)} in the sweep"
-    lost = f", {score.diverged} diverged" if score.diverged else ""
-    test = f"test {percent(score.accuracy.value)} ({between(score.accuracy)}), QWK {between(score.qwk, 1, value=True)}"
-    return f"  {score.name} (depth {score.depth}): {test}; validation {percent(score.validation.value)}{sweep}{lost}"
-
-
-def _compared(one: Difference) -> str:
-    accuracy = f"{points(one.accuracy.value)} ({between(one.accuracy)})"
-    return f"{one.one} minus {one.other} on the test set: {accuracy}, QWK {between(one.qwk, 1, value=True)}."
+def _ensemble_line(score: EnsembleOnTest) -> str:
+    line = f"  {score.name} ({' + '.join(map(str, score.trials))}): test {percent(score.accuracy.value)}"
+    line += f" ({between(score.accuracy)}), QWK {between(score.qwk, 1, value=True)}"
+    if score.difference is not None:
+        difference = score.difference.difference
+        line += f"; minus best trial {points(difference.value)} ({between(difference)})"
+    return line

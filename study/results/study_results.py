@@ -22,6 +22,7 @@ from drft.training.records import EpochRecord, Predictions, best_record
 from study.results.epochs import unpack
 from study.results.locate import StudyLocation, find_study
 from study.results.progress import is_feasible
+from study.results.study_folder import CHECKPOINT
 from study.results.study_metadata import READABLE, SCHEMA
 from study.storage.open import public_url
 
@@ -133,6 +134,10 @@ class StudyResults:
     def predictions_file(self, number: int) -> Path:
         """Return the file for the predictions of a trial, whether or not it exists."""
         return self.info.folder / "trials" / f"{number:04d}" / "predictions.npz"
+
+    def checkpoint_file(self, number: int) -> Path:
+        """Return the file for the checkpoint of a trial, whether or not it exists."""
+        return self.predictions_file(number).with_name(CHECKPOINT)
 
 
 def read_study(study: str, results: Path = Path("results"), storage: str | None = None) -> StudyResults:

@@ -1,7 +1,6 @@
-"""The trials that are put together: the best of a study, as far as they can be."""
+"""The trials that are combined: the best ones of a study whose weights can be averaged."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from torch import Tensor
@@ -9,7 +8,6 @@ from torch import Tensor
 from drft.config.trial_config import TrialConfig
 from drft.errors import StudyError
 from drft.models.checkpoint import read_checkpoint
-from study.results.study_folder import CHECKPOINT
 from study.results.study_results import StudyResults
 
 
@@ -23,84 +21,78 @@ class Ingredient(NamedTuple):
 
 
 class LeftOut(NamedTuple):
-    """A trial that is not put in, and why."""
+    """A trial that is not combined, and why."""
 
     trial: int
     reason: str
 
 
 def find_ingredients(study: StudyResults, top: int) -> tuple[list[Ingredient], list[LeftOut]]:
-    """Return the best completed trials whose weights can be averaged, best first, and those of them that cannot be.
+    """Return the best completed trials whose weights can be averaged, best first, and the others with the reason.
 
-    Weights that began at one point can be averaged, position by position; so trials go in that share with the best one
-    backbone, pretrained weights, normalization and image size, and, to be judged together, the split.
+    Weights can be averaged tensor by tensor if their trainings started at the same point. Trials must therefore have
+    the backbone, pretrained weights, normalization, image size and loss of the best trial. They must have its split,
+    too, so that they are scored on the same images.
 
     Args:
-        study: as it was read.
-        top: how many of its best trials are looked at.
+        study: the study.
+        top: how many of its best trials are considered.
 
     Raises:
-        StudyError: when fewer than two can be put together, or the weights they began with were random.
+        StudyError: when fewer than two can be combined, or when they started from random weights.
         WeightsError: when a checkpoint cannot be read.
     """
-    found: list[Ingredient] = []
+    ingredients: list[Ingredient] = []
     left_out: list[LeftOut] = []
     for number in map(int, study.eligible["number"].head(top)):
-        path = study.info.folder / "trials" / f"{number:04d}" / CHECKPOINT
-        if not path.is_file():
+        if not study.checkpoint_file(number).is_file():
             left_out.append(LeftOut(number, "its checkpoint was not kept (--keep-checkpoints)"))
             continue
-        one = _read(number, path)
-        reason = _unlike(one, found[0]) if found else None
+        (ingredient,) = read_ingredients(study, [number])
+        reason = _difference(ingredient, ingredients[0]) if ingredients else None
         if reason is None:
-            found.append(one)
+            ingredients.append(ingredient)
         else:
             left_out.append(LeftOut(number, reason))
-    _check(study.info.name, found, left_out)
-    return found, left_out
+    name = study.info.name
+    if ingredients and ingredients[0].config.backbone.weights == "none":
+        raise StudyError(f"study {name!r} started each trial from other random weights: they cannot be averaged")
+    if len(ingredients) < 2:
+        reasons = "; ".join(f"trial {trial.trial}: {trial.reason}" for trial in left_out)
+        raise StudyError(
+            f"study {name!r} has {len(ingredients)} completed trials that can be combined, two are needed"
+            + (f" ({reasons})" if reasons else ": run more trials")
+        )
+    return ingredients, left_out
 
 
 def read_ingredients(study: StudyResults, trials: Sequence[int]) -> list[Ingredient]:
     """Return these trials with their weights; errors as in ``drft.models.checkpoint.read_checkpoint``."""
-    return [_read(number, study.info.folder / "trials" / f"{number:04d}" / CHECKPOINT) for number in trials]
+    stored = [read_checkpoint(study.checkpoint_file(number)) for number in trials]
+    return [
+        Ingredient(number, checkpoint.config, checkpoint.tensors)
+        for number, checkpoint in zip(trials, stored, strict=True)
+    ]
 
 
-def _read(number: int, path: Path) -> Ingredient:
-    stored = read_checkpoint(path)
-    return Ingredient(number, stored.config, stored.tensors)
+def _difference(trial: Ingredient, best: Ingredient) -> str | None:
+    """Return the difference from the best trial for which the weights cannot be averaged; None if they can be."""
+    expected = _shared_settings(best.config)
+    for name, value in _shared_settings(trial.config).items():
+        if value != expected[name]:
+            return f"its {name} is {value}, not {expected[name]} as that of trial {best.trial}"
+    for name, tensor in trial.state.items():
+        if name in best.state and best.state[name].shape != tensor.shape:
+            return f"its tensor {name} has another shape than that of trial {best.trial}"
+    return None
 
 
-def _unlike(one: Ingredient, best: Ingredient) -> str | None:
-    """Say in what a trial differs from the best one so that their weights cannot be averaged."""
-    shared = _shared(best.config)
-    for name, value in _shared(one.config).items():
-        if value != shared[name]:
-            return f"its {name} is {value}, not {shared[name]} as that of trial {best.trial}"
-    shapes = {name: tensor.shape for name, tensor in best.state.items()}
-    odd = [name for name, tensor in one.state.items() if shapes.get(name, tensor.shape) != tensor.shape]
-    return f"its tensor {odd[0]} has another shape than that of trial {best.trial}" if odd else None
-
-
-def _shared(config: TrialConfig) -> dict[str, object]:
-    backbone = config.backbone
+def _shared_settings(config: TrialConfig) -> dict[str, object]:
     return {
-        "backbone": backbone.name,
-        "backbone.weights": backbone.weights,
-        "backbone.normalization": backbone.normalization,
+        "backbone": config.backbone.name,
+        "backbone.weights": config.backbone.weights,
+        "backbone.normalization": config.backbone.normalization,
         "image_size": config.image_size,
         "loss.kind": config.loss.kind,
         "split": config.split,
     }
-
-
-def _check(name: str, found: list[Ingredient], left_out: list[LeftOut]) -> None:
-    if found and found[0].config.backbone.weights == "none":
-        raise StudyError(
-            f"study {name!r} began from random weights, another draw in each trial: there is nothing to average"
-        )
-    if len(found) < 2:
-        why = "; ".join(f"trial {one.trial}: {one.reason}" for one in left_out)
-        raise StudyError(
-            f"study {name!r} has {len(found)} completed trials that can be put together, it takes two"
-            + (f" ({why})" if why else ": run more trials")
-        )

@@ -1,4 +1,4 @@
-"""What is said of the mixtures of a study: as JSON, as Markdown, and in lines for the terminal."""
+"""The report on a study's soups and ensembles: as JSON, as Markdown and as lines for the terminal."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -9,188 +9,195 @@ from study.analysis import Withheld
 from study.report.disclaimer import DISCLAIMER
 from study.report.json_csv import plain
 from study.report.wording import between, number, percent, points
-from study.soup.candidates import EnsembleRecipe
+from study.soup.evaluator import InterpolationPoint
 from study.soup.ingredients import LeftOut
-from study.soup.predict import InterpolationPoint
-from study.soup.score import ScoredEnsemble
+from study.soup.scores import ScoredEnsemble
 
 JSON, MARKDOWN = "soup.json", "soup.md"
 SCHEMA = 1
 
 HEADINGS = (
-    *("mixture", "made of", "accuracy", "QWK", "NLL", "ECE (by chance)", "train", "gap"),
+    *("model", "trials", "accuracy", "QWK", "NLL", "ECE (by chance)", "train", "gap"),
     *("accuracy minus best trial", "gap minus best trial", "cross-fitted gain"),
 )
-TEMPERED = ("mixture", "temperature", "NLL", "NLL, cooled", "cross-fitted", "ECE", "ECE, cooled", "cross-fitted")
+TEMPERED = ("model", "temperature", "NLL", "NLL, scaled", "cross-fitted", "ECE", "ECE, scaled", "cross-fitted")
 
 LIMITS = (
     (
-        "Epochs, trials, mixtures and temperatures were all chosen on the validation images they are judged on: "
-        "every figure here is optimistic, the best trial's own included."
+        "Epochs, trials, soups, ensembles and temperatures were all chosen on the validation images on which they are "
+        "scored: every figure here is optimistic, the best trial's own included."
     ),
     (
-        "The cross-fitted gain is the exception, in part: half of the images chooses the mixture and the best "
-        "trial, the other half scores both. That epochs and trials were chosen on all of them stays."
+        "The cross-fitted gain is less optimistic: half of the images chooses the soup or ensemble and the best trial, "
+        "the other half scores both. But epochs and trials were chosen on all of them."
     ),
     (
-        "The papers' soups share one initialization of everything. Trials here share the pretrained backbone, but each "
-        "draws its own head: their weights may lie further apart than averaging allows."
+        "The soups of the papers share the initialization of all weights. Trials here share the pretrained backbone, "
+        "but each initializes its own head, so their weights may be too far apart to be averaged."
     ),
-    "WiSE-FT keeps the tuned head: the head that the head phase left is not stored.",
-    "Of mixed weights, statistics of batch norms that a trial moved are estimated anew on training images.",
-    "Only `drft-study confirm` says what a mixture is worth on images that chose nothing.",
+    "WiSE-FT keeps the tuned head: the head after the head phase is not stored.",
+    "For combined weights, batch-norm statistics that a trial changed are estimated again on training images.",
+    "Only `drft-study confirm` scores soups and ensembles on images that were used for no choice.",
 )
 
 
 class SoupReport(NamedTuple):
-    """Everything that is said of the mixtures of one study."""
+    """The soups and ensembles of one study."""
 
     study: str
     metric: Metric
     trials: tuple[int, ...]
-    """What was put together, best first."""
+    """The trials that are combined, best first."""
     left_out: tuple[LeftOut, ...]
     judged: tuple[ScoredEnsemble, ...]
     """The best single trial first."""
     alphas: tuple[InterpolationPoint, ...]
     """The best trial between its tuned and its pretrained weights."""
     chosen: str
-    """Name of the mixture whose weights are kept: the best on validation of those that are one network."""
+    """Name of the one whose weights are stored: the best on validation among those that are one network."""
     folds: int | None = None
-    """Of a study whose trials are trained once for each fold: mixed is what the last fold's trainings left."""
+    """Number of folds, if each trial is one training per fold; the networks of the last fold are combined."""
 
 
-def json_text(soups: SoupReport) -> str:
-    """Return ``soup.json``: ``schema`` (1) and the fields of :class:`SoupReport`; estimates as in the report."""
-    told = {"schema": SCHEMA, **plain(soups), "limits": list(LIMITS)}
-    return json.dumps(told, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+def json_text(report: SoupReport) -> str:
+    """Return ``soup.json``: ``schema`` (1), the fields of :class:`SoupReport` and ``limits``."""
+    content = {"schema": SCHEMA, **plain(report), "limits": list(LIMITS)}
+    return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def markdown_text(soups: SoupReport) -> str:
+def markdown_text(report: SoupReport) -> str:
     """Return ``soup.md``."""
-    lines = [f"# Mixtures of the best trials of {soups.study}", "", f"> {DISCLAIMER}", ""]
-    lines += [f"{line}\n" for line in verdict(soups)]
-    lines += ["On the validation images, with 95% intervals:", "", *_table(HEADINGS, rows(soups)), ""]
-    lines += ["Cooled to the temperature that fits them best (their grades stay):", ""]
-    lines += [*_table(TEMPERED, tempered_rows(soups)), "", "The best trial between tuned (1) and pretrained (0):", ""]
-    alphas = [(f"{p.alpha:g}", percent(p.validation_accuracy), percent(p.train_accuracy)) for p in soups.alphas]
-    lines += [*_table(("alpha", "validation accuracy", "train accuracy"), alphas), "", "## Limits", ""]
-    return "\n".join([*lines, *(f"- {limit}" for limit in LIMITS)]) + "\n"
-
-
-def rows(soups: SoupReport) -> list[tuple[str, ...]]:
-    """Return one row of texts per mixture, in the order of ``HEADINGS``."""
-    scale = 100 if "accuracy" in soups.metric else 1
-    return [_row(one, scale) for one in soups.judged]
-
-
-def tempered_rows(soups: SoupReport) -> list[tuple[str, ...]]:
-    """Return one row of texts per mixture that has a temperature, in the order of ``TEMPERED``."""
-    return [_tempered_row(one) for one in soups.judged if not isinstance(one.tempered, Withheld)]
-
-
-def verdict(soups: SoupReport) -> list[str]:
-    """Say whether the mixtures are better than the best trial, whether they close the gap, and what was left out."""
-    best, others = soups.judged[0], soups.judged[1:]
-    alone = (
-        f"Of trials {', '.join(map(str, soups.trials))}: the best alone, trial {best.recipe.trials[0]}, has "
-        f"{percent(best.accuracy.value)} validation accuracy ({between(best.accuracy)}) and a gap of "
-        f"{points(best.gap.value)} ({between(best.gap)})."
-    )
-    return [
-        alone,
-        " ".join(_closing(others)),
-        " ".join(_gaining(others, soups.metric)),
-        _kept(soups),
-        *_on_one_fold(soups.folds),
-        *(f"Left out: trial {one.trial}, for {one.reason}." for one in soups.left_out),
+    alphas = [(f"{p.alpha:g}", percent(p.validation_accuracy), percent(p.train_accuracy)) for p in report.alphas]
+    lines = [
+        f"# Soups and ensembles of the best trials of {report.study}",
+        "",
+        f"> {DISCLAIMER}",
+        "",
+        *(f"{line}\n" for line in verdict(report)),
+        "On the validation images, with 95% intervals:",
+        "",
+        *_table(HEADINGS, rows(report)),
+        "",
+        "With the temperature that fits best (the predicted grades stay the same):",
+        "",
+        *_table(TEMPERED, tempered_rows(report)),
+        "",
+        "The best trial between its tuned (1) and its pretrained (0) weights:",
+        "",
+        *_table(("alpha", "validation accuracy", "train accuracy"), alphas),
+        "",
+        "## Limits",
+        "",
+        *(f"- {limit}" for limit in LIMITS),
     ]
+    return "\n".join(lines) + "\n"
 
 
-def _kept(soups: SoupReport) -> str:
-    if soups.chosen == "best trial":
-        return "Kept as weights is the best trial itself: no mixture that is one network scores higher on validation."
-    return f"Kept as weights is the {soups.chosen}: of those that are one network it scores highest on validation."
+def rows(report: SoupReport) -> list[tuple[str, ...]]:
+    """Return one row of texts per soup or ensemble, in the order of ``HEADINGS``."""
+    gain_scale = 100 if "accuracy" in report.metric else 1
+    return [_row(scored, gain_scale) for scored in report.judged]
 
 
-def _on_one_fold(folds: int | None) -> list[str]:
-    if folds is None:
-        return []
-    ranked = f"The trials have {folds} folds and are ranked by all of them; "
-    return [ranked + "their checkpoints are of the last one, whose images alone judge what is said here."]
+def tempered_rows(report: SoupReport) -> list[tuple[str, ...]]:
+    """Return one row of texts per soup or ensemble that has a temperature, in the order of ``TEMPERED``."""
+    table: list[tuple[str, ...]] = []
+    for scored in report.judged:
+        scaled = scored.tempered
+        if not isinstance(scaled, Withheld):
+            nll, ece = scaled.nll_cross_fitted, scaled.ece_cross_fitted
+            cells = (
+                scored.recipe.name,
+                between(scaled.degrees, 1, value=True),
+                number(scored.nll.value, 3),
+                number(scaled.nll.value, 3),
+                "withheld" if isinstance(nll, Withheld) else number(nll.value, 3),
+                "" if scored.ece is None else number(scored.ece, 3),
+                number(scaled.ece, 3),
+                "withheld" if ece is None else number(ece, 3),
+            )
+            table.append(cells)
+    return table
 
 
-def made_of(recipe: EnsembleRecipe) -> str:
-    """Say what a mixture is made of."""
-    alpha = "" if recipe.alpha is None else f", alpha {recipe.alpha:g}"
-    return f"{' + '.join(map(str, recipe.trials))}{alpha}"
+def verdict(report: SoupReport) -> list[str]:
+    """Return the conclusions as lines: the best trial, the gap, the cross-fitted gain and what was left out."""
+    best, others = report.judged[0], report.judged[1:]
+    trials = ", ".join(map(str, report.trials))
+    lines = [
+        (
+            f"Trials {trials} are combined. The best of them is trial {best.recipe.trials[0]}: "
+            f"validation accuracy {percent(best.accuracy.value)} ({between(best.accuracy)}), "
+            f"gap {points(best.gap.value)} ({between(best.gap)})."
+        ),
+        " ".join(_gap_sentences(others)),
+        _gain_sentence(others, report.metric),
+    ]
+    if report.chosen == "best trial":
+        lines.append("The stored weights are those of the best trial: no soup has a higher validation score.")
+    else:
+        lines.append(
+            f"The stored weights are those of the {report.chosen}: it has the highest validation score of those that "
+            "are one network."
+        )
+    if report.folds is not None:
+        lines.append(
+            f"The trials have {report.folds} folds and are ranked by all of them; their checkpoints are those of the "
+            "last one, and only its images are scored here."
+        )
+    return lines + [f"Left out: trial {trial.trial}, because {trial.reason}." for trial in report.left_out]
 
 
-def _closing(others: Sequence[ScoredEnsemble]) -> Iterator[str]:
-    """Say which mixtures have a smaller gap, and whether they only learn the training images less well."""
-    closing = [one for one in others if one.against and (one.against.gap.high or 0.0) < 0]
-    if not closing:
-        yield "None of the mixtures has a gap that is clearly smaller than that of the best trial."
-    for one in closing:
-        assert one.against is not None
-        gained = points(one.against.accuracy.difference.value)
+def _gap_sentences(others: Sequence[ScoredEnsemble]) -> Iterator[str]:
+    """Yield a sentence for each soup or ensemble whose gap is smaller than that of the best trial, with its cost."""
+    smaller = [
+        (scored.recipe.name, scored.against)
+        for scored in others
+        if scored.against and (scored.against.gap.high or 0.0) < 0
+    ]
+    if not smaller:
+        yield "No soup or ensemble has a gap that is clearly smaller than that of the best trial."
+    for name, against in smaller:
         yield (
-            f"The {one.recipe.name} changes the gap by {points(one.against.gap.value)} ({between(one.against.gap)}), "
-            f"validation accuracy by {gained}; the rest is training accuracy."
+            f"The {name} changes the gap by {points(against.gap.value)} ({between(against.gap)}) and validation "
+            f"accuracy by {points(against.accuracy.difference.value)}; the rest is a change of training accuracy."
         )
 
 
-def _gaining(others: Sequence[ScoredEnsemble], metric: Metric) -> Iterator[str]:
-    told = [(one.recipe.name, one.against.cross_fitted) for one in others if one.against]
-    if isinstance(told[0][1], Withheld):
-        yield f"What choosing is worth on other images is not said: {told[0][1].reason}."
-        return
-    better = [name for name, gain in told if not isinstance(gain, Withheld) and (gain.low or 0.0) > 0]
-    if better:
-        which = f"clearly better in {metric} than the best trial: {', '.join(better)}"
-    else:
-        which = f"none is clearly better in {metric} than the best trial"
-    yield f"On images that did not choose them, {which}."
+def _gain_sentence(others: Sequence[ScoredEnsemble], metric: Metric) -> str:
+    gains = {scored.recipe.name: scored.against.cross_fitted for scored in others if scored.against}
+    better = []
+    for name, gain in gains.items():
+        if isinstance(gain, Withheld):  # for few images, the gains of all are withheld for the same reason
+            return f"The cross-fitted gain is withheld: {gain.reason}."
+        if (gain.low or 0.0) > 0:
+            better.append(name)
+    conclusion = f"these have a clearly better {metric} than the best trial: {', '.join(better)}"
+    if not better:
+        conclusion = f"none has a clearly better {metric} than the best trial"
+    return f"On images that were not used to choose them, {conclusion}."
 
 
-def _row(one: ScoredEnsemble, scale: float) -> tuple[str, ...]:
-    ece = "" if one.ece is None else f"{one.ece:.3f} ({one.ece_by_chance:.3f})"
+def _row(scored: ScoredEnsemble, gain_scale: float) -> tuple[str, ...]:
+    recipe, against = scored.recipe, scored.against
+    differences = ("", "", "")
+    if against is not None:
+        gain = against.cross_fitted
+        differences = (
+            between(against.accuracy.difference, value=True),
+            between(against.gap, value=True),
+            "withheld" if isinstance(gain, Withheld) else between(gain, gain_scale, value=True),
+        )
     return (
-        one.recipe.name,
-        made_of(one.recipe),
-        f"{percent(one.accuracy.value)} ({between(one.accuracy)})",
-        between(one.qwk, 1, value=True),
-        between(one.nll, 1, value=True),
-        ece,
-        percent(one.train_accuracy.value),
-        between(one.gap, value=True),
-        *_against(one, scale),
-    )
-
-
-def _against(one: ScoredEnsemble, scale: float) -> tuple[str, str, str]:
-    if one.against is None:
-        return "", "", ""
-    gain = one.against.cross_fitted
-    return (
-        between(one.against.accuracy.difference, value=True),
-        between(one.against.gap, value=True),
-        "withheld" if isinstance(gain, Withheld) else between(gain, scale, value=True),
-    )
-
-
-def _tempered_row(one: ScoredEnsemble) -> tuple[str, ...]:
-    assert not isinstance(one.tempered, Withheld)
-    cooled, fitted = one.tempered, one.tempered.nll_cross_fitted
-    return (
-        one.recipe.name,
-        between(cooled.degrees, 1, value=True),
-        number(one.nll.value, 3),
-        number(cooled.nll.value, 3),
-        "withheld" if isinstance(fitted, Withheld) else number(fitted.value, 3),
-        "" if one.ece is None else number(one.ece, 3),
-        number(cooled.ece, 3),
-        "withheld" if cooled.ece_cross_fitted is None else number(cooled.ece_cross_fitted, 3),
+        recipe.name,
+        " + ".join(map(str, recipe.trials)) + ("" if recipe.alpha is None else f", alpha {recipe.alpha:g}"),
+        f"{percent(scored.accuracy.value)} ({between(scored.accuracy)})",
+        between(scored.qwk, 1, value=True),
+        between(scored.nll, 1, value=True),
+        "" if scored.ece is None else f"{scored.ece:.3f} ({scored.ece_by_chance:.3f})",
+        percent(scored.train_accuracy.value),
+        between(scored.gap, value=True),
+        *differences,
     )
 
 

@@ -1,9 +1,8 @@
-"""From a study to ``results/STUDY/soup/``: which mixtures of its best trials there are, and what they are worth."""
+"""Combine the best trials of a study and write ``results/STUDY/soup/``."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 
 from drft.data import Progress
@@ -13,15 +12,13 @@ from study.callbacks.progress_reporter import preparation
 from study.results.files import whole_folder
 from study.results.open_dataset import data_source, reopen_dataset
 from study.results.study_folder import CHECKPOINT
-from study.results.study_results import StudyResults, read_study
+from study.results.study_results import StudyInfo, read_study
 from study.results.test_set import ensemble_predictions_file
-from study.soup.candidates import RULES, EnsembleCandidates, EnsembleRecipe, recipes
-from study.soup.crossfit import cross_fitted_gains
-from study.soup.evaluation import Evaluator
+from study.soup.evaluator import Evaluator, accuracy_by_alpha, predict_candidates
 from study.soup.ingredients import Ingredient, LeftOut, find_ingredients
-from study.soup.predict import along_alpha, ask_all
 from study.soup.report import JSON, MARKDOWN, SoupReport, json_text, markdown_text
-from study.soup.score import EnsemblePredictions, judge
+from study.soup.scores import EnsemblePredictions, cross_fitted_gains, score_ensembles
+from study.soup.selection import EnsembleRecipe, choose_recipes
 
 FOLDER = "soup"
 
@@ -36,94 +33,70 @@ def make_soups(
     data_options: Mapping[str, str] | None = None,
     console: Console | None = None,
 ) -> tuple[SoupReport, Path]:
-    """Put the best trials of a study together, judge that on validation, and write ``results/STUDY/soup/``.
+    """Combine the best trials of a study, score the result on validation, and write ``results/STUDY/soup/``.
 
     Args:
         study: a name under ``results``, the path of a study folder or, with ``storage``, a name there.
         results: folder of studies.
         storage: URL of the Optuna storage; None for the ``study.db`` of the study's folder.
-        top: how many of the best trials, from 2.
-        data: where the images of the study are now; None for where they were.
-        data_options: options of the data source that are said anew.
-        console: where progress is shown; None for nowhere.
+        top: number of best trials, at least 2.
+        data: where the images of the study are now; None for the recorded source.
+        data_options: options of the data source that override the recorded ones.
+        console: for the progress; None for none.
 
     Returns:
-        What is said of them, and the folder.
+        The report, and the folder.
 
     Raises:
         UsageError: when something cannot be used; nothing is written.
     """
-    found = read_study(study, results, storage)
-    out = soup_folder(found)
-    _check_unopened(found)
-    ingredients, left_out = find_ingredients(found, top)
-    source, options = data_source(found.info, data, data_options or {})
-    with preparation(console or Console(quiet=True)) as tell:
-        dataset = reopen_dataset(found.info, source, options, tell)
-        evaluator = Evaluator(dataset, ingredients)
-        soups = _judged(found, evaluator, ingredients, left_out, tell)
+    read = read_study(study, results, storage)
+    info, out = read.info, read.info.folder / FOLDER
+    if ensemble_predictions_file(read.location).exists():
+        raise StudyError(
+            f"the soups and ensembles of study {info.name!r} were already scored on the test images, which is done "
+            f"once: they stay unchanged in {out}"
+        )
+    ingredients, left_out = find_ingredients(read, top)
+    source, options = data_source(info, data, data_options or {})
+    with preparation(console or Console(quiet=True)) as progress:
+        evaluator = Evaluator(reopen_dataset(info, source, options, progress), ingredients)
+        report, chosen = _combine(info, evaluator, ingredients, left_out, progress)
+    config = next(trial.config for trial in ingredients if trial.trial == chosen.trials[0])  # of the best trial in it
     with whole_folder(out, "choose another folder with --results") as draft:
-        (draft / JSON).write_text(json_text(soups), encoding="utf-8")
-        (draft / MARKDOWN).write_text(markdown_text(soups), encoding="utf-8")
-        _write_chosen(draft / CHECKPOINT, soups, evaluator, ingredients)
-    return soups, out
+        (draft / JSON).write_text(json_text(report), encoding="utf-8")
+        (draft / MARKDOWN).write_text(markdown_text(report), encoding="utf-8")
+        save_checkpoint(draft / CHECKPOINT, evaluator.checkpoint_tensors(chosen), config, evaluator.classes)
+    return report, out
 
 
-def soup_folder(study: StudyResults) -> Path:
-    """Return where the mixtures of a study are, if there are any."""
-    return study.info.folder / FOLDER
-
-
-def _judged(
-    study: StudyResults,
+def _combine(
+    info: StudyInfo,
     evaluator: Evaluator,
     ingredients: Sequence[Ingredient],
     left_out: Sequence[LeftOut],
-    tell: Progress,
-) -> SoupReport:
-    candidates = ask_all(evaluator, tuple(one.trial for one in ingredients), study.info.metric, tell)
-    made = recipes(candidates)
-    said = [
+    progress: Progress,
+) -> tuple[SoupReport, EnsembleRecipe]:
+    """Return the report, and the recipe of the weights to store."""
+    trials = tuple(ingredient.trial for ingredient in ingredients)
+    candidates = predict_candidates(evaluator, trials, info.metric, progress)
+    scores = choose_recipes(candidates)
+    predictions = [
         EnsemblePredictions(evaluator.probabilities(recipe, "train"), evaluator.probabilities(recipe, "validation"))
-        for recipe in made
+        for recipe in scores
     ]
     grades = evaluator.grades("train"), evaluator.grades("validation")
-    judged = judge(made, said, grades, cross_fitted_gains(candidates))
-    return SoupReport(
-        study=study.info.name,
-        metric=study.info.metric,
-        trials=candidates.trials,
+    # The best one that is a single network; rounded, so that ties go to the simplest, which comes first.
+    networks = [recipe for recipe in scores if recipe.kind == "weights"]
+    chosen = max(networks, key=lambda recipe: round(scores[recipe], 6))
+    report = SoupReport(
+        study=info.name,
+        metric=info.metric,
+        trials=trials,
         left_out=tuple(left_out),
-        judged=judged,
-        alphas=along_alpha(evaluator, candidates.trials[0]),
-        chosen=_chosen(candidates, made).name,
-        folds=study.info.split.get("folds"),
+        judged=score_ensembles(list(scores), predictions, grades, cross_fitted_gains(candidates)),
+        alphas=accuracy_by_alpha(evaluator, trials[0]),
+        chosen=chosen.name,
+        folds=info.split.get("folds"),
     )
-
-
-def _chosen(candidates: EnsembleCandidates, made: Sequence[EnsembleRecipe]) -> EnsembleRecipe:
-    """Return the recipe with the highest validation score of those that are one network, the simplest one on ties."""
-    scored = candidates.scores(np.ones((1, len(candidates.grades)), dtype=np.float32))
-    score = {"best trial": scored.best_trial(), **{name: rule(scored) for name, (rule, _) in RULES.items()}}
-    single = [one for one in made if one.kind == "weights"]
-    return max(single, key=lambda one: round(float(scored.at(score[one.name])[0]), 6))
-
-
-def _write_chosen(path: Path, soups: SoupReport, evaluator: Evaluator, ingredients: Sequence[Ingredient]) -> None:
-    """Write the weights of the chosen mixture as a checkpoint, with the configuration of its best trial."""
-    recipe = next(one.recipe for one in soups.judged if one.recipe.name == soups.chosen)
-    config = next(one.config for one in ingredients if one.trial == recipe.trials[0])
-    save_checkpoint(path, evaluator.changed(recipe), config, evaluator.classes)
-
-
-def _check_unopened(study: StudyResults) -> None:
-    """Refuse to mix anew what was judged on the test images, which are opened once.
-
-    Raises:
-        StudyError: when it was.
-    """
-    if ensemble_predictions_file(study.location).exists():
-        raise StudyError(
-            f"the mixtures of study {study.info.name!r} were judged on the test images, which are opened once: "
-            f"they stay as they are in {soup_folder(study)}"
-        )
+    return report, chosen

@@ -1,4 +1,4 @@
-"""The real command, tiny: confirm a study, be killed, go on, open the test set once, and be told wrong things."""
+"""The command ``drft-study confirm`` on tiny images: killed and resumed, finished once, and wrong uses."""
 
 import csv
 import json
@@ -28,7 +28,7 @@ CONFIRM = ("confirm", "tiny", "--top", "2", "--seeds", "2", "--jobs", "1")
 
 
 def lay_out(folder, test=10):
-    """Write 50 small images, brighter with the grade, the last ones for the test, and a space."""
+    """Write 50 small images, brighter with the grade, the last of them test images, and a search space."""
     rows = [("image", "grade", "split")]
     for index in range(50):
         grade = index % 5
@@ -40,105 +40,105 @@ def lay_out(folder, test=10):
     (folder / "tiny.yaml").write_text(SPACE)
 
 
-def start(place, *args):
+def start(folder, *args):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
-        [sys.executable, "-m", "study", *args], cwd=place, env=environment, text=True, stdout=subprocess.PIPE,
+        [sys.executable, "-m", "study", *args], cwd=folder, env=environment, text=True, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )  # fmt: skip
 
 
-def run(place, *args):
-    process = start(place, *args)
-    said, _ = process.communicate()
-    return process.returncode, said
+def run(folder, *args):
+    process = start(folder, *args)
+    output, _ = process.communicate()
+    return process.returncode, output
 
 
 @pytest.fixture(scope="module")
 def studied(tmp_path_factory):
     """A folder with a study of three trials; copy it, do not change it."""
-    place = tmp_path_factory.mktemp("studied")
-    lay_out(place)
-    what = ("--space", "tiny.yaml", "--data", "labels.csv", "--backbone", "test_resnet", "--weights", "none")
-    how = ("--study", "tiny", "--trials", "3", "--pruner", "none", "--jobs", "1", "--no-report")
-    code, said = run(place, "run", *what, *how, "--origin-column", "split")
-    assert code == 0, said
-    return place
+    folder = tmp_path_factory.mktemp("studied")
+    lay_out(folder)
+    inputs = ("--space", "tiny.yaml", "--data", "labels.csv", "--backbone", "test_resnet", "--weights", "none")
+    search = ("--study", "tiny", "--trials", "3", "--pruner", "none", "--jobs", "1", "--no-report")
+    code, output = run(folder, "run", *inputs, *search, "--origin-column", "split")
+    assert code == 0, output
+    return folder
 
 
 @pytest.fixture
-def place(studied, tmp_path):
-    shutil.copytree(studied, tmp_path / "place")
-    return tmp_path / "place"
+def folder(studied, tmp_path):
+    shutil.copytree(studied, tmp_path / "folder")
+    return tmp_path / "folder"
 
 
-def listing(place):
-    """Return the files and when each was written; those that SQLite makes beside its own for readers are no news."""
-    files = (path for path in place.rglob("*") if path.is_file() and not path.name.startswith("study.db-"))
+def listing(folder):
+    """Return the modification time of each file, without the files that SQLite creates for readers."""
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("study.db-"))
     return {path: path.stat().st_mtime_ns for path in files}
 
 
-def test_a_study_is_confirmed_through_a_kill_and_only_once(place):
-    process = start(place, *CONFIRM)
-    said = ""
-    while "2/6 finished" not in said:
+def test_a_killed_confirmation_is_resumed_and_a_finished_one_is_not_repeated(folder):
+    process = start(folder, *CONFIRM)
+    output = ""
+    while "2/6 finished" not in output:
         line = process.stdout.readline()
-        assert line, said
-        said += line
+        assert line, output
+        output += line
     process.kill()
     process.communicate()
-    assert "test images, sealed until the end" in said
+    assert "test images, held out until the end" in output
 
-    code, said = run(place, *CONFIRM)
-    assert code == 0, said
-    assert "6 of 6 retrainings came to their end" in said
-    assert "The test set is open: 10 images, 2 fresh seeds and splits." in said
-    folder = place / "results" / "tiny"
-    trials = {path.name for path in (folder / "confirm" / "trials").iterdir()}
+    code, output = run(folder, *CONFIRM)
+    assert code == 0, output
+    assert "6 of 6 retrainings finished" in output
+    assert "Held-out test set: 10 images, 2 new seeds and splits." in output
+    study = folder / "results" / "tiny"
+    trials = {path.name for path in (study / "confirm" / "trials").iterdir()}
     assert len(trials) == 6
-    summary = json.loads((folder / "confirm" / "summary.json").read_text())
+    summary = json.loads((study / "confirm" / "summary.json").read_text())
     assert summary["test"]["scores"][0]["name"] == "baseline"
     assert len(summary["test"]["differences"]) == 3
-    report = json.loads((folder / "report" / "summary.json").read_text())
+    report = json.loads((study / "report" / "summary.json").read_text())
     assert report["statistics"]["test"] == summary["test"]
-    assert "trained again on 2 fresh seeds" in (folder / "report" / "report.md").read_text()
+    assert "trained again on 2 fresh seeds" in (study / "report" / "report.md").read_text()
 
-    before = listing(place)
-    code, said = run(place, *CONFIRM)
-    assert (code, "confirmed already; nothing is trained again" in said) == (0, True), said
-    assert "The test set is open: 10 images" in said
-    assert listing(place) == before
+    before = listing(folder)
+    code, output = run(folder, *CONFIRM)
+    assert (code, "already confirmed; no training is repeated" in output) == (0, True), output
+    assert "Held-out test set: 10 images" in output
+    assert listing(folder) == before
 
 
-def say(capsys, monkeypatch, place, *args):
-    """Run a command in this process; return its exit code and what it said of errors."""
-    monkeypatch.chdir(place)
+def fail(capsys, monkeypatch, folder, *args):
+    """Run a command in this process; return its exit code and its errors."""
+    monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "argv", ["drft-study", *args])
-    with pytest.raises(SystemExit) as leaving:
+    with pytest.raises(SystemExit) as caught:
         main()
-    return leaving.value.code, capsys.readouterr().err
+    return caught.value.code, capsys.readouterr().err
 
 
 WRONG = {
     "no such study": (("confirm", "tinny"), "no study 'tinny'"),
-    "more trials than there are": (("confirm", "tiny", "--top", "9"), "--top asks for 9"),
-    "data that are gone": ((*CONFIRM, "--data", "nowhere"), "say with --data where they are now"),
+    "more trials than there are": (("confirm", "tiny", "--top", "9"), "--top is 9"),
+    "data that are gone": ((*CONFIRM, "--data", "nowhere"), "name their new location with --data"),
     "an option of another executor": ((*CONFIRM, "--ray-address", "auto"), "--executor ray"),
 }
 
 
 @pytest.mark.parametrize("fault", WRONG)
-def test_wrong_use_is_one_line_and_nothing_is_written(fault, place, capsys, monkeypatch):
+def test_wrong_use_is_one_line_and_nothing_is_written(fault, folder, capsys, monkeypatch):
     args, word = WRONG[fault]
-    before = listing(place)
-    code, said = say(capsys, monkeypatch, place, *args)
-    assert (code, said.count("\n"), word in said) == (2, 1, True), said
-    assert listing(place) == before
+    before = listing(folder)
+    code, output = fail(capsys, monkeypatch, folder, *args)
+    assert (code, output.count("\n"), word in output) == (2, 1, True), output
+    assert listing(folder) == before
 
 
-def test_other_images_than_those_of_the_study_are_refused(place, capsys, monkeypatch):
-    Image.new("RGB", (48, 48), (9, 9, 9)).save(place / "photo3.png")
-    code, said = say(capsys, monkeypatch, place, *CONFIRM)
-    assert (code, said.count("\n")) == (2, 1), said
-    assert "are not those that study 'tiny' was run on" in said
-    assert not (place / "results" / "tiny" / "confirm").exists()
+def test_other_images_than_those_of_the_study_are_refused(folder, capsys, monkeypatch):
+    Image.new("RGB", (48, 48), (9, 9, 9)).save(folder / "photo3.png")
+    code, output = fail(capsys, monkeypatch, folder, *CONFIRM)
+    assert (code, output.count("\n")) == (2, 1), output
+    assert "are not those that study 'tiny' was run on" in output
+    assert not (folder / "results" / "tiny" / "confirm").exists()

@@ -1,4 +1,4 @@
-"""Made-up studies in exactly the format the conductor writes, and the storages that every study must fit in."""
+"""Studies for tests: fake ones in the format that the tuner writes, a real one of tiny trainings, and all storages."""
 
 import itertools
 import json
@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 import optuna
+import pandas as pd
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
 from benchmarks.postgres import Postgres, binaries
-from drft.config.trial_config import TrialConfig, with_values
-from drft.training.records import EpochRecord, best_record
+from drft.config.trial_config import TrialConfig, parse_config, with_values
+from drft.data import ImageDataset, open_dataset
+from drft.training.records import EpochRecord, TrialResult, best_record
+from study.results.study_folder import StudyFolder
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -28,7 +31,7 @@ DIMENSIONS = {
     "loss.class_weighting": CategoricalDistribution(("none", "balanced", "sqrt")),
     "dropout": FloatDistribution(0.0, 0.5),
 }
-SPACE = """# How deep, with everything else retuned?
+SPACE = """# Which depth is best?
 depth: {int: [0, 5]}
 depth_phase.lr: {log: [1.0e-5, 1.0e-2]}
 augmentation.strength: {choice: [0.0, 0.25, 0.5, 0.75, 1.0]}
@@ -57,7 +60,7 @@ def made_record(step: int, head_epochs: int, train: float, val: float) -> EpochR
 
 
 def made_curve(rng: np.random.Generator, depth: int, lr: float, config: TrialConfig) -> list[EpochRecord]:
-    """Train accuracy climbs with depth; validation peaks early and fades."""
+    """Training accuracy grows with depth; validation accuracy peaks early and declines."""
     strength = depth / BLOCKS * (0.4 + 0.6 * np.exp(-((np.log10(lr) + 3.5) ** 2)))
     steps = config.head_phase.epochs + config.depth_phase.epochs
     records = []
@@ -138,8 +141,8 @@ def made_trial(number: int, state: TrialState, seed: int = 0) -> optuna.trial.Fr
         return optuna.trial.create_trial(state=state)
     config = with_values(TrialConfig(), params)
     records = made_curve(rng, config.depth, config.depth_phase.lr, config)
-    kept = {TrialState.PRUNED: 5, TrialState.FAIL: 2, TrialState.RUNNING: 1}.get(state, len(records))
-    records = records[:kept]
+    epochs = {TrialState.PRUNED: 5, TrialState.FAIL: 2, TrialState.RUNNING: 1}.get(state, len(records))
+    records = records[:epochs]
     ending = {TrialState.COMPLETE: "completed", TrialState.PRUNED: "pruned"}.get(state, "")
     attributes = trial_attributes(config, records, ending)
     if state is TrialState.FAIL:
@@ -158,10 +161,10 @@ def made_trial(number: int, state: TrialState, seed: int = 0) -> optuna.trial.Fr
 
 
 def mixed_states(n: int) -> list[TrialState]:
-    """About three of five complete, a third pruned, one of ten failed; the newest one running, one waiting."""
+    """Of every ten trials six complete, three pruned and one failed; the last two running and waiting."""
     cycle = "CCPCCPCFCP"
-    named = {"C": TrialState.COMPLETE, "P": TrialState.PRUNED, "F": TrialState.FAIL}
-    states = [named[cycle[number % 10]] for number in range(n)]
+    states_by_letter = {"C": TrialState.COMPLETE, "P": TrialState.PRUNED, "F": TrialState.FAIL}
+    states = [states_by_letter[cycle[number % 10]] for number in range(n)]
     return [*states[:-2], TrialState.RUNNING, TrialState.WAITING] if n > 2 else states
 
 
@@ -175,13 +178,13 @@ def make_study() -> StudyMaker:
     def write(
         results: Path, name: str = "demo", states: list[TrialState] | None = None, folder: str = "", **changes: Any
     ) -> Path:
-        place = results / (folder or name)
-        place.mkdir(parents=True, exist_ok=True)
-        study = optuna.create_study(study_name=name, storage=f"sqlite:///{place / 'study.db'}", direction="maximize")
+        path = results / (folder or name)
+        path.mkdir(parents=True, exist_ok=True)
+        study = optuna.create_study(study_name=name, storage=f"sqlite:///{path / 'study.db'}", direction="maximize")
         for key, value in study_attributes(TrialConfig(), **changes).items():
             study.set_user_attr(key, value)
-        chosen = mixed_states(60) if states is None else states
-        study.add_trials([made_trial(number, state) for number, state in enumerate(chosen)])
+        states = mixed_states(60) if states is None else states
+        study.add_trials([made_trial(number, state) for number, state in enumerate(states)])
         return results
 
     return write
@@ -189,8 +192,90 @@ def make_study() -> StudyMaker:
 
 @pytest.fixture(scope="session")
 def demo(make_study: StudyMaker, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A results folder with one study, ``demo``, of 60 trials; read it, do not change it."""
+    """A results folder with one study, ``demo``, of 60 trials; do not change it."""
     return make_study(tmp_path_factory.mktemp("results"))
+
+
+@pytest.fixture(scope="session")
+def completed_trial() -> Callable[..., optuna.trial.FrozenTrial]:
+    """Return a trial of the result of a real training; ``changes`` replace values in all of its records."""
+
+    def make(result: TrialResult, value: float, **changes: float) -> optuna.trial.FrozenTrial:
+        records = {f"epoch:{record.step:03d}": json.dumps(asdict(record) | changes) for record in result.records}
+        depth = result.config.depth
+        return optuna.trial.create_trial(
+            value=value,
+            params={"depth": depth},
+            distributions={"depth": DIMENSIONS["depth"]},
+            user_attrs={
+                "depth": depth,
+                "depth_fraction": result.depth_fraction,
+                "trainable_fraction": result.trainable_fraction,
+                "ending": "completed",
+                "seconds": 1.0,
+                **records,
+            },
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> Callable[..., TrialConfig]:
+    """Return configurations of trainings that take less than a second."""
+
+    def make(weights: Path | str, depth: int = 1, seed: int = 0) -> TrialConfig:
+        return parse_config(
+            {
+                "seed": seed,
+                "image_size": 32,
+                "depth": depth,
+                "split": {"validation_fraction": 0.4},
+                "backbone": {"name": "test_resnet", "weights": str(weights), "normalization": "imagenet"},
+                "head_phase": {"epochs": 1},
+                "depth_phase": {"epochs": 1, "lr": 0.01},
+            }
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def trained_study(
+    tiny_dataset: ImageDataset,
+    make_study: StudyMaker,
+    completed_trial: Callable[..., optuna.trial.FrozenTrial],
+    tiny_config: Callable[..., TrialConfig],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A results folder with one study, ``real``, of three trainings with checkpoints; copy it, do not change it."""
+    # Imported here, since most tests of study/ need no torch.
+    import safetensors.torch
+
+    from drft.models.backbone import build_model
+    from drft.training.trial import run_trial
+
+    results = tmp_path_factory.mktemp("trained")
+    weights = results / "pretrained.safetensors"
+    safetensors.torch.save_file(build_model(tiny_config("none"), seed=7).net.state_dict(), weights)
+    rows = [(image.path.name, image.grade, image.origin) for image in tiny_dataset.images]
+    table = pd.DataFrame(rows, columns=["image", "grade", "split"])
+    table.to_csv(results / "labels.csv", index=False)
+    source = str(results / "labels.csv")
+    options = {"origin_column": "split", "images": str(tiny_dataset.images[0].path.parent)}
+    dataset = open_dataset(source, options=options)
+    recorded = {"fingerprint": dataset.fingerprint, "grades": list(dataset.grades), "rendered": False, "name": "tiny"}
+    make_study(
+        results, "real", states=[], source=source, source_options=json.dumps(options), cohort=json.dumps(recorded)
+    )
+    study = optuna.load_study(study_name="real", storage=f"sqlite:///{results / 'real' / 'study.db'}")
+    folder = StudyFolder(results / "real")
+    folder.trials.mkdir()
+    for number, depth in enumerate((1, 2, 5)):
+        result = run_trial(tiny_config(weights, depth, number), dataset)
+        folder.write_trial(number, result, checkpoint=True)
+        study.add_trial(completed_trial(result, result.best.val_accuracy))
+    return results
 
 
 _databases = itertools.count()
@@ -198,11 +283,11 @@ _databases = itertools.count()
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Postgres]:
-    """A PostgreSQL server of the tests' own."""
-    place = binaries()
-    if place is None:
+    """A PostgreSQL server for the tests."""
+    folder = binaries()
+    if folder is None:
         pytest.skip("there are no PostgreSQL server binaries")
-    server = Postgres(place)
+    server = Postgres(folder)
     server.start()
     yield server
     server.remove()
@@ -210,7 +295,7 @@ def server() -> Iterator[Postgres]:
 
 @pytest.fixture
 def sqlite(tmp_path: Path) -> str:
-    """A SQLite file that is not there yet."""
+    """The path of a SQLite file that does not exist yet."""
     return str(tmp_path / "study.db")
 
 
@@ -222,11 +307,11 @@ def postgresql(server: Postgres) -> str:
 
 @pytest.fixture
 def journal(tmp_path: Path) -> str:
-    """The URL of a journal that is not there yet."""
+    """The URL of a journal that does not exist yet."""
     return f"journal://{tmp_path / 'shared'}"
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "journal"])
 def url(request: pytest.FixtureRequest) -> str:
-    """Each kind of storage that a study can be kept in."""
+    """The URL or path of each kind of storage."""
     return request.getfixturevalue(request.param)

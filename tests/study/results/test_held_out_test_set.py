@@ -9,7 +9,7 @@ from rich.console import Console
 from drft.errors import StudyError
 from study.analysis import summarize
 from study.callbacks.progress_reporter import PlainProgress
-from study.confirm.prepare import undertake
+from study.confirm.prepare import plan_confirmation
 from study.results.confirmation_plan import BASELINE, PLANNED, Candidate, ConfirmationPlan, SeedAndSplit
 from study.results.locate import find_study
 from study.results.retrained import read_test_set
@@ -146,13 +146,13 @@ def test_a_crash_between_two_trainings_loses_no_finished_training(study):
 
 def test_other_values_of_top_and_seeds_are_refused(study):
     plan = make_plan(study)
-    retrain(study, plan, seconds=0.0)
-    assert undertake(study, 1, 2).plan == plan
-    with pytest.raises(StudyError, match="has begun to be confirmed with --top 1 --seeds 2"):
-        undertake(study, 5, 2)
-    retrain(study, plan)
-    with pytest.raises(StudyError, match="is confirmed with --top 1 --seeds 2"):
-        undertake(study, 1, 3)
+    confirmation = retrain(study, plan, seconds=0.0)
+    assert plan_confirmation(study, confirmation, 1, 2) == plan
+    with pytest.raises(StudyError, match="has an unfinished confirmation with --top 1 --seeds 2"):
+        plan_confirmation(study, confirmation, 5, 2)
+    confirmation = retrain(study, plan)
+    with pytest.raises(StudyError, match="was confirmed with --top 1 --seeds 2"):
+        plan_confirmation(study, confirmation, 1, 3)
 
 
 def test_missing_predictions_are_an_error(study):

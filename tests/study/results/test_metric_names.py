@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from drft.training.records import best_record
-from study.analysis import early
+from study.analysis.early import early_ranking
 from study.callbacks.progress_reporter import PlainProgress
 from study.dashboard.artifacts import TrialFolder, _best_step
 from study.executors import Job
@@ -53,7 +53,7 @@ def test_early_ranks_follow_the_loss():
     rows = [(n, step, 2 - n / 12 - step / 100) for n in numbers for step in (1, 2, 3)]
     epochs = pd.DataFrame(rows, columns=["trial", "step", "val_loss"])
     base = {"head_phase": {"epochs": 1}, "depth_phase": {"epochs": 2}}
-    look = early(complete, complete, epochs, base, "nll").everyone.looks[0]
+    look = early_ranking(complete, complete, epochs, base, "nll").everyone.looks[0]
     assert look.tau.value == pytest.approx(1)
 
 
