@@ -1,6 +1,6 @@
-"""A painter of fundus images: eyes, their lesions and the camera that sees them."""
+"""Render fundus images: eyes, their lesions and the camera."""
 
-from drft.data.rendering.findings import LesionAmounts, draw_findings
 from drft.data.rendering.fundus_image import render_eye, render_image
+from drft.data.rendering.lesion_amounts import LesionAmounts, sample_lesions
 
-__all__ = ["LesionAmounts", "draw_findings", "render_eye", "render_image"]
+__all__ = ["LesionAmounts", "render_eye", "render_image", "sample_lesions"]

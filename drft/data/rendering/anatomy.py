@@ -1,4 +1,4 @@
-"""A healthy eye: where its landmarks lie, its colours, and the painting of retina, macula and optic disc."""
+"""A healthy eye: its landmarks and colours, and how retina, macula and optic disc are painted."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from drft.data.rendering.canvas import Canvas, Field, FloatImage, absorb, over
 
 @dataclass(frozen=True, slots=True)
 class Anatomy:
-    """What differs from eye to eye; positions and lengths in field radii."""
+    """Properties that differ from eye to eye; positions and lengths in field radii."""
 
     disc: tuple[float, float]
     fovea: tuple[float, float]
@@ -19,7 +19,7 @@ class Anatomy:
     """Colour of the retina in the middle of the field."""
     macular_pigment: float
     tessellation: float
-    """How clearly the vessels of the choroid shine through."""
+    """How clearly the vessels of the choroid are visible through the retina."""
     mottling: float
     tortuosity: float
     calibre: float
@@ -28,7 +28,7 @@ class Anatomy:
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> "Anatomy":
-        """Draw an eye; colours follow the spread of adult fundi under one camera."""
+        """Return a random eye; its colours vary as those of adult fundi under one camera."""
         fovea = (float(rng.normal(-0.06, 0.07)), float(rng.normal(0.04, 0.06)))
         distance = rng.normal(0.78, 0.04)
         return cls(
@@ -47,7 +47,7 @@ class Anatomy:
 
 
 def _retinal_colour(rng: np.random.Generator) -> tuple[float, float, float]:
-    """Draw a colour: warm orange, or pinkish with more blue, from pale to dark."""
+    """Return a random colour: warm orange, or pinkish with more blue, from pale to dark."""
     red = float(np.clip(rng.normal(0.7, 0.09), 0.45, 0.88))
     green = red * float(np.clip(rng.normal(0.49, 0.07), 0.3, 0.62))
     pinkish = rng.random() < 0.5
@@ -56,7 +56,7 @@ def _retinal_colour(rng: np.random.Generator) -> tuple[float, float, float]:
 
 
 def paint_retina(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy) -> FloatImage:
-    """Paint the retina with choroid, macula and fovea, still without disc and vessels."""
+    """Return the retina with choroid, macula and fovea, without disc and vessels."""
     image = np.full((canvas.height, canvas.width, 3), anatomy.colour, dtype=np.float32)
     clouds = canvas.noise(rng, 0.5) + 0.6 * canvas.noise(rng, 0.2) + 0.4 * canvas.noise(rng, 0.08)
     image = absorb(image, anatomy.mottling * clouds, (0.7, 1.2, 1.0))
@@ -66,7 +66,7 @@ def paint_retina(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy) -> 
 
 
 def _show_choroid(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, image: FloatImage) -> FloatImage:
-    """Let choroidal vessels shine through as pale streaks, most of all away from the macula."""
+    """Paint choroidal vessels as pale streaks that are clearest away from the macula."""
     streaks = np.exp(-4 * np.abs(canvas.noise(rng, 0.12, 3.0))) + np.exp(-5 * np.abs(canvas.noise(rng, 0.09, 2.2)))
     away = 1 - np.exp(-((canvas.distance(*anatomy.fovea) / 0.5) ** 2))
     patches = np.clip(0.5 + 0.5 * canvas.noise(rng, 0.7), 0, 1)
@@ -92,13 +92,13 @@ def paint_disc(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, image
 
 
 def _paler(anatomy: Anatomy, degree: float) -> tuple[float, float, float]:
-    """Return the retina's colour without some of its blood and pigment: first more yellow, then white."""
+    """Return the colour of the retina with less blood and pigment: more yellow, and white at high degrees."""
     red, green, blue = anatomy.colour
     paler = red * (1 + 0.85 * degree), green * (1 + 1.2 * degree), blue + 0.22 * degree**2
     return min(1.05, paler[0]), min(0.98, paler[1]), min(0.85, paler[2])
 
 
 def _inside(distance: Field, edge: float, sharpness: float) -> Field:
-    """Return 1 inside, 0 outside, with a soft edge."""
+    """Return 1 where the distance is below ``edge``, 0 where it is above, with a soft transition."""
     inside: Field = 1 / (1 + np.exp(np.clip(sharpness * (distance - edge), -30, 30)))
     return inside

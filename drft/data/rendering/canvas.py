@@ -1,7 +1,7 @@
-"""The canvas a fundus is painted on: coordinates, supersampled layers and smooth noise.
+"""The canvas of a fundus image: coordinates, supersampled layers and smooth noise.
 
-All lengths are in radii of the circular field of view, the origin is the middle of the field, x points to the
-nose (the side of the optic disc) and y downwards. A left eye is the mirror image, made once all is painted.
+All lengths are in radii of the circular field of view. The origin is the middle of the field, x points to the
+nose (the side of the optic disc) and y downwards. A left eye is mirrored after everything is painted.
 """
 
 from functools import cached_property
@@ -15,11 +15,13 @@ Field = NDArray[np.floating[Any]]
 """One value per pixel, shape (height, width)."""
 FloatImage = NDArray[np.float32]
 """Red, green and blue from 0 to 1, shape (height, width, 3)."""
+Points = NDArray[np.float64]
+"""Positions in field radii: one of shape (2,), or several of shape (n, 2)."""
 
 SUPERSAMPLING = 3
-"""Layers are drawn this many times finer than the canvas, so that edges come out smooth."""
+"""Layers are drawn this many times finer than the canvas, so that edges are smooth."""
 RADIUS_TO_HEIGHT = 0.598
-"""Radius of the field over the height of the image: the circle is cut at top and bottom, as IDRiD's is."""
+"""Radius of the field over the height of the image: the circle is cut at top and bottom, as in IDRiD."""
 
 
 class Canvas:
@@ -75,7 +77,7 @@ class Canvas:
 
 
 class Layer:
-    """One thing's opacity over the canvas, drawn supersampled: 0 absent, 1 opaque."""
+    """The opacity of one structure over the canvas, drawn supersampled: 0 absent, 1 opaque."""
 
     def __init__(self, canvas: Canvas) -> None:
         self._canvas = canvas
@@ -84,25 +86,25 @@ class Layer:
         self._scale = canvas.radius * SUPERSAMPLING
         self._middle = np.array([self._image.width / 2, self._image.height / 2])
 
-    def stroke(self, points: NDArray[np.float64], width: float, opacity: float) -> None:
-        """Draw a line through points of shape (n, 2); joints are round where that can be seen."""
+    def stroke(self, points: Points, width: float, opacity: float) -> None:
+        """Draw a line through points of shape (n, 2); joints of thick lines are round."""
         pixels = (points * self._scale + self._middle).ravel().tolist()
         thickness = max(1, round(width * self._scale))
         joint = "curve" if thickness > 2 * SUPERSAMPLING else None
         self._draw.line(pixels, fill=round(255 * opacity), width=thickness, joint=joint)
 
-    def polygon(self, points: NDArray[np.float64], opacity: float) -> None:
+    def polygon(self, points: Points, opacity: float) -> None:
         """Fill a polygon with corners of shape (n, 2)."""
         pixels = (points * self._scale + self._middle).ravel().tolist()
         self._draw.polygon(pixels, fill=round(255 * opacity))
 
     def alpha(self) -> Field:
-        """Return the opacity at the canvas's own resolution."""
+        """Return the opacity at the resolution of the canvas."""
         return np.asarray(self._image.reduce(SUPERSAMPLING), dtype=np.float32) / np.float32(255)
 
 
 def over(image: FloatImage, alpha: Field, colour: tuple[float, float, float]) -> FloatImage:
-    """Return the image with a colour laid over it at the given opacity."""
+    """Return the image with a colour over it at the given opacity."""
     if not alpha.any():
         return image
     channels = [image[..., c] + alpha.astype(np.float32) * (np.float32(colour[c]) - image[..., c]) for c in range(3)]

@@ -3,14 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from drft.data.rendering.anatomy import Anatomy
-from drft.data.rendering.canvas import Canvas, FloatImage, Layer, absorb, over
-from drft.data.rendering.findings import LesionAmounts
-
-Point = NDArray[np.float64]
+from drft.data.rendering.canvas import Canvas, FloatImage, Layer, Points, absorb, over
+from drft.data.rendering.lesion_amounts import LesionAmounts
 
 BLOOD = (0.32, 1.0, 0.85)
 """Absorption of blood in red, green and blue, relative to green."""
@@ -21,26 +18,26 @@ _WAVES = np.array([2.0, 3.0, 4.0])
 
 
 def paint_bright_lesions(
-    rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, findings: LesionAmounts, image: FloatImage
+    rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, amounts: LesionAmounts, image: FloatImage
 ) -> FloatImage:
-    """Paint soft and hard exudates; vessels run over them."""
+    """Return the image with soft and hard exudates; vessels are painted over them later."""
     shine = min(1.15, anatomy.colour[0] / 0.65)
     soft = canvas.layer()
-    for _ in range(findings.soft_exudates):
+    for _ in range(amounts.soft_exudates):
         centre = _near_arcades(rng, anatomy)
         for _ in range(5):
             blob(rng, soft, centre + rng.normal(0, 0.016, 2), rng.uniform(0.01, 0.028), rng.uniform(0.4, 0.75))
     cotton = ndimage.gaussian_filter(soft.alpha(), 0.011 * canvas.radius)
     image = over(image, cotton, (0.93 * shine, 0.78 * shine, 0.25 + 0.8 * anatomy.colour[2]))
     hard = canvas.layer()
-    _draw_exudates(rng, hard, anatomy, findings)
+    _draw_exudates(rng, hard, anatomy, amounts)
     return over(image, 0.95 * hard.alpha(), (0.98 * shine, 0.85 * shine, 0.12 + 0.9 * anatomy.colour[2]))
 
 
-def _draw_exudates(rng: np.random.Generator, layer: Layer, anatomy: Anatomy, findings: LesionAmounts) -> None:
-    """Draw hard exudates in rings, clumps and loose groups; the edge of a ring is broken, not closed."""
-    clusters = [_cluster(rng, anatomy) for _ in range(findings.exudate_clusters)]
-    for _ in range(findings.hard_exudates):
+def _draw_exudates(rng: np.random.Generator, layer: Layer, anatomy: Anatomy, amounts: LesionAmounts) -> None:
+    """Draw hard exudates in rings, clumps and loose groups; rings have gaps."""
+    clusters = [_cluster(rng, anatomy) for _ in range(amounts.exudate_clusters)]
+    for _ in range(amounts.hard_exudates):
         cluster = clusters[int(rng.integers(len(clusters)))]
         angle = cluster.direction + rng.normal(0, cluster.opening)
         away = cluster.radius * rng.normal(1, 0.12) + abs(rng.normal(0, cluster.spread))
@@ -50,7 +47,7 @@ def _draw_exudates(rng: np.random.Generator, layer: Layer, anatomy: Anatomy, fin
 
 @dataclass(frozen=True, slots=True)
 class _Cluster:
-    centre: Point
+    centre: Points
     radius: float
     spread: float
     direction: float
@@ -58,7 +55,7 @@ class _Cluster:
 
 
 def _cluster(rng: np.random.Generator, anatomy: Anatomy) -> _Cluster:
-    """Draw where a group of exudates lies: around the fovea or around a leaking vessel."""
+    """Return a random group of exudates near the fovea: a ring around a leaking vessel, or a loose group."""
     ring = rng.random() < 0.5
     return _Cluster(
         centre=np.array(anatomy.fovea) + rng.normal(0, (0.22, 0.2)),
@@ -70,24 +67,24 @@ def _cluster(rng: np.random.Generator, anatomy: Anatomy) -> _Cluster:
 
 
 def paint_red_lesions(
-    rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, findings: LesionAmounts, image: FloatImage
+    rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, amounts: LesionAmounts, image: FloatImage
 ) -> FloatImage:
-    """Paint microaneurysms, haemorrhages and IRMA."""
+    """Return the image with microaneurysms, haemorrhages and IRMA."""
     layer = canvas.layer()
-    for _ in range(findings.microaneurysms):
+    for _ in range(amounts.microaneurysms):
         blob(rng, layer, _in_posterior_pole(rng, anatomy), rng.uniform(0.008, 0.013), rng.uniform(0.5, 0.85))
     foci = [_anywhere(rng, anatomy) for _ in range(4)]
-    for number in range(findings.haemorrhages):
+    for number in range(amounts.haemorrhages):
         focus = foci[number % 4] + rng.normal(0, 0.16, 2)
         at = focus if rng.random() < 0.6 and np.hypot(*focus) < 0.95 else _anywhere(rng, anatomy)
         _draw_haemorrhage(rng, layer, anatomy, at)
-    for _ in range(findings.irma):
+    for _ in range(amounts.irma):
         tangle(rng, layer, _near_arcades(rng, anatomy), size=0.06, strands=4, width=0.006)
     blood = ndimage.gaussian_filter(layer.alpha(), 0.006 * canvas.radius)
     return absorb(image, (0.9 + 0.14 * canvas.noise(rng, 0.06)) * blood, BLOOD)
 
 
-def _draw_haemorrhage(rng: np.random.Generator, layer: Layer, anatomy: Anatomy, at: Point) -> None:
+def _draw_haemorrhage(rng: np.random.Generator, layer: Layer, anatomy: Anatomy, at: Points) -> None:
     """Draw a dot, a ragged blot, or a flame along the nerve fibres."""
     kind = rng.random()
     if kind < 0.5:
@@ -101,8 +98,8 @@ def _draw_haemorrhage(rng: np.random.Generator, layer: Layer, anatomy: Anatomy, 
         _draw_flame(rng, layer, anatomy, at)
 
 
-def _draw_flame(rng: np.random.Generator, layer: Layer, anatomy: Anatomy, at: Point) -> None:
-    """Draw short strokes side by side, pointing to the disc."""
+def _draw_flame(rng: np.random.Generator, layer: Layer, anatomy: Anatomy, at: Points) -> None:
+    """Draw short parallel strokes that point to the disc."""
     towards = np.array(anatomy.disc) - at
     towards /= max(float(np.linalg.norm(towards)), 1e-3)
     across = np.array([-towards[1], towards[0]])
@@ -116,7 +113,7 @@ def _draw_flame(rng: np.random.Generator, layer: Layer, anatomy: Anatomy, at: Po
 def paint_laser_scars(
     rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, count: int, image: FloatImage
 ) -> FloatImage:
-    """Paint burns of scatter photocoagulation: pale spots with pigment, outside the arcades."""
+    """Return the image with burns of scatter photocoagulation: pale spots with pigment, outside the arcades."""
     pale, pigment = canvas.layer(), canvas.layer()
     for _ in range(count):
         at = _in_periphery(rng, anatomy)
@@ -128,13 +125,13 @@ def paint_laser_scars(
     return absorb(image, 0.8 * pigment.alpha(), (0.9, 0.9, 0.8))
 
 
-def blob(rng: np.random.Generator, layer: Layer, at: Point, radius: float, opacity: float) -> None:
+def blob(rng: np.random.Generator, layer: Layer, at: Points, radius: float, opacity: float) -> None:
     """Draw a roundish spot with an irregular outline."""
     wobble = rng.uniform(0, 1, 3) @ np.sin(_WAVES[:, np.newaxis] * (_ANGLES + rng.uniform(0, 7, (3, 1)))) / 7
     layer.polygon(at + radius * (1 + wobble)[:, np.newaxis] * _CIRCLE, opacity)
 
 
-def tangle(rng: np.random.Generator, layer: Layer, at: Point, size: float, strands: int, width: float) -> None:
+def tangle(rng: np.random.Generator, layer: Layer, at: Points, size: float, strands: int, width: float) -> None:
     """Draw fine, tortuous vessels that loop and cross within ``size`` of a point."""
     for _ in range(strands):
         turns = rng.normal(0, 0.45, 26) + rng.normal(0, 0.12)
@@ -143,20 +140,20 @@ def tangle(rng: np.random.Generator, layer: Layer, at: Point, size: float, stran
         layer.stroke(at + path - path[0] + rng.normal(0, 0.2 * size, 2), width, rng.uniform(0.5, 0.9))
 
 
-def _in_posterior_pole(rng: np.random.Generator, anatomy: Anatomy) -> Point:
-    """Return a place inside the arcades, the fovea itself excepted."""
+def _in_posterior_pole(rng: np.random.Generator, anatomy: Anatomy) -> Points:
+    """Return a random position inside the arcades, but not on the fovea."""
     angle, away = rng.uniform(-np.pi, np.pi), rng.uniform(0.1, 0.62)
     return np.array(anatomy.fovea) + away * np.array([np.cos(angle), 0.95 * np.sin(angle)])
 
 
-def _near_arcades(rng: np.random.Generator, anatomy: Anatomy) -> Point:
-    """Return a place in the band along the great vessels."""
+def _near_arcades(rng: np.random.Generator, anatomy: Anatomy) -> Points:
+    """Return a random position in the band along the great vessels."""
     angle, away = rng.uniform(-np.pi, np.pi), rng.normal(0.6, 0.1)
     return np.array(anatomy.fovea) + away * np.array([np.cos(angle) + 0.3, np.sin(angle)])
 
 
-def _anywhere(rng: np.random.Generator, anatomy: Anatomy) -> Point:
-    """Return a place in the field that is not on the disc."""
+def _anywhere(rng: np.random.Generator, anatomy: Anatomy) -> Points:
+    """Return a random position in the field that is not on the disc."""
     while True:
         angle, away = rng.uniform(-np.pi, np.pi), 0.92 * np.sqrt(rng.uniform(0.01, 1))
         at = np.array([away * np.cos(angle), away * np.sin(angle)])
@@ -164,8 +161,8 @@ def _anywhere(rng: np.random.Generator, anatomy: Anatomy) -> Point:
             return at
 
 
-def _in_periphery(rng: np.random.Generator, anatomy: Anatomy) -> Point:
-    """Return a place outside the arcades."""
+def _in_periphery(rng: np.random.Generator, anatomy: Anatomy) -> Points:
+    """Return a random position outside the arcades."""
     while True:
         at = _anywhere(rng, anatomy)
         if np.hypot(*(at - np.array(anatomy.fovea))) > 0.6:

@@ -11,28 +11,28 @@ from drft.data.rendering.canvas import Canvas, Field, FloatImage, over
 FRAME_ASPECT = 1.506
 """Width over height of the whole image (4288 x 2848 pixels in IDRiD)."""
 FIELD_CENTRE = 0.462
-"""Where the middle of the field lies, as a share of the frame's width."""
+"""Position of the middle of the field, as a share of the width of the frame."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """How one image was taken."""
+    """How one photograph was taken."""
 
     vignetting: float
     tilt: tuple[float, float]
-    """How much brighter the right and the lower side are lit."""
+    """How much brighter the right and the lower side are."""
     halo: float
-    """Strength of the bright crescent that stray light leaves at the edge."""
+    """Strength of the bright crescent of stray light at the edge."""
     halo_direction: float
     haze: float
-    """Veil of cloudy media: 0 none, 1 nothing seen."""
+    """Veil of cloudy media: 0 none, 1 opaque."""
     blur: float
     """Standard deviation in field radii."""
     noise: float
 
     @classmethod
     def sample(cls, rng: np.random.Generator, haze: float = 0.0) -> "Exposure":
-        """Draw an exposure; ``haze`` adds to that of the average eye."""
+        """Return a random exposure; ``haze`` is added to that of the average eye."""
         return cls(
             vignetting=float(rng.uniform(0.15, 0.55)),
             tilt=(float(rng.normal(0, 0.13)), float(rng.normal(0, 0.1))),
@@ -45,11 +45,15 @@ class Exposure:
 
 
 def expose(rng: np.random.Generator, canvas: Canvas, exposure: Exposure, image: FloatImage) -> FloatImage:
-    """Return the retina as the camera sees it, still without frame."""
+    """Return the retina as the camera records it, without the frame."""
     veil = np.clip(exposure.haze * (1 + 0.5 * canvas.noise(rng, 0.8)), 0, 0.85)
     red, green, blue = image.mean(axis=(0, 1)).tolist()
     seen = over(image, veil, (red, 1.04 * green, 1.12 * blue))
-    seen *= _light(rng, canvas, exposure)[..., np.newaxis]
+    # The illumination is brightest near the middle, tilted, with a few soft clouds.
+    fall = 1 - exposure.vignetting * canvas.eccentricity**2.2
+    tilt = 1 + exposure.tilt[0] * canvas.x + exposure.tilt[1] * canvas.y
+    light: Field = fall * tilt * (1 + 0.07 * canvas.noise(rng, 0.9))
+    seen *= light[..., np.newaxis]
     seen = _add_halo(canvas, exposure, seen)
     sigma = exposure.blur * canvas.radius
     grain = ndimage.uniform_filter(rng.standard_normal(seen.shape, dtype=np.float32), (2, 2, 0))
@@ -58,16 +62,8 @@ def expose(rng: np.random.Generator, canvas: Canvas, exposure: Exposure, image: 
     return sharp
 
 
-def _light(rng: np.random.Generator, canvas: Canvas, exposure: Exposure) -> Field:
-    """Return the illumination: brightest near the middle, tilted, with a few soft clouds."""
-    fall = 1 - exposure.vignetting * canvas.eccentricity**2.2
-    tilt = 1 + exposure.tilt[0] * canvas.x + exposure.tilt[1] * canvas.y
-    light: Field = fall * tilt * (1 + 0.07 * canvas.noise(rng, 0.9))
-    return light
-
-
 def _add_halo(canvas: Canvas, exposure: Exposure, image: FloatImage) -> FloatImage:
-    """Lay stray light along one side of the edge."""
+    """Return the image with stray light along one side of the edge."""
     if exposure.halo == 0:
         return image
     angle = np.arctan2(canvas.y, canvas.x) - exposure.halo_direction

@@ -5,45 +5,38 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from drft.data.rendering.anatomy import Anatomy
-from drft.data.rendering.canvas import Canvas, FloatImage, Layer, absorb, over
-from drft.data.rendering.findings import LesionAmounts
+from drft.data.rendering.canvas import Canvas, FloatImage, Points, absorb, over
+from drft.data.rendering.lesion_amounts import LesionAmounts
 from drft.data.rendering.lesions import BLOOD, tangle
-
-Point = NDArray[np.float64]
 
 
 def paint_proliferation(
-    rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, findings: LesionAmounts, image: FloatImage
+    rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, amounts: LesionAmounts, image: FloatImage
 ) -> FloatImage:
-    """Paint what lies on and before the retina in proliferative retinopathy, in that order."""
+    """Return the image with the signs of proliferation, from the retina towards the camera."""
     fine = canvas.layer()
-    if findings.vessels_on_disc:
-        _draw_disc_vessels(rng, fine, anatomy)
-    for _ in range(findings.vessels_elsewhere):
+    if amounts.vessels_on_disc:
+        for _ in range(4):
+            at = np.array(anatomy.disc) + rng.normal(0, 0.7 * anatomy.disc_radius, 2)
+            tangle(rng, fine, at, size=rng.uniform(0.08, 0.13), strands=4, width=0.006)
+    for _ in range(amounts.vessels_elsewhere):
         tangle(rng, fine, _along_arcades(rng, anatomy), size=rng.uniform(0.08, 0.16), strands=7, width=0.006)
     image = absorb(image, 0.9 * fine.alpha(), (0.22, 1.0, 0.8))
-    for _ in range(findings.fibrous_bands):
+    for _ in range(amounts.fibrous_bands):
         image = _paint_band(rng, canvas, anatomy, image)
-    for _ in range(findings.preretinal_haemorrhages):
+    for _ in range(amounts.preretinal_haemorrhages):
         image = _paint_bleeding(rng, canvas, anatomy, image)
     return image
 
 
-def _draw_disc_vessels(rng: np.random.Generator, layer: Layer, anatomy: Anatomy) -> None:
-    """Draw a wheel of fine vessels on the disc and beyond its edge."""
-    for _ in range(4):
-        at = np.array(anatomy.disc) + rng.normal(0, 0.7 * anatomy.disc_radius, 2)
-        tangle(rng, layer, at, size=rng.uniform(0.08, 0.13), strands=4, width=0.006)
-
-
 def _paint_bleeding(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, image: FloatImage) -> FloatImage:
-    """Paint a boat-shaped haemorrhage: level above, sagging below, ragged, hiding what lies behind."""
+    """Paint a boat-shaped haemorrhage: level at the top, round at the bottom, ragged and opaque."""
     x, y = _along_arcades(rng, anatomy)
     width, depth = rng.uniform(0.14, 0.4), rng.uniform(0.08, 0.24)
     across = np.linspace(-1, 1, 24)
     belly = 1 - np.abs(across) ** rng.uniform(1.5, 3.5)
-    hull = depth * belly * (1 + _wander(rng, 0.25)) + 0.25 * depth * across * rng.normal()
-    deck = hull - depth * belly * (1 + _wander(rng, 0.15))
+    hull = depth * belly * (1 + _smooth_noise(rng, 0.25)) + 0.25 * depth * across * rng.normal()
+    deck = hull - depth * belly * (1 + _smooth_noise(rng, 0.15))
     outline = np.concatenate([np.stack([across * width, hull], 1), np.stack([across * width, deck], 1)[::-1]])
     layer = canvas.layer()
     layer.polygon(outline + np.array([x, y]), 1.0)
@@ -53,13 +46,13 @@ def _paint_bleeding(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, 
     return absorb(image, 1.2 * density, BLOOD)
 
 
-def _wander(rng: np.random.Generator, size: float) -> NDArray[np.float64]:
-    """Return 24 values that wander about 0."""
+def _smooth_noise(rng: np.random.Generator, size: float) -> NDArray[np.float64]:
+    """Return 24 values of smoothed noise around 0."""
     return np.convolve(rng.normal(0, size, 26), np.ones(3) / 1.7, mode="valid")
 
 
 def _paint_band(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, image: FloatImage) -> FloatImage:
-    """Paint a bluish-white veil of scar tissue, drawn out along an arcade, with denser strands in it."""
+    """Paint a bluish-white veil of scar tissue along an arcade, with denser strands in it."""
     start = _along_arcades(rng, anatomy)
     headings = rng.uniform(-np.pi, np.pi) + np.cumsum(rng.normal(0, 0.13, 18))
     spine = start + np.cumsum(rng.uniform(0.02, 0.045) * np.stack([np.cos(headings), np.sin(headings)], 1), axis=0)
@@ -73,7 +66,7 @@ def _paint_band(rng: np.random.Generator, canvas: Canvas, anatomy: Anatomy, imag
     return over(image, alpha, (0.82, 0.72, 0.5 + 0.5 * anatomy.colour[2]))
 
 
-def _along_arcades(rng: np.random.Generator, anatomy: Anatomy) -> Point:
-    """Return a place on the upper or lower arcade."""
+def _along_arcades(rng: np.random.Generator, anatomy: Anatomy) -> Points:
+    """Return a random position on the upper or lower arcade."""
     up = -1 if rng.random() < 0.5 else 1
     return np.array([anatomy.fovea[0] + rng.uniform(-0.4, 0.6), anatomy.fovea[1] + up * rng.normal(0.52, 0.08)])

@@ -1,4 +1,4 @@
-"""The vessel tree: arcades from the optic disc, branches that taper, veins darker and wider than arteries."""
+"""The vessel tree: arcades from the optic disc, tapering branches, veins darker and wider than arteries."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,17 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drft.data.rendering.anatomy import Anatomy
-from drft.data.rendering.canvas import Canvas, FloatImage, absorb
+from drft.data.rendering.canvas import Canvas, FloatImage, Points, absorb
 
 STEP = 0.02
 """Distance between the points of a branch, in field radii."""
 AVASCULAR_RADIUS = 0.12
-"""No vessel comes closer to the fovea."""
+"""No vessel is closer to the fovea, in field radii."""
 VEIN_WIDTH = 0.032
 """Width of a great vein near the disc, in field radii."""
 ARTERY_WIDTH = 0.023
-
-Points = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +23,19 @@ class Vessel:
     """One unbranched vessel."""
 
     points: Points
-    """Course, shape (n, 2), in field radii."""
+    """Centre line, shape (n, 2), in field radii."""
     widths: NDArray[np.float64]
-    """Width at each point."""
+    """Width at each point, shape (n,)."""
     vein: bool
 
 
 def grow_tree(rng: np.random.Generator, anatomy: Anatomy, beading: float = 0.0) -> list[Vessel]:
-    """Grow all vessels of an eye, thickest last.
+    """Return random vessels of an eye, thickest last.
 
     Args:
-        rng: source of chance; how much of it is used does not depend on the beading.
+        rng: random numbers; how many are used does not depend on the beading.
         anatomy: the eye.
-        beading: depth of venous beading (0 none, 1 like a string of pearls).
+        beading: depth of venous beading, from 0 for none to 1.
     """
     trunks = [*_arcades(rng, anatomy), *_macular_twigs(rng, anatomy)]
     tree = [vessel for trunk in trunks for vessel in _with_branches(rng, anatomy, trunk, generations=2)]
@@ -69,7 +67,7 @@ def _arcades(rng: np.random.Generator, anatomy: Anatomy) -> Iterator[Vessel]:
 
 
 def _macular_twigs(rng: np.random.Generator, anatomy: Anatomy) -> Iterator[Vessel]:
-    """Yield the thin vessels that leave the disc towards the macula and the nose."""
+    """Yield the thin vessels from the disc towards the macula and the nose."""
     for _ in range(int(rng.integers(6, 11))):
         heading = (np.pi if rng.random() < 0.65 else 0.0) + rng.normal(0, 0.6)
         start = np.array(anatomy.disc) + 0.6 * anatomy.disc_radius * np.array([np.cos(heading), np.sin(heading)])
@@ -105,7 +103,7 @@ def _walk(
     *,
     vein: bool,
 ) -> Vessel | None:
-    """Return a vessel that wanders off, or None if it would be too short to see."""
+    """Return a vessel along a random walk, or None if it would be too short to see."""
     steps = int(length / STEP)
     if steps < 4:
         return None
@@ -122,15 +120,15 @@ def _walk(
 
 
 def _with_branches(rng: np.random.Generator, anatomy: Anatomy, trunk: Vessel, generations: int) -> Iterator[Vessel]:
-    """Yield a vessel and all that branches from it."""
+    """Yield a vessel and all its branches."""
     yield trunk
     if generations == 0:
         return
     steps = np.linalg.norm(np.diff(trunk.points, axis=0), axis=1)
     along = np.concatenate([[0.0], np.cumsum(steps)])
-    place, side = rng.uniform(0.15, 0.3), 1 if rng.random() < 0.5 else -1
-    while place < along[-1] - 0.05:
-        at = int(np.searchsorted(along, place))
+    position, side = rng.uniform(0.15, 0.3), 1 if rng.random() < 0.5 else -1  # along the trunk, in field radii
+    while position < along[-1] - 0.05:
+        at = int(np.searchsorted(along, position))
         dx, dy = trunk.points[at] - trunk.points[at - 1]
         heading = float(np.arctan2(dy, dx) + side * rng.uniform(0.35, 0.95))
         width = float(trunk.widths[at]) * rng.uniform(0.35, 0.65)
@@ -138,12 +136,12 @@ def _with_branches(rng: np.random.Generator, anatomy: Anatomy, trunk: Vessel, ge
         child = _walk(rng, anatomy, trunk.points[at], heading, length, width, vein=trunk.vein)
         if child:
             yield from _with_branches(rng, anatomy, child, generations - 1)
-        place += rng.uniform(0.1, 0.32)
+        position += rng.uniform(0.1, 0.32)
         side = -side if rng.random() < 0.75 else side
 
 
 def _beaded(vessel: Vessel, depth: float) -> Vessel:
-    """Return a great vein with beads along its middle; arteries and thin veins stay as they are."""
+    """Return a great vein with beads along its middle; arteries and thin veins are unchanged."""
     if not vessel.vein or vessel.widths.max() < 0.5 * VEIN_WIDTH:
         return vessel
     index = np.arange(len(vessel.widths))
@@ -153,7 +151,7 @@ def _beaded(vessel: Vessel, depth: float) -> Vessel:
 
 
 def paint_vessels(canvas: Canvas, tree: list[Vessel], image: FloatImage) -> FloatImage:
-    """Paint the tree over a retina: arteries lie over veins, thin vessels let the retina through."""
+    """Return the image with the vessels: arteries over veins, thin vessels partly transparent."""
     veins, arteries, reflex = canvas.layer(), canvas.layer(), canvas.layer()
     for vessel in tree:
         layer = veins if vessel.vein else arteries

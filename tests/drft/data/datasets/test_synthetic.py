@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from drft.data.datasets import synthetic
-from drft.data.rendering import LesionAmounts, draw_findings, render_eye, render_image
+from drft.data.rendering import LesionAmounts, render_eye, render_image, sample_lesions
 from drft.data.rendering.pool import RenderJob, render_files
 from drft.errors import DataError
 
@@ -41,10 +41,10 @@ def small_dataset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(synthetic, "HEIGHT", 48)
 
 
-def eye_with(findings: LesionAmounts, seed: int) -> np.ndarray:
-    """The same eye in the same light, with these findings; as float."""
+def eye_with(amounts: LesionAmounts, seed: int) -> np.ndarray:
+    """The eye of a seed with these lesions and the same exposure; as float."""
     eye, lesions, camera = np.random.default_rng(seed).spawn(3)
-    return render_eye(eye, lesions, camera, findings, HEIGHT).astype(float)
+    return render_eye(eye, lesions, camera, amounts, HEIGHT).astype(float)
 
 
 def test_counts_are_those_of_idrid():
@@ -118,22 +118,24 @@ def test_the_disc_is_brighter_than_the_macula():
     assert image.max() > 1.5 * np.median(image[HEIGHT // 2 - 6 : HEIGHT // 2 + 6, left - 6 : left + 6])
 
 
-def test_findings_follow_the_international_scale():
-    drawn = [[draw_findings(np.random.default_rng([seed, grade]), grade) for seed in range(60)] for grade in range(5)]
-    assert all(findings == LesionAmounts() for findings in drawn[0])
+def test_lesions_follow_the_international_scale():
+    sampled = [
+        [sample_lesions(np.random.default_rng([seed, grade]), grade) for seed in range(60)] for grade in range(5)
+    ]
+    assert all(amounts == LesionAmounts() for amounts in sampled[0])
     assert all(
-        replace(findings, microaneurysms=0) == LesionAmounts() and findings.microaneurysms for findings in drawn[1]
+        replace(amounts, microaneurysms=0) == LesionAmounts() and amounts.microaneurysms for amounts in sampled[1]
     )
-    assert all(findings.haemorrhages for grade in (2, 3, 4) for findings in drawn[grade])
-    signs = [[f.vessels_on_disc or f.vessels_elsewhere or f.preretinal_haemorrhages for f in fs] for fs in drawn]
+    assert all(amounts.haemorrhages for grade in (2, 3, 4) for amounts in sampled[grade])
+    signs = [[a.vessels_on_disc or a.vessels_elsewhere or a.preretinal_haemorrhages for a in eyes] for eyes in sampled]
     assert not any(any(grade) for grade in signs[:4])
     assert all(signs[4])
-    mean = [np.mean([findings.haemorrhages for findings in grade]) for grade in drawn]
+    mean = [np.mean([amounts.haemorrhages for amounts in eyes]) for eyes in sampled]
     assert mean[0] == mean[1] == 0 < mean[2] < mean[3]
 
 
 @pytest.mark.parametrize(
-    ("findings", "darker"),
+    ("amounts", "darker"),
     [
         (LesionAmounts(haemorrhages=60), True),
         (LesionAmounts(preretinal_haemorrhages=3), True),
@@ -144,8 +146,8 @@ def test_findings_follow_the_international_scale():
         (LesionAmounts(fibrous_bands=3), False),
     ],
 )
-def test_lesions_change_the_same_eye_as_they_should(findings: LesionAmounts, darker: bool):
-    changes = [(eye_with(findings, seed) - eye_with(LesionAmounts(), seed))[..., 1] for seed in range(3)]
+def test_lesions_darken_or_brighten_the_same_eye(amounts: LesionAmounts, darker: bool):
+    changes = [(eye_with(amounts, seed) - eye_with(LesionAmounts(), seed))[..., 1] for seed in range(3)]
     assert all((change.mean() < 0) == darker for change in changes)
     assert all(np.abs(change).max() > 15 for change in changes)
 

@@ -1,4 +1,4 @@
-"""What the international scale finds at each grade, in numbers of lesions.
+"""Numbers of lesions at each grade of the international scale.
 
 The scale (Wilkinson et al. 2003, *Ophthalmology* 110:1677): grade 0 no abnormalities; 1 microaneurysms only;
 2 more than microaneurysms, less than severe; 3 haemorrhages in four quadrants, venous beading or intraretinal
@@ -12,14 +12,14 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class LesionAmounts:
-    """Lesions of one eye: counts, or amounts from 0 to 1."""
+    """Lesions of one eye, as counts or as amounts from 0 to 1."""
 
     microaneurysms: int = 0
     haemorrhages: int = 0
     """Dot, blot and flame-shaped haemorrhages inside the retina."""
     hard_exudates: int = 0
     exudate_clusters: int = 0
-    """Rings and stars the hard exudates gather in."""
+    """Rings and groups of hard exudates."""
     soft_exudates: int = 0
     """Cotton wool spots."""
     venous_beading: float = 0.0
@@ -30,22 +30,18 @@ class LesionAmounts:
     vessels_elsewhere: int = 0
     preretinal_haemorrhages: int = 0
     haze: float = 0.0
-    """Cloudy media: cataract, which comes early with diabetes, or blood in the vitreous."""
+    """Cloudy media: cataract, which diabetes makes earlier, or blood in the vitreous."""
     fibrous_bands: int = 0
     laser_scars: int = 0
 
 
-def draw_findings(rng: np.random.Generator, grade: int) -> LesionAmounts:
-    """Draw the lesions of an eye of one grade (0 to 4)."""
-    return (_none, _mild, _moderate, _severe, _proliferative)[grade](rng)
-
-
-def _none(_: np.random.Generator) -> LesionAmounts:
-    return LesionAmounts()
-
-
-def _mild(rng: np.random.Generator) -> LesionAmounts:
-    return LesionAmounts(microaneurysms=int(rng.integers(2, 9)))
+def sample_lesions(rng: np.random.Generator, grade: int) -> LesionAmounts:
+    """Return random lesions of an eye of one grade (0 to 4)."""
+    if grade == 0:
+        return LesionAmounts()
+    if grade == 1:
+        return LesionAmounts(microaneurysms=int(rng.integers(2, 9)))
+    return (_moderate, _severe, _proliferative)[grade - 2](rng)
 
 
 def _moderate(rng: np.random.Generator) -> LesionAmounts:
@@ -96,5 +92,5 @@ def _proliferative(rng: np.random.Generator) -> LesionAmounts:
 
 
 def _amount(rng: np.random.Generator, share: float, typical: float) -> int:
-    """Return 0 for most of those beyond ``share``, else a number around ``typical`` with a long tail."""
+    """Return with probability ``share`` a number around ``typical`` with a long tail, else 0."""
     return int(typical * rng.lognormal(-0.2, 0.8)) if rng.random() < share else 0
