@@ -4,18 +4,20 @@ from pathlib import Path
 
 import click
 
+from study.cli.options import study_options
+
 
 @click.command()
 @click.argument("studies", nargs=-1, required=True, metavar="STUDY...")
-@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes a free one.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes a free port.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--read-only", is_flag=True, help="Refuse every change, and write nothing to the storage.")
 @click.option(
     "--password-file",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Ask for the password in FILE (HTTP Basic, any user name). It travels as good as unencrypted: "
-    "other machines should come through a proxy that speaks TLS.",
+    help="Ask for the password in FILE (HTTP Basic, any user name). It is sent practically unencrypted: put a "
+    "proxy with TLS in front if other machines connect.",
 )
 @click.option(
     "--refresh",
@@ -23,10 +25,9 @@ import click
     type=click.FloatRange(1),
     default=30,
     show_default=True,
-    help="Look for finished trials this often, and bring the figures up to date.",
+    help="Interval at which finished trials are looked up and figures updated.",
 )
-@click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
-@click.option("--storage", metavar="URL", help="Optuna storage that holds each STUDY, as run --storage takes it.")
+@study_options
 def command(
     studies: tuple[str, ...],
     port: int,
@@ -37,9 +38,11 @@ def command(
     results: Path,
     storage: str | None,
 ) -> None:
-    """Open studies in the Optuna dashboard, with the report's figures and summary and each trial's files in it.
+    """Open studies in the Optuna dashboard.
 
-    STUDY is a name under --results, or the path of a study folder. Press Ctrl-C to end.
+    It also has the figures and the summary of the report, and the files of each
+    trial. STUDY is a name under --results, or the path of a study folder. Press
+    Ctrl-C to stop.
     """
     from study.dashboard import open_dashboard
 
@@ -52,8 +55,8 @@ def command(
         password_file=password_file,
         read_only=read_only,
         refresh=refresh,
-        tell=lambda line: click.echo(f"note: {line}", err=True),
+        notify=lambda line: click.echo(f"note: {line}", err=True),
     )
-    click.echo(f"{dashboard.url}\nPress Ctrl-C to end.")
+    click.echo(f"{dashboard.url}\nPress Ctrl-C to stop.")
     dashboard.serve()
     click.echo()

@@ -1,4 +1,4 @@
-"""Who may talk to a dashboard, and what may be asked of it: small WSGI layers around the application."""
+"""Access control of a dashboard: small WSGI layers around the application."""
 
 import base64
 import binascii
@@ -19,20 +19,20 @@ Environment = dict[str, Any]
 Application = Callable[[Environment, Callable[..., Any]], Iterable[bytes]]
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-"""What this machine calls itself."""
+"""Names of this machine."""
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 READ_ONLY = "this dashboard is read-only: start it without --read-only to change anything"
-_NOT_HERE = (
-    (r"/api/studies(/\d+/rename)?/?", "studies are made, and named, by `drft-study run`"),
-    (r"/api/artifacts/.*", "files of a study are those of its folder: none are added here"),
+_REFUSED = (
+    (r"/api/studies(/\d+/rename)?/?", "only `drft-study run` makes and names studies"),
+    (r"/api/artifacts/.*", "the dashboard shows the files in the folder of a study: it adds and deletes none"),
 )
-"""What would part a study from its folder, for which the dashboard has buttons."""
+"""Paths of changes that would separate a study from its folder, with reasons. The dashboard has buttons for them."""
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach an address."""
+    """Return whether an address can be reached from this machine only."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -40,10 +40,10 @@ def is_loopback(host: str) -> bool:
 
 
 def read_password(path: Path) -> bytes:
-    """Return what a password file holds, without the line break at its end.
+    """Return the content of a password file, without the line break at its end.
 
     Raises:
-        UsageError: when it cannot be read, is empty, or can be read by everybody on this machine.
+        UsageError: when the file cannot be read, is empty, or can be read by everybody on this machine.
     """
     try:
         password = path.read_bytes().strip(b"\r\n")
@@ -70,33 +70,33 @@ def only_from_here(application: Application) -> Application:
 
 
 def with_password(application: Application, password: bytes) -> Application:
-    """Ask for a password (HTTP Basic, RFC 7617; any user name will do), and refuse cross-site changes.
+    """Require a password (HTTP Basic, RFC 7617, with any user name), and refuse changes from other sites.
 
-    A browser sends the password along with whatever another page makes it ask for: what would change something must
-    come from a page of the dashboard itself.
+    Browsers also send the password with requests that pages of other sites make. A change must therefore come from a
+    page of the dashboard.
     """
 
     def guarded(environ: Environment, start_response: Callable[..., Any]) -> Iterable[bytes]:
         if not hmac.compare_digest(_given_password(environ), password):
             challenge = ("WWW-Authenticate", 'Basic realm="drft-study dashboard", charset="UTF-8"')
-            return _refuse(start_response, "the dashboard's password is needed", "401 Unauthorized", challenge)
+            return _refuse(start_response, "this dashboard needs its password", "401 Unauthorized", challenge)
         if environ["REQUEST_METHOD"] not in _READING and not _of_same_origin(environ):
-            return _refuse(start_response, "changes are taken from the dashboard's own pages alone")
+            return _refuse(start_response, "changes must come from a page of this dashboard")
         return application(environ, start_response)
 
     return guarded
 
 
 def with_limits(application: Application, *, read_only: bool) -> Application:
-    """Refuse, in a way the pages can show, what would part a study from its folder; if read-only, every change."""
+    """Refuse changes that would separate a study from its folder, or every change; the pages show the reason."""
 
     def limited(environ: Environment, start_response: Callable[..., Any]) -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] in _READING:
             return application(environ, start_response)
         if read_only:
             return _refuse(start_response, READ_ONLY)
-        for pattern, reason in _NOT_HERE:
-            if environ["REQUEST_METHOD"] == "POST" and re.fullmatch(pattern, environ.get("PATH_INFO", "")):
+        for pattern, reason in _REFUSED:
+            if re.fullmatch(pattern, environ.get("PATH_INFO", "")):
                 return _refuse(start_response, reason)
         return application(environ, start_response)
 
@@ -121,6 +121,6 @@ def _given_password(environ: Environment) -> bytes:
 def _refuse(
     start_response: Callable[..., Any], reason: str, status: str = "403 Forbidden", *headers: tuple[str, str]
 ) -> Iterable[bytes]:
-    """Answer with a reason, as Optuna's dashboard gives its own."""
+    """Answer with a reason, in the form of Optuna's dashboard."""
     start_response(status, [("Content-Type", "application/json"), *headers])
     return [json.dumps({"reason": reason}).encode() + b"\n"]

@@ -1,37 +1,33 @@
-"""What a trial's folder holds, as artifacts for Optuna's dashboard: nothing is copied, recorded or written.
+"""The files in a trial's folder as artifacts for Optuna's dashboard; nothing of a study is copied or written.
 
-An artifact's id is ``STUDY-TRIAL-PIECE``, three hexadecimal numbers: the place of the study among those shown, the
-trial, and the place in :data:`PIECES`. No id can lead anywhere but to these files in a trial's folder. What is listed
-is what is there: checkpoints come and go with the ranking of the trials.
-
-The test part of the predictions stays sealed: only what follows from their validation part is shown.
+Artifacts come and go with the files: better trials displace the checkpoint of a trial, for instance. An id leads to no
+other file than the one for which it was issued. Predictions on the held-out test set are not shown: confusion matrices
+count validation images.
 """
 
 import io
-import json
-import re
+import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pandas as pd
+from optuna.artifacts import upload_artifact
 from optuna.artifacts.exceptions import ArtifactNotFound
+from optuna.storages import InMemoryStorage
+from optuna.study import StudyDirection
 
 from drft.config.trial_config import Metric
-from study.dashboard.multi_storage import Metadata
 from study.dashboard.svg import confusion_svg, curves_svg
-from study.results.locate import StudyLocation
 from study.results.metric_names import epoch_scores
 from study.results.study_folder import CHECKPOINT
 from study.results.study_results import read_predictions
 
-_ID = re.compile(r"([0-9a-f]+)-([0-9a-f]+)-([0-9a-f]+)")
-
 
 @dataclass(frozen=True, slots=True)
 class TrialFolder:
-    """A trial on disk, and what its images are labelled with."""
+    """The folder of a trial, with the metric and the class names of its study."""
 
     path: Path
     number: int
@@ -46,30 +42,30 @@ class ArtifactKind:
     filename: str
     mimetype: str
     needs: tuple[str, ...]
-    """Files of the trial it is made from."""
+    """Files of the trial that it is made from."""
     draw: Callable[[TrialFolder], str] | None = None
-    """Draws it when it is asked for; None for a file as it is."""
+    """Draws it on request; None for a file as it is."""
 
 
 def _curves(trial: TrialFolder) -> str:
     epochs = pd.read_csv(trial.path / "epochs.csv")
-    return curves_svg(epochs, best=_best_step(trial, epochs), title=f"Trial {trial.number}: accuracy, step by step")
+    return curves_svg(epochs, best=_best_step(trial, epochs), title=f"Trial {trial.number}: accuracy by epoch")
 
 
 def _confusion(trial: TrialFolder) -> str:
     step = _best_step(trial, pd.read_csv(trial.path / "epochs.csv"))
     predictions = read_predictions(trial.path, "validation")
     predicted = predictions.probabilities[step - 1].argmax(axis=-1)
-    heading = f"Trial {trial.number}, step {step}: {len(predicted)} validation images"
+    heading = f"Trial {trial.number}, epoch {step}: {len(predicted)} validation images"
     return confusion_svg(predictions.grades, predicted, trial.grades, title=heading)
 
 
 def _best_step(trial: TrialFolder, epochs: pd.DataFrame) -> int:
-    """Return the first step with the highest validation score."""
+    """Return the first epoch with the highest validation score."""
     return int(epochs["step"].iloc[int(epoch_scores(epochs, trial.metric).to_numpy().argmax())])
 
 
-PIECES: Sequence[ArtifactKind] = (
+KINDS: Sequence[ArtifactKind] = (
     ArtifactKind("curves.svg", "image/svg+xml", ("epochs.csv",), _curves),
     ArtifactKind("confusion.svg", "image/svg+xml", ("epochs.csv", "predictions.npz"), _confusion),
     ArtifactKind("config.yaml", "application/yaml", ("config.yaml",)),
@@ -80,69 +76,61 @@ PIECES: Sequence[ArtifactKind] = (
 
 
 class TrialArtifacts:
-    """An artifact store of Optuna over the folders of studies, which it only reads.
+    """An artifact store of Optuna that reads the folders of trials."""
 
-    Args:
-        places: the studies that are shown, in the order in which ids count them.
-    """
+    def __init__(self) -> None:
+        self._artifacts: dict[str, tuple[TrialFolder, ArtifactKind]] = {}
+        self._attributes: dict[tuple[Path, str], dict[str, Any]] = {}
+        self._memory = InMemoryStorage()
+        self._study_id = self._memory.create_new_study([StudyDirection.MAXIMIZE])
 
-    def __init__(self, places: Sequence[StudyLocation]) -> None:
-        self._folders = [_example(place) for place in places]
+    def attributes(self, trial: TrialFolder) -> dict[str, Any]:
+        """Return the trial attributes under which Optuna lists the artifacts that a trial has now."""
+        attributes: dict[str, Any] = {}
+        for kind in KINDS:
+            if all((trial.path / name).is_file() for name in kind.needs):
+                key = (trial.path, kind.filename)
+                if key not in self._attributes:
+                    self._attributes[key] = self._register(trial, kind)
+                attributes |= self._attributes[key]
+        return attributes
 
-    def listed(self, place: int, number: int) -> list[Metadata]:
-        """Return what Optuna's dashboard wants to know of each artifact that a trial has."""
-        trial = self._trial(place, number)
-        return [
-            {
-                "artifact_id": f"{place:x}-{number:x}-{kind:x}",
-                "filename": piece.filename,
-                "mimetype": piece.mimetype,
-                "encoding": None,
-            }
-            for kind, piece in enumerate(PIECES)
-            if all((trial.path / name).is_file() for name in piece.needs)
-        ]
+    def _register(self, trial: TrialFolder, kind: ArtifactKind) -> dict[str, Any]:
+        """Issue an id for an artifact; return the attribute that Optuna gives a trial with it."""
+        trial_id = self._memory.create_new_trial(self._study_id)
+        # ``upload_artifact`` takes the name from a file. An empty one stands for files that may be gone by now and for
+        # drawings, which are made on request.
+        with tempfile.TemporaryDirectory() as folder:
+            stand_in = Path(folder, kind.filename)
+            stand_in.touch()
+            artifact_id = upload_artifact(
+                artifact_store=self,
+                file_path=str(stand_in),
+                study_or_trial=self._memory.get_trial(trial_id),
+                storage=self._memory,
+                mimetype=kind.mimetype,
+            )
+        self._artifacts[artifact_id] = (trial, kind)
+        return self._memory.get_trial_system_attrs(trial_id)
 
     def open_reader(self, artifact_id: str) -> BinaryIO:
-        """Open the file, or draw the image, that an id names.
+        """Open the file of an artifact, or draw its image.
 
         Raises:
-            ArtifactNotFound: when there is none.
+            ArtifactNotFound: when there is no such artifact, or its file is gone.
         """
-        trial, piece = self._named(artifact_id)
+        if artifact_id not in self._artifacts:
+            raise ArtifactNotFound(f"no artifact {artifact_id!r}")
+        trial, kind = self._artifacts[artifact_id]
         try:
-            if piece.draw is not None:
-                return io.BytesIO(piece.draw(trial).encode())
-            return (trial.path / piece.filename).open("rb")
+            if kind.draw is not None:
+                return io.BytesIO(kind.draw(trial).encode())
+            return (trial.path / kind.filename).open("rb")
         except FileNotFoundError:
-            raise ArtifactNotFound(f"trial {trial.number} has no {piece.filename}") from None
+            raise ArtifactNotFound(f"trial {trial.number} has no {kind.filename}") from None
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
-        """Refuse: the files of a study are those that its run wrote.
-
-        Raises:
-            PermissionError: always.
-        """
-        raise PermissionError("files of a study are those of its folder: none are added here")
+        """Keep nothing: the content is in the folder of the trial."""
 
     def remove(self, artifact_id: str) -> None:
-        """Keep the file: whoever deletes a study in the dashboard deletes what the storage holds of it."""
-
-    def _named(self, artifact_id: str) -> tuple[TrialFolder, ArtifactKind]:
-        numbers = _ID.fullmatch(artifact_id)
-        if numbers is not None:
-            place, number, kind = (int(text, 16) for text in numbers.groups())
-            if place < len(self._folders) and kind < len(PIECES):
-                return self._trial(place, number), PIECES[kind]
-        raise ArtifactNotFound(f"no artifact {artifact_id!r}")
-
-    def _trial(self, place: int, number: int) -> TrialFolder:
-        example = self._folders[place]
-        return replace(example, path=example.path / f"{number:04d}", number=number)
-
-
-def _example(place: StudyLocation) -> TrialFolder:
-    """Return the folder of a study's trials as if it were a trial's."""
-    attributes = place.open().user_attrs
-    grades = json.loads(attributes.get("cohort", "{}")).get("grades", ())
-    return TrialFolder(place.folder / "trials", -1, attributes.get("metric", "accuracy"), grades)
+        """Keep the file: deleting a study in the dashboard deletes its trials from the storage only."""

@@ -1,10 +1,8 @@
-"""The report's figures and summary, saved into studies where the dashboard shows them, and kept up to date."""
+"""The report's figures and summary in the dashboard, kept up to date while studies run."""
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
 import optuna
 import optuna_dashboard
@@ -12,112 +10,87 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from drft.errors import StudyError
-from study.analysis import Statistics, summarize
-from study.report.chapters import all_exhibits, write_chapters
-from study.report.page import DISCLAIMER, RENDERED
+from study.analysis import summarize
+from study.dashboard.multi_storage import MultiStorage
+from study.report.chapters import all_figures, write_chapters
+from study.report.disclaimer import FULL_DISCLAIMER, RENDERED
 from study.report.wording import answer
-from study.results.study_results import StudyInfo, StudyResults, read_study
+from study.results.study_results import StudyResults
 
 NOTE_HEADING = "## What drft-study found"
-"""Opens our note: a note that opens otherwise was written by a person, and is left alone."""
+"""The first line of a note by this program. A note that begins otherwise is by a person, and is left alone."""
 
 CARD_HEIGHT = 440
-"""Pixels: what the dashboard leaves for a figure."""
+"""Pixels that the dashboard leaves for a figure."""
 
 _TOP = 90
-"""Of these for the title, and the legend under it."""
+"""Pixels of these for the title and the legend below it."""
 
 _SHARE = 0.1
-"""At most this part of a processor goes into keeping up with a study that runs beside."""
+"""Largest share of one processor that the updates take, since a study may run on the same machine."""
 
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
-@dataclass(frozen=True, slots=True)
-class StudySource:
-    """Where a study is read from, as :func:`study.results.study_results.read_study` takes it."""
-
-    study: str
-    results: Path
-    storage: str | None
-
-    def read(self) -> StudyResults:
-        """Read the study as it is now."""
-        return read_study(self.study, self.results, self.storage)
-
-
 class StudyNotes:
-    """Saves what the report finds into studies, anew whenever trials have finished.
+    """Adds what the report finds to the studies of a dashboard, again whenever trials have finished.
+
+    It is kept in memory: the storages of the studies are not changed.
 
     Args:
-        studies: by their source, as the dashboard's storage opens them.
-        tell: told, once, what cannot be saved.
+        storage: the dashboard's storage.
+        readers: functions that read a study as it is now, by the study's shown name.
+        notify: receives one line for each reason why a study cannot be read, once.
     """
 
-    def __init__(self, studies: Sequence[tuple[StudySource, optuna.Study]], tell: Callable[[str], None]) -> None:
-        self._studies = studies
-        self._tell = tell
-        self._told: set[str] = set()
-        self._finished: dict[int, int] = {}
-        self._figures: dict[tuple[int, str], str] = {}
+    def __init__(
+        self, storage: MultiStorage, readers: Mapping[str, Callable[[], StudyResults]], notify: Callable[[str], None]
+    ) -> None:
+        self._storage = storage
+        self._readers = readers
+        self._notify = notify
+        self._notified: set[str] = set()
+        self._finished: dict[str, int] = {}
 
     def keep_up(self, every: float, stop: threading.Event) -> None:
-        """Look for finished trials until told to stop, no more often than every so many seconds."""
+        """Refresh until ``stop`` is set, with at least ``every`` seconds in between."""
         while not stop.is_set():
             started = time.thread_time()
             self.refresh()
             stop.wait(max(every, (time.thread_time() - started) / _SHARE))
 
     def refresh(self) -> None:
-        """Save the findings of each study of which trials have finished since the last time."""
-        for source, study in self._studies:
+        """Add the findings of each study of which trials have finished since the last time."""
+        for name, read in self._readers.items():
             try:
-                finished = len(study.get_trials(deepcopy=False, states=_FINISHED))
-                if finished != self._finished.get(study._study_id):
-                    self._save(source, study)
-                    self._finished[study._study_id] = finished
+                trials = optuna.load_study(study_name=name, storage=self._storage).get_trials(False, _FINISHED)
+                if len(trials) != self._finished.get(name):
+                    _add_findings(optuna.load_study(study_name=name, storage=self._storage.memory), read())
+                    self._finished[name] = len(trials)
             except (StudyError, SQLAlchemyError, optuna.exceptions.OptunaError, KeyError) as error:
-                # KeyError is how Optuna says that a study was deleted.
-                self._tell_once(f"the findings of {source.study} cannot be saved: {_reason(error)}")
-
-    def _save(self, source: StudySource, study: optuna.Study) -> None:
-        results = source.read()
-        statistics = summarize(results)
-        self._save_figures(study, results, statistics)
-        _save_note(study, results.info, statistics)
-
-    def _save_figures(self, study: optuna.Study, results: StudyResults, statistics: Statistics) -> None:
-        exhibits = all_exhibits(write_chapters(results, statistics))
-        for place, exhibit in enumerate(exhibits, start=1):
-            if exhibit.drawings:
-                drawing = exhibit.drawings["wide"]
-                title = {"text": exhibit.title, "x": 0.01, "y": 0.98, "font": {"size": 17}}
-                legend = {"y": 1 - 64 / CARD_HEIGHT, "yref": "container"}
-                drawing.update_layout(title=title, margin={"t": _TOP}, height=CARD_HEIGHT, legend=legend)
-                key, drawn = (study._study_id, f"drft-{place}-{exhibit.id}"), drawing.to_json()
-                # Optuna writes a figure in many pieces, each in a transaction of its own.
-                if self._figures.get(key) != drawn:
-                    optuna_dashboard.save_plotly_graph_object(study, drawing, graph_object_id=key[1])
-                    self._figures[key] = drawn
-
-    def _tell_once(self, line: str) -> None:
-        if line not in self._told:
-            self._told.add(line)
-            self._tell(line)
+                # Optuna raises KeyError for a study that was deleted.
+                reasons = str(error.__cause__ or error).splitlines() or [type(error).__name__]
+                line = f"the findings of {name} cannot be shown: {reasons[0]}"
+                if line not in self._notified:
+                    self._notified.add(line)
+                    self._notify(line)
 
 
-def _save_note(study: optuna.Study, info: StudyInfo, statistics: Statistics) -> None:
+def _add_findings(study: optuna.Study, results: StudyResults) -> None:
+    statistics = summarize(results)
+    for number, exhibit in enumerate(all_figures(write_chapters(results, statistics)), start=1):
+        if exhibit.drawings:
+            figure = exhibit.drawings["wide"]
+            title = {"text": exhibit.title, "x": 0.01, "y": 0.98, "font": {"size": 17}}
+            legend = {"y": 1 - 64 / CARD_HEIGHT, "yref": "container"}
+            figure.update_layout(title=title, margin={"t": _TOP}, height=CARD_HEIGHT, legend=legend)
+            optuna_dashboard.save_plotly_graph_object(study, figure, graph_object_id=f"drft-{number}-{exhibit.id}")
     written = optuna_dashboard.get_note(study)
     if written and not written.startswith(NOTE_HEADING):
         return
-    banner = [f"> **{RENDERED}**"] if info.dataset["rendered"] else []
+    banner = [f"> **{RENDERED}**"] if results.info.dataset["rendered"] else []
     answers = [f"**{sentence.question}** {sentence.text}" for sentence in answer(statistics)]
-    where = f"The whole report: `drft-study report {info.name}`."
-    note = "\n\n".join([NOTE_HEADING, *banner, *answers, where, DISCLAIMER])
-    if note != written:
+    report = f"The whole report: `drft-study report {results.info.name}`."
+    note = "\n\n".join([NOTE_HEADING, *banner, *answers, report, FULL_DISCLAIMER])
+    if note != written:  # else an open page would refuse the edits of a reader, whose version is older
         optuna_dashboard.save_note(study, note)
-
-
-def _reason(error: Exception) -> str:
-    lines = str(error.__cause__ or error).splitlines()
-    return lines[0] if lines else type(error).__name__

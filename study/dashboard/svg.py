@@ -1,4 +1,4 @@
-"""Small images of one trial, in SVG: each a plain function from numbers to text."""
+"""Small images of one trial in SVG, as functions from numbers to text."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -6,6 +6,7 @@ from html import escape
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.metrics import confusion_matrix
 
 from study.report.style import QUIET, TRAIN, VALIDATION
 
@@ -15,16 +16,16 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 44, 46
 
 
 def curves_svg(epochs: pd.DataFrame, *, best: int, title: str) -> str:
-    """Draw training (dashed) and validation (solid) accuracy over steps.
+    """Draw training (dashed) and validation (solid) accuracy by epoch.
 
-    A ring marks the best step, a dotted line ends the head phase.
+    A ring marks the best epoch, a dotted line the end of the head phase.
 
     Args:
-        epochs: columns ``step``, ``phase``, ``train_accuracy`` and ``val_accuracy``, one row per step.
-        best: the best step.
-        title: one line above it.
+        epochs: columns ``step``, ``phase``, ``train_accuracy`` and ``val_accuracy``, one row per epoch.
+        best: the ``step`` of the best epoch.
+        title: one line above the figure.
     """
-    low, high = _round_range(pd.concat([epochs["train_accuracy"], epochs["val_accuracy"]]))
+    low, high = _round_range(epochs[["train_accuracy", "val_accuracy"]].to_numpy())
     last, head = max(2, int(epochs["step"].max())), int((epochs["phase"] == "head").sum())
 
     def x(step: float) -> float:
@@ -39,34 +40,37 @@ def curves_svg(epochs: pd.DataFrame, *, best: int, title: str) -> str:
         parts.append(_text(_LEFT - 6, y(accuracy) + 4, f"{accuracy:.0%}", anchor="end"))
     ticks = range(1, last + 1, max(1, round(last / 10)))
     parts += [_text(x(step), _HEIGHT - _BOTTOM + 18, str(step), anchor="middle") for step in ticks]
-    parts.append(_text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 8, "step", anchor="middle"))
+    parts.append(_text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 8, "epoch", anchor="middle"))
     if 0 < head < len(epochs):
         parts.append(_line(x(head + 0.5), _TOP, x(head + 0.5), _HEIGHT - _BOTTOM, QUIET, dash="2 3"))
     for column, color, dash in (("train_accuracy", TRAIN, "6 4"), ("val_accuracy", VALIDATION, "")):
-        points = [(x(step), y(value)) for step, value in zip(epochs["step"], epochs[column], strict=True)]
-        parts.append(_path(points, color, dash))
+        corners = " ".join(f"{x(s):.1f},{y(v):.1f}" for s, v in zip(epochs["step"], epochs[column], strict=True))
+        stroke = f'stroke="{color}" stroke-width="2.2" stroke-dasharray="{dash}"'
+        parts.append(f'<polyline points="{corners}" fill="none" {stroke}/>')
     reached = float(epochs.loc[epochs["step"] == best, "val_accuracy"].iloc[0])
     parts.append(_ring(x(best), y(reached)))
-    return _image([*parts, *_legend(f"best step {best}: {reached:.1%}")])
+    parts += [_line(_LEFT, 32, _LEFT + 24, 32, TRAIN, width=2.2, dash="6 4"), _text(_LEFT + 30, 36, "training")]
+    parts += [_line(_LEFT + 100, 32, _LEFT + 124, 32, VALIDATION, width=2.2), _text(_LEFT + 130, 36, "validation")]
+    parts += [_ring(_LEFT + 222, 32), _text(_LEFT + 234, 36, f"best epoch {best}: {reached:.1%}")]
+    return _image(parts)
 
 
 def confusion_svg(grades: NDArray[np.int64], predicted: NDArray[np.int64], names: Sequence[str], *, title: str) -> str:
-    """Draw how many images of each grade were graded how; cells are shaded by their share of the row.
+    """Draw a confusion matrix; cells are shaded by their share of the row.
 
     Args:
-        grades: of shape (images,).
-        predicted: of shape (images,).
-        names: of the grades; they are numbered where names are missing.
-        title: one line above it.
+        grades: true classes, of shape (images,).
+        predicted: predicted classes, of shape (images,).
+        names: names of the classes; classes without a name are numbered.
+        title: one line above the figure.
     """
     n = max(int(grades.max()), int(predicted.max()), len(names) - 1) + 1
-    counts = np.zeros((n, n), dtype=np.int64)
-    np.add.at(counts, (grades, predicted), 1)
+    counts = confusion_matrix(grades, predicted, labels=range(n))
     left, top = 130, 62
     width, height = (_WIDTH - left - _RIGHT) / n, (_HEIGHT - top - 30) / n
     parts = [
         _text(12, 18, title, size=14, weight="bold"),
-        _text(12, 38, f"{np.trace(counts)} of {counts.sum()} right ({np.trace(counts) / counts.sum():.1%})"),
+        _text(12, 38, f"{np.trace(counts)} of {counts.sum()} correct ({np.trace(counts) / counts.sum():.1%})"),
         _text(left + n * width / 2, _HEIGHT - 8, "predicted", anchor="middle"),
     ]
     for row in range(n):
@@ -82,15 +86,9 @@ def confusion_svg(grades: NDArray[np.int64], predicted: NDArray[np.int64], names
     return _image(parts)
 
 
-def _legend(best: str) -> list[str]:
-    lines = [_line(_LEFT, 32, _LEFT + 24, 32, TRAIN, width=2.2, dash="6 4"), _text(_LEFT + 30, 36, "training")]
-    lines += [_line(_LEFT + 100, 32, _LEFT + 124, 32, VALIDATION, width=2.2), _text(_LEFT + 130, 36, "validation")]
-    return [*lines, _ring(_LEFT + 222, 32), _text(_LEFT + 234, 36, best)]
-
-
-def _round_range(values: pd.Series) -> tuple[float, float]:
-    """Return tenths that hold all values and are at least 0.2 apart."""
-    low, high = np.floor(values.min() * 10) / 10, np.ceil(values.max() * 10) / 10
+def _round_range(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return multiples of 0.1 around all values, at least 0.2 apart."""
+    low, high = np.floor(np.nanmin(values) * 10) / 10, np.ceil(np.nanmax(values) * 10) / 10
     if high - low < 0.2:
         low, high = max(0.0, high - 0.2), max(0.2, high)
     return float(low), float(high)
@@ -104,11 +102,11 @@ def _image(parts: Iterable[str]) -> str:
 
 
 def _text(
-    x: float, y: float, words: str, *, anchor: str = "start", size: int = 12, color: str = _INK, weight: str = "normal"
+    x: float, y: float, text: str, *, anchor: str = "start", size: int = 12, color: str = _INK, weight: str = "normal"
 ) -> str:
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" font-weight="{weight}" '
-        f'fill="{color}">{escape(words)}</text>'
+        f'fill="{color}">{escape(text)}</text>'
     )
 
 
@@ -121,11 +119,6 @@ def _ring(x: float, y: float) -> str:
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6" fill="none" stroke="{_INK}" stroke-width="2"/>'
 
 
-def _path(points: Iterable[tuple[float, float]], color: str, dash: str) -> str:
-    corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    return f'<polyline points="{corners}" fill="none" stroke="{color}" stroke-width="2.2" stroke-dasharray="{dash}"/>'
-
-
 def _cell(x: float, y: float, width: float, height: float, share: float) -> str:
-    place = f'x="{x + 1:.1f}" y="{y + 1:.1f}" width="{width - 2:.1f}" height="{height - 2:.1f}"'
-    return f'<rect {place} fill="{VALIDATION}" fill-opacity="{0.06 + 0.94 * share:.3f}"/>'
+    box = f'x="{x + 1:.1f}" y="{y + 1:.1f}" width="{width - 2:.1f}" height="{height - 2:.1f}"'
+    return f'<rect {box} fill="{VALIDATION}" fill-opacity="{0.06 + 0.94 * share:.3f}"/>'

@@ -12,24 +12,25 @@ from click.testing import CliRunner
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.trial import TrialState
 from optuna_dashboard import get_note, save_note
-from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 
 from drft.errors import StudyError, UsageError
 from study.cli import cli
 from study.dashboard import open_dashboard
 from study.dashboard.access import is_loopback, only_from_here, read_password
-from study.dashboard.artifacts import TrialArtifacts
-from study.dashboard.notes import NOTE_HEADING, StudyNotes, StudySource
+from study.dashboard.artifacts import TrialArtifacts, TrialFolder
+from study.dashboard.multi_storage import MultiStorage
+from study.dashboard.notes import NOTE_HEADING, StudyNotes
 from study.results.locate import find_study
 from study.results.study_folder import StudyFolder
 from study.storage.open import open_storage
+from study.storage.optuna_internals import check_renumber_trial
 from tests.helpers.fake_training import fake_record, fake_result, scripted
 
 STATES = [TrialState.COMPLETE] * 12 + [TrialState.PRUNED]
 
 
 def with_folders(results, name="demo"):
-    """Give the first trials the files that a run leaves: 0 with a checkpoint, 1 without, 2 as failed."""
+    """Give the first trials the files of a run: trial 0 with a checkpoint, 1 without, 2 as failed."""
     folder, config = StudyFolder(results / name), scripted()
     folder.write_study("search: {}\n", {})
     trained = fake_result(config, [fake_record(config, step) for step in range(1, 11)], "completed")
@@ -64,8 +65,14 @@ def serve():
 
 @pytest.fixture
 def quiet(monkeypatch):
-    """No findings are made beside the test."""
+    """Compute no findings during the test."""
     monkeypatch.setattr(StudyNotes, "refresh", lambda self: None)
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Read the storages again in every request."""
+    monkeypatch.setattr("study.dashboard.multi_storage.REFRESH_SECONDS", 0.0)
 
 
 def ask(url, method="GET", body=None, **headers):
@@ -85,8 +92,21 @@ def api(dashboard, path):
     return json.loads(ask(f"http://{host}/api/{path}")[1])
 
 
-def figures_of(study):
-    return get_plotly_graph_objects(study._storage.get_study_system_attrs(study._study_id))
+def detail(dashboard):
+    return api(dashboard, f"studies/{dashboard.url.rpartition('/')[2]}")
+
+
+def figures(dashboard):
+    return {figure["id"]: figure["graph_object"] for figure in detail(dashboard)["plotly_graph_objects"]}
+
+
+def note(dashboard):
+    return detail(dashboard)["note"]["body"]
+
+
+def write_note(dashboard, path, version, body):
+    url = f"http://{urlsplit(dashboard.url).netloc}/api/studies/{path}/note"
+    return ask(url, "PUT", {"version": version, "body": body}, **{"Content-Type": "application/json"})
 
 
 def test_dashboard_serves_the_study_on_this_machine_only(serve, results, quiet):
@@ -145,51 +165,68 @@ def test_note_on_a_trial_of_several_folders_lands_with_its_trial(serve, make_stu
     dashboard = serve(["one", "two"], tmp_path)
     (study_id,) = (s["study_id"] for s in api(dashboard, "studies")["study_summaries"] if s["study_name"] == "two")
     trial = api(dashboard, f"studies/{study_id}")["trials"][1]
-    url = f"http://{urlsplit(dashboard.url).netloc}/api/studies/{study_id}/{trial['trial_id']}/note"
-    json_type = {"Content-Type": "application/json"}
-    assert ask(url, "PUT", {"version": 1, "body": "look"}, **json_type)[0] == 204
+    assert write_note(dashboard, f"{study_id}/{trial['trial_id']}", 1, "look")[0] == 204
     assert api(dashboard, f"studies/{study_id}")["trials"][1]["note"] == {"version": 1, "body": "look"}
     alone = serve(["two"], tmp_path)
-    noted = api(alone, f"studies/{alone.url.rpartition('/')[2]}")["trials"]
-    assert [trial["note"]["body"] for trial in noted] == ["", "look", ""]
+    assert [trial["note"]["body"] for trial in detail(alone)["trials"]] == ["", "look", ""]
 
 
-def test_artifacts_are_what_the_folders_hold(serve, results, quiet):
+def test_artifacts_are_the_files_in_the_folders(serve, results, quiet):
     dashboard = serve(["demo"], results)
     study_id = int(dashboard.url.rpartition("/")[2])
     trials = api(dashboard, f"studies/{study_id}")["trials"]
     images = ["curves.svg", "confusion.svg"]
-    assert [[piece["filename"] for piece in trial["artifacts"]] for trial in trials[:4]] == [
+    assert [[artifact["filename"] for artifact in trial["artifacts"]] for trial in trials[:4]] == [
         [*images, "config.yaml", "epochs.csv", "best.safetensors"],
         [*images, "config.yaml", "epochs.csv"],
         ["config.yaml", "failure.txt"],
         [],
     ]
     base = f"http://{urlsplit(dashboard.url).netloc}/artifacts/{study_id}/{trials[0]['trial_id']}"
-    got = {piece["filename"]: ask(f"{base}/{piece['artifact_id']}")[1] for piece in trials[0]["artifacts"]}
+    contents = {
+        artifact["filename"]: ask(f"{base}/{artifact['artifact_id']}")[1] for artifact in trials[0]["artifacts"]
+    }
     for name in ("config.yaml", "epochs.csv", "best.safetensors"):
-        assert got[name] == (results / "demo/trials/0000" / name).read_bytes()
-    assert b"best step 3" in got["curves.svg"]
-    assert b"1 of 2 right" in got["confusion.svg"]
-    assert status(f"{base}/0-1-4") == 404  # it has no checkpoint
+        assert contents[name] == (results / "demo/trials/0000" / name).read_bytes()
+    assert b"best epoch 3" in contents["curves.svg"]
+    assert b"1 of 2 correct" in contents["confusion.svg"]
+    other = trials[2]["artifacts"][0]["artifact_id"]
+    assert status(f"{base}/{other}") == 404  # it is an artifact of another trial
+
+
+def test_a_checkpoint_that_was_displaced_is_listed_no_more(serve, make_study, tmp_path, quiet, at_once):
+    dashboard = serve(["demo"], with_folders(make_study(tmp_path, "demo", [TrialState.COMPLETE] * 3)))
+    study_id = int(dashboard.url.rpartition("/")[2])
+    trial = api(dashboard, f"studies/{study_id}")["trials"][0]
+    ids = {artifact["filename"]: artifact["artifact_id"] for artifact in trial["artifacts"]}
+    (tmp_path / "demo/trials/0000/best.safetensors").unlink()
+    listed = dashboard.storage.get_trial_system_attrs(trial["trial_id"]).values()
+    assert {json.loads(value)["artifact_id"] for value in listed} == set(ids.values()) - {ids["best.safetensors"]}
+    base = f"http://{urlsplit(dashboard.url).netloc}/artifacts/{study_id}/{trial['trial_id']}"
+    assert status(f"{base}/{ids['best.safetensors']}") == 404
+    assert status(f"{base}/{ids['curves.svg']}") == 200
 
 
 @pytest.mark.parametrize("name", ["0-0", "0-0-0-0", "1-0-0", "0-0-63", "../../study.db", "0-0-0/../x", "", "0--1-0"])
 def test_no_artifact_leads_elsewhere(results, name):
+    storage = MultiStorage([find_study("demo", results)])
+    optuna.load_study(study_name="demo", storage=storage).get_trials()
     with pytest.raises(ArtifactNotFound):
-        TrialArtifacts([find_study("demo", results)]).open_reader(name)
+        storage.artifacts.open_reader(name)
 
 
-def test_confusion_is_counted_without_the_sealed_predictions(make_study, tmp_path):
-    make_study(tmp_path, "sealed", [TrialState.COMPLETE])
-    with_folders(tmp_path, "sealed")
-    path = tmp_path / "sealed/trials/0000/predictions.npz"
+def test_confusion_is_counted_without_predictions_on_the_test_set(make_study, tmp_path):
+    make_study(tmp_path, "demo", [TrialState.COMPLETE])
+    with_folders(tmp_path)
+    path = tmp_path / "demo/trials/0000/predictions.npz"
     with np.load(path) as stored:
-        kept = {name: stored[name] for name in stored.files if name.startswith("validation")}
-    np.savez(path, **kept)
-    store = TrialArtifacts([find_study("sealed", tmp_path)])
-    assert b"2 validation images" in store.open_reader("0-0-1").read()
-    assert not any("predictions" in piece["filename"] for piece in store.listed(0, 0))
+        validation = {name: stored[name] for name in stored.files if name.startswith("validation")}
+    np.savez(path, **validation)
+    artifacts = TrialArtifacts()
+    attributes = artifacts.attributes(TrialFolder(path.parent, 0, "accuracy", ()))
+    listed = {listing["filename"]: listing for listing in map(json.loads, attributes.values())}
+    assert b"2 validation images" in artifacts.open_reader(listed["confusion.svg"]["artifact_id"]).read()
+    assert not any("predictions" in name for name in listed)
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
@@ -202,17 +239,20 @@ def test_read_only_refuses_changes_with_a_reason(serve, results, quiet, method):
     assert ask(url)[0] == 200
 
 
-def test_read_only_shows_everything_and_writes_nothing(make_study, tmp_path):
+def test_read_only_shows_everything_and_writes_nothing(serve, make_study, tmp_path):
     make_study(tmp_path, "kept", STATES)
     before = dump(tmp_path / "kept/study.db")
-    dashboard = open_dashboard(["kept"], tmp_path, port=0, read_only=True)
+    dashboard = serve(["kept"], tmp_path, read_only=True)
     dashboard.findings.refresh()
-    ((_, study),) = dashboard.findings._studies
-    assert len(figures_of(study)) > 3
-    assert get_note(study).startswith(NOTE_HEADING)
+    assert len(figures(dashboard)) > 3
+    assert note(dashboard).startswith(NOTE_HEADING)
     with pytest.raises(StudyError, match="read-only"):
-        study.set_user_attr("a", 1)
+        optuna.load_study(study_name="kept", storage=dashboard.storage).set_user_attr("a", 1)
     assert dump(tmp_path / "kept/study.db") == before
+
+
+def test_a_dashboard_that_was_closed_before_it_served_ends_at_once(results, quiet):
+    dashboard = open_dashboard(["demo"], results, port=0)
     dashboard.close()
     dashboard.serve()
 
@@ -224,11 +264,16 @@ def dump(path):
     return lines
 
 
-def test_studies_are_not_made_or_renamed_in_the_dashboard(serve, results, quiet):
+def test_studies_and_files_are_not_made_renamed_or_deleted_in_the_dashboard(serve, results, quiet):
     dashboard = serve(["demo"], results)
     host = f"http://{urlsplit(dashboard.url).netloc}"
-    for path in ("/api/studies", "/api/studies/1/rename", "/api/artifacts/1"):
-        answer, body = ask(host + path, "POST", {"study_name": "x", "directions": ["maximize"]})
+    for method, path in (
+        ("POST", "/api/studies"),
+        ("POST", "/api/studies/1/rename"),
+        ("POST", "/api/artifacts/1"),
+        ("DELETE", "/api/artifacts/1/1/0"),
+    ):
+        answer, body = ask(host + path, method, {"study_name": "x", "directions": ["maximize"]})
         assert answer == 403
         assert json.loads(body)["reason"]
 
@@ -303,21 +348,17 @@ def opened(name, results):
     return find_study(name, results).open()
 
 
-def findings(name, results, told=None):
-    study = opened(name, results)
-    return StudyNotes([(StudySource(name, results, None), study)], [].append if told is None else told.append), study
-
-
-def test_figures_and_summary_are_saved_into_the_study(results):
-    found, study = findings("demo", results)
-    found.refresh()
-    figures = figures_of(study)
-    assert len(figures) > 3
-    assert all(json.loads(figure)["layout"]["title"]["text"] for figure in figures.values())
-    note = get_note(opened("demo", results))
-    assert note.startswith(NOTE_HEADING)
-    assert "Which epoch should be kept?" in note
-    assert "For research and education only" in note
+def test_figures_and_summary_are_shown_and_kept_out_of_the_storage(serve, make_study, tmp_path):
+    make_study(tmp_path, "demo", STATES)
+    before = dump(tmp_path / "demo/study.db")
+    dashboard = serve(["demo"], tmp_path)
+    dashboard.findings.refresh()
+    assert len(figures(dashboard)) > 3
+    assert all(json.loads(figure)["layout"]["title"]["text"] for figure in figures(dashboard).values())
+    assert note(dashboard).startswith(NOTE_HEADING)
+    assert "Which epoch should be kept?" in note(dashboard)
+    assert "For research and education only" in note(dashboard)
+    assert dump(tmp_path / "demo/study.db") == before
 
 
 def test_a_study_in_a_journal_is_served_with_its_findings(serve, results, tmp_path):
@@ -329,49 +370,168 @@ def test_a_study_in_a_journal_is_served_with_its_findings(serve, results, tmp_pa
     )
     dashboard = serve(["demo"], results, storage=str(path))
     dashboard.findings.refresh()
-    told = api(dashboard, f"studies/{dashboard.url.rpartition('/')[2]}")
-    assert told["name"] == "demo"
-    assert told["note"]["body"].startswith(NOTE_HEADING)
-    assert told["trials"][0]["artifacts"]
+    shown = detail(dashboard)
+    assert shown["name"] == "demo"
+    assert shown["note"]["body"].startswith(NOTE_HEADING)
+    assert shown["trials"][0]["artifacts"]
 
 
-def test_findings_follow_a_study_that_runs(make_study, tmp_path):
+def test_findings_follow_a_study_that_runs(serve, make_study, tmp_path, at_once, monkeypatch):
     make_study(tmp_path, "live", STATES)
-    found, study = findings("live", tmp_path)
-    found.refresh()
-    first, figures = dump(tmp_path / "live/study.db"), figures_of(study)
-    found.refresh()
-    assert dump(tmp_path / "live/study.db") == first  # nothing has finished: nothing is written
+    dashboard = serve(["live"], tmp_path, refresh=3600)
+    dashboard.findings.refresh()
+    first = figures(dashboard)
+    with monkeypatch.context() as patch:
+        patch.setattr("study.dashboard.notes.summarize", lambda results: pytest.fail("no trial has finished"))
+        dashboard.findings.refresh()
+    study = opened("live", tmp_path)
     study.add_trials(study.get_trials()[:4])
-    found.refresh()
-    assert figures_of(study) != figures
+    dashboard.findings.refresh()
+    assert figures(dashboard) != first
 
 
-def test_keeping_up_ends_when_told(results):
-    found, _ = findings("demo", results)
+def test_keeping_up_ends_when_stopped(results):
+    findings = StudyNotes(MultiStorage([find_study("demo", results)]), {}, pytest.fail)
     stop = threading.Event()
-    keeper = threading.Thread(target=found.keep_up, args=(3600, stop))
+    keeper = threading.Thread(target=findings.keep_up, args=(3600, stop))
     keeper.start()
     stop.set()
     keeper.join(60)
     assert not keeper.is_alive()
 
 
-def test_note_of_a_person_is_left_alone(make_study, tmp_path):
+def test_note_of_a_person_is_left_alone(serve, make_study, tmp_path):
     make_study(tmp_path, "noted", [TrialState.COMPLETE])
     save_note(opened("noted", tmp_path), "look at trial 7")
-    findings("noted", tmp_path)[0].refresh()
-    assert get_note(opened("noted", tmp_path)) == "look at trial 7"
+    dashboard = serve(["noted"], tmp_path)
+    dashboard.findings.refresh()
+    assert note(dashboard) == get_note(opened("noted", tmp_path)) == "look at trial 7"
 
 
-def test_findings_that_cannot_be_saved_are_told_once(make_study, tmp_path, monkeypatch):
+def test_a_note_in_the_dashboard_is_written_to_the_storage(serve, make_study, tmp_path):
+    make_study(tmp_path, "noted", STATES)
+    dashboard = serve(["noted"], tmp_path)
+    dashboard.findings.refresh()
+    shown, number = detail(dashboard)["note"], dashboard.url.rpartition("/")[2]
+    assert write_note(dashboard, number, shown["version"] + 1, "mine")[0] == 204
+    assert get_note(opened("noted", tmp_path)) == note(dashboard) == "mine"
+    assert write_note(dashboard, number, shown["version"] + 1, "yours")[0] == 409  # of an older version
+    dashboard.findings.refresh()
+    assert get_note(opened("noted", tmp_path)) == note(dashboard) == "mine"
+
+
+def test_a_note_of_another_program_replaces_the_longer_one_of_ours(serve, make_study, tmp_path, at_once):
+    make_study(tmp_path, "noted", STATES)
+    dashboard = serve(["noted"], tmp_path, refresh=3600)
+    dashboard.findings.refresh()
+    assert len(note(dashboard)) > len("look")
+    save_note(opened("noted", tmp_path), "look")
+    assert note(dashboard) == "look"
+
+
+def test_new_and_changed_trials_are_shown_as_they_are_stored(make_study, tmp_path, at_once):
+    make_study(tmp_path, "live", [TrialState.COMPLETE] * 2)
+    shown = optuna.load_study(study_name="live", storage=MultiStorage([find_study("live", tmp_path)]))
+    study = opened("live", tmp_path)
+    assert_same_trials(shown, study)
+    trial = study.ask({"depth": optuna.distributions.IntDistribution(0, 5)})
+    trial.report(0.5, 1)
+    assert_same_trials(shown, study)
+    trial.report(0.6, 2)
+    trial.set_user_attr("ending", "completed")
+    study.tell(trial, 0.6)
+    assert_same_trials(shown, study)
+    assert shown.best_trial.number == study.best_trial.number
+
+
+def assert_same_trials(shown, study):
+    fields = ("number", "state", "values", "params", "distributions", "user_attrs", "intermediate_values",
+              "datetime_start", "datetime_complete")  # fmt: skip
+    first, second = ([{name: getattr(t, name) for name in fields} for t in s.get_trials()] for s in (shown, study))
+    assert first == second
+
+
+def test_requests_soon_after_another_read_no_storage(results, monkeypatch):
+    storage = MultiStorage([find_study("demo", results)])
+    study = optuna.load_study(study_name="demo", storage=storage)
+    trials = study.get_trials()
+    monkeypatch.setattr(optuna.storages.RDBStorage, "get_all_studies", lambda self: pytest.fail("read again"))
+    monkeypatch.setattr(optuna.Study, "get_trials", lambda self, *_, **__: pytest.fail("read again"))
+    assert storage.get_all_trials(storage.get_study_id_from_name("demo")) == trials
+    assert storage.get_best_trial(storage.get_study_id_from_name("demo")) in trials
+
+
+def test_a_study_deleted_in_the_dashboard_is_deleted(serve, make_study, tmp_path, quiet):
+    make_study(tmp_path, "old", [TrialState.COMPLETE])
+    dashboard = serve(["old"], tmp_path)
+    assert ask(dashboard.url.replace("/dashboard/", "/api/"), "DELETE")[0] == 204
+    assert api(dashboard, "studies")["study_summaries"] == []
+    assert optuna.get_all_study_names(f"sqlite:///{tmp_path / 'old/study.db'}") == []
+
+
+def test_studies_made_and_deleted_by_others_come_and_go(make_study, tmp_path, at_once):
+    for name in ("one", "two"):
+        make_study(tmp_path, name, [TrialState.COMPLETE])
+    storage = MultiStorage([find_study(name, tmp_path) for name in ("one", "two")])
+    assert names(storage) == ["one", "two"]
+    for name in ("one", "two"):
+        make_study(tmp_path, "same", [TrialState.COMPLETE], folder=name)
+    assert sorted(names(storage)) == sorted(["one", "same", "two", f"{tmp_path}/two/same"])
+    optuna.delete_study(study_name="one", storage=f"sqlite:///{tmp_path / 'one/study.db'}")
+    assert sorted(names(storage)) == sorted(["same", "two", f"{tmp_path}/two/same"])
+
+
+def names(storage):
+    return optuna.get_all_study_names(storage)
+
+
+def test_notes_that_a_copy_of_a_study_has_of_other_trials_are_not_shown(make_study, tmp_path, serve, quiet):
+    make_study(tmp_path, "one", [TrialState.COMPLETE] * 2)
+    study = opened("one", tmp_path)
+    save_note(optuna.trial.Trial(study, 2), "of trial 1")
+    for folder in ("two", "three"):  # in the second, the ids of the copied trials are 3 and 4
+        (tmp_path / folder).mkdir()
+        url = f"sqlite:///{tmp_path / folder / 'study.db'}"
+        if folder == "three":
+            optuna.copy_study(from_study_name="one", from_storage=study_url("one", tmp_path), to_storage=url)
+        optuna.copy_study(
+            from_study_name="one", from_storage=study_url("one", tmp_path), to_storage=url, to_study_name=folder
+        )
+    shown = {name: [t["note"]["body"] for t in detail(serve([name], tmp_path))["trials"]] for name in ("two", "three")}
+    assert shown == {"two": ["", "of trial 1"], "three": ["", ""]}
+
+
+def study_url(name, results):
+    return f"sqlite:///{results / name / 'study.db'}"
+
+
+def test_an_unknown_form_of_notes_is_noticed(serve, make_study, tmp_path, quiet, monkeypatch):
+    assert check_renumber_trial() is None
+    monkeypatch.setattr("study.dashboard.multi_storage.check_renumber_trial", lambda: "unknown keys")
+    make_study(tmp_path, "noted", [TrialState.COMPLETE])
+    study = opened("noted", tmp_path)
+    save_note(study, "of the study")
+    save_note(optuna.trial.Trial(study, 1), "of a trial")
+    notices = []
+    dashboard = serve(["noted"], tmp_path, notify=notices.append)
+    assert notices == ["notes of trials are not shown, and no notes are written: unknown keys"]
+    assert note(dashboard) == "of the study"
+    assert detail(dashboard)["trials"][0]["note"]["body"] == ""
+    before = dump(tmp_path / "noted/study.db")
+    assert write_note(dashboard, dashboard.url.rpartition("/")[2], 2, "lost")[0] == 500
+    assert dump(tmp_path / "noted/study.db") == before
+
+
+def test_findings_that_cannot_be_shown_are_reported_once(make_study, tmp_path, monkeypatch):
     def refuse(*_args, **_keywords):
         raise optuna.exceptions.StorageInternalError("attempt to write a readonly database")
 
     make_study(tmp_path, "shut", STATES)
     monkeypatch.setattr("optuna_dashboard.save_plotly_graph_object", refuse)
-    told = []
-    found, _ = findings("shut", tmp_path, told)
-    found.refresh()
-    found.refresh()
-    assert told == ["the findings of shut cannot be saved: attempt to write a readonly database"]
+    notices = []
+    dashboard = open_dashboard(["shut"], tmp_path, port=0, notify=notices.append)
+    dashboard.findings.refresh()
+    dashboard.findings.refresh()
+    assert notices == ["the findings of shut cannot be shown: attempt to write a readonly database"]
+    dashboard.close()
+    dashboard.serve()
