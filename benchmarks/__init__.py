@@ -1,1 +1,1 @@
-"""What this program costs, measured beside its peers, against its size and against its floor."""
+"""Benchmarks of drft-study: against peers, against its size, against a lower bound, and of its statistics."""

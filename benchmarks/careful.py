@@ -1,7 +1,7 @@
-"""The careful peer: images decoded once and held in memory, augmented in batches, nothing recorded for frozen blocks.
+"""The careful peer: images decoded once and kept in memory, augmented in batches.
 
-What is frozen requires no gradient, so autograd records nothing there, exactly as under ``no_grad``. Views, batches,
-initial head, loss and optimizer are this program's, so the curves of both can be compared step by step.
+Frozen blocks require no gradient, so autograd records nothing for them, exactly as under ``no_grad``. Views, batches,
+initial head, loss and optimizer are those of drft-study, so the curves of both can be compared epoch by epoch.
 """
 
 import time
@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from benchmarks.peer_measurement import ContestantMeasurement, Epoch, optimize
-from benchmarks.plain import score
+from benchmarks.peer_measurement import EpochScores, ProgramMeasurement, run_trials
+from benchmarks.plain import EVALUATION_BATCH, score
 from benchmarks.plan import BenchmarkPlan
 from drft.config.sections import DepthPhaseConfig, HeadPhaseConfig
 from drft.config.trial_config import TrialConfig
@@ -25,15 +25,13 @@ from drft.models.blocks import list_blocks, set_trainable, train_mode
 from drft.training.losses import training_loss
 from drft.training.optim import make_optimizer, make_scheduler, parameter_groups
 
-_EVALUATION_BATCH = 128
-
 
 class CarefulPeer:
     """Trains configurations on images in memory.
 
     Args:
         dataset: the images.
-        images: the same decoded, uint8, shape (images, size, size, 3).
+        images: the same images decoded, uint8, shape (images, size, size, 3).
         first: any of the configurations; they share their split.
     """
 
@@ -43,77 +41,75 @@ class CarefulPeer:
         self._classes = len(dataset.grades)
         self._split = stratified_split(dataset, first.split)
 
-    def train(self, config: TrialConfig) -> list[Epoch]:
+    def train(self, config: TrialConfig) -> list[EpochScores]:
         """Fine-tune in two phases and return the scores of every epoch."""
         torch.manual_seed(config.seed)
         model = build_model(config, self._classes)
         net = model.net.to(memory_format=torch.channels_last)
-        device = torch.device("cpu")
-        views = Views(self._images, model.mean, model.std, device=device, seed=config.augmentation.seed)
-        epochs: list[Epoch] = []
-        for settings, depth in ((config.head_phase, 0), (config.depth_phase, config.depth)):
-            epochs += self._phase(config, net, views, settings, depth, len(epochs) + 1)
-        return epochs
+        views = Views(self._images, model.mean, model.std, device=torch.device("cpu"), seed=config.augmentation.seed)
+        epochs = self._train_phase(config, config.head_phase, net, views, 0, 1)
+        return epochs + self._train_phase(config, config.depth_phase, net, views, config.depth, len(epochs) + 1)
 
-    def _phase(
+    def _train_phase(
         self,
         config: TrialConfig,
+        phase: HeadPhaseConfig | DepthPhaseConfig,
         net: nn.Module,
         views: Views,
-        settings: HeadPhaseConfig | DepthPhaseConfig,
         depth: int,
         first_step: int,
-    ) -> list[Epoch]:
+    ) -> list[EpochScores]:
         set_trainable(net, depth)
         train = self._split.train
         updates = -(-len(train) // config.batch_size)
-        deep = isinstance(settings, DepthPhaseConfig)
+        deep = phase if isinstance(phase, DepthPhaseConfig) else None
         groups = parameter_groups(
             net,
             list_blocks(net)[-depth:] if depth else (),
-            head_lr=settings.head_lr if deep else settings.lr,
-            block_lr=settings.lr,
-            layer_decay=settings.layer_decay if deep else 1.0,
+            head_lr=deep.head_lr if deep else phase.lr,
+            block_lr=phase.lr,
+            layer_decay=deep.layer_decay if deep else 1.0,
         )
         optimizer = make_optimizer(config.optimizer, groups)
         scheduler = make_scheduler(
             optimizer,
-            settings.schedule,
-            warmup_epochs=settings.warmup_epochs,
-            epochs=settings.epochs,
+            phase.schedule,
+            warmup_epochs=phase.warmup_epochs,
+            epochs=phase.epochs,
             updates_per_epoch=updates,
         )
         loss_of = training_loss(config.loss, self._grades[train].numpy(), self._classes)
         epochs = []
-        for step in range(first_step, first_step + settings.epochs):
+        for step in range(first_step, first_step + phase.epochs):
             train_mode(net, depth, config.batch_norm)
-            order = np.random.Generator(np.random.Philox(key=np.array([config.seed, step], dtype=np.uint64)))
-            for batch in np.array_split(order.permutation(train), updates):
+            # The generator of drft-study: the same batches in the same order.
+            generator = np.random.Generator(np.random.Philox(key=np.array([config.seed, step], dtype=np.uint64)))
+            for batch in np.array_split(generator.permutation(train), updates):
                 images = views.normalize(views.augmented(batch, step, config.augmentation.strength))
                 loss = loss_of(net(images), self._grades[batch])
                 optimizer.zero_grad()
-                loss.backward()
+                torch.autograd.backward(loss)
                 optimizer.step()
                 scheduler.step()
             epochs.append(self._evaluate(net, views, step))
         return epochs
 
     @torch.inference_mode()
-    def _evaluate(self, net: nn.Module, views: Views, step: int) -> Epoch:
+    def _evaluate(self, net: nn.Module, views: Views, step: int) -> EpochScores:
         net.eval()
         indices = np.concatenate([self._split.train, self._split.validation])
-        batches = np.array_split(indices, -(-len(indices) // _EVALUATION_BATCH))
+        batches = np.array_split(indices, -(-len(indices) // EVALUATION_BATCH))
         logits = torch.cat([net(views.normalize(views.plain(batch))) for batch in batches])
         return score(logits, self._grades[indices], len(self._split.train), step)
 
 
-def run(plan: BenchmarkPlan) -> ContestantMeasurement:
+def run(plan: BenchmarkPlan) -> ProgramMeasurement:
     """Decode all images, then run the chosen trials."""
     dataset = plan.dataset()
-    started = time.perf_counter()
     size = plan.trials[0].image_size
-    with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter's lock
+    started = time.perf_counter()
+    with ThreadPoolExecutor() as pool:  # Pillow releases the interpreter lock while it decodes
         images = np.stack(list(pool.map(lambda image: decode(image.path, size), dataset.images)))
-    decoded = time.perf_counter() - started
-    trials, seconds = optimize(plan, CarefulPeer(dataset, images, plan.trials[0]).train)
-    return ContestantMeasurement(setup_seconds=decoded, seconds=seconds, trials=trials, threads=torch.get_num_threads())
+    setup = time.perf_counter() - started
+    trials, seconds = run_trials(plan, CarefulPeer(dataset, images, plan.trials[0]).train)
+    return ProgramMeasurement(setup_seconds=setup, seconds=seconds, trials=trials, threads=torch.get_num_threads())

@@ -1,17 +1,19 @@
-"""Where a chaos run takes place: what stands there beside the driver, and how each part of it is brought down."""
+"""The processes that a chaos run kills beside the tuner: workers, nodes of a Ray cluster, a database server."""
 
 import os
 import random
 import re
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.postgres import Postgres, binaries
-from benchmarks.run_program import family
+from benchmarks.process_memory import process_tree
+from benchmarks.ray_nodes import empty_cluster
 from drft.errors import DrftError
 
 _WORKER = re.compile(r"^drft-(cpu|gpu|ray)-")
@@ -19,96 +21,65 @@ _NODES = 3
 
 
 @dataclass
-class ChaosTarget:
-    """What the driver is told, and what can be brought down beside it. A disaster says whether it happened."""
+class ChaosTargets:
+    """Where a study of a chaos run runs, and what can be killed there."""
 
-    options: Sequence[str] = ()
+    options: list[str]
+    """Of the command ``drft-study run``."""
     storage: str | None = None
-    disasters: Mapping[str, Callable[[], bool]] = field(default_factory=dict)
+    """URL of the storage; None for the default."""
+    kill: dict[str, Callable[[], bool]] = field(default_factory=dict)
+    """By name: kills the target and returns whether there was one."""
 
 
 @contextmanager
-def field_of(executor: str, storage: str, chance: random.Random) -> Iterator[ChaosTarget]:
-    """Set up servers and nodes; take them down at the end."""
+def open_targets(executor: str, storage: str, rng: random.Random) -> Iterator[ChaosTargets]:
+    """Start servers and nodes; stop them at the end.
+
+    Raises:
+        DrftError: when PostgreSQL is not installed.
+    """
+    targets = ChaosTargets(["--executor", executor], kill={"worker": partial(kill_worker, rng)})
     with ExitStack() as stack:
-        disasters: dict[str, Callable[[], bool]] = {"worker": lambda: kill_worker(chance)}
-        options: list[str] = ["--executor", executor]
         if executor == "ray":
-            nodes = stack.enter_context(_nodes(chance))
-            disasters["node"] = nodes.replace
-            options += ["--ray-address", nodes.address]
-        url = None
+            cluster = stack.enter_context(empty_cluster())
+            cluster.add_node(num_cpus=0, include_dashboard=False)  # the head, which is never killed
+            nodes = [cluster.add_node(num_cpus=1) for _ in range(_NODES - 1)]
+
+            def replace_node() -> bool:
+                cluster.remove_node(nodes.pop(rng.randrange(len(nodes))), allow_graceful=False)
+                nodes.append(cluster.add_node(num_cpus=1))
+                return True
+
+            targets.kill["node"] = replace_node
+            targets.options += ["--ray-address", str(cluster.address)]
         if storage == "postgresql":
-            server = stack.enter_context(_server())
-            disasters["database"] = server.restart
-            url = server.database("chaos")
+            folder = binaries()
+            if folder is None:
+                raise DrftError("PostgreSQL's server binaries were not found: install your system's package postgresql")
+            server = Postgres(folder)
+            server.start()
+            stack.callback(server.remove)
+            targets.kill["database"] = server.restart
+            targets.storage = server.database("chaos")
         elif storage == "journal":
-            url = f"{stack.enter_context(TemporaryDirectory())}/study.journal"
-        yield ChaosTarget(options, url, disasters)
+            targets.storage = f"{stack.enter_context(TemporaryDirectory())}/study.journal"
+        yield targets
 
 
-def kill_worker(chance: random.Random) -> bool:
-    """Kill a worker process that descends from this one; return whether there was one."""
-    workers = [pid for pid in family(os.getpid()) if _WORKER.search(_name(pid))]
+def kill_worker(rng: random.Random) -> bool:
+    """Kill a worker process that descends from this process; return whether there was one."""
+    workers = [pid for pid in process_tree(os.getpid()) if _WORKER.search(_process_name(pid))]
     try:
         if workers:
-            os.kill(chance.choice(workers), signal.SIGKILL)
+            os.kill(rng.choice(workers), signal.SIGKILL)
     except ProcessLookupError:
-        return False  # it had just ended
+        return False  # it ended after it was listed
     return bool(workers)
 
 
-def _name(pid: int) -> str:
-    """Return the name that a process gave itself."""
+def _process_name(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/comm").read_text()
     except OSError:
         return ""
-
-
-@contextmanager
-def _server() -> Iterator[Postgres]:
-    place = binaries()
-    if place is None:
-        raise DrftError("there are no PostgreSQL server binaries: install your system's package postgresql")
-    server = Postgres(place)
-    server.start()
-    try:
-        yield server
-    finally:
-        server.remove()
-
-
-class _Nodes:
-    """A Ray cluster of several nodes on this machine; the head, which only keeps the cluster's books, stays."""
-
-    def __init__(self, chance: random.Random) -> None:
-        from ray.cluster_utils import Cluster  # noqa: PLC0415 (Ray is for those who ask for it)
-
-        self._chance = chance
-        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-        self._others = [self._add() for _ in range(_NODES - 1)]
-
-    @property
-    def address(self) -> str:
-        """Where a driver finds it."""
-        return str(self.cluster.address)
-
-    def replace(self) -> bool:
-        """Kill a node with everything on it; another one joins."""
-        lost = self._others.pop(self._chance.randrange(len(self._others)))
-        self.cluster.remove_node(lost, allow_graceful=False)
-        self._others.append(self._add())
-        return True
-
-    def _add(self) -> object:
-        return self.cluster.add_node(num_cpus=1)
-
-
-@contextmanager
-def _nodes(chance: random.Random) -> Iterator[_Nodes]:
-    nodes = _Nodes(chance)
-    try:
-        yield nodes
-    finally:
-        nodes.cluster.shutdown()

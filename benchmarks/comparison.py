@@ -1,45 +1,45 @@
-"""What the contestants' measurements say side by side: cost per trial, ratio, share of arithmetic, agreement."""
+"""Measurements of the compared programs side by side: cost per trial, ratio, share of compute, agreement."""
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 
 from pydantic import BaseModel
 
-from benchmarks.peer_measurement import ContestantMeasurement, Epoch, TrialMeasurement
+from benchmarks.peer_measurement import ProgramMeasurement, TrialMeasurement
 from benchmarks.plan import BenchmarkPlan
 
 _ROUNDING = 1e-6
-"""Accuracies that are nearer than this are the same; one image more is at least 1e-5."""
+"""Accuracies that differ by less are equal; one image changes an accuracy by at least 1e-5."""
 
 
-class ContestantCosts(BaseModel):
-    """One contestant's costs."""
+class ProgramCosts(BaseModel):
+    """Costs of one program."""
 
     ran: int
-    """Trials it ran itself."""
+    """Trials that the program ran."""
     seconds_per_trial: float
-    """Wall time, with its setup shared out over all trials of the plan."""
+    """Wall time; the setup is divided by all trials of the plan."""
     seconds_per_chosen_trial: float
-    """The same over the trials that all contestants ran."""
+    """The same over the trials that all programs ran."""
     trials_per_hour: float
     ratio: float
-    """How many times the cost of this program."""
+    """Cost per trial over that of drft-study."""
     ratio_chosen: float
-    """The same over the trials that all contestants ran."""
+    """The same over the trials that all programs ran."""
     arithmetic_seconds_per_trial: float
-    """Bare arithmetic of the trained blocks in one trial, on all the cores that the contestant uses."""
+    """Lower bound: compute time of the trained blocks in one trial, on all the cores that the program uses."""
     arithmetic_share: float
-    """Arithmetic of trained blocks over wall time; all else is the rest."""
+    """The lower bound over the wall time per trial."""
     peak_bytes: int | None
 
 
-class Agreement(BaseModel):
-    """How far a contestant's validation curves are from this program's, over the trials that both ran."""
+class CurveAgreement(BaseModel):
+    """Differences between a peer's validation curves and those of drft-study, over the trials that both ran."""
 
     trials: int
     steps: int
     equal_steps: float
-    """Share of the steps with the very same validation accuracy."""
+    """Share of the epochs with equal validation accuracy."""
     accuracy_max: float
     accuracy_mean: float
     loss_max: float
@@ -47,49 +47,54 @@ class Agreement(BaseModel):
 
 
 class BestScoreDifference(BaseModel):
-    """Best validation accuracy of each trial, a contestant's minus this program's."""
+    """Best validation accuracy of each trial, a peer's minus drft-study's."""
 
     trials: int
     mean: float
     mean_absolute: float
 
 
-def stand(
-    plan: BenchmarkPlan, measured: Mapping[str, ContestantMeasurement], arithmetic: Mapping[str, Mapping[int, float]]
-) -> dict[str, ContestantCosts]:
+def compare_costs(
+    plan: BenchmarkPlan, measured: Mapping[str, ProgramMeasurement], compute: Mapping[str, Mapping[int, float]]
+) -> dict[str, ProgramCosts]:
     """Compare costs.
 
     Args:
-        plan: what was done.
-        measured: every contestant by name, ``ours`` among them.
-        arithmetic: for each of them the seconds of bare arithmetic of every trial by number.
+        plan: what was run.
+        measured: every program by name, ``ours`` among them.
+        compute: for each program the compute seconds of every trial by number.
     """
     own = measured["ours"]
-    own_mean, own_chosen = _per_trial(plan, own), _per_chosen_trial(plan, own)
-    return {
-        name: ContestantCosts(
-            ran=len(one.trials),
-            seconds_per_trial=_per_trial(plan, one),
-            seconds_per_chosen_trial=_per_chosen_trial(plan, one),
-            trials_per_hour=3600 / _per_trial(plan, one),
-            ratio=_per_trial(plan, one) / own_mean,
-            ratio_chosen=_per_chosen_trial(plan, one) / own_chosen,
-            arithmetic_seconds_per_trial=(bare := statistics.mean(arithmetic[name][t.number] for t in one.trials)),
-            arithmetic_share=bare / _per_trial(plan, one),
-            peak_bytes=one.peak_bytes,
+    own_mean, own_chosen = _seconds_per_trial(plan, own), _seconds_per_chosen_trial(plan, own)
+    costs = {}
+    for name, program in measured.items():
+        mean, chosen = _seconds_per_trial(plan, program), _seconds_per_chosen_trial(plan, program)
+        bound = statistics.mean(compute[name][trial.number] for trial in program.trials)
+        costs[name] = ProgramCosts(
+            ran=len(program.trials),
+            seconds_per_trial=mean,
+            seconds_per_chosen_trial=chosen,
+            trials_per_hour=3600 / mean,
+            ratio=mean / own_mean,
+            ratio_chosen=chosen / own_chosen,
+            arithmetic_seconds_per_trial=bound,
+            arithmetic_share=bound / mean,
+            peak_bytes=program.peak_bytes,
         )
-        for name, one in measured.items()
-    }
+    return costs
 
 
-def agree(ours: ContestantMeasurement, other: ContestantMeasurement) -> Agreement:
-    """Compare validation curves step by step."""
-    steps = [pair for mine, theirs in _pairs(ours, other) for pair in zip(mine.epochs, theirs.epochs, strict=True)]
-    accuracy, loss = _gaps(steps, "val_accuracy"), _gaps(steps, "val_loss")
-    return Agreement(
-        trials=len(other.trials),
-        steps=len(steps),
-        equal_steps=statistics.mean(gap < _ROUNDING for gap in accuracy),
+def compare_curves(ours: ProgramMeasurement, peer: ProgramMeasurement) -> CurveAgreement:
+    """Compare validation curves epoch by epoch."""
+    epochs = [
+        pair for mine, theirs in _trial_pairs(ours, peer) for pair in zip(mine.epochs, theirs.epochs, strict=True)
+    ]
+    accuracy = [abs(mine.val_accuracy - theirs.val_accuracy) for mine, theirs in epochs]
+    loss = [abs(mine.val_loss - theirs.val_loss) for mine, theirs in epochs]
+    return CurveAgreement(
+        trials=len(peer.trials),
+        steps=len(epochs),
+        equal_steps=statistics.mean(difference < _ROUNDING for difference in accuracy),
         accuracy_max=max(accuracy),
         accuracy_mean=statistics.mean(accuracy),
         loss_max=max(loss),
@@ -97,34 +102,28 @@ def agree(ours: ContestantMeasurement, other: ContestantMeasurement) -> Agreemen
     )
 
 
-def compare_best(ours: ContestantMeasurement, other: ContestantMeasurement) -> BestScoreDifference:
+def compare_best(ours: ProgramMeasurement, peer: ProgramMeasurement) -> BestScoreDifference:
     """Compare the best validation accuracies of the trials that both ran."""
-    gaps = [theirs.best - mine.best for mine, theirs in _pairs(ours, other)]
+    differences = [theirs.best - mine.best for mine, theirs in _trial_pairs(ours, peer)]
     return BestScoreDifference(
-        trials=len(gaps), mean=statistics.mean(gaps), mean_absolute=statistics.mean(abs(gap) for gap in gaps)
+        trials=len(differences), mean=statistics.mean(differences), mean_absolute=statistics.mean(map(abs, differences))
     )
 
 
-def _per_trial(plan: BenchmarkPlan, one: ContestantMeasurement) -> float:
-    return one.seconds / len(one.trials) + one.setup_seconds / len(plan.trials)
-
-
-def _per_chosen_trial(plan: BenchmarkPlan, one: ContestantMeasurement) -> float:
-    """Share the wall time out over all trials by what each took in its worker, and take the chosen ones' shares.
-
-    Workers run side by side, so a trial's own seconds are not what it costs; its share of the wall time is.
-    """
-    taken = {trial.number: trial.seconds for trial in one.trials}
-    share = sum(taken[number] for number in plan.chosen) / sum(taken.values())
-    return share * one.seconds / len(plan.chosen) + one.setup_seconds / len(plan.trials)
-
-
-def _pairs(
-    ours: ContestantMeasurement, other: ContestantMeasurement
-) -> Iterable[tuple[TrialMeasurement, TrialMeasurement]]:
+def _trial_pairs(ours: ProgramMeasurement, peer: ProgramMeasurement) -> list[tuple[TrialMeasurement, TrialMeasurement]]:
     mine = {trial.number: trial for trial in ours.trials}
-    return [(mine[trial.number], trial) for trial in other.trials]
+    return [(mine[trial.number], trial) for trial in peer.trials]
 
 
-def _gaps(steps: Sequence[tuple[Epoch, Epoch]], score: str) -> list[float]:
-    return [abs(getattr(mine, score) - getattr(theirs, score)) for mine, theirs in steps]
+def _seconds_per_trial(plan: BenchmarkPlan, program: ProgramMeasurement) -> float:
+    return program.seconds / len(program.trials) + program.setup_seconds / len(plan.trials)
+
+
+def _seconds_per_chosen_trial(plan: BenchmarkPlan, program: ProgramMeasurement) -> float:
+    """Return the chosen trials' share of the wall time, by the seconds of each trial in its worker.
+
+    Workers run in parallel, so the sum of the trials' own seconds is more than the wall time.
+    """
+    seconds = {trial.number: trial.seconds for trial in program.trials}
+    share = sum(seconds[number] for number in plan.chosen) / sum(seconds.values())
+    return share * program.seconds / len(plan.chosen) + program.setup_seconds / len(plan.trials)

@@ -1,25 +1,23 @@
-"""Do the statistics of a report keep what they promise?
+"""Coverage of the statistics of a report, in simulated studies whose truth is known.
 
 ::
 
     python -m benchmarks.coverage --quick
-    python -m benchmarks.coverage --only selection --runs 2000
+    python -m benchmarks.coverage --only overtuning --runs 2000
 
-Runs every simulation of ``benchmarks/simulations``: made-up studies whose truth is known, in which intervals must cover
-it as often as they say, noise must come out as noise, and planted differences must be found.
+Runs every simulation of ``benchmarks/simulations``: intervals must cover the truth as often as promised, noise must be
+recognized as noise, and differences that exist must be found.
 """
 
-import argparse
-import sys
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from benchmarks.machine import describe_machine, public_command
-from benchmarks.pages import markdown_page, show_table, write_result
+from benchmarks.arguments import command_parser
+from benchmarks.machine import describe_run
+from benchmarks.pages import publish
 from benchmarks.simulations.base import Simulation, kept, measure, simulations
 
 _COLUMNS = ("simulation", "what happens", "promised", "measured", "95% interval", "studies", "kept")
@@ -27,83 +25,71 @@ _QUICK = 10
 """A quick run simulates a tenth of the studies."""
 
 _NOTE = (
-    "The interval is that of the simulation (Wilson). A promise counts as kept when the interval does not rule it out, "
-    "so of promises that are all exactly kept about one in twenty reads no."
+    "The interval is that of the simulation (Wilson). A promise counts as kept unless the interval excludes it, so "
+    "about one in twenty promises that are exactly kept reads no."
 )
 
 
 def run(chosen: Sequence[Simulation], runs: int | None, seed: int, *, quick: bool, console: Console) -> dict[str, Any]:
-    """Measure the chosen simulations, one after another."""
-    started, found = time.perf_counter(), {}
+    """Measure the chosen simulations, one after another; return the result as it is written to JSON."""
+    started, entries = time.perf_counter(), {}
     for simulation in chosen:
         count = runs or max(1, simulation.runs // (_QUICK if quick else 1))
         with console.status(f"{simulation.name}: {count} studies"):
-            found[simulation.name] = _entry(simulation, count, seed)
+            entries[simulation.name] = _measure_entry(simulation, count, seed)
     return {
-        "label": "simulated studies",
-        "command": public_command("benchmarks.coverage", sys.argv[1:]),
-        "machine": describe_machine(),
+        **describe_run("coverage", "simulated studies"),
         "seed": seed,
-        "simulations": found,
+        "simulations": entries,
         "seconds": time.perf_counter() - started,
     }
 
 
-def rows(found: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    """Return the cells of the table."""
-    return [
-        (
-            name,
-            one["claim"],
-            f"{one['promise']} {one['nominal']:.1%}",
-            f"{one['rate']:.1%}",
-            f"{one['low']:.1%} to {one['high']:.1%}",
-            str(one["runs"]),
-            "yes" if one["kept"] else "no",
-        )
-        for name, one in found.items()
-    ]
-
-
-def _entry(simulation: Simulation, runs: int, seed: int) -> dict[str, Any]:
+def _measure_entry(simulation: Simulation, runs: int, seed: int) -> dict[str, Any]:
     started = time.perf_counter()
-    found = measure(simulation, runs, seed)
+    rate = measure(simulation, runs, seed)
     return {
         "claim": simulation.claim,
         "promise": simulation.promise,
         "nominal": simulation.nominal,
-        "rate": found.value,
-        "low": found.low,
-        "high": found.high,
-        "runs": found.n,
-        "kept": kept(simulation, found),
+        "rate": rate.value,
+        "low": rate.low,
+        "high": rate.high,
+        "runs": rate.n,
+        "kept": kept(simulation, rate),
         "seconds": time.perf_counter() - started,
     }
 
 
-def _parse() -> tuple[argparse.Namespace, list[Simulation]]:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.coverage", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--only", default="", help="simulations whose name begins like this")
-    parser.add_argument("--runs", type=int, help="studies to simulate; without it, as many as each simulation asks for")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the studies")
-    parser.add_argument("--out", type=Path, default=Path("results/benchmarks"))
-    wanted = parser.parse_args()
-    chosen = [simulation for simulation in simulations() if simulation.name.startswith(wanted.only)]
-    if not chosen:
-        parser.error(f"no simulation begins with {wanted.only!r}")
-    return wanted, chosen
+def rows(entries: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Return the cells of the table."""
+    return [
+        (
+            name,
+            entry["claim"],
+            f"{entry['promise']} {entry['nominal']:.1%}",
+            f"{entry['rate']:.1%}",
+            f"{entry['low']:.1%} to {entry['high']:.1%}",
+            str(entry["runs"]),
+            "yes" if entry["kept"] else "no",
+        )
+        for name, entry in entries.items()
+    ]
 
 
 def main() -> None:
     """Measure, print, write."""
-    (wanted, chosen), console = _parse(), Console()
-    result = run(chosen, wanted.runs, wanted.seed, quick=wanted.quick, console=console)
-    table = (_COLUMNS, rows(result["simulations"]))
-    show_table("Coverage", table, console)
-    write_result(wanted.out / "coverage", result, markdown_page("Coverage", result, [table], [_NOTE]), [_NOTE], console)
+    parser = command_parser("coverage", __doc__)
+    parser.add_argument("--only", default="", help="simulations whose name starts with this")
+    parser.add_argument("--runs", type=int, help="studies to simulate; default: a number of each simulation's own")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the studies")
+    args, console = parser.parse_args(), Console()
+    chosen = [simulation for simulation in simulations() if simulation.name.startswith(args.only)]
+    if not chosen:
+        parser.error(f"no simulation starts with {args.only!r}")
+    result = run(chosen, args.runs, args.seed, quick=args.quick, console=console)
+    publish("Coverage", args.out / "coverage", result, [(_COLUMNS, rows(result["simulations"]))], [_NOTE], console)
 
 
 if __name__ == "__main__":

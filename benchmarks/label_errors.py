@@ -1,21 +1,20 @@
-"""How well does a report find wrong labels: grades that are known to be changed, and errors that were planted.
+"""How well a report detects wrong labels: grades that are known to be changed, and random errors.
 
 ::
 
     python -m benchmarks.label_errors --data IDRID_KAGGLE --weights FILE --normalization half
 
-Images are the training ones of IDRiD's Kaggle layout, whose grades differ here and there from the official ones;
-test images are left out before anything else. The official grades get random errors, too, at several rates. Every
-image is graded by trainings that never saw it: configurations drawn from the ``idrid`` space, each on stratified
-folds with whole groups. The report's suspect score (``study.analysis.label_errors``: the normalized margin of
-averaged probabilities) then ranks all images, against the loss that a single configuration gives them.
+Images are the training images of IDRiD's Kaggle layout, some of whose grades differ from the official ones; test
+images are left out first. The official grades get random errors as well, at several rates. Every image is predicted by
+trainings that did not see it: configurations drawn from the ``idrid`` space, each on stratified folds with whole
+groups. The report's suspect score (``study.analysis.label_errors``: the normalized margin of averaged probabilities)
+ranks all images, and is compared with the loss of a single configuration.
 """
 
 import argparse
 import hashlib
 import itertools
 import multiprocessing
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,10 +29,11 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
-from benchmarks.label_error_scores import DetectionScore, measured, notes, rows
-from benchmarks.machine import describe_machine, public_command
-from benchmarks.pages import markdown_page, show_table, write_result
-from drft.config.trial_config import NORMALIZATIONS, TrialConfig, with_values
+from benchmarks.arguments import add_model_options, command_parser, set_backbone
+from benchmarks.label_error_scores import DetectionScore, notes, rows, score_detection
+from benchmarks.machine import describe_run
+from benchmarks.pages import publish
+from drft.config.trial_config import TrialConfig, with_values
 from drft.data import ImageDataset, open_dataset
 from drft.models.backbone import block_count
 from drft.training.session import TrainingSession
@@ -42,7 +42,7 @@ from study.executors.resources import cores
 from study.space import Space
 
 RATES = (0.05, 0.1, 0.2)
-"""Shares of the images that are given a wrong grade."""
+"""Shares of the images that get a wrong grade."""
 
 _COLUMNS = (
     "labels",
@@ -59,11 +59,11 @@ _COLUMNS = (
 
 
 class LabelSet(NamedTuple):
-    """One way to grade the images."""
+    """One set of labels for the images."""
 
     name: str
     grades: NDArray[np.int64]
-    """As the trainings are given them, shape (images,)."""
+    """Shape (images,)."""
     wrong: NDArray[np.bool_]
 
 
@@ -76,7 +76,7 @@ class TrainingJob(NamedTuple):
 
 
 class FoldPredictions(NamedTuple):
-    """What one training said of its fold, at its best epoch."""
+    """Predictions of one training for its validation fold, at its best epoch."""
 
     job: TrainingJob
     ids: tuple[str, ...]
@@ -84,24 +84,24 @@ class FoldPredictions(NamedTuple):
 
 
 def training_part(source: str) -> tuple[ImageDataset, NDArray[np.int64]]:
-    """Return the training images as the source grades them, and their official grades, shape (images,).
+    """Return the training images with the source's grades, and their official grades, shape (images,).
 
     Duplicates of test images are left out.
     """
     official, given = (open_dataset(source, options={"labels": labels}) for labels in ("official", "as-given"))
-    sealed = {one.group for one in given.images if one.origin == "test"}
-    kept = [n for n, one in enumerate(given.images) if one.group not in sealed]
-    images = tuple(given.images[n] for n in kept)
-    own = hashlib.sha256(f"{given.fingerprint} training part".encode()).hexdigest()
-    return replace(given, images=images, fingerprint=own), official.labels()[kept]
+    test_groups = {image.group for image in given.images if image.origin == "test"}
+    indices = [index for index, image in enumerate(given.images) if image.group not in test_groups]
+    images = tuple(given.images[index] for index in indices)
+    fingerprint = hashlib.sha256(f"{given.fingerprint} training part".encode()).hexdigest()
+    return replace(given, images=images, fingerprint=fingerprint), official.labels()[indices]
 
 
-def all_labels(given: NDArray[np.int64], official: NDArray[np.int64], grades: int, seed: int) -> Iterator[LabelSet]:
-    """Yield the labels as given, and the official ones with planted errors."""
+def label_sets(given: NDArray[np.int64], official: NDArray[np.int64], grades: int, seed: int) -> Iterator[LabelSet]:
+    """Yield the labels as given, and the official labels with random errors."""
     yield LabelSet("as given on Kaggle", given, given != official)
-    for number, rate in enumerate(RATES):
-        planted = with_errors(official, rate, grades, np.random.default_rng((seed, number)))
-        yield LabelSet(f"official, {rate:.0%} at random", planted, planted != official)
+    for index, rate in enumerate(RATES):
+        labels = with_errors(official, rate, grades, np.random.default_rng((seed, index)))
+        yield LabelSet(f"official, {rate:.0%} at random", labels, labels != official)
 
 
 def with_errors(grades: NDArray[np.int64], rate: float, classes: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -112,31 +112,31 @@ def with_errors(grades: NDArray[np.int64], rate: float, classes: int, rng: np.ra
     return changed
 
 
-def draw(base: TrialConfig, count: int, deepest: int, seed: int) -> list[TrialConfig]:
+def draw_configs(base: TrialConfig, count: int, deepest: int, seed: int) -> list[TrialConfig]:
     """Draw configurations from the ``idrid`` space at random, none deeper than ``deepest``.
 
-    Image size and folds are those of ``base``. Images are plain ones (strength 0): activations of augmented views
-    would have to be computed anew for every fold of all labels, which is most of the time.
+    Image size and folds are those of ``base``. Images are not augmented: activations of augmented images would have to
+    be computed for every fold of every label set, which would take most of the time.
     """
     space = Space.load("idrid").bind(base, block_count(base.backbone.name))
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed))
-    drawn: list[TrialConfig] = []
-    while len(drawn) < count:
+    configs: list[TrialConfig] = []
+    while len(configs) < count:
         config = space.suggest(study.ask())
         if config.depth <= deepest:
-            own = {"seed": len(drawn), "image_size": base.image_size, "split.folds": base.split.folds}
-            drawn.append(with_values(config, {**own, "augmentation.strength": 0.0}))
-    return drawn
+            changes = {"seed": len(configs), "image_size": base.image_size, "split.folds": base.split.folds}
+            configs.append(with_values(config, {**changes, "augmentation.strength": 0.0}))
+    return configs
 
 
-def labelled(dataset: ImageDataset, labels: NDArray[np.int64]) -> ImageDataset:
-    """Return the data set with other grades; its fingerprint stays, so that images and activations are shared."""
+def with_labels(dataset: ImageDataset, labels: NDArray[np.int64]) -> ImageDataset:
+    """Return the data set with other grades; its fingerprint stays, so images and activations are shared."""
     pairs = zip(dataset.images, labels.tolist(), strict=True)
-    return replace(dataset, images=tuple(replace(one, grade=grade) for one, grade in pairs))
+    return replace(dataset, images=tuple(replace(image, grade=grade) for image, grade in pairs))
 
 
-class Grader:
-    """What a worker keeps between trainings."""
+class FoldTrainer:
+    """Trains jobs in one process; the session is reused as long as the labels stay the same."""
 
     def __init__(
         self, dataset: ImageDataset, labels: Sequence[LabelSet], configs: Sequence[TrialConfig], cache: Path
@@ -144,132 +144,123 @@ class Grader:
         self._dataset, self._labels, self._configs, self._cache = dataset, labels, configs, cache
         self._session: tuple[int, TrainingSession] | None = None
 
-    def grade(self, job: TrainingJob) -> FoldPredictions:
-        """Train on all folds but one, and return what the best epoch says of that one."""
+    def run(self, job: TrainingJob) -> FoldPredictions:
+        """Train on all folds but one, and return the predictions of the best epoch for that fold."""
         if self._session is None or self._session[0] != job.labels:
-            dataset = labelled(self._dataset, self._labels[job.labels].grades)
+            dataset = with_labels(self._dataset, self._labels[job.labels].grades)
             self._session = job.labels, TrainingSession(dataset, cache_dir=self._cache, device="cpu", processes=2)
         config = with_values(self._configs[job.configuration], {"split.fold": job.fold})
         result = run_trial(config, self._session[1])
-        told = result.predictions["validation"]
-        return FoldPredictions(job, told.ids, told.probabilities[result.best.step - 1].astype(np.float32))
+        predictions = result.predictions["validation"]
+        best = predictions.probabilities[result.best.step - 1]
+        return FoldPredictions(job, predictions.ids, best.astype(np.float32))
 
 
-_grader: Grader
+_trainer: FoldTrainer
 
 
-def _start(*arguments: Any) -> None:
-    global _grader  # noqa: PLW0603  a worker process has one
+def _initialize(*arguments: Any) -> None:
+    global _trainer  # noqa: PLW0603 (one per worker process)
     torch.set_num_threads(1)
-    _grader = Grader(*arguments)
+    _trainer = FoldTrainer(*arguments)
 
 
-def _grade(job: TrainingJob) -> FoldPredictions:
-    return _grader.grade(job)
+def _run(job: TrainingJob) -> FoldPredictions:
+    return _trainer.run(job)
 
 
 def out_of_fold(
     dataset: ImageDataset, labels: Sequence[LabelSet], configs: Sequence[TrialConfig], workers: int, console: Console
 ) -> Iterator[NDArray[np.float64]]:
-    """Train every configuration on every fold, for one way to grade after the other.
+    """Train every configuration on every fold, one label set after another.
 
     Yields:
-        Class probabilities of trainings that did not see the image, shape (configurations, images, grades).
+        Class probabilities from trainings that did not see the image, shape (configurations, images, grades).
     """
     folds = configs[0].split.folds or 0
-    place = {one.id: n for n, one in enumerate(dataset.images)}
-    # Fold by fold: configurations share the activations of its images.
+    indices = {image.id: index for index, image in enumerate(dataset.images)}
+    # Fold by fold, because the configurations share the activations of a fold's images.
     jobs = [TrainingJob(n, c, fold) for n in range(len(labels)) for fold in range(folds) for c in range(len(configs))]
     with (
         tempfile.TemporaryDirectory(prefix="drft-label-errors-") as cache,
         ProcessPoolExecutor(
             workers,
             multiprocessing.get_context("spawn"),
-            initializer=_start,
+            initializer=_initialize,
             initargs=(dataset, labels, configs, Path(cache)),
         ) as pool,
     ):
-        graded = pool.map(_grade, jobs)
-        for one in labels:
-            said = np.full((len(configs), len(place), len(dataset.grades)), np.nan)
-            for job, ids, probabilities in itertools.islice(graded, folds * len(configs)):
-                said[job.configuration, [place[id_] for id_ in ids]] = probabilities
-            console.print(f"{one.name}: {folds * len(configs)} trainings", highlight=False)
-            yield said
+        results = pool.map(_run, jobs)
+        for label_set in labels:
+            probabilities = np.full((len(configs), len(indices), len(dataset.grades)), np.nan)
+            for job, ids, fold_probabilities in itertools.islice(results, folds * len(configs)):
+                probabilities[job.configuration, [indices[id_] for id_ in ids]] = fold_probabilities
+            console.print(f"{label_set.name}: {folds * len(configs)} trainings", highlight=False)
+            yield probabilities
 
 
-def run(wanted: argparse.Namespace, console: Console) -> Iterator[dict[str, Any]]:
-    """Train and rank, and yield everything as it is written to JSON after each way to grade, whole with the last."""
-    dataset, official = training_part(wanted.data)
-    base = _base(wanted)
-    configs = draw(base, wanted.configurations, wanted.deepest, wanted.seed)
-    labels = list(all_labels(dataset.labels(), official, len(dataset.grades), wanted.seed))
-    ids = tuple(one.id for one in dataset.images)
+def run(args: argparse.Namespace, console: Console) -> Iterator[dict[str, Any]]:
+    """Train and score; after each label set, yield the result so far as it is written to JSON."""
+    dataset, official = training_part(args.data)
+    values = {
+        "backbone.name": args.backbone,
+        "backbone.weights": str(Path(args.weights).absolute()) if args.weights else "embedded",
+        "backbone.normalization": args.normalization,
+        "image_size": args.image_size,
+        "split.folds": args.folds,
+    }
+    base = with_values(TrialConfig(), values)
+    configs = draw_configs(base, args.configurations, args.deepest, args.seed)
+    labels = list(label_sets(dataset.labels(), official, len(dataset.grades), args.seed))
+    ids = tuple(image.id for image in dataset.images)
     result = {
-        "label": f"{dataset.name}, {base.backbone.name} at {base.image_size} px",
-        "command": public_command("benchmarks.label_errors", sys.argv[1:]),
-        "machine": describe_machine(),
+        **describe_run("label_errors", f"{dataset.name}, {base.backbone.name} at {base.image_size} px"),
         "photographs": len(dataset),
         "configurations": [config.model_dump(mode="json", exclude={"backbone": {"weights"}}) for config in configs],
-        "folds": wanted.folds,
-        "seed": wanted.seed,
+        "folds": args.folds,
+        "seed": args.seed,
     }
-    found: list[dict[str, Any]] = []
-    began = time.perf_counter()
-    for one, said in zip(labels, out_of_fold(dataset, labels, configs, wanted.workers, console), strict=True):
-        found.append(measured(one.name, ids, one.grades, one.wrong, said).model_dump())
-        yield {**result, "seconds": time.perf_counter() - began, "found": found}
+    scores: list[dict[str, Any]] = []
+    started = time.perf_counter()
+    predictions = out_of_fold(dataset, labels, configs, args.workers, console)
+    for label_set, probabilities in zip(labels, predictions, strict=True):
+        scores.append(
+            score_detection(label_set.name, ids, label_set.grades, label_set.wrong, probabilities).model_dump()
+        )
+        yield {**result, "seconds": time.perf_counter() - started, "found": scores}
 
 
-def _base(wanted: argparse.Namespace) -> TrialConfig:
-    values: Mapping[str, Any] = {
-        "backbone.name": wanted.backbone,
-        "backbone.weights": str(Path(wanted.weights).absolute()) if wanted.weights else "embedded",
-        "backbone.normalization": wanted.normalization,
-        "image_size": wanted.image_size,
-        "split.folds": wanted.folds,
-    }
-    return with_values(TrialConfig(), values)
-
-
-def main() -> None:
-    """Measure, print, write."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.label_errors",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--data", required=True, help="folder of IDRiD in the Kaggle layout")
-    parser.add_argument("--weights", help="weight file; without it the embedded weights")
-    parser.add_argument("--normalization", choices=NORMALIZATIONS, default="auto")
-    parser.add_argument("--backbone", default="mobilenetv2_100")
-    parser.add_argument("--image-size", type=int, default=128)
-    parser.add_argument("--configurations", type=int, default=6)
-    parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--deepest", type=int, default=3, help="most blocks that a configuration trains")
-    parser.add_argument("--workers", type=int, default=cores())
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("results/benchmarks"))
-    wanted = parser.parse_args()
-    console = Console()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    for result in run(wanted, console):
-        found = [DetectionScore.model_validate(one) for one in result["found"]]
-        table, told = (_COLUMNS, rows(found)), [*notes(found), _work(result)]
-        page = markdown_page("Label errors", result, [table], told)
-        write_result(wanted.out / "label_errors", result, page, told, Console(quiet=True))
-    show_table("Label errors", table, console)
-    for note in told:
-        console.print(note, highlight=False)
-
-
-def _work(result: Mapping[str, Any]) -> str:
+def describe_trainings(result: Mapping[str, Any]) -> str:
+    """Return one sentence about the images and the trainings."""
     depths = ", ".join(str(depth) for depth in sorted(config["depth"] for config in result["configurations"]))
     return (
         f"{result['photographs']} training images, no test images; {len(result['configurations'])} "
         f"configurations (depths {depths}) on each of {result['folds']} folds, plain images; "
         f"{result['seconds'] / 60:.0f} minutes."
     )
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = command_parser("label_errors", __doc__)
+    parser.add_argument("--data", required=True, help="folder of IDRiD in the Kaggle layout")
+    add_model_options(parser)
+    parser.add_argument("--image-size", type=int, default=128)
+    parser.add_argument("--configurations", type=int, default=6)
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--deepest", type=int, default=3, help="most blocks that a configuration trains")
+    parser.add_argument("--workers", type=int, default=cores())
+    parser.add_argument("--seed", type=int, default=0)
+    args, console = parser.parse_args(), Console()
+    set_backbone(args)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    for result in run(args, console):
+        scores = [DetectionScore.model_validate(score) for score in result["found"]]
+        table, lines = (_COLUMNS, rows(scores)), [*notes(scores), describe_trainings(result)]
+        # A run takes hours: the files are written after every label set, and printed after the last.
+        last = len(scores) == len(RATES) + 1
+        shown = console if last else Console(quiet=True)
+        publish("Label errors", args.out / "label_errors", result, [table], lines, shown)
 
 
 if __name__ == "__main__":

@@ -1,78 +1,67 @@
-"""A real study against its floor: wall time over the bare arithmetic of its trained suffixes, measured alone.
+"""A real study against its lower bound: wall time over the compute time of its trained blocks, measured alone.
 
 ::
 
     python -m benchmarks.limit --quick
     python -m benchmarks.limit --data FOLDER --weights FILE --normalization half
 
-The study is run as in ``benchmarks.peers``, from an empty cache. The floor is measured afterwards, with as many
+The study runs as in ``benchmarks.peers``, from an empty cache. The lower bound is measured afterwards, in as many
 processes and threads at the same time as the study had workers and threads.
 """
 
 import argparse
 import statistics
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 
-from benchmarks.arguments import add_flags, describe_work, laid_out, settle, teller
-from benchmarks.lower_bound import measure
-from benchmarks.machine import describe_machine, public_command
-from benchmarks.pages import markdown_page, show_table, work_line, write_result
-from benchmarks.peer_measurement import ContestantMeasurement
-from benchmarks.peers import arithmetic
-from benchmarks.plan import BenchmarkPlan
-from benchmarks.run_program import contest
+from benchmarks.arguments import add_plan_options, command_parser, describe_work, open_plan, set_plan_defaults
+from benchmarks.lower_bound import lower_bounds, measure_compute_times
+from benchmarks.machine import describe_run
+from benchmarks.pages import publish, work_line
+from benchmarks.run_program import run_program
 
-_COLUMNS = ("depth", "trials", "s/trial", "floor s/trial", "times the floor", "optimizer step", "evaluated image")
+_COLUMNS = ("depth", "trials", "s/trial", "lower bound s/trial", "ratio", "optimizer step", "evaluated image")
 
 
-def run(wanted: argparse.Namespace, console: Console) -> dict[str, Any]:
-    """Run the study, measure its floor, and return both as they are written to JSON."""
-    with laid_out(wanted, console) as plan:
+def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Run the study, measure its lower bound, and return both as they are written to JSON."""
+    with open_plan(args, console) as plan:
         dataset = plan.dataset()
-        with console.status("ours: starting") as status:
-            measured = contest("ours", plan, teller(console, status.update, "ours"))
-        with console.status("measuring the floor"):
-            seconds = 0.2 if wanted.quick else 1.0
-            times = measure(
-                plan.trials[0], len(dataset.grades), workers=measured.workers, threads=measured.threads, seconds=seconds
+        study = run_program("ours", plan, console)
+        with console.status("measuring the lower bound"):
+            times = measure_compute_times(
+                plan.trials[0],
+                len(dataset.grades),
+                workers=study.workers,
+                threads=study.threads,
+                seconds=0.2 if args.quick else 1.0,
             )
-    floor = arithmetic(plan, dataset, times)
-    whole = sum(floor.values()) / measured.workers
-    return {
-        "label": wanted.label,
-        "command": public_command("benchmarks.limit", sys.argv[1:]),
-        "machine": describe_machine(),
-        "work": describe_work(wanted, dataset),
-        "workers": measured.workers,
-        "threads_per_worker": measured.threads,
-        "wall_seconds": measured.setup_seconds + measured.seconds,
-        "setup_seconds": measured.setup_seconds,
-        "busy_seconds": sum(trial.seconds for trial in measured.trials) / measured.workers,
-        "floor_seconds": whole,
-        "ratio": (measured.setup_seconds + measured.seconds) / whole,
-        "by_depth": _by_depth(plan, measured, floor),
-        "times": {depth: one.model_dump() for depth, one in times.items()},
-        "measured": measured.model_dump(),
-    }
-
-
-def _by_depth(
-    plan: BenchmarkPlan, measured: ContestantMeasurement, floor: Mapping[int, float]
-) -> dict[int, dict[str, float]]:
-    depths = sorted({config.depth for config in plan.trials})
-    found: dict[int, dict[str, float]] = {}
-    for depth in depths:
-        taken = {trial.number: trial.seconds for trial in measured.trials if trial.depth == depth}
-        found[depth] = {
-            "trials": len(taken),
-            "seconds": statistics.mean(taken.values()),
-            "floor_seconds": statistics.mean(floor[number] for number in taken),
+    bounds = lower_bounds(plan, dataset, times)
+    bound = sum(bounds.values()) / study.workers
+    by_depth = {}
+    for depth in sorted({config.depth for config in plan.trials}):
+        seconds = {trial.number: trial.seconds for trial in study.trials if trial.depth == depth}
+        by_depth[depth] = {
+            "trials": len(seconds),
+            "seconds": statistics.mean(seconds.values()),
+            "floor_seconds": statistics.mean(bounds[number] for number in seconds),
         }
-    return found
+    return {
+        **describe_run("limit", args.label),
+        "work": describe_work(args, dataset),
+        "workers": study.workers,
+        "threads_per_worker": study.threads,
+        "wall_seconds": study.setup_seconds + study.seconds,
+        "setup_seconds": study.setup_seconds,
+        "busy_seconds": sum(trial.seconds for trial in study.trials) / study.workers,
+        "floor_seconds": bound,
+        "ratio": (study.setup_seconds + study.seconds) / bound,
+        "by_depth": by_depth,
+        "times": {depth: {"step": measured.step, "picture": measured.image} for depth, measured in times.items()},
+        "measured": study.model_dump(),
+    }
 
 
 def rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -80,42 +69,37 @@ def rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return [
         (
             str(depth),
-            f"{one['trials']}",
-            f"{one['seconds']:.2f}",
-            f"{one['floor_seconds']:.2f}",
-            f"{one['seconds'] / one['floor_seconds']:.2f}",
+            f"{row['trials']}",
+            f"{row['seconds']:.2f}",
+            f"{row['floor_seconds']:.2f}",
+            f"{row['seconds'] / row['floor_seconds']:.2f}",
             f"{1000 * result['times'][depth]['step']:.2f} ms",
             f"{1000 * result['times'][depth]['picture']:.3f} ms",
         )
-        for depth, one in result["by_depth"].items()
+        for depth, row in result["by_depth"].items()
     ]
 
 
 def notes(result: Mapping[str, Any]) -> list[str]:
-    """Return the ratio, and what the wall time is made of."""
+    """Return the ratio and the parts of the wall time."""
     wall, setup, busy = (result[f"{part}_seconds"] for part in ("wall", "setup", "busy"))
-    trained = f"{busy:.1f} s trained on {result['workers']} workers of {result['threads_per_worker']} threads"
+    trained = f"{busy:.1f} s training on {result['workers']} workers of {result['threads_per_worker']} threads"
     return [
-        f"Wall time {wall:.1f} s, floor {result['floor_seconds']:.1f} s: {result['ratio']:.2f} times the floor.",
-        f"{setup:.1f} s prepared (decoding), {trained}, {wall - setup - busy:.1f} s started workers or waited.",
+        f"Wall time {wall:.1f} s, lower bound {result['floor_seconds']:.1f} s: ratio {result['ratio']:.2f}.",
+        f"{setup:.1f} s setup (decoding), {trained}, {wall - setup - busy:.1f} s starting workers or waiting.",
         f"{result['work']['trials']} trials; {work_line(result['work'])}",
     ]
 
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.limit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_flags(parser)
-    wanted = parser.parse_args()
-    settle(wanted)
+    parser = command_parser("limit", __doc__)
+    add_plan_options(parser)
+    args = parser.parse_args()
+    set_plan_defaults(args)
     console = Console()
-    result = run(wanted, console)
-    table = (_COLUMNS, rows(result))
-    show_table(f"Limit: {result['label']}", table, console)
-    page = markdown_page("Limit", result, [table], notes(result))
-    write_result(wanted.out / f"limit-{wanted.label}", result, page, notes(result), console)
+    result = run(args, console)
+    publish("Limit", args.out / f"limit-{args.label}", result, [(_COLUMNS, rows(result))], notes(result), console)
 
 
 if __name__ == "__main__":

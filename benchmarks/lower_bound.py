@@ -1,16 +1,14 @@
-"""The floor: bare arithmetic of trained suffixes, on random tensors, with nothing around it.
+"""Lower bound of a trial's time: the compute time of its trained blocks, on random tensors and with nothing else.
 
-A trial can cost no less than its optimizer steps and its evaluations of the part of the network that it trains. Both
-are measured here alone, with as many processes and threads at the same time as a study has workers and threads.
+A trial cannot take less than its optimizer steps and its evaluations of the blocks that it trains. Both are measured
+here, in as many processes and threads at the same time as a study has workers and threads.
 """
 
 import multiprocessing
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import partial
-from itertools import count
 from multiprocessing.synchronize import Barrier
 
 import torch
@@ -18,7 +16,9 @@ import torch.nn.functional as F
 from pydantic import BaseModel
 from torch import Tensor
 
+from benchmarks.plan import BenchmarkPlan
 from drft.config.trial_config import TrialConfig
+from drft.data import ImageDataset, stratified_split
 from drft.feature_cache.fuse_batch_norm import fold_batch_norms
 from drft.feature_cache.split_model import SplitModel, split_model
 from drft.models.backbone import build_model
@@ -28,150 +28,153 @@ from drft.training.optim import make_optimizer, parameter_groups
 
 _EVALUATION_BATCH = 16
 _WARMUP = 2
-_LEAST = 4
-"""Repetitions of a step at least."""
+_MIN_REPETITIONS = 4
 
 
-class Times(BaseModel):
-    """Seconds of the bare arithmetic at one depth."""
+class ComputeTimes(BaseModel):
+    """Compute seconds at one depth."""
 
     step: float
-    """One optimizer step on one batch: forward, backward and update of the trained suffix."""
+    """One optimizer step on one batch: forward, backward and update of the trained blocks."""
     image: float
-    """The suffix evaluated on one image's activations, in batches of 16."""
+    """Forward pass of the trained blocks for one image, in batches of 16."""
 
 
-@dataclass(frozen=True, slots=True)
-class TrialWorkload:
-    """How many images a trial trains on and evaluates after each epoch."""
+def lower_bound(config: TrialConfig, times: Mapping[int, ComputeTimes], *, trained: int, evaluated: int) -> float:
+    """Return the compute seconds of one trial: head phase at depth 0, depth phase at its depth.
 
-    trained: int
-    evaluated: int
-
-
-def trial_floor(config: TrialConfig, times: Mapping[int, Times], images: TrialWorkload) -> float:
-    """Return the seconds of bare arithmetic in one trial: head phase at depth 0, depth phase at its depth."""
-    updates = -(-images.trained // config.batch_size)
+    Args:
+        config: the trial.
+        times: by depth.
+        trained: images of the training part.
+        evaluated: images that are evaluated after each epoch.
+    """
+    updates = -(-trained // config.batch_size)
 
     def epoch(depth: int) -> float:
-        return updates * times[depth].step + images.evaluated * times[depth].image
+        return updates * times[depth].step + evaluated * times[depth].image
 
     return config.head_phase.epochs * epoch(0) + config.depth_phase.epochs * epoch(config.depth)
 
 
-def measure(config: TrialConfig, classes: int, *, workers: int, threads: int, seconds: float) -> dict[int, Times]:
-    """Measure every depth, in so many processes at the same time.
-
-    Args:
-        config: its backbone, sizes, optimizer and batch norm policy count; its depth does not.
-        classes: outputs of the head.
-        workers: processes that compute at the same time; their mean is returned.
-        threads: threads of each.
-        seconds: how long each step is repeated.
-    """
-    context = multiprocessing.get_context("spawn")
-    together = context.Barrier(workers)
-    with context.Pool(workers, _prepare, (together, threads)) as pool:
-        # The barrier makes each process take one of the tasks: the first would wait for ever otherwise.
-        found = pool.starmap(_measure_depths, [(config, classes, seconds)] * workers, chunksize=1)
-        pool.close()
-        pool.join()
+def lower_bounds(
+    plan: BenchmarkPlan,
+    dataset: ImageDataset,
+    times: Mapping[int, ComputeTimes],
+    *,
+    workers: int = 1,
+    test: bool = True,
+) -> dict[int, float]:
+    """Return the compute seconds of every trial of a plan by number, divided by the workers that run in parallel."""
+    split = stratified_split(dataset, plan.trials[0].split)
+    evaluated = len(split.train) + len(split.validation) + (len(split.test) if test else 0)
     return {
-        depth: Times(
-            step=statistics.mean(one[depth].step for one in found),
-            image=statistics.mean(one[depth].image for one in found),
-        )
-        for depth in found[0]
+        number: lower_bound(config, times, trained=len(split.train), evaluated=evaluated) / workers
+        for number, config in enumerate(plan.trials)
     }
 
 
-def suffix(chain: SplitModel, depth: int, image_size: int, batch: int) -> Callable[[], Tensor]:
-    """Return what runs the part of a network that a depth trains, on what crosses its boundary.
+def measure_compute_times(
+    config: TrialConfig, classes: int, *, workers: int, threads: int, seconds: float
+) -> dict[int, ComputeTimes]:
+    """Measure every depth in several processes at the same time.
 
     Args:
-        chain: of a network whose modules are in the mode that the caller wants.
-        depth: trained blocks; the whole network runs where it has no boundary there.
-        image_size: height and width of the input.
-        batch: images in the activations.
-
-    Returns:
-        A function that returns the logits, shape (batch, classes).
+        config: its backbone, sizes, optimizer and batch norm policy are used; its depth is not.
+        classes: outputs of the head.
+        workers: processes that compute at the same time; their mean is returned.
+        threads: threads of each process.
+        seconds: how long each step is repeated.
     """
-    noise = torch.randn(batch, 3, image_size, image_size).contiguous(memory_format=torch.channels_last)
-    cut = depth if depth in chain.cuts else None
-    activations = (noise,) if cut is None else chain.advance((noise,), None, [cut])[cut]
-    return partial(chain.suffix, cut, activations)
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(workers)
+    with context.Pool(workers, _initialize, (barrier, threads)) as pool:
+        # Each process gets exactly one task: a process that waits at the barrier takes no second one.
+        measured = pool.starmap(_measure_depths, [(config, classes, seconds)] * workers, chunksize=1)
+        pool.close()
+        pool.join()
+    return {
+        depth: ComputeTimes(
+            step=statistics.mean(times[depth].step for times in measured),
+            image=statistics.mean(times[depth].image for times in measured),
+        )
+        for depth in measured[0]
+    }
 
 
-_together: Barrier
+_barrier: Barrier
 
 
-def _prepare(together: Barrier, threads: int) -> None:
-    global _together  # noqa: PLW0603 (a barrier can be given to a process only at its start)
-    _together = together
+def _initialize(barrier: Barrier, threads: int) -> None:
+    global _barrier  # noqa: PLW0603 (a barrier can be given to a process only at its start)
+    _barrier = barrier
     torch.set_num_threads(threads)
 
 
-def _measure_depths(config: TrialConfig, classes: int, seconds: float) -> dict[int, Times]:
+def _measure_depths(config: TrialConfig, classes: int, seconds: float) -> dict[int, ComputeTimes]:
     model = build_model(config, classes)
     model.net.to(memory_format=torch.channels_last)
-    # With batch norms as they are, and folded into the convolutions: the floor is whatever is faster at a depth.
-    chains = [split_model(model.net, config.image_size, transform) for transform in (None, fold_batch_norms)]
-    with autocast(pick_precision(config.precision, torch.device("cpu"), model.net), torch.device("cpu")):
-        return {
-            depth: _fastest([_measure_depth(config, chain, depth, seconds) for chain in chains])
-            for depth in range(len(model.blocks) + 1)
-        }
+    # Unchanged batch norms, and batch norms folded into the convolutions: the faster one is the bound at a depth.
+    networks = [split_model(model.net, config.image_size, transform) for transform in (None, fold_batch_norms)]
+    device, fastest = torch.device("cpu"), {}
+    with autocast(pick_precision(config.precision, device, model.net), device):
+        for depth in range(len(model.blocks) + 1):
+            times = [_measure_depth(config, network, depth, seconds) for network in networks]
+            fastest[depth] = ComputeTimes(step=min(t.step for t in times), image=min(t.image for t in times))
+    return fastest
 
 
-def _fastest(found: Sequence[Times]) -> Times:
-    return Times(step=min(one.step for one in found), image=min(one.image for one in found))
-
-
-def _measure_depth(config: TrialConfig, chain: SplitModel, depth: int, seconds: float) -> Times:
-    set_trainable(chain.net, depth)
-    train_mode(chain.net, depth, config.batch_norm)
-    step = _repeat(_training_step(config, chain, depth), seconds)
-    chain.net.eval()
-    forward = suffix(chain, depth, config.image_size, _EVALUATION_BATCH)
+def _measure_depth(config: TrialConfig, network: SplitModel, depth: int, seconds: float) -> ComputeTimes:
+    set_trainable(network.net, depth)
+    train_mode(network.net, depth, config.batch_norm)
+    step = _median_seconds(_training_step(config, network, depth), seconds)
+    network.net.eval()
+    forward = _trained_part(network, depth, config.image_size, _EVALUATION_BATCH)
 
     @torch.inference_mode()
     def evaluate() -> None:
         forward()
 
-    return Times(step=step, image=_repeat(evaluate, seconds) / _EVALUATION_BATCH)
+    return ComputeTimes(step=step, image=_median_seconds(evaluate, seconds) / _EVALUATION_BATCH)
 
 
-def _training_step(config: TrialConfig, chain: SplitModel, depth: int) -> Callable[[], None]:
-    forward = suffix(chain, depth, config.image_size, config.batch_size)
-    blocks = list_blocks(chain.net)[-depth:] if depth else ()
-    # A rate too small to move the weights: hundreds of steps towards one grade are no training.
-    groups = parameter_groups(chain.net, blocks, head_lr=1e-9, block_lr=1e-9, layer_decay=0.8)
+def _training_step(config: TrialConfig, network: SplitModel, depth: int) -> Callable[[], None]:
+    forward = _trained_part(network, depth, config.image_size, config.batch_size)
+    blocks = list_blocks(network.net)[-depth:] if depth else ()
+    # A learning rate too small to change the weights: hundreds of steps towards one class would let them diverge.
+    groups = parameter_groups(network.net, blocks, head_lr=1e-9, block_lr=1e-9, layer_decay=0.8)
     optimizer = make_optimizer(config.optimizer, groups)
     grades = torch.zeros(config.batch_size, dtype=torch.long)
 
     def step() -> None:
         loss = F.cross_entropy(forward(), grades)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
 
     return step
 
 
-def _repeat(work: Callable[[], None], seconds: float) -> float:
-    """Return the median seconds of one run, all processes having started together."""
+def _trained_part(network: SplitModel, depth: int, image_size: int, batch: int) -> Callable[[], Tensor]:
+    """Return a function that runs the trained blocks on random activations and returns logits, (batch, classes).
+
+    The whole network runs where it has no boundary at this depth.
+    """
+    noise = torch.randn(batch, 3, image_size, image_size).contiguous(memory_format=torch.channels_last)
+    cut = depth if depth in network.cuts else None
+    activations = (noise,) if cut is None else network.advance((noise,), None, [cut])[cut]
+    return partial(network.suffix, cut, activations)
+
+
+def _median_seconds(work: Callable[[], None], seconds: float) -> float:
+    """Return the median seconds of one call; all processes start together."""
     for _ in range(_WARMUP):
         work()
-    _together.wait()
-    return statistics.median(_durations(work, seconds))
-
-
-def _durations(work: Callable[[], None], seconds: float) -> Iterator[float]:
+    _barrier.wait()
+    durations: list[float] = []
     begun = time.perf_counter()
-    for done in count():
-        if done >= _LEAST and time.perf_counter() - begun >= seconds:
-            return
+    while len(durations) < _MIN_REPETITIONS or time.perf_counter() - begun < seconds:
         started = time.perf_counter()
         work()
-        yield time.perf_counter() - started
+        durations.append(time.perf_counter() - started)
+    return statistics.median(durations)

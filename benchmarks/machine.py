@@ -1,8 +1,8 @@
-"""What a measurement says of where it was made: processor and versions, no paths and no names of people."""
+"""Where and how a result was measured: command, processor and versions, without paths or user names."""
 
 import platform
 import shlex
-from collections.abc import Sequence
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +12,26 @@ from study.executors.resources import cores
 from study.setup.plan import versions
 
 
-def describe_machine() -> dict[str, Any]:
-    """Return processor, cores in use and versions."""
+def describe_run(module: str, label: str) -> dict[str, Any]:
+    """Return the entries that every result file has: label, command and machine."""
+    # Only the last part of every path: a result file must not name folders of the machine.
+    words = (Path(word).name if "/" in word else word for word in sys.argv[1:])
     return {
-        "processor": _processor(),
-        "cores": cores(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "versions": versions(),
+        "label": label,
+        "command": shlex.join(["python", "-m", f"benchmarks.{module}", *words]),
+        "machine": {
+            "processor": _processor(),
+            "cores": cores(),
+            "instructions": torch.backends.cpu.get_cpu_capability(),
+            "versions": versions(),
+        },
     }
-
-
-def public_command(module: str, arguments: Sequence[str]) -> str:
-    """Return a command as it was given, with only the last part of every path."""
-    words = (Path(word).name if "/" in word else word for word in arguments)
-    return shlex.join(["python", "-m", module, *words])
 
 
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
+    except OSError:  # not Linux
         return platform.processor() or platform.machine()
-    named = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.machine())
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())

@@ -1,8 +1,7 @@
-"""What a contestant hands in, and the loop that both peers share: Optuna over the configurations of a plan."""
+"""What is measured of drft-study and of each peer, and the Optuna loop of both peers."""
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import optuna
 from pydantic import BaseModel
@@ -11,8 +10,8 @@ from benchmarks.plan import BenchmarkPlan
 from drft.config.trial_config import STRENGTHS, TrialConfig
 
 
-class Epoch(BaseModel):
-    """The scores of one epoch, on plain images in evaluation mode."""
+class EpochScores(BaseModel):
+    """Scores of one epoch, in evaluation mode on plain images."""
 
     step: int
     train_accuracy: float
@@ -22,14 +21,14 @@ class Epoch(BaseModel):
 
 
 class TrialMeasurement(BaseModel):
-    """One trial of a contestant."""
+    """One trial of one program."""
 
     number: int
-    """Its number in the plan."""
+    """Number of the trial in the plan."""
     depth: int
     seconds: float
-    """From its start to its end, in its own worker."""
-    epochs: tuple[Epoch, ...]
+    """From start to end of the trial in its worker."""
+    epochs: tuple[EpochScores, ...]
 
     @property
     def best(self) -> float:
@@ -37,40 +36,30 @@ class TrialMeasurement(BaseModel):
         return max(epoch.val_accuracy for epoch in self.epochs)
 
 
-class ContestantMeasurement(BaseModel):
-    """What one contestant needed."""
+class ProgramMeasurement(BaseModel):
+    """What one program took for a plan."""
 
     setup_seconds: float
-    """What is done once: imports are not counted, decoding is."""
+    """Work that is done once, such as decoding; imports are not counted."""
     seconds: float
-    """All trials and whatever lies between them, setup not counted."""
+    """Everything from the first to the last trial; the setup is not counted."""
     trials: tuple[TrialMeasurement, ...]
     workers: int = 1
     threads: int
-    """Threads of each worker in arithmetic; the plain peer has loader processes beside them."""
+    """Compute threads of each worker; the plain peer has loader processes as well."""
     process_seconds: float = 0.0
-    """Of the whole process, imports included; set by who started it."""
+    """Wall time of the whole process with its imports; set by the process that starts it."""
     peak_bytes: int | None = None
-    """Highest memory of all its processes together; None where the system does not tell."""
-
-    def write(self, path: Path) -> None:
-        """Write as JSON."""
-        path.write_text(self.model_dump_json())
-
-    @classmethod
-    def read(cls, path: Path) -> "ContestantMeasurement":
-        """Read what ``write`` wrote."""
-        return cls.model_validate_json(path.read_text())
+    """Highest memory of all its processes together; None on systems without ``/proc``."""
 
 
-Train = Callable[[TrialConfig], list[Epoch]]
-
-
-def optimize(plan: BenchmarkPlan, train: Train) -> tuple[tuple[TrialMeasurement, ...], float]:
-    """Run the chosen trials of a plan as an Optuna study would be run by hand.
+def run_trials(
+    plan: BenchmarkPlan, train: Callable[[TrialConfig], list[EpochScores]]
+) -> tuple[tuple[TrialMeasurement, ...], float]:
+    """Run the chosen trials of a plan as a hand-written Optuna study.
 
     Args:
-        plan: its chosen configurations are put in the study's queue.
+        plan: its chosen configurations are enqueued.
         train: trains one configuration and returns its epochs.
 
     Returns:
@@ -82,20 +71,21 @@ def optimize(plan: BenchmarkPlan, train: Train) -> tuple[tuple[TrialMeasurement,
     for number in plan.chosen:
         config = plan.trials[number]
         study.enqueue_trial({"depth": config.depth, "strength": config.augmentation.strength})
-    told: list[TrialMeasurement] = []
+    trials: list[TrialMeasurement] = []
 
     def objective(trial: optuna.Trial) -> float:
         number = plan.chosen[trial.number]
-        asked = (trial.suggest_int("depth", 0, deepest), trial.suggest_float("strength", 0, STRENGTHS[-1], step=0.25))
         config = plan.trials[number]
-        assert asked == (config.depth, config.augmentation.strength)
+        depth = trial.suggest_int("depth", 0, deepest)
+        strength = trial.suggest_float("strength", 0, STRENGTHS[-1], step=0.25)
+        assert (depth, strength) == (config.depth, config.augmentation.strength)
         started = time.perf_counter()
         epochs = train(config)
         seconds = time.perf_counter() - started
-        told.append(TrialMeasurement(number=number, depth=config.depth, seconds=seconds, epochs=tuple(epochs)))
-        print(f"trial {len(told)}/{len(plan.chosen)} (depth {config.depth}) took {seconds:.1f} s", flush=True)
-        return told[-1].best
+        trials.append(TrialMeasurement(number=number, depth=depth, seconds=seconds, epochs=tuple(epochs)))
+        print(f"trial {len(trials)}/{len(plan.chosen)} (depth {depth}) took {seconds:.1f} s", flush=True)
+        return trials[-1].best
 
     started = time.perf_counter()
     study.optimize(objective, n_trials=len(plan.chosen))
-    return tuple(told), time.perf_counter() - started
+    return tuple(trials), time.perf_counter() - started

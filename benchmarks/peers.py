@@ -1,4 +1,4 @@
-"""This program and two peers on the same images, configurations, epochs and seeds, one after another.
+"""drft-study and two peers on the same images, configurations, epochs and seeds, one after another.
 
 ::
 
@@ -9,170 +9,145 @@ Prints a table, and writes it with everything that was measured to ``results/ben
 """
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 
-from benchmarks.arguments import add_flags, describe_work, laid_out, settle, teller
-from benchmarks.comparison import Agreement, BestScoreDifference, ContestantCosts, agree, compare_best, stand
-from benchmarks.lower_bound import Times, TrialWorkload, measure, trial_floor
-from benchmarks.machine import describe_machine, public_command
-from benchmarks.pages import markdown_page, show_table, work_line, write_result
-from benchmarks.peer_measurement import ContestantMeasurement
-from benchmarks.plan import BenchmarkPlan, store_jpegs
-from benchmarks.run_program import CONTESTANTS, contest
-from drft.data import ImageDataset, stratified_split
+from benchmarks.arguments import add_plan_options, command_parser, describe_work, open_plan, set_plan_defaults
+from benchmarks.comparison import (
+    BestScoreDifference,
+    CurveAgreement,
+    ProgramCosts,
+    compare_best,
+    compare_costs,
+    compare_curves,
+)
+from benchmarks.lower_bound import lower_bounds, measure_compute_times
+from benchmarks.machine import describe_run
+from benchmarks.pages import publish, work_line
+from benchmarks.peer_measurement import ProgramMeasurement
+from benchmarks.plan import BenchmarkPlan, write_jpegs
+from benchmarks.run_program import PROGRAMS, run_program
+from drft.data import ImageDataset
 from study.executors.resources import cores
 
 _TITLES = {"ours": "drft-study", "plain": "(a) plain", "careful": "(b) careful"}
-_COLUMNS = ("", "trials", "s/trial", "per hour", "ratio", "same trials", "floor", "share", "memory")
+_COLUMNS = ("", "trials", "s/trial", "per hour", "ratio", "same trials", "lower bound", "share", "memory")
 
 _LEGEND = (
-    "s/trial: wall time over trials, with setup (decoding) shared out over all trials; imports are not counted, the "
-    "start of drft-study's workers is. ratio: s/trial over that of drft-study; same trials: over those that all "
-    "ran. floor: seconds of bare arithmetic of the trained blocks in a trial, on the cores that the contestant "
-    "uses; share: of s/trial. What is not in it is frozen blocks, images and everything else. memory: highest of "
-    "all processes together, cache files that they map included (shared pages counted once)."
+    "s/trial: wall time over trials, with setup (decoding) divided by all trials; imports are not counted, the start "
+    "of drft-study's workers is. ratio: s/trial over that of drft-study; same trials: over the trials that all "
+    "programs ran. lower bound: compute seconds of the trained blocks in a trial, on the cores that the program uses; "
+    "share: of s/trial. The rest is frozen blocks, images and everything else. memory: highest of all processes "
+    "together, memory-mapped cache files included (shared pages counted once)."
 )
 
 
-def run(wanted: argparse.Namespace, console: Console) -> dict[str, Any]:
-    """Run all contestants and return what came out, as it is written to JSON."""
-    with laid_out(wanted, console, wanted.peer_trials) as plan:
+def run(args: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Run all programs and return the result as it is written to JSON."""
+    with open_plan(args, console, args.peer_trials) as plan:
         dataset = plan.dataset()
-        if "plain" in wanted.peers:
+        if "plain" in args.peers:
             with console.status("resizing the plain peer's files (not timed)"):
-                store_jpegs(dataset, plan.stored)
-        measured: dict[str, ContestantMeasurement] = {}
-        for name in ("ours", *wanted.peers):
-            with console.status(f"{name}: starting") as status:
-                measured[name] = contest(name, plan, teller(console, status.update, name))
-        with console.status("measuring the bare arithmetic"):
-            floors = _floors(plan, dataset, measured, 0.2 if wanted.quick else 1.0)
-    return _result(wanted, plan, dataset, measured, floors)
-
-
-def arithmetic(
-    plan: BenchmarkPlan, dataset: ImageDataset, times: Mapping[int, Times], *, workers: int = 1, test: bool = True
-) -> dict[int, float]:
-    """Return the bare arithmetic of every trial in seconds, shared out over workers that run side by side."""
-    split = stratified_split(dataset, plan.trials[0].split)
-    evaluated = len(split.train) + len(split.validation) + (len(split.test) if test else 0)
-    images = TrialWorkload(len(split.train), evaluated)
-    return {number: trial_floor(config, times, images) / workers for number, config in enumerate(plan.trials)}
-
-
-def _floors(
-    plan: BenchmarkPlan, dataset: ImageDataset, measured: Mapping[str, ContestantMeasurement], seconds: float
-) -> dict[str, dict[int, float]]:
-    """Measure the arithmetic with the workers and threads of each; peers do not predict the test images."""
-    config, classes, own = plan.trials[0], len(dataset.grades), measured["ours"]
-    times = measure(config, classes, workers=own.workers, threads=own.threads, seconds=seconds)
-    floors = {"ours": arithmetic(plan, dataset, times, workers=own.workers)}
-    if len(measured) > 1:
-        times = measure(config, classes, workers=1, threads=cores(), seconds=seconds)
-        floors |= {name: arithmetic(plan, dataset, times, test=False) for name in measured if name != "ours"}
-    return floors
-
-
-def _result(
-    wanted: argparse.Namespace,
-    plan: BenchmarkPlan,
-    dataset: ImageDataset,
-    measured: Mapping[str, ContestantMeasurement],
-    floors: Mapping[str, Mapping[int, float]],
-) -> dict[str, Any]:
+                write_jpegs(dataset, plan.jpegs)
+        measured = {name: run_program(name, plan, console) for name in ("ours", *args.peers)}
+        with console.status("measuring the lower bounds"):
+            bounds = _lower_bounds(plan, dataset, measured, 0.2 if args.quick else 1.0)
     own = measured["ours"]
-    agreement: dict[str, Agreement | BestScoreDifference] = {}
+    agreement: dict[str, CurveAgreement | BestScoreDifference] = {}
     if "careful" in measured:
-        agreement["careful"] = agree(own, measured["careful"])
+        agreement["careful"] = compare_curves(own, measured["careful"])
     if "plain" in measured:
         agreement["plain"] = compare_best(own, measured["plain"])
     return {
-        "label": wanted.label,
-        "command": public_command("benchmarks.peers", sys.argv[1:]),
-        "machine": describe_machine(),
-        "work": {**describe_work(wanted, dataset), "peer_trials": len(plan.chosen)},
+        **describe_run("peers", args.label),
+        "work": {**describe_work(args, dataset), "peer_trials": len(plan.chosen)},
         "workers": own.workers,
         "threads_per_worker": own.threads,
-        "standing": {name: one.model_dump() for name, one in stand(plan, measured, floors).items()},
-        "agreement": {name: one.model_dump() for name, one in agreement.items()},
-        "measured": {name: one.model_dump() for name, one in measured.items()},
+        "standing": {name: costs.model_dump() for name, costs in compare_costs(plan, measured, bounds).items()},
+        "agreement": {name: comparison.model_dump() for name, comparison in agreement.items()},
+        "measured": {name: program.model_dump() for name, program in measured.items()},
         "strengths": [config.augmentation.strength for config in plan.trials],
-        "arithmetic_seconds": {name: dict(floor) for name, floor in floors.items()},
+        "arithmetic_seconds": bounds,
     }
 
 
+def _lower_bounds(
+    plan: BenchmarkPlan, dataset: ImageDataset, measured: Mapping[str, ProgramMeasurement], seconds: float
+) -> dict[str, dict[int, float]]:
+    """Measure with the workers and threads of each program; the peers do not predict the test images."""
+    config, classes, own = plan.trials[0], len(dataset.grades), measured["ours"]
+    times = measure_compute_times(config, classes, workers=own.workers, threads=own.threads, seconds=seconds)
+    bounds = {"ours": lower_bounds(plan, dataset, times, workers=own.workers)}
+    if len(measured) > 1:
+        times = measure_compute_times(config, classes, workers=1, threads=cores(), seconds=seconds)
+        bounds |= {name: lower_bounds(plan, dataset, times, test=False) for name in measured if name != "ours"}
+    return bounds
+
+
 def rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Return the cells of the table, one row per contestant."""
+    """Return the cells of the table, one row per program."""
+    programs = {name: ProgramCosts.model_validate(costs) for name, costs in result["standing"].items()}
     return [
-        (_TITLES[name], *_cells(ContestantCosts.model_validate(progress)))
-        for name, progress in result["standing"].items()
+        (
+            _TITLES[name],
+            str(costs.ran),
+            f"{costs.seconds_per_trial:.2f}",
+            f"{costs.trials_per_hour:.0f}",
+            f"{costs.ratio:.1f}",
+            f"{costs.ratio_chosen:.1f}",
+            f"{costs.arithmetic_seconds_per_trial:.2f} s",
+            f"{costs.arithmetic_share:.0%}",
+            f"{costs.peak_bytes / 2**20:.0f} MiB" if costs.peak_bytes else "not measured",
+        )
+        for name, costs in programs.items()
     ]
-
-
-def _cells(one: ContestantCosts) -> tuple[str, ...]:
-    return (
-        str(one.ran),
-        f"{one.seconds_per_trial:.2f}",
-        f"{one.trials_per_hour:.0f}",
-        f"{one.ratio:.1f}",
-        f"{one.ratio_chosen:.1f}",
-        f"{one.arithmetic_seconds_per_trial:.2f} s",
-        f"{one.arithmetic_share:.0%}",
-        f"{one.peak_bytes / 2**20:.0f} MiB" if one.peak_bytes else "not measured",
-    )
 
 
 def notes(result: Mapping[str, Any]) -> list[str]:
-    """Return what has to be said beside the table."""
-    work, found = result["work"], result["agreement"]
-    own = f"{work['trials']} trials with {result['workers']} workers of {result['threads_per_worker']} threads"
-    said = [
-        work_line(work),
-        f"drft-study ran {own}, from an empty cache; each peer ran {work['peer_trials']} of them, even over depths.",
-        _LEGEND,
-    ]
-    if one := found.get("careful"):
-        said.append(
-            f"Validation curves of (b) against drft-study, {one['steps']} steps of {one['trials']} trials: accuracy "
-            f"equal in {one['equal_steps']:.1%}, differs by at most {one['accuracy_max']:.4f} (mean "
-            f"{one['accuracy_mean']:.5f}); loss by at most {one['loss_max']:.2g} (mean {one['loss_mean']:.2g})."
+    """Return the notes below the table."""
+    work, agreement = result["work"], result["agreement"]
+    workers = f"{result['workers']} workers of {result['threads_per_worker']} threads"
+    trials = (
+        f"drft-study ran {work['trials']} trials with {workers}, from an empty cache; each peer ran "
+        f"{work['peer_trials']} of them, spread evenly over the depths."
+    )
+    lines = [work_line(work), trials, _LEGEND]
+    if curves := agreement.get("careful"):
+        lines.append(
+            f"Validation curves of (b) against drft-study, {curves['steps']} epochs of {curves['trials']} trials: "
+            f"accuracy equal in {curves['equal_steps']:.1%}, differs by at most {curves['accuracy_max']:.4f} (mean "
+            f"{curves['accuracy_mean']:.5f}); loss by at most {curves['loss_max']:.2g} (mean "
+            f"{curves['loss_mean']:.2g})."
         )
-    if one := found.get("plain"):
-        said.append(
-            f"Best validation accuracy of (a) minus drft-study's, {one['trials']} trials: {one['mean']:+.3f} on "
-            f"average, {one['mean_absolute']:.3f} in absolute value; its images and batches are others."
+    if best := agreement.get("plain"):
+        lines.append(
+            f"Best validation accuracy of (a) minus drft-study's, {best['trials']} trials: {best['mean']:+.3f} on "
+            f"average, {best['mean_absolute']:.3f} in absolute value; its resized images and its batches differ."
         )
-    return said
+    return lines
 
 
-def _peers(said: str) -> Sequence[str]:
-    names = [name for name in said.split(",") if name]
-    unknown = [name for name in names if name not in CONTESTANTS or name == "ours"]
+def _peers(text: str) -> Sequence[str]:
+    names = [name for name in text.split(",") if name]
+    unknown = [name for name in names if name not in PROGRAMS or name == "ours"]
     if unknown:
-        raise argparse.ArgumentTypeError(f"no peer {', '.join(unknown)}; there are plain and careful")
+        raise argparse.ArgumentTypeError(f"unknown peer {', '.join(unknown)}: choose plain, careful or both")
     return names
 
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.peers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_flags(parser)
+    parser = command_parser("peers", __doc__)
+    add_plan_options(parser)
     parser.add_argument("--peers", type=_peers, default=["plain", "careful"], help="plain,careful")
-    parser.add_argument("--peer-trials", type=int, help="trials of each peer; every depth once without it")
-    wanted = parser.parse_args()
-    settle(wanted)
+    parser.add_argument("--peer-trials", type=int, help="trials of each peer; default: every depth once")
+    args = parser.parse_args()
+    set_plan_defaults(args)
     console = Console()
-    result = run(wanted, console)
-    table = (_COLUMNS, rows(result))
-    show_table(f"Peers: {result['label']}", table, console)
-    page = markdown_page("Peers", result, [table], notes(result))
-    write_result(wanted.out / f"peers-{wanted.label}", result, page, notes(result), console)
+    result = run(args, console)
+    publish("Peers", args.out / f"peers-{args.label}", result, [(_COLUMNS, rows(result))], notes(result), console)
 
 
 if __name__ == "__main__":

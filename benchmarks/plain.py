@@ -1,11 +1,12 @@
 """The plain peer: files on disk, a DataLoader, torchvision's transforms, timm and Optuna.
 
-Written as a capable user writes it: images resized once beforehand, loader processes on all cores that live as long
-as the trial, tensors decoded and augmented as uint8, channels_last, fused AdamW.
+Written as an experienced user would write it: images resized once beforehand, loader processes on all cores that live
+as long as the trial, tensors decoded and augmented as uint8, channels_last, fused AdamW.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import timm
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision.transforms import InterpolationMode, v2
 
-from benchmarks.peer_measurement import ContestantMeasurement, Epoch, optimize
+from benchmarks.peer_measurement import EpochScores, ProgramMeasurement, run_trials
 from benchmarks.plan import BenchmarkPlan
 from drft.config.trial_config import TrialConfig
 from drft.data import stratified_split
@@ -24,7 +25,9 @@ from drft.models.backbone import build_model
 from drft.models.blocks import head_names, list_blocks, set_trainable, train_mode
 from study.executors.resources import cores
 
-_EVALUATION_BATCH = 128
+EVALUATION_BATCH = 128
+
+Loader = DataLoader[tuple[Tensor, int]]
 
 
 class JpegFolder(Dataset[tuple[Tensor, int]]):
@@ -50,13 +53,13 @@ class PlainPeer:
 
     Args:
         plan: its images must be stored as JPEG files.
-        loaders: loader processes for each pass over the images.
+        loader_processes: for each pass over the images.
     """
 
-    def __init__(self, plan: BenchmarkPlan, loaders: int) -> None:
-        self._loader_processes = loaders
+    def __init__(self, plan: BenchmarkPlan, loader_processes: int) -> None:
+        self._loader_processes = loader_processes
         dataset = plan.dataset()
-        self._folder = plan.stored
+        self._folder = plan.jpegs
         self._grades = dataset.labels().tolist()
         self._classes = len(dataset.grades)
         self._split = stratified_split(dataset, plan.trials[0].split)
@@ -65,61 +68,73 @@ class PlainPeer:
         self._weights = {name: tensor for name, tensor in model.pretrained.items() if name not in head}
         self._normalize = [v2.ToDtype(torch.float32, scale=True), v2.Normalize(model.mean, model.std)]
 
-    def train(self, config: TrialConfig) -> list[Epoch]:
+    def train(self, config: TrialConfig) -> list[EpochScores]:
         """Fine-tune in two phases and return the scores of every epoch."""
         torch.manual_seed(config.seed)
-        net = timm.create_model(config.backbone.name, num_classes=self._classes)
+        net: Any = timm.create_model(config.backbone.name, num_classes=self._classes)
         net.load_state_dict(self._weights, strict=False)
         net = net.to(memory_format=torch.channels_last)
-        batches, plain = self._loaders(config)
+        loader, evaluation_loader = self._loaders(config)
         head, deep = config.head_phase, config.depth_phase
-        phases = [(0, head.epochs, head.lr, None)] if head.epochs else []
-        phases += [(config.depth, deep.epochs, deep.head_lr, deep)] if deep.epochs else []
-        epochs: list[Epoch] = []
-        for depth, count, head_lr, cosine in phases:
+        epochs: list[EpochScores] = []
+        for depth, count, head_lr, cosine in (
+            (0, head.epochs, head.lr, False),
+            (config.depth, deep.epochs, deep.head_lr, True),
+        ):
             set_trainable(net, depth)
             groups = [{"params": list(net.get_classifier().parameters()), "lr": head_lr}]
             for distance, block in enumerate(reversed(list_blocks(net)[-depth:] if depth else [])):
                 parameters = [net.get_parameter(name) for name in block.parameters]
                 groups.append({"params": parameters, "lr": deep.lr * deep.layer_decay**distance})
             optimizer = torch.optim.AdamW(groups, weight_decay=config.optimizer.weight_decay, fused=True)
-            updates = count * len(batches)
+            updates = count * len(loader)
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates) if cosine else None
             for _ in range(count):
                 train_mode(net, depth, config.batch_norm)
-                for images, grades in batches:
+                for images, grades in loader:
                     loss = F.cross_entropy(net(images.contiguous(memory_format=torch.channels_last)), grades)
                     optimizer.zero_grad()
-                    loss.backward()
+                    torch.autograd.backward(loss)
                     optimizer.step()
                     if schedule:
                         schedule.step()
-                epochs.append(self._evaluate(net, plain, len(epochs) + 1))
+                epochs.append(self._evaluate(net, evaluation_loader, len(epochs) + 1))
         return epochs
 
-    def _loaders(self, config: TrialConfig) -> tuple[DataLoader[tuple[Tensor, Tensor]], ...]:
+    def _loaders(self, config: TrialConfig) -> tuple[Loader, Loader]:
         size, strength = config.image_size, config.augmentation.strength
         fit = [v2.Resize(size)] if strength == 0 else augmentation(size, strength)
         augmented = JpegFolder(self._folder, self._grades, v2.Compose([*fit, *self._normalize]))
         plain = JpegFolder(self._folder, self._grades, v2.Compose([v2.Resize(size), *self._normalize]))
         train, validation = self._split.train.tolist(), self._split.validation.tolist()
-        options = {"num_workers": self._loader_processes, "persistent_workers": self._loader_processes > 0}
-        one_left = len(train) % config.batch_size == 1  # too few for batch norm
+        processes = self._loader_processes
         return (
-            DataLoader(Subset(augmented, train), config.batch_size, shuffle=True, drop_last=one_left, **options),
-            DataLoader(Subset(plain, train + validation), _EVALUATION_BATCH, **options),
+            DataLoader(
+                Subset(augmented, train),
+                config.batch_size,
+                shuffle=True,
+                drop_last=len(train) % config.batch_size == 1,  # batch norm cannot train on one image
+                num_workers=processes,
+                persistent_workers=processes > 0,
+            ),
+            DataLoader(
+                Subset(plain, train + validation),
+                EVALUATION_BATCH,
+                num_workers=processes,
+                persistent_workers=processes > 0,
+            ),
         )
 
     @torch.inference_mode()
-    def _evaluate(self, net: nn.Module, plain: DataLoader[tuple[Tensor, Tensor]], step: int) -> Epoch:
+    def _evaluate(self, net: nn.Module, loader: Loader, step: int) -> EpochScores:
         net.eval()
-        logits = torch.cat([net(images.contiguous(memory_format=torch.channels_last)) for images, _ in plain])
+        logits = torch.cat([net(images.contiguous(memory_format=torch.channels_last)) for images, _ in loader])
         grades = torch.tensor([self._grades[i] for i in np.concatenate([self._split.train, self._split.validation])])
         return score(logits, grades, len(self._split.train), step)
 
 
 def augmentation(size: int, strength: float) -> list[v2.Transform]:
-    """Return torchvision's transforms of the same kinds and ranges as this program's views."""
+    """Return torchvision's transforms of the same kinds and ranges as drft-study's views."""
     return [
         v2.RandomResizedCrop(size, scale=(1 - 0.35 * strength, 1.0), ratio=(1.0, 1.0), antialias=True),
         v2.RandomHorizontalFlip(),
@@ -129,20 +144,20 @@ def augmentation(size: int, strength: float) -> list[v2.Transform]:
     ]
 
 
-def score(logits: Tensor, grades: Tensor, train: int, step: int) -> Epoch:
-    """Return accuracy and cross-entropy of the first ``train`` images and of the rest, which validate."""
-    right = (logits.argmax(dim=1) == grades).float()
+def score(logits: Tensor, grades: Tensor, train: int, step: int) -> EpochScores:
+    """Return accuracy and cross-entropy of the first ``train`` images and of the others, the validation images."""
+    correct = (logits.argmax(dim=1) == grades).float()
     loss = F.cross_entropy(logits, grades, reduction="none")
-    return Epoch(
+    return EpochScores(
         step=step,
-        train_accuracy=float(right[:train].mean()),
+        train_accuracy=float(correct[:train].mean()),
         train_loss=float(loss[:train].mean()),
-        val_accuracy=float(right[train:].mean()),
+        val_accuracy=float(correct[train:].mean()),
         val_loss=float(loss[train:].mean()),
     )
 
 
-def run(plan: BenchmarkPlan) -> ContestantMeasurement:
-    """Run the chosen trials; there is no setup that a user would wait for."""
-    trials, seconds = optimize(plan, PlainPeer(plan, cores()).train)
-    return ContestantMeasurement(setup_seconds=0.0, seconds=seconds, trials=trials, threads=torch.get_num_threads())
+def run(plan: BenchmarkPlan) -> ProgramMeasurement:
+    """Run the chosen trials; there is no setup to wait for."""
+    trials, seconds = run_trials(plan, PlainPeer(plan, cores()).train)
+    return ProgramMeasurement(setup_seconds=0.0, seconds=seconds, trials=trials, threads=torch.get_num_threads())

@@ -1,119 +1,81 @@
-"""Each contestant in a fresh Python process of its own, watched from outside.
+"""Run drft-study or one of its peers on a plan, in a Python process of its own.
 
-``python -m benchmarks.run_program NAME PLAN RESULT`` is what those processes run.
+``python -m benchmarks.run_program NAME PLAN RESULT`` is the command of that process.
 """
 
+import argparse
+import importlib
 import os
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import MappingProxyType
 from typing import Literal, get_args
 
-from benchmarks.peer_measurement import ContestantMeasurement
+from rich.console import Console
+
+from benchmarks.peer_measurement import ProgramMeasurement
 from benchmarks.plan import BenchmarkPlan
+from benchmarks.process_memory import PeakMemory
 from drft.errors import DrftError
 
-Contestant = Literal["ours", "plain", "careful"]
-CONTESTANTS: tuple[Contestant, ...] = get_args(Contestant)
+Program = Literal["ours", "plain", "careful"]
+PROGRAMS: tuple[Program, ...] = get_args(Program)
+"""Each is a module of ``benchmarks`` with a function ``run``."""
 
 _ROOT = Path(__file__).parent.parent
-_LOOK_EVERY = 0.5
-"""Seconds between two looks at the memory."""
-
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-_ENVIRONMENT = MappingProxyType({"CUDA_VISIBLE_DEVICES": "", "PYTHONUNBUFFERED": "1"})
-"""All contestants compute on the CPU, with their own choice of threads."""
 
 
-def contest(name: Contestant, plan: BenchmarkPlan, tell: Callable[[str], None]) -> ContestantMeasurement:
-    """Let one contestant do a plan in its own process.
+def run_program(name: Program, plan: BenchmarkPlan, console: Console, title: str | None = None) -> ProgramMeasurement:
+    """Run a plan in a new process and return its measurement.
 
     Args:
-        name: who.
-        plan: what, as ``Plan.write`` has written it.
-        tell: told every line that the contestant prints.
+        name: which program runs.
+        plan: what it runs.
+        console: shows the last line that the process printed: in place on a terminal, each on a new line elsewhere.
+        title: starts each of these lines; the program's name by default.
 
     Raises:
-        DrftError: with the end of its error output, when it fails.
+        DrftError: when the process fails; with the end of its error output.
     """
-    result, log = plan.folder / f"{name}.json", plan.folder / f"{name}.log"
+    result, log, title = plan.folder / f"{name}.json", plan.folder / f"{name}.log", title or name
     command = [sys.executable, "-m", "benchmarks.run_program", name, str(plan.write()), str(result)]
-    kept = {key: value for key, value in os.environ.items() if key not in _THREAD_VARIABLES}
+    # All programs compute on the CPU and choose their number of threads themselves.
+    environment = {key: value for key, value in os.environ.items() if key not in _THREAD_VARIABLES}
+    environment |= {"CUDA_VISIBLE_DEVICES": "", "PYTHONUNBUFFERED": "1"}
     started = time.perf_counter()
     with (
+        console.status(f"{title}: starting") as status,
         log.open("w") as errors,
         subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=errors, text=True, env={**kept, **_ENVIRONMENT}, cwd=_ROOT
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment, cwd=_ROOT
         ) as process,
     ):
-        watch = MemoryWatch(process.pid)
+        memory = PeakMemory(process.pid)
         assert process.stdout is not None
         for line in process.stdout:
-            tell(line.strip())
+            if console.is_terminal:
+                status.update(f"{title}: {line.strip()}")
+            else:
+                console.print(f"{title}: {line.strip()}", markup=False, highlight=False, soft_wrap=True)
     if process.returncode != 0:
-        raise DrftError(f"the contestant {name} failed:\n{log.read_text()[-2000:]}")
-    measured = ContestantMeasurement.read(result)
-    return measured.model_copy(
-        update={"process_seconds": time.perf_counter() - started, "peak_bytes": watch.peak() or None}
-    )
-
-
-class MemoryWatch:
-    """Looks at the memory of a process and all that descend from it, until it ends.
-
-    Memory that processes share counts once (proportional set size), so that forked loaders are not counted double.
-    """
-
-    def __init__(self, pid: int) -> None:
-        self._highest = 0
-        self._thread = threading.Thread(target=self._look, args=(pid,), daemon=True)
-        self._thread.start()
-
-    def peak(self) -> int:
-        """Return the highest number of bytes that was seen; 0 where the system does not tell."""
-        self._thread.join()
-        return self._highest
-
-    def _look(self, pid: int) -> None:
-        while seen := sum(proportional_bytes(one) for one in family(pid)):
-            self._highest = max(self._highest, seen)
-            time.sleep(_LOOK_EVERY)
-
-
-def family(pid: int) -> Iterator[int]:
-    """Yield a process and all that descend from it, as far as Linux tells."""
-    yield pid
-    try:
-        told = [task.joinpath("children").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
-    except OSError:
-        return
-    for child in " ".join(told).split():
-        yield from family(int(child))
-
-
-def proportional_bytes(pid: int) -> int:
-    """Return the proportional set size of a process; 0 when it has gone or the system does not tell."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
+        raise DrftError(f"the program {name} failed:\n{log.read_text()[-2000:]}")
+    seconds = time.perf_counter() - started
+    measurement = ProgramMeasurement.model_validate_json(result.read_text())
+    return measurement.model_copy(update={"process_seconds": seconds, "peak_bytes": memory.wait() or None})
 
 
 def main() -> None:
-    """Be one contestant."""
-    name, plan, result = sys.argv[1:]
-    if name == "ours":
-        from benchmarks.ours import run  # noqa: PLC0415 (each process imports what it is about to use, no more)
-    elif name == "plain":
-        from benchmarks.plain import run  # noqa: PLC0415
-    else:
-        from benchmarks.careful import run  # noqa: PLC0415
-    run(BenchmarkPlan.read(Path(plan))).write(Path(result))
+    """Run one program and write its measurement."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.run_program", description=__doc__)
+    parser.add_argument("name", choices=PROGRAMS)
+    parser.add_argument("plan", type=Path, help="JSON file of the plan")
+    parser.add_argument("result", type=Path, help="JSON file for the measurement")
+    args = parser.parse_args()
+    plan = BenchmarkPlan.model_validate_json(args.plan.read_text())
+    program = importlib.import_module(f"benchmarks.{args.name}")  # imports only what this program needs
+    args.result.write_text(program.run(plan).model_dump_json())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The fine-tuning strategies that are compared: what each changes of one baseline, and where it comes from."""
+"""The compared fine-tuning strategies: the changes of each to one baseline, and its source."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -10,11 +10,11 @@ BASELINE = {
     "head_phase.epochs": 3,
     "depth_phase.epochs": 7,
 }
-"""Three of MobileNetV2's eight blocks, 89 % of its parameters; everything else as a training is by default."""
+"""Three of MobileNetV2's eight blocks, 89 % of its parameters; everything else has its default."""
 
 
 class Strategy(NamedTuple):
-    """One strategy: the settings of its source or the middle of their range, tuned to nothing."""
+    """One strategy, with the settings of its source or the middle of their range; nothing is tuned."""
 
     name: str
     source: str
@@ -22,7 +22,7 @@ class Strategy(NamedTuple):
 
 
 STRATEGIES = (
-    # where
+    # which parameters are trained
     Strategy("head alone", "linear probing", {"depth": 0}),
     Strategy("all blocks", "full fine-tuning", {"depth": 8}),
     Strategy("first 2 of the 3 blocks", "Lee et al. 2023", {"depth_phase.window": 2}),
@@ -30,7 +30,7 @@ STRATEGIES = (
     Strategy("biases and norms", "Zaken et al. 2022", {"depth_phase.parameters": "bias_and_norm"}),
     Strategy("LoRA, rank 4", "Hu et al. 2022", {"depth_phase.parameters": "lora", "depth_phase.lora_rank": 4}),
     Strategy("Auto-RGN", "Lee et al. 2023", {"depth_phase.auto_rgn": True}),
-    # how
+    # how they are trained
     Strategy("no layer-wise decay", "one learning rate", {"depth_phase.layer_decay": 1.0}),
     Strategy("layer-wise decay 0.5", "Howard & Ruder 2018", {"depth_phase.layer_decay": 0.5}),
     Strategy("frozen batch norm", "Kornblith et al. 2019", {"batch_norm": "frozen"}),

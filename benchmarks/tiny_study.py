@@ -13,7 +13,7 @@ STUDY = "chaos"
 
 _SPACE = """
 name: chaos
-question: Does anything get lost?
+question: Is anything lost when processes are killed?
 fixed:
   image_size: 32
   batch_size: 16
@@ -27,12 +27,12 @@ search:
 
 @dataclass(frozen=True)
 class TinyStudy:
-    """A folder with all that a tiny study needs.
+    """A folder with the files of a tiny study.
 
     Args:
-        folder: where its files are laid out; studies land in ``results`` there.
-        trials: finished trials it shall come to.
-        storage: URL of its storage; None for ``study.db`` in its folder.
+        folder: for images, labels, search space and ``results``.
+        trials: finished trials at its end.
+        storage: URL of its storage; None for ``study.db`` in the study's folder.
     """
 
     folder: Path
@@ -46,24 +46,24 @@ class TinyStudy:
 
     @property
     def table(self) -> Path:
-        """Its labels."""
+        """The label table."""
         return self.folder / "labels.csv"
 
-    def lay_out(self) -> None:
+    def write_files(self) -> None:
         """Write images, labels and search space."""
         rows = [("image", "grade")]
         for index in range(40):
-            grade, random = index % 5, np.random.default_rng(index)
-            pixels = random.integers(0, 60, (48, 48, 3)) + 40 * grade
-            Image.fromarray(pixels.astype(np.uint8)).save(self.folder / f"photo{index}.png")
-            rows.append((f"photo{index}", str(grade)))
+            grade, rng = index % 5, np.random.default_rng(index)
+            pixels = rng.integers(0, 60, (48, 48, 3)) + 40 * grade
+            Image.fromarray(pixels.astype(np.uint8)).save(self.folder / f"image{index}.png")
+            rows.append((f"image{index}", str(grade)))
         with self.table.open("w", newline="") as file:
             csv.writer(file).writerows(rows)
         (self.folder / "chaos.yaml").write_text(_SPACE)
 
-    def command(self, more: Sequence[str]) -> list[str]:
-        """Return the command that begins the study, and goes on with it."""
-        what = ("--space", "chaos.yaml", "--data", str(self.table), "--backbone", "test_resnet", "--weights", "none")
-        how = ("--study", STUDY, "--no-report", "--trials", str(self.trials))
-        where = ("--storage", self.storage) if self.storage else ()
-        return [sys.executable, "-m", "study", "run", *what, *how, *where, *more]
+    def command(self, options: Sequence[str]) -> list[str]:
+        """Return the command that starts and resumes the study."""
+        data = ("--space", "chaos.yaml", "--data", str(self.table), "--backbone", "test_resnet", "--weights", "none")
+        study = ("--study", STUDY, "--no-report", "--trials", str(self.trials))
+        storage = ("--storage", self.storage) if self.storage else ()
+        return [sys.executable, "-m", "study", "run", *data, *study, *storage, *options]

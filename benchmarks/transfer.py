@@ -1,14 +1,15 @@
-"""What the embedded weights are worth: transfer gain over random initialization.
+"""Transfer gain of the embedded weights over random initialization.
 
 ``python -m benchmarks.transfer synthetic IDRID_FOLDER`` prints a table for each data set: a linear probe (ridge
 classifier on frozen features, its penalty chosen by leave-one-out on the training part) and full fine-tuning
-(3 + 7 epochs, all blocks), over several seeds, on a validation part held out of the training images. Official
-test images are never looked at.
+(3 + 7 epochs, all blocks), over several seeds, on a validation part of the training images. Official test images are
+not used.
 """
 
 import argparse
 import statistics
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,6 @@ from numpy.typing import NDArray
 from sklearn.linear_model import RidgeClassifierCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch import nn
 
 from drft.config.trial_config import TrialConfig, parse_config
 from drft.data import ImageDataset, load_images, open_dataset, stratified_split
@@ -39,10 +39,13 @@ def linear_probe(config: TrialConfig, dataset: ImageDataset) -> float:
     return float(probe.score(validation, labels[parts.validation]))
 
 
-def fine_tune(config: TrialConfig, dataset: ImageDataset) -> tuple[float, float]:
-    """Return the validation accuracy of the best and of the last step."""
-    result = run_trial(config, dataset)
-    return result.best.val_accuracy, result.last.val_accuracy
+@torch.no_grad()
+def _features(net: Any, views: Views, indices: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return a timm model's features of plain images before the classifier, shape (indices, features)."""
+    net.eval()
+    batches = (views.normalize(views.plain(part)) for part in np.array_split(indices, 8))
+    features = [net.forward_head(net.forward_features(batch), pre_logits=True) for batch in batches]
+    return torch.cat(features).numpy()
 
 
 def measure(dataset: ImageDataset, weights: Sequence[str], seeds: Sequence[int], backbone: str, lr: float) -> None:
@@ -50,30 +53,18 @@ def measure(dataset: ImageDataset, weights: Sequence[str], seeds: Sequence[int],
     images = sum(dataset.counts("train"))
     print(f"\n{dataset.name} ({dataset.fingerprint[:8]}): {images} images, {len(seeds)} seeds and splits")
     for source in weights:
-        runs = [_configuration(source, backbone, seed, lr) for seed in seeds]
-        probes = [linear_probe(config, dataset) for config in runs]
-        best, last = zip(*(fine_tune(config, dataset) for config in runs), strict=True)
+        values = {
+            "depth": block_count(backbone),
+            "backbone": {"name": backbone, "weights": source},
+            "head_phase": {"epochs": 3},
+            "depth_phase": {"epochs": 7, "lr": lr, "layer_decay": 1.0},
+        }
+        configs = [parse_config({**values, "seed": seed, "split": {"seed": seed}}) for seed in seeds]
+        probes = [linear_probe(config, dataset) for config in configs]
+        results = [run_trial(config, dataset) for config in configs]
+        best = [result.best.val_accuracy for result in results]
+        last = [result.last.val_accuracy for result in results]
         print(f"  {source:10s} probe {_spread(probes)}   best {_spread(best)}   last {_spread(last)}", flush=True)
-
-
-def _configuration(weights: str, backbone: str, seed: int, lr: float) -> TrialConfig:
-    values = {
-        "seed": seed,
-        "depth": block_count(backbone),
-        "backbone": {"name": backbone, "weights": weights},
-        "split": {"seed": seed},
-        "head_phase": {"epochs": 3},
-        "depth_phase": {"epochs": 7, "lr": lr, "layer_decay": 1.0},
-    }
-    return parse_config(values)
-
-
-@torch.no_grad()
-def _features(net: nn.Module, views: Views, indices: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return what comes to the classifier of plain images, shape (indices, features)."""
-    net.eval()
-    batches = (views.normalize(views.plain(part)) for part in np.array_split(indices, 8))
-    return torch.cat([net.forward_head(net.forward_features(batch), pre_logits=True) for batch in batches]).numpy()
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -81,16 +72,16 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def main() -> None:
-    """Measure every data set that is named."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sources", nargs="+", help="data sources, as `drft-study run --data` takes them")
+    """Measure every given data set."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.transfer", description=__doc__)
+    parser.add_argument("sources", nargs="+", help="data sources, as for `drft-study run --data`")
     parser.add_argument("--weights", nargs="+", default=["none", "embedded"], help="sources of weights to compare")
     parser.add_argument("--backbone", default="mobilenetv3_small_050")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--lr", type=float, default=1e-3, help="peak rate of the blocks, the same for all weights")
-    wanted = parser.parse_args()
-    for source in wanted.sources:
-        measure(open_dataset(source), wanted.weights, range(wanted.seeds), wanted.backbone, wanted.lr)
+    parser.add_argument("--seeds", type=int, default=5, help="two or more")
+    parser.add_argument("--lr", type=float, default=1e-3, help="peak learning rate of the blocks, for all weights")
+    args = parser.parse_args()
+    for source in args.sources:
+        measure(open_dataset(source), args.weights, range(args.seeds), args.backbone, args.lr)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Plain Ray Tune with the instant trainer: what its own machinery takes of each trial.
+"""Plain Ray Tune with the instant trainer: the cost of a trial in Ray Tune itself.
 
-Trials are functions on reused actors, of which as many live as there are nodes; no scheduler ends them and no searcher
-learns from them. They report a score after each epoch and bring nothing else back, neither predictions nor tensors.
+Trials are functions on reused actors, one actor per node, without a scheduler that stops trials or a searcher that
+learns from them. They report a score after each epoch and return nothing else, neither predictions nor tensors.
 """
 
 import logging
@@ -25,22 +25,22 @@ SETTINGS: Mapping[str, str] = {
     "TUNE_WARN_THRESHOLD_S": "1000000",
     "RAY_AIR_NEW_OUTPUT": "0",
 }
-"""What makes Tune quicker: no log files for each trial, no snapshots of the experiment, no tables on the terminal."""
+"""They make Tune faster: no log files for each trial, no snapshots of the experiment, no tables on the terminal."""
 
 
 class TrialTimes(tune.Callback):
-    """Notes when trials end."""
+    """Records the end times of trials."""
 
     def __init__(self) -> None:
-        self.ended: list[float] = []
+        self.ends: list[float] = []
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Note it."""
-        self.ended.append(time.time())
+        """Record the time."""
+        self.ends.append(time.time())
 
 
 def trainable(config: Mapping[str, Any]) -> None:
-    """Be one trial."""
+    """Run one trial."""
     train = instant_trainer(Workload("none"))
 
     def report(record: Any) -> bool:
@@ -51,28 +51,28 @@ def trainable(config: Mapping[str, Any]) -> None:
 
 
 def tune_trials(address: str, trials: int, folder: Path) -> list[float]:
-    """Run instant trials with Ray Tune, and return when each ended.
+    """Run instant trials with Ray Tune, and return the end time of each.
 
     Args:
         address: of the cluster.
         trials: how many.
-        folder: where Tune keeps its own files.
+        folder: for Tune's own files.
 
     Raises:
-        DrftError: when a trial went wrong.
+        DrftError: when a trial fails.
     """
     os.environ.update(SETTINGS)
     ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     try:
-        clock = TrialTimes()
+        times = TrialTimes()
         results = tune.Tuner(
             trainable,
             param_space={"depth": tune.randint(0, 9), "depth_phase.lr": tune.loguniform(1e-5, 1e-2)},
             tune_config=tune.TuneConfig(num_samples=trials, reuse_actors=True, metric="val_accuracy", mode="max"),
-            run_config=tune.RunConfig(storage_path=str(folder), verbose=0, callbacks=[clock]),
+            run_config=tune.RunConfig(storage_path=str(folder), verbose=0, callbacks=[times]),
         ).fit()
     finally:
         ray.shutdown()
-    if results.errors or len(clock.ended) != trials:
-        raise DrftError(f"Ray Tune finished {len(clock.ended)} of {trials} trials: {results.errors[:1]}")
-    return clock.ended
+    if results.errors or len(times.ends) != trials:
+        raise DrftError(f"Ray Tune finished {len(times.ends)} of {trials} trials: {results.errors[:1]}")
+    return times.ends

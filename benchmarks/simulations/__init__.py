@@ -1,5 +1,5 @@
-"""Simulations with a known truth, by which the statistics of a report are checked.
+"""Simulations with a known truth, which check the statistics of a report.
 
-Every module here but ``base`` (what a simulation is) and ``made`` (made-up trials) has ``SIMULATIONS``, a tuple of
+Every module here except ``base`` and ``synthetic_candidates`` has ``SIMULATIONS``, a tuple of
 :class:`benchmarks.simulations.base.Simulation`; ``python -m benchmarks.coverage`` runs them all.
 """

@@ -1,30 +1,21 @@
-"""The intervals every chapter uses: Wilson's, Student's and the percentile bootstrap."""
+"""The intervals of every chapter: Wilson's, Student's and the percentile bootstrap."""
 
 from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.simulations.base import Simulation
-from study.analysis import Estimate, bootstrap_mean, mean_estimate, proportion
-
-LEVEL = 0.95
-
-
-def covered(found: Estimate, truth: float) -> bool:
-    """Say whether an interval holds the truth."""
-    return found.low is not None and found.high is not None and found.low <= truth <= found.high
+from benchmarks.simulations.base import LEVEL, Measure, Rng, Simulation, covered, share_of
+from study.analysis import Estimate, proportion
+from study.analysis.estimators.intervals import bootstrap_mean, mean_estimate
 
 
-def _wilson(runs: int, rng: np.random.Generator) -> Estimate:
+def _wilson(runs: int, rng: Rng) -> Estimate:
     truths = rng.uniform(0.3, 0.9, runs)
     return proportion(sum(covered(proportion(int(rng.binomial(83, p)), 83), p) for p in truths), runs)
 
 
-def _mean(estimate: Callable[[np.ndarray], Estimate], n: int) -> Callable[[int, np.random.Generator], Estimate]:
-    def measure(runs: int, rng: np.random.Generator) -> Estimate:
-        return proportion(sum(covered(estimate(rng.normal(0.05, 0.03, n)), 0.05) for _ in range(runs)), runs)
-
-    return measure
+def _mean(estimate: Callable[[np.ndarray], Estimate], n: int) -> Measure:
+    return share_of(lambda rng: covered(estimate(rng.normal(0.05, 0.03, n)), 0.05))
 
 
 SIMULATIONS = (

@@ -1,4 +1,4 @@
-"""The chaos run: its audit must see what can go wrong, and a short run of it must balance."""
+"""The chaos run: its audit finds planted faults, and the study of a short run is consistent."""
 
 import io
 import re
@@ -14,7 +14,7 @@ from rich.console import Console
 from benchmarks.study_audit import audit
 from study.callbacks.progress_reporter import PlainProgress
 from study.results.study_folder import StudyFolder
-from study.tuner.retry import carried_over
+from study.tuner.retry import copied_attributes
 from study.tuner.stopping import StoppingCriterion
 from study.tuner.tuner import Tuner
 from tests.helpers import ROOT
@@ -23,19 +23,19 @@ from tests.helpers.small_study import InProcess, open_scheduler
 
 @pytest.fixture
 def study(tmp_path):
-    """A study that came to four finished trials; the conductor and the folder."""
+    """A study with four finished trials: its scheduler and its folder."""
     folder, scheduler = StudyFolder(tmp_path), open_scheduler(tmp_path)
     folder.write_study("", {})
-    Tuner(scheduler, InProcess(), folder, PlainProgress(Console(quiet=True)), StoppingCriterion(4)).run()
+    Tuner(scheduler, InProcess(), folder, [PlainProgress(Console(quiet=True))], StoppingCriterion(4)).run()
     return scheduler, tmp_path
 
 
 def faults(study, wanted=4):
     scheduler, folder = study
-    return audit(scheduler.trials(), folder, wanted, None, replays=0).faults
+    return audit(scheduler.tally.trials(), folder, wanted, None, replays=0).faults
 
 
-def test_books_that_balance_have_no_faults(study):
+def test_a_consistent_study_has_no_faults(study):
     assert faults(study) == []
 
 
@@ -45,9 +45,9 @@ def change_a_loss(scheduler, trials):
 
 
 def repeat_twice(scheduler, trials):
-    trial = scheduler.trials()[1]
-    for _ in range(2):  # behind the back of the conductor, which would not
-        scheduler._study.enqueue_trial(trial.params, user_attrs=carried_over(trial.number, trial.user_attrs))
+    trial = scheduler.tally.trials()[1]
+    for _ in range(2):  # past the scheduler, which would refuse
+        scheduler._study.enqueue_trial(trial.params, user_attrs=copied_attributes(trial.number, trial.user_attrs))
 
 
 PLANTED = {
@@ -56,14 +56,14 @@ PLANTED = {
     "another loss in a file": (change_a_loss, "trial 1: epochs.csv differs"),
     "predictions of another trial": (
         lambda _, trials: (trials / "0003" / "predictions.npz").write_bytes(other_predictions()),
-        "trial 3: predictions.npz is of other steps",
+        "trial 3: predictions.npz and the record have different epochs",
     ),
     "a trial left running": (lambda scheduler, _: scheduler.ask(), "1 trials are left running"),
-    "files of a trial that is not over": (
+    "files of a running trial": (
         lambda scheduler, trials: shutil.copytree(trials / "0001", trials / f"{scheduler.ask().number:04d}"),
         "did not finish and has files",
     ),
-    "a folder of no trial": (lambda _, trials: (trials / "0099").mkdir(), "folder 0099 is of no trial"),
+    "a folder of no trial": (lambda _, trials: (trials / "0099").mkdir(), "folder 0099 belongs to no trial"),
     "a finished trial queued again": (repeat_twice, "is COMPLETE and was queued again"),
     "a trial queued twice": (repeat_twice, "queued again 2 times"),
 }
@@ -77,20 +77,20 @@ def other_predictions():
 
 @pytest.mark.parametrize("plant", PLANTED)
 def test_planted_faults_are_found(study, plant):
-    change, said = PLANTED[plant]
+    change, message = PLANTED[plant]
     change(study[0], study[1] / "trials")
-    assert any(said in fault for fault in faults(study)), faults(study)
+    assert any(message in fault for fault in faults(study)), faults(study)
 
 
-def test_a_trial_too_few_is_found(study):
+def test_a_missing_trial_is_found(study):
     assert faults(study, wanted=5) == ["4 trials finished, 5 were wanted"]
     assert {trial.state for trial in study[0].trials()} == {TrialState.COMPLETE}
 
 
 @pytest.mark.timeout(300)
-def test_a_short_chaos_run_balances(tmp_path):
+def test_a_study_is_consistent_after_a_short_chaos_run(tmp_path):
     command = [sys.executable, "-m", "benchmarks.chaos", "--trials", "8", "--kills", "3", "--out", str(tmp_path)]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "The books balance" in ran.stdout
+    assert "The study is consistent" in ran.stdout
     assert (tmp_path / "chaos-local-sqlite.json").exists()

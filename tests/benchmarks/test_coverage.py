@@ -1,18 +1,18 @@
-"""The benchmark of promises: simulations have names of their own, and a verdict follows from their interval."""
+"""The benchmark of coverage: simulations have unique names, and a verdict follows from their interval."""
 
 import pytest
 from rich.console import Console
 
 from benchmarks.coverage import rows, run
-from benchmarks.simulations.base import Simulation, kept, measure, simulations
-from study.analysis import proportion
+from benchmarks.simulations.base import Simulation, covered, kept, measure, simulations, valid
+from study.analysis import Estimate, Withheld, proportion
 
 
 def claim(promise, hits=90, runs=100, nominal=0.95):
     return Simulation("made", "It happens", nominal, lambda runs, rng: proportion(hits, runs), promise, runs)
 
 
-def test_simulations_are_named_apart():
+def test_simulations_have_unique_names():
     names = [simulation.name for simulation in simulations()]
     assert names
     assert len(set(names)) == len(names)
@@ -29,25 +29,38 @@ def test_simulations_are_named_apart():
         ("at most", 80, True),
     ],
 )
-def test_a_promise_is_broken_only_where_its_interval_rules_it_out(promise, hits, expected):
+def test_a_promise_is_broken_only_when_its_interval_excludes_it(promise, hits, expected):
     assert kept(claim(promise), proportion(hits, 100)) is expected
 
 
-def test_too_much_breaks_at_most():
+def test_a_rate_that_is_too_high_breaks_at_most():
     assert not kept(claim("at most", nominal=0.05), proportion(20, 100))
 
 
-def test_a_simulation_draws_the_same_again():
+def test_only_an_interval_with_the_truth_covers_it():
+    assert covered(Estimate(0.5, 0.4, 0.6, 9), 0.6)
+    assert not covered(Estimate(0.5, 0.4, 0.6, 9), 0.61)
+    assert not covered(Estimate(0.5, None, None, 9), 0.5)
+    assert not covered(Withheld("too few"), 0.5)
+
+
+def test_a_withheld_statistic_is_an_error_in_a_simulation():
+    assert valid(proportion(1, 2)) == proportion(1, 2)
+    with pytest.raises(RuntimeError, match="too few"):
+        valid(Withheld("too few"))
+
+
+def test_a_simulation_is_reproducible():
     coin = Simulation("coin", "Heads", 0.5, lambda runs, rng: proportion(int(rng.binomial(runs, 0.5)), runs))
     assert measure(coin, 1000, seed=1) == measure(coin, 1000, seed=1)
     assert measure(coin, 1000, seed=1) != measure(coin, 1000, seed=2)
 
 
-def test_every_simulation_says_a_rate_with_its_interval():
+def test_every_simulation_returns_a_rate_with_its_interval():
     for simulation in simulations():
-        found = measure(simulation, 3, seed=0)
-        assert 0 <= found.low <= found.value <= found.high <= 1
-        assert found.n >= 3
+        rate = measure(simulation, 3, seed=0)
+        assert 0 <= rate.low <= rate.value <= rate.high <= 1
+        assert rate.n >= 3
 
 
 def test_a_run_becomes_a_table():
@@ -60,6 +73,6 @@ def test_a_run_becomes_a_table():
 
 
 def test_a_quick_run_simulates_a_tenth():
-    sure = Simulation("sure", "It happens", 1.0, lambda runs, rng: proportion(runs, runs), runs=200)
-    result = run([sure], None, seed=0, quick=True, console=Console(quiet=True))
-    assert result["simulations"]["sure"]["runs"] == 20
+    certain = Simulation("certain", "It happens", 1.0, lambda runs, rng: proportion(runs, runs), runs=200)
+    result = run([certain], None, seed=0, quick=True, console=Console(quiet=True))
+    assert result["simulations"]["certain"]["runs"] == 20

@@ -1,4 +1,4 @@
-"""The benchmark of strategies: pairs by seed, intervals that allow for overlapping splits, settings that exist."""
+"""The benchmark of strategies: pairs by seed, intervals that account for overlapping splits, valid settings."""
 
 from argparse import Namespace
 
@@ -7,15 +7,15 @@ import pytest
 from benchmarks.strategies import compare, corrected_interval, notes, plan, table
 from benchmarks.strategy_list import STRATEGIES
 
-WANTED = Namespace(backbone="mobilenetv3_small_050", weights=None, normalization="auto", quick=False, only=(), seeds=2)
+ARGS = Namespace(backbone="mobilenetv3_small_050", weights=None, normalization="auto", quick=False, only=(), seeds=2)
 
 
-def test_every_strategy_differs_from_the_baseline_of_its_seed_in_what_it_says():
-    planned = plan(WANTED)
-    assert len(planned) == 2 * (len(STRATEGIES) + 1)
-    for (name, seed), config in planned.items():
+def test_every_strategy_differs_from_the_baseline_of_its_seed():
+    configs = plan(ARGS)
+    assert len(configs) == 2 * (len(STRATEGIES) + 1)
+    for (name, seed), config in configs.items():
         assert (config.seed, config.split.seed, config.augmentation.seed) == (seed, seed, seed)
-        assert (config == planned["baseline", seed]) == (name == "baseline")
+        assert (config == configs["baseline", seed]) == (name == "baseline")
 
 
 def test_the_interval_is_wider_than_that_of_independent_splits():
@@ -26,13 +26,13 @@ def test_the_interval_is_wider_than_that_of_independent_splits():
 
 def test_strategies_are_compared_seed_by_seed():
     base = {"accuracy": 0.5, "qwk": 0.6, "nll": 1.0, "gap": 0.1, "seconds": 10.0}
-    found = {
+    trained = {
         ("baseline", 0): base,
         ("focal loss 2", 0): {**base, "accuracy": 0.54, "seconds": 20.0},
         ("baseline", 1): {**base, "accuracy": 0.7},
         ("focal loss 2", 1): {**base, "accuracy": 0.76, "seconds": 20.0},
     }
-    (row,) = rows = compare(found, ratio=0.25)
+    (row,) = rows = compare(trained, ratio=0.25)
     assert row["accuracy"][0] == pytest.approx(0.05)
     assert row["qwk"] == (0, 0, 0)
     assert row["seconds"] is None

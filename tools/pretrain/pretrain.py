@@ -109,7 +109,7 @@ def save_backbone(path: Path, net: nn.Module, facts: dict[str, str]) -> None:
 
 def main() -> None:
     """Pretrain, measure the pretext tasks on fresh scenes and write the weights."""
-    parser = argparse.ArgumentParser(description="Pretrain the embedded backbone on procedural scenes.")
+    parser = argparse.ArgumentParser(prog="python -m tools.pretrain.pretrain", description=__doc__)
     parser.add_argument("--out", type=Path, default=EMBEDDED_FILE, help="where the weights are written")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--images", type=int, default=16_000, help="scenes to render")

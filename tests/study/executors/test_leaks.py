@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.run_program import family
+from benchmarks.process_memory import process_tree
 from study.executors import Finished, Job, LocalExecutor, Reported, Workload, cpu_slots
 from study.executors.ray.executor import RayExecutor
 from tests.helpers.fake_training import scripted
@@ -22,7 +22,7 @@ WORKLOAD = Workload("none", trainer="tests.helpers.fake_training:fake_trainer")
 
 
 def descendants():
-    return {pid for pid in family(os.getpid()) if pid != os.getpid()}
+    return {pid for pid in process_tree(os.getpid()) if pid != os.getpid()}
 
 
 def held(others=frozenset()):
