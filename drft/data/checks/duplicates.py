@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
-import numpy as np
-
 from drft.data.checks.findings import Finding
 from drft.data.checks.read_labels import CheckedRow
 from drft.data.datasets.image_fingerprint import ImageFingerprint
@@ -59,13 +57,12 @@ def find_duplicates(
     pairs = [
         _pair(rows[first], rows[other], SAME_FILE, 1.0) for first, *others in by_digest.values() for other in others
     ]
-    firsts = [copies[0] for copies in by_digest.values()]
-    shown = [index for index in firsts if not (fingerprints[index].is_black or fingerprints[index].is_flat)]
-    near_duplicates, compared = find_near_duplicates(np.array([fingerprints[index].thumbnail for index in shown]))
+    files = list(by_digest.values())
+    near_duplicates, compared = find_near_duplicates([fingerprints[copies[0]] for copies in files])
     for near in near_duplicates:
         # All copies of both files count: one of the copies may be a test image.
-        copies = (by_digest[fingerprints[shown[index]].digest] for index in (near.first, near.second))
-        pairs += [_pair(rows[first], rows[second], near.view, near.correlation) for first, second in product(*copies)]
+        for first, second in product(files[near.first], files[near.second]):
+            pairs.append(_pair(rows[first], rows[second], near.view, near.correlation))
     return pairs, compared
 
 

@@ -64,9 +64,12 @@ def find_layout(folder: Path) -> Layout | None:
         folder = folder.parent
 
 
-def is_label_table(path: Path) -> bool:
-    """Return whether a CSV has the name of one of IDRiD's label tables."""
-    return _is_training(path) or _is_testing(path) or _is_kaggle(path)
+def table_kind(path: Path) -> str | None:
+    """Return which of IDRiD's label tables a CSV is by its name: ``training``, ``testing``, ``kaggle`` or None."""
+    name = _normalize(path.stem)
+    if name == "idrid labels":
+        return "kaggle"
+    return next((kind for kind in ("training", "testing") if f"disease grading {kind} labels" in name), None)
 
 
 def read_idrid(layout: Layout, options: Mapping[str, str]) -> SourceLabels:
@@ -111,23 +114,11 @@ def _normalize(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", " ", unquote(name).casefold()).strip()
 
 
-def _is_training(table: Path) -> bool:
-    return "disease grading training labels" in _normalize(table.name)
-
-
-def _is_testing(table: Path) -> bool:
-    return "disease grading testing labels" in _normalize(table.name)
-
-
-def _is_kaggle(table: Path) -> bool:
-    return _normalize(table.stem) == "idrid labels"
-
-
 def _layout_below(folder: Path) -> Layout | None:
     tables = [file for file in files_below(folder) if file.suffix.lower() == ".csv"]
-    training = [table for table in tables if _is_training(table)]
-    testing = [table for table in tables if _is_testing(table)]
-    kaggle = [table for table in tables if _is_kaggle(table)]
+    training, testing, kaggle = (
+        [table for table in tables if table_kind(table) == kind] for kind in ("training", "testing", "kaggle")
+    )
     if len(training) + len(kaggle) > 1:
         copies = " and ".join(str(table) for table in (*training, *kaggle)[:2])
         raise DataError(f"{folder} holds more than one copy of IDRiD ({copies}): name the folder of one of them")

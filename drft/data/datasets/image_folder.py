@@ -63,7 +63,8 @@ def read_image_folder(folder: Path) -> SourceLabels | None:
 
 def _class_images(paths: Sequence[Path]) -> list[_ClassImage] | None:
     """Return part and class of each image; None where a folder is neither."""
-    parts = [_part_named(path.parts[0]) for path in paths]
+    matches = [_PART.search(_normalize(path.parts[0])) for path in paths]
+    parts = [next(filter(None, match.groups())) if match else None for match in matches]
     levels = 0 if None in parts else 1  # levels of folders above the class
     if levels == 0 and any(parts):
         return None
@@ -71,11 +72,6 @@ def _class_images(paths: Sequence[Path]) -> list[_ClassImage] | None:
         return None
     images = [_ClassImage(part or "train", path.parts[levels], path) for part, path in zip(parts, paths, strict=True)]
     return images if 2 <= len({image.class_ for image in images}) <= MAX_CLASSES else None
-
-
-def _part_named(name: str) -> str | None:
-    match = _PART.search(_normalize(name))
-    return next(filter(None, match.groups())) if match else None
 
 
 def _grades(classes: set[str]) -> tuple[tuple[str, ...], Mapping[str, int]]:

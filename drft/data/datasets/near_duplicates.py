@@ -9,8 +9,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from drft.data.dataset import LabeledImage
 from drft.data.datasets.image_fingerprint import fingerprint_image
 from drft.data.parallel import attempts
@@ -69,17 +67,16 @@ def _compare(by_digest: Mapping[str, LabeledImage], progress: Progress) -> list[
     """Decode every file and return the digests of the pairs."""
     from drft.data.datasets.perceptual_hash import find_near_duplicates  # noqa: PLC0415  SciPy is slow to import
 
-    digests, thumbnails = [], []
+    fingerprints = []
     paths = [image.path for image in by_digest.values()]
     with attempts(fingerprint_image, paths, "comparing images", progress) as results:
-        for digest, fingerprint in zip(by_digest, results, strict=True):
-            if isinstance(fingerprint, DataError):
-                raise fingerprint
-            if not fingerprint.is_black and not fingerprint.is_flat:
-                digests.append(digest)
-                thumbnails.append(fingerprint.thumbnail)
-    near_duplicates, _ = find_near_duplicates(np.array(thumbnails))
-    return [(digests[pair.first], digests[pair.second]) for pair in near_duplicates]
+        for result in results:
+            if isinstance(result, DataError):
+                raise result
+            fingerprints.append(result)
+    digests = list(by_digest)
+    pairs, _ = find_near_duplicates(fingerprints)
+    return [(digests[pair.first], digests[pair.second]) for pair in pairs]
 
 
 def _load(path: Path, known: Mapping[str, LabeledImage]) -> list[tuple[str, str]] | None:

@@ -162,7 +162,7 @@ def _read_published(
 
 
 def _read_csv(path: Path, options: Mapping[str, str], cache_dir: Path | None) -> SourceLabels:
-    if set(options) <= set(idrid.OPTIONS) and idrid.is_label_table(path):
+    if set(options) <= set(idrid.OPTIONS) and idrid.table_kind(path):
         return _read_folder(path.parent, options, cache_dir)
     _check_options(options, csv_table.OPTIONS, str(path))
     return csv_table.read_label_table(path, options)

@@ -6,7 +6,7 @@ discrete cosine transform (a perceptual hash, as in Zauner 2010) select the cand
 images decides. A rotation or reflection of an image only permutes its coefficients and changes their signs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.fft import dctn
 from scipy.ndimage import gaussian_filter
 
-from drft.data.datasets.image_fingerprint import SIDE
+from drft.data.datasets.image_fingerprint import SIDE, ImageFingerprint
 
 _HASHED = 16
 """Rows and columns of the coefficients whose signs are the hash."""
@@ -49,7 +49,7 @@ _INSIDE = np.hypot(_AXIS[:, None], _AXIS) < 0.36 * SIDE
 
 @dataclass(frozen=True, slots=True)
 class NearDuplicate:
-    """Two indices into a sequence of images that show the same."""
+    """Two indices of fingerprints whose images show the same."""
 
     first: int
     second: int
@@ -58,26 +58,25 @@ class NearDuplicate:
     correlation: float
 
 
-def find_near_duplicates(images: NDArray[np.uint8]) -> tuple[list[NearDuplicate], int]:
-    """Return the pairs of images that show the same.
-
-    Args:
-        images: thumbnails of shape (n, SIDE, SIDE), none of them flat.
+def find_near_duplicates(fingerprints: Sequence[ImageFingerprint]) -> tuple[list[NearDuplicate], int]:
+    """Return the pairs of images that show the same; black and blank images are not compared.
 
     Returns:
         The pairs, in order, and the number of candidates that were compared in detail.
     """
-    if len(images) < 2:
+    indices = [index for index, image in enumerate(fingerprints) if not (image.is_black or image.is_flat)]
+    if len(indices) < 2:
         return [], 0
-    coefficients = np.stack([dctn(_details(image))[:_HASHED, :_HASHED] for image in images])
-    details = cache(lambda index: _details(images[index]))  # of candidates only: each takes 37 kB
+    thumbnails = [fingerprints[index].thumbnail for index in indices]
+    coefficients = np.stack([dctn(_details(thumbnail))[:_HASHED, :_HASHED] for thumbnail in thumbnails])
+    details = cache(lambda index: _details(thumbnails[index]))  # of candidates only: each takes 37 kB
     best: dict[tuple[int, int], tuple[float, int]] = {}
     for view in range(len(VIEWS)):
         for first, second in _candidates(coefficients, view):
             correlation = float((details(first) * _transform(details(second), view)).sum())
             best[first, second] = max(best.get((first, second), (-1.0, 0)), (correlation, view))
     pairs = [
-        NearDuplicate(first, second, VIEWS[view], correlation)
+        NearDuplicate(indices[first], indices[second], VIEWS[view], correlation)
         for (first, second), (correlation, view) in sorted(best.items())
         if correlation > _SAME
     ]

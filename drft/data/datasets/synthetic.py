@@ -63,10 +63,14 @@ def render_dataset(seed: int = 0, cache_dir: Path | None = None, progress: Progr
         LabeledImage(name, folder / f"{name}.jpg", plan.label, plan.origin, group=name)
         for name, plan in zip(ids, plans, strict=True)
     )
+    try:
+        digests = [file_digest(image.path) for image in images]
+    except OSError as error:
+        raise DataError(f"{error.filename}: {error.strerror}; remove {folder} to render it again") from None
     return ImageDataset(
         name="synthetic",
         images=images,
-        fingerprint=fingerprint(images, _digests(images, folder)),
+        fingerprint=fingerprint(images, digests),
         rendered=True,
         notes=(
             "Rendered images, not patients: figures on them say nothing about clinical performance.",
@@ -94,13 +98,6 @@ def _cache_key(seed: int) -> str:
     for source in [*sorted(sources, key=lambda file: file.name), Path(__file__)]:
         digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def _digests(images: Sequence[LabeledImage], folder: Path) -> list[str]:
-    try:
-        return [file_digest(image.path) for image in images]
-    except OSError as error:
-        raise DataError(f"{error.filename}: {error.strerror}; remove {folder} to render it again") from None
 
 
 def _render(plans: Sequence[RenderPlan], folder: Path, progress: Progress | None) -> None:
