@@ -1,32 +1,32 @@
-"""The errors this program raises on purpose.
+"""The errors that this program raises on purpose.
 
 ::
 
     DrftError
-    ├── UsageError              the user can mend it: one line says what, where and what to do (exit 2)
-    │   ├── ConfigError         a configuration or search space that cannot be run
+    ├── UsageError              the user can fix it: one line names the fault, the place and what to do (exit 2)
+    │   ├── ConfigError         an invalid configuration or search space
     │   ├── DataError           a data source that cannot be read as a data set
-    │   ├── BackboneError       an unknown backbone, or a depth it does not have
-    │   │   └── WeightsError    weights missing, unreachable or of another model
+    │   ├── BackboneError       an unknown backbone, or a depth that it does not have
+    │   │   └── WeightsError    weights that are missing, unreachable or of another model
     │   └── StudyError          a study, its storage or its folder that cannot be used
-    └── TrainingError           a training that went wrong (the trial FAILs, the study goes on)
+    └── TrainingError           a training that failed (its trial gets the state FAIL, the study continues)
         └── NonFiniteLossError  the loss became NaN or infinite
 
-Anything else that escapes is a defect of the program and keeps its traceback.
+Any other exception is a bug of the program and keeps its traceback.
 """
 
 from collections.abc import Iterable, Sequence
 
 
 class DrftError(Exception):
-    """Everything this program raises on purpose."""
+    """Base class of all errors that this program raises on purpose."""
 
 
 class UsageError(DrftError):
-    """Something the user can mend; ``faults`` holds one line for each thing that is wrong.
+    """An error that the user can fix. ``faults`` holds one line per fault.
 
     Args:
-        faults: one sentence, or several found in one pass. Each says what, where and what to do.
+        faults: one sentence, or several found in one pass. Each names the fault, the place and what to do.
     """
 
     def __init__(self, faults: str | Iterable[str]) -> None:
@@ -35,7 +35,7 @@ class UsageError(DrftError):
 
 
 class ConfigError(UsageError):
-    """A configuration or search space that cannot be run."""
+    """An invalid configuration or search space."""
 
 
 class DataError(UsageError):
@@ -43,11 +43,11 @@ class DataError(UsageError):
 
 
 class BackboneError(UsageError):
-    """An unknown backbone, or a depth it does not have."""
+    """An unknown backbone, or a depth that it does not have."""
 
 
 class WeightsError(BackboneError):
-    """Weights missing, unreachable or of another model."""
+    """Weights that are missing, unreachable or of another model."""
 
 
 class StudyError(UsageError):
@@ -55,7 +55,7 @@ class StudyError(UsageError):
 
 
 class TrainingError(DrftError):
-    """A training that went wrong: the trial fails with this reason, the study goes on."""
+    """A training that failed. Its trial fails with this message; the study continues."""
 
 
 class NonFiniteLossError(TrainingError):

@@ -1,6 +1,6 @@
-"""A trained model at work: images that are no part of a data set, graded as those it was validated on."""
+"""Predictions of a trained model for images that belong to no data set."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,7 @@ from drft.models.devices import pick_device
 _BATCH = 32
 
 
+@torch.no_grad()
 def predict_images(
     model: Model,
     image_size: int,
@@ -37,9 +38,9 @@ def predict_images(
     Args:
         model: as ``load_checkpoint`` returns it.
         image_size: of the configuration that comes with it, in pixels.
-        paths: the files.
-        device: where to compute; None for the first GPU the process sees, else the CPU.
-        progress: told how many images are decoded.
+        paths: the image files.
+        device: where to compute; None for the first GPU that the process sees, else the CPU.
+        progress: called with the number of decoded images.
 
     Raises:
         ValueError: when there are no paths.
@@ -47,25 +48,17 @@ def predict_images(
     """
     device = device or pick_device()
     model.net.to(device).eval()
-    model.link.to(device)
+    model.probabilities.to(device)
     faults = DataErrors()
-    graded: list[NDArray[np.float32]] = []
+    predictions: list[NDArray[np.float32]] = []
     with attempts(partial(decode, image_size=image_size), paths, "decoding images", progress) as results:
-        for some in _batched(results):
-            faults.add(line for result in some if isinstance(result, DataError) for line in result.faults)
-            images = [result for result in some if not isinstance(result, DataError)]
-            if images and not faults.lines:
-                graded.append(_grade(model, Views(np.stack(images), model.mean, model.std, device=device)))
+        while batch := list(islice(results, _BATCH)):
+            faults.add(line for result in batch if isinstance(result, DataError) for line in result.faults)
+            # After the first fault the other files are still decoded, to name all faults, but no longer predicted.
+            if not faults.lines:
+                images = [result for result in batch if not isinstance(result, DataError)]
+                views = Views(np.stack(images), model.mean, model.std, device=device)
+                inputs = views.normalize(views.plain(np.arange(len(views))))
+                predictions.append(np.asarray(model.log_probabilities(inputs).exp().float().cpu()))
     faults.raise_all()
-    return np.concatenate(graded)
-
-
-def _batched(results: Iterator[NDArray[np.uint8] | DataError]) -> Iterator[list[NDArray[np.uint8] | DataError]]:
-    while some := list(islice(results, _BATCH)):
-        yield some
-
-
-@torch.no_grad()
-def _grade(model: Model, views: Views) -> NDArray[np.float32]:
-    images = views.normalize(views.plain(np.arange(len(views))))
-    return np.asarray(model.log_probabilities(images).exp().float().cpu())
+    return np.concatenate(predictions)

@@ -1,4 +1,9 @@
-"""Scores of one part of the data set, from class probabilities."""
+"""Scores of one part of the data set, computed from class probabilities.
+
+These formulas replace scikit-learn's, with which the tests compare them: its ``log_loss`` renormalizes probabilities
+(a difference of 1e-7), its kappa is NaN where all images have the same grade, and its functions take labels, while
+``study`` resamples confusion matrices. They also take several milliseconds per part and epoch, these 0.05 ms.
+"""
 
 from dataclasses import dataclass
 
@@ -17,10 +22,10 @@ class Scores:
 
 
 def score(log_probabilities: NDArray[np.float32], grades: NDArray[np.int64]) -> Scores:
-    """Score predictions.
+    """Return the scores of some images.
 
     Args:
-        log_probabilities: natural logarithms of class probabilities, shape (images, grades).
+        log_probabilities: natural logarithms of class probabilities, shape (images, classes).
         grades: true grades, shape (images,).
 
     Raises:
@@ -34,19 +39,19 @@ def score(log_probabilities: NDArray[np.float32], grades: NDArray[np.int64]) -> 
 
 
 def confusion(grades: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
-    """Count images by true grade (rows) and predicted grade (columns), shape (classes, classes)."""
+    """Return the number of images by true grade (rows) and predicted grade (columns), shape (classes, classes)."""
     return np.bincount(grades * classes + predicted, minlength=classes**2).reshape(classes, classes)
 
 
 def qwk(counts: NDArray[np.int64]) -> float:
-    """Quadratic weighted kappa (Cohen 1968): one minus weighted disagreement over that expected by chance.
+    """Return the quadratic weighted kappa (Cohen 1968): 1 minus observed over expected weighted disagreement.
 
     Args:
         counts: confusion matrix, shape (classes, classes).
 
     Returns:
-        A value up to 1. Where chance agreement is certain (truth and predictions are all one same grade) kappa is
-        undefined; 0 is returned: no agreement beyond chance was shown.
+        A value up to 1. Kappa is undefined where no disagreement is expected by chance (all true and predicted grades
+        are the same one); 0 is returned there, since no agreement beyond chance was shown.
     """
     grade = np.arange(len(counts))
     weights = (grade[:, None] - grade[None, :]) ** 2
@@ -56,7 +61,11 @@ def qwk(counts: NDArray[np.int64]) -> float:
 
 
 def balanced_accuracy(counts: NDArray[np.int64]) -> float:
-    """Mean recall over the grades that occur (Brodersen et al. 2010)."""
-    occurring = counts.sum(axis=1)
-    present = occurring > 0
-    return float(np.mean(np.diag(counts)[present] / occurring[present]))
+    """Return the mean recall over the grades that occur (Brodersen et al. 2010).
+
+    Args:
+        counts: confusion matrix, shape (classes, classes).
+    """
+    images = counts.sum(axis=1)
+    present = images > 0
+    return float(np.mean(np.diag(counts)[present] / images[present]))

@@ -1,9 +1,9 @@
-"""A cache of activations on disk, used by many workers and studies at once.
+"""Cache entries in the cache folder, which many workers and studies use at the same time.
 
-Activations at a boundary are pure functions of weights, network, image and view. A *shelf* is everything that is
-the same for a whole study (weights, boundary, precision ...); its entries are, for example, the views of one epoch.
-Files are mapped, so all workers share one copy in the page cache. Nothing that goes wrong with the disk is an error
-here: what cannot be stored is kept in memory or computed again.
+A cache group is a folder of entries that were computed in the same way (weights, boundary, precision ...); an entry
+holds, for example, the features of all training images in the views of one epoch. Files are memory-mapped, so that all
+workers share one copy in the page cache. A failing disk is no error: entries that cannot be stored stay in memory or
+are computed again.
 """
 
 import contextlib
@@ -27,102 +27,101 @@ from drft.feature_cache.cache_file import (
     write_entry,
 )
 from drft.feature_cache.eviction import DiskBudget
-from drft.feature_cache.index import LOCKS, SUFFIX, GroupInfo, settle_about, touch
+from drft.feature_cache.index import LOCKS, SUFFIX, GroupInfo, get_or_write_info
 from drft.files.atomic import whole_file
 from drft.files.locks import holding
 
 _log = logging.getLogger(__name__)
 
 _LOCK_FILES = 64
-"""Entries share this many lock files, so that lock files do not pile up."""
+"""Number of lock files that all entries share, so that lock files do not accumulate."""
 
-_PATIENCE = 600.0
-"""Seconds to wait for a worker that computes the same entry; one that takes longer was stopped."""
+_LOCK_TIMEOUT = 600.0
+"""Seconds to wait for a worker that computes the same entry; one that takes longer is assumed to be stopped."""
 
-_TOUCH_AGAIN = 3600.0
-"""Seconds after which an entry that stayed open is marked as used again."""
+_TOUCH_INTERVAL = 3600.0
+"""Seconds between updates of the time of last use of an open entry."""
 
-_HELD_SHARE = 4
-"""The part of the memory bound (1 / this) for entries that are in no file: the system cannot drop their pages."""
+_UNSTORED_SHARE = 4
+"""One over the part of the memory limit for entries in no file: the system cannot drop their pages."""
 
 
 @dataclass(frozen=True, slots=True)
 class CacheGroup:
-    """One kind of entries: all that were computed the same way."""
+    """Entries that were computed in the same way."""
 
     key: str
-    """Hex digest of everything that the values depend on but the name of the entry: weights, boundary, precision ..."""
-    about: Mapping[str, str | int | float]
-    """For people: backbone, depth, image size ..."""
+    """Hex digest of everything that the values depend on besides the entry's name: weights, boundary, precision ..."""
+    description: Mapping[str, str | int | float]
+    """Backbone, depth, image size ...; only for display."""
     seconds_per_byte: float
-    """Seconds of computing that one stored byte saves; what is worth least is evicted first."""
+    """Computing time that one stored byte saves. Entries with the lowest value are evicted first."""
 
 
 class ActivationCache:
-    """Entries by shelf and name, in files within a budget, the recent ones kept open.
+    """Entries by group and name: in files within a disk budget, and the most recently used ones open in memory.
 
-    One thread of a process uses it at a time.
+    Only one thread of a process may use it.
 
     Args:
-        folder: where the files are; made when the first one is written.
-        budget: the bytes that all files of all users may have together; 0 stores nothing.
-        memory: the bytes of entries this process keeps open; ``default_memory()`` by default. A quarter
-            of them may be of entries that are in no file.
+        folder: folder of the files; created with the first file.
+        budget: the largest total size in bytes of all files in the folder; 0 stores nothing.
+        memory: the largest total size in bytes of the entries that this process keeps open; None for
+            ``default_memory()``. Entries in no file may take a quarter of it.
     """
 
     def __init__(self, folder: Path, budget: int, memory: int | None = None) -> None:
         self._folder = folder
         self._budget = budget
-        self._room = DiskBudget(folder, budget, before_evicting=self._let_go_of_deleted)
+        self._disk_budget = DiskBudget(folder, budget, before_evicting=self._close_deleted)
         memory = default_memory() if memory is None else memory
         self._mapped = _LRU(memory)
-        self._held = _LRU(memory // _HELD_SHARE)
+        self._unstored = _LRU(memory // _UNSTORED_SHARE)
         self._verified: dict[Path, tuple[int, int]] = {}
         self._touched: dict[Path, float] = {}
         self._warned: set[str] = set()
 
     def get(self, group: CacheGroup, name: str) -> CacheEntry | None:
-        """Return an entry, or None when it must be computed.
-
-        A damaged file is deleted, and the log says so.
+        """Return an entry, or None if it must be computed. A damaged file is deleted with a warning.
 
         Raises:
-            ValueError: when shelf or name cannot name a file.
+            ValueError: when the group's key or the name cannot be part of a file name.
         """
         path = self._path(group, name)
-        entry = self._mapped.get(path) or self._held.get(path) or self._load(path)
+        entry = self._mapped.get(path) or self._unstored.get(path) or self._load(path)
         if entry is not None and entry.stored:
             self._touch(path)
         return entry
 
     def put(self, group: CacheGroup, name: str, activations: Activations) -> CacheEntry:
-        """Store activations if there is room for them and they are worth it; else keep them in memory for a while.
+        """Store activations if the disk budget admits them; otherwise keep them in memory for a while.
 
-        The tensors belong to the cache from now on: do not write to them.
+        The cache takes over the tensors: the caller must not write to them afterwards.
 
         Returns:
             An entry that can be used in either case.
 
         Raises:
-            ValueError: when shelf or name cannot name a file.
+            ValueError: when the group's key or the name cannot be part of a file name.
             TypeError: when a tensor is neither of a float type nor of bytes.
         """
         path = self._path(group, name)
-        held = CacheEntry.in_memory(activations)
-        stored = self._store(path, group, held)
+        unstored = CacheEntry.in_memory(activations)
+        stored = self._store(path, group, unstored)
         if stored is None:
-            self._held.add(path, held)
+            self._unstored.add(path, unstored)
         else:
-            self._held.drop(path)
-        return stored or held
+            self._unstored.drop(path)
+        return stored or unstored
 
     def lock(self, group: CacheGroup, name: str) -> AbstractContextManager[None]:
-        """Return a context in which no other worker computes this entry. Having entered it, look again.
+        """Return a context in which no other worker computes this entry. Call ``get`` again at its beginning.
 
-        Entries may share a lock: do not hold two. Where the file system has no locks, it holds nobody back.
+        Entries may share a lock file: do not take two locks. The context never fails: on a file system without locks
+        it does not exclude other workers.
         """
         number = zlib.crc32(f"{group.key}/{name}".encode()) % _LOCK_FILES
-        return holding(self._folder / LOCKS / f"{number:02d}", _PATIENCE)
+        return holding(self._folder / LOCKS / f"{number:02d}", _LOCK_TIMEOUT)
 
     def _path(self, group: CacheGroup, name: str) -> Path:
         for part in (group.key, name):
@@ -134,8 +133,8 @@ class ActivationCache:
         if entry_file_size(entry) > self._budget:
             return None
         try:
-            worth = settle_about(path.parent, GroupInfo(group.about, group.seconds_per_byte)).seconds_per_byte
-            self._write(path, entry, worth)
+            info = get_or_write_info(path.parent, GroupInfo(group.description, group.seconds_per_byte))
+            self._write(path, entry, info.seconds_per_byte)
         except _NotAdmittedError:
             return None
         except OSError as error:
@@ -144,9 +143,9 @@ class ActivationCache:
             return None
         return self._load(path)
 
-    def _write(self, path: Path, entry: CacheEntry, worth: float) -> None:
+    def _write(self, path: Path, entry: CacheEntry, seconds_per_byte: float) -> None:
         with whole_file(path, durable=False) as draft:
-            if not self._room.reserve(draft, entry_file_size(entry), worth):
+            if not self._disk_budget.reserve(draft, entry_file_size(entry), seconds_per_byte):
                 raise _NotAdmittedError
             write_entry(draft, entry)
         self._verified[path] = _identity(path)
@@ -162,7 +161,7 @@ class ActivationCache:
             with contextlib.suppress(OSError):
                 path.unlink()
             return None
-        except (OSError, RuntimeError) as error:  # torch says it with a RuntimeError when a file cannot be mapped
+        except (OSError, RuntimeError) as error:  # torch raises a RuntimeError when a file cannot be mapped
             self._warn_once("read", f"{path}: cannot be read ({error}), activations are computed again")
             return None
         self._verified[path] = identity
@@ -170,13 +169,14 @@ class ActivationCache:
         return entry
 
     def _touch(self, path: Path) -> None:
+        """Set the time of last use of a file to now, at most once an hour."""
         now = time.monotonic()
-        if now - self._touched.get(path, -_TOUCH_AGAIN) >= _TOUCH_AGAIN:
+        if now - self._touched.get(path, -_TOUCH_INTERVAL) >= _TOUCH_INTERVAL:
             self._touched[path] = now
             with contextlib.suppress(OSError):
-                touch(path)
+                os.utime(path)
 
-    def _let_go_of_deleted(self) -> None:
+    def _close_deleted(self) -> None:
         for path in self._mapped.paths():
             if not path.exists():
                 self._mapped.drop(path)
@@ -188,11 +188,11 @@ class ActivationCache:
 
 
 class _NotAdmittedError(Exception):
-    """An entry is worth less than what it would drive out."""
+    """The disk budget has no room for an entry; raised so that ``whole_file`` deletes its draft."""
 
 
 class _LRU:
-    """The entries used last, up to a number of bytes."""
+    """The most recently used entries, up to a total size in bytes."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -220,19 +220,15 @@ class _LRU:
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    """Return what changes when another file takes the place of one: its number and its size."""
-    seen = path.stat()
-    return seen.st_ino, seen.st_size
+    """Return inode number and size of a file, which change when another file replaces it."""
+    status = path.stat()
+    return status.st_ino, status.st_size
 
 
 def default_memory(processes: int = 1) -> int:
-    """Return the bytes each of some processes may keep open: together a quarter of the machine's memory."""
-    return _physical_memory() // 4 // processes
-
-
-def _physical_memory() -> int:
-    """Return the bytes of memory this machine has; 8 GiB where the system does not say."""
+    """Return the bytes that each of some processes may keep open: together a quarter of the machine's memory."""
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 8 * 2**30
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # the system does not publish its memory
+        memory = 8 * 2**30
+    return memory // 4 // processes

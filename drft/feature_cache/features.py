@@ -1,13 +1,13 @@
-"""The frozen prefix as a source of activations: those that are kept where there are any, else computed.
+"""Features: the activations at the boundary between frozen and trained blocks, from the cache or computed.
 
-Views are pure functions and the prefix is frozen, so what crosses a boundary is a pure function of (weights,
-boundary, image, view): computed once, it serves every trial, worker and later study. Which boundaries are worth
-keeping is a matter of cost alone: early ones are large and cheap to compute again, so a training at such a depth
-starts from the last boundary before it that is kept, or from the 8-bit image.
+Augmented views are pure functions and the blocks before the boundary are frozen, so activations at a boundary depend
+only on the weights, the boundary, the image and the view, and every trial, worker and later study can use them. Cost
+alone decides which boundaries are cached: activations of early blocks are large and cheap to compute. A training whose
+boundary is not cached starts from the last cached boundary before it, or from the 8-bit images.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,69 +18,71 @@ from torch import Tensor
 
 from drft.data.augment import Views
 from drft.feature_cache.cache import ActivationCache, CacheGroup
-from drft.feature_cache.cache_file import CacheEntry
+from drft.feature_cache.cache_file import Activations, CacheEntry
 from drft.feature_cache.network import BoundaryCost, SplitNetwork
-from drft.feature_cache.split_model import Activations
 from drft.models.devices import autocast
 
 _SECONDS_PER_BYTE = 2e-9
-"""What computing must cost for a byte to be worth keeping: twice the time of copying it out of a mapped file."""
+"""Computing time per byte above which activations are cached: twice the time to copy a byte out of a mapped file."""
 
-_SHEET = 512
-"""Images in one entry of the cache, so that a large data set never lies in memory as a whole."""
+_CHUNK = 512
+"""Images per cache entry, so that the activations of a large data set are never in memory all at once."""
 
-_PASS = 32
-"""Images that go through the prefix at once."""
+_BATCH = 32
+"""Images that pass through the frozen blocks at once."""
 
 
 @dataclass(frozen=True)
 class ImageViews:
-    """Some images of a data set, all in one view."""
+    """Some images of a data set in one view."""
 
     indices: NDArray[np.int64]
+    """Numbers of the images in the data set, shape (images,)."""
     view: int = 0
+    """Number of the view (the epoch); plain images are the same in all views."""
     strength: float = 0.0
-    """0 for the plain images, whatever the view."""
-    among: NDArray[np.int64] | None = None
-    """Images, ascending and these among them, of which activations are kept together; None for these alone."""
+    """Augmentation strength; 0 for plain images."""
+    stored_indices: NDArray[np.int64] | None = None
+    """Images whose activations are stored together, ascending, including these; None for these alone."""
 
     @property
     def plain(self) -> bool:
-        """Whether these are the images as they are."""
+        """Whether the images are not augmented."""
         return self.strength == 0
 
     @cached_property
-    def sheets(self) -> tuple["ImageViews", ...]:
-        """The images that are kept together, in parts that are kept as one entry each."""
-        kept = self.indices if self.among is None else self.among
-        parts = range(0, len(kept), _SHEET)
-        return tuple(ImageViews(kept[start : start + _SHEET], self.view, self.strength) for start in parts)
+    def chunks(self) -> tuple["ImageViews", ...]:
+        """All images that are stored together, divided into the images of one cache entry each."""
+        stored = self.indices if self.stored_indices is None else self.stored_indices
+        starts = range(0, len(stored), _CHUNK)
+        return tuple(ImageViews(stored[start : start + _CHUNK], self.view, self.strength) for start in starts)
 
-    def places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return where some of these images are in the sheets."""
-        return rows if self.among is None else np.searchsorted(self.among, self.indices[rows])
+    def stored_rows(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the row numbers of some of these images in the chunks, counted through all chunks."""
+        return rows if self.stored_indices is None else np.searchsorted(self.stored_indices, self.indices[rows])
 
-    def made_by(self, views: Views, rows: NDArray[np.int64] | slice) -> Tensor:
-        """Return some of them, uint8 of shape (rows, 3, size, size)."""
+    def pixels(self, views: Views, rows: NDArray[np.int64]) -> Tensor:
+        """Return some of these images in their view, uint8 of shape (rows, 3, size, size)."""
         return views.augmented(self.indices[rows], self.view, self.strength)
 
     def name(self, views_seed: int) -> str:
-        """Return the name under which their activations are kept."""
-        which = hashlib.sha256(np.ascontiguousarray(self.indices).data).hexdigest()[:16]
-        return f"plain-{which}" if self.plain else f"seed{views_seed}-strength{self.strength}-view{self.view}-{which}"
+        """Return the name of their cache entry. Plain images do not depend on the seed of the views."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.indices).data).hexdigest()[:16]
+        return f"plain-{digest}" if self.plain else f"seed{views_seed}-strength{self.strength}-view{self.view}-{digest}"
 
 
 class FrozenPrefix:
-    """Everything before one boundary of a network.
+    """The frozen blocks of a network, before one boundary.
 
     Args:
-        network: the network, its frozen part in evaluation mode.
-        views: makes the images.
-        costs: of each boundary, ``network.images_at`` first.
-        dataset: digest of the data set and of how its images are decoded.
-        depth: the depth of the training.
-        cache: where activations are kept; None computes them whenever they are asked for.
-        passing: whether views are of no use at other depths (the head phase): then only this boundary is kept.
+        network: the network, its frozen blocks in evaluation mode.
+        views: the images and their augmentation.
+        costs: the cost of each boundary by depth, ``network.images_at`` first.
+        dataset: digest of the data set and of how its images are decoded and augmented.
+        depth: depth of the training.
+        cache: the cache; None to compute activations whenever they are needed.
+        only_this_boundary: cache no earlier boundaries; for views that no training of another depth uses, those of the
+            head phase.
     """
 
     def __init__(
@@ -92,154 +94,171 @@ class FrozenPrefix:
         dataset: str,
         depth: int,
         cache: ActivationCache | None,
-        passing: bool,
+        only_this_boundary: bool,
     ) -> None:
         self.network = network
         self.views = views
-        self.depth = depth if depth in network.chain.cuts else None
-        """The boundary; None where the network cannot be cut there and runs as a whole."""
+        self.depth = depth if depth in network.split_model.cuts else None
+        """Depth of the boundary; None if the network cannot be cut there and runs as a whole."""
         self._cache = cache
         self._dataset = dataset
         lowest = network.images_at if self.depth is None else depth
-        worth = worth_keeping(costs, lowest) if cache is not None else {}
-        self._groups = {at: self._group(at, each) for at, each in worth.items() if not passing or at == depth}
+        saved = boundaries_to_cache(costs, lowest) if cache is not None else {}
+        self._groups = {at: self._group(at, saved[at]) for at in saved if not only_this_boundary or at == depth}
 
     def open(self, images: ImageViews) -> "Features":
-        """Return what crosses the boundary for these images, computing and keeping what is worth it."""
-        kept = self._kept(images)
-        if self._cache is None or not kept:
+        """Return the features of images; those that are worth caching are computed and stored unless they are."""
+        cached_at = self._cached_boundaries(images)
+        if self._cache is None or not cached_at:
             return Features(self, images, (), self.network.images_at, cached=False)
-        at = min(kept)
-        found = [self._entry(self._cache, sheet, at) for sheet in images.sheets]
-        return Features(self, images, [entry for entry, _ in found], at, cached=all(known for _, known in found))
+        at = min(cached_at)
+        entries = [self._get_or_compute(self._cache, chunk, at) for chunk in images.chunks]
+        return Features(self, images, [entry for entry, _ in entries], at, cached=all(found for _, found in entries))
 
     def suffix(self, activations: Activations) -> Tensor:
-        """Return the logits, float32 of shape (n, classes), of what ``Supply.batch`` gave."""
+        """Return the logits, float32 of shape (n, classes), of features from ``Features.batch``."""
         with autocast(self.network.precision, self.network.device):
-            return self.network.chain.suffix(self.depth, activations).float()
+            return self.network.split_model.suffix(self.depth, activations).float()
 
     def advance(self, activations: Activations, start: int, stops: Sequence[int]) -> dict[int, Activations]:
-        """Run the frozen network from one boundary on."""
-        if start == self.network.images_at:
+        """Return the activations at later boundaries, by depth.
+
+        Args:
+            activations: at the boundary ``start``; for ``network.images_at``, uint8 images as a 1-tuple.
+            start: depth of the boundary to start from.
+            stops: depths of the boundaries to return, none deeper than ``start``.
+        """
+        begin = None if start == self.network.images_at else start
+        if begin is None:
             activations = (self.views.normalize(activations[0]),)
         with autocast(self.network.precision, self.network.device):
-            begun = None if start == self.network.images_at else start
-            return self.network.chain.advance(activations, begun, stops)
+            return self.network.split_model.advance(activations, begin, stops)
 
-    def _kept(self, images: ImageViews) -> list[int]:
-        """Return where activations of such images are kept; plain images are kept decoded already."""
+    def _cached_boundaries(self, images: ImageViews) -> list[int]:
+        """Return the boundaries at which such images are cached. Plain images themselves are in memory already."""
         return [at for at in self._groups if not (images.plain and at == self.network.images_at)]
 
-    def _entry(self, cache: ActivationCache, sheet: ImageViews, at: int) -> tuple[CacheEntry, bool]:
-        """Return the entry of a boundary, and whether it was there already."""
-        group, name = self._groups[at], sheet.name(self.views.seed)
+    def _get_or_compute(self, cache: ActivationCache, chunk: ImageViews, at: int) -> tuple[CacheEntry, bool]:
+        """Return the entry of a chunk at a boundary, and whether it was cached already."""
+        group, name = self._groups[at], chunk.name(self.views.seed)
         entry = cache.get(group, name)
         if entry is not None:
             return entry, True
         with cache.lock(group, name):
-            entry = cache.get(group, name)
-            return (entry, True) if entry is not None else (self._fill(cache, sheet, at), False)
+            entry = cache.get(group, name)  # another worker may have computed it meanwhile
+            return (entry, True) if entry is not None else (self._compute(cache, chunk, at), False)
 
-    def _fill(self, cache: ActivationCache, sheet: ImageViews, at: int) -> CacheEntry:
-        """Compute and keep what crosses a boundary and those before it, in one pass from the last one kept."""
-        name, start, known = sheet.name(self.views.seed), self.network.images_at, None
-        for depth in sorted(self._kept(sheet)):
-            known = cache.get(self._groups[depth], name)
-            if known is not None:
+    def _compute(self, cache: ActivationCache, chunk: ImageViews, at: int) -> CacheEntry:
+        """Compute and store a chunk at a boundary and at all cached boundaries before it that lack it, in one pass."""
+        name, images_at, boundaries = (
+            chunk.name(self.views.seed),
+            self.network.images_at,
+            self._cached_boundaries(chunk),
+        )
+        # The pass starts from the last boundary before ``at`` that has an entry, else from the images.
+        start, source = images_at, None
+        for depth in sorted(boundaries):
+            source = cache.get(self._groups[depth], name)
+            if source is not None:
                 start = depth
                 break
-        stops = [depth for depth in self._kept(sheet) if at <= depth < start]
-        made: dict[int, list[Activations]] = {depth: [] for depth in stops}
-        if known is None and self.network.images_at in self._kept(sheet):
-            made[start] = []
-        for rows in _passes(len(sheet.indices)):
-            activations = known.rows(rows) if known else (sheet.made_by(self.views, rows),)
+        stops = [depth for depth in boundaries if at <= depth < start]
+        computed: dict[int, list[Activations]] = {depth: [] for depth in stops}
+        if source is None and images_at in boundaries:
+            computed[images_at] = []
+        count = len(chunk.indices)
+        for first in range(0, count, _BATCH):
+            rows = np.arange(first, min(first + _BATCH, count))
+            activations = source.rows(rows) if source else (chunk.pixels(self.views, rows),)
             activations = tuple(tensor.to(self.network.device) for tensor in activations)
-            crossings = self.advance(activations, start, stops) if stops else {}
-            for depth, parts in made.items():
-                parts.append(crossings.get(depth, activations))
-        return {depth: cache.put(self._groups[depth], name, _joined(parts)) for depth, parts in made.items()}[at]
+            reached = self.advance(activations, start, stops) if stops else {}
+            for depth, parts in computed.items():
+                parts.append(reached.get(depth, activations))
+        return {depth: cache.put(self._groups[depth], name, _joined(parts)) for depth, parts in computed.items()}[at]
 
     def _group(self, at: int, seconds_per_byte: float) -> CacheGroup:
-        """Return where a boundary is kept. Images depend on no network, so all networks share them."""
+        """Return the cache group of a boundary. Images depend on no network, so all networks share theirs."""
         network, size = self.network, self.views.size
         if at == network.images_at:
-            key, what = f"{self._dataset} {size}", "views"
+            key, name = f"{self._dataset} {size}", "views"
         else:
-            key, what = f"{self._dataset} {size} {network.identity} {at}", network.name
-        about: dict[str, str | int | float] = {"backbone": what, "depth": at, "image_size": size}
-        return CacheGroup(hashlib.sha256(key.encode()).hexdigest()[:32], about, seconds_per_byte)
+            key, name = f"{self._dataset} {size} {network.identity} {at}", network.name
+        description: dict[str, str | int | float] = {"backbone": name, "depth": at, "image_size": size}
+        return CacheGroup(hashlib.sha256(key.encode()).hexdigest()[:32], description, seconds_per_byte)
 
 
 class Features:
-    """What crosses a boundary for a set of images, by rows."""
+    """The features of some images at the boundary of a ``FrozenPrefix``, read or computed batch by batch."""
 
     def __init__(
         self, prefix: FrozenPrefix, images: ImageViews, entries: Sequence[CacheEntry], at: int, *, cached: bool
     ) -> None:
+        """Combine cache entries.
+
+        Args:
+            prefix: the frozen blocks.
+            images: the images.
+            entries: the cache entries of ``images.chunks``; none if nothing is cached.
+            at: depth of the boundary of the entries; ``network.images_at`` without entries.
+            cached: see the attribute.
+        """
         self._prefix = prefix
         self._images = images
         self._entries = entries
         self._at = at
         self.cached = cached
-        """Whether everything was kept already when it was asked for."""
+        """Whether all entries were in the cache before these features were requested."""
 
     def __len__(self) -> int:
         return len(self._images.indices)
 
     def batch(self, rows: NDArray[np.int64]) -> Activations:
-        """Return the activations of some images, by their rows in the set, on the device of the network."""
+        """Return the features of some images, by their row numbers, on the device of the network."""
         prefix, network = self._prefix, self._prefix.network
-        activations = tuple(tensor.to(network.device, non_blocking=True) for tensor in self._read(rows))
+        if self._entries:
+            stored = _gather(self._entries, self._images.stored_rows(rows))
+        else:
+            stored = (self._images.pixels(prefix.views, rows),)
+        activations = tuple(tensor.to(network.device, non_blocking=True) for tensor in stored)
         if self._at == prefix.depth:
             return activations
         if prefix.depth is None:
             return (prefix.views.normalize(activations[0]),)
         return prefix.advance(activations, self._at, [prefix.depth])[prefix.depth]
 
-    def _read(self, rows: NDArray[np.int64]) -> Activations:
-        if self._entries:
-            return _gather(self._entries, self._images.places(rows))
-        return (self._images.made_by(self._prefix.views, rows),)
 
+def boundaries_to_cache(costs: Mapping[int, BoundaryCost], lowest: int) -> dict[int, float]:
+    """Return the boundaries at which activations are cached, down to the depth ``lowest``.
 
-def worth_keeping(costs: Mapping[int, BoundaryCost], lowest: int) -> dict[int, float]:
-    """Return the boundaries, down to ``lowest``, whose activations are worth keeping.
-
-    Going through the network, a boundary is worth it when computing on from the last one kept takes longer than
-    copying its activations out of a mapped file.
+    A boundary is cached if computing its activations from the last cached boundary before it takes longer than copying
+    them out of a mapped file.
 
     Args:
-        costs: by depth, deepest first.
-        lowest: the lowest depth that is asked about.
+        costs: cost of each boundary by depth, deepest first.
+        lowest: the lowest depth to return.
 
     Returns:
-        Seconds of computing that a byte saves, by depth, deepest first.
+        Computing time in seconds that one stored byte saves, by depth, deepest first.
     """
-    worth: dict[int, float] = {}
+    saved: dict[int, float] = {}
     seconds = 0.0
     for depth, cost in costs.items():
         seconds += cost.seconds
         if depth >= lowest and cost.nbytes and seconds / cost.nbytes > _SECONDS_PER_BYTE:
-            worth[depth] = seconds / cost.nbytes
+            saved[depth] = seconds / cost.nbytes
             seconds = 0.0
-    return worth
+    return saved
 
 
-def _gather(sheets: Sequence[CacheEntry], rows: NDArray[np.int64]) -> Activations:
-    """Return rows that lie in several entries, in the order they are asked for."""
-    if len(sheets) == 1:
-        return sheets[0].rows(rows)
-    sheet = rows // _SHEET
-    order = np.argsort(sheet, kind="stable")
-    parts = [sheets[index].rows(rows[sheet == index] % _SHEET) for index in np.unique(sheet)]
-    back = torch.from_numpy(np.argsort(order))
-    return tuple(tensor[back] for tensor in _joined(parts))
+def _gather(entries: Sequence[CacheEntry], rows: NDArray[np.int64]) -> Activations:
+    """Return rows in the given order; they are counted through all entries."""
+    if len(entries) == 1:
+        return entries[0].rows(rows)
+    chunk = rows // _CHUNK
+    parts = [entries[index].rows(rows[chunk == index] % _CHUNK) for index in np.unique(chunk)]
+    restore = torch.from_numpy(np.argsort(np.argsort(chunk, kind="stable")))
+    return tuple(tensor[restore] for tensor in _joined(parts))
 
 
 def _joined(parts: Sequence[Activations]) -> Activations:
     return tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True))
-
-
-def _passes(count: int) -> Iterator[NDArray[np.int64]]:
-    return (np.arange(start, min(start + _PASS, count)) for start in range(0, count, _PASS))

@@ -1,19 +1,18 @@
-"""The folder of activations, seen as files: what is there, how large, how dear, and when it was last used.
+"""The files of the cache folder: their sizes, when they were last used, and the computing time that they save.
 
 ::
 
-    activations/<shelf>/about.json            what the shelf holds, and what a byte of it costs to compute again
-    activations/<shelf>/<name>.safetensors    one entry; its modification time is the time of its last use
-    activations/<shelf>/.<name>.*             a draft: an entry that is being written, or whose writer was killed
-    activations/.locks/                       lock files, and the size of everything as the writers reckon it
+    activations/<group>/about.json            group info: what the group holds, and seconds saved per byte
+    activations/<group>/<name>.safetensors    one entry; its modification time is the time of its last use
+    activations/<group>/.<name>.*             a draft: an entry that is being written, or whose writer was killed
+    activations/.locks/                       lock files, and the total size of all files as the writers count it
 
-Nothing here imports torch, so that the command line can look without waiting for it.
+This module does not import torch, so that the command line can read the folder without waiting for it.
 """
 
 import json
 import math
 import os
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,138 +25,128 @@ SUFFIX = ".safetensors"
 LOCKS = ".locks"
 
 ABANDONED = 3600.0
-"""Seconds after which a draft that nobody wrote to is taken for one of a killed process."""
+"""Seconds without a write after which a draft is taken for one of a killed process."""
 
-_MOST = 20 * 10**9
-"""Largest default budget in bytes."""
+_MAX_DEFAULT_BUDGET = 20 * 10**9
+"""In bytes."""
 
-_ABOUT = "about.json"
+_INFO_FILE = "about.json"
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """One file on a shelf."""
+    """An entry or a draft of a cache group."""
 
     path: Path
     size: int
     """In bytes."""
-    used: float
-    """When it was last used, in seconds since 1970."""
-    worth: float
-    """Seconds of computing that one byte of it saves."""
+    last_used: float
+    """In seconds since 1970."""
+    seconds_per_byte: float
+    """Computing time that one byte of it saves."""
 
     @property
     def is_draft(self) -> bool:
-        """Whether it is not, or not yet, an entry."""
+        """Whether the file is no complete entry."""
         return self.path.name.startswith(".")
 
     def is_abandoned(self, now: float) -> bool:
-        """Whether its writer was killed."""
-        return self.is_draft and now - self.used > ABANDONED
+        """Return whether the file is a draft whose writer was killed."""
+        return self.is_draft and now - self.last_used > ABANDONED
 
 
 @dataclass(frozen=True, slots=True)
 class GroupInfo:
-    """What ``about.json`` says of a shelf."""
+    """The content of ``about.json``."""
 
-    about: Mapping[str, str | int | float]
-    """For people: backbone, depth, image size ..."""
+    description: Mapping[str, str | int | float]
+    """Backbone, depth, image size ...; only for display."""
     seconds_per_byte: float
-    """What a byte costs to compute again."""
+    """Computing time that one stored byte saves."""
 
 
 UNKNOWN = GroupInfo({}, 0.0)
-"""What is said of a shelf whose ``about.json`` is missing or damaged: it goes first."""
+"""Info of a group whose ``about.json`` is missing or damaged. It saves 0 seconds, so it is evicted first."""
 
 
 def activations_folder(cache_dir: Path) -> Path:
-    """Return where a cache keeps activations."""
+    """Return the folder of activations in a cache folder."""
     return cache_dir / "activations"
 
 
 def default_budget(folder: Path) -> int:
-    """Return the bytes that activations may take: a quarter of what is free or theirs already, at most 20 GB.
+    """Return the default disk budget in bytes: a quarter of free space and stored files together, at most 20 GB.
 
     Raises:
-        OSError: when the disk cannot be asked.
+        OSError: when the free space cannot be determined.
     """
     _, free = disk_space(folder)
-    return min(_MOST, (free + sum(file.size for file in stored_files(folder))) // 4)
+    return min(_MAX_DEFAULT_BUDGET, (free + sum(file.size for file in stored_files(folder))) // 4)
 
 
 def stored_files(folder: Path) -> list[StoredFile]:
-    """Return every entry and draft; files that vanish meanwhile are left out."""
-    return [file for group in group_folders(folder) for file in group_files(group, read_about(group).seconds_per_byte)]
+    """Return all entries and drafts. Files that are deleted meanwhile are left out."""
+    return [file for group in group_folders(folder) for file in group_files(group, read_info(group).seconds_per_byte)]
 
 
 def group_folders(folder: Path) -> list[Path]:
-    """Return the folders of all shelves, sorted."""
+    """Return the folders of all cache groups, sorted."""
     return sorted(Path(entry.path) for entry in _listing(folder) if entry.is_dir() and not entry.name.startswith("."))
 
 
-def group_files(group: Path, worth: float) -> Iterator[StoredFile]:
-    """Yield the entries and drafts of one shelf."""
+def group_files(group: Path, seconds_per_byte: float) -> Iterator[StoredFile]:
+    """Yield the entries and drafts of one cache group."""
     for entry in _listing(group):
-        if entry.name == _ABOUT:
+        if entry.name == _INFO_FILE:
             continue
         try:
-            seen = entry.stat(follow_symlinks=False)
-        except OSError:  # gone since it was listed
+            status = entry.stat(follow_symlinks=False)
+        except OSError:  # deleted since it was listed
             continue
-        yield StoredFile(Path(entry.path), seen.st_size, seen.st_mtime, worth)
+        yield StoredFile(Path(entry.path), status.st_size, status.st_mtime, seconds_per_byte)
 
 
-def read_about(group: Path) -> GroupInfo:
-    """Return what a shelf says of itself, ``UNKNOWN`` if it says nothing that can be read."""
+def read_info(group: Path) -> GroupInfo:
+    """Return the info of a cache group; ``UNKNOWN`` if it cannot be read."""
     try:
-        said: Any = json.loads((group / _ABOUT).read_text(encoding="utf-8"))
-        read = GroupInfo(dict(said["about"]), float(said["seconds_per_byte"]))
+        content: Any = json.loads((group / _INFO_FILE).read_text(encoding="utf-8"))
+        info = GroupInfo(dict(content["about"]), float(content["seconds_per_byte"]))
     except (OSError, ValueError, TypeError, KeyError):
         return UNKNOWN
-    return read if math.isfinite(read.seconds_per_byte) else UNKNOWN
+    return info if math.isfinite(info.seconds_per_byte) else UNKNOWN
 
 
-def settle_about(group: Path, about: GroupInfo) -> GroupInfo:
-    """Let a shelf say what it holds, unless it does, and return what it says.
+def get_or_write_info(group: Path, info: GroupInfo) -> GroupInfo:
+    """Return the info of a cache group; write ``info`` first if the group has none.
 
-    Workers measure costs a little differently; the first one's figure holds for the shelf, so that entries of one
-    shelf never drive each other out for it.
+    Workers measure slightly different costs. All of them use the figure of the first one, so that entries of one group
+    never evict each other for a difference in measurement.
 
     Raises:
         OSError: when it cannot be written.
     """
-    known = read_about(group)
-    if known is not UNKNOWN:
-        return known
-    said = {"about": dict(about.about), "seconds_per_byte": about.seconds_per_byte}
-    with whole_file(group / _ABOUT, durable=False) as draft:
-        draft.write_text(json.dumps(said, indent=2), encoding="utf-8")
-    return about
+    stored = read_info(group)
+    if stored is not UNKNOWN:
+        return stored
+    content = {"about": dict(info.description), "seconds_per_byte": info.seconds_per_byte}
+    with whole_file(group / _INFO_FILE, durable=False) as draft:
+        draft.write_text(json.dumps(content, indent=2), encoding="utf-8")
+    return info
 
 
 def remove_group(group: Path) -> None:
-    """Remove a shelf that holds no entry any more.
+    """Remove the folder of a cache group that has no entries.
 
     Raises:
         OSError: when it is not empty or cannot be removed.
     """
-    (group / _ABOUT).unlink(missing_ok=True)
+    (group / _INFO_FILE).unlink(missing_ok=True)
     group.rmdir()
-
-
-def touch(path: Path) -> None:
-    """Note that a file is used now.
-
-    Raises:
-        OSError: when it is gone or belongs to somebody else.
-    """
-    now = time.time()
-    os.utime(path, (now, now))
 
 
 def _listing(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return list(entries)
-    except OSError:  # not made yet, or removed by somebody
+    except OSError:  # the folder does not exist yet, or was removed
         return []

@@ -1,7 +1,7 @@
-"""Convolutions over a single pixel as the matrix products they are.
+"""Pointwise convolutions, computed as matrix products where the input has a single pixel.
 
-Squeeze-and-excitation (Hu et al. 2018) convolves pooled activations of one pixel with kernels of one pixel. A
-convolution routine prepares itself for images in every call; for these small ones that takes most of its time.
+Squeeze-and-excitation (Hu et al. 2018) applies pointwise convolutions to activations that were pooled to one pixel.
+Most of the time of such a convolution is the preparation that a convolution routine makes in every call.
 """
 
 from typing import cast
@@ -13,9 +13,9 @@ from drft.models.strided_conv import is_pointwise
 
 
 class PointwiseConv(nn.Module):
-    """A convolution with kernels of one pixel, as a matrix product where the input has one pixel.
+    """A pointwise convolution, computed as a matrix product if the input has a single pixel.
 
-    It shares the module it is made of and has no tensors of its own.
+    It uses the module of the network and has no tensors of its own.
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:
@@ -29,11 +29,11 @@ class PointwiseConv(nn.Module):
         return cast("Tensor", self.conv(activations))
 
 
-def replace_point_convs(traced: fx.GraphModule) -> fx.GraphModule:
-    """Replace every plain convolution with kernels of one pixel by a ``PointwiseConv``.
+def replace_pointwise_convs(traced: fx.GraphModule) -> fx.GraphModule:
+    """Replace every pointwise convolution with stride 1 by a ``PointwiseConv``.
 
     Args:
-        traced: a traced network in which convolutions are leaves; it is changed in place.
+        traced: the graph of a network in which convolutions are single operations; it is changed in place.
 
     Returns:
         The same graph module, recompiled.

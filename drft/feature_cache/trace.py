@@ -1,14 +1,16 @@
-"""The ``torch.fx`` graph of a network, and of which block every operation is.
+"""The ``torch.fx`` graph of a network, and the block that each of its operations belongs to.
 
-The level of an operation is the latest block whose parameters it depends on, directly or through what it
-computes from: -1 for none, the number of blocks for the head. What lies below a level is the prefix of a
-boundary, the rest its suffix, so whatever touches a trained parameter is suffix.
+The level of an operation is the index of the latest block whose parameters its value depends on, directly or through
+its inputs: -1 if it depends on none, the number of blocks for the head. At a boundary, the operations below a level are
+the frozen part and all others the trained part. So every operation that depends on a trained parameter is in the
+trained part.
 """
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -16,91 +18,100 @@ from timm.layers.drop import DropPath
 from timm.models import get_notrace_functions, get_notrace_modules
 from torch import Tensor, fx, nn
 
+from drft.models.blocks import head_module
+
 IsLeaf = Callable[[nn.Module], bool]
 
 INPUT_LEVEL = -1
-"""Level of an operation that no parameter has touched."""
+"""Level of an operation that depends on no parameter."""
 
-_BATCHES = (2, 3)
+_BATCH_SIZES = (2, 3)
+"""Batch sizes of the two runs, from whose difference follows what grows with the batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class PerImage:
-    """A size that grows with the batch: so many for each image."""
+    """A size that is proportional to the number of images."""
 
     count: int
+    """The size for one image."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What is known of one node of a graph."""
+    """Properties of one node of a graph."""
 
     level: int
     parameterless: bool
-    """Whether it holds no parameter itself."""
+    """Whether the operation has no parameters of its own."""
     varies: bool
     """Whether its value depends on the images."""
     batch_first: bool
-    """Whether its value is a tensor whose row i belongs to image i, as far as its shape tells."""
+    """Whether its value is a tensor with as many rows as there are images."""
     size: object
-    """How to make a value that is no tensor: a constant, ``PerImage``, or a tuple of both; None for unknown."""
+    """A value that is not a tensor: a constant, a ``PerImage``, or a tuple of both; None for any other value."""
     storage: int
-    """Where its tensor lies, equal for views of one tensor; 0 for none."""
+    """Address of the memory of its tensor, the same for all views of one tensor; 0 if the value is no tensor."""
     overwrites: frozenset[int]
     """The storages that it changes in place."""
 
 
 Operations = Mapping[fx.Node, Operation]
-"""In the order of the graph."""
+"""The operations of a graph, in its order."""
 
 
-def trace(net: nn.Module, extra_leaf: IsLeaf = lambda _module: False) -> fx.GraphModule:
-    """Return the graph of a network in evaluation mode, over the modules of the network itself.
+def trace(net: nn.Module, is_leaf: IsLeaf = lambda _module: False) -> fx.GraphModule:
+    """Return the graph of a network in evaluation mode; it uses the modules of the network itself.
 
-    Leaves are modules without children, those of torch, those with running statistics, those that timm does not
-    trace through, and what ``extra_leaf`` says.
+    Not traced through are: the classifier, so that its hooks keep acting; modules without children; those of torch;
+    those with running statistics; those that timm marks; and those for which ``is_leaf`` is true.
 
     Raises:
-        Exception: any, where the network's Python cannot be run on stand-ins for tensors.
+        Exception: of any kind, when the Python code of the network cannot run on fx proxies.
     """
-    twin = _Whole(_twin(net)).eval()
-    graph = _Tracer(extra_leaf).trace(twin)
-    whole = _Whole(net)
-    return fx.GraphModule({target: _find(whole, twin, target) for target in _targets(graph)}, graph)
+    # Tracing writes into modules (caches, constants), so it uses a copy of them, with the same tensors.
+    tensors = chain(net.parameters(), net.buffers())
+    traced = _ImagesOnly(copy.deepcopy(net, {id(tensor): tensor for tensor in tensors})).eval()
+    graph = _Tracer(head_module(traced.net), is_leaf).trace(traced)
+    original = _ImagesOnly(net)
+    targets: dict[str, Any] = {}
+    for target in {str(node.target) for node in graph.nodes if node.op in ("call_module", "get_attr")}:
+        try:
+            targets[target] = attrgetter(target)(original)
+        except AttributeError:  # a constant made by tracing, which only the copy has
+            targets[target] = attrgetter(target)(traced)
+    return fx.GraphModule(targets, graph)
 
 
-def examine(network: fx.GraphModule, blocks: Mapping[int, int], head: int, size: int) -> Operations:
-    """Run images through a graph and return what is known of each of its nodes; shape assertions are erased.
+def analyze(network: fx.GraphModule, blocks: Mapping[int, int], head: int, size: int) -> Operations:
+    """Run images through a graph and return the properties of its nodes; assertions about shapes are erased.
 
     Args:
-        network: its modules in evaluation mode.
-        blocks: block index by ``id`` of each parameter.
-        head: the level of the head, and of whatever the graph returns.
-        size: pixels of an image's side.
+        network: the graph, its modules in evaluation mode.
+        blocks: block index of each parameter by its ``id``.
+        head: the level of the head and of the output.
+        size: height and width of an image, in pixels.
     """
     example = next(network.parameters())
     runs = []
-    for count in _BATCHES:
+    for count in _BATCH_SIZES:
         run = _Run(network)
         with torch.inference_mode(mode=False), torch.no_grad():
             run.run(torch.zeros(count, 3, size, size, device=example.device, dtype=example.dtype))
         runs.append(run)
-    _erase_assertions(network, runs[0].env)
+    # Erase the assertions, which both runs have passed and which return None, and the sizes that only they used.
+    for node in reversed(list(network.graph.nodes)):
+        has_no_tensor = isinstance(runs[0].env[node], int | float | torch.Size | None)
+        if node.op.startswith("call_") and has_no_tensor and not (node.users or runs[0].overwrites[node]):
+            network.graph.erase_node(node)
     operations: dict[fx.Node, Operation] = {}
     for node in network.graph.nodes:
         operations[node] = _operation(node, operations, runs, _own_level(network, node, blocks, head))
     return operations
 
 
-def attribute(module: object, target: str) -> Any:
-    """Return what lies at a dotted path of a module."""
-    for name in target.split("."):
-        module = getattr(module, name)
-    return module
-
-
-class _Whole(nn.Module):
-    """Calls a network with images and nothing else, so that its other arguments keep their defaults."""
+class _ImagesOnly(nn.Module):
+    """A network that is called with images alone, so that its other arguments keep their defaults."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -112,46 +123,25 @@ class _Whole(nn.Module):
 
 
 class _Tracer(fx.Tracer):
-    def __init__(self, extra_leaf: IsLeaf) -> None:
+    def __init__(self, head: nn.Module, is_leaf: IsLeaf) -> None:
         super().__init__(autowrap_functions=tuple(get_notrace_functions()))  # type: ignore[no-untyped-call]
-        self._extra_leaf = extra_leaf
+        self._head = head
+        self._is_leaf = is_leaf
         self._leaf_types = (DropPath, *get_notrace_modules())  # type: ignore[no-untyped-call]
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return (
-            not any(m.children())
-            or "running_var" in m._buffers
+            m is self._head
+            or not any(m.children())
+            or hasattr(m, "running_var")
             or isinstance(m, self._leaf_types)
             or super().is_leaf_module(m, module_qualified_name)
-            or self._extra_leaf(m)
+            or self._is_leaf(m)
         )
 
 
-def _twin(net: nn.Module) -> nn.Module:
-    """Copy the modules and share their tensors and hooks: tracing writes into modules (caches, constants)."""
-    hooks = (
-        hook
-        for module in net.modules()
-        for hook in chain(module._forward_pre_hooks.values(), module._forward_hooks.values())
-    )
-    shared = chain(net.parameters(), net.buffers(), hooks)
-    return copy.deepcopy(net, {id(thing): thing for thing in shared})
-
-
-def _targets(graph: fx.Graph) -> Iterable[str]:
-    return {str(node.target) for node in graph.nodes if node.op in ("call_module", "get_attr")}
-
-
-def _find(whole: nn.Module, twin: nn.Module, target: str) -> object:
-    """Return the network's own module or tensor; a constant made by tracing exists in the twin only."""
-    try:
-        return attribute(whole, target)
-    except AttributeError:
-        return attribute(twin, target)
-
-
 class _Run(fx.Interpreter):
-    """Runs a graph, keeps all values in ``env`` and notes which tensors each node changes in place."""
+    """Runs a graph, keeps all values in ``env`` and records which tensors each node changes in place."""
 
     def __init__(self, network: fx.GraphModule) -> None:
         super().__init__(network, garbage_collect_values=False)
@@ -159,9 +149,10 @@ class _Run(fx.Interpreter):
 
     def run_node(self, n: fx.Node) -> Any:
         tensors = [value for node in n.all_input_nodes if isinstance(value := self.env[node], Tensor)]
+        # torch publishes no other way to see that a tensor was changed in place than its version
         versions = [tensor._version for tensor in tensors]
         result = super().run_node(n)
-        # an in-place dropout changes nothing in evaluation mode, so its attribute is asked as well
+        # in-place dropout changes nothing in evaluation mode, so the attribute of the module counts as well
         always = n.op == "call_module" and getattr(self.fetch_attr(str(n.target)), "inplace", False)
         changed = (
             _storage(tensor)
@@ -176,43 +167,36 @@ def _storage(value: object) -> int:
     return value.untyped_storage().data_ptr() if isinstance(value, Tensor) else 0
 
 
-def _erase_assertions(network: fx.GraphModule, values: Mapping[fx.Node, object]) -> None:
-    """Erase the assertions, which the run has passed, and the sizes and comparisons that only they used."""
-    for node in reversed(list(network.graph.nodes)):
-        plain = node.op.startswith("call_") and isinstance(values.get(node), int | float | torch.Size)
-        if not node.users and (node.target is torch._assert or plain):
-            network.graph.erase_node(node)
-
-
 def _own_level(network: fx.GraphModule, node: fx.Node, blocks: Mapping[int, int], head: int) -> int:
+    """Return the latest block whose parameters a node has itself."""
     if node.op == "output":
         return head
     if node.op not in ("call_module", "get_attr"):
         return INPUT_LEVEL
-    owner = attribute(network, str(node.target))
+    owner = attrgetter(str(node.target))(network)
     parameters = owner.parameters() if isinstance(owner, nn.Module) else (owner,)
     return max((blocks.get(id(parameter), INPUT_LEVEL) for parameter in parameters), default=INPUT_LEVEL)
 
 
-def _operation(node: fx.Node, known: Operations, runs: Sequence[_Run], own_level: int) -> Operation:
-    values = [run.env.get(node) for run in runs]
-    sources = [known[source] for source in node.all_input_nodes]
+def _operation(node: fx.Node, previous: Operations, runs: Sequence[_Run], own_level: int) -> Operation:
+    values = [run.env[node] for run in runs]
+    sources = [previous[source] for source in node.all_input_nodes]
     return Operation(
         level=max([own_level, *(source.level for source in sources)]),
         parameterless=own_level == INPUT_LEVEL,
         varies=node.op == "placeholder" or any(source.varies for source in sources),
         batch_first=all(
             isinstance(value, Tensor) and value.ndim > 0 and len(value) == count
-            for value, count in zip(values, _BATCHES, strict=True)
+            for value, count in zip(values, _BATCH_SIZES, strict=True)
         ),
         size=_size(*values),
         storage=_storage(values[0]),
-        overwrites=runs[0].overwrites.get(node, frozenset()),
+        overwrites=runs[0].overwrites[node],
     )
 
 
 def _size(two: object, three: object) -> object:
-    """Return what makes a value that was ``two`` with two images and ``three`` with three; None when unknown."""
+    """Return ``Operation.size`` of a value that is ``two`` with two images and ``three`` with three."""
     if isinstance(two, tuple) and isinstance(three, tuple) and len(two) == len(three):
         parts = tuple(map(_size, two, three))
         return None if None in parts else parts

@@ -1,4 +1,4 @@
-"""Backbones: any timm model by name, with pretrained weights and a fresh head."""
+"""Backbones: any timm model by name, with pretrained weights and a new head."""
 
 import contextlib
 import difflib
@@ -20,7 +20,7 @@ from drft.errors import BackboneError, WeightsError
 from drft.models.blocks import Block, FreezeRow, freeze_map, head_module, head_names, list_blocks
 from drft.models.coral_head import CoralHead
 from drft.models.probabilities import ClassProbabilities, make_probabilities
-from drft.models.strided_conv import replace_strided_point_convs
+from drft.models.strided_conv import replace_strided_pointwise_convs
 from drft.models.weights import (
     WITHOUT_HUB,
     Channels,
@@ -37,52 +37,59 @@ _NORMALIZATIONS: Mapping[str, tuple[Channels, Channels]] = {
     "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
 }
 
-_NO_WEIGHTS = (OSError, RuntimeError, ValueError)  # what timm and the hub client raise without weights
+_NO_WEIGHTS = (OSError, RuntimeError, ValueError)  # raised by timm and the hub client when they find no weights
 
-_ANY_OTHER_CLASS_COUNT = -1  # never equals the net's, so that timm leaves the fresh head alone
+_OTHER_CLASS_COUNT = -1  # never equal to the network's, so that timm loads no classifier
 
 
 @dataclass(frozen=True)
 class Model:
-    """A pretrained network with a fresh head."""
+    """A pretrained network with a new head."""
 
     net: nn.Module
-    """The timm model; maps normalized images (n, 3, size, size) to outputs (n, classes)."""
+    """The timm model. It maps normalized images (n, 3, size, size) to outputs (n, classes)."""
     dropout: "HeadDropout" = field(repr=False)
-    """What the classifier's input goes through in training."""
+    """Dropout of the classifier's inputs in training."""
     blocks: tuple[Block, ...]
+    """The blocks of the backbone, stem first."""
     mean: Channels
-    """Channel means of its inputs, for images in [0, 1]."""
+    """Channel means of the inputs, for images in [0, 1]."""
     std: Channels
+    """Channel standard deviations of the inputs, for images in [0, 1]."""
     pretrained: Mapping[str, Tensor] = field(repr=False)
     """The state of ``net`` before any training, on the CPU."""
-    link: ClassProbabilities = field(repr=False)
-    """Maps what ``net`` puts out to log-probabilities."""
-    shared_score: CoralHead = field(repr=False)
-    """Whether all grades share the score of the classifier's first output."""
+    probabilities: ClassProbabilities = field(repr=False)
+    """Maps the outputs of ``net`` to log-probabilities."""
+    coral_head: CoralHead = field(repr=False)
+    """Turns the weight sharing of CORAL on and off."""
 
     def start_anew(self, seed: int, dropout: float, *, shared_score: bool = False) -> None:
-        """Undo all training: pretrained blocks, the head that ``seed`` draws, this dropout before it.
+        """Reset the model to its state before training, with another head and dropout rate.
 
-        What comes out is equal to a model built anew, but for random (not pretrained) blocks, which stay as they are.
+        The result equals a newly built model, except that random (not pretrained) blocks keep their first values.
+
+        Args:
+            seed: seed of the head's weights.
+            dropout: rate of the dropout before the classifier.
+            shared_score: whether all grades share one score, as in CORAL.
         """
         self.net.load_state_dict(self.pretrained)
         draw_head(self.net, seed)
         self.dropout.rate = dropout
-        self.shared_score.turn_off()
+        self.coral_head.turn_off()
         if shared_score:
-            self.shared_score.turn_on()
+            self.coral_head.turn_on()
 
     def log_probabilities(self, images: Tensor) -> Tensor:
         """Return the log-probabilities of normalized images (n, 3, size, size), shape (n, classes)."""
-        told: Tensor = self.link(self.net(images))
-        return told
+        log_probabilities: Tensor = self.probabilities(self.net(images))
+        return log_probabilities
 
 
 class HeadDropout:
-    """Dropout (Srivastava et al. 2014) before the classifier, as a hook: the same for every backbone.
+    """Dropout (Srivastava et al. 2014) before the classifier, as a hook, so that it is the same for every backbone.
 
-    timm keeps it in a module here and in an attribute there, and some models read it once, when they are built.
+    timm models keep their own dropout in a module or in an attribute, and some read its rate only when they are built.
     """
 
     def __init__(self, net: nn.Module, rate: float) -> None:
@@ -96,7 +103,7 @@ class HeadDropout:
 
 
 def draw_head(net: nn.Module, seed: int) -> None:
-    """Draw the weights of the classifier as torch draws a new layer's: they depend on nothing but the seed."""
+    """Draw the weights of the classifier as torch initializes its layers; they depend on nothing but the seed."""
     with _seeded(seed):
         for module in head_module(net).modules():
             reset = getattr(module, "reset_parameters", None)
@@ -105,52 +112,63 @@ def draw_head(net: nn.Module, seed: int) -> None:
 
 
 def build_model(config: TrialConfig, classes: int = 5, seed: int | None = None) -> Model:
-    """Build the backbone of a configuration with a fresh head of ``classes`` outputs.
+    """Build the backbone of a configuration with a new head of ``classes`` outputs.
 
-    Equal configuration, classes and seed give equal tensors; the head is the same for any source of weights.
+    Equal configuration, classes and seed give equal tensors. The head does not depend on the source of the weights.
 
     Args:
         config: its ``backbone``, ``image_size``, ``dropout`` and kind of loss are used.
-        classes: outputs of the head.
-        seed: of the random initialization; None for the configuration's.
+        classes: number of outputs of the head.
+        seed: seed of the random initialization; None for that of the configuration.
 
     Raises:
-        BackboneError: when timm has no such model, or it has no stochastic depth or single classifier.
+        BackboneError: when timm has no such model, or the model has no single classifier, or no stochastic depth
+            though the configuration sets it.
         WeightsError: when the weights are missing, damaged, unreachable or of another model.
     """
     seed = config.seed if seed is None else seed
     with _quiet_timm(), _seeded(seed):
         net, file = _pretrained_net(config, classes)
-    replace_strided_point_convs(net)
+    replace_strided_pointwise_convs(net)
     draw_head(net, seed)
-    _check_drop_path(net, config.backbone)
+    has_drop_path = any(isinstance(module, DropPath) and module.drop_prob for module in net.modules())
+    if config.backbone.drop_path and not has_drop_path:
+        raise BackboneError(f"backbone.drop_path: {config.backbone.name} has no stochastic depth, set it to 0")
     mean, std = _normalization(config.backbone, net, file)
     pretrained_cfg(net).update(input_size=(3, config.image_size, config.image_size))
     pretrained = {name: tensor.detach().clone() for name, tensor in net.state_dict().items()}
-    link = make_probabilities(config.loss.kind, classes)
-    return Model(net, HeadDropout(net, config.dropout), list_blocks(net), mean, std, pretrained, link, CoralHead(net))
+    return Model(
+        net=net,
+        dropout=HeadDropout(net, config.dropout),
+        blocks=list_blocks(net),
+        mean=mean,
+        std=std,
+        pretrained=pretrained,
+        probabilities=make_probabilities(config.loss.kind, classes),
+        coral_head=CoralHead(net),
+    )
 
 
 def block_count(name: str) -> int:
-    """Return how many blocks a backbone has, without building its weights.
+    """Return the number of blocks of a backbone, without allocating its weights.
 
     Raises:
-        BackboneError: when timm has no such model or it cannot be frozen block by block.
+        BackboneError: when timm has no such model or the model has no blocks.
     """
     return len(list_blocks(_skeleton(name)))
 
 
 def describe_backbone(name: str) -> tuple[FreezeRow, ...]:
-    """Return the freeze map of a backbone, without building its weights.
+    """Return the freeze map of a backbone, without allocating its weights.
 
     Raises:
-        BackboneError: when timm has no such model or it cannot be frozen block by block.
+        BackboneError: when timm has no such model or the model has no blocks.
     """
     return freeze_map(_skeleton(name))
 
 
 def pretrained_cfg(net: nn.Module) -> dict[str, Any]:
-    """Return what timm knows of a model's inputs and weights; ``build_model`` sets its input size to the real one."""
+    """Return timm's description of a model's inputs and weights; ``build_model`` sets the input size that is used."""
     return cast("dict[str, Any]", net.pretrained_cfg)
 
 
@@ -166,36 +184,35 @@ def _pretrained_net(config: TrialConfig, classes: int) -> tuple[nn.Module, Weigh
 
 
 def _from_file(config: TrialConfig, classes: int, file: WeightFile) -> nn.Module:
-    skeleton = _skeleton(config.backbone.name)
+    backbone = config.backbone.name
+    skeleton = _skeleton(backbone)
     head = head_names(skeleton)
-    wanted = {
+    expected = {
         name: tensor
         for name, tensor in skeleton.state_dict().items()
         if name not in head and not name.endswith("num_batches_tracked")
     }
-    check_fit(file, config.backbone.name, wanted)
-    source = {"state_dict": dict(file.tensors), "num_classes": _ANY_OTHER_CLASS_COUNT, "custom_load": False}
+    check_fit(file, backbone, expected)
+    source = {"state_dict": dict(file.tensors), "num_classes": _OTHER_CLASS_COUNT, "custom_load": False}
     net = _create(config, classes, pretrained=True, pretrained_cfg_overlay=source)
-    _check_loaded(net, config.backbone, file, list(wanted))
+    # timm resamples some tensors for another input size. All others must be those of the file: timm may also convert
+    # weights that it takes for those of a related model.
+    state = net.state_dict()
+    same_shape = [name for name in expected if state[name].shape == file.tensors[name].shape]
+    if not all(torch.equal(state[name], file.tensors[name].to(state[name].dtype)) for name in same_shape):
+        raise WeightsError(f"{file.path}: timm reads these weights as those of another model than {backbone}")
     pretrained_cfg(net).update(state_dict=None, num_classes=classes)
     return net
 
 
-def _check_loaded(net: nn.Module, backbone: BackboneConfig, file: WeightFile, names: list[str]) -> None:
-    state = net.state_dict()
-    same_shape = [name for name in names if state[name].shape == file.tensors[name].shape]
-    if not all(torch.equal(state[name], file.tensors[name].to(state[name].dtype)) for name in same_shape):
-        raise WeightsError(f"{file.path}: timm reads these weights as of another model than {backbone.name}")
-
-
 def _from_hub(config: TrialConfig, classes: int) -> nn.Module:
-    """Take the weights from the local hub cache, else from the hub."""
-    name, generator = config.backbone.name, torch.get_rng_state()
+    """Build the network with the weights of the local hub cache, else of the hub."""
+    name, rng_state = config.backbone.name, torch.get_rng_state()
     try:
         with hub_offline():
             return _create(config, classes, pretrained=True)
     except _NO_WEIGHTS:
-        torch.set_rng_state(generator)
+        torch.set_rng_state(rng_state)  # the second attempt draws the same random tensors as the first
     if not hub_reachable():
         raise WeightsError(
             f"{name}: weights are not in the local cache and the hub is out of reach: {WITHOUT_HUB}"
@@ -221,12 +238,6 @@ def _create(config: TrialConfig, classes: int, **options: Any) -> nn.Module:
     return net
 
 
-def _check_drop_path(net: nn.Module, backbone: BackboneConfig) -> None:
-    has_it = any(isinstance(module, DropPath) and module.drop_prob for module in net.modules())
-    if backbone.drop_path and not has_it:
-        raise BackboneError(f"backbone.drop_path: {backbone.name} has no stochastic depth, set it to 0")
-
-
 def _normalization(backbone: BackboneConfig, net: nn.Module, file: WeightFile | None) -> tuple[Channels, Channels]:
     if backbone.normalization != "auto":
         return _NORMALIZATIONS[backbone.normalization]
@@ -238,7 +249,7 @@ def _normalization(backbone: BackboneConfig, net: nn.Module, file: WeightFile | 
 
 @functools.lru_cache(maxsize=8)
 def _skeleton(name: str) -> nn.Module:
-    """Return the model at its native size without memory behind its tensors: names and shapes only."""
+    """Return the model at its native size on the meta device: tensors have names and shapes but no values."""
     _check_name(name)
     with _quiet_timm(), torch.device("meta"):
         try:
@@ -253,13 +264,13 @@ def _check_name(name: str) -> None:
         return
     models = timm.list_models()
     near = [model for model in models if model.startswith(name)][:3] or difflib.get_close_matches(name, models, n=3)
-    hint = f" (did you mean {' or '.join(map(repr, near))}?)" if near else "; timm.list_models() names them all"
+    hint = f" (did you mean {' or '.join(map(repr, near))}?)" if near else "; timm.list_models() lists all of them"
     raise BackboneError(f"unknown backbone {name!r}{hint}")
 
 
 @functools.cache
 def _known_names() -> frozenset[str]:
-    """Return timm's architectures, bare and with their pretrained tags (``resnet18.a1_in1k``)."""
+    """Return the names of timm's models, without and with their pretrained tags (``resnet18.a1_in1k``)."""
     return frozenset((*timm.list_models(), *timm.list_pretrained()))
 
 
@@ -272,7 +283,7 @@ def _seeded(seed: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet_timm() -> Iterator[None]:
-    """Silence timm's loading notes: what matters of them is checked and raised here."""
+    """Silence timm's messages about loading: what matters in them is checked and raised here."""
     logger = logging.getLogger("timm")
     before = logger.level
     logger.setLevel(logging.ERROR)

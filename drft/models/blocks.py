@@ -1,16 +1,15 @@
 """Blocks of a backbone: the ordered layer groups that a fine-tuning freezes or trains.
 
-timm knows the order of every backbone (``group_matcher(coarse=True)``), so blocks are asked for, never
-sliced out of ``parameters()``. The classifier (``get_classifier()``) is the head and no block. Norms that
-timm groups with the classifier belong to the last block; weights there (a ``conv_head``, an attention
-pool) are a block of their own. Every parameter is in exactly one block or in the head.
+The order comes from timm (``group_matcher(coarse=True)``), since that of ``parameters()`` is not reliable. The
+classifier (``get_classifier()``) is the head and no block. Norms that timm groups with the classifier belong to the
+last block; weights in that group (a ``conv_head``, an attention pool) are a block of their own. Every parameter is in
+exactly one block or in the head.
 
-A depth unfreezes the last blocks. Of these a ``window`` trains only so many, the earliest first, and the ones behind it
-stay frozen (surgical fine-tuning, Lee et al. 2023). ``parameters`` says what of a trained block is trained: all of it,
-or its vectors, or its weight matrices, whose updates are then of low rank.
+A depth unfreezes the last blocks. With a ``window`` only that many of them are trained, the earliest first, and the
+blocks after them stay frozen (surgical fine-tuning, Lee et al. 2023). ``parameters`` selects what is trained in these
+blocks: all parameters, only the vectors, or only the weight matrices, by low-rank updates.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
@@ -31,8 +30,9 @@ class Block:
     """One layer group of a backbone."""
 
     index: int
-    """0 is the stem."""
+    """Position in the backbone; 0 is the stem."""
     name: str
+    """Shortest module path that no other block has in common with it."""
     parameters: tuple[str, ...]
     """Names of its parameters in the model."""
     size: int
@@ -41,19 +41,19 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class FreezeRow:
-    """One line of a freeze map: what training one block more means."""
+    """One row of a freeze map: the effect of training one more block."""
 
     depth: int
-    """The depth at which this block is the first one trained."""
+    """The lowest depth at which this block is trained."""
     name: str
     parameters: int
     """Parameters of this block."""
     trainable_fraction: float
-    """Share of the backbone's parameters that are trained at this depth."""
+    """Share of the backbone's parameters that is trained at this depth."""
 
 
 def list_blocks(model: nn.Module) -> tuple[Block, ...]:
-    """Return the blocks of a timm model, stem first, classifier excluded.
+    """Return the blocks of a timm model, stem first, without the classifier.
 
     Raises:
         BackboneError: when the model has no layer groups or more than one classifier.
@@ -71,10 +71,10 @@ def head_module(model: nn.Module) -> nn.Module:
     """Return the classifier of a timm model.
 
     Raises:
-        BackboneError: when it is not one single module, as in distilled models.
+        BackboneError: when it is not a single module, as in distilled models.
     """
-    ask = getattr(model, "get_classifier", None)
-    head = ask() if callable(ask) else None
+    get_classifier = getattr(model, "get_classifier", None)
+    head = get_classifier() if callable(get_classifier) else None
     if not isinstance(head, nn.Module):
         raise BackboneError(f"{type(model).__name__} has no single classifier (distilled?): choose another backbone")
     return head
@@ -84,8 +84,8 @@ def head_names(model: nn.Module) -> frozenset[str]:
     """Return the state names (parameters and buffers) of the classifier."""
     head = head_module(model)
     tensors = {id(tensor) for tensor in chain(head.parameters(), head.buffers())}
-    everything = chain(model.named_parameters(), model.named_buffers())
-    return frozenset(name for name, tensor in everything if id(tensor) in tensors)
+    named = chain(model.named_parameters(), model.named_buffers())
+    return frozenset(name for name, tensor in named if id(tensor) in tensors)
 
 
 def trained_blocks(model: nn.Module, depth: int, window: int | None = None) -> tuple[Block, ...]:
@@ -93,8 +93,8 @@ def trained_blocks(model: nn.Module, depth: int, window: int | None = None) -> t
 
     Args:
         model: a timm model.
-        depth: how many blocks, counted from the head, are unfrozen.
-        window: how many of these are trained, the earliest first; None for all.
+        depth: number of unfrozen blocks, counted from the head.
+        window: number of trained blocks among them, the earliest first; None for all.
 
     Raises:
         BackboneError: when the model has fewer blocks.
@@ -114,14 +114,14 @@ def trained_names(
         BackboneError: when the model has fewer blocks.
     """
     head = head_names(model) & {name for name, _ in model.named_parameters()}
-    deep = chain.from_iterable(block.parameters for block in trained_blocks(model, depth, window))
+    in_blocks = frozenset(name for block in trained_blocks(model, depth, window) for name in block.parameters)
     if parameters == "bias_and_norm":
-        return head | {name for name in deep if model.get_parameter(name).ndim <= 1}
-    return head | (set(deep) & adaptable_names(model) if parameters == "lora" else frozenset(deep))
+        return head | {name for name in in_blocks if model.get_parameter(name).ndim <= 1}
+    return head | (in_blocks & adaptable_names(model) if parameters == "lora" else in_blocks)
 
 
 def adaptable_names(model: nn.Module) -> frozenset[str]:
-    """Return the names of the weights of linear and convolutional layers: those that low-rank updates are made for."""
+    """Return the names of the weights of linear and convolutional layers, which can have low-rank updates."""
     layers = (path for path, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d))
     return frozenset(f"{path}.weight" for path in layers)
 
@@ -129,7 +129,7 @@ def adaptable_names(model: nn.Module) -> frozenset[str]:
 def set_trainable(
     model: nn.Module, depth: int, window: int | None = None, parameters: TrainedParameters = "all"
 ) -> None:
-    """Let gradients reach what ``trained_names`` names, and nothing else.
+    """Require gradients for the parameters that ``trained_names`` returns, and for no others.
 
     Raises:
         BackboneError: when the model has fewer blocks.
@@ -140,9 +140,10 @@ def set_trainable(
 
 
 def train_mode(model: nn.Module, depth: int, batch_norm: Literal["frozen", "adapt"] = "adapt") -> None:
-    """Put trained blocks and head in training mode and every module of frozen blocks in evaluation mode.
+    """Put trained blocks and head in training mode, and all modules of frozen blocks in evaluation mode.
 
-    With ``batch_norm="frozen"`` all batch norms of the backbone evaluate, so no running statistic moves.
+    With ``batch_norm="frozen"`` all batch norms of the backbone are in evaluation mode, so that no running statistic
+    changes.
 
     Raises:
         BackboneError: when the model has fewer blocks.
@@ -154,7 +155,7 @@ def train_mode(model: nn.Module, depth: int, batch_norm: Literal["frozen", "adap
 def training_modes(
     model: nn.Module, depth: int, batch_norm: Literal["frozen", "adapt"] = "adapt", window: int | None = None
 ) -> dict[nn.Module, bool]:
-    """Return for every module whether it is in training mode when a depth is trained, as ``train_mode`` sets it.
+    """Return the mode of every module when a depth is trained, as ``train_mode`` sets it; True is training mode.
 
     Raises:
         BackboneError: when the model has fewer blocks.
@@ -162,7 +163,8 @@ def training_modes(
     trained = {HEAD, *(block.index for block in trained_blocks(model, depth, window))}
     return {
         module: not trained.isdisjoint(indices)
-        and not (batch_norm == "frozen" and HEAD not in indices and _has_running_statistics(module))
+        # batch norms of all kinds have running_var: torch's, timm's own, synchronized ones, EvoNorm-B
+        and not (batch_norm == "frozen" and HEAD not in indices and hasattr(module, "running_var"))
         for module, indices in _module_blocks(model).items()
     }
 
@@ -170,9 +172,9 @@ def training_modes(
 def trainable_fraction(
     model: nn.Module, depth: int, window: int | None = None, parameters: TrainedParameters = "all", rank: int = 0
 ) -> float:
-    """Return the number of parameters that a depth trains (the head not counted), as a share of the backbone's.
+    """Return the number of trained parameters at a depth as a share of the backbone's; the head is not counted.
 
-    With ``parameters="lora"`` these are the factors of the updates, of rank ``rank``.
+    With ``parameters="lora"`` the factors of the low-rank updates, of rank ``rank``, are counted.
 
     Raises:
         BackboneError: when the model has fewer blocks.
@@ -200,6 +202,7 @@ def _title(model: nn.Module) -> str:
 
 
 def _backbone_groups(model: nn.Module) -> list[list[str]]:
+    """Return the parameter names of each block, stem first."""
     head = head_names(model)
     matcher = getattr(model, "group_matcher", None)
     if matcher is None:
@@ -208,69 +211,52 @@ def _backbone_groups(model: nn.Module) -> list[list[str]]:
     groups = [[name for name in ordered[key] if name not in head] for key in sorted(ordered)]
     shared_with_head = any(name in head for name in ordered[max(ordered)])
     groups = [group for group in groups if group]
-    if shared_with_head and len(groups) > 1 and _only_vectors(model, groups[-1]):
-        groups[-2:] = [groups[-2] + groups[-1]]
-    lost = {name for name, _ in model.named_parameters()} - head - set(chain.from_iterable(groups))
-    if lost:
-        raise BackboneError(f"{_title(model)}: timm groups {len(lost)} parameters nowhere: choose another backbone")
+    if shared_with_head and len(groups) > 1 and all(model.get_parameter(name).ndim <= 1 for name in groups[-1]):
+        groups[-2:] = [groups[-2] + groups[-1]]  # a final norm is no block
+    missing = {name for name, _ in model.named_parameters()} - head - set(chain.from_iterable(groups))
+    if missing:
+        raise BackboneError(f"{_title(model)}: timm groups {len(missing)} parameters nowhere: choose another backbone")
     return groups
 
 
-def _only_vectors(model: nn.Module, names: list[str]) -> bool:
-    return all(model.get_parameter(name).ndim <= 1 for name in names)
-
-
 def _block_names(model: nn.Module, groups: list[list[str]]) -> list[str]:
-    """Name each block by the shortest module path that no other block and no head shares."""
-    everything = [name for name, _ in model.named_parameters()]
+    """Return for each block the shortest module path that holds no parameter of another block or of the head."""
+    all_names = {name for name, _ in model.named_parameters()}
     names = ["stem"]
     for group in groups[1:]:
         weight = next((name for name in group if model.get_parameter(name).ndim > 1), group[0])
-        others = set(everything) - set(group)
-        names.append(next(path for path in _paths(weight) if not any(_within(other, path) for other in others)))
+        used = {path for other in all_names.difference(group) for path in _paths(other)}
+        names.append(next(path for path in _paths(weight) if path not in used))
     return names
 
 
-def _paths(name: str) -> Iterator[str]:
+def _paths(name: str) -> list[str]:
+    """Return a dotted name and the paths of all modules around it, the outermost first."""
     parts = name.split(".")
-    return (".".join(parts[:length]) for length in range(1, len(parts) + 1))
-
-
-def _within(name: str, path: str) -> bool:
-    return name == path or name.startswith(path + ".")
-
-
-def _has_running_statistics(module: nn.Module) -> bool:
-    return "running_var" in module._buffers  # batch norm by any name: timm's own, synced, EvoNorm-B
+    return [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
 
 
 def _module_blocks(model: nn.Module) -> dict[nn.Module, frozenset[int]]:
-    """Return the block indices of every module, parameterless ones (dropout, drop-path, activation) included.
+    """Return the block indices of every module, also of those without parameters (dropout, drop-path, activation).
 
-    A module whose parameters lie in one block is of that block. One without parameters is of the block around
-    it, else of the block registered before it; past the last backbone parameter it is the head's (dropout
-    before the classifier). One that spans blocks (a container, the model itself) is of all of them, and trains when any
-    of them does.
+    A module whose parameters are in one block belongs to that block. A module without parameters belongs to the block
+    of the module around it; if that one spans several blocks, to the block registered before it. After the last
+    parameter of the backbone it belongs to the head (dropout before the classifier). A module that spans blocks (a
+    container, the model itself) belongs to all of them, and trains when any of them does.
     """
-    of_parameter = {name: block.index for block in list_blocks(model) for name in block.parameters}
-    inside = _blocks_inside(model, of_parameter)
-    ahead = set(of_parameter)
-    before = 0
+    block_of = {name: block.index for block in list_blocks(model) for name in block.parameters}
+    indices: dict[str, set[int]] = {}
+    for name, _ in model.named_parameters():
+        for path in ("", *_paths(name)[:-1]):
+            indices.setdefault(path, set()).add(block_of.get(name, HEAD))
+    remaining, previous = set(block_of), 0
     blocks: dict[nn.Module, frozenset[int]] = {}
     for path, module in model.named_modules():
-        around = inside.get(path) or inside.get(path.rpartition(".")[0], set())
-        if path not in inside:
-            inside[path] = {before} if len(around) > 1 else set(around)
-        blocks[module] = frozenset(inside[path])
-        own = {f"{path}.{name}" if path else name for name in module._parameters} & ahead
-        ahead -= own
-        before = max((of_parameter[name] for name in own), default=before) if ahead else HEAD
+        if path not in indices:
+            parent = indices[path.rpartition(".")[0]]
+            indices[path] = {previous} if len(parent) > 1 else set(parent)
+        blocks[module] = frozenset(indices[path])
+        own = {f"{path}.{name}" if path else name for name, _ in module.named_parameters(recurse=False)} & remaining
+        remaining -= own
+        previous = max((block_of[name] for name in own), default=previous) if remaining else HEAD
     return blocks
-
-
-def _blocks_inside(model: nn.Module, of_parameter: dict[str, int]) -> dict[str, set[int]]:
-    inside: dict[str, set[int]] = {}
-    for name, _ in model.named_parameters():
-        for path in ("", *_paths(name.rpartition(".")[0])):
-            inside.setdefault(path, set()).add(of_parameter.get(name, HEAD))
-    return inside

@@ -1,8 +1,8 @@
-"""Checkpoints: the tensors a training changed, beside the configuration that made them.
+"""Checkpoints: the tensors that a training changed, with its configuration.
 
-Only what differs from the pretrained weights is kept, so a checkpoint of depth 0 is a few kilobytes. It is
-laid over the same pretrained weights again when it is loaded. ``save_model`` writes the other kind, for others to use:
-all tensors, and the normalization of the inputs.
+A checkpoint holds only the tensors that differ from the pretrained weights, so at depth 0 it takes a few kilobytes.
+Loading it needs the same pretrained weights again. ``save_model`` writes a file that needs no other weights: it holds
+all tensors and the normalization of the inputs. ``load_checkpoint`` reads both kinds.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from drft.config.trial_config import TrialConfig, with_values
 from drft.errors import WeightsError
 from drft.files.atomic import whole_file
 
-if TYPE_CHECKING:  # the driver of a study saves checkpoints without torch
+if TYPE_CHECKING:  # the tuner process saves checkpoints and must not import torch
     from torch import Tensor, nn
 
     from drft.models.backbone import Model
@@ -30,50 +30,51 @@ _SCHEMA = "1"
 
 
 class StoredCheckpoint(NamedTuple):
-    """What a checkpoint file holds."""
+    """The content of a checkpoint file."""
 
     tensors: dict[str, "Tensor"]
     config: TrialConfig
     classes: int
     normalization: tuple[tuple[float, float, float], tuple[float, float, float]] | None
-    """Mean and standard deviation of the inputs, where the file holds a whole model."""
+    """Mean and standard deviation of the inputs if the file holds all tensors; None if only the changed ones."""
 
 
 def changed_tensors(net: "nn.Module", pretrained: Mapping[str, "Tensor"]) -> dict[str, NDArray[np.generic]]:
-    """Return the parameters and buffers that differ from the pretrained state, and always those of the head."""
+    """Return copies of the tensors that differ from the pretrained state, and always of those of the head."""
     import torch  # noqa: PLC0415  see TYPE_CHECKING
 
     from drft.models.blocks import head_names  # noqa: PLC0415
 
     head = head_names(net)
-    state = ((name, tensor.detach().cpu()) for name, tensor in net.state_dict().items())
     return {
         name: tensor.contiguous().numpy().copy()
-        for name, tensor in state
+        for name, tensor in ((name, tensor.cpu()) for name, tensor in net.state_dict().items())
         if name in head or not torch.equal(tensor, pretrained[name])
     }
 
 
 def save_checkpoint(path: Path, state: Mapping[str, NDArray[np.generic]], config: TrialConfig, classes: int) -> None:
-    """Write a checkpoint, whole or not at all.
+    """Write a checkpoint; the file appears complete or not at all.
 
     Args:
-        path: the ``.safetensors`` file to write.
-        state: as ``TrialResult.best_state`` holds it.
+        path: the ``.safetensors`` file.
+        state: tensors by name, such as ``TrialResult.best_state``.
         config: the configuration of the training.
-        classes: outputs of the head.
+        classes: number of outputs of the head.
     """
     _write(path, state, {"config": config.model_dump_json(), "classes": str(classes)})
 
 
 def save_model(path: Path, model: "Model", config: TrialConfig, classes: int) -> None:
-    """Write a whole model, which loads without the pretrained weights that it was made from; whole or not at all.
+    """Write all tensors of a model, so that loading it needs no pretrained weights.
+
+    The file appears complete or not at all.
 
     Args:
-        path: the ``.safetensors`` file to write.
-        model: with the tensors to keep.
+        path: the ``.safetensors`` file.
+        model: the model to save.
         config: the configuration of the training.
-        classes: outputs of the head.
+        classes: number of outputs of the head.
     """
     from drft.models.probabilities import learned_tensors  # noqa: PLC0415  see TYPE_CHECKING
 
@@ -83,32 +84,33 @@ def save_model(path: Path, model: "Model", config: TrialConfig, classes: int) ->
         "classes": str(classes),
         "normalization": json.dumps([model.mean, model.std]),
     }
-    _write(path, state | learned_tensors(model.link), metadata)
+    _write(path, state | learned_tensors(model.probabilities), metadata)
 
 
 def load_checkpoint(path: Path | str) -> tuple["Model", TrialConfig]:
-    """Rebuild the model of a checkpoint: its configuration's backbone and weights, the saved tensors over them.
+    """Return the model and the configuration of a checkpoint.
 
-    A file of ``save_model`` needs no other weights; the ``pretrained`` of its model is random.
+    The model is built with the backbone and the pretrained weights of the configuration; then the tensors of the file
+    replace its own. A file of ``save_model`` needs no pretrained weights: the ``pretrained`` tensors of its model are
+    random.
 
     Raises:
         WeightsError: when the file is missing, damaged, not a checkpoint, or does not fit its backbone.
-        BackboneError: when the backbone no longer exists.
+        BackboneError: when timm no longer has the backbone.
     """
     from drft.models.backbone import build_model  # noqa: PLC0415
     from drft.models.probabilities import PREFIX  # noqa: PLC0415  see TYPE_CHECKING
 
     stored = read_checkpoint(Path(path))
-    config, whole = stored.config, stored.normalization is not None
+    config, tensors, whole = stored.config, stored.tensors, stored.normalization is not None
     model = build_model(with_values(config, {"backbone.weights": "none"}) if whole else config, stored.classes)
-    own = model.net.state_dict() | {PREFIX + name: tensor for name, tensor in model.link.state_dict().items()}
-    tensors = stored.tensors
+    own = model.net.state_dict() | {PREFIX + name: tensor for name, tensor in model.probabilities.state_dict().items()}
     wrong = [name for name, tensor in tensors.items() if name not in own or own[name].shape != tensor.shape]
     wrong += [name for name in own if (whole or name.startswith(PREFIX)) and name not in tensors]
     if wrong:
         raise WeightsError(f"{path}: {len(wrong)} tensors do not fit {config.backbone.name} (first: {min(wrong)})")
     learned = {name.removeprefix(PREFIX): tensors.pop(name) for name in list(tensors) if name.startswith(PREFIX)}
-    model.link.load_state_dict(learned)
+    model.probabilities.load_state_dict(learned)
     model.net.load_state_dict({**model.net.state_dict(), **tensors})
     if stored.normalization is not None:
         mean, std = stored.normalization
@@ -123,7 +125,7 @@ def _write(path: Path, state: Mapping[str, NDArray[np.generic]], metadata: Mappi
 
 
 def read_checkpoint(path: Path) -> StoredCheckpoint:
-    """Return what a checkpoint holds, without building its model.
+    """Return the content of a checkpoint, without building its model.
 
     Raises:
         WeightsError: when the file is missing, damaged or not a checkpoint.

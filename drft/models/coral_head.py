@@ -1,4 +1,4 @@
-"""A classifier with one score for all grades: weights for the first output, biases alone for the others."""
+"""The weight sharing of CORAL: one score for all grades, with a threshold for each grade above the first."""
 
 import torch
 from torch import Tensor, nn
@@ -7,15 +7,15 @@ from torch.utils.hooks import RemovableHandle
 from drft.errors import BackboneError
 from drft.models.blocks import head_module
 
-_APART = 2.0
-"""Distance of neighbouring thresholds, in units of log-odds."""
+_THRESHOLD_DISTANCE = 2.0
+"""Initial distance of neighbouring thresholds, in log-odds."""
 
 
 class CoralHead:
-    """CORAL's weight sharing (Cao, Mirjalili & Raschka 2020) in a classifier of as many outputs as there are grades.
+    """CORAL's weight sharing (Cao, Mirjalili & Raschka 2020) in a classifier with one output per grade.
 
-    While it is on, the first output is the score, and the weights of the others are and stay zero: their biases are the
-    thresholds. Shapes, optimizers, averages and checkpoints need not know of it.
+    While it is turned on, the first output is the score. The weights of the other outputs stay zero, so that their
+    biases are the thresholds. The classifier keeps its shape, so optimizers, averages and checkpoints need no change.
     """
 
     def __init__(self, net: nn.Module) -> None:
@@ -23,19 +23,19 @@ class CoralHead:
         self._hook: RemovableHandle | None = None
 
     def turn_off(self) -> None:
-        """Let all weights be trained."""
+        """Train all weights of the classifier."""
         if self._hook is not None:
             self._hook.remove()
             self._hook = None
 
     @torch.no_grad()
     def turn_on(self) -> None:
-        """Share the score; the thresholds start two apart from each other, around a score of 0.
+        """Share the score. The thresholds start at distances of 2, symmetric around a score of 0.
 
-        Where thresholds are closer than log 3 (of three grades, 2 log 2), the grades next to the ends are the most
-        probable ones at no score at all, and an optimizer that moves a parameter by its learning rate in each step
-        hardly parts them in a short training. The authors' library starts closer, with (K - 1 .. 1) / (K - 1), and
-        predicts the median.
+        Where neighbouring thresholds are closer than log 3 (with three grades, 2 log 2), the second and the last but
+        one grade are the most probable at no score. An optimizer whose steps are about as large as the learning rate
+        hardly separates the thresholds in a short training. The authors' library starts with the closer thresholds
+        (K - 1 .. 1) / (K - 1), and predicts the median.
 
         Raises:
             BackboneError: when the classifier is not one layer with weights and biases.
@@ -48,13 +48,16 @@ class CoralHead:
                 "is another one: choose corn, or another backbone"
             )
         classes = len(bias)
+        thresholds = [_THRESHOLD_DISTANCE * (classes / 2 - grade) for grade in range(1, classes)]
         weight[1:] = 0
-        bias.copy_(torch.tensor([0.0, *(_APART * (classes / 2 - grade) for grade in range(1, classes))]))
+        bias.copy_(torch.tensor([0.0, *thresholds]))
         weight.requires_grad_()
-        self._hook = weight.register_hook(_first_row)  # type: ignore[no-untyped-call]
+        self._hook = weight.register_hook(_first_row_only)  # type: ignore[no-untyped-call]
 
 
-def _first_row(gradient: Tensor) -> Tensor:
-    kept = torch.zeros_like(gradient)
-    kept[:1] = gradient[:1]
-    return kept
+def _first_row_only(gradient: Tensor) -> Tensor:
+    """Return the gradient with zeros in all rows but the first."""
+    # Not a product with a mask: that would turn an infinite gradient of the other rows into NaN.
+    result = torch.zeros_like(gradient)
+    result[:1] = gradient[:1]
+    return result

@@ -1,4 +1,4 @@
-"""The device a training runs on, in which precision, and what makes it repeatable there."""
+"""The device and the floating-point precision of a training, and the seed of torch."""
 
 import os
 from contextlib import AbstractContextManager
@@ -11,29 +11,29 @@ from drft.config.trial_config import Precision
 from drft.errors import ConfigError
 
 Computed = Literal["fp32", "bf16", "fp16"]
-"""A precision that has been decided on."""
+"""A precision to compute in: every value of the setting but ``auto``."""
 
 _DTYPES: dict[Computed, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def pick_device(name: str | None = None) -> torch.device:
-    """Return the named device, or the first CUDA device the process sees, or the CPU."""
+    """Return the named device; without a name the first CUDA device that the process sees, else the CPU."""
     if name is not None:
         return torch.device(name)
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def device_label(device: torch.device) -> str:
-    """Return a device's name for people: ``cpu`` or the name of the GPU."""
+    """Return the name of a device to show: ``cpu`` or the name of the GPU."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def pick_precision(wanted: Precision, device: torch.device, net: nn.Module) -> Computed:
-    """Return the precision to compute in: the wanted one, or for ``auto`` what the device and the network gain by.
+    """Return the precision to compute in: ``wanted``, or for ``auto`` the fastest one.
 
-    On a GPU ``auto`` is bf16 where it has it. On a CPU it is bf16 where the chip multiplies matrices in it (AMX) and
-    the network consists of matrix products; depthwise convolutions move more than they multiply. It depends on
-    nothing that is measured, so every worker on such a machine decides alike.
+    On a GPU ``auto`` is bf16 if the GPU supports it. On a CPU it is bf16 if the CPU multiplies bf16 matrices (AMX) and
+    the network has no depthwise convolutions, whose time is mostly memory access. Nothing is measured, so that every
+    worker on such a machine chooses the same precision.
 
     Raises:
         ConfigError: for fp16 without a GPU.
@@ -49,27 +49,27 @@ def pick_precision(wanted: Precision, device: torch.device, net: nn.Module) -> C
 
 
 def has_amx() -> bool:
-    """Return whether this CPU multiplies bfloat16 matrices in hardware (AMX) and oneDNN may use that.
+    """Return whether this CPU multiplies bfloat16 matrices in hardware (AMX) and oneDNN may use AMX.
 
     The environment variable ``ONEDNN_MAX_CPU_ISA`` can forbid it; bfloat16 is then slower than float32.
     """
     allowed = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
     if allowed not in {"", "ALL", "DEFAULT"} and "AMX" not in allowed:
         return False
-    # Releases of torch before get_capabilities cannot be asked: they compute in float32.
+    # Older releases of torch have no get_capabilities; with them the computation is in float32.
     return hasattr(torch.cpu, "get_capabilities") and bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
 def autocast(precision: Computed, device: torch.device) -> AbstractContextManager[object]:
-    """Return a context in which a network computes in a precision; its parameters stay float32."""
+    """Return a context in which networks compute in a precision; their parameters stay float32."""
     return torch.autocast(device.type, _DTYPES[precision], enabled=precision != "fp32")
 
 
 def loss_scaler(precision: Computed, device: torch.device) -> torch.amp.GradScaler:
-    """Return what keeps small gradients from vanishing in fp16; in other precisions it does nothing."""
+    """Return a gradient scaler, which keeps small fp16 gradients from becoming 0; it does nothing otherwise."""
     return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
 
 
 def seed_torch(seed: int) -> None:
-    """Seed what draws at random inside a network (dropout, stochastic depth) on every device."""
+    """Seed the random layers of networks (dropout, stochastic depth) on every device."""
     torch.manual_seed(seed)

@@ -1,22 +1,22 @@
-"""Links: how the outputs of a network become log-probabilities of the grades, the way its loss means them.
+"""Class probabilities from the outputs of a network, one way for each kind of loss.
 
-Whatever the loss, the head has one output for each grade, and everything after the link sees log-probabilities alone.
+With every loss the head has one output per grade. All code after these modules uses log-probabilities only.
 """
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import cross_entropy, logsigmoid
 
 from drft.config.trial_config import LossKind
 from drft.models.qwk_thresholds import qwk_thresholds
 
 PREFIX = "link."
-"""Before the names of a link's tensors in a checkpoint: no network has such names."""
+"""Prefix of the names of these modules' tensors in a checkpoint; no network has such names."""
 
-_APART = 1e-6
-"""Least difference of neighbouring thresholds: no grade between two others is impossible."""
+_MIN_DISTANCE = 1e-6
+"""Smallest difference of neighbouring thresholds, so that no grade between two others has probability 0."""
 
 _SPREADS = np.geomspace(0.02, 5.0, 45)
 
@@ -25,7 +25,7 @@ class ClassProbabilities(nn.Module):
     """Maps outputs to log-probabilities, both of shape (images, classes)."""
 
     def fit(self, outputs: Tensor, grades: Tensor) -> None:
-        """Learn what the loss leaves open from the training part; most links have nothing to learn."""
+        """Fit the parameters that the loss does not train, on the training part. By default there are none."""
 
     def forward(self, outputs: Tensor) -> Tensor:
         """Return the natural logarithms of class probabilities."""
@@ -33,7 +33,7 @@ class ClassProbabilities(nn.Module):
 
 
 class SoftmaxProbabilities(ClassProbabilities):
-    """The link of the cross-entropy."""
+    """The probabilities of the cross-entropy."""
 
     def forward(self, outputs: Tensor) -> Tensor:
         """Return the log-softmax."""
@@ -43,41 +43,42 @@ class SoftmaxProbabilities(ClassProbabilities):
 class CoralProbabilities(ClassProbabilities):
     """P(grade >= k) is the sigmoid of a score plus a threshold (Cao, Mirjalili & Raschka 2020).
 
-    The thresholds fall from grade to grade at the loss's minimum; before it they may not, and are put in order. The
-    paper predicts the median grade; here, as with every link, it is the most probable one.
+    At the minimum of the loss the thresholds fall from grade to grade; before it they may not, and are sorted here. The
+    paper predicts the median grade; here the most probable one is predicted, as with every loss.
     """
 
     def forward(self, outputs: Tensor) -> Tensor:
-        """Return the log-probabilities, from differences of neighbouring cumulative ones."""
+        """Return the logarithms of the differences of neighbouring cumulative probabilities."""
         at_least = coral_logits(outputs).sort(dim=1, descending=True).values
         above, below = at_least[:, :-1], at_least[:, 1:]
-        between = logsigmoid(above) + logsigmoid(-below) + torch.log(-torch.expm1(-(above - below).clamp(min=_APART)))
-        told = torch.cat([logsigmoid(-at_least[:, :1]), between, logsigmoid(at_least[:, -1:])], dim=1)
-        return told.log_softmax(dim=1)
+        distance = (above - below).clamp(min=_MIN_DISTANCE)
+        between = logsigmoid(above) + logsigmoid(-below) + torch.log(-torch.expm1(-distance))
+        parts = [logsigmoid(-at_least[:, :1]), between, logsigmoid(at_least[:, -1:])]
+        return torch.cat(parts, dim=1).log_softmax(dim=1)
 
 
 class CornProbabilities(ClassProbabilities):
-    """P(grade > k), given that it is k or more, is the sigmoid of output k (Shi, Cao & Raschka 2023).
+    """P(grade > k), given a grade of at least k, is the sigmoid of output k (Shi, Cao & Raschka 2023).
 
-    Their product is P(grade > k), which falls with k by itself. The last output means nothing. The paper predicts the
-    median grade; here, as with every link, it is the most probable one.
+    The product of these up to k is P(grade > k), which always falls with k. The last output is not used. The paper
+    predicts the median grade; here the most probable one is predicted, as with every loss.
     """
 
     def forward(self, outputs: Tensor) -> Tensor:
-        """Return the log-probabilities, from products of the conditional ones."""
-        further = outputs[:, :-1]
-        reached = torch.cat([torch.zeros_like(further[:, :1]), logsigmoid(further).cumsum(dim=1)], dim=1)
-        stays = torch.cat([logsigmoid(-further), torch.zeros_like(further[:, :1])], dim=1)
+        """Return the logarithms of the products of conditional probabilities."""
+        exceeds = outputs[:, :-1]
+        reached = torch.cat([torch.zeros_like(exceeds[:, :1]), logsigmoid(exceeds).cumsum(dim=1)], dim=1)
+        stays = torch.cat([logsigmoid(-exceeds), torch.zeros_like(exceeds[:, :1])], dim=1)
         return reached + stays
 
 
 class ExpectedGradeProbabilities(ClassProbabilities):
-    """Thresholds on the expected grade: neighbouring grades are equally likely at the threshold between them.
+    """Thresholds on the expected grade; neighbouring grades are equally likely at the threshold between them.
 
-    The odds of a grade against the one below are exp((score - threshold) / spread), as of Gaussian scores with a mean
-    for each grade and one variance (adjacent categories, Agresti 2010): so the most probable grade is always the one
-    between whose thresholds the score lies. The thresholds are those with the highest quadratic weighted kappa on the
-    training part, the spread is the most likely one there.
+    The odds of a grade against the grade below are exp((score - threshold) / spread), as for scores that are Gaussian
+    in each grade with equal variances (adjacent categories, Agresti 2010). The most probable grade is therefore the one
+    between whose thresholds the score lies. On the training part, the thresholds are those with the highest quadratic
+    weighted kappa, and the spread is the most likely one of a grid.
     """
 
     thresholds: Tensor
@@ -90,16 +91,16 @@ class ExpectedGradeProbabilities(ClassProbabilities):
 
     def fit(self, outputs: Tensor, grades: Tensor) -> None:
         """Choose thresholds and spread on the training part."""
-        scores = expected_grades(outputs).double().cpu().numpy()
-        true = grades.cpu().numpy()
-        thresholds = qwk_thresholds(scores, true, outputs.shape[1])
-        self.thresholds.copy_(torch.from_numpy(thresholds))
-        self.spread.fill_(_likeliest_spread(scores, true, thresholds))
+        scores, grades = expected_grades(outputs).double().cpu(), grades.cpu()
+        thresholds = torch.from_numpy(qwk_thresholds(scores.numpy(), grades.numpy(), outputs.shape[1]))
+        logits = _adjacent_logits(scores, thresholds, torch.tensor(1.0))
+        losses = [float(cross_entropy(logits / spread, grades)) for spread in _SPREADS]
+        self.thresholds.copy_(thresholds)
+        self.spread.fill_(_SPREADS[int(np.argmin(losses))])
 
     def forward(self, outputs: Tensor) -> Tensor:
         """Return the log-probabilities."""
-        steps = (expected_grades(outputs)[:, None] - self.thresholds) / self.spread
-        return torch.cat([torch.zeros_like(steps[:, :1]), steps.cumsum(dim=1)], dim=1).log_softmax(dim=1)
+        return _adjacent_logits(expected_grades(outputs), self.thresholds, self.spread).log_softmax(dim=1)
 
 
 def coral_logits(outputs: Tensor) -> Tensor:
@@ -113,25 +114,18 @@ def expected_grades(outputs: Tensor) -> Tensor:
 
 
 def make_probabilities(kind: LossKind, classes: int) -> ClassProbabilities:
-    """Return a new link for a kind of loss."""
+    """Return the class probabilities of a kind of loss, not fitted yet."""
     if kind == "expected_grade":
         return ExpectedGradeProbabilities(classes)
     return {"cross_entropy": SoftmaxProbabilities, "coral": CoralProbabilities, "corn": CornProbabilities}[kind]()
 
 
-def learned_tensors(link: ClassProbabilities) -> dict[str, NDArray[np.generic]]:
-    """Return what a link has learned, by name, as a checkpoint keeps it."""
-    return {PREFIX + name: tensor.detach().cpu().numpy().copy() for name, tensor in link.state_dict().items()}
+def learned_tensors(probabilities: ClassProbabilities) -> dict[str, NDArray[np.generic]]:
+    """Return copies of the fitted tensors by the names that they have in a checkpoint."""
+    return {PREFIX + name: tensor.cpu().numpy().copy() for name, tensor in probabilities.state_dict().items()}
 
 
-def _likeliest_spread(scores: NDArray[np.float64], grades: NDArray[np.int64], thresholds: NDArray[np.float64]) -> float:
-    """Return the spread of a grid under which the grades are the most likely."""
-    steps = np.cumsum(scores[:, None] - thresholds, axis=1)
-    told = np.column_stack([np.zeros(len(scores)), steps])
-    losses = []
-    for spread in _SPREADS:
-        scaled = told / spread
-        top = scaled.max(axis=1)
-        normalizer = top + np.log(np.exp(scaled - top[:, None]).sum(axis=1))
-        losses.append(float((normalizer - scaled[np.arange(len(grades)), grades]).mean()))
-    return float(_SPREADS[int(np.argmin(losses))])
+def _adjacent_logits(scores: Tensor, thresholds: Tensor, spread: Tensor) -> Tensor:
+    """Return logits that grow by (score - threshold) / spread from each grade to the next, shape (images, classes)."""
+    steps = (scores[:, None] - thresholds) / spread
+    return torch.cat([torch.zeros_like(steps[:, :1]), steps.cumsum(dim=1)], dim=1)

@@ -1,19 +1,19 @@
-"""Pointwise convolutions with a stride: skip pixels first, then convolve.
+"""Strided pointwise convolutions as a selection of pixels and a convolution with stride 1.
 
-The gradient that oneDNN computes for the weights of such a convolution writes past its workspace where images lie
-channels-last and the input channels are fewer than fill its vectors (uxlfoundation/oneDNN, issue 6035): processes
-crash, or weights come out wrong. The stems of RepVGG, MobileOne and FastViT are of that kind, with three channels.
+This works around a bug of oneDNN (uxlfoundation/oneDNN, issue 6035): its gradient for the weights of such a convolution
+writes past its workspace where images are channels-last and the input channels do not fill its vectors, so processes
+crash or weights become wrong. The stems of RepVGG, MobileOne and FastViT are such convolutions, with three channels.
 """
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_CHANNELS = 16
-"""The widest vector of float32 (AVX-512); others are filled by fewer."""
+_VECTOR_WIDTH = 16
+"""Float32 numbers in the widest vector (AVX-512); with this many input channels or more, every vector is filled."""
 
 
 class StridedPointwiseConv(nn.Conv2d):
-    """A pointwise convolution with a stride, computed with stride 1 over the pixels that it reads."""
+    """A strided pointwise convolution, computed with stride 1 over the pixels that it reads."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         rows, columns = conv.stride
@@ -27,18 +27,15 @@ class StridedPointwiseConv(nn.Conv2d):
         return F.conv2d(images[..., ::rows, ::columns], self.weight, self.bias)
 
 
-def replace_strided_point_convs(net: nn.Module) -> None:
-    """Replace, in place, every convolution whose gradient oneDNN gets wrong; parameters and their names stay."""
+def replace_strided_pointwise_convs(net: nn.Module) -> None:
+    """Replace, in place, every convolution that the bug affects; parameters and their names stay the same."""
     replaced: dict[nn.Module, nn.Module] = {}  # one module may have several names
     for name, module in list(net.named_modules(remove_duplicate=False)):
-        if type(module) is nn.Conv2d and _is_at_risk(module):
+        is_plain = type(module) is nn.Conv2d and is_pointwise(module)
+        if is_plain and max(module.stride) > 1 and module.in_channels < _VECTOR_WIDTH:
             net.set_submodule(name, replaced.setdefault(module, StridedPointwiseConv(module)))
 
 
-def _is_at_risk(conv: nn.Conv2d) -> bool:
-    return is_pointwise(conv) and max(conv.stride) > 1 and conv.in_channels < _CHANNELS
-
-
 def is_pointwise(conv: nn.Conv2d) -> bool:
-    """Return whether each output pixel is computed from all channels of one input pixel."""
+    """Return whether each output pixel depends on all channels of exactly one input pixel."""
     return conv.kernel_size == (1, 1) and conv.groups == 1 and conv.padding in {(0, 0), "valid"}

@@ -1,6 +1,6 @@
-"""Where pretrained weights come from: shipped with the package, a file, or timm's hub.
+"""Pretrained weights: shipped with the package, read from a file, or downloaded by timm.
 
-Nothing is guessed: a file that does not fit the backbone is refused with what is wrong and what to do.
+A file that does not fit the backbone is an error; its weights are never adapted by guessing.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from torch import Tensor
 from drft.errors import WeightsError
 
 EMBEDDED_BACKBONE = "mobilenetv3_small_050"
-"""The backbone whose weights this package ships."""
+"""The backbone whose weights are shipped with this package."""
 
 EMBEDDED_FILE = Path(__file__).parent / "embedded" / f"{EMBEDDED_BACKBONE}.safetensors"
 
@@ -29,18 +29,17 @@ Channels = tuple[float, float, float]
 
 _WHERE = "(--weights, or in the search space)"
 OPTIONS = f"choose hub, none or a file {_WHERE}"
-"""What a user can do about missing weights."""
+"""End of error messages: the alternatives to weights that cannot be used."""
 WITHOUT_HUB = f"choose none or a file {_WHERE}"
-"""Likewise, where the hub was asked."""
+"""The same where the hub has failed."""
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
-_WRAPPER_PREFIXES = ("module.", "_orig_mod.")
 _DAMAGE = (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, SafetensorError)
-_HUB_PROBE_SECONDS = 4.0
+_HUB_TIMEOUT_SECONDS = 4.0
 
 
 @dataclass(frozen=True)
 class WeightFile:
-    """Tensors of a weight file by name, and what its metadata says of the inputs."""
+    """Tensors of a weight file by name, and the normalization of the inputs where its metadata has one."""
 
     path: Path
     tensors: Mapping[str, Tensor] = field(repr=False)
@@ -52,7 +51,7 @@ def embedded_weights(backbone: str) -> WeightFile:
     """Return the weights shipped with this package.
 
     Raises:
-        WeightsError: for any other backbone.
+        WeightsError: for any other backbone than theirs.
     """
     if backbone != EMBEDDED_BACKBONE:
         raise WeightsError(f"{backbone}: embedded weights exist only for {EMBEDDED_BACKBONE}: {OPTIONS}")
@@ -60,7 +59,10 @@ def embedded_weights(backbone: str) -> WeightFile:
 
 
 def read_weights(path: Path) -> WeightFile:
-    """Read a ``.safetensors`` or a torch file (``weights_only``); wrappers such as ``state_dict`` are opened.
+    """Return the weights of a ``.safetensors`` file or of a file written by ``torch.save``.
+
+    Torch files are read with ``weights_only``, so that they run no code. State dicts inside ``state_dict``,
+    ``model_state_dict`` or ``model`` are found.
 
     Raises:
         WeightsError: when the file is missing, damaged or holds no tensors by name.
@@ -68,31 +70,38 @@ def read_weights(path: Path) -> WeightFile:
     if not path.is_file():
         raise WeightsError(f"{path}: no such weight file: check the path or {OPTIONS}")
     try:
-        return _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    except WeightsError:
-        raise
+        if path.suffix != ".safetensors":
+            return WeightFile(path, _without_prefixes(_read_torch(path)))
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
+            metadata = file.metadata() or {}
+        return WeightFile(path, _without_prefixes(tensors), _channels(metadata, "mean"), _channels(metadata, "std"))
     except _DAMAGE:
         raise WeightsError(f"{path}: damaged or not a weight file: fetch it again or {OPTIONS}") from None
 
 
-def check_fit(file: WeightFile, backbone: str, wanted: Mapping[str, Tensor]) -> None:
-    """Refuse weights that lack a tensor of the backbone or hold it in another shape.
+def check_fit(file: WeightFile, backbone: str, expected: Mapping[str, Tensor]) -> None:
+    """Raise an error if a tensor of the backbone is missing from the weights or has another shape there.
 
     Raises:
-        WeightsError: saying how many tensors fit.
+        WeightsError: with the number of tensors that fit.
     """
-    wrong = [name for name, tensor in wanted.items() if _shape(file.tensors.get(name)) != tensor.shape]
+    wrong = [
+        name
+        for name, tensor in expected.items()
+        if name not in file.tensors or file.tensors[name].shape != tensor.shape
+    ]
     if wrong:
-        fitting = len(wanted) - len(wrong)
+        fitting = len(expected) - len(wrong)
         raise WeightsError(
-            f"{file.path}: weights of another model: {fitting} of {len(wanted)} tensors fit {backbone} "
+            f"{file.path}: weights of another model: {fitting} of {len(expected)} tensors fit {backbone} "
             f"(first that does not: {wrong[0]}); name the model they were saved from with --backbone, or {OPTIONS}"
         )
 
 
 @contextlib.contextmanager
 def hub_offline() -> Iterator[None]:
-    """Answer from the local hub cache only, so that nothing retries for minutes without a network."""
+    """Restrict timm to the local hub cache, so that nothing retries for minutes without a network."""
     before = hub_constants.HF_HUB_OFFLINE
     hub_constants.HF_HUB_OFFLINE = True
     try:
@@ -102,27 +111,20 @@ def hub_offline() -> Iterator[None]:
 
 
 def hub_reachable() -> bool:
-    """Tell within seconds whether the weight hub answers at all; proxies of the environment are honoured."""
+    """Return within seconds whether the weight hub can be reached, also through the proxies of the environment."""
     endpoint = os.environ.get("HF_ENDPOINT", hub_constants.ENDPOINT)
     if hub_constants.HF_HUB_OFFLINE or not endpoint.startswith(("https://", "http://")):
         return False
     try:
-        with urllib.request.urlopen(endpoint, timeout=_HUB_PROBE_SECONDS):  # noqa: S310  scheme checked above
+        with urllib.request.urlopen(endpoint, timeout=_HUB_TIMEOUT_SECONDS):  # noqa: S310  scheme checked above
             return True
-    except urllib.error.HTTPError:
+    except urllib.error.HTTPError:  # an error status is an answer too
         return True
     except OSError:
         return False
 
 
-def _read_safetensors(path: Path) -> WeightFile:
-    with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
-        metadata = file.metadata() or {}
-    return WeightFile(path, _unwrapped(tensors), _channels(metadata, "mean"), _channels(metadata, "std"))
-
-
-def _read_torch(path: Path) -> WeightFile:
+def _read_torch(path: Path) -> dict[str, Tensor]:
     content = torch.load(path, map_location="cpu", weights_only=True)
     for wrapper in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
@@ -131,17 +133,17 @@ def _read_torch(path: Path) -> WeightFile:
     tensors = {name: tensor for name, tensor in tensors.items() if isinstance(tensor, Tensor)}
     if not tensors:
         raise WeightsError(f"{path}: holds no tensors by name: save the model's state_dict() or {OPTIONS}")
-    return WeightFile(path, _unwrapped(tensors))
+    return tensors
 
 
-def _unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    names = dict.fromkeys(tensors, "")
-    for name in tensors:
-        bare = name
-        for prefix in _WRAPPER_PREFIXES:
-            bare = bare.removeprefix(prefix)
-        names[name] = bare
-    return {names[name]: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+def _without_prefixes(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return float32 tensors by their names without the prefixes of ``DataParallel`` and ``torch.compile``."""
+    return {
+        name.removeprefix("module.").removeprefix("_orig_mod."): tensor.float()
+        if tensor.is_floating_point()
+        else tensor
+        for name, tensor in tensors.items()
+    }
 
 
 def _channels(metadata: Mapping[str, str], key: str) -> Channels | None:
@@ -149,7 +151,3 @@ def _channels(metadata: Mapping[str, str], key: str) -> Channels | None:
         return None
     red, green, blue = (float(value) for value in json.loads(metadata[key]))
     return red, green, blue
-
-
-def _shape(tensor: Tensor | None) -> torch.Size | None:
-    return None if tensor is None else tensor.shape

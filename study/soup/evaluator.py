@@ -100,7 +100,7 @@ class Evaluator:
         model = self._context.model
         self._net, self._link, self._pretrained = model.net.eval(), model.probabilities, model.pretrained
         depth = max(ingredient.config.depth for ingredient in ingredients)
-        self._prefix = self._context.prefix(depth, passing=False)
+        self._prefix = self._context.prefix(depth, only_this_boundary=False)
         self._norms = self._changed_norms()
         # Caches of this object: one on the class would keep every evaluator alive.
         self._features = cache(self._open_features)

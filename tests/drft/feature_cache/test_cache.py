@@ -219,7 +219,7 @@ def test_a_damaged_about_is_written_anew(folder):
     fill(cache, SHELF, "view")
     (folder / SHELF.key / "about.json").write_text("{")
     fill(cache, SHELF, "other")
-    assert {file.worth for file in stored_files(folder)} == {SHELF.seconds_per_byte}
+    assert {file.seconds_per_byte for file in stored_files(folder)} == {SHELF.seconds_per_byte}
 
 
 # --- a disk that does not take it
@@ -233,7 +233,7 @@ def raising(code: int) -> Callable[..., None]:
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EIO])
-@pytest.mark.parametrize("where", ["write_entry", "whole_file", "settle_about"])
+@pytest.mark.parametrize("where", ["write_entry", "whole_file", "get_or_write_info"])
 def test_what_cannot_be_written_stays_in_memory(folder, code, where, monkeypatch, caplog):
     cache = ActivationCache(folder, MUCH)
     monkeypatch.setattr(activations, where, raising(code))

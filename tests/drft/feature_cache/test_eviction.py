@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drft.feature_cache.eviction import choose_victims
+from drft.feature_cache.eviction import files_to_evict
 from drft.feature_cache.index import StoredFile, default_budget
 from drft.files.locks import holding
 from drft.files.sizes import format_size, parse_size
@@ -27,8 +27,8 @@ def stored(draw: st.DrawFn) -> StoredFile:
     files=st.lists(stored()), excess=st.integers(0, 300), more=st.integers(0, 300), worth=st.sampled_from([1.0, 2.0])
 )
 def test_victims_make_enough_room_and_no_more_than_needed(files, excess, more, worth):
-    victims, admitted = choose_victims(files, excess, excess + more, worth, NOW)
-    evictable = [file for file in files if not file.is_draft or NOW - file.used > HOUR]
+    victims, admitted = files_to_evict(files, excess, excess + more, worth, NOW)
+    evictable = [file for file in files if not file.is_draft or NOW - file.last_used > HOUR]
     freed = sum(file.size for file in victims)
     goal = excess + more if admitted else excess
     assert freed >= min(goal, sum(file.size for file in evictable))
@@ -40,8 +40,8 @@ def test_victims_make_enough_room_and_no_more_than_needed(files, excess, more, w
 
 @given(files=st.lists(stored()), need=st.integers(1, 300), worth=st.sampled_from([1.0, 2.0]))
 def test_nothing_fresh_goes_for_what_is_worth_less(files, need, worth):
-    victims, _ = choose_victims(files, 0, need, worth, NOW)
-    assert all(file.is_draft or file.worth <= worth or NOW - file.used > 24 * HOUR for file in victims)
+    victims, _ = files_to_evict(files, 0, need, worth, NOW)
+    assert all(file.is_draft or file.seconds_per_byte <= worth or NOW - file.last_used > 24 * HOUR for file in victims)
 
 
 @pytest.mark.parametrize(

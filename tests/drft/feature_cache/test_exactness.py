@@ -27,7 +27,7 @@ from drft.training.optim import make_optimizer, make_scheduler, parameter_groups
 from drft.training.phase import run_phase
 from drft.training.records import PARTS, EpochRecord, TrialResult
 from drft.training.session import TrainingSession
-from drft.training.trainer import _shuffled_batches
+from drft.training.trainer import shuffled_batches
 from drft.training.trial import run_trial
 
 FAMILIES = ["test_byobnet", "test_convnext3", "test_efficientnet", "test_mambaout", "test_resnet", "test_vit"]
@@ -150,7 +150,7 @@ def test_batches_of_any_size_differ_by_rounding_at_most(tiny_dataset, tmp_path):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_depth_of_these_families_has_a_boundary(name, plain_benches):
-    chain = plain_benches(name).prepare(backbone(name)).network.chain
+    chain = plain_benches(name).prepare(backbone(name)).network.split_model
     assert chain.cuts == tuple(range(block_count(name), -1, -1))
 
 
@@ -220,11 +220,11 @@ def normalized(views: Views, images: Tensor) -> Tensor:
 def double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("drft.feature_cache.network.build_model", lambda *args: in_double(build_model(*args)))
     monkeypatch.setattr(
-        "drft.feature_cache.network._measure", lambda chain, *_: dict.fromkeys(chain.cuts, BoundaryCost(1.0, 1))
+        "drft.feature_cache.network._measure_costs", lambda chain, *_: dict.fromkeys(chain.cuts, BoundaryCost(1.0, 1))
     )
     monkeypatch.setattr("drft.training.trainer.training_loss", lambda *args: training_loss(*args).double())
     monkeypatch.setattr(Views, "normalize", normalized)
-    monkeypatch.setattr(FrozenPrefix, "suffix", lambda self, crossing: self.network.chain.suffix(self.depth, crossing))
+    monkeypatch.setattr(FrozenPrefix, "suffix", lambda self, crossing: self.network.split_model.suffix(self.depth, crossing))
 
 
 def plain_loop(config: TrialConfig, dataset) -> tuple[Model, np.ndarray]:
@@ -241,7 +241,7 @@ def plain_loop(config: TrialConfig, dataset) -> tuple[Model, np.ndarray]:
         optimizer, scheduler = _optimizer(config, model, settings_, depth, len(split.train))
         for _ in range(settings_.epochs):
             train_mode(model.net, depth, config.batch_norm)
-            for rows in _shuffled_batches(len(split.train), 3, config.seed, step):
+            for rows in shuffled_batches(len(split.train), 3, config.seed, step):
                 indices = split.train[rows]
                 images = normalized(views, views.augmented(indices, step, config.augmentation.strength))
                 optimizer.zero_grad()

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, fx, nn
 
-from drft.feature_cache.pointwise_conv import PointwiseConv, replace_point_convs
+from drft.feature_cache.pointwise_conv import PointwiseConv, replace_pointwise_convs
 
 
 def step(net: nn.Module, activations: Tensor) -> list[Tensor]:
@@ -46,7 +46,7 @@ def test_it_computes_and_trains_like_the_convolution(count, channels, width, sid
 )
 def test_only_plain_kernels_of_one_pixel_are_replaced(conv, replaced):
     net = nn.Sequential(conv, nn.ReLU())
-    traced = replace_point_convs(fx.symbolic_trace(net))
+    traced = replace_pointwise_convs(fx.symbolic_trace(net))
     assert sum(isinstance(module, PointwiseConv) for module in traced.modules()) == replaced
     activations = torch.randn(2, 4, 1, 1)
     torch.testing.assert_close(traced(activations), net(activations))
@@ -54,7 +54,7 @@ def test_only_plain_kernels_of_one_pixel_are_replaced(conv, replaced):
 
 def test_weights_are_shared_with_the_network():
     net = nn.Sequential(nn.Conv2d(2, 2, 1))
-    traced = replace_point_convs(fx.symbolic_trace(net))
+    traced = replace_pointwise_convs(fx.symbolic_trace(net))
     nn.init.zeros_(net[0].weight)
     nn.init.ones_(net[0].bias)
     assert torch.equal(traced(torch.randn(1, 2, 1, 1)), torch.ones(1, 2, 1, 1))

@@ -40,7 +40,7 @@ def test_every_depth_of_these_families_has_a_boundary_and_its_suffix_is_the_rest
     net = network(name)
     chain = split_model(net, SIZE)
     assert chain.cuts == tuple(range(chain.block_count, -1, -1))
-    assert chain.why_not == ""
+    assert chain.fault_summary == ""
     with torch.no_grad():
         expected = net(images())
         for depth, activations in chain.advance((images(),), None, chain.cuts).items():
@@ -252,8 +252,8 @@ def test_where_a_boundary_would_not_hold_there_is_none_and_the_log_says_why(kind
     with caplog.at_level(logging.WARNING):
         chain = split_model(net, SIZE)
     assert set(chain.cuts) < {3, 2, 1, 0}
-    assert chain.why_not
-    assert chain.why_not in caplog.text
+    assert chain.fault_summary
+    assert chain.fault_summary in caplog.text
     for depth in (*chain.cuts, None):
         torch.testing.assert_close(chain.suffix(depth, _activations(chain, depth)), net(images()))
 

@@ -29,7 +29,7 @@ def test_weights_and_gradients_are_those_of_the_formula(kind):
     with torch.no_grad():
         up.normal_()
     updates.merge()
-    with updates.learning():
+    with updates.collecting_gradients():
         for part in images.split([1, 2]):  # gradients of micro-batches add up
             layer(part).square().sum().backward()
     assert layer.weight.grad is None
@@ -53,7 +53,7 @@ def test_the_network_starts_as_it_was():
 def test_gradients_stay_with_the_weights_afterwards():
     layer = nn.Linear(3, 2)
     updates = updates_of(layer)
-    with pytest.raises(ZeroDivisionError), updates.learning():
+    with pytest.raises(ZeroDivisionError), updates.collecting_gradients():
         raise ZeroDivisionError
     layer(torch.ones(1, 3)).sum().backward()
     assert layer.weight.grad is not None
@@ -65,7 +65,7 @@ def test_a_weight_that_is_frozen_for_now_is_left_alone():
     updates = updates_of(layer)
     layer.weight.requires_grad_(False)
     version = layer.weight._version
-    with updates.learning():
+    with updates.collecting_gradients():
         layer(torch.ones(1, 3)).sum().backward()
     updates.merge()
     assert layer.weight._version == version

@@ -131,7 +131,7 @@ def test_each_grade_is_the_most_probable_at_some_score_when_coral_starts(classes
     model.start_anew(0, 0.0, shared_score=True)
     scores = torch.linspace(-20, 20, 401)[:, None]
     outputs = torch.cat([scores, model.net.fc.bias.detach()[1:].expand(len(scores), -1)], dim=1)
-    assert set(model.link(outputs).argmax(dim=1).tolist()) == set(range(classes))
+    assert set(model.probabilities(outputs).argmax(dim=1).tolist()) == set(range(classes))
 
 
 def test_nothing_of_a_loss_stays_on_the_network(results, session):
@@ -146,7 +146,7 @@ def test_validation_grades_teach_nothing(session):
         grades, validation = context.grades.copy(), context.split.validation
         grades[validation] = grades[validation][order]
         ((_, told),) = run_phase(dataclasses.replace(context, grades=grades), "head", 1)
-        return told, context.model.link.state_dict()
+        return told, context.model.probabilities.state_dict()
 
     count = len(session.prepare(CONFIG).split.validation)
     (plain, learned), (permuted, same) = predicted(np.arange(count)), predicted(np.arange(count)[::-1])

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from drft.config.trial_config import BackboneConfig, TrialConfig
 from drft.models.backbone import build_model
-from drft.models.strided_conv import StridedPointwiseConv, replace_strided_point_convs
+from drft.models.strided_conv import StridedPointwiseConv, replace_strided_pointwise_convs
 
 
 def step(net: nn.Module, images: Tensor) -> list[Tensor]:
@@ -28,7 +28,7 @@ def test_it_computes_and_trains_like_the_convolution(count, channels, width, sid
     torch.manual_seed(seed)
     net = nn.Sequential(nn.Conv2d(channels, width, 1, stride=stride, bias=bias))
     other = copy.deepcopy(net)
-    replace_strided_point_convs(other)
+    replace_strided_pointwise_convs(other)
     images = torch.randn(count, channels, side, side).contiguous(memory_format=torch.channels_last)
     # Double precision is not computed by oneDNN: the one that is replaced would crash in single precision.
     expected = step(net.double(), images.double())
@@ -51,7 +51,7 @@ def test_it_computes_and_trains_like_the_convolution(count, channels, width, sid
 )
 def test_only_what_is_at_risk_is_replaced(conv, replaced):
     net = nn.Sequential(conv)
-    replace_strided_point_convs(net)
+    replace_strided_pointwise_convs(net)
     assert isinstance(net[0], StridedPointwiseConv) == replaced
     assert net[0].weight is conv.weight
     assert net[0].bias is conv.bias
@@ -60,7 +60,7 @@ def test_only_what_is_at_risk_is_replaced(conv, replaced):
 def test_a_module_with_two_names_stays_one():
     net = nn.ModuleDict({"one": nn.Conv2d(3, 8, 1, stride=2)})
     net["other"] = net["one"]
-    replace_strided_point_convs(net)
+    replace_strided_pointwise_convs(net)
     assert isinstance(net["one"], StridedPointwiseConv)
     assert net["other"] is net["one"]
 
