@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
-from study.callbacks.logger import LoggedDisplay, check_logger
+from study.callbacks.logger import LoggerCallback, check_logger
 from study.callbacks.progress_reporter import preparation, progress_reporter
 from study.messages import closing_lines, opening_lines
 from study.report.disclaimer import DISCLAIMER
@@ -80,10 +80,11 @@ def run_trials(
     """
     folder = StudyFolder(plan.folder)
     storage = open_storage(plan.storage)
-    display, interruption = progress_reporter(console), Interrupt()
+    interrupt, reporter = Interrupt(), progress_reporter(console)
+    callbacks = [reporter]
     if options.log is not None:
-        display = LoggedDisplay(display, options.log, plan.metadata.name, plan.folder)
-    reconnect = Reconnect(display.notice, interruption)
+        callbacks.append(LoggerCallback(options.log, plan.metadata.name, plan.folder, reporter.on_message))
+    reconnect = Reconnect(reporter.on_message, lambda: interrupt.immediate)
     scheduler = TrialScheduler(
         plan.metadata, plan.space, storage, plan.sampler, plan.pruner, options.max_retries, reconnect
     )
@@ -100,7 +101,7 @@ def run_trials(
             stop_when_noise=options.stop_when_noise,
             queued_only=queue is not None,
         )
-        outcome = Tuner(scheduler, executor, folder, display, criterion, interruption).run()
+        outcome = Tuner(scheduler, executor, folder, callbacks, criterion, interrupt).run()
     close_storage(storage)
     return outcome
 

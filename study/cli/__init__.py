@@ -1,4 +1,4 @@
-"""The command line: one module per command, imported when it is asked for, so that ``--help`` stays fast."""
+"""The command line: one module per command, imported when the command is used, so that ``--help`` stays fast."""
 
 import importlib
 import sys
@@ -11,17 +11,17 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "run": "Run a study: many short two-phase trainings, then a report.",
         "report": "Write the report of a study.",
-        "confirm": "Retrain the best trials of a study, then open its test set once.",
-        "soup": "Put the best trials of a study together: soups, ensembles, WiSE-FT.",
+        "confirm": "Retrain the best trials, then open the test set once.",
+        "soup": "Combine the best trials of a study: soups and ensembles.",
         "compare": "Compare studies side by side.",
         "export": "Write the model of a study, or its tables.",
         "predict": "Grade images with a trained model.",
-        "status": "Say how far a study is.",
-        "dashboard": "Open a study in the Optuna dashboard.",
-        "blocks": "Print the freeze map of a backbone.",
+        "status": "Print the progress of a study.",
+        "dashboard": "Open studies in the Optuna dashboard.",
+        "blocks": "Print the blocks of a backbone and what each depth trains.",
         "spaces": "List, check and explain search spaces.",
-        "data": "Check a data source, show its images, or fetch one.",
-        "cache": "Say what the cache holds, or empty it.",
+        "data": "Check a data source, show its images, or download one.",
+        "cache": "Print what the cache contains, or empty it.",
     }
 )
 
@@ -54,7 +54,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; exit 0 done, 1 failed, 2 wrong use, 130 interrupted."""
+    """Run the command line. Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted."""
     try:
         cli(standalone_mode=False)
     except click.exceptions.Abort:
@@ -63,8 +63,8 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except click.exceptions.Exit as leaving:
-        sys.exit(leaving.exit_code)
+    except click.exceptions.Exit as exit_:
+        sys.exit(exit_.exit_code)
     except Exception as error:
         from drft.errors import DrftError, UsageError
 

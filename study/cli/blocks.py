@@ -1,4 +1,4 @@
-"""``drft-study blocks``: what each depth of a backbone trains."""
+"""``drft-study blocks``: the blocks that each depth of a backbone trains."""
 
 import click
 
@@ -6,10 +6,10 @@ import click
 @click.command(name="blocks")
 @click.argument("backbone")
 def command(backbone: str) -> None:
-    """Print the freeze map of BACKBONE, a timm model.
+    """Print the blocks of BACKBONE, a timm model.
 
-    Each line is one depth: the block that is trained from this depth on, and the share of the backbone's
-    parameters that this depth trains. Depth 0 trains the head alone.
+    Each line is one depth: the earliest block that it trains, and the share of
+    the backbone's parameters that it trains. Depth 0 trains the head alone.
     """
     from drft.models.backbone import describe_backbone
     from study.cli.tables import print_table

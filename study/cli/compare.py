@@ -1,19 +1,21 @@
-"""``drft-study compare``: studies side by side."""
+"""``drft-study compare``: compare studies side by side."""
 
 from pathlib import Path
 
 import click
 
+from study.cli.options import study_options
+
 
 @click.command()
 @click.argument("studies", nargs=-1, required=True)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write; results/compare-A-B by default.")
-@click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
-@click.option("--storage", metavar="URL", help="Optuna storage that holds the studies, instead of their study.db.")
+@study_options
 def command(studies: tuple[str, ...], out: Path | None, results: Path, storage: str | None) -> None:
-    """Compare STUDIES (two or more), and print where the page is.
+    """Compare two or more STUDIES, and print the path of the page.
 
-    Each is a name under --results, or the path of a study folder. They may differ in anything: backbone, data, space.
+    Each is a name under --results, or the path of a study folder. They may
+    differ in anything: backbone, data, space.
     """
     from study.compare.chapters import against_text
     from study.compare.comparison import compare

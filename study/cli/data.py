@@ -1,4 +1,4 @@
-"""``drft-study data``: check a data source, show its images, or fetch one."""
+"""``drft-study data``: check a data source, show its images, or download one."""
 
 import sys
 from collections.abc import Callable
@@ -7,69 +7,77 @@ from typing import Any
 
 import click
 
-from study.cli.options import data_options, given_of_data
+from study.cli.options import data_options, select_data_options
 
 
 @click.group(name="data")
 def command() -> None:
-    """Check a data source, show its images, or fetch one."""
+    """Check a data source, show its images, or download one."""
 
 
 @command.command()
 @click.argument("source")
 @data_options
-@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all findings there.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="File for all findings.")
 @click.option(
-    "--html", "html_file", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with images there."
+    "--html", "html_file", type=click.Path(path_type=Path, dir_okay=False), help="File for a page with images."
 )
-def check(source: str, json_file: Path | None, html_file: Path | None, **given: Any) -> None:
-    """Check SOURCE: files, duplicates, labels, columns, and what its size allows.
+def check(source: str, json_file: Path | None, html_file: Path | None, **values: Any) -> None:
+    """Check SOURCE: files, duplicates, labels, columns and size.
 
-    SOURCE is synthetic, the name of a data set, a folder, or a CSV file, as for run --data; a folder of images
-    without labels will do too. Duplicates are found though one was encoded again, resized, brightened, rotated or
-    mirrored; not though it was cropped.
+    SOURCE is synthetic, the name of a data set, a folder or a CSV file, as for
+    run --data. A folder of images without labels can be checked, too. Duplicates
+    are found even if one of them was encoded again, resized, brightened, rotated
+    or mirrored, but not if it was cropped.
 
-    Exit status: 0 sound, or nothing but notes; 1 defects were found; 2 there is no such source.
+    Exit status: 0 no defects; 1 defects; 2 there is no such source.
     """
     from rich.console import Console
 
     from drft.data.checks import check_source
     from study.callbacks.progress_reporter import preparation
 
-    with preparation(Console(stderr=True)) as tell:
-        found = check_source(source, options=given_of_data(given), progress=tell)
+    with preparation(Console(stderr=True)) as progress:
+        result = check_source(source, options=select_data_options(values), progress=progress)
     from study.cli.tables import print_table
     from study.data_check import text as wording
 
-    click.echo(wording.opening_words(found))
-    headings = wording.headings(found)
-    print_table(headings, wording.count_rows(found), right=headings[1:])
-    for line in (wording.noise_words(found), wording.twin_words(found), *wording.finding_lines(found)):
+    click.echo(wording.opening_words(result))
+    headings = wording.headings(result)
+    print_table(headings, wording.count_rows(result), right=headings[1:])
+    for line in (wording.noise_words(result), wording.twin_words(result), *wording.finding_lines(result)):
         if line:
             click.echo(line)
     if json_file is not None:
-        _write_text(json_file, wording.as_json(found))
+        _write_text(json_file, wording.as_json(result))
     if html_file is not None:
         from study.data_check.html import check_page
 
-        _write_text(html_file, check_page(found))
-    click.echo(wording.verdict(found))
-    sys.exit(1 if found.defects else 0)
+        _write_text(html_file, check_page(result))
+    click.echo(wording.verdict(result))
+    sys.exit(1 if result.defects else 0)
 
 
 @command.command()
 @click.argument("source")
 @data_options
 @click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), default="preview.png", show_default=True, help="The PNG."
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default="preview.png",
+    show_default=True,
+    help="PNG file to write.",
 )
-@click.option("--per-grade", type=click.IntRange(1, 50), default=6, show_default=True, help="Images of each grade.")
-@click.option("--side", type=click.IntRange(16, 1024), default=192, show_default=True, help="Pixels of each image.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the augmented views.")
-def preview(source: str, out: Path, per_grade: int, side: int, seed: int, **given: Any) -> None:
-    """Draw images of SOURCE by grade, and one of each grade at every augmentation strength.
+@click.option("--per-grade", type=click.IntRange(1, 50), default=6, show_default=True, help="Images per grade.")
+@click.option(
+    "--side", type=click.IntRange(16, 1024), default=192, show_default=True, help="Side of an image in pixels."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the augmentation.")
+def preview(source: str, out: Path, per_grade: int, side: int, seed: int, **values: Any) -> None:
+    """Draw images of SOURCE by grade, plain and augmented.
 
-    The images are cropped as the networks see them. Test images are not shown.
+    One image of each grade is shown at every augmentation strength. The images
+    are cropped as for the network. Test images are not shown.
     """
     from rich.console import Console
 
@@ -77,8 +85,8 @@ def preview(source: str, out: Path, per_grade: int, side: int, seed: int, **give
     from drft.data.preview import contact_sheet
     from study.callbacks.progress_reporter import preparation
 
-    with preparation(Console(stderr=True)) as tell:
-        dataset = open_dataset(source, options=given_of_data(given), progress=tell)
+    with preparation(Console(stderr=True)) as progress:
+        dataset = open_dataset(source, options=select_data_options(values), progress=progress)
     sheet = contact_sheet(dataset, per_grade, side, seed)
     _write(out, lambda draft: sheet.save(draft, format="PNG"))
 
@@ -86,10 +94,12 @@ def preview(source: str, out: Path, per_grade: int, side: int, seed: int, **give
 @command.command()
 @click.argument("name")
 def fetch(name: str) -> None:
-    """Download the data set NAME: idrid, aptos, eyepacs, messidor2 or ddr, from Kaggle.
+    """Download the data set NAME from Kaggle.
 
-    Needs kagglehub (pip install "drft-study[kaggle]") and for some sets a Kaggle account. Files that were put by hand
-    where the message says are used instead; retinamnist is always put there by hand.
+    NAME is idrid, aptos, eyepacs, messidor2 or ddr. This needs kagglehub (pip
+    install "drft-study[kaggle]"), and for some data sets a Kaggle account. Files
+    that you put into the folder that the message names are used instead;
+    retinamnist can only be put there by hand.
     """
     from drft.data.datasets import download as downloads
     from study.data_check import download_text as fetching

@@ -1,22 +1,25 @@
-"""``drft-study export``: a study's model or tables for other programs and people."""
+"""``drft-study export``: write the model of a study, or its tables."""
 
 from pathlib import Path
 from typing import Literal
 
 import click
 
+from study.cli.options import study_options
+
 
 @click.command()
 @click.argument("study")
 @click.option("--trial", type=click.IntRange(0), help="Trial whose model is written; the best one by default.")
-@click.option("--onnx", is_flag=True, help="Write the model as ONNX, too, and compare the two.")
+@click.option("--onnx", is_flag=True, help="Also write the model as ONNX, and compare the two.")
 @click.option("--table", type=click.Choice(["trials", "epochs"]), help="Write this table instead of a model.")
 @click.option("--format", "form", type=click.Choice(["csv", "parquet"]), help="Format of the table; csv by default.")
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder of the model, or file of the table; CSV is printed without."
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of the model, or file of the table. Without it, CSV is printed.",
 )
-@click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
-@click.option("--storage", metavar="URL", help="Optuna storage that holds STUDY, instead of its study.db.")
+@study_options
 def command(
     study: str,
     trial: int | None,
@@ -28,9 +31,10 @@ def command(
     results: Path,
     storage: str | None,
 ) -> None:
-    """Write the best model of STUDY with its configuration and model card, or a table as CSV or Parquet.
+    """Write the best model of STUDY, or a table of its trials or epochs.
 
-    STUDY is a name under --results, or the path of a study folder.
+    A model comes with its configuration and a model card. STUDY is a name under
+    --results, or the path of a study folder.
     """
     from study.results.study_results import read_study
 
@@ -44,7 +48,7 @@ def command(
         click.echo(export_model(read_study(study, results, storage), out, trial, onnx=onnx))
         return
     if trial is not None or onnx:
-        raise click.UsageError("--trial and --onnx are for models: leave them out, or --table")
+        raise click.UsageError("--trial and --onnx are for models: leave them out, or leave --table out")
     from study.export.tables import export_table
 
     text = export_table(read_study(study, results, storage), table, form or "csv", out)

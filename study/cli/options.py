@@ -1,4 +1,4 @@
-"""Options that several commands have, in one place, and what they mean to a run."""
+"""Options that several commands share, and their conversion to the options of a run."""
 
 import shlex
 import sys
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Function = Callable[..., Any]
 
 _FILES = ("exclude", "relabel")
-_OF_DATA = (
+_DATA_OPTIONS = (
     "labels",
     "images",
     "image_column",
@@ -42,7 +42,7 @@ class Duration(click.ParamType[float]):
 
 
 class Size(click.ParamType[int]):
-    """Bytes, as a number and a unit."""
+    """Bytes, as a number with a unit."""
 
     name = "size"
 
@@ -56,32 +56,47 @@ class Size(click.ParamType[int]):
             self.fail(str(error), param, ctx)
 
 
+def study_options(command: Function) -> Function:
+    """Add the options that locate a study."""
+    return _add(
+        command,
+        click.option(
+            "--results",
+            type=click.Path(path_type=Path),
+            default=Path("results"),
+            show_default=True,
+            help="Folder of the studies.",
+        ),
+        click.option("--storage", metavar="URL", help="Optuna storage of the study; its study.db by default."),
+    )
+
+
 def data_options(command: Function) -> Function:
-    """Where the images of a table are, and what its columns are called."""
-    return _with_options(
+    """Add the options of a data source: folders, columns and corrections."""
+    return _add(
         command,
         click.option("--labels", help="Labels of IDRiD's Kaggle layout: as-given or official."),
-        click.option("--images", help="Folder of a table's images."),
-        click.option("--image-column", help="Column of a table that names the images."),
-        click.option("--grade-column", help="Column of a table with the grades."),
-        click.option("--group-column", help="Column of a table that keeps images together, such as the patient."),
-        click.option("--origin-column", help="Column of a table that says train or test."),
+        click.option("--images", help="Folder of the images of a table."),
+        click.option("--image-column", help="Column with the names of the images."),
+        click.option("--grade-column", help="Column with the grades."),
+        click.option("--group-column", help="Column of groups that are not split, such as the patient."),
+        click.option("--origin-column", help="Column with the part of each image: train or test."),
         click.option(
-            "--group-lookalikes", flag_value="yes", help="Never part images that occur twice in different files."
+            "--group-lookalikes", flag_value="yes", help="Do not split images that occur twice in different files."
         ),
-        click.option("--exclude", metavar="CSV", help="Leave out the training images that it names by id."),
-        click.option("--relabel", metavar="CSV", help="Give the training images it names by id its grades."),
+        click.option("--exclude", metavar="CSV", help="File with the ids of training images to leave out."),
+        click.option("--relabel", metavar="CSV", help="File with ids and new grades of training images."),
     )
 
 
 def limit_options(command: Function) -> Function:
-    """When a run stops, and how often a failed trial is tried again."""
-    return _with_options(
+    """Add the options that stop a run, and that limit retries."""
+    return _add(
         command,
-        click.option("--timeout", type=Duration(), help="Stop after this long: 600, 10m, 2h."),
-        click.option("--trial-timeout", type=Duration(), help="End a trial that takes longer, as one that hangs."),
+        click.option("--timeout", type=Duration(), help="Stop after this time: 600, 10m, 2h."),
+        click.option("--trial-timeout", type=Duration(), help="Stop and retry a trial that takes longer."),
         click.option(
-            "--max-retries", type=click.IntRange(0), default=1, show_default=True, help="Tries after a failed one."
+            "--max-retries", type=click.IntRange(0), default=1, show_default=True, help="Retries of a failed trial."
         ),
         click.option(
             "--failure-limit",
@@ -94,54 +109,58 @@ def limit_options(command: Function) -> Function:
 
 
 def placement_options(command: Function) -> Function:
-    """Where trials run."""
-    return _with_options(
+    """Add the options of executors, devices and the cache."""
+    return _add(
         command,
-        click.option("--executor", type=click.Choice(["local", "ray"]), default="local", show_default=True),
         click.option(
-            "--jobs", type=click.IntRange(1), help="Trials at once: on the CPU, or on Ray; as many as fit by default."
+            "--executor",
+            type=click.Choice(["local", "ray"]),
+            default="local",
+            show_default=True,
+            help="Run trials on this machine, or on a Ray cluster.",
+        ),
+        click.option(
+            "--jobs", type=click.IntRange(1), help="Trials at once on the CPU or on Ray; as many as fit by default."
         ),
         click.option("--gpus", help="GPUs to use, such as 0,1; all by default."),
         click.option("--trials-per-gpu", type=click.IntRange(1), help="Trials at once on each GPU; 1 by default."),
-        click.option("--ray-address", help="Ray cluster: auto or HOST:PORT; one on this machine by default."),
-        click.option(
-            "--gpus-per-trial", type=float, help="GPUs of each trial on Ray, such as 0.5; 1 by default, if any."
-        ),
+        click.option("--ray-address", help="Ray cluster: auto or HOST:PORT; started here by default."),
+        click.option("--gpus-per-trial", type=float, help="GPUs of each trial on Ray, such as 0.5; 1 by default."),
         click.option("--cpus-per-trial", type=float, help="CPUs of each trial on Ray; 1 by default."),
         click.option(
-            "--cache-size", type=Size(), help="Disk for activations: 20GB; a share of what is free by default."
+            "--cache-size", type=Size(), help="Disk space for activations: 20GB; by default part of the free space."
         ),
-        click.option("--no-cache", is_flag=True, help="Keep no activations: compute the frozen blocks in every epoch."),
+        click.option("--no-cache", is_flag=True, help="Store no activations: compute frozen blocks in every epoch."),
     )
 
 
-def _with_options(command: Function, *options: Callable[[Function], Function]) -> Function:
-    for option in reversed(options):
+def _add(command: Function, *options: Callable[[Function], Function]) -> Function:
+    for option in reversed(options):  # reversed, as decorators are applied from the last to the first
         command = option(command)
     return command
 
 
-def given_of_data(given: Mapping[str, Any]) -> dict[str, str]:
-    """Return what the options of a command say of the images; a study may be gone on with from another folder."""
-    said = {name: given[name] for name in _OF_DATA if given[name] is not None}
-    return {name: str(Path(value).absolute()) if name in _FILES else value for name, value in said.items()}
+def select_data_options(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return the given options of the data source; paths are absolute, since a study can be resumed elsewhere."""
+    given = {name: values[name] for name in _DATA_OPTIONS if values[name] is not None}
+    return {name: str(Path(value).absolute()) if name in _FILES else value for name, value in given.items()}
 
 
-def run_options(given: dict[str, Any]) -> "RunOptions":
-    """Return what the options of a command say of a run."""
+def to_run_options(values: dict[str, Any]) -> "RunOptions":
+    """Return the options of a run from those of a command."""
     from study.setup.options import RunOptions
 
-    rest = {name: value for name, value in given.items() if name not in _OF_DATA}
-    if rest.pop("no_cache"):
-        if given["cache_size"]:
-            raise click.UsageError("--no-cache keeps nothing: leave --cache-size out")
-        rest["cache_size"] = 0
-    rest["gpus"] = given["gpus"].split(",") if given["gpus"] else None
-    return RunOptions(**rest, data_options=given_of_data(given), command=shown_command(given["storage"]))
+    others = {name: value for name, value in values.items() if name not in _DATA_OPTIONS}
+    if others.pop("no_cache"):
+        if values["cache_size"]:
+            raise click.UsageError("--no-cache stores nothing: leave --cache-size out")
+        others["cache_size"] = 0
+    others["gpus"] = values["gpus"].split(",") if values["gpus"] else None
+    return RunOptions(**others, data_options=select_data_options(values), command=shown_command(values["storage"]))
 
 
 def shown_command(storage: str | None) -> str:
-    """Return the command as it was given, without the password of a database: it is recorded and printed."""
+    """Return the command as it was typed, without the password of a database, since it is stored and printed."""
     arguments = sys.argv[1:]
     if storage and "@" in storage:
         from study.storage.open import public_url

@@ -10,24 +10,29 @@ import click
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "--csv", "table", type=click.Path(path_type=Path, dir_okay=False), help="Write a CSV file, not a table here."
+    "--csv",
+    "table",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="CSV file to write, in place of a table here.",
 )
 def command(checkpoint: Path, images: Sequence[Path], table: Path | None) -> None:
     """Grade IMAGES, files or folders, with the model of CHECKPOINT.
 
-    CHECKPOINT is a folder that `drft-study export` wrote, or a .safetensors file: of such a folder, or a trial's
-    best.safetensors. For research and education only: not for diagnosis, treatment or any other use on patients.
+    CHECKPOINT is a folder written by `drft-study export`, or a .safetensors
+    file: that of such a folder, or the best.safetensors of a trial. For
+    research and education only: not for diagnosis, treatment or any other use
+    on patients.
     """
     from study.cli.tables import print_table
     from study.export.predict import CAUTION, COLUMNS, find_images, predict, write_predictions
 
     predictions = predict(checkpoint, find_images(images))
     if table is None:
-        classes = len(predictions[0].probabilities)
+        columns = [f"p{grade}" for grade in range(len(predictions[0].probabilities))]
         print_table(
-            (*COLUMNS, *(f"p{grade}" for grade in range(classes))),
+            (*COLUMNS, *columns),
             [(p.id, str(p.grade), *(f"{value:.3f}" for value in p.probabilities)) for p in predictions],
-            right=("grade", *(f"p{grade}" for grade in range(classes))),
+            right=("grade", *columns),
         )
     else:
         write_predictions(table, predictions)

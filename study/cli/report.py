@@ -4,16 +4,18 @@ from pathlib import Path
 
 import click
 
+from study.cli.options import study_options
+
 
 @click.command()
 @click.argument("study")
-@click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
-@click.option("--storage", metavar="URL", help="Optuna storage that holds STUDY, as run --storage takes it.")
+@study_options
 @click.option("--images/--no-images", default=True, help="Show small copies of images whose labels are suspect.")
 def command(study: str, results: Path, storage: str | None, *, images: bool) -> None:
-    """Write the report of STUDY and print where it is.
+    """Write the report of STUDY and print its path.
 
-    STUDY is a name under --results, or the path of a study folder. A study that still runs can be reported, too.
+    STUDY is a name under --results, or the path of a study folder. It may still
+    be running.
     """
     from study.report.write import write_report
 

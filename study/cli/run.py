@@ -1,4 +1,4 @@
-"""``drft-study run``: run a study, or go on with it."""
+"""``drft-study run``: run a study, or resume it."""
 
 import sys
 from pathlib import Path
@@ -8,58 +8,68 @@ import click
 
 from drft.config.trial_config import METRICS, NORMALIZATIONS, PRECISIONS
 from study.callbacks.names import LOGS
-from study.cli.options import data_options, limit_options, placement_options, run_options
+from study.cli.options import data_options, limit_options, placement_options, to_run_options
 from study.pruners.names import PRUNERS
 from study.samplers.names import SAMPLERS
 
 
 @click.command()
-@click.option("--trials", type=click.IntRange(1), default=100, show_default=True, help="Finished trials to come to.")
-@click.option("--space", default="default", show_default=True, help="Search space: a YAML file or a shipped name.")
+@click.option(
+    "--trials", type=click.IntRange(1), default=100, show_default=True, help="Finished trials that the study gets."
+)
+@click.option(
+    "--space", default="default", show_default=True, help="Search space: a YAML file, or the name of a shipped one."
+)
 @click.option("--data", default="synthetic", show_default=True, help="synthetic, idrid, a folder, a CSV file ...")
 @data_options
 @click.option("--study", help="Name of the study; made of space, data and backbone by default.")
 @click.option(
     "--storage",
     metavar="URL",
-    help="Optuna storage: a database URL, a SQLite file or a .journal file; results/STUDY/study.db by default.",
+    help="Optuna storage: a database URL, an SQLite file or a .journal file; results/STUDY/study.db by default.",
 )
-@click.option("--results", type=click.Path(path_type=Path), default="results", show_default=True)
+@click.option(
+    "--results", type=click.Path(path_type=Path), default="results", show_default=True, help="Folder of the studies."
+)
 @click.option("--backbone", help="Name of a timm model.")
 @click.option("--weights", help="embedded, hub, none, or a .safetensors or .pth file.")
-@click.option("--normalization", type=click.Choice(NORMALIZATIONS), help="Mean and deviation that --weights expects.")
-@click.option("--image-size", type=click.IntRange(16, 2048), help="Pixels of the network's input.")
-@click.option("--precision", type=click.Choice(PRECISIONS), help="Type of the computation; auto by default.")
-@click.option("--sampler", type=click.Choice(SAMPLERS), default="tpe", show_default=True)
-@click.option("--folds", type=click.IntRange(2), help="Train each trial once for each fold: cross-validation.")
+@click.option("--normalization", type=click.Choice(NORMALIZATIONS), help="Mean and deviation of inputs for --weights.")
+@click.option("--image-size", type=click.IntRange(16, 2048), help="Side of the network's input in pixels.")
+@click.option("--precision", type=click.Choice(PRECISIONS), help="Number type of the computation; auto by default.")
+@click.option(
+    "--sampler", type=click.Choice(SAMPLERS), default="tpe", show_default=True, help="Sampler that draws trials."
+)
+@click.option("--folds", type=click.IntRange(2), help="Cross-validation: train each trial once for each fold.")
 @click.option("--pruner", type=click.Choice(PRUNERS), help="asha by default, wilcoxon with --folds above 3.")
-@click.option("--metric", type=click.Choice(METRICS), help="Score to maximize, or nll to minimize; default accuracy.")
+@click.option("--metric", type=click.Choice(METRICS), help="Score to maximize, nll to minimize; accuracy by default.")
 @click.option(
     "--max-gap",
     type=click.FloatRange(0, 1, max_open=True),
-    help="Train minus validation accuracy that a trial may have at its best step to be the best, such as 0.15.",
+    help="Largest train minus validation accuracy that the best trial may have at its best epoch, such as 0.15.",
 )
 @limit_options
-@click.option("--stop-when-noise", is_flag=True, help="Stop when further trials could show nothing but noise.")
+@click.option("--stop-when-noise", is_flag=True, help="Stop when further trials could improve by noise only.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of split, search and trials.")
 @placement_options
-@click.option("--keep-checkpoints", type=click.IntRange(0), default=5, show_default=True, help="Best trials to keep.")
+@click.option(
+    "--keep-checkpoints", type=click.IntRange(0), default=5, show_default=True, help="Best trials with checkpoints."
+)
 @click.option("--report/--no-report", default=True, show_default=True, help="Write the report at the end.")
-@click.option("--log", type=click.Choice(LOGS), help="Also log trials there: files in results/STUDY, nothing is sent.")
-def command(**given: Any) -> None:
+@click.option("--log", type=click.Choice(LOGS), help="Also log trials there: to results/STUDY, nothing is sent.")
+def command(**values: Any) -> None:
     """Run a study: many short two-phase trainings, then a report.
 
-    The same command, run again, goes on where the study was. Ctrl-C stops it so that it can.
+    Ctrl-C stops it; rerun the same command to resume.
     """
     from study.executors.local.process import warm_up
 
-    warm_up()  # torch takes its seconds to import: there, while this process gets everything else ready
+    warm_up()  # torch is imported in the worker server, while this process prepares the run
     from rich.console import Console
 
     console = Console()
     with console.status("starting"):
         from study.run import run_study
-    outcome = run_study(run_options(given), console)
+    outcome = run_study(to_run_options(values), console)
     if outcome.ended == "interrupted":
         sys.exit(130)
     if outcome.ended == "failing":

@@ -1,25 +1,26 @@
-"""``drft-study soup``: put the best trials of a study together, without training."""
+"""``drft-study soup``: combine the best trials of a study without training."""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
-from study.cli.options import data_options, given_of_data
+from study.cli.options import data_options, select_data_options, study_options
 
 
 @click.command()
 @click.argument("study")
-@click.option("--top", type=click.IntRange(2, 8), default=5, show_default=True, help="Best trials to put together.")
-@click.option("--data", help="Where the images are now; where they were by default.")
+@click.option("--top", type=click.IntRange(2, 8), default=5, show_default=True, help="Best trials to combine.")
+@click.option("--data", help="Data source; that of the study by default.")
 @data_options
-@click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
-@click.option("--storage", metavar="URL", help="Optuna storage that holds STUDY, instead of its study.db.")
-def command(study: str, top: int, data: str | None, results: Path, storage: str | None, **given: Any) -> None:
-    """Put the best trials of STUDY together: model soups, WiSE-FT, ensembles, temperatures.
+@study_options
+def command(study: str, top: int, data: str | None, results: Path, storage: str | None, **values: Any) -> None:
+    """Combine the best trials of STUDY: model soups, WiSE-FT, ensembles.
 
-    Nothing is trained, and the test images stay sealed: mixtures are judged on validation, and on the test set by
-    the next `drft-study confirm`. Writes results/STUDY/soup/, with the best weights as best.safetensors.
+    Nothing is trained, and the test images stay held out: the combinations are
+    scored on the validation images, and by the next `drft-study confirm` on the
+    test images. Writes results/STUDY/soup/, with the best weights as
+    best.safetensors.
 
     STUDY is a name under --results, or the path of a study folder.
     """
@@ -33,7 +34,7 @@ def command(study: str, top: int, data: str | None, results: Path, storage: str 
     from study.soup.report import HEADINGS, TEMPERED, rows, tempered_rows, verdict
 
     soups, folder = make_soups(
-        study, results, storage, top=top, data=data, data_options=given_of_data(given), console=console
+        study, results, storage, top=top, data=data, data_options=select_data_options(values), console=console
     )
     print_table(HEADINGS, rows(soups))
     click.echo()

@@ -1,4 +1,4 @@
-"""``drft-study spaces``: which search spaces there are, whether one is right, and what one can learn from it."""
+"""``drft-study spaces``: list search spaces, check one, and explain what it can answer."""
 
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ def command() -> None:
 
 @command.command(name="list")
 def list_spaces() -> None:
-    """List the search spaces that come with this program."""
+    """List the search spaces of this program."""
     from study.cli.tables import print_table
     from study.space import Space, shipped_spaces
 
@@ -29,11 +29,11 @@ def list_spaces() -> None:
 
 @command.command(name="check")
 @click.argument("file")
-@click.option("--backbone", metavar="NAME", help="Check it for this timm model too: its number of blocks.")
+@click.option("--backbone", metavar="NAME", help="Timm model; the space is also checked for its number of blocks.")
 def check(file: str, backbone: str | None) -> None:
-    """Check a search space, naming every fault with its line.
+    """Check a search space, and print every fault with its line.
 
-    FILE is a path, or the name of a space that comes with this program.
+    FILE is a path, or the name of a search space of this program.
     """
     from study.cli.tables import print_table
     from study.space import Space
@@ -55,7 +55,10 @@ def check(file: str, backbone: str | None) -> None:
 
 @command.command(name="schema")
 def schema() -> None:
-    """Print a JSON Schema of search spaces, for editors that complete and check YAML."""
+    """Print a JSON Schema of search spaces for editors.
+
+    With it, an editor completes the names of settings and checks their values.
+    """
     import json
 
     from study.space.schema import space_schema
@@ -65,8 +68,8 @@ def schema() -> None:
 
 @command.command(name="explain")
 @click.argument("file")
-@click.option("--backbone", metavar="NAME", help="Timm model it is for: its blocks say how many depths there are.")
-@click.option("--trials", type=click.IntRange(1), default=100, show_default=True, help="Trials the study shall have.")
+@click.option("--backbone", metavar="NAME", help="Timm model; its number of blocks is the largest depth.")
+@click.option("--trials", type=click.IntRange(1), default=100, show_default=True, help="Planned number of trials.")
 @click.option(
     "--images",
     type=click.IntRange(2),
@@ -76,9 +79,9 @@ def schema() -> None:
 )
 @click.option("--photographs", type=click.IntRange(2), hidden=True)  # the name of --images up to version 0.1
 def explain_space(file: str, backbone: str | None, trials: int, images: int, photographs: int | None) -> None:
-    """Say what a search space asks, and what a report will be able to conclude from it.
+    """Print what a report on a search space can conclude.
 
-    FILE is a path, or the name of a space that comes with this program.
+    FILE is a path, or the name of a search space of this program.
     """
     from study.cli.tables import print_table
     from study.report.explain import explain
@@ -87,26 +90,28 @@ def explain_space(file: str, backbone: str | None, trials: int, images: int, pho
     images = photographs or images
     space = Space.load(file)
     bound = _bind(space, backbone)
-    told = explain(space, bound, trials, images)
-    click.echo(f"{space.name} asks: {space.question or '(its file does not say)'}\n")
-    click.echo(f"It varies {len(told.varies)}:")
-    for dimension in told.varies:
+    explanation = explain(space, bound, trials, images)
+    click.echo(f"Question of {space.name}: {space.question or '(none in its file)'}\n")
+    click.echo(f"Dimensions that vary: {len(explanation.varies)}")
+    for dimension in explanation.varies:
         when = f", when {' and '.join(map(str, dimension.when))}" if dimension.when else ""
         click.echo(f"  {dimension.path}: {dimension.domain}{when}")
-    click.echo(f"It holds {', '.join(told.holds) or 'nothing by itself'}; all else as docs/settings.md says.")
+    click.echo(
+        f"Fixed: {', '.join(explanation.holds) or 'nothing'}; other settings have the defaults of docs/settings.md"
+    )
     if space.isolate:
         click.echo(f"Every {space.isolate} gets a sub-study of equal budget.")
     if bound:
-        click.echo(f"In all: {_summary(bound)}.")
-    click.echo(f"\nWith {trials} trials and {told.n_validation} of {images} images for validation:\n")
-    print_table(("question", "needs", "answered"), told.questions)
+        click.echo(f"In all: {_summary(bound)}")
+    click.echo(f"\nWith {trials} trials and {explanation.n_validation} of {images} images for validation:\n")
+    print_table(("question", "needs", "answered"), explanation.questions)
     click.echo("")
-    for line in told.noise:
+    for line in explanation.noise:
         click.echo(line)
 
 
 def _bind(space: "Space", backbone: str | None) -> "BoundSpace | None":
-    """Bind a space to the backbone that was named, or to those it searches; None where there is neither."""
+    """Bind a space to the given backbone, or to those that it searches; return None if there are neither."""
     from drft.config.trial_config import BackboneConfig, TrialConfig
     from drft.errors import UsageError
 

@@ -1,16 +1,21 @@
-"""``drft-study status``: how far a study is."""
+"""``drft-study status``: print the progress of a study."""
 
 from pathlib import Path
 
 import click
 
+from study.cli.options import study_options
+
 
 @click.command()
 @click.argument("study")
-@click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
-@click.option("--storage", metavar="URL", help="Optuna storage that holds STUDY, as run --storage takes it.")
+@study_options
 def command(study: str, results: Path, storage: str | None) -> None:
-    """Say how far STUDY is: trials by state, the best one, the last failures, and where the report is."""
+    """Print the progress of STUDY.
+
+    It counts the trials by state, and shows the best trial, the last failures
+    and the path of the report.
+    """
     from study.report.status import status_lines
 
     for line in status_lines(study, results, storage):

@@ -1,4 +1,4 @@
-"""Tables on the standard output: drawn on a terminal, plain aligned columns elsewhere."""
+"""Tables on the standard output: with lines on a terminal, as plain aligned columns elsewhere."""
 
 import sys
 from collections.abc import Sequence
@@ -11,7 +11,16 @@ Row = Sequence[str]
 def print_table(header: Row, rows: Sequence[Row], right: Sequence[str] = ()) -> None:
     """Print a table; the columns named in ``right`` are aligned to the right."""
     if sys.stdout.isatty():
-        _draw(header, rows, right)
+        from rich.box import SIMPLE_HEAD
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(box=SIMPLE_HEAD)
+        for name in header:
+            table.add_column(name, justify="right" if name in right else "left")
+        for row in rows:
+            table.add_row(*row)
+        Console(markup=False, highlight=False).print(table)
         return
     widths = [max(len(cell) for cell in column) for column in zip(header, *rows, strict=True)]
     for row in (header, *rows):
@@ -20,16 +29,3 @@ def print_table(header: Row, rows: Sequence[Row], right: Sequence[str] = ()) -> 
             for name, cell, width in zip(header, row, widths, strict=True)
         )
         click.echo("  ".join(cells).rstrip())
-
-
-def _draw(header: Row, rows: Sequence[Row], right: Sequence[str]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD)
-    for name in header:
-        table.add_column(name, justify="right" if name in right else "left")
-    for row in rows:
-        table.add_row(*row)
-    Console(markup=False, highlight=False).print(table)

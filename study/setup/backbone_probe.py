@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 
 from drft.config.trial_config import TrialConfig
 from drft.errors import DrftError
-from study.executors.local.process import CONTEXT, obituary, start
+from study.executors.local.process import CONTEXT, describe_exit, start
 
 Block = dict[str, Any]
 """Index (0 is the stem), name, number of parameters, and trainable fraction at the depth that reaches the block."""
@@ -57,7 +57,7 @@ class BackboneProbe:
             result, error = self._pipe.recv()
         except EOFError:
             self._process.join()
-            raise DrftError(f"the process that checks backbones {obituary(self._process.exitcode)}") from None
+            raise DrftError(f"the process that checks backbones {describe_exit(self._process.exitcode)}") from None
         if error is not None:
             raise error
         returned: Result = result

@@ -67,7 +67,7 @@ def test_a_study_without_results_has_no_such_lines(make_study, tmp_path):
 def test_status_counts_trials_and_names_the_next_command(demo, progress):
     said = "\n".join(status_lines("demo", demo))
     assert f"{progress.finished} of 60 finished ({progress.complete} complete, {progress.pruned} pruned)" in said
-    assert "none; run the same command to go on" in said
+    assert "none; run the same command to resume" in said
     assert f"trial {progress.best.number}, depth" in said
     assert "the training loss became NaN at step 3" in said
     assert "drft-study report demo" in said
@@ -81,9 +81,9 @@ def test_status_shows_whether_a_tuner_process_is_running(make_study, tmp_path):
     trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, running.number)
     this_process = heartbeat.this_process()
     storage.set_trial_user_attr(trial_id, "owner", this_process)
-    assert any("driver    at work" in line for line in status_lines("demo", tmp_path))
+    assert any("tuner     running" in line for line in status_lines("demo", tmp_path))
     storage.set_trial_user_attr(trial_id, "owner", this_process.replace(str(os.getpid()), "1"))
-    assert any("driver    none" in line for line in status_lines("demo", tmp_path))
+    assert any("tuner     none" in line for line in status_lines("demo", tmp_path))
 
 
 def test_status_of_a_missing_study_is_an_error(tmp_path):

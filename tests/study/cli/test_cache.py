@@ -16,7 +16,7 @@ from drft.feature_cache.index import activations_folder
 from study.cli import main
 from study.cli.cache import command
 
-SHELF = CacheGroup("ab12", {"backbone": "resnet18", "depth": 2, "image_size": 224}, 1e-6)
+GROUP = CacheGroup("ab12", {"backbone": "resnet18", "depth": 2, "image_size": 224}, 1e-6)
 OTHER = CacheGroup("cd34", {"backbone": "vit_tiny", "depth": 3, "image_size": 96}, 1e-6)
 
 
@@ -41,8 +41,8 @@ def add_images(cache_dir: Path) -> None:
         (cache_dir / "synthetic" / "0123" / origin / "SYN_001.jpg").write_bytes(bytes(1500))
 
 
-def call(*arguments: str, said: str | None = None) -> Result:
-    return CliRunner().invoke(command, arguments, input=said, prog_name="drft-study cache")
+def call(*arguments: str, typed: str | None = None) -> Result:
+    return CliRunner().invoke(command, arguments, input=typed, prog_name="drft-study cache")
 
 
 def words(output: str) -> list[str]:
@@ -50,9 +50,9 @@ def words(output: str) -> list[str]:
     return [" ".join(line.split()) for line in output.splitlines()]
 
 
-def test_info_says_where_the_cache_is_and_what_it_holds(cache_dir):
+def test_info_prints_the_folder_and_the_content_of_the_cache(cache_dir):
     add_images(cache_dir)
-    put(cache_dir, SHELF, "a", "b")
+    put(cache_dir, GROUP, "a", "b")
     put(cache_dir, OTHER, "a")
     then = time.mktime((2026, 3, 1, 12, 30, 0, 0, 0, -1))
     os.utime(cache_dir / "activations" / "cd34" / "a.safetensors", (then, then))
@@ -62,42 +62,42 @@ def test_info_says_where_the_cache_is_and_what_it_holds(cache_dir):
     assert any(line.startswith("rendered images 2 3.0 kB") for line in lines)
     assert any(line.startswith("activations 3 120.") for line in lines)
     assert any(line.startswith("total 6 124.") for line in lines)
-    assert any(line.startswith("activations may take ") for line in lines)
+    assert any(line.startswith("activations may use ") for line in lines)
     assert "backbone depth image size entries size last used" in lines
     assert any(line.startswith("resnet18 2 224 2 80.") for line in lines)
     assert "vit_tiny 3 96 1 40.2 kB 2026-03-01 12:30" in lines
 
 
-def test_info_of_an_empty_cache_makes_nothing(cache_dir):
-    done = call("info")
-    assert done.exit_code == 0
-    assert "total 0 0 bytes" in words(done.output)
-    assert "backbone" not in done.output
+def test_info_of_an_empty_cache_creates_nothing(cache_dir):
+    result = call("info")
+    assert result.exit_code == 0
+    assert "total 0 0 bytes" in words(result.output)
+    assert "backbone" not in result.output
     assert not cache_dir.exists()
 
 
-def test_info_lists_shelves_that_do_not_say_what_they_are(cache_dir):
-    put(cache_dir, SHELF, "a")
+def test_info_lists_groups_without_a_readable_description(cache_dir):
+    put(cache_dir, GROUP, "a")
     put(cache_dir, OTHER, "a")
     (cache_dir / "activations" / "ab12" / "about.json").write_text("garbage")
     assert any(line.startswith("? ? ? 1 40.") for line in words(call("info").output))
 
 
 def test_clear_asks_first(cache_dir):
-    put(cache_dir, SHELF, "a")
-    done = call("clear", said="n\n")
-    assert done.exit_code == 1
-    assert str(cache_dir) in done.output
-    assert put(cache_dir, SHELF).get(SHELF, "a") is not None
-    assert "1 file deleted, 40.2 kB freed" in call("clear", said="y\n").output
-    assert put(cache_dir, SHELF).get(SHELF, "a") is None
+    put(cache_dir, GROUP, "a")
+    result = call("clear", typed="n\n")
+    assert result.exit_code == 1
+    assert str(cache_dir) in result.output
+    assert put(cache_dir, GROUP).get(GROUP, "a") is not None
+    assert "1 file deleted, 40.2 kB freed" in call("clear", typed="y\n").output
+    assert put(cache_dir, GROUP).get(GROUP, "a") is None
 
 
-def test_clear_deletes_activations_alone(cache_dir):
+def test_clear_deletes_activations_only(cache_dir):
     add_images(cache_dir)
-    put(cache_dir, SHELF, "a", "b")
-    done = call("clear", "--yes")
-    assert done.output == "2 files deleted, 80.4 kB freed\n"
+    put(cache_dir, GROUP, "a", "b")
+    result = call("clear", "--yes")
+    assert result.output == "2 files deleted, 80.4 kB freed\n"
     assert not (cache_dir / "activations" / "ab12").exists()
     assert (cache_dir / "images" / "abc.npy").exists()
     assert (cache_dir / "synthetic" / "0123" / "train" / "SYN_001.jpg").exists()
@@ -105,15 +105,15 @@ def test_clear_deletes_activations_alone(cache_dir):
 
 def test_clear_all_deletes_images_too(cache_dir):
     add_images(cache_dir)
-    put(cache_dir, SHELF, "a")
+    put(cache_dir, GROUP, "a")
     assert call("clear", "--all", "--yes").output.startswith("4 files deleted, 44.")
     assert list((cache_dir / "images").iterdir()) == []
     assert list((cache_dir / "synthetic").iterdir()) == []
 
 
-def test_clear_leaves_drafts_that_somebody_writes(cache_dir):
+def test_clear_keeps_recent_drafts_of_running_processes(cache_dir):
     add_images(cache_dir)
-    put(cache_dir, SHELF, "a")
+    put(cache_dir, GROUP, "a")
     drafts = [cache_dir / "activations/ab12/.b.x.safetensors", cache_dir / "images/.def.x.npy"]
     rendering = cache_dir / "synthetic" / ".rendering-x"
     rendering.mkdir()
@@ -132,17 +132,17 @@ def test_clear_of_an_empty_cache_frees_nothing(cache_dir):
     assert call("clear", "--all", "--yes").output == "0 files deleted, 0 bytes freed\n"
 
 
-def test_a_worker_goes_on_when_the_cache_is_cleared(cache_dir):
-    cache = put(cache_dir, SHELF, "a")
-    entry = cache.get(SHELF, "a")
+def test_a_worker_continues_when_the_cache_is_cleared(cache_dir):
+    cache = put(cache_dir, GROUP, "a")
+    entry = cache.get(GROUP, "a")
     assert call("clear", "--yes").exit_code == 0
     assert entry is not None
     assert entry.rows(torch.tensor([1]))[0][0, 0] == 1000
-    assert cache.put(SHELF, "b", (torch.zeros(2, 2),)).stored
+    assert cache.put(GROUP, "b", (torch.zeros(2, 2),)).stored
 
 
-def test_what_cannot_be_deleted_is_one_line(cache_dir, monkeypatch, capsys):
-    put(cache_dir, SHELF, "a")
+def test_a_file_that_cannot_be_deleted_is_one_line(cache_dir, monkeypatch, capsys):
+    put(cache_dir, GROUP, "a")
 
     def refuse(path: Path, missing_ok: bool = False) -> None:
         raise PermissionError(13, "Permission denied", str(path))
@@ -157,10 +157,10 @@ def test_what_cannot_be_deleted_is_one_line(cache_dir, monkeypatch, capsys):
     assert "a.safetensors: cannot be deleted (Permission denied)" in error
 
 
-def test_neither_help_nor_info_waits_for_torch(cache_dir):
+def test_neither_help_nor_info_imports_torch(cache_dir):
     script = "import sys; from study.cli import cli; cli({}, standalone_mode=False); print('torch' in sys.modules)"
     for arguments in (["cache", "--help"], ["cache", "info"]):
-        done = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-c", script.format(arguments)], capture_output=True, text=True, check=True
         )
-        assert done.stdout.endswith("False\n")
+        assert result.stdout.endswith("False\n")

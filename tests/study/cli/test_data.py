@@ -75,7 +75,7 @@ def test_of_many_findings_of_one_kind_the_first_are_told(source):
     told = [line for line in call("check", source).stdout.splitlines() if "missing file" in line]
 
     assert len(told) == 13
-    assert told[-1].endswith("... and 3 more; --json and --html name them all")
+    assert told[-1].endswith("... and 3 more; --json and --html list them all")
 
 
 def test_options_of_the_table_are_those_of_a_run(source, tmp_path):

@@ -23,11 +23,11 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *a
     return code, captured.out, captured.err
 
 
-def test_help_waits_for_neither_optuna_nor_torch() -> None:
+def test_names_for_the_help_import_neither_optuna_nor_torch() -> None:
     imports = "import sys, study.samplers.names, study.pruners.names, study.cli.blocks, study.cli.spaces"
-    said = f"{imports}; print(*{{'optuna', 'torch'}} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == ""
+    script = f"{imports}; print(*{{'optuna', 'torch'}} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == ""
 
 
 def test_list_names_every_shipped_space_with_its_question(
@@ -69,7 +69,7 @@ def test_check_names_every_fault_with_its_line_and_exits_2(
     assert second.startswith(f"error: {path}:3: dropout: input should be less than 1")
 
 
-def test_check_says_how_many_blocks_a_backbone_has(
+def test_check_names_the_number_of_blocks_of_a_backbone(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     path = tmp_path / "mine.yaml"
@@ -79,12 +79,12 @@ def test_check_says_how_many_blocks_a_backbone_has(
     assert err == f"error: {path}:2: depth: 99 is beyond the 5 blocks of resnet18; use at most 5, or all\n"
 
 
-def test_explain_says_what_a_study_will_be_able_to_conclude(
+def test_explain_prints_what_a_report_can_conclude(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, out, err = call(monkeypatch, capsys, "spaces", "explain", "quick", "--backbone", "test_resnet")
     assert (code, err) == (0, "")
-    assert "quick asks: Does everything work here?" in out
+    assert "Question of quick: Does everything work here?" in out
     assert "depth: 0 to 5" in out
     assert "head_phase.epochs = 1" in out
     assert "With 100 trials and 83 of 413 images" in out
@@ -105,7 +105,7 @@ def test_schema_prints_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         (("blocks", "resnet81"), "unknown backbone 'resnet81'"),
     ],
 )
-def test_names_that_are_not_there_are_one_line_and_exit_2(
+def test_unknown_names_are_one_line_and_exit_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str
 ) -> None:
     code, out, err = call(monkeypatch, capsys, *arguments)
@@ -114,7 +114,7 @@ def test_names_that_are_not_there_are_one_line_and_exit_2(
     assert err.count("\n") == 1
 
 
-def test_blocks_prints_what_each_depth_trains(
+def test_blocks_prints_the_blocks_of_each_depth(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, out, _ = call(monkeypatch, capsys, "blocks", "resnet18")

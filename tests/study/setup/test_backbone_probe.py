@@ -54,7 +54,7 @@ def test_the_error_names_the_exit_code_of_a_process_that_died():
 def test_a_process_gets_the_current_environment(probe, monkeypatch):
     monkeypatch.setenv("DRFT_TEST_VALUE", "now")
     with BackboneProbe() as later:
-        assert later._ask(os.getenv, "DRFT_TEST_VALUE") == "now"
+        assert later._call(os.getenv, "DRFT_TEST_VALUE") == "now"
     assert probe._call(os.getenv, "DRFT_TEST_VALUE") is None
 
 

@@ -1,4 +1,4 @@
-"""Before the first byte is written: what a study is made of, and what it refuses to be made of."""
+"""Plans of studies: their content, the faults that are refused, and that nothing is written."""
 
 import csv
 import json
@@ -57,7 +57,7 @@ def ready(tmp_path, labels, monkeypatch):
     return ready
 
 
-def begin(plan):
+def create(plan):
     """Create the study of a plan."""
     return TrialScheduler(plan.metadata, plan.space, open_storage(plan.storage), plan.sampler, plan.pruner)
 
@@ -67,23 +67,23 @@ def test_a_plan_writes_nothing(ready, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.yaml"]
 
 
-def test_a_study_is_named_by_space_data_and_backbone(ready):
+def test_a_study_is_named_after_space_data_and_backbone(ready):
     assert ready().metadata.name == "tiny-my-labels-test_resnet"
     assert ready(study="mine").folder.as_posix() == "results/mine"
 
 
-def test_what_is_taken_for_granted_of_a_weight_file_is_said(ready, tmp_path):
+def test_the_assumed_normalization_of_a_weight_file_is_printed(ready, tmp_path):
     file = tmp_path / "weights.safetensors"
     save_file(
         {name: tensor.contiguous() for name, tensor in timm.create_model("test_resnet").state_dict().items()}, file
     )
-    said = "inputs are normalized as specified in the weight file, else as by timm for test_resnet"
-    assert said in "\n".join(opening_lines(ready(weights=str(file))))
-    assert said not in "\n".join(opening_lines(ready(weights=str(file), normalization="half")))
-    assert said not in "\n".join(opening_lines(ready()))
+    note = "inputs are normalized as specified in the weight file, else as by timm for test_resnet"
+    assert note in "\n".join(opening_lines(ready(weights=str(file))))
+    assert note not in "\n".join(opening_lines(ready(weights=str(file), normalization="half")))
+    assert note not in "\n".join(opening_lines(ready()))
 
 
-def test_the_facts_say_what_the_study_is_about(ready):
+def test_the_metadata_describe_data_backbone_and_configuration(ready):
     metadata = ready().metadata
     assert metadata.dataset["n"] == sum(metadata.split[part] for part in ("n_train", "n_validation", "n_test")) == 30
     assert metadata.dataset["counts_train"] == (6, 6, 6, 6, 6)
@@ -93,47 +93,47 @@ def test_the_facts_say_what_the_study_is_about(ready):
     assert json.loads(metadata.attributes()["base_config"])["image_size"] == 32
 
 
-def test_the_command_says_more_than_the_space_and_the_space_more_than_the_seed(ready):
+def test_options_override_the_space_and_the_space_overrides_the_seed(ready):
     plan = ready(image_size=48, seed=5)
     base = plan.metadata.base_config
     assert (base.image_size, base.head_phase.epochs, base.split.seed, base.augmentation.seed) == (48, 1, 5, 5)
     assert plan.space.base == base
 
 
-def test_an_option_for_what_the_space_searches_is_refused(ready):
+def test_an_option_for_a_searched_setting_is_refused(ready):
     searching = SPACE.replace("  image_size: 32\n", "") + "  image_size: {type: categorical, choices: [32, 48]}\n"
     assert ready(searching).space.dimensions[1].path == "image_size"
     with pytest.raises(UsageError, match=r"--image-size: the space tiny\.yaml searches image_size"):
         ready(searching, image_size=32)
 
 
-def test_the_rule_for_noise_is_refused_where_another_score_is_maximized(ready):
+def test_stopping_at_noise_is_refused_for_other_metrics(ready):
     with pytest.raises(UsageError, match="--stop-when-noise: it compares accuracies, and this study maximizes qwk"):
         ready(metric="qwk", stop_when_noise=True)
 
 
-def test_weights_are_embedded_for_their_backbone_and_from_the_hub_for_others(ready, monkeypatch):
+def test_default_weights_are_embedded_or_from_the_hub(ready, monkeypatch):
     monkeypatch.setattr("study.setup.plan.BackboneProbe.check", lambda *_: None)
     assert ready(backbone=None, weights=None).metadata.base_config.backbone.weights == "embedded"
     assert ready(weights=None).metadata.base_config.backbone.weights == "hub"
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "expected"),
     [
         ({"space": SPACE.replace("high: all", "high: 2")}, "another search space"),
         ({"seed": 3}, "another seed"),
         ({"image_size": 48}, r"another image_size \(32 there, 48 here\)"),
     ],
 )
-def test_a_study_that_exists_with_something_else_is_refused(ready, change, said):
-    begin(ready(study="mine"))
-    with pytest.raises(UsageError, match=said):
+def test_a_different_study_of_the_same_name_is_refused(ready, change, expected):
+    create(ready(study="mine"))
+    with pytest.raises(UsageError, match=expected):
         ready(study="mine", **change)
 
 
-def test_a_study_is_prepared_again_with_its_trials_counted(ready, monkeypatch):
-    scheduler = begin(ready(study="mine"))
+def test_the_sampler_of_a_resumed_study_gets_its_number_of_trials(ready, monkeypatch):
+    scheduler = create(ready(study="mine"))
     scheduler.ask()
     seen = []
     monkeypatch.setattr("study.setup.plan.make_sampler", lambda *_, **given: seen.append(given) or True)
@@ -142,7 +142,7 @@ def test_a_study_is_prepared_again_with_its_trials_counted(ready, monkeypatch):
 
 
 def test_a_storage_of_another_schema_is_refused(ready, tmp_path):
-    begin(ready(study="mine"))
+    create(ready(study="mine"))
     with sqlite3.connect(tmp_path / "results/mine/study.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = 'v9.9.9.a'")
     connection.close()
@@ -150,7 +150,7 @@ def test_a_storage_of_another_schema_is_refused(ready, tmp_path):
         ready(study="mine")
 
 
-def test_a_study_of_another_program_is_refused(ready, tmp_path):
+def test_a_study_of_a_different_program_is_refused(ready, tmp_path):
     storage = open_storage(tmp_path / "shared.db")
     optuna.create_study(study_name="mine", storage=storage).set_user_attr("by", "someone else")
     with pytest.raises(UsageError, match="was not created by drft-study"):
@@ -160,16 +160,16 @@ def test_a_study_of_another_program_is_refused(ready, tmp_path):
 def test_faults_of_all_parts_are_raised_together(ready):
     with pytest.raises(UsageError) as caught:
         ready(SPACE.replace("high: all", "high: 99"), data="nowhere", study="a/b", weights="gone.pth")
-    said = "\n".join(caught.value.faults)
-    assert all(word in said for word in ("99", "nowhere", "a/b", "gone.pth"))
+    faults = "\n".join(caught.value.faults)
+    assert all(word in faults for word in ("99", "nowhere", "a/b", "gone.pth"))
 
 
-def test_versions_name_what_results_depend_on():
+def test_versions_name_the_packages_that_results_depend_on():
     assert {"python", "torch", "timm", "optuna", "drft-study"} <= versions().keys()
 
 
-def test_corrected_labels_are_another_study(ready, tmp_path):
-    begin(ready())
+def test_corrected_labels_make_a_different_study(ready, tmp_path):
+    create(ready())
     (tmp_path / "out.csv").write_text("id\ntrain/photo3\n")
 
     with pytest.raises(
@@ -177,7 +177,7 @@ def test_corrected_labels_are_another_study(ready, tmp_path):
     ):
         ready(data_options={"exclude": "out.csv"})
 
-    begin(plan := ready(data_options={"exclude": "out.csv"}, study="corrected"))
+    create(plan := ready(data_options={"exclude": "out.csv"}, study="corrected"))
     (correction,) = plan.metadata.dataset["corrections"]
     assert (correction["kind"], correction["file"], correction["photographs"]) == ("exclude", "out.csv", 1)
     info = read_study("corrected").info
@@ -192,19 +192,19 @@ search:
 """
 
 
-def test_a_study_of_several_backbones_knows_the_blocks_of_each(ready):
+def test_a_study_of_several_backbones_has_the_blocks_of_each(ready):
     plan = ready(SEVERAL, backbone=None, weights=None)
     assert plan.metadata.name == "tiny-my-labels"
     assert plan.metadata.backbones == {"test_resnet": 5, "test_vit": 7}
     assert (plan.metadata.base_config.backbone.name, len(plan.metadata.blocks)) == ("test_resnet", 5)
     assert [backbone.name for backbone in plan.backbones] == ["test_resnet", "test_vit"]
     assert plan.workload.networks == 2
-    said = "\n".join(opening_lines(plan))
-    assert "test_resnet, 5 blocks, weights none" in said
-    assert "test_vit, 7 blocks, weights none" in said
+    lines = "\n".join(opening_lines(plan))
+    assert "test_resnet, 5 blocks, weights none" in lines
+    assert "test_vit, 7 blocks, weights none" in lines
 
 
-def test_every_backbone_that_cannot_be_had_is_named_at_once(ready):
+def test_all_unknown_backbones_are_reported_together(ready):
     faulty = SEVERAL.replace("test_resnet: none, test_vit: none", "test_resnett: none, test_vitt: none")
     with pytest.raises(UsageError) as raised:
         ready(faulty, backbone=None, weights=None)
@@ -213,15 +213,15 @@ def test_every_backbone_that_cannot_be_had_is_named_at_once(ready):
         ready(SEVERAL.replace("test_vit: none", "test_vit: gone.pth"), backbone=None, weights=None)
 
 
-def test_backbone_and_weights_are_not_said_twice(ready):
+def test_backbone_options_are_refused_if_backbones_are_searched(ready):
     with pytest.raises(UsageError) as raised:
         ready(SEVERAL)
     assert [fault.partition(":")[0] for fault in raised.value.faults] == ["--backbone", "--weights"]
 
 
-def test_other_groups_are_another_study(ready):
+def test_other_groups_of_images_make_a_different_study(ready):
     plan = ready()
-    begin(replace(plan, metadata=replace(plan.metadata, dataset={**plan.metadata.dataset, "grouping": "other"})))
+    create(replace(plan, metadata=replace(plan.metadata, dataset={**plan.metadata.dataset, "grouping": "other"})))
 
     with pytest.raises(UsageError, match="exists with other groups of images"):
         ready()

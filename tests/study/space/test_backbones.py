@@ -1,4 +1,4 @@
-"""Spaces that choose among backbones, and depth as a share of their blocks."""
+"""Spaces that search backbones, and depth as a share of their blocks."""
 
 import json
 
@@ -43,14 +43,14 @@ def faults(text: str, **counts: int) -> str:
     return "\n".join(raised.value.faults)
 
 
-def test_a_mapping_says_what_goes_with_each_backbone() -> None:
+def test_a_mapping_gives_each_backbone_its_settings() -> None:
     first, second = bound(TWO).base_configs
     assert (first.backbone.name, first.backbone.weights) == ("mobilenetv3_small_050", "embedded")
     assert (second.backbone.name, second.backbone.weights) == ("test_resnet", "~/a.safetensors")
     assert (first.backbone.normalization, second.backbone.normalization) == ("auto", "half")
 
 
-def test_a_list_leaves_weights_to_the_default_of_each() -> None:
+def test_backbones_of_a_list_have_default_weights() -> None:
     space = bound("search: {backbone.name: {type: categorical, choices: [mobilenetv3_small_050, resnet18]}}")
     assert [config.backbone.weights for config in space.base_configs] == ["embedded", "hub"]
 
@@ -62,7 +62,7 @@ def test_a_list_leaves_weights_to_the_default_of_each() -> None:
         ("mobilenetv3_small_050", 0.25, 2),
         ("mobilenetv3_small_050", 1.0, 8),
         ("test_resnet", 0.25, 1),
-        ("test_resnet", 0.5, 3),  # 2.5, and halves go up
+        ("test_resnet", 0.5, 3),  # 2.5, halves are rounded up
         ("test_resnet", 1.0, 5),
     ],
 )
@@ -73,7 +73,7 @@ def test_depth_is_the_nearest_number_of_blocks(name: str, fraction: float, depth
     assert ("depth_phase.lr" in trial.params) == (name == "test_resnet" and fraction >= 0.5)
 
 
-def test_a_fixed_share_is_another_depth_in_each_backbone() -> None:
+def test_a_fixed_share_is_a_different_depth_in_each_backbone() -> None:
     space = bound("{fixed: {depth_fraction: 0.75}, search: {backbone.name: {type: categorical, choices: "
                   "[mobilenetv3_small_050, test_resnet]}}}")  # fmt: skip
     assert [config.depth for config in space.base_configs] == [6, 4]
@@ -84,7 +84,7 @@ def test_a_share_works_for_one_backbone_too() -> None:
     assert space.suggest(optuna.trial.FixedTrial({"depth_fraction": 0.4})).depth == 3
 
 
-def test_optuna_sees_plain_names() -> None:
+def test_the_distribution_of_optuna_has_plain_names() -> None:
     space = bound(TWO)
     assert space.distributions["backbone.name"].choices == ("mobilenetv3_small_050", "test_resnet")
     assert space.size is None
@@ -95,7 +95,7 @@ CHOICES = "search: {backbone.name: {type: categorical, choices: %s}}"
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         (CHOICES % "{resnet18: {weigths: hub}}", "resnet18: unknown key 'weigths' (did you mean 'weights'?)"),
         (CHOICES % "{resnet18: {normalization: none}}", "resnet18: normalization: "),
@@ -109,10 +109,10 @@ CHOICES = "search: {backbone.name: {type: categorical, choices: %s}}"
         ("{fixed: {depth: all}, " + CHOICES % "[resnet18]" + "}", "all is another number for each backbone"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_line(text: str, said: str) -> None:
+def test_faults_of_backbones_are_reported(text: str, expected: str) -> None:
     with pytest.raises(ConfigError) as raised:
         Space.parse(text, "space.yaml")
-    assert said in "\n".join(raised.value.faults)
+    assert expected in "\n".join(raised.value.faults)
 
 
 def test_a_depth_beyond_the_blocks_of_one_of_them_names_it() -> None:
@@ -122,7 +122,7 @@ def test_a_depth_beyond_the_blocks_of_one_of_them_names_it() -> None:
     assert "depth: 2 is beyond the 1 blocks" in faults(CHOICES % "[test_resnet]", test_resnet=1)  # the default depth
 
 
-# What a report says of several backbones.
+# Reports on several backbones.
 
 
 def complete_trials() -> pd.DataFrame:
@@ -142,17 +142,17 @@ def test_backbones_side_by_side() -> None:
     assert backbone_table(complete_trials(), {}, 100) == Withheld("the study has one backbone")
 
 
-def test_depths_of_several_backbones_are_not_mixed_in_early_looks() -> None:
+def test_depths_of_several_backbones_are_not_mixed_in_early_results() -> None:
     trials = complete_trials()
     steps = [(n, step, score - 0.1 / step) for n, score in zip(trials["number"], trials["score"], strict=True)
              for step in (1, 2)]  # fmt: skip
     epochs = pd.DataFrame(steps, columns=["trial", "step", "val_accuracy"])
     base = {"head_phase": {"epochs": 1}, "depth_phase": {"epochs": 1}}
-    found = early_ranking(trials.assign(depth=1), trials.assign(depth=1), epochs, base, "accuracy")
-    assert (found.everyone.n, found.depths) == (12, ())
+    result = early_ranking(trials.assign(depth=1), trials.assign(depth=1), epochs, base, "accuracy")
+    assert (result.everyone.n, result.depths) == (12, ())
 
 
-def test_pairs_of_trials_have_one_backbone() -> None:
+def test_only_trials_of_the_same_backbone_are_compared() -> None:
     # Within each backbone the gap falls as the rate rises; over both it would rise.
     rows = [(rate + 20 * shift, 0.1 * shift - 0.001 * rate, name, 0) for shift, name in ((0, "a"), (1, "b"))
             for rate in range(12)]  # fmt: skip
@@ -170,20 +170,20 @@ def test_only_shares_of_one_backbone_are_isolated() -> None:
     assert isinstance(depth_design(TWO + "isolate: depth_fraction\n", "tpe", 0), Withheld)
 
 
-def test_a_report_shows_depths_of_the_best_backbone_and_says_so(make_study, tmp_path) -> None:
+def test_a_report_shows_depths_of_the_best_backbone_and_states_that(make_study, tmp_path) -> None:
     counts = {"a": 5, "b": 12}
     make_study(tmp_path, "both", [optuna.trial.TrialState.COMPLETE] * 24, backbones=json.dumps(counts))
     results = read_study("both", tmp_path)
-    results.trials["backbone.name"] = ["a", "b"] * 12  # before anything was computed from the table
-    found = summarize(results)
+    results.trials["backbone.name"] = ["a", "b"] * 12  # before anything is computed from the table
+    statistics = summarize(results)
     best = results.complete.iloc[0]["backbone.name"]
-    assert sum(row.n for row in found.depths) == 12
-    assert {row.backbone: row.n for row in found.backbones} == {"a": 12, "b": 12}
-    said, table, figure, *_ = depth_chapter.chapter(results, found).parts
-    assert isinstance(said, Text)
-    assert f"said of {best} alone" in said.text
+    assert sum(row.n for row in statistics.depths) == 12
+    assert {row.backbone: row.n for row in statistics.backbones} == {"a": 12, "b": 12}
+    text, table, figure, *_ = depth_chapter.chapter(results, statistics).parts
+    assert isinstance(text, Text)
+    assert f"are those of {best} alone" in text.text
     assert isinstance(table, Table)
     assert [row[:3] for row in table.rows] == [("a", "5", "12"), ("b", "12", "12")]
     points = sum(len(trace.x) for trace in figure.drawings["wide"].data if trace.mode == "markers")
-    assert points <= 12 + len(found.depths)
+    assert points <= 12 + len(statistics.depths)
     assert (results.info.block_count("b"), results.info.block_count()) == (12, 5)

@@ -1,4 +1,4 @@
-"""Search spaces that are right: what they parse to, what they bind to, what they suggest."""
+"""Valid search spaces: how they are parsed and bound, and the configurations that they suggest."""
 
 from functools import reduce
 from typing import Any
@@ -39,10 +39,11 @@ def bound(text: str, blocks: int = 8) -> BoundSpace:
 def suggest_at_random(space: BoundSpace, trials: int, seed: int = 0) -> list[tuple[dict[str, Any], TrialConfig]]:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed))
     asked = [study.ask() for _ in range(trials)]
-    return [(trial.params, config) for trial, config in [(trial, space.suggest(trial)) for trial in asked]]
+    configs = [space.suggest(trial) for trial in asked]
+    return [(trial.params, config) for trial, config in zip(asked, configs, strict=True)]
 
 
-def test_a_space_says_what_is_fixed_and_searched() -> None:
+def test_a_space_holds_fixed_and_searched_settings() -> None:
     space = Space.parse(SPACE, "space.yaml")
     assert (space.name, space.question) == ("example", "Does it work?")
     assert {fixed.path: fixed.value for fixed in space.fixed} == {"head_phase.epochs": 2, "depth_phase.epochs": 5}
@@ -51,14 +52,14 @@ def test_a_space_says_what_is_fixed_and_searched() -> None:
     assert domains["augmentation.strength"] == Choices((0.0, 0.25, 0.5))
 
 
-def test_binding_replaces_all_by_the_blocks_and_lays_fixed_values_over_the_base() -> None:
+def test_binding_replaces_all_by_the_blocks_and_sets_fixed_values_in_the_base() -> None:
     base = with_values(TrialConfig(), {"dropout": 0.3, "head_phase.epochs": 9})
     space = Space.parse(SPACE, "space.yaml").bind(base, 6)
     assert space.dimensions[0].domain == Range(0, 6, whole=True)
     assert (space.base.dropout, space.base.head_phase.epochs, space.base.depth_phase.epochs) == (0.3, 2, 5)
 
 
-def test_suggestions_hold_what_the_trial_drew_and_the_base_elsewhere() -> None:
+def test_suggestions_have_the_trials_values_and_those_of_the_base_elsewhere() -> None:
     space = bound(SPACE)
     for params, config in suggest_at_random(space, 40):
         assert all(setting(config, path) == value for path, value in params.items())
@@ -92,12 +93,12 @@ def test_numbers_with_an_exponent_are_numbers(written: str) -> None:
     assert space.dimensions[0].domain == Range(1e-5, 1.0)
 
 
-def test_steps_and_range_of_the_phases() -> None:
+def test_epochs_of_the_phases() -> None:
     space = bound(SPACE)
     assert (space.first_prunable_step, space.max_steps, space.min_steps) == (3, 7, 7)
 
 
-def test_steps_where_epochs_are_searched() -> None:
+def test_epochs_of_the_phases_if_they_are_searched() -> None:
     space = bound("""
 fixed: {depth_phase.epochs: 4}
 search:
@@ -123,7 +124,7 @@ def test_endless_dimensions_have_no_size() -> None:
     assert bound(SPACE).size is None
 
 
-def test_the_fingerprint_follows_what_is_searched_not_how_it_is_written() -> None:
+def test_the_fingerprint_depends_on_the_settings_not_on_how_they_are_written() -> None:
     space = Space.parse(SPACE, "a.yaml")
     other_words = SPACE.replace("Does it work?", "Really?").replace("1.0e-2", "0.01").replace("# 1e-5", "# so")
     assert Space.parse(other_words, "b.yaml").fingerprint == space.fingerprint
@@ -131,7 +132,7 @@ def test_the_fingerprint_follows_what_is_searched_not_how_it_is_written() -> Non
     assert Space.parse(SPACE + "isolate: depth\n", "a.yaml").fingerprint != space.fingerprint
 
 
-def test_all_may_be_fixed_chosen_and_asked_for() -> None:
+def test_all_can_be_fixed_chosen_and_used_in_conditions() -> None:
     assert bound("fixed: {depth: all}\nsearch: {dropout: {type: float, low: 0, high: 0.5}}", 7).base.depth == 7
     chosen = """
 search:
@@ -158,7 +159,7 @@ def test_shipped_spaces_bind_and_suggest(name: str, blocks: int) -> None:
     assert len({config.depth for config in configs}) > 1
 
 
-# Random spaces: any of these dimensions, in any order, with any valid numbers.
+# Random spaces of these dimensions, in any order and with any valid numbers.
 
 _FLOATS = {"dropout": (0.0, 0.99), "loss.label_smoothing": (0.0, 0.99), "optimizer.weight_decay": (1e-6, 10.0)}
 _INTS = {"depth": (0, 8), "batch_size": (1, 256), "image_size": (16, 512), "head_phase.epochs": (1, 9)}

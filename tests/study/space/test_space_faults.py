@@ -1,5 +1,6 @@
-"""Search spaces that are wrong: every fault is named at once, with its line and what to do."""
+"""Search spaces with faults: all are reported at once, each with its line and what to do."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def faults_at_binding(text: str, blocks: int) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize(
-    ("search", "said"),
+    ("search", "expected"),
     [
         ("depht: {type: int, low: 0, high: 2}", "unknown setting 'depht' (did you mean 'depth'?)"),
         ("optimizer: {type: categorical, choices: [sgd]}", "optimizer is a group of settings"),
@@ -89,17 +90,17 @@ def faults_at_binding(text: str, blocks: int) -> tuple[str, ...]:
         ("dropout: {type: float, low: 0, high: 0.5, when: depth}", "should be a mapping"),
     ],
 )
-def test_a_wrong_dimension_is_named_with_its_line(search: str, said: str) -> None:
+def test_faults_of_a_dimension_are_reported_with_its_line(search: str, expected: str) -> None:
     text = f"fixed:\n  head_phase.lr: 0.1\nsearch:\n  depth: {{type: int, low: 0, high: 3}}\n  {search}\n"
     if "batch_size: 4" in search:
         text += "  batch_size: {type: int, low: 4, high: 8}\n"
-    found = faults(text)
-    assert all(fault.startswith("space.yaml:5: ") for fault in found)
-    assert any(said in fault for fault in found), found
+    result = faults(text)
+    assert all(fault.startswith("space.yaml:5: ") for fault in result)
+    assert any(expected in fault for fault in result), result
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("", "space.yaml: is empty"),
         ("# only a comment", "space.yaml: is empty"),
@@ -132,8 +133,8 @@ def test_a_wrong_dimension_is_named_with_its_line(search: str, said: str) -> Non
         (GOOD.replace("head_phase.epochs: 3", "metric: qwk"), "space.yaml:3: metric cannot be fixed in a space"),
     ],
 )
-def test_a_wrong_document_is_named_with_its_line(text: str, said: str) -> None:
-    assert any(said in fault for fault in faults(text)), faults(text)
+def test_faults_of_a_document_are_reported_with_their_line(text: str, expected: str) -> None:
+    assert any(expected in fault for fault in faults(text)), faults(text)
 
 
 def test_a_key_given_twice_is_one_fault() -> None:
@@ -141,19 +142,19 @@ def test_a_key_given_twice_is_one_fault() -> None:
     assert faults(text) == ("space.yaml:10: depth_phase.lr: low is given twice (first on line 8); keep one",)
 
 
-def test_fixed_values_given_dotted_and_nested_are_given_twice() -> None:
+def test_a_value_that_is_fixed_both_dotted_and_nested_is_a_fault() -> None:
     text = GOOD.replace("head_phase.epochs: 3", "head_phase.epochs: 3\n  head_phase:\n    epochs: 4")
     assert faults(text) == ("space.yaml:5: head_phase.epochs is fixed twice (first on line 3); keep one",)
 
 
-def test_all_faults_come_at_once_in_the_order_of_lines() -> None:
+def test_all_faults_are_raised_together_in_the_order_of_lines() -> None:
     text = GOOD.replace("epochs: 3", "epohcs: 3").replace("low: 1e-5", "low: -1").replace("0.5", "2")
     lines = [int(fault.split(":")[1]) for fault in faults(text)]
     assert lines == [3, 8, 11]
 
 
 @pytest.mark.parametrize(
-    ("search", "blocks", "said"),
+    ("search", "blocks", "expected"),
     [
         (
             "depth: {type: int, low: 0, high: 12}",
@@ -173,13 +174,13 @@ def test_all_faults_come_at_once_in_the_order_of_lines() -> None:
         ),
     ],
 )
-def test_what_shows_only_on_a_backbone_is_named_at_binding(search: str, blocks: int, said: str) -> None:
+def test_faults_that_depend_on_the_backbone_are_reported_at_binding(search: str, blocks: int, expected: str) -> None:
     (fault,) = faults_at_binding(f"search:\n  {search}\n", blocks)
     assert fault.startswith("space.yaml:")
-    assert said in fault
+    assert expected in fault
 
 
-def test_a_fixed_depth_beyond_the_blocks_is_named_at_binding() -> None:
+def test_a_fixed_depth_beyond_the_blocks_is_reported_at_binding() -> None:
     text = "fixed:\n  depth: 12\nsearch:\n  dropout: {type: float, low: 0, high: 0.5}\n"
     (fault,) = faults_at_binding(text, 8)
     assert fault.startswith("space.yaml:2: depth: 12 is beyond the 8 blocks")
@@ -193,7 +194,7 @@ def test_trainings_without_epochs_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("argument", "said"),
+    ("argument", "expected"),
     [
         ("defalut", "no search space is called 'defalut' (did you mean 'default'?)"),
         ("zzz", "there are backbones, default, depth_isolation"),
@@ -201,13 +202,13 @@ def test_trainings_without_epochs_are_refused() -> None:
         ("missing.yaml", "missing.yaml: cannot be read"),
     ],
 )
-def test_a_space_that_is_not_there_is_named(argument: str, said: str) -> None:
+def test_a_missing_space_is_reported(argument: str, expected: str) -> None:
     with pytest.raises(ConfigError) as raised:
         Space.load(argument)
-    assert said in str(raised.value)
+    assert expected in str(raised.value)
 
 
-def test_files_that_are_no_text_are_refused(tmp_path: Path) -> None:
+def test_files_that_are_not_text_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "space.yaml"
     path.write_bytes(b"name: \xff\xfe")
     with pytest.raises(ConfigError, match="is not UTF-8 text"):
@@ -216,7 +217,7 @@ def test_files_that_are_no_text_are_refused(tmp_path: Path) -> None:
         Space.load(f"{tmp_path}/")
 
 
-def test_a_file_is_read_as_its_name_says(tmp_path: Path) -> None:
+def test_a_space_without_a_name_has_that_of_its_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(GOOD.removeprefix("name: good\n"))
     space = Space.load(str(path))
@@ -232,14 +233,15 @@ _TOKENS = st.sampled_from(_WORDS + _SIGNS + _NUMBERS + _TAGS)
 
 @settings(deadline=None)
 @given(st.integers(0, len(GOOD)), st.integers(0, 30), st.lists(_TOKENS, max_size=4))
-def test_damaged_files_never_break_the_parser(place: int, cut: int, tokens: list[str]) -> None:
-    text = GOOD[:place] + "".join(tokens) + GOOD[place + cut :]
+def test_damaged_files_never_break_the_parser(start: int, cut: int, tokens: list[str]) -> None:
+    text = GOOD[:start] + "".join(tokens) + GOOD[start + cut :]
+    faults: Sequence[str] = ()
     try:
-        said = [dimension.path for dimension in Space.parse(text, "space.yaml").bind(TrialConfig(), 8).dimensions]
+        space = Space.parse(text, "space.yaml").bind(TrialConfig(), 8)
     except ConfigError as error:
-        said = [fault for fault in error.faults if fault.startswith("space.yaml") and "\n" not in fault]
-        said = said if len(said) == len(error.faults) else []
-    assert said
+        faults = error.faults
+    assert faults or space.dimensions
+    assert all(fault.startswith("space.yaml") and "\n" not in fault for fault in faults)
 
 
 FREEZING = """
@@ -250,7 +252,7 @@ search:
 
 
 @pytest.mark.parametrize(
-    ("entry", "said"),
+    ("entry", "expected"),
     [
         ("  depth_phase.window: {type: int, low: 1, high: 2}", "depth_phase.window: depth 0 has no 1 blocks to train"),
         ("  depth_phase.window: {type: int, low: 1, high: 3, when: {depth: {min: 2}}}", "depth 2 has no 3 blocks"),
@@ -262,10 +264,10 @@ search:
         ("  head_phase.probe_l2: {type: float, low: 0.01, high: 1}", "which is so in no trial"),
     ],
 )
-def test_trials_that_would_contradict_themselves_or_waste_a_dimension(entry: str, said: str) -> None:
+def test_contradictions_and_dimensions_without_effect_are_faults(entry: str, expected: str) -> None:
     (fault,) = faults_at_binding(f"{FREEZING}{entry}\n", 9)
     assert fault.startswith("space.yaml:5: ")
-    assert said in fault
+    assert expected in fault
 
 
 @pytest.mark.parametrize(
@@ -276,8 +278,8 @@ def test_trials_that_would_contradict_themselves_or_waste_a_dimension(entry: str
         "  depth_phase.auto_rgn: {type: categorical, choices: [true, false], when: {depth_phase.parameters: all}}",
         "  depth_phase.lora_rank: {type: int, low: 1, high: 8, when: {depth_phase.parameters: [lora]}}",
         "fixed: {depth_phase.lora_rank: 8}",
-        "fixed: {loss.effective_beta: 0.999}",  # as it would be anyway
+        "fixed: {loss.effective_beta: 0.999}",  # the default
     ],
 )
-def test_conditions_keep_trials_from_contradicting_themselves(entry: str) -> None:
+def test_conditions_prevent_contradictions(entry: str) -> None:
     Space.parse(f"{FREEZING}{entry}\n", "space.yaml").bind(TrialConfig(), 9)

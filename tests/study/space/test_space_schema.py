@@ -1,4 +1,4 @@
-"""The schema for editors agrees with what ``spaces check`` says, and the page of settings with the configuration."""
+"""The schema for editors agrees with ``spaces check``, and the page of settings with the configuration."""
 
 import json
 
@@ -24,7 +24,7 @@ def validator() -> Draft202012Validator:
 
 
 def read(text: str) -> object:
-    return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader that reads numbers as editors do)
+    return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader, which reads numbers as editors do)
 
 
 @pytest.mark.parametrize("path", shipped_spaces().values(), ids=lambda path: path.stem)
@@ -32,13 +32,13 @@ def test_shipped_spaces_are_valid(validator, path):
     assert not list(validator.iter_errors(read(path.read_text())))
 
 
-def test_the_example_of_the_readme_is_valid_for_both(validator):
+def test_the_example_of_the_readme_is_a_valid_space_and_a_valid_document(validator):
     example = (ROOT / "search_spaces" / "README.md").read_text().split("```yaml\n")[1].split("```")[0]
     Space.parse(example, "README.md")
     assert not list(validator.iter_errors(read(example)))
 
 
-def test_every_setting_is_offered_where_it_may_stand():
+def test_the_schema_has_every_setting_where_it_is_allowed():
     properties = space_schema()["properties"]
     dotted = {path for path in properties["fixed"]["properties"] if path in set(config_paths())}
     assert dotted == set(config_paths()) - NEVER_FIXED.keys()
@@ -69,7 +69,7 @@ FAULTY = [
 
 
 @pytest.mark.parametrize("text", FAULTY)
-def test_what_check_refuses_is_no_valid_document(validator, text):
+def test_documents_that_check_refuses_are_invalid(validator, text):
     with pytest.raises(ConfigError):
         Space.parse(text, "x.yaml")
     assert not validator.is_valid(read(text))
@@ -85,14 +85,14 @@ SOUND = [
 
 
 @pytest.mark.parametrize("text", SOUND)
-def test_what_check_accepts_is_a_valid_document(validator, text):
+def test_documents_that_check_accepts_are_valid(validator, text):
     Space.parse(text, "x.yaml")
     assert not list(validator.iter_errors(read(text)))
 
 
 def test_the_page_of_settings_is_up_to_date():
     page = (ROOT / "docs" / "settings.md").read_text()
-    assert page == settings_reference(), "write it anew: python -m study.space.reference > docs/settings.md"
+    assert page == settings_reference(), "regenerate it: python -m study.space.reference > docs/settings.md"
 
 
 def test_the_page_names_every_setting_once():
