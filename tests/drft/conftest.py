@@ -1,4 +1,4 @@
-"""Small images and copies of IDRiD's folders, made by the tests."""
+"""Fixtures that make small images and folders in the layouts of IDRiD."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

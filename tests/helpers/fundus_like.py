@@ -1,4 +1,4 @@
-"""Small images with vessels of their own, so that no two of different seeds are alike."""
+"""Small images with random vessels; images of different seeds are not similar."""
 
 import numpy as np
 from PIL import Image, ImageDraw
