@@ -34,7 +34,7 @@ from benchmarks.arguments import command_parser
 from benchmarks.chaos_targets import ChaosTargets, open_targets
 from benchmarks.machine import describe_run
 from benchmarks.pages import publish
-from benchmarks.study_audit import StudyAudit, audit
+from benchmarks.study_audit import audit
 from benchmarks.tiny_study import STUDY, TinyStudy
 from drft.data import open_dataset
 from drft.errors import DrftError
@@ -125,7 +125,10 @@ def measure(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         started = time.perf_counter()
         chaos.run()
         seconds = time.perf_counter() - started
-        found = _audit(study)
+        url = study.storage or study_url(study.results, STUDY)
+        trials = optuna.load_study(study_name=STUDY, storage=open_storage(url, create=False)).trials
+        torch.set_num_threads(1)  # as in the workers: another number of threads rounds differently
+        found = audit(trials, study.results / STUDY, args.trials, open_dataset(str(study.table)), _REPLAYS)
     return {
         **describe_run("chaos", f"{args.executor}-{args.storage}"),
         "trials": args.trials,
@@ -134,13 +137,6 @@ def measure(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         "killed": dict(chaos.killed),
         "books": found.model_dump(),
     }
-
-
-def _audit(study: TinyStudy) -> StudyAudit:
-    torch.set_num_threads(1)  # as in the workers: another number of threads rounds differently
-    url = study.storage or study_url(study.results, STUDY)
-    trials = optuna.load_study(study_name=STUDY, storage=open_storage(url, create=False)).trials
-    return audit(trials, study.results / STUDY, study.trials, open_dataset(str(study.table)), _REPLAYS)
 
 
 def rows(result: dict[str, Any]) -> list[list[str]]:

@@ -18,7 +18,7 @@ from rich.console import Console
 from benchmarks.arguments import command_parser
 from benchmarks.machine import describe_run
 from benchmarks.pages import publish
-from benchmarks.simulations.base import Simulation, kept, measure, simulations
+from benchmarks.simulations.base import Simulation, is_kept, measure, simulations
 
 _COLUMNS = ("simulation", "what happens", "promised", "measured", "95% interval", "studies", "kept")
 _QUICK = 10
@@ -32,32 +32,27 @@ _NOTE = (
 
 def run(chosen: Sequence[Simulation], runs: int | None, seed: int, *, quick: bool, console: Console) -> dict[str, Any]:
     """Measure the chosen simulations, one after another; return the result as it is written to JSON."""
-    started, entries = time.perf_counter(), {}
+    began, entries = time.perf_counter(), {}
     for simulation in chosen:
-        count = runs or max(1, simulation.runs // (_QUICK if quick else 1))
+        count, started = runs or max(1, simulation.runs // (_QUICK if quick else 1)), time.perf_counter()
         with console.status(f"{simulation.name}: {count} studies"):
-            entries[simulation.name] = _measure_entry(simulation, count, seed)
+            rate = measure(simulation, count, seed)
+        entries[simulation.name] = {
+            "claim": simulation.claim,
+            "promise": simulation.promise,
+            "nominal": simulation.nominal,
+            "rate": rate.value,
+            "low": rate.low,
+            "high": rate.high,
+            "runs": rate.n,
+            "kept": is_kept(simulation, rate),
+            "seconds": time.perf_counter() - started,
+        }
     return {
         **describe_run("coverage", "simulated studies"),
         "seed": seed,
         "simulations": entries,
-        "seconds": time.perf_counter() - started,
-    }
-
-
-def _measure_entry(simulation: Simulation, runs: int, seed: int) -> dict[str, Any]:
-    started = time.perf_counter()
-    rate = measure(simulation, runs, seed)
-    return {
-        "claim": simulation.claim,
-        "promise": simulation.promise,
-        "nominal": simulation.nominal,
-        "rate": rate.value,
-        "low": rate.low,
-        "high": rate.high,
-        "runs": rate.n,
-        "kept": kept(simulation, rate),
-        "seconds": time.perf_counter() - started,
+        "seconds": time.perf_counter() - began,
     }
 
 

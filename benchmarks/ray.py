@@ -60,20 +60,12 @@ def train(plan: BenchmarkPlan, executor: str, address: str | None) -> list[Froze
 
 def train_instantly(plan: BenchmarkPlan, executor: str, address: str | None, trials: int) -> list[FrozenTrial]:
     """Run a study of instant trials on one executor; return its trials."""
-    options = study_options(
-        plan,
-        study=f"instant-{executor}",
-        trials=trials,
-        executor=executor,
-        ray_address=address,
-        jobs=NODES,
-        space="default",
-        sampler="random",
-    )
+    name, search = f"instant-{executor}", {"trials": trials, "space": "default", "sampler": "random"}
+    options = study_options(plan, study=name, executor=executor, ray_address=address, jobs=NODES, **search)
     prepared = prepare(options, silent)
     workload = dataclasses.replace(prepared.workload, trainer="benchmarks.instant:instant_trainer")
     run_plan(dataclasses.replace(prepared, workload=workload), options, Console(quiet=True))
-    return read_complete_trials(plan, f"instant-{executor}", trials)
+    return read_complete_trials(plan, name, trials)
 
 
 def read_complete_trials(plan: BenchmarkPlan, name: str, wanted: int) -> list[FrozenTrial]:

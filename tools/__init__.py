@@ -1,1 +1,1 @@
-"""Tools that make what the project ships; no part of the wheel."""
+"""Tools that produce files of the project; not part of the wheel."""

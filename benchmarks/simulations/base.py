@@ -52,7 +52,7 @@ def measure(simulation: Simulation, runs: int, seed: int) -> Estimate:
     return simulation.measure(runs, np.random.default_rng([seed, crc32(simulation.name.encode())]))
 
 
-def kept(simulation: Simulation, rate: Estimate) -> bool:
+def is_kept(simulation: Simulation, rate: Estimate) -> bool:
     """Return whether the Monte-Carlo interval of the measured rate is consistent with the promise."""
     assert rate.low is not None
     assert rate.high is not None

@@ -143,7 +143,7 @@ _METRICS = {
 
 
 def _on_part(n: str, name: str, statistic: str, event: Callable[[Rng], bool]) -> Simulation:
-    claim = f"{statistic} over {n} images of imbalanced grades holds it"
+    claim = f"{statistic} over {n} images of imbalanced grades contains it"
     return Simulation(f"{name}-{n}", claim, LEVEL, share_of(event), "at least")
 
 
@@ -164,7 +164,7 @@ SIMULATIONS = (
     ),
     Simulation(
         "referable-sensitivity",
-        "The exact interval on 53 test images, at a threshold of 83 validation images, holds the sensitivity there",
+        "The exact interval on 53 test images, at a threshold of 83 validation images, contains the sensitivity there",
         LEVEL,
         share_of(_sensitivity_covered),
         "at least",
@@ -178,13 +178,13 @@ SIMULATIONS = (
     ),
     Simulation(
         "calibration-temperature",
-        "The interval of the temperature over 83 images holds it",
+        "The interval of the temperature over 83 images contains it",
         LEVEL,
         share_of(_temperature_covered),
     ),
     Simulation(
         "calibration-overconfidence",
-        "The interval of the overconfidence of a calibrated training over 83 images holds 0",
+        "The interval of the overconfidence of a calibrated training over 83 images contains 0",
         LEVEL,
         share_of(_overconfidence_covered),
     ),

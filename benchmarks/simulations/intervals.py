@@ -19,11 +19,11 @@ def _mean(estimate: Callable[[np.ndarray], Estimate], n: int) -> Measure:
 
 
 SIMULATIONS = (
-    Simulation("intervals-wilson", "Wilson's interval of an accuracy over 83 images holds it", LEVEL, _wilson),
-    Simulation("intervals-t", "Student's interval of a mean of 10 trials holds it", LEVEL, _mean(mean_estimate, 10)),
+    Simulation("intervals-wilson", "Wilson's interval of an accuracy over 83 images contains it", LEVEL, _wilson),
+    Simulation("intervals-t", "Student's interval of a mean of 10 trials contains it", LEVEL, _mean(mean_estimate, 10)),
     Simulation(
         "intervals-bootstrap",
-        "The percentile bootstrap's interval of a mean of 30 trials holds it",
+        "The percentile bootstrap's interval of a mean of 30 trials contains it",
         LEVEL,
         _mean(bootstrap_mean, 30),
     ),

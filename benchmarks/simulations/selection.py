@@ -159,7 +159,7 @@ SIMULATIONS = (
     *(
         Simulation(
             f"corrected-{name}",
-            f"50 trials of 5 epochs, {words}: the corrected score's interval holds the true accuracy of the selected",
+            f"50 trials of 5 epochs, {words}: the corrected score's interval contains the selected one's accuracy",
             LEVEL,
             _share_of(partial(_corrected, sd=sd)),
             "at least",
@@ -168,11 +168,11 @@ SIMULATIONS = (
         for name, words, sd in _SPREADS
     ),
     Simulation(
-        "curse", "Best of 50 trials: the interval of validation minus test holds its mean", LEVEL, _curse, "at least"
+        "curse", "Best of 50 trials: the interval of validation minus test contains its mean", LEVEL, _curse, "at least"
     ),
     Simulation(
         "overtuning-covered",
-        "50 trials (sd 6 points): the interval holds the true overtuning of the incumbents",
+        "50 trials (sd 6 points): the interval contains the true overtuning of the incumbents",
         LEVEL,
         _share_of(_overtuning_covered),
         "at least",
@@ -197,7 +197,7 @@ SIMULATIONS = (
     *(
         Simulation(
             f"tau-{name}",
-            f"50 trials, {words}: the interval of tau-b holds its mean",
+            f"50 trials, {words}: the interval of tau-b contains its mean",
             LEVEL,
             partial(_tau, sd=sd),
             runs=400,

@@ -77,13 +77,13 @@ def _cross_fitting_covers(rng: Rng) -> bool:
 SIMULATIONS = (
     Simulation(
         "course-survival-band",
-        "The survival curve's band holds the share still to peak at epoch 3, 40 trials, a quarter of them censored",
+        "The survival curve's band contains the share still to peak at epoch 3, 40 trials, a quarter of them censored",
         LEVEL,
         share_of(_band_covers),
     ),
     Simulation(
         "course-best-of-k",
-        "The interval of the median best of 6 holds it, 40 skewed trials",
+        "The interval of the median best of 6 contains it, 40 skewed trials",
         LEVEL,
         share_of(_best_covers),
         "at least",
@@ -105,7 +105,7 @@ SIMULATIONS = (
     ),
     Simulation(
         "course-audit",
-        "The exact interval of what a pruner would have stopped holds it, 10 control trials",
+        "The exact interval of what a pruner would have stopped contains it, 10 control trials",
         LEVEL,
         share_of(_audit_covers),
         "at least",
@@ -143,7 +143,7 @@ SIMULATIONS = (
     ),
     Simulation(
         "course-cross-fitting",
-        "The cross-fitted interval of best against last holds 0 where all epochs are equal, 83 images",
+        "The cross-fitted interval of best against last contains 0 where all epochs are equal, 83 images",
         LEVEL,
         share_of(_cross_fitting_covers),
         runs=200,

@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks.coverage import rows, run
-from benchmarks.simulations.base import Simulation, covered, kept, measure, simulations, valid
+from benchmarks.simulations.base import Simulation, covered, is_kept, measure, simulations, valid
 from study.analysis import Estimate, Withheld, proportion
 
 
@@ -30,11 +30,11 @@ def test_simulations_have_unique_names():
     ],
 )
 def test_a_promise_is_broken_only_when_its_interval_excludes_it(promise, hits, expected):
-    assert kept(claim(promise), proportion(hits, 100)) is expected
+    assert is_kept(claim(promise), proportion(hits, 100)) is expected
 
 
 def test_a_rate_that_is_too_high_breaks_at_most():
-    assert not kept(claim("at most", nominal=0.05), proportion(20, 100))
+    assert not is_kept(claim("at most", nominal=0.05), proportion(20, 100))
 
 
 def test_only_an_interval_with_the_truth_covers_it():

@@ -34,7 +34,7 @@ def test_written_backbone_is_whole_small_and_loads_without_its_head(net, tmp_pat
         assert not any(name.startswith("classifier") for name in file.keys())  # noqa: SIM118
 
 
-def test_guessing_costs_one_and_knowing_less():
+def test_guessing_has_loss_one_and_correct_answers_less():
     labels = torch.zeros(4, len(TASKS), dtype=torch.long)
     guess = torch.zeros(4, sum(TASKS.values()))
     known = torch.cat([torch.eye(size)[:1].expand(4, -1) * 5 for size in TASKS.values()], dim=1)

@@ -41,7 +41,7 @@ def test_textures_fill_the_unit_range_and_differ(texture, generator):
     assert (fields[0] - fields[1]).abs().mean() > 0.01
 
 
-def test_fractals_are_fixed_and_told_apart():
+def test_fractals_are_fixed_and_distinguishable():
     bank = fractal_bank(32)
     fractal_bank.cache_clear()
     assert torch.equal(bank, fractal_bank(32))

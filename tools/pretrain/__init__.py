@@ -1,1 +1,1 @@
-"""How the embedded weights were made."""
+"""Pretraining of the embedded weights."""

@@ -1,9 +1,9 @@
-"""The embedded weights: a small backbone pretrained on procedural scenes, without natural images.
+"""Pretrain the embedded weights: a small backbone on procedural scenes, without natural images.
 
-``python -m tools.pretrain.pretrain --out FILE --seed 0`` makes them again; equal arguments give equal weights on
-one kind of machine. The backbone learns to name the texture, shape and fractal of a scene, to tell how many lines
-and how many small dark and bright spots there are, and how large the spots are: all from one pooled feature
-vector, which is what a fine-tuning starts from.
+``python -m tools.pretrain.pretrain --out FILE --seed 0`` reproduces them; equal arguments give equal weights on one
+kind of machine. The pretext tasks classify the texture, the shape and the fractal of a scene, the number of lines and
+of small dark and bright spots, and the size of the spots. All tasks share one pooled feature vector; fine-tuning
+starts from it.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import track
 from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from drft.files.atomic import whole_file
 from drft.models.blocks import head_names
@@ -27,8 +28,8 @@ from drft.models.weights import EMBEDDED_BACKBONE, EMBEDDED_FILE
 from tools.pretrain.procedural import TASKS, Scenes, render_scenes
 
 IMAGE_SIZE = 96
-_HELD_OUT = 1024
-_HELD_OUT_SEED = 2**31
+_TEST_SCENES = 1024
+_TEST_SEED = 2**31
 _WARM_UP = 0.05
 _SMOOTHING = 0.1
 _STATISTICS_BATCHES = 64
@@ -38,9 +39,9 @@ def pretrain(images: int, epochs: int, *, seed: int = 0, batch: int = 128, lr: f
     """Pretrain the backbone on procedural scenes and return it with its pretext head.
 
     Args:
-        images: scenes rendered before the training; each epoch shows all of them, turned, flipped and relit.
+        images: scenes rendered before the training; each epoch shows all of them, rotated, flipped and relit.
         epochs: passes over the scenes.
-        seed: of the scenes, the initial weights and the order.
+        seed: of scenes, initial weights and order.
         batch: scenes per optimizer step.
         lr: peak learning rate of AdamW, after a linear warm-up and before a cosine to zero.
     """
@@ -59,12 +60,14 @@ def pretrain(images: int, epochs: int, *, seed: int = 0, batch: int = 128, lr: f
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         optimizer.step()
-    _settle_statistics(net, scenes, batch)
+    # Batch-norm statistics averaged over many batches, instead of the moving average of the last few.
+    chosen = torch.split(scenes.images[: batch * _STATISTICS_BATCHES], batch)
+    update_bn((normalized(images) for images in chosen), net)
     return net.eval()
 
 
 def pretext_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean cross-entropy of all tasks, each as a share of that of guessing."""
+    """Return the mean cross-entropy of all tasks, each divided by the cross-entropy of guessing."""
     parts = torch.split(logits, list(TASKS.values()), dim=1)
     losses = [
         F.cross_entropy(part, label, label_smoothing=_SMOOTHING) / math.log(part.shape[1])
@@ -84,46 +87,54 @@ def pretext_accuracy(net: nn.Module, scenes: Scenes, batch: int = 256) -> dict[s
 
 
 def normalized(images: Tensor) -> Tensor:
-    """Turn bytes (n, 3, size, size) into the network's input in [-1, 1] (mean and deviation 0.5)."""
+    """Convert uint8 images (n, 3, size, size) to network input in [-1, 1] (mean and standard deviation 0.5)."""
     return (images.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
 
 
 def augmented(images: Tensor, generator: Generator) -> Tensor:
-    """Turn, flip and relight a batch; labels stay true."""
-    turns, flip = torch.randint(4, (), generator=generator), torch.randint(2, (), generator=generator)
-    images = torch.rot90(images, int(turns), (2, 3))
+    """Rotate, flip and relight a batch; its labels stay correct."""
+    quarters, flip = torch.randint(4, (), generator=generator), torch.randint(2, (), generator=generator)
+    images = torch.rot90(images, int(quarters), (2, 3))
     images = images.flip(3) if flip else images
     gain = 0.75 + 0.5 * torch.rand(len(images), 3, 1, 1, generator=generator)
     return (images * gain).clamp(0, 255)
 
 
-def save_backbone(path: Path, net: nn.Module, facts: dict[str, str]) -> None:
-    """Write the backbone without its head, in half precision, with facts about its making as metadata."""
+def save_backbone(path: Path, net: nn.Module, metadata: dict[str, str]) -> None:
+    """Write the backbone without its head, in half precision, with normalization and ``metadata``."""
     head = head_names(net)
     state = {name: tensor for name, tensor in net.state_dict().items() if name not in head}
     tensors = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
     with whole_file(path) as draft:
-        save_file(contiguous, draft, {"mean": "[0.5, 0.5, 0.5]", "std": "[0.5, 0.5, 0.5]", **facts})
+        save_file(contiguous, draft, {"mean": "[0.5, 0.5, 0.5]", "std": "[0.5, 0.5, 0.5]", **metadata})
 
 
 def main() -> None:
-    """Pretrain, measure the pretext tasks on fresh scenes and write the weights."""
-    parser = argparse.ArgumentParser(prog="python -m tools.pretrain.pretrain", description=__doc__)
-    parser.add_argument("--out", type=Path, default=EMBEDDED_FILE, help="where the weights are written")
+    """Pretrain, measure the pretext tasks on unseen scenes, and write the weights."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.pretrain.pretrain", description="Pretrain the embedded backbone on procedural scenes."
+    )
+    parser.add_argument("--out", type=Path, default=EMBEDDED_FILE, help="file for the weights")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--images", type=int, default=16_000, help="scenes to render")
     parser.add_argument("--epochs", type=int, default=12)
-    wanted = parser.parse_args()
+    args = parser.parse_args()
     started = time.perf_counter()
-    net = pretrain(wanted.images, wanted.epochs, seed=wanted.seed)
-    accuracy = pretext_accuracy(net, render_scenes(_HELD_OUT, IMAGE_SIZE, _HELD_OUT_SEED + wanted.seed))
-    recipe = f"python -m tools.pretrain.pretrain --seed {wanted.seed} --images {wanted.images} --epochs {wanted.epochs}"
+    net = pretrain(args.images, args.epochs, seed=args.seed)
+    accuracy = pretext_accuracy(net, render_scenes(_TEST_SCENES, IMAGE_SIZE, _TEST_SEED + args.seed))
+    recipe = f"python -m tools.pretrain.pretrain --seed {args.seed} --images {args.images} --epochs {args.epochs}"
     rounded = {name: round(value, 3) for name, value in accuracy.items()}
-    facts = {"recipe": recipe, "timm": timm.__version__, "pretext_accuracy": json.dumps(rounded)}
-    save_backbone(wanted.out, net, {"architecture": EMBEDDED_BACKBONE, "seed": str(wanted.seed), **facts})
+    metadata = {
+        "architecture": EMBEDDED_BACKBONE,
+        "seed": str(args.seed),
+        "recipe": recipe,
+        "timm": timm.__version__,
+        "pretext_accuracy": json.dumps(rounded),
+    }
+    save_backbone(args.out, net, metadata)
     console = Console()
-    console.print(f"{wanted.out}: {wanted.out.stat().st_size / 1e6:.2f} MB, {time.perf_counter() - started:.0f} s")
+    console.print(f"{args.out}: {args.out.stat().st_size / 1e6:.2f} MB, {time.perf_counter() - started:.0f} s")
     for name, value in accuracy.items():
         console.print(f"  {name:12s} {value:.3f}  (guessing {1 / TASKS[name]:.3f})")
 
@@ -148,18 +159,6 @@ def _schedule(progress: float) -> float:
     if progress < _WARM_UP:
         return progress / _WARM_UP
     return 0.5 + 0.5 * math.cos(math.pi * (progress - _WARM_UP) / (1 - _WARM_UP))
-
-
-@torch.no_grad()
-def _settle_statistics(net: nn.Module, scenes: Scenes, batch: int) -> None:
-    """Average the batch-norm statistics over many batches, instead of the moving average of the last few."""
-    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # cumulative average
-    net.train()
-    for images in torch.split(scenes.images[: batch * _STATISTICS_BATCHES], batch):
-        net(normalized(images))
 
 
 if __name__ == "__main__":

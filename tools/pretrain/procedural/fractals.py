@@ -7,38 +7,38 @@ import torch
 from torch import Generator, Tensor
 
 CLASSES = 40
-"""How many systems there are."""
+"""Number of systems."""
 
 _VARIANTS = 8
 _MAPS = 3
 _POINTS = 256
 _STEPS = 160
 _WARM_UP = 20
-_FILLED = 0.06
-_SYSTEMS_SEED = 1977  # the systems are part of the task, not of a run
+_MIN_FILLED = 0.06
+_SYSTEMS_SEED = 1977  # fixed: the systems belong to the task, not to a run
 
 
 @functools.cache
 def fractal_bank(size: int) -> Tensor:
     """Return density images in [0, 1] of shape (CLASSES, variants, size, size).
 
-    Variants of a class differ by up to a tenth in each coefficient. Systems that collapse to few pixels are
-    left out, as FractalDB does.
+    Variants of a class differ by up to 10 % in each coefficient. Systems that collapse to few pixels are left out, as
+    in FractalDB.
     """
     generator = torch.Generator().manual_seed(_SYSTEMS_SEED)
-    kept: list[Tensor] = []
-    while len(kept) < CLASSES:
+    systems: list[Tensor] = []
+    while len(systems) < CLASSES:
         images = _densities(_random_systems(CLASSES, generator), size, generator)
         filled = (images > 0).float().mean((1, 2, 3))
-        kept += list(images[filled > _FILLED])
-    return torch.stack(kept[:CLASSES])
+        systems += list(images[filled > _MIN_FILLED])
+    return torch.stack(systems[:CLASSES])
 
 
 def _random_systems(n: int, generator: Generator) -> Tensor:
     """Return affine maps of shape (n, variants, maps, 2, 3) whose linear parts contract."""
-    turns = 2 * math.pi * torch.rand(2, n, _MAPS, generator=generator)
+    angles = 2 * math.pi * torch.rand(2, n, _MAPS, generator=generator)
     stretch = 0.35 + 0.5 * torch.rand(n, _MAPS, 2, generator=generator)
-    linear = _rotation(turns[0]) @ torch.diag_embed(stretch) @ _rotation(turns[1])
+    linear = _rotation(angles[0]) @ torch.diag_embed(stretch) @ _rotation(angles[1])
     shift = 2 * torch.rand(n, _MAPS, 2, 1, generator=generator) - 1
     maps = torch.cat([linear, shift], dim=-1)[:, None]
     jitter = 1 + 0.1 * (2 * torch.rand(n, _VARIANTS, _MAPS, 2, 3, generator=generator) - 1)
@@ -51,19 +51,19 @@ def _rotation(angle: Tensor) -> Tensor:
 
 
 def _densities(systems: Tensor, size: int, generator: Generator) -> Tensor:
-    """Play the chaos game on all systems at once and count where the points land."""
+    """Run the chaos game on all systems at once, and return the density of the points."""
     n, variants = systems.shape[:2]
     maps = systems.flatten(0, 1)
     chance = torch.linalg.det(maps[..., :2]).abs().clamp_min(0.02)
     points = torch.zeros(len(maps), _POINTS, 2)
-    trail = []
+    visited = []
     for step in range(_STEPS):
         choice = torch.multinomial(chance, _POINTS, replacement=True, generator=generator)
         chosen = maps.gather(1, choice[..., None, None].expand(-1, -1, 2, 3))
         points = (chosen[..., :2] @ points[..., None])[..., 0] + chosen[..., 2]
         if step >= _WARM_UP:
-            trail.append(points)
-    return _histograms(torch.cat(trail, dim=1), size).view(n, variants, size, size)
+            visited.append(points)
+    return _histograms(torch.cat(visited, dim=1), size).view(n, variants, size, size)
 
 
 def _histograms(points: Tensor, size: int) -> Tensor:

@@ -1,39 +1,39 @@
-"""Things that stand before a texture: shapes, lines and spots, as coverage in [0, 1] of shape (n, size, size)."""
+"""Objects in front of a texture: shapes, lines and spots, as coverage in [0, 1] of shape (n, size, size)."""
 
 import math
 
 import torch
 from torch import Generator, Tensor
 
-from tools.pretrain.procedural.textures import frames, uniform
+from tools.pretrain.procedural.textures import random_coordinates, uniform
 
 SHAPES = ("none", "disc", "ellipse", "ring", "triangle", "square", "pentagon", "star", "cross", "crescent")
 """Labels of the large shape."""
 
 LINES = (0, 1, 3, 6, 10)
-"""Most lines of each label: none, one, two or three, and so on."""
+"""Largest number of lines of each label: none, one, two or three, and so on."""
 
 COUNTS = (0, 1, 3, 7, 14, 28)
-"""Most spots of each label."""
+"""Largest number of spots of each label."""
 
-_REACH = 7  # half the side of a spot's patch, in pixels
+_RADIUS = 7  # half the side of a spot's patch, in pixels
 
 
 def shapes(labels: Tensor, size: int, generator: Generator) -> Tensor:
     """Draw one large shape per image; labels index ``SHAPES``."""
     n = len(labels)
-    u, v = frames(n, size, generator)
+    u, v = random_coordinates(n, size, generator)
     radius, thickness = uniform(n, 0.15, 0.5, generator), uniform(n, 0.03, 0.09, generator)
     distance = torch.full((n, size, size), -1.0)
     for label, name in enumerate(SHAPES):
         chosen = labels == label
         if name != "none" and chosen.any():
-            distance[chosen] = _depth_inside(name, u[chosen], v[chosen], radius[chosen], thickness[chosen])
+            distance[chosen] = _signed_distance(name, u[chosen], v[chosen], radius[chosen], thickness[chosen])
     return (distance * uniform(n, 15, 60, generator) + 0.5).clamp(0, 1)
 
 
 def lines(labels: Tensor, size: int, generator: Generator) -> Tensor:
-    """Draw curved lines that branch off one point; labels index ``LINES``."""
+    """Draw curved lines that start at one point; labels index ``LINES``."""
     n = len(labels)
     most = torch.tensor(LINES)[labels]
     least = torch.where(labels > 0, torch.tensor((0, *LINES))[labels] + 1, 0)
@@ -42,15 +42,15 @@ def lines(labels: Tensor, size: int, generator: Generator) -> Tensor:
     width = uniform(n, 0.008, 0.035, generator)
     coverage = torch.zeros(n, size, size)
     for number in range(max(LINES)):
-        wanted = (count > number)[:, 0, 0]
-        if wanted.any():
-            drawn = _line(root_u[wanted], root_v[wanted], width[wanted], size, generator)
-            coverage[wanted] = torch.maximum(coverage[wanted], drawn)
+        chosen = (count > number)[:, 0, 0]
+        if chosen.any():
+            line = _line(root_u[chosen], root_v[chosen], width[chosen], size, generator)
+            coverage[chosen] = torch.maximum(coverage[chosen], line)
     return coverage
 
 
 def spots(labels: Tensor, large: Tensor, size: int, generator: Generator) -> Tensor:
-    """Scatter small soft spots; labels index ``COUNTS``, ``large`` (n,) tells which images have larger ones."""
+    """Scatter small soft spots; labels index ``COUNTS``, ``large`` (n,) marks the images with larger spots."""
     n = len(labels)
     least = torch.where(labels > 0, torch.tensor((0, *COUNTS))[labels] + 1, 0)
     count = _between(least, torch.tensor(COUNTS)[labels], generator)
@@ -62,13 +62,13 @@ def spots(labels: Tensor, large: Tensor, size: int, generator: Generator) -> Ten
     return _stamp(image, centre, radius, torch.Size((n, size, size)), generator)
 
 
-def _depth_inside(name: str, u: Tensor, v: Tensor, radius: Tensor, thickness: Tensor) -> Tensor:
-    """Return how deep each point lies inside a shape (negative outside)."""
+def _signed_distance(name: str, u: Tensor, v: Tensor, radius: Tensor, thickness: Tensor) -> Tensor:
+    """Return the distance of each point from the outline of a shape, negative outside."""
     far = torch.hypot(u, v)
     corners = {"triangle": 3, "square": 4, "pentagon": 5}
     if name in corners:
         return radius - _polygon_distance(u, v, corners[name])
-    depths = {
+    distances = {
         "disc": radius - far,
         "ellipse": radius - torch.hypot(u, 2.2 * v),
         "ring": thickness - (far - radius).abs(),
@@ -76,7 +76,7 @@ def _depth_inside(name: str, u: Tensor, v: Tensor, radius: Tensor, thickness: Te
         "cross": torch.minimum(radius - torch.maximum(u.abs(), v.abs()), thickness - torch.minimum(u.abs(), v.abs())),
         "crescent": torch.minimum(radius - far, torch.hypot(u - 0.6 * radius, v) - radius),
     }
-    return depths[name]
+    return distances[name]
 
 
 def _polygon_distance(u: Tensor, v: Tensor, corners: int) -> Tensor:
@@ -86,7 +86,7 @@ def _polygon_distance(u: Tensor, v: Tensor, corners: int) -> Tensor:
 
 
 def _line(root_u: Tensor, root_v: Tensor, width: Tensor, size: int, generator: Generator) -> Tensor:
-    """Draw a half line from the root, bent, wavy and thinning, in a direction of its own."""
+    """Draw a curved, wavy half line from the root, thinner towards its end, in a random direction."""
     n = len(width)
     axis = torch.linspace(-1, 1, size)
     y, x = torch.meshgrid(axis, axis, indexing="ij")
@@ -95,8 +95,8 @@ def _line(root_u: Tensor, root_v: Tensor, width: Tensor, size: int, generator: G
     across = angle.cos() * (y - root_v) - angle.sin() * (x - root_u)
     bend = uniform(n, -0.6, 0.6, generator) * along**2
     wave = uniform(n, 0, 0.05, generator) * torch.sin(uniform(n, 4, 14, generator) * along)
-    thinned = width * (1 - 0.35 * along).clamp(0.3, 1)
-    return ((thinned - (across - bend - wave).abs()) * size / 2 + 0.5).clamp(0, 1) * (along > 0)
+    thickness = width * (1 - 0.35 * along).clamp(0.3, 1)
+    return ((thickness - (across - bend - wave).abs()) * size / 2 + 0.5).clamp(0, 1) * (along > 0)
 
 
 def _between(least: Tensor, most: Tensor, generator: Generator) -> Tensor:
@@ -105,18 +105,18 @@ def _between(least: Tensor, most: Tensor, generator: Generator) -> Tensor:
 
 
 def _centres(image: Tensor, n: int, size: int, generator: Generator) -> Tensor:
-    """Place spots over the whole image, or (in a third of the images) around one place."""
+    """Place spots over the whole image, or (in a third of the images) around one point."""
     scattered = torch.rand(len(image), 2, generator=generator)
-    place = 0.2 + 0.6 * torch.rand(n, 2, generator=generator)
-    gathered = place[image] + 0.12 * torch.randn(len(image), 2, generator=generator)
+    point = 0.2 + 0.6 * torch.rand(n, 2, generator=generator)
+    gathered = point[image] + 0.12 * torch.randn(len(image), 2, generator=generator)
     clustered = (torch.rand(n, generator=generator) < 1 / 3)[image][:, None]
     return torch.where(clustered, gathered, scattered).clamp(0.03, 0.97) * (size - 1)
 
 
 def _stamp(image: Tensor, centre: Tensor, radius: Tensor, shape: torch.Size, generator: Generator) -> Tensor:
-    """Lay each spot's patch onto its image, the larger coverage winning."""
+    """Draw each spot's patch into its image; where spots overlap, the larger coverage counts."""
     n, size, _ = shape
-    offset = torch.arange(-_REACH, _REACH + 1)
+    offset = torch.arange(-_RADIUS, _RADIUS + 1)
     dy, dx = torch.meshgrid(offset, offset, indexing="ij")
     nearest = centre.round()
     y, x = nearest[:, 0, None, None] + dy, nearest[:, 1, None, None] + dx
@@ -124,7 +124,7 @@ def _stamp(image: Tensor, centre: Tensor, radius: Tensor, shape: torch.Size, gen
     far = torch.hypot((y - centre[:, 0, None, None]) * flat, x - centre[:, 1, None, None])
     patch = torch.sigmoid((radius[:, None, None] - far) * 2.5)
     inside = (y >= 0) & (y < size) & (x >= 0) & (x < size)
-    place = (image[:, None, None] * size + y.clamp(0, size - 1)) * size + x.clamp(0, size - 1)
+    index = (image[:, None, None] * size + y.clamp(0, size - 1)) * size + x.clamp(0, size - 1)
     coverage = torch.zeros(n * size * size)
-    coverage.scatter_reduce_(0, place[inside].long(), patch[inside], reduce="amax")
+    coverage.scatter_reduce_(0, index[inside].long(), patch[inside], reduce="amax")
     return coverage.view(n, size, size)

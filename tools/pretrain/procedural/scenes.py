@@ -1,4 +1,4 @@
-"""Scenes: a colourful texture with a shape, a fractal, lines and spots before it, and the labels of all of them."""
+"""Scenes: a coloured texture behind a shape, a fractal, lines and spots, with the labels of all of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class Scenes:
 
 
 class SceneRenderer:
-    """Renders batches of scenes; one generator makes one sequence."""
+    """Renders batches of scenes; the seed fixes the sequence."""
 
     def __init__(self, size: int, seed: int) -> None:
         self._size = size
@@ -51,23 +51,24 @@ class SceneRenderer:
         labels = self._draw_labels(n)
         texture, shape, fractal, lines, dark, bright, large = labels.unbind(1)
         size, generator = self._size, self._generator
-        image = _coloured(self._textures(texture), _palettes(n, 3, generator))
-        image = self._painted(image, objects.shapes(shape, size, generator))
-        image = self._painted(image, self._fractals(fractal))
-        image = self._painted(image, objects.lines(lines, size, generator))
-        image = self._shaded(image, objects.spots(dark, large > 0, size, generator), bright=False)
-        image = self._shaded(image, objects.spots(bright, large > 0, size, generator), bright=True)
-        return Scenes(_as_bytes(self._imageed(image)), labels)
+        image = _colour(self._draw_textures(texture), _palettes(n, 3, generator))
+        image = self._paint(image, objects.shapes(shape, size, generator))
+        image = self._paint(image, self._draw_fractals(fractal))
+        image = self._paint(image, objects.lines(lines, size, generator))
+        image = self._shade(image, objects.spots(dark, large > 0, size, generator), bright=False)
+        image = self._shade(image, objects.spots(bright, large > 0, size, generator), bright=True)
+        image = self._add_camera_effects(image)
+        return Scenes((image.clamp(0, 1) * 255).round().to(torch.uint8), labels)
 
     def _draw_labels(self, n: int) -> Tensor:
         drawn = [torch.randint(count, (n,), generator=self._generator) for count in TASKS.values()]
         labels = torch.stack(drawn, dim=1)
         names = list(TASKS)
-        for name in ("shape", "fractal", "lines"):  # half the scenes go without, so that spots stay visible
+        for name in ("shape", "fractal", "lines"):  # absent from half of the scenes, so spots stay visible
             labels[torch.rand(n, generator=self._generator) < 0.5, names.index(name)] = 0
         return labels
 
-    def _textures(self, labels: Tensor) -> Tensor:
+    def _draw_textures(self, labels: Tensor) -> Tensor:
         fields = torch.empty(len(labels), self._size, self._size)
         for label, texture in enumerate(TEXTURES):
             chosen = labels == label
@@ -76,8 +77,8 @@ class SceneRenderer:
         grain = power_law(0.8, 2.0)(len(labels), self._size, self._generator)
         return torch.lerp(fields, grain, uniform(len(labels), 0, 0.35, self._generator))
 
-    def _fractals(self, labels: Tensor) -> Tensor:
-        """Return a random variant of each fractal, turned, scaled and shifted; label 0 stays empty."""
+    def _draw_fractals(self, labels: Tensor) -> Tensor:
+        """Return a random variant of each fractal, rotated, scaled and shifted; label 0 is empty."""
         n = len(labels)
         variant = torch.randint(self._bank.shape[1], (n,), generator=self._generator)
         images = self._bank[(labels - 1).clamp_min(0), variant] * (labels > 0)[:, None, None]
@@ -89,23 +90,23 @@ class SceneRenderer:
         grid = F.affine_grid(torch.cat([affine, shift[..., None]], 2), [n, 1, self._size, self._size], False)
         return F.grid_sample(images[:, None], grid, align_corners=False)[:, 0].clamp(0, 1)
 
-    def _painted(self, image: Tensor, coverage: Tensor) -> Tensor:
-        """Lay a colour over the image where something covers it."""
+    def _paint(self, image: Tensor, coverage: Tensor) -> Tensor:
+        """Paint a random colour over the image, as opaque as the coverage."""
         n = len(image)
         colour = _palettes(n, 1, self._generator)[..., None]
         opacity = uniform(n, 0.35, 1, self._generator)
         return torch.lerp(image, colour.view(n, 3, 1, 1), (coverage * opacity)[:, None])
 
-    def _shaded(self, image: Tensor, coverage: Tensor, *, bright: bool) -> Tensor:
-        """Darken or lighten the image where spots are, with a tint, so that they differ from any background."""
+    def _shade(self, image: Tensor, coverage: Tensor, *, bright: bool) -> Tensor:
+        """Darken or lighten the image at the spots, so they differ from any background."""
         n = len(image)
         tint = 0.35 * torch.rand(n, 3, 1, 1, generator=self._generator)
         target = 1 - tint if bright else tint
         opacity = uniform(n, 0.35, 0.9, self._generator)
         return torch.lerp(image, target.expand_as(image), (coverage * opacity)[:, None])
 
-    def _imageed(self, image: Tensor) -> Tensor:
-        """Add uneven light, a round aperture on some, blur on some, and sensor noise."""
+    def _add_camera_effects(self, image: Tensor) -> Tensor:
+        """Add uneven light, a round aperture, blur and sensor noise, each of random strength."""
         n, size, generator = len(image), self._size, self._generator
         axis = torch.linspace(-1, 1, size)
         y, x = torch.meshgrid(axis, axis, indexing="ij")
@@ -127,7 +128,7 @@ def render_scenes(n: int, size: int, seed: int, batch: int = 256) -> Scenes:
 
 
 def _palettes(n: int, colours: int, generator: Generator) -> Tensor:
-    """Draw colours (n, 3, colours): half of the palettes anywhere, half between brown, red, orange and yellow."""
+    """Draw colours (n, 3, colours): half of the palettes of any colour, half of brown, red, orange and yellow."""
     free = torch.rand(n, 3, colours, generator=generator)
     red = 0.35 + 0.65 * torch.rand(n, 1, colours, generator=generator)
     green = red * (0.15 + 0.7 * torch.rand(n, 1, colours, generator=generator))
@@ -136,13 +137,9 @@ def _palettes(n: int, colours: int, generator: Generator) -> Tensor:
     return torch.where(warm, torch.cat([red, green, blue], 1), free)
 
 
-def _coloured(field: Tensor, palette: Tensor) -> Tensor:
-    """Map a field in [0, 1] along the three colours of a palette (n, 3, 3)."""
+def _colour(field: Tensor, palette: Tensor) -> Tensor:
+    """Map a field in [0, 1] to the three colours of a palette (n, 3, 3)."""
     first, middle, last = (colour[..., None, None] for colour in palette.unbind(2))
     height = 2 * field[:, None]
     lower = torch.lerp(first, middle, height.clamp_max(1))
     return torch.lerp(lower, last.expand_as(lower), (height - 1).clamp_min(0))
-
-
-def _as_bytes(image: Tensor) -> Tensor:
-    return (image.clamp(0, 1) * 255).round().to(torch.uint8)
