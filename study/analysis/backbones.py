@@ -1,11 +1,12 @@
-"""Backbones side by side, where a study has several."""
+"""Backbones compared, where a study searches several."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import pandas as pd
 
-from study.analysis.estimators.intervals import Estimate, Withheld, mean_estimate, proportion
+from study.analysis.depth import NO_TRIALS, accuracy_estimate, best_trial
+from study.analysis.estimators.intervals import Estimate, Withheld, mean_estimate
 
 NAME = "backbone.name"
 
@@ -17,8 +18,8 @@ class BackboneRow(NamedTuple):
     blocks: int
     n: int
     best: Estimate
-    """Validation accuracy of the highest score, with Wilson's interval over the validation images. A maximum: it
-    grows with n by luck alone."""
+    """Validation accuracy of the highest score, with Wilson's interval over the validation images. A maximum: it grows
+    with n by chance alone."""
     best_trial: int
     best_depth: int
     accuracy: Estimate
@@ -32,10 +33,10 @@ class BackboneRow(NamedTuple):
 def backbone_table(
     complete: pd.DataFrame, backbones: Mapping[str, int], n_validation: int
 ) -> tuple[BackboneRow, ...] | Withheld:
-    """Describe each backbone by its completed trials; means carry Student's t interval over trials.
+    """Estimate mean accuracy, gap and seconds of each backbone; means carry Student's t interval over trials.
 
-    Valid as a description: a sampler that learns gives more trials, and better ones, to backbones that began well, and
-    pruning removed the weaker ones of each.
+    Valid as a description: an adaptive sampler gives more trials, and better ones, to backbones that scored well early,
+    and pruning removed the weaker trials of each. Withheld where the study has one backbone, or no completed trial.
 
     Args:
         complete: the completed trials.
@@ -46,18 +47,16 @@ def backbone_table(
         return Withheld("the study has one backbone")
     groups = {name: complete[complete[NAME] == name] for name in backbones} if NAME in complete else {}
     rows = (_row(name, backbones[name], group, n_validation) for name, group in groups.items() if len(group))
-    return tuple(rows) or Withheld("no trial has completed")
+    return tuple(rows) or NO_TRIALS
 
 
 def _row(name: str, blocks: int, trials: pd.DataFrame, n_validation: int) -> BackboneRow:
-    feasible = trials[trials["feasible"].astype(bool)]
-    eligible = trials if feasible.empty else feasible
-    best = eligible.sort_values(["score", "number"], ascending=[False, True]).iloc[0]
+    best = best_trial(trials)
     return BackboneRow(
         backbone=name,
         blocks=blocks,
         n=len(trials),
-        best=proportion(round(float(best["val_accuracy_best"]) * n_validation), n_validation),
+        best=accuracy_estimate(best["val_accuracy_best"], n_validation),
         best_trial=int(best["number"]),
         best_depth=int(best["depth"]),
         accuracy=mean_estimate(trials["val_accuracy_best"]),

@@ -1,5 +1,6 @@
-"""What depth buys when every depth gets equally many trials: the best of k, exactly."""
+"""Depths compared at equal numbers of trials: the best score of k trials at each depth."""
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -13,9 +14,11 @@ from study.analysis.design import Design
 from study.analysis.estimators.intervals import LEVEL, Estimate, Withheld
 
 MIN_TRIALS = 7
-"""Fewer values have no interval for their median that is exact and has two ends."""
+"""Fewer values have no exact interval with two ends for their median."""
 
 SHUFFLES = 999
+
+Floats = NDArray[np.float64]
 
 
 class DepthBest(NamedTuple):
@@ -23,7 +26,7 @@ class DepthBest(NamedTuple):
 
     depth: int
     n: int
-    """Trials there are."""
+    """Trials of this depth."""
     expected: float
     """Mean over all choices of k trials of their best score: the expected best of k."""
     median: Estimate
@@ -38,8 +41,8 @@ class Contrast(NamedTuple):
     difference: Estimate
     """Of the median best of k; the interval is joined from two exact ones, and covers at 95 % or more."""
     p: float
-    """How often the widest difference between any two depths is as large when depths are shuffled over trials:
-    already accounts for the number of pairs, and for having picked the best depth afterwards."""
+    """How often the widest difference between any two depths is as large when depths are shuffled over trials. This
+    accounts for the number of pairs, and for having picked the best depth afterwards."""
 
 
 class EqualDepths(NamedTuple):
@@ -58,41 +61,46 @@ class EqualDepths(NamedTuple):
 
 
 def equal_depths(trials: pd.DataFrame, design: Design | Withheld, seed: int = 0) -> EqualDepths | Withheld:
-    """Compare the best scores of depths, with equally many trials each.
+    """Estimate the best score of k trials at each depth, and the differences between depths.
 
     ``k`` is the largest number for which the smallest depth's trials give the median best of k an exact interval with
-    two ends, at the level two joined intervals need: about a sixth of them. Larger k lean on a few top scores.
+    two ends, at the level two joined intervals need: about a sixth of them. Larger k depend on a few top scores.
 
     The median best of k is the ``0.5 ** (1 / k)`` quantile of a depth's scores, whose order statistics bound it
     whatever their distribution (David & Nagaraja 2003, sec. 7.1; Lourie, Cho & He 2024 for tuning curves). The
-    permutation test is exact for independent trials that were given their depth without looking at scores; ``design``
-    says where that is so. Failed trials do not count. Scores are of validation, and the best of them flatter at every
-    depth alike.
+    permutation test is exact for independent trials whose depth was chosen independently of scores. Failed trials do
+    not count. Scores are of validation images, and the best of them are optimistic at every depth alike.
+
+    Withheld where ``design`` withholds it (an adaptive sampler favours depths), with fewer than two depths, and where a
+    depth has fewer than ``MIN_TRIALS`` trials.
     """
     if isinstance(design, Withheld):
         return design
     ended = trials[trials["state"].isin(["COMPLETE", "PRUNED"]) & trials["score"].notna()]
-    depth, scores = ended["depth"].to_numpy(dtype=np.int64), ended["score"].to_numpy(dtype=np.float64)
-    found, counts = np.unique(depth, return_counts=True)
-    if len(found) < 2:
-        return Withheld(
-            f"comparing depths needs two of them, there is {len(found)}" if len(found) else "no trial has ended"
-        )
+    depths, counts = np.unique(ended["depth"].to_numpy(dtype=np.int64), return_counts=True)
+    if not len(depths):
+        return Withheld("no trial has ended")
+    if len(depths) < 2:
+        return Withheld("comparing depths needs two of them, there is 1")
     if counts.min() < MIN_TRIALS:
-        few = found[counts.argmin()]
+        few = depths[counts.argmin()]
         return Withheld(f"every depth needs at least {MIN_TRIALS} trials, and depth {few} has {counts.min()}")
     k = fair_k(int(counts.min()))
-    by_depth = {int(value): np.sort(scores[depth == value]) for value in found}
-    shuffled = widest_when_shuffled(scores, counts, k, seed)
-    bests = tuple(_best(value, ordered, k) for value, ordered in by_depth.items())
-    top = max(bests, key=lambda best: (best.expected, -best.depth)).depth
+    scores = ended["score"].to_numpy(dtype=np.float64)
+    by_depth = {int(depth): np.sort(scores[ended["depth"].to_numpy() == depth]) for depth in depths}
+    shuffled = shuffled_ranges(scores, counts, k, seed)
+    bests = {
+        depth: DepthBest(depth, len(ordered), float(expected_best(ordered, k)), median_best(ordered, k))
+        for depth, ordered in by_depth.items()
+    }
+    top = max(bests.values(), key=lambda best: (best.expected, -best.depth)).depth
     return EqualDepths(
         k=k,
         n=len(scores),
-        depths=bests,
-        against_shallowest=_contrasts(by_depth, bests[0].depth, k, shuffled),
-        against_best=_contrasts(by_depth, top, k, shuffled),
-        p=_share(shuffled, np.ptp([best.expected for best in bests])),
+        depths=tuple(bests.values()),
+        against_shallowest=_contrasts(by_depth, bests, min(by_depth), k, shuffled),
+        against_best=_contrasts(by_depth, bests, top, k, shuffled),
+        p=_p_value(shuffled, float(np.ptp([best.expected for best in bests.values()]))),
         note=design.note,
     )
 
@@ -106,7 +114,7 @@ def fair_k(n: int) -> int:
     return int(n * np.log(2) / np.log(4 / (1 - LEVEL)))
 
 
-def expected_best(ordered: NDArray[np.float64], k: int) -> NDArray[np.float64]:
+def expected_best(ordered: Floats, k: int) -> Floats:
     """Expected maximum of k values drawn without replacement: ``sum_i x_(i) C(i-1, k-1) / C(n, k)``.
 
     Args:
@@ -119,70 +127,56 @@ def expected_best(ordered: NDArray[np.float64], k: int) -> NDArray[np.float64]:
     return np.asarray(ordered[..., k - 1 :] @ weights)
 
 
-def median_best(ordered: NDArray[np.float64], k: int, level: float = LEVEL) -> Estimate:
-    """Median of the best of k, with the exact interval of order statistics.
+def median_best(scores: Floats, k: int, level: float = LEVEL) -> Estimate:
+    """Estimate the median of the best of k: the ``0.5 ** (1 / k)`` quantile, with the interval of order statistics.
 
     Args:
-        ordered: rising values, shape (n,).
+        scores: independent scores, shape (n,).
         k: of how many the best is taken.
         level: confidence; an end that n values cannot give is None.
     """
-    n, share = len(ordered), 0.5 ** (1 / k)
-    # X_(i) lies below the quantile when at least i values do: a binomial count.
-    low = int(stats.binom.ppf((1 - level) / 2, n, share))
-    high = int(stats.binom.ppf((1 + level) / 2, n, share)) + 1
-    middle = float(ordered[min(n, int(np.ceil(share * n))) - 1])
-    return Estimate(
-        middle,
-        float(ordered[low - 1]) if low >= 1 else None,
-        float(ordered[high - 1]) if high <= n else None,
-        n,
-    )
+    share = 0.5 ** (1 / k)
+    interval = stats.quantile_test(scores, p=share).confidence_interval(level)
+    low, high = (float(end) if np.isfinite(end) else None for end in interval)
+    return Estimate(float(np.quantile(scores, share, method="inverted_cdf")), low, high, len(scores))
 
 
-def widest_when_shuffled(
-    scores: NDArray[np.float64], counts: NDArray[np.int64], k: int, seed: int
-) -> NDArray[np.float64]:
+def shuffled_ranges(scores: Floats, counts: NDArray[np.int64], k: int, seed: int) -> Floats:
     """Return the widest difference in expected best of k between any two groups, for random groups of these sizes."""
-    rng = np.random.default_rng(seed)
-    shuffled = rng.permuted(np.tile(scores, (SHUFFLES, 1)), axis=1)
+    # scipy.stats.permutation_test shuffles in another order: the p-values of existing reports would change.
+    shuffled = np.random.default_rng(seed).permuted(np.tile(scores, (SHUFFLES, 1)), axis=1)
     edges = np.cumsum([0, *counts])
     bests = [expected_best(np.sort(shuffled[:, start:stop], axis=1), k) for start, stop in pairwise(edges)]
     return np.asarray(np.ptp(np.stack(bests), axis=0))
 
 
-def _best(depth: int, ordered: NDArray[np.float64], k: int) -> DepthBest:
-    return DepthBest(depth, len(ordered), float(expected_best(ordered, k)), median_best(ordered, k))
-
-
 def _contrasts(
-    by_depth: dict[int, NDArray[np.float64]], other: int, k: int, shuffled: NDArray[np.float64]
+    by_depth: Mapping[int, Floats], bests: Mapping[int, DepthBest], other: int, k: int, shuffled: Floats
 ) -> tuple[Contrast, ...]:
     return tuple(
         Contrast(
-            depth, other, _difference(ordered, by_depth[other], k), _share(shuffled, _lead(ordered, by_depth[other], k))
+            depth,
+            other,
+            _difference(ordered, by_depth[other], k),
+            _p_value(shuffled, abs(bests[depth].expected - bests[other].expected)),
         )
         for depth, ordered in by_depth.items()
         if depth != other
     )
 
 
-def _lead(one: NDArray[np.float64], other: NDArray[np.float64], k: int) -> float:
-    return abs(float(expected_best(one, k) - expected_best(other, k)))
-
-
-def _difference(one: NDArray[np.float64], other: NDArray[np.float64], k: int) -> Estimate:
-    level = (1 + LEVEL) / 2
-    a, b = median_best(one, k, level), median_best(other, k, level)
-    ends = (a.low, b.high), (a.high, b.low)
-    low, high = (None if end is None or away is None else end - away for end, away in ends)
+def _difference(first: Floats, second: Floats, k: int) -> Estimate:
+    level = (1 + LEVEL) / 2  # two intervals at 97.5 % hold together at 95 % or more (Bonferroni)
+    a, b = median_best(first, k, level), median_best(second, k, level)
+    low = None if a.low is None or b.high is None else a.low - b.high
+    high = None if a.high is None or b.low is None else a.high - b.low
     return Estimate(a.value - b.value, low, high, min(a.n, b.n))
 
 
-def _share(shuffled: NDArray[np.float64], found: float) -> float:
-    """Share of shufflings as extreme as what was found, itself among them (Phipson & Smyth 2010)."""
-    return float(((shuffled >= found - 1e-12).sum() + 1) / (len(shuffled) + 1))
+def _p_value(shuffled: Floats, observed: float) -> float:
+    """Return the share of shuffles as extreme as the observed range, itself among them (Phipson & Smyth 2010)."""
+    return float(((shuffled >= observed - 1e-12).sum() + 1) / (len(shuffled) + 1))
 
 
-def _log_choose(n: NDArray[np.int64], k: int) -> NDArray[np.float64]:
+def _log_choose(n: NDArray[np.int64], k: int) -> Floats:
     return np.asarray(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1))

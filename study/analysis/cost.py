@@ -1,11 +1,11 @@
-"""What a score costs: seconds of training against validation, and the trials that no other one beats in both."""
+"""Seconds of training against validation scores, and the Pareto front of the two."""
 
 from typing import NamedTuple
 
 import pandas as pd
 
-from study.analysis.depth import NO_TRIALS
-from study.analysis.estimators.intervals import Estimate, Withheld, bootstrap_median, proportion
+from study.analysis.depth import NO_TRIALS, accuracy_estimate
+from study.analysis.estimators.intervals import Estimate, Withheld, bootstrap_median
 
 
 class CostPoint(NamedTuple):
@@ -37,7 +37,7 @@ class Cost(NamedTuple):
     seconds: float
     """Of all completed trials together."""
     cached: float
-    """Share of their epochs that found what the frozen blocks make of their views in the cache."""
+    """Share of their epochs whose activations of the frozen blocks came from the cache."""
     devices: tuple[str, ...]
     """Where they ran."""
     points: tuple[CostPoint, ...]
@@ -51,11 +51,12 @@ class Cost(NamedTuple):
 def cost(
     complete: pd.DataFrame, epochs: pd.DataFrame, n_validation: int, one_backbone: pd.DataFrame | None = None
 ) -> Cost | Withheld:
-    """Hold the validation scores of completed trials against the seconds that they took.
+    """Compare the validation scores of completed trials with the seconds that they took.
 
-    Valid as a description of these runs. Seconds depend on the machine, on what else it did, and on what earlier trials
+    Valid as a description of these runs. Seconds depend on the machine, on its other load, and on what earlier trials
     left in the cache; scores are the best of several epochs, and the front picks the best of many trials, so its scores
-    are optimistic. Of trials equal in both only the earliest is on the front.
+    are optimistic. Of trials equal in both only the earliest is on the front. The median seconds of a depth have an
+    interval from five trials on. Withheld without a completed trial, or where one of them has no seconds.
 
     Args:
         complete: the trials that ran to their end (``StudyResults.complete``).
@@ -67,13 +68,18 @@ def cost(
     if complete.empty:
         return NO_TRIALS
     if len(timed) < len(complete):
-        return Withheld(f"{len(complete) - len(timed)} of {len(complete)} completed trials say no seconds")
+        return Withheld(f"{len(complete) - len(timed)} of {len(complete)} completed trials have no seconds")
     ordered = timed.assign(score=timed["score"].astype(float)).sort_values(
         ["seconds", "score", "number"], ascending=[True, False, True]
     )
-    alike = timed if one_backbone is None else one_backbone
     leads = ordered["score"] > ordered["score"].cummax().shift(fill_value=float("-inf"))
-    points = tuple(_point(row, n_validation) for row in ordered.to_dict("records"))
+    points = tuple(
+        CostPoint(int(trial), int(depth), float(seconds), float(score), accuracy_estimate(accuracy, n_validation))
+        for trial, depth, seconds, score, accuracy in zip(
+            *(ordered[column] for column in ("number", "depth", "seconds", "score", "val_accuracy_best")), strict=True
+        )
+    )
+    comparable = timed if one_backbone is None else one_backbone
     return Cost(
         n=len(points),
         seconds=float(timed["seconds"].sum()),
@@ -83,16 +89,6 @@ def cost(
         front=tuple(point for point, leading in zip(points, leads, strict=True) if leading),
         by_depth=tuple(
             DepthCost(int(str(depth)), len(group), bootstrap_median(group["seconds"].astype(float)))
-            for depth, group in alike.groupby("depth")
+            for depth, group in comparable.groupby("depth")
         ),
-    )
-
-
-def _point(row: dict[object, float], n_validation: int) -> CostPoint:
-    return CostPoint(
-        trial=int(row["number"]),
-        depth=int(row["depth"]),
-        seconds=float(row["seconds"]),
-        score=float(row["score"]),
-        accuracy=proportion(round(row["val_accuracy_best"] * n_validation), n_validation),
     )

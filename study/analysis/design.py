@@ -1,4 +1,4 @@
-"""How trials came to their depths: what comparing depths with each other may rest on."""
+"""How trials were assigned to depths: whether depths may be compared with each other."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -7,35 +7,37 @@ import yaml
 
 from study.analysis.estimators.intervals import Withheld
 
-EVEN_SAMPLERS = ("random", "qmc", "grid")
-"""Samplers that choose without looking at scores."""
+NON_ADAPTIVE_SAMPLERS = ("random", "qmc", "grid")
+"""Samplers that choose independently of scores."""
 
 
 class Design(NamedTuple):
-    """Depths that were chosen without looking at scores."""
+    """Depths that were chosen independently of scores."""
 
     pruned: bool
     """Whether trials may have been pruned: such trials count with their best score so far."""
     learning: bool
     """Whether each depth had a sampler of its own that learns from the scores at this depth."""
     note: str
-    """What this limits, in words; empty for nothing."""
+    """What limits the comparison, in words; empty for nothing."""
 
 
 def depth_design(space: str, sampler: str, pruned: int) -> Design | Withheld:
-    """Say whether trials of different depths may be compared as random draws.
+    """Return whether trials of different depths may be compared as random draws.
+
+    Withheld for an adaptive sampler over a space that does not give every depth a sub-study of its own.
 
     Args:
         space: the search space as written (YAML).
         sampler: name of the study's sampler.
         pruned: how many trials were pruned.
     """
-    learning = sampler not in EVEN_SAMPLERS
-    written = yaml.safe_load(space)
-    isolated = isinstance(written, dict) and _isolates_depth(written)
+    learning = sampler not in NON_ADAPTIVE_SAMPLERS
+    document = yaml.safe_load(space)
+    isolated = isinstance(document, dict) and _isolates_depth(document)
     if learning and not isolated:
         return Withheld(
-            f"the sampler {sampler} gave more trials, and better ones, to depths that began well; "
+            f"the sampler {sampler} gave more trials, and better ones, to depths that scored well early; "
             "search_spaces/depth_isolation.yaml, or --sampler random, gives all depths the same chance"
         )
     notes = []
@@ -48,8 +50,9 @@ def depth_design(space: str, sampler: str, pruned: int) -> Design | Withheld:
     return Design(pruned > 0, learning, "; ".join(notes))
 
 
-def _isolates_depth(written: Mapping[str, Any]) -> bool:
-    """Tell whether every depth has a sub-study; shares of several backbones' blocks do not, in each of them."""
-    isolate, search = written.get("isolate"), written.get("search")
-    several = isinstance(search, dict) and "backbone.name" in search
-    return isolate == "depth" or (isolate == "depth_fraction" and not several)
+def _isolates_depth(document: Mapping[str, Any]) -> bool:
+    """Return whether every depth has a sub-study of its own."""
+    isolate, search = document.get("isolate"), document.get("search")
+    several_backbones = isinstance(search, dict) and "backbone.name" in search
+    # A share of the blocks is another depth in each backbone, so that one sub-study then mixes depths.
+    return isolate == "depth" or (isolate == "depth_fraction" and not several_backbones)

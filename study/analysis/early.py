@@ -1,6 +1,6 @@
-"""How early one can tell: whether the ranks of trials after a few epochs are those they end with."""
+"""How early the final ranks of trials are visible: ranks after a few epochs against ranks at the end."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -16,17 +16,17 @@ from study.analysis.planned_steps import head_steps
 from study.results.metric_names import epoch_scores
 
 TOP = 0.25
-"""The best trials, which should not be lost: those that end in this share."""
+"""Share of the trials, by final score, that a rule should not stop."""
 
 KEPT = 0.5
-"""A rule that stops half of the trials, as halving does, keeps those above this share."""
+"""Share of the trials, by score so far, that a rule such as successive halving lets run."""
 
 
 class EarlyLook(NamedTuple):
-    """What a look at one step tells of the end."""
+    """Scores at one step against final scores."""
 
     step: int | None
-    """None for the last step of the head phase, which is each trial's own."""
+    """None for the last step of the head phase, which each trial has at its own step."""
     n: int
     """Trials that reached it."""
     tau: Estimate | Withheld
@@ -47,60 +47,54 @@ class EarlyGroup(NamedTuple):
     """At each step before the last; one that fewer than half of the trials reached is left out."""
 
 
-class Early(NamedTuple):
+class EarlyRanking(NamedTuple):
     """How far early scores rank the final ones."""
 
     everyone: EarlyGroup
     control: EarlyGroup | Withheld
-    """The control arm alone, which no pruner has chosen from."""
+    """The control arm alone, in which no trial was pruned."""
     depths: tuple[EarlyGroup, ...]
     """Each depth with at least ten completed trials; none where trials have several backbones, of which a depth is
     another share."""
     pruned: int
-    """Trials that were pruned: how they would have ended is not known, so they count nowhere."""
+    """Trials that were pruned: their final scores are unknown, so they count nowhere."""
 
 
-def early(
+def early_ranking(
     trials: pd.DataFrame, complete: pd.DataFrame, epochs: pd.DataFrame, base_config: Mapping[str, Any], metric: Metric
-) -> Early | Withheld:
-    """Compare the best score so far at each step with the best score of the whole training.
+) -> EarlyRanking | Withheld:
+    """Estimate how well the best score so far at each step ranks the final best scores.
 
-    Both are the study's metric on the validation images: what a pruner sees, and what it is meant to foresee. That the
-    best so far is part of the best of all pulls their ranks together, more so with every step; a final score on other
-    images would agree less.
+    Kendall's tau-b (:func:`rank_agreement`) and the recall of the best quarter, both of the study's metric on the
+    validation images: what a pruner sees, and what it is meant to predict. The best so far is part of the best of all,
+    which raises the agreement, more so with every step; a final score on other images would agree less.
 
-    Only trials that ran to their end count, since the end of a pruned one is censored. Pruning kept those that looked
-    good early, so the completed trials differ less in their early scores than all would, and agreement among them is
-    lower (range restriction); the control arm, drawn by trial number alone, is free of that. Trials count as
-    independent draws, which those of an adaptive sampler are not.
+    Valid for trials drawn independently, which those of an adaptive sampler are not. Only trials that ran to their end
+    count, since the end of a pruned one is censored. Pruning kept those that scored well early, so the completed trials
+    differ less in their early scores than all would, and agreement among them is lower (range restriction); the control
+    arm, drawn by trial number alone, is free of that. Withheld below ``MIN_TRIALS`` trials, in each group and at each
+    step.
     """
     if len(complete) < MIN_TRIALS:
         return Withheld(f"ranks are compared from {MIN_TRIALS} completed trials on, there are {len(complete)}")
-    curves = _so_far(complete, epochs.assign(score=epoch_scores(epochs, metric)))
+    # The best score up to each step, shape (trials, steps); NaN where a trial had already ended.
+    scores = epochs.assign(score=epoch_scores(epochs, metric)).pivot_table(
+        index="trial", columns="step", values="score"
+    )
+    curves = scores.reindex(complete["number"].astype(int)).cummax(axis=1).to_numpy(dtype=np.float64)
     head = head_steps(complete, base_config).to_numpy(dtype=np.int64)
     control = complete["control"].eq(True).to_numpy()
-    return Early(
+    depths = complete["depth"].to_numpy(dtype=np.int64)
+    values, counts = np.unique(depths, return_counts=True)
+    large = values[:0] if NAME in complete else values[counts >= MIN_TRIALS]
+    return EarlyRanking(
         everyone=_group(None, curves, head),
         control=_group(None, curves[control], head[control])
         if control.sum() >= MIN_TRIALS
         else Withheld(f"the control arm has {control.sum()} completed trials, and ranks take at least {MIN_TRIALS}"),
-        depths=() if NAME in complete else tuple(_by_depth(complete, curves, head)),
+        depths=tuple(_group(int(depth), curves[depths == depth], head[depths == depth]) for depth in large),
         pruned=int(trials["state"].eq("PRUNED").sum()),
     )
-
-
-def _so_far(complete: pd.DataFrame, epochs: pd.DataFrame) -> NDArray[np.float64]:
-    """Return the best score up to each step, shape (trials, steps); nan where a trial was over already."""
-    table = epochs.pivot_table(index="trial", columns="step", values="score")
-    return np.asarray(table.reindex(complete["number"].astype(int)).cummax(axis=1), dtype=np.float64)
-
-
-def _by_depth(complete: pd.DataFrame, curves: NDArray[np.float64], head: NDArray[np.int64]) -> Iterator[EarlyGroup]:
-    depths = complete["depth"].to_numpy(dtype=np.int64)
-    for depth in np.unique(depths):
-        here = depths == depth
-        if here.sum() >= MIN_TRIALS:
-            yield _group(int(depth), curves[here], head[here])
 
 
 def _group(depth: int | None, curves: NDArray[np.float64], head: NDArray[np.int64]) -> EarlyGroup:
@@ -118,11 +112,8 @@ def _look(step: int | None, so_far: NDArray[np.float64], final: NDArray[np.float
     if len(now) < MIN_TRIALS:
         few = Withheld(f"ranks are compared from {MIN_TRIALS} trials on, and {len(now)} reached this step")
         return EarlyLook(step, len(now), few, few)
-    return EarlyLook(step, len(now), rank_agreement(now, end), _recall(now, end))
-
-
-def _recall(now: NDArray[np.float64], end: NDArray[np.float64]) -> Estimate:
-    """Return which share of the best is kept; trials that tie with the last one that is in are in, on either side."""
+    # Trials that tie with the last one inside a share are inside, in both.
     best = end >= np.sort(end)[-ceil(TOP * len(end))]
     kept = now >= np.sort(now)[-ceil(KEPT * len(now))]
-    return exact_proportion(int((best & kept).sum()), int(best.sum()))
+    recall = exact_proportion(int((best & kept).sum()), int(best.sum()))
+    return EarlyLook(step, len(now), rank_agreement(now, end), recall)

@@ -1,4 +1,4 @@
-"""What mixtures of a sweep's best trials score on the test images, once these are open."""
+"""Test scores of the ensembles that ``drft-study soup`` made of a sweep's best trials."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from study.analysis.estimators.paired import PairedDifference, paired_difference
 
 
 class EnsembleOnTest(NamedTuple):
-    """One mixture, as it was chosen on validation images."""
+    """One ensemble or weight average, as it was chosen on validation images."""
 
     name: str
     trials: tuple[int, ...]
@@ -28,11 +28,11 @@ class EnsembleOnTest(NamedTuple):
     difference: PairedDifference | None
     """Against the best single trial; None for that trial itself."""
     nll_difference: Estimate | None
-    """Likewise, below 0 where the mixture is better; bootstrap over images."""
+    """Likewise in cross-entropy, below 0 where the ensemble is better; bootstrap over images."""
 
 
 class EnsemblesOnTest(NamedTuple):
-    """All mixtures on the test images; the first one is the best single trial."""
+    """All ensembles on the test images; the first one is the best single trial."""
 
     n_images: int
     scores: tuple[EnsembleOnTest, ...]
@@ -41,31 +41,32 @@ class EnsemblesOnTest(NamedTuple):
 def ensembles_on_test(
     recipes: Sequence[Mapping[str, Any]], grades: NDArray[np.int64], probabilities: NDArray[np.floating]
 ) -> EnsemblesOnTest:
-    """Score mixtures on test images that chose neither them nor what they are made of.
+    """Estimate the test scores of ensembles, and their differences to the best single trial.
 
-    Valid once the test images are open; intervals hold for these trained networks, each by itself: of many, some leave
-    zero out by chance.
+    Valid for test images that chose neither the ensembles nor their members. Intervals hold for these trained networks,
+    each by itself: of many intervals, some exclude zero by chance. Below five images there is no bootstrap interval,
+    below twenty none of kappa.
 
     Args:
-        recipes: name, trials and alpha of each mixture, the best single trial first.
+        recipes: name, trials and alpha of each ensemble, the best single trial first.
         grades: true grades, shape (images,).
-        probabilities: class probabilities, shape (mixtures, images, grades).
+        probabilities: class probabilities, shape (ensembles, images, grades).
     """
-    said = normalized(probabilities)
-    right, losses = said.argmax(axis=2) == grades, [cross_entropy(grades, one) for one in said]
+    shares = normalized(probabilities)
+    right, losses = shares.argmax(axis=2) == grades, [cross_entropy(grades, ensemble) for ensemble in shares]
     scores = []
-    for place, recipe in enumerate(recipes):
-        counts = confusion(grades, said[place].argmax(axis=1), said.shape[2])
+    for index, recipe in enumerate(recipes):
+        counts = confusion(grades, shares[index].argmax(axis=1), shares.shape[2])
         scores.append(
             EnsembleOnTest(
                 name=recipe["name"],
                 trials=tuple(recipe["trials"]),
                 alpha=recipe["alpha"],
-                accuracy=proportion(int(right[place].sum()), len(grades)),
+                accuracy=proportion(int(right[index].sum()), len(grades)),
                 qwk=kappa_estimate(counts),
-                nll=bootstrap_mean(losses[place]),
-                difference=paired_difference(right[place], right[0]) if place else None,
-                nll_difference=bootstrap_mean(losses[place] - losses[0]) if place else None,
+                nll=bootstrap_mean(losses[index]),
+                difference=paired_difference(right[index], right[0]) if index else None,
+                nll_difference=bootstrap_mean(losses[index] - losses[0]) if index else None,
             )
         )
     return EnsemblesOnTest(len(grades), tuple(scores))

@@ -1,4 +1,4 @@
-"""How far training runs ahead of validation, in accuracy, loss and kappa, at the best and at the last step."""
+"""How far training is ahead of validation, in accuracy, loss and kappa, at the best and at the last step."""
 
 from typing import NamedTuple
 
@@ -49,7 +49,7 @@ def trial_gaps(complete: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
 
     Loss gaps are validation minus train, the others train minus validation, so that positive means overfitting in all.
     """
-    told = epochs.assign(
+    gaps_by_step = epochs.assign(
         accuracy=epochs["train_accuracy"] - epochs["val_accuracy"],
         loss=epochs["val_loss"] - epochs["train_loss"],
         qwk=epochs["train_qwk"] - epochs["val_qwk"],
@@ -58,29 +58,26 @@ def trial_gaps(complete: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
     for moment in ("best", "last"):
         rows = pd.MultiIndex.from_arrays([table["trial"], complete[f"{moment}_step"].astype(int)])
         for measure in MEASURES:
-            table[f"{measure}_{moment}"] = told[measure].reindex(rows).to_numpy(dtype=float)
+            table[f"{measure}_{moment}"] = gaps_by_step[measure].reindex(rows).to_numpy(dtype=float)
     return table
 
 
 def gaps(complete: pd.DataFrame, epochs: pd.DataFrame) -> Gaps | Withheld:
-    """Describe the gaps of the completed trials; means carry Student's t interval over trials.
+    """Estimate the mean gaps over the completed trials, with Student's t interval over trials (three or more).
 
     Valid as a description of the trials that ran to their end, with the reservations of
-    :func:`~study.analysis.depth.depth_table`. The best step is where validation happened to score highest,
-    so the gap there is flattered: on fresh images of the same kind it would be a little wider.
+    :func:`~study.analysis.depth.depth_table`. The best step is where validation happened to score highest, so the gap
+    there is optimistic: on new images of the same kind it would be a little wider. Withheld without a completed trial.
     """
     if complete.empty:
         return NO_TRIALS
     table = trial_gaps(complete, epochs)
     by_depth = tuple(
-        DepthGaps(int(str(depth)), len(group), *_measured(group)) for depth, group in table.groupby("depth")
+        DepthGaps(int(str(depth)), len(group), *(_measure(group, measure) for measure in MEASURES))
+        for depth, group in table.groupby("depth")
     )
-    accuracy, loss, qwk = _measured(table)
+    accuracy, loss, qwk = (_measure(table, measure) for measure in MEASURES)
     return Gaps(len(table), accuracy, loss, qwk, by_depth)
-
-
-def _measured(table: pd.DataFrame) -> tuple[MeasureGap, MeasureGap, MeasureGap]:
-    return _measure(table, "accuracy"), _measure(table, "loss"), _measure(table, "qwk")
 
 
 def _measure(table: pd.DataFrame, measure: str) -> MeasureGap:

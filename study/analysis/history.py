@@ -1,4 +1,4 @@
-"""The trials in the order they were asked for, whatever became of them."""
+"""All trials in the order of their numbers, pruned ones included."""
 
 from typing import NamedTuple
 

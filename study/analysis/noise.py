@@ -1,4 +1,4 @@
-"""How much a difference between two trials must be before this validation set can show it."""
+"""The smallest difference between two trials that this validation set can show."""
 
 from math import ceil
 from typing import NamedTuple
@@ -8,17 +8,19 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from study.analysis.depth import NO_TRIALS
-from study.analysis.estimators.intervals import LEVEL, Estimate, Withheld, proportion
+from study.analysis.depth import NO_TRIALS, accuracy_estimate, best_trial
+from study.analysis.estimators.intervals import LEVEL, Estimate, Withheld
 
 POWER = 0.8
 DIFFERENCES = (0.02, 0.05, 0.1)
-"""For these the report says how many images would show them."""
+"""For these the report states how many images would show them."""
 FEWEST = 10
-"""Connor's equation needs so many discordant images; from fewer it would promise what no test of them can keep."""
+"""Discordant images that Connor's equation needs; with fewer it is too optimistic for any test."""
+
+_Z_LEVEL, _Z_POWER = (float(quantile) for quantile in stats.norm.ppf([(1 + LEVEL) / 2, POWER]))
 
 
-class Needed(NamedTuple):
+class ImagesNeeded(NamedTuple):
     """How many images a difference in accuracy needs."""
 
     difference: float
@@ -27,7 +29,7 @@ class Needed(NamedTuple):
 
 
 class Noise(NamedTuple):
-    """What the best trial's score is worth, given how few images it was measured on."""
+    """How uncertain the best trial's score is, given the number of images it was measured on."""
 
     n_images: int
     best_trial: int
@@ -42,43 +44,43 @@ class Noise(NamedTuple):
     within: int
     """Completed trials (the best included) whose accuracy lies inside the interval of the best."""
     n_trials: int
-    needed: tuple[Needed, ...]
+    needed: tuple[ImagesNeeded, ...]
     """Images that smaller and larger differences would take, at the same discordance."""
 
 
 def noise(complete: pd.DataFrame, n_validation: int, correct: NDArray[np.bool_] | None = None) -> Noise | Withheld:
-    """Describe the noise of the validation set.
+    """Estimate the accuracy of the best trial, and the smallest difference that the validation images can show.
+
+    Wilson's interval, and Connor's equation (:func:`detectable_difference`). Trials that disagree on fewer than ten
+    images count as if they did on ten, below which the equation is not valid.
+
+    Valid for images that are a random sample. The interval does not account for the best having been picked out of
+    many: its true accuracy is more likely below the figure than above. Withheld without a completed trial.
 
     Args:
         complete: completed trials.
         n_validation: validation images.
-        correct: which images the best trial (first row) and some others got right, shape (trials, images);
-            None when predictions are not at hand.
-
-    Trials that hardly ever disagree are taken to do so on ten images, below which the equation behind
-    ``detectable`` and ``needed`` is not valid.
-
-    The interval treats the images as a random sample. It does not account for the best having been picked out of
-    many: its true accuracy is more likely below the figure than above.
+        correct: which images the best trial (first row) and some others got right, shape (trials, images); None when
+            predictions are not stored.
     """
     if complete.empty:
         return NO_TRIALS
     accuracy = complete["val_accuracy_best"].astype(float)
-    top = complete.sort_values(["score", "number"], ascending=[False, True]).iloc[0]
-    best = proportion(round(float(top["val_accuracy_best"]) * n_validation), n_validation)
+    top = best_trial(complete)
+    best = accuracy_estimate(top["val_accuracy_best"], n_validation)
     measured = correct is not None and len(correct) > 1
-    between = discordance(correct) if correct is not None and measured else 2 * best.value * (1 - best.value)
-    enough = max(between, min(1.0, FEWEST / n_validation))
+    disagreement = discordance(correct) if correct is not None and measured else 2 * best.value * (1 - best.value)
+    at_least_ten = max(disagreement, min(1.0, FEWEST / n_validation))
     return Noise(
         n_images=n_validation,
         best_trial=int(top["number"]),
         best=best,
-        discordance=between,
+        discordance=disagreement,
         discordance_measured=measured,
-        detectable=detectable_difference(n_validation, enough),
+        detectable=detectable_difference(n_validation, at_least_ten),
         within=int((accuracy >= (best.low or 0.0)).sum()),
         n_trials=len(complete),
-        needed=tuple(Needed(difference, images_needed(difference, enough)) for difference in DIFFERENCES),
+        needed=tuple(ImagesNeeded(difference, images_needed(difference, at_least_ten)) for difference in DIFFERENCES),
     )
 
 
@@ -88,34 +90,28 @@ def discordance(correct: NDArray[np.bool_]) -> float:
 
 
 def detectable_difference(n_images: int, discordance: float) -> float:
-    """Smallest difference in accuracy that McNemar's test finds on n paired images.
+    """Return the smallest difference in accuracy that McNemar's test finds on n paired images.
 
     Solves ``sqrt(n) d = z_a sqrt(q) + z_b sqrt(q - d^2)`` for d (Connor 1987, Biometrics 43:207), with discordance q,
     z_a for a two-sided 5 % test and z_b for 80 % power. Valid when ``n q`` is above about 10; never above q, the
     largest difference that this discordance allows.
     """
-    z_a, z_b = _quantiles()
-    linear, square = z_a * (n_images * discordance) ** 0.5, n_images + z_b**2
-    rest = (z_a**2 - z_b**2) * discordance
+    linear, square = _Z_LEVEL * (n_images * discordance) ** 0.5, n_images + _Z_POWER**2
+    rest = (_Z_LEVEL**2 - _Z_POWER**2) * discordance
     return min(discordance, float(linear + max(0.0, linear**2 - square * rest) ** 0.5) / square)
 
 
 def images_needed(difference: float, discordance: float) -> int:
-    """Number of paired images on which McNemar's test finds a difference in accuracy.
+    """Return the number of paired images on which McNemar's test finds a difference in accuracy.
 
-    Connor's equation of :func:`detectable_difference`, solved for n and rounded up. Trials that differ by more than
-    they are discordant cannot be; the discordance then counts as equal to the difference.
+    Connor's equation of :func:`detectable_difference`, solved for n and rounded up. Trials cannot differ by more than
+    they are discordant; a smaller discordance counts as equal to the difference.
 
     Raises:
         ValueError: when the difference is not above 0.
     """
     if difference <= 0:
         raise ValueError(f"no number of images shows a difference of {difference}")
-    z_a, z_b = _quantiles()
     q = max(discordance, difference)
-    root: float = (z_a * q**0.5 + z_b * (q - difference**2) ** 0.5) / difference
+    root: float = (_Z_LEVEL * q**0.5 + _Z_POWER * (q - difference**2) ** 0.5) / difference
     return ceil(root**2)
-
-
-def _quantiles() -> tuple[float, float]:
-    return float(stats.norm.ppf((1 + LEVEL) / 2)), float(stats.norm.ppf(POWER))

@@ -1,4 +1,4 @@
-"""Whether going on with the search harmed: the incumbent's score on images it was not selected on, trial by trial."""
+"""Overtuning: whether continuing the search lowered the incumbent's score on images that did not select it."""
 
 from typing import Literal, NamedTuple
 
@@ -13,6 +13,9 @@ HALVES = 100
 ORDERS = 100
 MIN_IMAGES = 40
 """Half of the images select and half of them score: twenty each at least."""
+
+_ROUNDING = 1e-6
+"""Scores are float32: a smaller difference is a tie."""
 
 Source = Literal["test", "halves"]
 Scores = NDArray[np.floating]
@@ -35,26 +38,28 @@ class Overtuning(NamedTuple):
     overtuning: Estimate
     """0 where no earlier incumbent is better; the interval never starts below 0."""
     chance: float
-    """What the same trials reach in 95 % of random orders, where no search gets lost on its way."""
+    """What the same trials reach in 95 % of random orders, in which no search deteriorates."""
     relative: float | None
-    """Share of what the search had gained that it lost again: 1 is back at the first trial, above 1 is worse than it;
-    None where no incumbent was better than the first trial."""
+    """Share of the search's gain that was lost again: 1 is back at the first trial, above 1 is worse than it; None
+    where no incumbent was better than the first trial."""
     path: tuple[Incumbent, ...]
 
 
 def overtuning(
     numbers: ArrayLike, validation: ArrayLike, test_correct: NDArray[np.bool_], seed: int = 0
 ) -> Overtuning | Withheld:
-    """Return the overtuning of a study whose test images are open.
+    """Estimate the overtuning of a study whose test images are open.
 
     With incumbents ``b_1 .. b_T`` (highest validation score so far, first one on ties), the overtuning after trial T
     is ``max over t of test(b_t) - test(b_T)``, and the relative overtuning is this over
     ``max over t of test(b_t) - test(b_1)`` (Schneider, Bischl & Feurer 2025, AutoML, PMLR 293, there for errors).
 
     The figure is the largest of several noisy differences, so that noise alone puts it above 0: in a study of equally
-    good trials it is some three points with a hundred test images. Its interval makes up for that. It is simultaneous
+    good trials it is some three points with a hundred test images. Its interval accounts for that. It is simultaneous
     over all incumbents (bootstrap of the maximum over test images, paired), holds the true overtuning of these
-    incumbents with at least 95 %, and starts at 0 unless an earlier one can be told from the last.
+    incumbents with at least 95 %, and starts at 0 unless an earlier one is distinguished from the last.
+
+    Valid for independent test images that selected nothing. Withheld with fewer than two trials.
 
     Args:
         numbers: trial numbers in the order of the search, shape (trials,).
@@ -67,20 +72,20 @@ def overtuning(
         return Withheld("one trial has no earlier incumbent")
     outer = right.mean(axis=1, dtype=np.float64)[None]
     bounds = _bounds(right[incumbents(inner)[0]], seed)
-    return _described("test", np.asarray(numbers), inner, outer, right.shape[1], bounds, seed)
+    return _describe("test", np.asarray(numbers), inner, outer, right.shape[1], bounds, seed)
 
 
 def overtuning_by_halves(candidates: Candidates, halves: int = HALVES, seed: int = 0) -> Overtuning | Withheld:
-    """Estimate the overtuning of a study whose test images are sealed, by halves of the validation images.
+    """Estimate the overtuning of a study whose test images are held out, by halves of the validation images.
 
     The definition of :func:`overtuning` with the test score replaced by a mean over random halvings: in each of them
     one half selects the incumbents, trial and step at once, and the other half scores them. ``inner`` and ``outer``
     are these means.
 
     Selection on half of the images is noisier than the study's own, which rather overstates overtuning. There is no
-    interval, since halves of one set are not independent of each other; ``chance`` says what to make of the figure.
+    interval, since halves of one set are not independent of each other; compare the figure with ``chance``.
 
-    Valid from forty validation images and two trials.
+    Valid for independent validation images. Withheld with fewer than two trials, and below ``MIN_IMAGES`` images.
     """
     n = candidates.predicted.shape[1]
     starts = np.flatnonzero(np.diff(candidates.trials, prepend=-1))
@@ -88,20 +93,20 @@ def overtuning_by_halves(candidates: Candidates, halves: int = HALVES, seed: int
         return Withheld("one trial has no earlier incumbent")
     if n < MIN_IMAGES:
         return Withheld(f"halves need at least {MIN_IMAGES} validation images, there are {n}")
-    select = _halvings(n, halves, seed)
+    order = np.random.default_rng(seed).random((halves, n)).argsort(axis=1)
+    select = np.asarray(order < n // 2, dtype=np.float32)  # 1 for a random half of the images in each row
     inner, outer = _best_steps(candidates.scores(select), candidates.scores(1 - select), starts)
-    return _described("halves", candidates.trials[starts], inner, outer, n, None, seed)
+    return _describe("halves", candidates.trials[starts], inner, outer, n, None, seed)
 
 
 def incumbents(scores: Scores) -> NDArray[np.int64]:
-    """Return the best so far at each place of every row, the first one on ties, shape of ``scores``."""
+    """Return the index of the best so far at each position of every row, the first one on ties, shape of ``scores``."""
     before = np.full_like(scores, -np.inf)
     before[:, 1:] = np.maximum.accumulate(scores, axis=1)[:, :-1]
-    rises = scores > before + 1e-6  # what differs by rounding alone is a tie
-    return np.maximum.accumulate(np.where(rises, np.arange(scores.shape[1]), 0), axis=1)
+    return np.maximum.accumulate(np.where(scores > before + _ROUNDING, np.arange(scores.shape[1]), 0), axis=1)
 
 
-def _described(
+def _describe(
     source: Source,
     numbers: NDArray[np.int64],
     inner: Scores,
@@ -111,13 +116,15 @@ def _described(
     seed: int,
 ) -> Overtuning:
     selected, scored = _path(inner, outer)
-    value = _lost(scored)
+    value, gained = float(scored.max() - scored[-1]), float(scored.max() - scored[0])
     low, high = (None, None) if bounds is None else (max(0.0, value - bounds[0]), value + bounds[1])
-    gained = float(scored.max() - scored[0])
+    rng = np.random.default_rng(seed)
+    orders = (rng.permutation(inner.shape[1]) for _ in range(ORDERS))
+    shuffled = np.array([_path(inner[:, order], outer[:, order])[1] for order in orders])
     return Overtuning(
         source=source,
         overtuning=Estimate(value, low, high, n_images),
-        chance=_chance(inner, outer, seed),
+        chance=float(np.quantile(shuffled.max(axis=1) - shuffled[:, -1], LEVEL)),
         relative=value / gained if gained > 0 else None,
         path=tuple(Incumbent(int(n), float(i), float(o)) for n, i, o in zip(numbers, selected, scored, strict=True)),
     )
@@ -132,16 +139,6 @@ def _path(inner: Scores, outer: Scores) -> tuple[NDArray[np.float64], NDArray[np
     return selected, scored
 
 
-def _lost(scored: NDArray[np.float64]) -> float:
-    return float(scored.max() - scored[-1])
-
-
-def _chance(inner: Scores, outer: Scores, seed: int) -> float:
-    rng = np.random.default_rng(seed)
-    orders = (rng.permutation(inner.shape[1]) for _ in range(ORDERS))
-    return float(np.quantile([_lost(_path(inner[:, order], outer[:, order])[1]) for order in orders], LEVEL))
-
-
 def _bounds(right: NDArray[np.float32], seed: int) -> tuple[float, float]:
     """Return what chance may have added to the largest of the differences to the last row, and taken from it."""
     n = right.shape[1]
@@ -152,15 +149,9 @@ def _bounds(right: NDArray[np.float32], seed: int) -> tuple[float, float]:
 
 
 def _best_steps(inner: Scores, outer: Scores, starts: NDArray[np.int64]) -> tuple[Scores, Scores]:
-    """Keep of each trial the step with the best inner score, the first one on ties; return shapes (samples, trials)."""
+    """Return the scores of each trial's best step by inner score, the first one on ties, shapes (samples, trials)."""
     k = inner.shape[1]
     highest = np.maximum.reduceat(inner, starts, axis=1)
-    top = inner >= np.repeat(highest, np.diff(starts, append=k), axis=1) - 1e-6
+    top = inner >= np.repeat(highest, np.diff(starts, append=k), axis=1) - _ROUNDING
     step = np.minimum.reduceat(np.where(top, np.arange(k), k), starts, axis=1)
     return np.take_along_axis(inner, step, axis=1), np.take_along_axis(outer, step, axis=1)
-
-
-def _halvings(n_images: int, halves: int, seed: int) -> NDArray[np.float32]:
-    """Mark a random half of the images in each row."""
-    order = np.random.default_rng(seed).random((halves, n_images)).argsort(axis=1)
-    return np.asarray(order < n_images // 2, dtype=np.float32)

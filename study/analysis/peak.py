@@ -1,6 +1,6 @@
-"""When validation peaks, and what picking the best step gained over taking the last one."""
+"""When validation peaks and in which phase, the decay after the peak, and the gain of the best step over the last."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pandas as pd
 
@@ -27,7 +27,7 @@ class StepCount(NamedTuple):
 
 
 class Peak(NamedTuple):
-    """Where the best steps of the completed trials lie."""
+    """The best steps of the completed trials."""
 
     n: int
     best_step: Estimate
@@ -61,13 +61,37 @@ class BestVersusLast(NamedTuple):
     pairs: tuple[PairedEpochs, ...]
 
 
+class PhasePeak(NamedTuple):
+    """The completed trials that had their best step in one phase."""
+
+    phase: Literal["head", "depth"]
+    n: int
+    best_step: Estimate
+    """Median best step; percentile bootstrap over trials."""
+    decay: Estimate
+    """Mean of validation accuracy at the best step minus at the last one; percentile bootstrap over trials."""
+    decay_per_epoch: Estimate | Withheld
+    """The same, divided by the epochs between the two, over the trials whose best step was not the last."""
+
+
+class Phases(NamedTuple):
+    """Peaks by phase, and the best of each phase within the same trial."""
+
+    head: PhasePeak | Withheld
+    depth: PhasePeak | Withheld
+    gain: Estimate | Withheld
+    """Mean over trials of the best validation accuracy in the depth phase minus the best in the head phase. The longer
+    phase has more epochs and so a higher maximum by chance: a small gain is no gain."""
+
+
 def peak(complete: pd.DataFrame) -> Peak | Withheld:
-    """Describe the best steps: the first step of each trial with the highest validation score.
+    """Estimate the median best step (the first one with a trial's highest validation score), and when it comes.
 
-    Shares carry Wilson's interval, the median a percentile bootstrap, both over trials.
+    Shares carry Wilson's interval; the median a percentile bootstrap, from five trials on; both over trials.
 
-    Only completed trials count. A pruned trial was stopped while its peak may still have been ahead (censoring), and
-    pruning stops weak trials, so the figure speaks of those that were allowed to end.
+    Valid for completed trials. A pruned trial was stopped while its peak may still have been ahead (censoring), and
+    pruning stops weak trials, so they are left out; :func:`~study.analysis.survival.peak_survival` counts them.
+    Withheld without a completed trial.
     """
     if complete.empty:
         return NO_TRIALS
@@ -87,10 +111,11 @@ def peak(complete: pd.DataFrame) -> Peak | Withheld:
 
 
 def best_versus_last(complete: pd.DataFrame) -> BestVersusLast | Withheld:
-    """Compare validation accuracy at the best and at the last step of each trial.
+    """Estimate the mean difference in validation accuracy between the best and the last step of a trial.
 
-    Valid for five completed trials and more, described as in :func:`peak`. The best of several noisy measurements on
-    the same images is optimistic: on fresh images the difference would be smaller than this one.
+    Percentile bootstrap over trials, on the same trials as :func:`peak`. The best of several noisy measurements on the
+    same images is optimistic: on new images the difference would be smaller. Withheld below five completed trials, the
+    fewest for a bootstrap.
     """
     n = len(complete)
     if n < MIN_FOR_BOOTSTRAP:
@@ -106,3 +131,45 @@ def best_versus_last(complete: pd.DataFrame) -> BestVersusLast | Withheld:
             for number, depth, top, end in zip(complete["number"], complete["depth"], best, last, strict=True)
         ),
     )
+
+
+def phases(complete: pd.DataFrame, epochs: pd.DataFrame) -> Phases | Withheld:
+    """Estimate peak, decay and gain of each phase over the completed trials, with percentile bootstrap over trials.
+
+    Valid for trials drawn independently. A decay is never below zero in the study's metric, since the best step is a
+    maximum of noisy measurements: it mixes overfitting with the chance of that step. ``gain`` counts trials that have
+    both phases. Withheld without a completed trial; each phase and the gain below five trials, the fewest for a
+    bootstrap.
+    """
+    if complete.empty:
+        return NO_TRIALS
+    of_complete = epochs[epochs["trial"].isin(complete["number"].astype(int))]
+    best = of_complete.pivot_table(index="trial", columns="phase", values="val_accuracy", aggfunc="max")
+    gain = (best["depth"] - best["head"]).dropna() if {"head", "depth"} <= set(best.columns) else best.index[:0]
+    return Phases(
+        head=_phase(complete, "head"),
+        depth=_phase(complete, "depth"),
+        gain=bootstrap_mean(gain) if len(gain) >= MIN_FOR_BOOTSTRAP else _too_few(len(gain), "have both phases"),
+    )
+
+
+def _phase(complete: pd.DataFrame, phase: Literal["head", "depth"]) -> PhasePeak | Withheld:
+    trials = complete[complete["best_phase"] == phase]
+    if len(trials) < MIN_FOR_BOOTSTRAP:
+        return _too_few(len(trials), f"peaked in the {phase} phase")
+    decay = (trials["val_accuracy_best"] - trials["val_accuracy_last"]).astype(float)
+    epochs_after = (trials["last_step"] - trials["best_step"]).astype(float)
+    later = epochs_after > 0
+    return PhasePeak(
+        phase=phase,
+        n=len(trials),
+        best_step=bootstrap_median(trials["best_step"].astype(float)),
+        decay=bootstrap_mean(decay),
+        decay_per_epoch=bootstrap_mean(decay[later] / epochs_after[later])
+        if later.any()
+        else Withheld("all of these trials peaked at their last step"),
+    )
+
+
+def _too_few(n: int, what: str) -> Withheld:
+    return Withheld(f"a bootstrap needs at least {MIN_FOR_BOOTSTRAP} completed trials, and {n} {what}")

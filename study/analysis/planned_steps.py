@@ -1,4 +1,4 @@
-"""How long each training was meant to be, whatever ended it."""
+"""The planned length of each training, independent of pruning and early stopping."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,8 +23,8 @@ def head_steps(trials: pd.DataFrame, base_config: Mapping[str, Any]) -> pd.Serie
 
 
 def _epochs(trials: pd.DataFrame, base_config: Mapping[str, Any], phase: str) -> pd.Series:
-    common = int(base_config[phase]["epochs"])
+    default = int(base_config[phase]["epochs"])
     searched = trials.get(f"{phase}.epochs")
     if searched is None:
-        return pd.Series(common, index=trials.index, dtype=int)
-    return pd.to_numeric(searched).fillna(common).astype(int)
+        return pd.Series(default, index=trials.index, dtype=int)
+    return pd.to_numeric(searched).fillna(default).astype(int)

@@ -1,4 +1,4 @@
-"""What pruning saved and what it may have cost, told by the trials that were never to be pruned."""
+"""What pruning saved and what it may have cost, measured on the control arm: trials that are never pruned."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ TOP = 5
 """A winner is a trial that scores as high as the fifth best completed one."""
 
 MIN_CONTROL = 5
+"""Below five trials the exact interval of the flagged share spans nearly everything."""
 
 
 class Savings(NamedTuple):
@@ -29,7 +30,7 @@ class Savings(NamedTuple):
 
 
 class PrunerAudit(NamedTuple):
-    """The control arm: trials at random that ran on when the pruner would have stopped them."""
+    """The control arm: random trials that ran on when the pruner would have stopped them."""
 
     control: int
     """Completed trials of it."""
@@ -50,11 +51,14 @@ class PrunerAudit(NamedTuple):
 def pruner_audit(
     trials: pd.DataFrame, complete: pd.DataFrame, epochs: pd.DataFrame, base_config: Mapping[str, Any], pruner: str
 ) -> PrunerAudit | Withheld:
-    """Audit the pruner on the control arm, and weigh what it saved.
+    """Estimate the share of winners among the trials that the pruner stops, and the epochs it saved.
 
-    The control arm is drawn by trial number alone, so its trials stand for all. Shares carry the exact interval of
-    Clopper & Pearson; ``missed`` is the share of winners, with its interval, times the number of pruned trials. Few
-    trials of the control arm are flagged, so a share of 0 still leaves much possible: the interval says how much.
+    Shares carry the exact interval of Clopper & Pearson; ``missed`` is the share of winners, with its interval, times
+    the number of pruned trials. Few trials of the control arm are flagged, so a share of 0 is compatible with many: see
+    its interval.
+
+    Valid because the control arm is drawn by trial number alone, so that its trials represent all. Withheld without a
+    pruner, and below ``MIN_CONTROL`` completed trials of the control arm; the winners where none of them is flagged.
     """
     if pruner == "none":
         return Withheld("the study ran without a pruner")
@@ -64,41 +68,33 @@ def pruner_audit(
             f"an audit needs at least {MIN_CONTROL} completed trials of the control arm, there are {len(control)}"
         )
     stopped = control["would_prune"].notna()
-    flagged, kept = control[stopped], control[~stopped]
-    winners = _winners(flagged, complete)
-    spent = savings(trials, epochs, base_config)
+    flagged, running = control[stopped], control[~stopped]
+    winners: Estimate | Withheld = Withheld("the pruner would have stopped no trial of the control arm")
+    missed, saved = winners, savings(trials, epochs, base_config)
+    if len(flagged):
+        threshold = complete["score"].iloc[min(TOP, len(complete)) - 1]
+        winners = exact_proportion(int((flagged["score"] >= threshold).sum()), len(flagged))
+        low, high = ((end or 0.0) * saved.pruned for end in (winners.low, winners.high))
+        missed = Estimate(winners.value * saved.pruned, low, high, winners.n)
     return PrunerAudit(
         control=len(control),
         flagged=exact_proportion(len(flagged), len(control)),
         winners=winners,
         killed_best=bool(flagged["number"].eq(complete.iloc[0]["number"]).any()),
-        regret=float(control["score"].max() - kept["score"].max()) if len(kept) else None,
-        missed=winners if isinstance(winners, Withheld) else _times(winners, spent.pruned),
-        savings=spent,
+        regret=float(control["score"].max() - running["score"].max()) if len(running) else None,
+        missed=missed,
+        savings=saved,
     )
 
 
 def savings(trials: pd.DataFrame, epochs: pd.DataFrame, base_config: Mapping[str, Any]) -> Savings:
-    """Count the epochs that were run, of all folds where there are any, and those that pruning spared."""
+    """Count the epochs that ran, of all folds where there are any, and those that pruning saved."""
     ended = trials[trials["state"].isin(["COMPLETE", "PRUNED"]) & trials["last_step"].notna()]
     trainings = planned_trainings(base_config)
     ran = ended["last_step"].astype(int) * (ended["folds"].astype(int) if trainings > 1 else 1)
     pruned = ended["state"] == "PRUNED"
-    spared = (trainings * planned_steps(ended, base_config) - ran)[pruned].clip(lower=0)
-    run, saved = int(ran.sum()), int(spared.sum())
+    saved_by_trial = (trainings * planned_steps(ended, base_config) - ran)[pruned].clip(lower=0)
+    run, saved = int(ran.sum()), int(saved_by_trial.sum())
     seconds = epochs[epochs["phase"] == "depth"].groupby("trial")["seconds"].mean()
-    hours = float((spared * ended.loc[pruned, "number"].astype(int).map(seconds)).sum()) / 3600
+    hours = float((saved_by_trial * ended.loc[pruned, "number"].astype(int).map(seconds)).sum()) / 3600
     return Savings(int(pruned.sum()), run, saved, saved / max(1, run + saved), hours)
-
-
-def _winners(flagged: pd.DataFrame, complete: pd.DataFrame) -> Estimate | Withheld:
-    if flagged.empty:
-        return Withheld("the pruner would have stopped no trial of the control arm")
-    threshold = complete["score"].iloc[min(TOP, len(complete)) - 1]
-    return exact_proportion(int((flagged["score"] >= threshold).sum()), len(flagged))
-
-
-def _times(share: Estimate, count: int) -> Estimate:
-    assert share.low is not None
-    assert share.high is not None
-    return Estimate(share.value * count, share.low * count, share.high * count, share.n)

@@ -1,11 +1,17 @@
-"""How much the selection flatters: the winner's curse, and the score of the selected corrected by the bootstrap."""
+"""Optimism of the selection: the winner's curse, and the score of the selected trial corrected by the bootstrap."""
 
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from study.analysis.estimators.intervals import LEVEL, Estimate, Withheld, difference_of_proportions, proportion
+from study.analysis.estimators.intervals import (
+    Estimate,
+    Withheld,
+    difference_of_proportions,
+    percentile_interval,
+    proportion,
+)
 from study.analysis.estimators.resampling import Candidates, Scores, Weights, resampled_weights
 
 MIN_IMAGES = 20
@@ -27,7 +33,7 @@ class WinnersCurse(NamedTuple):
 
 
 class CorrectedScore(NamedTuple):
-    """What the selected trial scores once selecting is paid for."""
+    """The selected trial's score, corrected for the selection."""
 
     observed: float
     """Validation score of the selected candidate."""
@@ -36,15 +42,14 @@ class CorrectedScore(NamedTuple):
     optimism: float
     """Observed minus corrected."""
     n_candidates: int
-    """Trials times steps among which was selected."""
+    """Trials times steps that could have been selected."""
 
 
 def winners_curse(right_validation: int, n_validation: int, right_test: int, n_test: int) -> WinnersCurse:
-    """Compare the selected trial's accuracy on validation and on test images.
+    """Estimate the selected trial's accuracy on validation minus that on test images.
 
-    The difference carries Newcombe's interval for independent proportions. It speaks of the difference that selecting
-    in this way makes on average. The accuracy of the best of many varies less than a binomial one, so the interval is
-    rather too wide than too narrow.
+    With Newcombe's interval for independent proportions, for the mean difference that selecting in this way makes. The
+    accuracy of the best of many varies less than a binomial one, so the interval is rather too wide than too narrow.
 
     Valid for test images that were opened once, after the selection, and for validation and test images that are
     independent samples of the same population; a shift between the two adds to the difference.
@@ -57,18 +62,17 @@ def winners_curse(right_validation: int, n_validation: int, right_test: int, n_t
 
 
 def corrected_selection(candidates: Candidates, resamples: int = RESAMPLES, seed: int = 0) -> CorrectedScore | Withheld:
-    """Correct the validation score of the selected trial for its having been selected (BBC).
+    """Estimate the selected trial's score on new images, by bootstrap bias correction (BBC).
 
-    Bootstrap bias correction (Tsamardinos, Greasidou & Borboudakis 2018, Machine Learning 107:1895): on each resample
-    of the validation images the best candidate, trial and step at once, is selected as the study does it (first one on
-    ties) and scored on the images that were not drawn; the mean is the corrected score, its interval the percentiles
-    of these scores. No training is repeated.
+    On each resample of the validation images the best candidate, trial and step at once, is selected as the study does
+    it (first one on ties) and scored on the images that were not drawn; the mean is the corrected score, its interval
+    the percentiles of these scores (Tsamardinos, Greasidou & Borboudakis 2018, Machine Learning 107:1895). No training
+    is repeated. Scores of ``nll`` are negative log-likelihoods, negated.
 
-    The interval is conservative, as in the paper: out-of-bag scores rest on some 37 % of the images. A resample holds
-    fewer different images than the set, so that the corrected score is rather too low than too high. It does not know
-    of an adaptive sampler's having read the same images, nor of pruned trials.
-
-    Valid from twenty validation images and two candidates. Scores of ``nll`` are negative log likelihoods, negated.
+    Valid for independent validation images. The interval is conservative, as in the paper: out-of-bag scores rest on
+    some 37 % of the images. A resample holds fewer different images than the set, so that the corrected score is rather
+    too low than too high. It does not account for an adaptive sampler that used the same images, nor for pruned trials.
+    Withheld with fewer than two candidates, and below ``MIN_IMAGES`` images.
     """
     k, n = candidates.predicted.shape
     if k < 2:
@@ -78,11 +82,11 @@ def corrected_selection(candidates: Candidates, resamples: int = RESAMPLES, seed
     weights = resampled_weights(n, resamples, seed)
     outside = np.asarray(weights == 0, dtype=np.float32)
     some = outside.any(axis=1)  # a resample that holds all images has nothing to score on
-    scored = _scores_of(candidates, select(candidates, weights[some]), outside[some])
+    selected = zip(select(candidates, weights[some]), outside[some], strict=True)
+    scores = np.array([candidates.at(np.array([best])).scores(rest[None])[0, 0] for best, rest in selected], np.float64)
     observed = float(candidates.scores(np.ones((1, n), dtype=np.float32)).max())
-    mean = float(scored.mean())
-    low, high = np.quantile(scored, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return CorrectedScore(observed, Estimate(mean, float(low), float(high), n), observed - mean, k)
+    mean = float(scores.mean())
+    return CorrectedScore(observed, Estimate(mean, *percentile_interval(scores), n), observed - mean, k)
 
 
 def select(candidates: Candidates, weights: Weights) -> NDArray[np.int64]:
@@ -94,9 +98,3 @@ def select(candidates: Candidates, weights: Weights) -> NDArray[np.int64]:
 def first_best(scores: Scores) -> NDArray[np.int64]:
     """Return the first of the best in each row; what differs by rounding alone is a tie."""
     return np.asarray(np.argmax(scores >= scores.max(axis=1, keepdims=True) - 1e-6, axis=1))
-
-
-def _scores_of(candidates: Candidates, chosen: NDArray[np.int64], weights: Weights) -> NDArray[np.float64]:
-    """Score one candidate on each sample of the images."""
-    scored = (candidates.at(chosen[[place]]).scores(sample[None])[0, 0] for place, sample in enumerate(weights))
-    return np.fromiter(scored, dtype=np.float64, count=len(weights))

@@ -1,4 +1,4 @@
-"""What the trials of the sweep itself score on the test images, once these are open."""
+"""Test accuracy of the sweep's own trials, against their validation accuracy."""
 
 from typing import NamedTuple
 
@@ -34,13 +34,13 @@ class SweepOnTest(NamedTuple):
     points: tuple[SweepPoint, ...]
 
 
-def swept(
+def sweep_on_test(
     trials: NDArray[np.int64], depths: NDArray[np.int64], right_validation: NDArray[np.bool_], right: NDArray[np.bool_]
 ) -> SweepOnTest | Withheld:
     """Compare the trials of a sweep on validation and on test images.
 
-    Valid once the test images are open, which they are only after the selection; definitions and conditions are those
-    of :func:`winners_curse`, :func:`rank_agreement` and :func:`overtuning`.
+    Definitions and conditions are those of :func:`winners_curse`, :func:`rank_agreement` and :func:`overtuning`. Valid
+    for test images that were opened only after the selection. Withheld without trials.
 
     Args:
         trials: numbers of the completed trials, ascending.
@@ -60,7 +60,7 @@ def swept(
         agreement=rank_agreement(validation, test),
         overtuning=overtuning(trials, validation, right),
         points=tuple(
-            SweepPoint(int(trial), int(depth), float(seen), float(unseen))
-            for trial, depth, seen, unseen in zip(trials, depths, validation, test, strict=True)
+            SweepPoint(int(trial), int(depth), float(on_validation), float(on_test))
+            for trial, depth, on_validation, on_test in zip(trials, depths, validation, test, strict=True)
         ),
     )

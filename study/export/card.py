@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from drft.config.trial_config import TrialConfig
-from study.analysis import Estimate, Withheld, grading, proportion
+from study.analysis import Estimate, Withheld, proportion
+from study.analysis.estimators.grading import grading
 from study.export.names import CONFIG, MODEL, ONNX
 from study.report.disclaimer import DISCLAIMER
 from study.report.provenance import limits, provenance

@@ -1,1 +1,1 @@
-"""Intervals and other statistical tools that know nothing of studies."""
+"""Intervals and other statistical tools that do not depend on studies."""

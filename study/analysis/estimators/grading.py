@@ -1,4 +1,4 @@
-"""How well one training grades: agreement, recall of each grade, and what was taken for what."""
+"""How well one training grades: agreement, recall of each grade and the confusion matrix."""
 
 from typing import NamedTuple
 
@@ -7,14 +7,21 @@ from numpy.typing import NDArray
 
 from drft.metrics import balanced_accuracy, confusion, qwk
 from study.analysis.estimators.auroc import macro_auroc
-from study.analysis.estimators.intervals import LEVEL, RESAMPLES, Estimate, Withheld, exact_proportion, proportion
+from study.analysis.estimators.intervals import (
+    RESAMPLES,
+    Estimate,
+    Withheld,
+    exact_proportion,
+    percentile_interval,
+    proportion,
+)
 
 MIN_FOR_KAPPA = 20
-"""Images below which the bootstrap of a kappa over five grades is no interval."""
+"""Below twenty images the bootstrap of a kappa over five grades does not keep its level."""
 
 
 class Grading(NamedTuple):
-    """Grades of one training, on images that it was not trained on."""
+    """Predicted grades of one training, on images that it was not trained on."""
 
     n: int
     accuracy: Estimate
@@ -32,16 +39,16 @@ class Grading(NamedTuple):
 
 
 def grading(grades: NDArray[np.int64], probabilities: NDArray[np.floating], seed: int = 0) -> Grading | Withheld:
-    """Grade images by their most probable class and compare with the true grades.
+    """Compare the most probable class of each image with its true grade.
 
     Args:
         grades: true grades, shape (images,).
         probabilities: class probabilities, shape (images, grades).
         seed: of the bootstrap.
 
-    Valid for independent images that took no part in training. On the images by which the training and its step were
-    chosen, all figures are optimistic, and no interval knows of it. A grade that does not occur has no recall and
-    counts in no mean.
+    Valid for independent images that took no part in training. On images that chose the training or its epoch all
+    figures are optimistic, and no interval accounts for it. A grade that does not occur has no recall and counts in no
+    mean. Withheld without images.
     """
     if len(grades) == 0:
         return Withheld("there is no image to grade")
@@ -52,17 +59,21 @@ def grading(grades: NDArray[np.int64], probabilities: NDArray[np.floating], seed
         qwk=kappa_estimate(counts, seed),
         balanced_accuracy=balanced_accuracy_estimate(counts),
         auroc=macro_auroc(grades, probabilities.astype(np.float64)),
-        recall=tuple(_recall(counts, grade) for grade in range(len(counts))),
+        recall=tuple(
+            exact_proportion(int(row[grade]), int(row.sum())) if row.any() else Withheld("no image has this grade")
+            for grade, row in enumerate(counts)
+        ),
         confusion=tuple(tuple(row) for row in counts.tolist()),
     )
 
 
 def kappa_estimate(counts: NDArray[np.int64], seed: int = 0) -> Estimate:
-    """Quadratic weighted kappa of a confusion matrix, with a percentile bootstrap interval over images.
+    """Estimate quadratic weighted kappa (Cohen 1968) from a confusion matrix, shape (grades, grades).
 
-    Images are drawn regardless of their grade. Drawing within each grade, or the BCa interval, misses the truth in up
-    to 14 % of simulated sets of 53 to 83 images; this one in 3 to 5 % (``benchmarks/simulations/grading.py``). There is
-    no interval below ``MIN_FOR_KAPPA`` images, or where every draw gives the same.
+    The interval is a percentile bootstrap over images, drawn regardless of their grade. Drawing within each grade, or
+    the BCa interval, misses the truth in up to 14 % of simulated sets of 53 to 83 images; this one in 3 to 5 %
+    (``benchmarks/simulations/grading.py``). There is no interval below ``MIN_FOR_KAPPA`` images, or where every
+    resample gives the same kappa.
     """
     n, value = int(counts.sum()), qwk(counts)
     if n < MIN_FOR_KAPPA:
@@ -71,16 +82,15 @@ def kappa_estimate(counts: NDArray[np.int64], seed: int = 0) -> Estimate:
     replicas = _kappas(drawn.reshape(-1, *counts.shape))
     if np.ptp(replicas) == 0:
         return Estimate(value, None, None, n)
-    low, high = np.quantile(replicas, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Estimate(value, float(low), float(high), n)
+    return Estimate(value, *percentile_interval(replicas), n)
 
 
 def balanced_accuracy_estimate(counts: NDArray[np.int64]) -> Estimate:
-    """Balanced accuracy of a confusion matrix, with an interval made of Wilson's intervals of the recalls.
+    """Estimate balanced accuracy from a confusion matrix, shape (grades, grades).
 
-    The squared distances of each recall from the ends of its own interval add up (MOVER: Newcombe 1998; Zou & Donner
-    2008), since grades are independent samples. Valid for grades of very few images too, where a bootstrap takes a
-    recall of none or all for certain.
+    The interval combines Wilson's intervals of the recalls: the squared distances of each recall from the ends of its
+    own interval add up (MOVER: Newcombe 1998; Zou & Donner 2008), since grades are independent samples. Valid for
+    grades of very few images too, where a bootstrap takes a recall of 0 or 1 for certain.
     """
     present = np.flatnonzero(counts.sum(axis=1))
     recalls = [proportion(int(counts[grade, grade]), int(counts[grade].sum())) for grade in present]
@@ -90,15 +100,8 @@ def balanced_accuracy_estimate(counts: NDArray[np.int64]) -> Estimate:
     return Estimate(value, max(0.0, value - below), min(1.0, value + above), int(counts.sum()))
 
 
-def _recall(counts: NDArray[np.int64], grade: int) -> Estimate | Withheld:
-    occurring = int(counts[grade].sum())
-    if not occurring:
-        return Withheld("no image has this grade")
-    return exact_proportion(int(counts[grade, grade]), occurring)
-
-
 def _kappas(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return ``drft.metrics.qwk`` of each confusion matrix, shape (matrices, grades, grades)."""
+    """Return ``drft.metrics.qwk`` of each confusion matrix, shape (matrices, grades, grades), without a loop."""
     grade = np.arange(counts.shape[-1])
     weights = (grade[:, None] - grade[None, :]) ** 2
     rows, columns = counts.sum(axis=2), counts.sum(axis=1)

@@ -16,30 +16,34 @@ class PairedDifference(NamedTuple):
     only_one: int
     """Images that the first got right and the second wrong."""
     only_other: int
-    """The other way round."""
+    """Images that the second got right and the first wrong."""
     difference: Estimate
     """Accuracy of the first minus that of the second; percentile bootstrap over images, pairs kept together."""
     p_value: float
     """McNemar's (1947) exact test, two-sided: how likely such a split of the disagreements is by chance."""
 
 
-def paired_difference(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> PairedDifference:
-    """Compare which images two trainings got right, shape (images,) each, in the same order.
+def paired_difference(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> PairedDifference:
+    """Estimate the difference in accuracy of two trainings on the same images.
 
-    Valid for two trainings chosen without a look at these images. The best of two studies were chosen on them, so
-    both scores are optimistic, the one of the larger study more so.
+    Args:
+        first: which images the first training got right, shape (images,).
+        second: likewise for the second training, in the same order.
+
+    Valid for two trainings that were not chosen on these images. The best trials of two studies were, so both scores
+    are optimistic, that of the larger study more so. No interval below five images (:func:`bootstrap_mean`).
 
     Raises:
         ValueError: when there is no image, or not the same number.
     """
-    if not len(one) or len(one) != len(other):
-        raise ValueError(f"a paired difference needs the same images, got {len(one)} and {len(other)}")
-    only_one, only_other = int((one & ~other).sum()), int((other & ~one).sum())
-    apart = only_one + only_other
+    if not len(first) or len(first) != len(second):
+        raise ValueError(f"a paired difference needs the same images, got {len(first)} and {len(second)}")
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    discordant = only_first + only_second
     return PairedDifference(
-        n_images=len(one),
-        only_one=only_one,
-        only_other=only_other,
-        difference=bootstrap_mean(one.astype(np.float64) - other),
-        p_value=float(stats.binomtest(only_one, apart).pvalue) if apart else 1.0,
+        n_images=len(first),
+        only_one=only_first,
+        only_other=only_second,
+        difference=bootstrap_mean(first.astype(np.float64) - second),
+        p_value=float(stats.binomtest(only_first, discordant).pvalue) if discordant else 1.0,
     )

@@ -1,4 +1,4 @@
-"""Referable diabetic retinopathy: whom one would send to an eye doctor, and whom one would miss."""
+"""Referable diabetic retinopathy: which patients to send to an eye doctor, and which of them a threshold misses."""
 
 from typing import NamedTuple
 
@@ -25,68 +25,66 @@ class Referable(NamedTuple):
     optimistic: bool
     """True when the threshold was chosen on these same images."""
     sensitivity: Estimate
-    """Share of the referable images that are called so; exact interval."""
+    """Share of the referable images that are called referable; exact interval."""
     specificity: Estimate
-    """Share of the other images that are not called so; exact interval."""
+    """Share of the other images that are not called referable; exact interval."""
     auroc: Estimate
-    """DeLong's interval; no threshold enters it."""
+    """DeLong's interval; independent of the threshold."""
 
 
 def referable(
     grades: NDArray[np.int64], probabilities: NDArray[np.floating], threshold: float | None = None
 ) -> Referable | Withheld:
-    """Describe how referable retinopathy is told from the rest.
+    """Estimate sensitivity, specificity and AUROC of detecting referable retinopathy.
 
     Args:
         grades: true grades on the international scale, shape (images,).
         probabilities: class probabilities, shape (images, 5).
-        threshold: as :func:`referable_threshold` chose it on other images; None to choose it on these, which flatters
-            sensitivity and specificity: their intervals hold for a threshold that was fixed before.
+        threshold: as :func:`referable_threshold` chose it on other images; None to choose it on these. Sensitivity and
+            specificity are then optimistic: their intervals hold for a threshold that was fixed before.
 
-    Valid for independent images that took no part in training, and for five grades.
+    Valid for independent images that took no part in training. Withheld for another scale than that of five grades, for
+    which referable is not defined, and where all images are referable or none is.
     """
     if probabilities.shape[1] != SCALE:
         return Withheld(
             f"referable retinopathy is defined on the {SCALE} grades of the international scale, "
             f"and this data set has {probabilities.shape[1]}"
         )
-    positive, scores = grades >= REFERABLE, _scores(probabilities)
+    positive = grades >= REFERABLE
+    scores: NDArray[np.float64] = probabilities[:, REFERABLE:].sum(axis=1, dtype=np.float64)
     auroc = binary_auroc(positive, scores)
     if isinstance(auroc, Withheld):
-        return Withheld("referable and other images are compared, and there are none of one kind")
-    at = _youden(positive, scores) if threshold is None else threshold
-    called, inside = scores >= at, int(positive.sum())
-    outside = len(grades) - inside
+        return Withheld("referable images are compared with other images, and one of the two groups is empty")
+    used = _best_threshold(positive, scores) if threshold is None else threshold
+    called, n_referable = scores >= used, int(positive.sum())
+    n_other = len(grades) - n_referable
     return Referable(
-        n_referable=inside,
-        n_other=outside,
-        threshold=at,
+        n_referable=n_referable,
+        n_other=n_other,
+        threshold=used,
         optimistic=threshold is None,
-        sensitivity=exact_proportion(int((called & positive).sum()), inside),
-        specificity=exact_proportion(int((~called & ~positive).sum()), outside),
+        sensitivity=exact_proportion(int((called & positive).sum()), n_referable),
+        specificity=exact_proportion(int((~called & ~positive).sum()), n_other),
         auroc=auroc,
     )
 
 
 def referable_threshold(grades: NDArray[np.int64], probabilities: NDArray[np.floating]) -> float | Withheld:
-    """Choose the threshold with the highest sensitivity plus specificity (Youden 1950); arguments as in ``referable``.
+    """Choose the threshold with the highest sensitivity plus specificity (Youden 1950).
 
-    It lies halfway between two neighbouring scores, where the choice depends least on one image; of equally good ones
-    the lowest, which misses the fewest.
+    Arguments and conditions as in :func:`referable`. The threshold lies halfway between two neighbouring scores, where
+    the choice depends least on one image; of equally good ones it is the lowest, which misses the fewest patients.
     """
-    found = referable(grades, probabilities)
-    return found if isinstance(found, Withheld) else found.threshold
+    statistic = referable(grades, probabilities)
+    return statistic if isinstance(statistic, Withheld) else statistic.threshold
 
 
-def _scores(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
-    scores: NDArray[np.float64] = probabilities[:, REFERABLE:].sum(axis=1, dtype=np.float64)
-    return scores
-
-
-def _youden(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
+def _best_threshold(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
     values = np.unique(scores)
     between = np.concatenate([values[:1], (values[:-1] + values[1:]) / 2])
     missed = np.searchsorted(np.sort(scores[positive]), between)
     spared = np.searchsorted(np.sort(scores[~positive]), between)
-    gained = spared * positive.sum() - missed * (~positive).sum()  # whole numbers, so that equally good is equal
+    # Whole numbers, so that equally good thresholds are equal; the shares of sklearn.metrics.roc_curve are rounded.
+    gained = spared * positive.sum() - missed * (~positive).sum()
     return float(between[gained.argmax()])

@@ -1,4 +1,7 @@
-"""Scores of many predictions on many resamples of the images, as matrix products."""
+"""Scores of many predictions on many resamples of the images, as matrix products.
+
+scikit-learn has each of these metrics, but scores one prediction on one sample: a report needs millions of scores.
+"""
 
 from typing import NamedTuple
 
@@ -22,7 +25,7 @@ class Candidates(NamedTuple):
     """True grades, shape (images,)."""
     metric: Metric
     losses: NDArray[np.float32] | None = None
-    """Negative log likelihood of each image's true grade in nats, shape (candidates, images); for ``nll`` alone."""
+    """Negative log-likelihood of each image's true grade in nats, shape (candidates, images); for ``nll`` alone."""
 
     def scores(self, weights: Weights) -> Scores:
         """Score all candidates with the study's metric, higher is better; see :func:`weighted_scores`."""
@@ -30,10 +33,10 @@ class Candidates(NamedTuple):
             return np.asarray(-(weights @ self.losses.T) / weights.sum(axis=1, keepdims=True))
         return weighted_scores(self.predicted, self.grades, weights, self.metric)
 
-    def at(self, kept: NDArray[np.int64]) -> "Candidates":
+    def at(self, indices: NDArray[np.int64]) -> "Candidates":
         """Return some of the candidates."""
-        losses = None if self.losses is None else self.losses[kept]
-        return self._replace(trials=self.trials[kept], predicted=self.predicted[kept], losses=losses)
+        losses = None if self.losses is None else self.losses[indices]
+        return self._replace(trials=self.trials[indices], predicted=self.predicted[indices], losses=losses)
 
 
 def resampled_weights(n_images: int, resamples: int, seed: int) -> Weights:
@@ -51,7 +54,7 @@ def weighted_scores(
         predicted: predicted grades, shape (candidates, images).
         grades: true grades, shape (images,).
         weights: how often each image counts, at least one of them in every row, shape (resamples, images).
-        metric: what is computed, as ``drft.metrics`` defines it for whole images.
+        metric: accuracy, balanced accuracy or quadratic weighted kappa, as ``drft.metrics`` defines them.
 
     Returns:
         Scores of shape (resamples, candidates).
@@ -79,11 +82,11 @@ def _balanced_accuracy(predicted: NDArray[np.int8], grades: NDArray[np.int64], w
 
 
 def _qwk(predicted: NDArray[np.int8], grades: NDArray[np.int64], weights: Weights) -> Scores:
-    distance = (predicted.astype(np.float32) - grades.astype(np.float32)) ** 2
-    seen = weights @ distance.T
-    expected = np.zeros_like(seen)
+    disagreement = (predicted.astype(np.float32) - grades.astype(np.float32)) ** 2
+    observed = weights @ disagreement.T
+    expected = np.zeros_like(observed)
     for grade in np.unique(predicted):
-        apart = weights @ (grades - int(grade)).astype(np.float32)[:, None] ** 2
-        expected += apart * (weights @ (predicted == grade).astype(np.float32).T)
+        distance = weights @ (grades - int(grade)).astype(np.float32)[:, None] ** 2
+        expected += distance * (weights @ (predicted == grade).astype(np.float32).T)
     expected /= weights.sum(axis=1, keepdims=True)
-    return np.where(expected > 0, 1 - seen / np.where(expected > 0, expected, 1), 0).astype(np.float32)
+    return np.where(expected > 0, 1 - observed / np.where(expected > 0, expected, 1), 0).astype(np.float32)

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.analysis import Design, Withheld, depth_design, equal_depths
-from study.analysis.best_of_k import expected_best, fair_k, median_best
+from study.analysis import Withheld
+from study.analysis.best_of_k import equal_depths, expected_best, fair_k, median_best
+from study.analysis.design import Design, depth_design
 
 ISOLATED = "isolate: depth\nsearch: {depth: {type: int, low: 0, high: 3}}"
 OPEN = "search: {depth: {type: int, low: 0, high: 3}}"

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from drft.metrics import confusion, qwk
-from study.analysis import Withheld, confirmed
-from study.analysis.estimators.two_way_means import MeanEstimate, crossed_mean, ratio
+from study.analysis import Withheld
+from study.analysis.confirmation import score_retrained
+from study.analysis.estimators.two_way_means import MeanWithVariance, crossed_mean, ratio
 from study.results.retrained import RetrainedConfig
 
 GRADES = np.arange(60) % 5
@@ -63,13 +64,15 @@ def test_the_interval_covers_the_truth_as_often_as_it_says(rows, row_sd):
 
 
 def test_ratio_is_fiellers():
-    exact = ratio(MeanEstimate(0.1, 0.0004, 1e9), MeanEstimate(0.2, 0.0, 1), 50)
+    exact = ratio(MeanWithVariance(0.1, 0.0004, 1e9), MeanWithVariance(0.2, 0.0, 1), 50)
     assert exact[:3] == pytest.approx((0.5, 0.5 - 1.96 * 0.02 / 0.2, 0.5 + 1.96 * 0.02 / 0.2), abs=1e-3)
-    assert ratio(MeanEstimate(0.1, 0.0004, 1e9), MeanEstimate(0.2, 0.011, 1e9), 50) is None
+    assert ratio(MeanWithVariance(0.1, 0.0004, 1e9), MeanWithVariance(0.2, 0.011, 1e9), 50) is None
     rng, hits = np.random.default_rng(0), 0
     for _ in range(500):
         told = ratio(
-            MeanEstimate(rng.normal(0.1, 0.03), 0.03**2, 1e9), MeanEstimate(rng.normal(0.2, 0.03), 0.03**2, 1e9), 50
+            MeanWithVariance(rng.normal(0.1, 0.03), 0.03**2, 1e9),
+            MeanWithVariance(rng.normal(0.2, 0.03), 0.03**2, 1e9),
+            50,
         )
         hits += told is None or told.low <= 0.5 <= told.high
     assert 0.92 <= hits / 500 <= 0.98
@@ -78,7 +81,7 @@ def test_ratio_is_fiellers():
 def test_kappa_and_its_interval_are_the_jackknife():
     rng = np.random.default_rng(0)
     predicted = guessed(rng, GRADES, np.full((3, 60), 0.6))
-    told = confirmed([retrained("baseline", predicted)], GRADES, N_VALIDATION).scores[0].qwk
+    told = score_retrained([retrained("baseline", predicted)], GRADES, N_VALIDATION).scores[0].qwk
     whole = [qwk(confusion(GRADES, row, 5)) for row in predicted]
     without = [[qwk(confusion(np.delete(GRADES, i), np.delete(row, i), 5)) for i in range(60)] for row in predicted]
     expected = crossed_mean(60 * np.array(whole)[:, None] - 59 * np.array(without)).estimate(60)
@@ -89,7 +92,7 @@ def test_kappa_and_its_interval_are_the_jackknife():
 def test_differences_are_paired_on_common_draws_alone():
     rng = np.random.default_rng(0)
     one, other = (guessed(rng, GRADES, np.full((4, 60), 0.6)) for _ in range(2))
-    found = confirmed(
+    found = score_retrained(
         [retrained("baseline", one), retrained("trial 1", other[1:], 1, 0.7, draws=(1, 2, 3), diverged=1)],
         GRADES, N_VALIDATION,
     )  # fmt: skip
@@ -118,7 +121,7 @@ def planted(sweep, baseline_validation):
         retrained("baseline", weak, validation=baseline_validation),
         retrained("trial 7", strong, 7, sweep, validation=[0.61, 0.6, 0.62, 0.6, 0.61]),
     ]
-    return confirmed(configurations, grades, 400)
+    return score_retrained(configurations, grades, 400)
 
 
 def test_a_planted_advantage_survives_in_its_measure():
@@ -138,12 +141,14 @@ def test_no_share_of_a_promise_that_is_noise():
 
 
 def test_one_seed_has_figures_but_no_intervals():
-    found = confirmed([retrained("baseline", [GRADES]), retrained("trial 1", [GRADES], 1, 0.7)], GRADES, N_VALIDATION)
+    found = score_retrained(
+        [retrained("baseline", [GRADES]), retrained("trial 1", [GRADES], 1, 0.7)], GRADES, N_VALIDATION
+    )
     assert [score.accuracy[:3] for score in found.scores] == [(1.0, None, None)] * 2
     assert isinstance(found.survival, Withheld)
 
 
 def test_without_a_baseline_nothing_survives():
-    found = confirmed([retrained("trial 1", [GRADES, GRADES], 1, 0.7)], GRADES, N_VALIDATION)
+    found = score_retrained([retrained("trial 1", [GRADES, GRADES], 1, 0.7)], GRADES, N_VALIDATION)
     assert isinstance(found.survival, Withheld)
     assert found.differences == ()

@@ -3,7 +3,8 @@
 import pandas as pd
 import pytest
 
-from study.analysis import Withheld, cost
+from study.analysis import Withheld
+from study.analysis.cost import cost
 from study.report.chapters import cost as cost_chapter
 from study.report.figures import cost_front
 

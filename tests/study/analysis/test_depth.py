@@ -1,7 +1,10 @@
 import pandas as pd
 import pytest
 
-from study.analysis import Withheld, best_versus_last, depth_curves, depth_table, history, peak
+from study.analysis import Withheld
+from study.analysis.depth import depth_curves, depth_table
+from study.analysis.history import history
+from study.analysis.peak import best_versus_last, peak
 from study.results.study_results import read_study
 
 

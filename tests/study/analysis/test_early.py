@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from study.analysis import Withheld, early, exact_proportion
+from study.analysis import Withheld
+from study.analysis.early import early_ranking
+from study.analysis.estimators.intervals import exact_proportion
 from study.report.chapters.early import early_text, first_sure_step
 
 BASE = {"head_phase": {"epochs": 1}, "depth_phase": {"epochs": 2}}
@@ -22,7 +24,7 @@ def tables(curves, *, depth=1, control=False, pruned=0):
 
 
 def test_ranks_that_hold_and_ranks_that_turn_round():
-    found = early(*tables([(-score, score / 2, score) for score in FINAL]), BASE, "accuracy")
+    found = early_ranking(*tables([(-score, score / 2, score) for score in FINAL]), BASE, "accuracy")
     first, second = found.everyone.looks
     assert (first.step, first.n, first.tau.value) == (1, 12, pytest.approx(-1))
     assert (second.step, second.tau.value) == (2, pytest.approx(1))
@@ -34,25 +36,25 @@ def test_ranks_that_hold_and_ranks_that_turn_round():
 
 def test_the_best_so_far_counts_and_not_the_last():
     curves = [(0.5, 0.1, score) for score in FINAL]
-    at_two = early(*tables(curves), BASE, "accuracy").everyone.looks[1]
+    at_two = early_ranking(*tables(curves), BASE, "accuracy").everyone.looks[1]
     end = np.maximum(FINAL, 0.5)
     assert isinstance(at_two.tau, Withheld)  # all still have their 0.5
     curves = [(score, 0.0, 0.5) for score in FINAL]
-    at_two = early(*tables(curves), BASE, "accuracy").everyone.looks[1]
+    at_two = early_ranking(*tables(curves), BASE, "accuracy").everyone.looks[1]
     assert at_two.tau.value == pytest.approx(stats.kendalltau(FINAL, end).statistic)
 
 
 def test_ties_at_the_edge_are_in_on_either_side():
     early_scores = [0.1, 0.5, 0.5, 0.5, 0.2, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]  # the sixth best ties down to the last
     final = [0.9, 0.8, 0.7, 0.7, *[0.6] * 8]  # the third best ties with the fourth
-    found = early(*tables(list(zip(early_scores, final, strict=True))), BASE, "accuracy")
+    found = early_ranking(*tables(list(zip(early_scores, final, strict=True))), BASE, "accuracy")
     assert found.everyone.looks[0].recall == exact_proportion(4, 4)
 
 
 def test_head_phases_of_different_length_end_each_at_its_own_step():
     trials, complete, epochs = tables([(-score, score, 2.0 + score) for score in FINAL])
     complete["head_phase.epochs"] = [2] * 11 + [0]
-    head = early(trials, complete, epochs, BASE, "accuracy").everyone.head
+    head = early_ranking(trials, complete, epochs, BASE, "accuracy").everyone.head
     assert (head.n, head.tau.value) == (11, pytest.approx(1))  # one has none
 
 
@@ -60,7 +62,7 @@ def test_depths_and_control_arm_speak_from_ten_trials_on():
     depth = [0] * 10 + [1] * 9
     control = [True] * 9 + [False] * 10
     curves = [(score, score + 0.1, 1 + score) for score in np.arange(19) / 19]
-    found = early(*tables(curves, depth=depth, control=control, pruned=3), BASE, "accuracy")
+    found = early_ranking(*tables(curves, depth=depth, control=control, pruned=3), BASE, "accuracy")
     assert [(group.depth, group.n) for group in found.depths] == [(0, 10)]
     assert "9 completed trials" in found.control.reason
     assert found.pruned == 3
@@ -72,14 +74,14 @@ def test_depths_and_control_arm_speak_from_ten_trials_on():
 
 def test_a_step_that_few_reached_and_too_few_trials_are_left_out():
     curves = [(score, score, 1 + score) for score in FINAL[:11]] + [(0.5, 0.5, 0.5, 0.6, 0.7)]
-    assert [look.step for look in early(*tables(curves), BASE, "accuracy").everyone.looks] == [1, 2, 3]
-    assert "there are 9" in early(*tables(curves[:9]), BASE, "accuracy").reason
+    assert [look.step for look in early_ranking(*tables(curves), BASE, "accuracy").everyone.looks] == [1, 2, 3]
+    assert "there are 9" in early_ranking(*tables(curves[:9]), BASE, "accuracy").reason
     assert early_text(Withheld("x")) == "Not said: x."
 
 
 def test_intervals_hold_the_figure_and_are_narrow_where_ranks_hold():
     rng = np.random.default_rng(0)
     curves = [(score + rng.normal(0, 0.2), 2 + score) for score in np.arange(40) / 40]
-    tau = early(*tables(curves), BASE, "accuracy").everyone.looks[0].tau
+    tau = early_ranking(*tables(curves), BASE, "accuracy").everyone.looks[0].tau
     assert tau.low < tau.value < tau.high
     assert tau.high - tau.low < 0.5

@@ -1,7 +1,9 @@
 import pandas as pd
 import pytest
 
-from study.analysis import Withheld, gaps, phases, trial_gaps
+from study.analysis import Withheld
+from study.analysis.generalization_gap import gaps, trial_gaps
+from study.analysis.peak import phases
 from study.results.study_results import read_study
 
 

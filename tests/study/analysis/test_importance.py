@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from study.analysis import Withheld, importance
+from study.analysis import Withheld
+from study.analysis.importance import importance
 
 DIMENSIONS = {
     "depth": IntDistribution(0, 5),

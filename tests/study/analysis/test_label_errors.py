@@ -7,14 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from study.analysis import (
-    Votes,
-    Withheld,
-    collect,
+from study.analysis import Withheld
+from study.analysis.label_errors import (
+    OutOfSamplePredictions,
+    collect_predictions,
     confident_grades,
-    given_by_chance,
+    find_label_errors,
+    label_p_values,
     normalized_margins,
-    suspects,
 )
 
 COUNTS = (27, 4, 27, 15, 10)
@@ -37,7 +37,7 @@ def votes(seed, trials=10, sharpness=5.0, wrong=(), counts=COUNTS):
     given = grades.copy()
     given[list(wrong)] = (grades[list(wrong)] + 2) % 5
     ids = tuple(f"train/{n:03d}" for n in range(len(grades)))
-    return Votes(ids, given, special.softmax(logits, axis=2))
+    return OutOfSamplePredictions(ids, given, special.softmax(logits, axis=2))
 
 
 @settings(max_examples=25)
@@ -68,7 +68,7 @@ def test_an_image_below_all_thresholds_is_assigned_no_grade():
 def test_margins_and_chances_by_hand():
     grades, probabilities = np.array([0, 1]), np.array([[0.7, 0.2, 0.1], [0.7, 0.2, 0.1]])
     assert normalized_margins(grades, probabilities) == pytest.approx([0.75, 0.25])
-    assert given_by_chance(grades, probabilities) == pytest.approx([1.0, 0.3])
+    assert label_p_values(grades, probabilities) == pytest.approx([1.0, 0.3])
 
 
 @settings(max_examples=10)
@@ -77,7 +77,7 @@ def test_chances_of_right_grades_are_p_values(seed):
     rng = np.random.default_rng(seed)
     probabilities = special.softmax(rng.normal(0, 2, (2000, 5)), axis=1)
     grades = (probabilities.cumsum(axis=1) < rng.random((2000, 1))).sum(axis=1).clip(0, 4)
-    chances = given_by_chance(grades, probabilities)
+    chances = label_p_values(grades, probabilities)
     for level in (0.01, 0.05, 0.2):
         hits = int((chances <= level).sum())
         assert stats.binom.sf(hits - 1, 2000, level) > 1e-5
@@ -86,7 +86,7 @@ def test_chances_of_right_grades_are_p_values(seed):
 def test_planted_wrong_grades_are_found_with_the_right_ones_proposed():
     wrong = (0, 30, 40, 60)
     asked = votes(3, wrong=wrong)
-    found = suspects(asked)
+    found = find_label_errors(asked)
     assert (found.n_images, found.n_trials) == (83, 10)
     planted = {one.id: one for one in found.suspects if one.id in {asked.ids[n] for n in wrong}}
     assert len(planted) == len(found.suspects) == found.otherwise == len(wrong)
@@ -99,19 +99,19 @@ def test_planted_wrong_grades_are_found_with_the_right_ones_proposed():
 
 
 def test_one_wrong_grade_among_many_right_ones_is_beyond_chance():
-    found = suspects(votes(0, wrong=(5,), counts=(108, 16, 108, 60, 40)))
+    found = find_label_errors(votes(0, wrong=(5,), counts=(108, 16, 108, 60, 40)))
     assert [(one.id, one.beyond_chance) for one in found.suspects] == [("train/005", True)]
     assert found.beyond_chance == 1
 
 
 def test_errors_of_the_trials_are_not_beyond_chance():
-    found = suspects(votes(0, sharpness=2.0))
+    found = find_label_errors(votes(0, sharpness=2.0))
     assert found.suspects
     assert found.beyond_chance == 0
 
 
 def test_most_suspect_come_first():
-    margins = [one.margin for one in suspects(votes(0, sharpness=2.0)).suspects]
+    margins = [one.margin for one in find_label_errors(votes(0, sharpness=2.0)).suspects]
     assert len(margins) > 1
     assert margins == sorted(margins)
     assert all(margin < 0.5 for margin in margins)
@@ -123,7 +123,7 @@ def test_trials_that_disagree_make_no_suspect():
     for trial in range(10):
         said[trial, 0] = 0.02
         said[trial, 0, 1 + trial % 4] = 0.92
-    assert asked.ids[0] not in {one.id for one in suspects(asked._replace(probabilities=said)).suspects}
+    assert asked.ids[0] not in {one.id for one in find_label_errors(asked._replace(probabilities=said)).suspects}
 
 
 def test_images_that_few_trials_left_out_of_training_are_not_judged():
@@ -131,7 +131,7 @@ def test_images_that_few_trials_left_out_of_training_are_not_judged():
     said = asked.probabilities.copy()
     said[:6, 0] = np.nan  # four trials left
     said[:3, 40] = np.nan
-    found = suspects(asked._replace(probabilities=said))
+    found = find_label_errors(asked._replace(probabilities=said))
     named = {one.id: one for one in found.suspects}
     assert found.n_images == 82
     assert asked.ids[0] not in named
@@ -141,7 +141,7 @@ def test_images_that_few_trials_left_out_of_training_are_not_judged():
 def test_votes_of_different_splits_are_brought_together():
     one = (["a", "b"], np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]]))
     two = (["c", "b"], np.array([1, 1]), np.array([[0.3, 0.7], [0.4, 0.6]]))
-    found = collect([one, two])
+    found = collect_predictions([one, two])
     assert found.ids == ("a", "b", "c")
     assert found.grades.tolist() == [0, 1, 1]
     assert found.probabilities[:, 1].tolist() == [[0.2, 0.8], [0.4, 0.6]]
@@ -150,7 +150,7 @@ def test_votes_of_different_splits_are_brought_together():
 
 def test_no_trial_cannot_be_collected():
     with pytest.raises(ValueError, match="no trial"):
-        collect([])
+        collect_predictions([])
 
 
 @pytest.mark.parametrize(
@@ -159,12 +159,12 @@ def test_no_trial_cannot_be_collected():
         (votes(0, trials=4), "agreement needs at least 5 trials with stored predictions, there are 4"),
         (votes(0, sharpness=0.0), "the best trials do not surely grade better than by naming the commonest grade"),
         (
-            Votes(("a",), np.array([0]), np.full((5, 1, 2), 0.5)),
+            OutOfSamplePredictions(("a",), np.array([0]), np.full((5, 1, 2), 0.5)),
             "confident learning needs at least 30 images, there are 1",
         ),
     ],
 )
 def test_too_little_is_told_with_the_reason(asked, reason):
-    found = suspects(asked)
+    found = find_label_errors(asked)
     assert isinstance(found, Withheld)
     assert found.reason.startswith(reason)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from study.analysis import detectable_difference, discordance, noise
+from study.analysis.noise import detectable_difference, discordance, noise
 from study.report.chapters.noise import noise_text
 
 

@@ -2,7 +2,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from study.analysis import Withheld, pruner_audit
+from study.analysis import Withheld
+from study.analysis.pruning import pruner_audit
 
 BASE = {"head_phase": {"epochs": 2}, "depth_phase": {"epochs": 8}}
 

@@ -6,27 +6,20 @@ from scipy import stats
 from sklearn.metrics import balanced_accuracy_score, cohen_kappa_score
 
 from benchmarks.simulations.base import measure, simulations
-from benchmarks.simulations.synthetic_candidates import candidates, planted, right, spread
-from study.analysis import (
-    Candidates,
-    Withheld,
-    alike,
-    compare_running,
-    corrected_selection,
-    images_needed,
-    indistinguishable_mask,
-    noise_verdict,
-    overtuning,
-    overtuning_by_halves,
-    rank_agreement,
-    resampled_weights,
-    weighted_scores,
-    winners_curse,
+from benchmarks.simulations.synthetic_candidates import (
+    as_candidates,
+    draw_accuracies,
+    draw_correct,
+    draw_two_accuracies,
 )
-from study.analysis.estimators.agreement import weighted_tau
-from study.analysis.noise import detectable_difference
-from study.analysis.overtuning import incumbents
-from study.analysis.selection import first_best
+from study.analysis import Withheld
+from study.analysis.estimators.agreement import rank_agreement, weighted_tau
+from study.analysis.estimators.resampling import Candidates, resampled_weights, weighted_scores
+from study.analysis.indistinguishable import indistinguishable_mask, indistinguishable_trials
+from study.analysis.noise import detectable_difference, images_needed
+from study.analysis.overtuning import incumbents, overtuning, overtuning_by_halves
+from study.analysis.running import compare_running, noise_verdict
+from study.analysis.selection import corrected_selection, first_best, winners_curse
 
 NAMED = {simulation.name: simulation for simulation in simulations()}
 
@@ -67,14 +60,14 @@ def test_winners_curse_by_newcombe():
 def test_correction_leaves_one_clear_winner_nearly_alone():
     correct = np.zeros((10, 80), dtype=bool)
     correct[3, :64] = True
-    found = corrected_selection(candidates(correct))
+    found = corrected_selection(as_candidates(correct))
     assert (found.observed, found.n_candidates) == (pytest.approx(0.8), 10)
     assert found.corrected.value == pytest.approx(0.8, abs=0.01)
 
 
 def test_correction_takes_back_what_noise_gave():
     found = [
-        corrected_selection(candidates(right(np.random.default_rng(seed), np.full(50, 0.6), 83)), 200, seed)
+        corrected_selection(as_candidates(draw_correct(np.random.default_rng(seed), np.full(50, 0.6), 83)), 200, seed)
         for seed in range(40)
     ]
     assert np.mean([one.observed for one in found]) > 0.66
@@ -102,13 +95,13 @@ def test_overtuning_by_hand():
 def test_planted_overtuning_is_told_from_noise():
     rng = np.random.default_rng(0)
     accuracies = np.array([0.6, 0.8, 0.55])
-    found = overtuning([0, 1, 2], [0.5, 0.6, 0.7], right(rng, accuracies, 400))
+    found = overtuning([0, 1, 2], [0.5, 0.6, 0.7], draw_correct(rng, accuracies, 400))
     assert 0 < found.overtuning.low < 0.25 < found.overtuning.high
 
 
 def test_overtuning_by_halves_selects_steps_on_one_half_and_scores_on_the_other():
     rng = np.random.default_rng(0)
-    found = overtuning_by_halves(candidates(right(rng, np.full(60, 0.5), 83), steps=3))
+    found = overtuning_by_halves(as_candidates(draw_correct(rng, np.full(60, 0.5), 83), steps=3))
     assert len(found.path) == 20
     assert np.diff([step.inner for step in found.path]).min() >= 0
     assert found.path[-1].inner > 0.6
@@ -120,7 +113,7 @@ def test_a_search_that_gets_lost_is_beyond_chance():
     rng = np.random.default_rng(0)
     accuracies, flattered = np.full(30, 0.8), np.linspace(0.6, 0.9, 30)
     accuracies[15:] = 0.5  # later trials look better on validation, and are worse
-    found = overtuning(np.arange(30), flattered, right(rng, accuracies, 200))
+    found = overtuning(np.arange(30), flattered, draw_correct(rng, accuracies, 200))
     assert found.overtuning.low > 0.1
     assert found.overtuning.value == pytest.approx(0.3, abs=0.08)
 
@@ -145,28 +138,30 @@ def test_weighted_tau_is_tau_of_repeated_trials():
 def test_two_trials_are_told_apart_about_where_mcnemar_does():
     correct = np.zeros((2, 200), dtype=bool)
     correct[:, 100:] = True
-    found = alike(candidates(correct | (np.arange(200) < np.array([[30], [0]]))))
+    found = indistinguishable_trials(as_candidates(correct | (np.arange(200) < np.array([[30], [0]]))))
     assert found.trials == (0,)
     assert found.critical == pytest.approx(1.96 * (0.15 * 0.85 / 200) ** 0.5, rel=0.1)  # 30 of 200 images differ
 
 
 def test_equal_trials_are_never_told_apart():
-    found = alike(candidates(np.tile(np.arange(83) < 50, (5, 1))))
+    found = indistinguishable_trials(as_candidates(np.tile(np.arange(83) < 50, (5, 1))))
     assert found.trials == (0, 1, 2, 3, 4)
 
 
 def test_planted_trials_are_all_found():
     rng = np.random.default_rng(0)
-    found = alike(candidates(right(rng, np.repeat([0.3, 0.7], (40, 5)), 83)))
+    found = indistinguishable_trials(as_candidates(draw_correct(rng, np.repeat([0.3, 0.7], (40, 5)), 83)))
     assert set(found.trials) == {40, 41, 42, 43, 44}
     assert (len(found.compared), found.n_images) == (45, 83)
 
 
 def test_hopeless_trials_do_not_widen_the_set():
     rng = np.random.default_rng(0)
-    good = right(rng, spread(rng, 10, around=0.7, sd=0.02), 200)
-    many = np.vstack([good, right(rng, np.full(190, 0.2), 200)])
-    assert alike(candidates(many)).critical == pytest.approx(alike(candidates(good)).critical, abs=0.02)
+    good = draw_correct(rng, draw_accuracies(rng, 10, mean=0.7, sd=0.02), 200)
+    many = np.vstack([good, draw_correct(rng, np.full(190, 0.2), 200)])
+    assert indistinguishable_trials(as_candidates(many)).critical == pytest.approx(
+        indistinguishable_trials(as_candidates(good)).critical, abs=0.02
+    )
 
 
 def test_set_is_that_of_all_pairs_when_every_pair_counts():
@@ -180,7 +175,7 @@ def test_set_is_that_of_all_pairs_when_every_pair_counts():
 
 def test_thousand_trials_are_compared_at_once():
     rng = np.random.default_rng(0)
-    found = alike(candidates(right(rng, spread(rng, 1000), 83)))
+    found = indistinguishable_trials(as_candidates(draw_correct(rng, draw_accuracies(rng, 1000), 83)))
     assert 1 <= len(found.trials) <= 1000
 
 
@@ -228,12 +223,12 @@ def test_standing_names_the_first_best_and_its_interval():
 
 def test_noise_stops_and_a_lasting_lead_does_not():
     rng = np.random.default_rng(0)
-    noise = right(rng, np.full(70, 0.55), 83)
+    noise = draw_correct(rng, np.full(70, 0.55), 83)
     assert noise_verdict(noise).stop
     assert "83 images" in noise_verdict(noise).reason
     assert noise_verdict(noise[:40]) == (False, "40 trials have finished, the rule needs 60")
     better = noise.copy()
-    better[65] = right(rng, [0.99], 83)[0]
+    better[65] = draw_correct(rng, [0.99], 83)[0]
     assert not noise_verdict(better).stop
     assert "better than the best before" in noise_verdict(better).reason
 
@@ -246,20 +241,20 @@ def test_ten_best_that_differ_go_on():
 
 
 def test_planted_trials_are_a_share_of_all():
-    accuracies = planted(np.random.default_rng(0), 1000, 0.1, gain=0.2)
+    accuracies = draw_two_accuracies(np.random.default_rng(0), 1000, 0.1, gain=0.2)
     assert (accuracies == accuracies.max()).mean() == pytest.approx(0.1, abs=0.03)
 
 
 @pytest.mark.parametrize(
     ("statistic", "reason"),
     [
-        (lambda: corrected_selection(candidates(np.ones((1, 83), dtype=bool))), "nothing to select"),
-        (lambda: corrected_selection(candidates(np.ones((5, 10), dtype=bool))), "at least 20 validation"),
-        (lambda: alike(candidates(np.ones((1, 83), dtype=bool))), "only one trial"),
-        (lambda: alike(candidates(np.ones((5, 10), dtype=bool))), "at least 20 validation"),
+        (lambda: corrected_selection(as_candidates(np.ones((1, 83), dtype=bool))), "nothing to select"),
+        (lambda: corrected_selection(as_candidates(np.ones((5, 10), dtype=bool))), "at least 20 validation"),
+        (lambda: indistinguishable_trials(as_candidates(np.ones((1, 83), dtype=bool))), "only one trial"),
+        (lambda: indistinguishable_trials(as_candidates(np.ones((5, 10), dtype=bool))), "at least 20 validation"),
         (lambda: overtuning([0], [0.5], np.ones((1, 9), dtype=bool)), "no earlier incumbent"),
-        (lambda: overtuning_by_halves(candidates(np.ones((3, 83), dtype=bool), steps=3)), "no earlier incumbent"),
-        (lambda: overtuning_by_halves(candidates(np.ones((5, 30), dtype=bool))), "at least 40 validation"),
+        (lambda: overtuning_by_halves(as_candidates(np.ones((3, 83), dtype=bool), steps=3)), "no earlier incumbent"),
+        (lambda: overtuning_by_halves(as_candidates(np.ones((5, 30), dtype=bool))), "at least 40 validation"),
         (lambda: rank_agreement(range(9), range(9)), "at least 10 trials"),
         (lambda: rank_agreement(range(10), np.ones(10)), "same score"),
     ],

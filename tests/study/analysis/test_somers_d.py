@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from scipy import stats
 
-from study.analysis import Withheld, gap_associations
-from study.analysis.somers_d import holm, tally
+from study.analysis import Withheld
+from study.analysis.somers_d import gap_associations, holm, tally_pairs
 
 DIMENSIONS = {
     "depth": IntDistribution(0, 3),
@@ -24,15 +24,15 @@ def test_tau_is_somers_d_of_scipy(points):
     x, y = np.array(points, dtype=float).T
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         return
-    counted = tally(x, y)
+    counted = tally_pairs(x, y)
     assert counted.tau == pytest.approx(stats.somersd(x, y).statistic)
 
 
 def test_variance_is_that_of_all_permutations():
     x, y = np.array([0.0, 0, 1, 2, 3]), np.array([0.0, 1, 1, 2, 2])
-    counted = tally(x, y)
+    counted = tally_pairs(x, y)
     rng = np.random.default_rng(0)
-    shuffled = [tally(x, rng.permutation(y)).concordance.sum() / 2 for _ in range(20_000)]
+    shuffled = [tally_pairs(x, rng.permutation(y)).concordance.sum() / 2 for _ in range(20_000)]
     assert counted.variance == pytest.approx(np.var(shuffled), rel=0.03)
 
 
@@ -48,7 +48,7 @@ def grid(gap):
 
 
 def test_grid_with_few_groups_is_pooled():
-    depth, lr = gap_associations(grid(lambda d, lr, _: d + 10 * lr), DIMENSIONS, even=True)
+    depth, lr = gap_associations(grid(lambda d, lr, _: d + 10 * lr), DIMENSIONS, adaptive=False)
     assert (depth.dimension, depth.kind, depth.groups) == ("depth", "plain", 1)  # six groups share rate and loss
     assert (lr.dimension, lr.kind, lr.groups) == ("lr", "within depths", 4)
     assert depth.tau.value > 0.9
@@ -59,7 +59,7 @@ def test_granulated_by_hand():
     table = pd.DataFrame(rows, columns=["depth", "lr", "loss"])
     # In nine of twelve groups of one rate the gap rises with depth, in three it falls: (9 - 3) / 12.
     sign = np.where(np.tile(np.arange(12), 3) < 9, 1.0, -1.0)
-    found = gap_associations(table.assign(gap_last=sign * table["depth"]), DIMENSIONS, even=True)
+    found = gap_associations(table.assign(gap_last=sign * table["depth"]), DIMENSIONS, adaptive=False)
     depth = next(association for association in found if association.dimension == "depth")
     assert (depth.kind, depth.groups, depth.tau.n) == ("granulated", 12, 36)
     assert depth.tau.value == pytest.approx(0.5)
@@ -76,7 +76,7 @@ def test_association_within_depths_is_not_confounded_by_depth():
     table = drawn()
     table["lr"] *= 10.0 ** table["depth"]  # deeper trials have higher rates, and wider gaps for their depth alone
     noise = np.random.default_rng(1).normal(0, 0.01, len(table))
-    found = gap_associations(table.assign(gap_last=0.2 * table["depth"] + noise), DIMENSIONS, even=True)
+    found = gap_associations(table.assign(gap_last=0.2 * table["depth"] + noise), DIMENSIONS, adaptive=False)
     told = {association.dimension: association for association in found}
     assert told["depth"].tau.value > 0.9
     assert told["depth"].p < 1e-6
@@ -87,19 +87,19 @@ def test_association_within_depths_is_not_confounded_by_depth():
 
 def test_sampler_that_looked_at_scores_leaves_no_p():
     table = drawn().assign(gap_last=drawn()["lr"])
-    assert all(association.p is None for association in gap_associations(table, DIMENSIONS, even=False))
+    assert all(association.p is None for association in gap_associations(table, DIMENSIONS, adaptive=True))
 
 
 def test_noise_is_seldom_an_association():
     rng = np.random.default_rng(2)
     studies = [drawn(40, seed).assign(gap_last=rng.normal(size=40)) for seed in range(60)]
-    alarms = sum(min(a.p for a in gap_associations(study, DIMENSIONS, even=True)) <= 0.05 for study in studies)
+    alarms = sum(min(a.p for a in gap_associations(study, DIMENSIONS, adaptive=False)) <= 0.05 for study in studies)
     assert alarms <= 8  # 3 expected of 60; more than 8 would be a one in 200 case
 
 
 def test_few_trials_and_no_order_are_withheld():
-    few = gap_associations(drawn(19).assign(gap_last=0.1), DIMENSIONS, even=True)
+    few = gap_associations(drawn(19).assign(gap_last=0.1), DIMENSIONS, adaptive=False)
     assert isinstance(few, Withheld)
     assert "there are 19" in few.reason
-    unordered = gap_associations(drawn().assign(gap_last=0.1), {"loss": DIMENSIONS["loss"]}, even=True)
+    unordered = gap_associations(drawn().assign(gap_last=0.1), {"loss": DIMENSIONS["loss"]}, adaptive=False)
     assert isinstance(unordered, Withheld)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.analysis import Withheld, peak_survival
-from study.analysis.survival import kaplan_meier, lasting_peak
+from study.analysis import Withheld
+from study.analysis.survival import kaplan_meier, lasting_peak, peak_survival
 
 BASE = {"head_phase": {"epochs": 3}, "depth_phase": {"epochs": 7}}
 

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
-from study.analysis import CrossFitted, Estimate, PrunerAudit, Savings, Withheld, summarize
+from study.analysis import Estimate, Withheld, summarize
+from study.analysis.estimators.crossfit import CrossFitted
+from study.analysis.pruning import PrunerAudit, Savings
 from study.report.chapters import depth, importance, peak, pruning
 from study.report.chapters.parts import Table
 from study.results.study_results import read_study

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from study.analysis import Bar, Curve, Importance
+from study.analysis import Curve
+from study.analysis.importance import DimensionImportance, Importance
 from study.report.figures import MAX_PANELS, curve_panels, evenly_spaced, importance_bars
 from study.report.figures.axes import whole_steps
 from study.report.style import QUIET, VALIDATION
@@ -34,7 +35,7 @@ def test_evenly_spaced_keeps_order_and_both_ends():
 
 
 def test_importance_within_chance_is_grey():
-    bars = (Bar("depth", 0.7, 0.3), Bar("lr", 0.3, 0.5))
+    bars = (DimensionImportance("depth", 0.7, 0.3), DimensionImportance("lr", 0.3, 0.5))
     drawing = importance_bars(Importance("score", "ped-anova", 40, 0.125, bars, ()))
     assert {(trace.y, trace.marker.color) for trace in drawing.data} == {(("depth",), VALIDATION), (("lr",), QUIET)}
 

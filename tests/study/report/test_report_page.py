@@ -8,8 +8,9 @@ import pytest
 from optuna.trial import TrialState
 from plotly.offline import get_plotlyjs
 
-from study.analysis import summarize, swept
-from study.analysis.confirmation import confirmed
+from study.analysis import summarize
+from study.analysis.confirmation import score_retrained
+from study.analysis.sweep_on_test import sweep_on_test
 from study.report.chapters import write_chapters
 from study.report.chapters.test_set import SEALED
 from study.report.page import html_page, markdown_page
@@ -183,9 +184,9 @@ def test_an_opened_test_set_stands_on_the_first_screen_and_in_its_section(read):
         RetrainedConfig("baseline", None, 2, (0, 1, 2), 0, validation, guesses["baseline"], None),
         RetrainedConfig("trial 7", 7, 4, (0, 1, 2), 0, validation, guesses["trial 7"], 0.7),
     ]
-    opened = confirmed(retrained, grades, 83)
+    opened = score_retrained(retrained, grades, 83)
     right = rng.random((12, 83)) < 0.6, rng.random((12, 53)) < 0.5
-    statistics = replace(summarize(read), test=opened, swept=swept(np.arange(12), np.arange(12) % 4, *right))
+    statistics = replace(summarize(read), test=opened, swept=sweep_on_test(np.arange(12), np.arange(12) % 4, *right))
     text = html_page(read, statistics, write_chapters(read, statistics))
     first, section = text.split("<figure", 1)[0], text.split('<section id="test"')[1].split("</section>")[0]
     assert "test accuracy of trial 7, trained anew on 3 seeds" in first

@@ -1,4 +1,5 @@
-from study.analysis import DepthRow, Estimate, Needed, Noise, Withheld
+from study.analysis import DepthRow, Estimate, Withheld
+from study.analysis.noise import ImagesNeeded, Noise
 from study.report.wording import depth_sentence, epoch_sentence, gap_sentence, interval, number, percent, points
 
 
@@ -12,7 +13,7 @@ def row(depth, best, gap, trial, reach=0.01):
 
 
 def noise(best, trial, detectable):
-    return Noise(83, trial, estimate(best, 0.1, 83), 0.3, True, detectable, 4, 18, (Needed(0.05, 940),))
+    return Noise(83, trial, estimate(best, 0.1, 83), 0.3, True, detectable, 4, 18, (ImagesNeeded(0.05, 940),))
 
 
 def test_numbers_in_words():

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from scipy import special, stats
 from sklearn.metrics import roc_auc_score
 
-from study.analysis import Withheld, binary_auroc, macro_auroc
+from study.analysis import Withheld
+from study.analysis.estimators.auroc import binary_auroc, macro_auroc
 
 
 def two_classes(rng, inside=12, outside=30, apart=1.0):

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from scipy import special
 from sklearn.metrics import log_loss
 
-from study.analysis import Withheld, calibration, temperature, tempered
+from study.analysis import Withheld
+from study.analysis.estimators.calibration import calibration, temperature, temperature_scaled
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -15,7 +16,7 @@ def made(seed, n=83, degrees=1.0, spread=2.0):
     rng = np.random.default_rng(seed)
     true = special.softmax(rng.normal(0, spread, (n, 5)), axis=1)
     grades = (true.cumsum(axis=1) < rng.random((n, 1))).sum(axis=1).clip(0, 4)
-    return grades, tempered(true, 1 / degrees)
+    return grades, temperature_scaled(true, 1 / degrees)
 
 
 def two_bins():
@@ -63,7 +64,7 @@ def test_temperature_has_the_lowest_cross_entropy(seed, degrees):
     assert best.low < best.value < best.high
 
     def loss(at):
-        return log_loss(grades, tempered(probabilities, at), labels=range(5)) * len(grades)
+        return log_loss(grades, temperature_scaled(probabilities, at), labels=range(5)) * len(grades)
 
     assert loss(best.value) <= min(loss(best.value * 1.01), loss(best.value / 1.01))
     assert loss(best.low) - loss(best.value) == pytest.approx(3.841459 / 2, rel=1e-3)
@@ -76,7 +77,7 @@ def test_overconfidence_is_found_and_undone():
     assert found.ece > found.ece_limit
     assert found.overconfidence.low > 0
     assert found.temperature.low < 2.5 < found.temperature.high
-    mended = calibration(grades, tempered(probabilities, found.temperature.value))
+    mended = calibration(grades, temperature_scaled(probabilities, found.temperature.value))
     assert mended.ece < mended.ece_limit
     assert mended.temperature.value == pytest.approx(1.0, abs=1e-4)
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from study.analysis import Withheld, cross_fitted
+from study.analysis import Withheld
+from study.analysis.estimators.crossfit import cross_fitted
 
 
 def drawn(accuracy, images=83, seed=0):

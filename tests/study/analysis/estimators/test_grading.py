@@ -5,14 +5,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics
 
-from study.analysis import (
-    Withheld,
-    balanced_accuracy_estimate,
-    exact_proportion,
-    grading,
-    kappa_estimate,
-    proportion,
-)
+from study.analysis import Withheld, proportion
+from study.analysis.estimators.grading import balanced_accuracy_estimate, grading, kappa_estimate
+from study.analysis.estimators.intervals import exact_proportion
 
 sizes = st.lists(st.integers(0, 12), min_size=5, max_size=5).filter(lambda counts: sum(c > 0 for c in counts) > 1)
 

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from study.analysis import bootstrap_mean, bootstrap_median, mean_estimate, proportion
+from study.analysis import proportion
+from study.analysis.estimators.intervals import bootstrap_mean, bootstrap_median, mean_estimate
 
 shares = st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 samples = st.lists(st.floats(-1, 1), min_size=3, max_size=40)

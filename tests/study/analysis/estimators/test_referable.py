@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from study.analysis import Withheld, referable, referable_threshold
+from study.analysis import Withheld
+from study.analysis.estimators.referable import referable, referable_threshold
 
 seeds = st.integers(0, 2**32 - 1)
 
