@@ -29,7 +29,7 @@ CROP_VERSION = 1
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom in pixels; may extend beyond the image."""
 
-_PATIENCE = 900.0
+_LOCK_TIMEOUT = 900.0
 """Seconds to wait for another process that decodes the same images, before decoding them too."""
 
 _PROBE = 256
@@ -58,7 +58,7 @@ def load_images(
     """
     path = store_of(dataset, image_size, cache_dir)
     if not path.exists():
-        with holding(path.with_suffix(".lock"), _PATIENCE):
+        with holding(path.with_suffix(".lock"), _LOCK_TIMEOUT):
             if not path.exists():  # another process may have decoded them while this one waited
                 _write_decoded(dataset.images, image_size, path, progress or silent)
     return cast("NDArray[np.uint8]", np.load(path, mmap_mode="r"))
