@@ -1,11 +1,14 @@
-"""Auto-RGN (Lee et al. 2023, "Surgical fine-tuning improves adaptation to distribution shifts"): how fast layers learn.
+"""Auto-RGN (Lee et al. 2023, "Surgical fine-tuning improves adaptation to distribution shifts"): layer-wise rates.
 
-A layer learns in proportion to its relative gradient norm ``|g| / |w|``, the largest at the full rate. As in the
-authors' code it is measured anew before every epoch, as the mean over its first five batches. They measure single
-tensors and train no batch norms; here a layer (a convolution, a norm) is measured as a whole, weight and bias together,
-since pretrained biases are often zero and their relative gradient then without bounds. They scale the head as well, and
-it may hold the maximum; here it keeps its rate and is left out of it. They measure in training mode, here the network
-evaluates. They begin with a new optimizer in every epoch; here its moments are kept.
+The learning rate of a layer is proportional to its relative gradient norm ``|g| / |w|``; the layer with the largest has
+the full rate. As in the authors' code, the norms are measured before every epoch, as means over its first five batches.
+Differences from their code:
+
+- They measure single tensors and train no batch norms. Here a layer (a convolution, a norm) is measured as a whole,
+  since pretrained biases are often zero, which makes their relative gradient unbounded.
+- They scale the head too, and it can have the maximum. Here the head keeps its rate and does not count.
+- They measure in training mode; here the network is in evaluation mode.
+- They create a new optimizer for every epoch; here its state is kept.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
 BATCHES = 5
-"""Batches of an epoch that the norms are measured on."""
+"""Number of batches that the norms are measured on."""
 
 
 def relative_gradient_norms(groups: Sequence[Mapping[str, Any]], losses: Iterable[Tensor]) -> dict[str, float]:
@@ -27,7 +30,7 @@ def relative_gradient_norms(groups: Sequence[Mapping[str, Any]], losses: Iterabl
 
     Args:
         groups: of an optimizer, as ``parameter_groups`` returns them by layer.
-        losses: of some batches; the norms are averaged over them. A common scale of them cancels out.
+        losses: of some batches; the norms are means over them. A common factor (of a loss scaler) cancels out.
     """
     layers = _layers(groups)
     ratios = [_ratios(layers, loss) for loss in losses] if layers else []

@@ -1,4 +1,4 @@
-"""What the phases of one fine-tuning share."""
+"""The context of one training, shared by both phases."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,25 +17,25 @@ from drft.models.backbone import Model
 from drft.training.records import Part
 
 _EVALUATION_PIXELS = 32 * 224**2
-"""Pixels evaluated at once: so many stay in the processor's caches and outweigh the cost of a call."""
+"""Pixels evaluated at once: few enough for the processor's caches, many enough to outweigh the cost of a call."""
 
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """What both phases share: the network, the images and how they are divided."""
+    """Network, images and split of one training, shared by both phases."""
 
     config: TrialConfig
     network: SplitNetwork
     views: Views
     costs: Mapping[int, BoundaryCost]
-    """What it takes to come to each boundary."""
+    """Time and bytes of each boundary, by depth."""
     dataset: str
-    """Digest of the images, their decoding and their views."""
+    """Digest of the images and of how they are decoded and augmented; part of every cache key."""
     cache: ActivationCache | None
-    """Where activations are kept; None where they are computed whenever they are needed."""
+    """Cache of activations; None to compute them whenever they are needed."""
     split: Split
     grades: NDArray[np.int64]
-    """Grades of all images of the data set."""
+    """Class of every image of the data set, shape (images,)."""
     classes: int
 
     @property
@@ -45,11 +45,11 @@ class TrainingContext:
 
     @property
     def device(self) -> torch.device:
-        """Where the training runs."""
+        """Device of the training."""
         return self.network.device
 
     def indices(self, part: Part) -> NDArray[np.int64]:
-        """Return the images of one part."""
+        """Return the indices of the images of one part."""
         parts: Mapping[Part, NDArray[np.int64]] = {
             "train": self.split.train,
             "validation": self.split.validation,
@@ -57,8 +57,8 @@ class TrainingContext:
         }
         return parts[part]
 
-    def prefix(self, depth: int, *, passing: bool) -> FrozenPrefix:
-        """Return what comes before the trained part of the network; ``passing`` as ``FrozenPrefix`` says."""
+    def prefix(self, depth: int, *, only_this_boundary: bool) -> FrozenPrefix:
+        """Return the frozen part of the network below ``depth``; ``only_this_boundary`` as in ``FrozenPrefix``."""
         return FrozenPrefix(
             self.network,
             self.views,
@@ -66,15 +66,18 @@ class TrainingContext:
             dataset=self.dataset,
             depth=depth,
             cache=self.cache,
-            passing=passing,
+            only_this_boundary=only_this_boundary,
         )
 
     def images(self, part: Part, view: int = 0, strength: float = 0.0) -> ImageViews:
-        """Return one part in one view. Folds share what is computed of their images, which are the same."""
+        """Return one part of the images in one view.
+
+        With folds, the cached features are those of all training images, so that the folds share them.
+        """
         folds = self.config.split.folds is not None and part != "test"
         among = np.union1d(self.split.train, self.split.validation) if folds else None
         return ImageViews(self.indices(part), view, strength, among)
 
     def evaluation_batches(self, count: int) -> list[NDArray[np.int64]]:
-        """Divide ``count`` images into as many as are evaluated at once."""
+        """Divide ``count`` images into batches of the size that is evaluated at once."""
         return np.array_split(np.arange(count), -(-count * self.config.image_size**2 // _EVALUATION_PIXELS))

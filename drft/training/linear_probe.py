@@ -1,4 +1,4 @@
-"""The head as a linear probe: the first half of LP-FT (linear probing, then fine-tuning; Kumar et al. 2022)."""
+"""Initialize the head by a linear probe, the first half of LP-FT (Kumar et al. 2022)."""
 
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from drft.training.losses import class_weights
 from drft.training.regularization.penalties import classifier_inputs
 
 _SMALL_GRADIENT = 1e-7
-"""Largest entry of the gradient at which the search ends."""
+"""The fit ends when no entry of the gradient is larger."""
 
 
 class Probe(NamedTuple):
@@ -28,16 +28,16 @@ class Probe(NamedTuple):
 
 
 def start_from_linear_probe(context: TrainingContext) -> None:
-    """Set the head to the regression on the frozen backbone's features of the plain training images.
+    """Set the head to a logistic regression on the features of the plain training images, backbone frozen.
 
     Raises:
-        BackboneError: when the classifier is no linear layer with a bias that gets one vector for each image.
+        BackboneError: when the classifier is not a linear layer with a bias and one input vector for each image.
     """
     head, features = head_module(context.model.net), _features(context)
     if not isinstance(head, nn.Linear) or head.bias is None or features.ndim != 2:
         raise BackboneError(
-            f"head_phase.init: the classifier of {context.network.name} is no linear layer over one vector for each "
-            "image, so it cannot start from a linear probe: set it to random"
+            f"head_phase.init: the classifier of {context.network.name} is not a linear layer with one input vector "
+            "for each image, so it cannot start from a linear probe: set it to random"
         )
     grades, config = context.grades[context.split.train], context.config
     weights = class_weights(grades, context.classes, config.loss)
@@ -52,17 +52,17 @@ def fit_linear_probe(
 ) -> Probe:
     """Fit a multinomial logistic regression by L-BFGS (Liu & Nocedal 1989), until its gradient is nearly zero.
 
-    It minimizes the weighted mean cross-entropy plus ``l2 / 2 · ‖W‖²``; biases are free. The bias of a class that no
-    image has falls as far as the search goes.
+    It minimizes the weighted mean cross-entropy plus ``l2 / 2 · ‖W‖²``; biases have no penalty. The bias of a class
+    without images decreases until the fit ends.
 
     Args:
         features: shape (images, features).
-        grades: class of each image, from 0.
-        weights: of each class, shape (classes,).
-        l2: above 0.
+        grades: class of each image, from 0, shape (images,).
+        weights: weight of each class, shape (classes,).
+        l2: strength of the penalty, above 0.
     """
     count, classes = len(grades), len(weights)
-    # The penalty keeps the weights in the span of the images: in a basis of it there is less to search.
+    # The penalty keeps the weights in the span of the features, so a basis of it is enough: far fewer variables.
     basis, coordinates = np.linalg.qr(features.T)
     inputs = np.column_stack([coordinates.T, np.ones(count)])
     share = (weights[grades] / weights[grades].sum())[:, None]
@@ -78,17 +78,17 @@ def fit_linear_probe(
 
     options = {"maxiter": 10_000, "maxfun": 20_000, "maxcor": 30, "ftol": 0.0, "gtol": _SMALL_GRADIENT}
     start = np.zeros(classes * inputs.shape[1])
-    found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options).x.reshape(classes, -1)
-    return Probe(found[:, :-1] @ basis.T, found[:, -1])
+    solution = minimize(objective, start, jac=True, method="L-BFGS-B", options=options).x.reshape(classes, -1)
+    return Probe(solution[:, :-1] @ basis.T, solution[:, -1])
 
 
 @torch.no_grad()
 def _features(context: TrainingContext) -> Tensor:
-    """Return what comes to the classifier of each training image, without augmentation or dropout."""
-    net, prefix = context.model.net, context.prefix(0, passing=True)
+    """Return the classifier's input for each training image, without augmentation and dropout."""
+    net, prefix = context.model.net, context.prefix(0, only_this_boundary=True)
     net.eval()
     images = prefix.open(context.images("train"))
-    with classifier_inputs(net) as seen:
+    with classifier_inputs(net) as inputs:
         for rows in context.evaluation_batches(len(images)):
             prefix.suffix(images.batch(rows))
-    return torch.cat(seen)
+    return torch.cat(inputs)

@@ -1,4 +1,4 @@
-"""The training loss: what the optimizer makes smaller."""
+"""Training losses: cross-entropy, focal loss, and ordinal losses (CORAL, CORN, expected grade)."""
 
 from collections.abc import Mapping
 
@@ -12,16 +12,15 @@ from drft.config.trial_config import LossConfig, LossKind
 from drft.models.probabilities import coral_logits, expected_grades
 
 _LEAST = 1e-12
-"""Where 1 - p rounds to 0, a power of it below 1 has no finite slope."""
+"""Smallest 1 - p: at 0 the gradient of its power below 1 would be infinite."""
 
 
 def class_weights(grades: NDArray[np.int64], classes: int, config: LossConfig) -> NDArray[np.float32]:
-    """Return the weight of each grade in the loss, shape (classes,), with mean 1 over the images.
+    """Return the weight of each class in the loss, shape (classes,), with mean 1 over the images.
 
-    ``balanced`` weighs a grade by n / (classes · n_grade) (King & Zeng 2001), ``sqrt`` by the square root of that,
-    ``effective_number`` by (1 - beta) / (1 - beta^n_grade) (Cui et al. 2019), ``none`` by 1. A grade without
-    images gets weight 0, since no image asks for it. A batch's loss is divided by the sum of its weights, as
-    torch does it; Cui et al. divide by its images.
+    ``balanced`` weights a class by n / (classes · n_class) (King & Zeng 2001), ``sqrt`` by the square root of that,
+    ``effective_number`` by (1 - beta) / (1 - beta^n_class) (Cui et al. 2019), ``none`` by 1. A class without images has
+    weight 0. The loss of a batch is divided by the sum of its weights, as in torch; Cui et al. divide by its images.
     """
     counts = np.bincount(grades, minlength=classes).astype(np.float64)
     occurring = np.maximum(counts, 1)
@@ -34,10 +33,10 @@ def class_weights(grades: NDArray[np.int64], classes: int, config: LossConfig) -
 
 
 class TrainingLoss(nn.Module):
-    """The mean loss of some images: the sum of what each one loses over the sum of their shares.
+    """The weighted mean loss of a batch: the sum of the images' losses over the sum of their shares.
 
     Args:
-        weight: weight of each grade, shape (classes,).
+        weight: weight of each class, shape (classes,).
     """
 
     weight: Tensor
@@ -50,13 +49,13 @@ class TrainingLoss(nn.Module):
         """Return the mean loss.
 
         Args:
-            outputs: of the network, shape (images, classes).
-            grades: true grades, shape (images,).
+            outputs: outputs of the network, shape (images, classes).
+            grades: true classes, shape (images,).
         """
         raise NotImplementedError
 
     def share(self, grades: Tensor) -> Tensor:
-        """Return what the mean over images of these grades divides by: so the means of parts are put together."""
+        """Return the divisor of the mean loss over images of these classes, to combine means of parts of a batch."""
         return self.weight[grades].sum()
 
 
@@ -73,9 +72,9 @@ class CrossEntropyLoss(TrainingLoss):
 
 
 class FocalLoss(TrainingLoss):
-    """Focal loss (Lin et al. 2017): each term of the cross-entropy times (1 - p)^gamma: what is sure counts less.
+    """Focal loss (Lin et al. 2017): every term of the cross-entropy times (1 - p)^gamma.
 
-    With label smoothing every grade has its term, as in the cross-entropy that it is at gamma 0.
+    With label smoothing every class has a term. With gamma 0 it is the cross-entropy.
     """
 
     def __init__(self, weight: Tensor, label_smoothing: float, gamma: float) -> None:
@@ -86,38 +85,38 @@ class FocalLoss(TrainingLoss):
     def forward(self, outputs: Tensor, grades: Tensor) -> Tensor:
         """Return the mean loss; see ``TrainingLoss``."""
         log_p = outputs.log_softmax(dim=1)
-        unsure = (-torch.expm1(log_p)).clamp(min=_LEAST)
-        terms = -self.weight * log_p * unsure**self._gamma
+        one_minus_p = (-torch.expm1(log_p)).clamp(min=_LEAST)
+        terms = -self.weight * log_p * one_minus_p**self._gamma
         true = terms.gather(1, grades[:, None]).sum()
         smoothed = (1 - self._smoothing) * true + self._smoothing * terms.mean(dim=1).sum()
         return smoothed / self.share(grades)
 
 
 class CoralLoss(TrainingLoss):
-    """Binary cross-entropies of "is it this grade or more" for each grade but the first (Cao et al. 2020)."""
+    """CORAL (Cao et al. 2020): binary cross-entropies of P(grade >= k) for every grade but the lowest."""
 
     def forward(self, outputs: Tensor, grades: Tensor) -> Tensor:
         """Return the mean over images of the sum over grades; see ``TrainingLoss``."""
         logits = coral_logits(outputs)
         reached = (grades[:, None] > torch.arange(logits.shape[1], device=grades.device)).to(logits.dtype)
-        lost = F.binary_cross_entropy_with_logits(logits, reached, reduction="none").sum(dim=1)
-        return (self.weight[grades] * lost).sum() / self.share(grades)
+        losses = F.binary_cross_entropy_with_logits(logits, reached, reduction="none").sum(dim=1)
+        return (self.weight[grades] * losses).sum() / self.share(grades)
 
 
 class CornLoss(TrainingLoss):
-    """Binary cross-entropies of "is it more than this grade", of images that are it or more (Shi et al. 2023)."""
+    """CORN (Shi et al. 2023): binary cross-entropies of P(grade > k), over the images of grade k or higher."""
 
     def forward(self, outputs: Tensor, grades: Tensor) -> Tensor:
-        """Return the mean over all such questions of all images; see ``TrainingLoss``."""
+        """Return the mean over all binary terms of all images; see ``TrainingLoss``."""
         logits = outputs[:, :-1]
         grade = torch.arange(logits.shape[1], device=grades.device)
         further = (grades[:, None] > grade).to(logits.dtype)
-        lost = F.binary_cross_entropy_with_logits(logits, further, reduction="none")
-        asked = self.weight[grades][:, None] * (grades[:, None] >= grade)
-        return (asked * lost).sum() / self.share(grades)
+        losses = F.binary_cross_entropy_with_logits(logits, further, reduction="none")
+        weights = self.weight[grades][:, None] * (grades[:, None] >= grade)
+        return (weights * losses).sum() / self.share(grades)
 
     def share(self, grades: Tensor) -> Tensor:
-        """Return how many questions images of these grades are asked, weighted."""
+        """Return the weighted number of binary terms that images of these grades have."""
         return (self.weight[grades] * (grades + 1).clamp(max=len(self.weight) - 1)).sum()
 
 
@@ -137,7 +136,7 @@ _ORDINAL: Mapping[LossKind, type[TrainingLoss]] = {
 
 
 def training_loss(config: LossConfig, grades: NDArray[np.int64], classes: int) -> TrainingLoss:
-    """Return the training loss for images of these grades, the whole training part's."""
+    """Return the training loss; ``grades`` are those of the whole training part and set the class weights."""
     weight = torch.from_numpy(class_weights(grades, classes, config))
     if config.kind != "cross_entropy":
         return _ORDINAL[config.kind](weight)

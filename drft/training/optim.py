@@ -1,4 +1,4 @@
-"""Parameter groups, discriminative learning rates and schedules: each phase gets a new optimizer."""
+"""Parameter groups with discriminative learning rates, optimizers and schedules; each phase has new ones."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -35,8 +35,8 @@ def parameter_groups(
         head_lr: learning rate of the head.
         block_lr: learning rate of the trained block next to the head.
         layer_decay: learning rate of a block as a multiple of the next one's.
-        factors: of low-rank updates, which are trained in place of the weights that they are named after.
-        by_layer: whether every layer of the blocks has groups of its own; they name it as ``layer``.
+        factors: low-rank factors (LoRA) by the name of the weight that they are trained in place of.
+        by_layer: whether each layer of the blocks gets its own groups, with its name as ``layer``.
     """
     rate = {
         name: block_lr * layer_decay**distance
@@ -58,7 +58,7 @@ def parameter_groups(
 
 
 def make_optimizer(config: OptimizerConfig, groups: list[dict[str, Any]]) -> Optimizer:
-    """Return a new optimizer over the groups; fused, since small networks have many small tensors."""
+    """Return a new fused optimizer: small networks have many small tensors, and one kernel updates them all."""
     if config.name == "sgd":
         nesterov = config.momentum > 0
         return SGD(
@@ -87,17 +87,17 @@ def lr_factor(schedule: Schedule, warmup: int, total: int) -> Callable[[int], fl
 def make_scheduler(
     optimizer: Optimizer, schedule: Schedule, *, warmup_epochs: float, epochs: int, updates_per_epoch: int
 ) -> LambdaLR:
-    """Return the scheduler of a phase; call its ``step`` after every update."""
+    """Return the scheduler of a phase; call its ``step`` after every optimizer step."""
     warmup = round(warmup_epochs * updates_per_epoch)
     return LambdaLR(optimizer, lr_factor(schedule, warmup, epochs * updates_per_epoch))
 
 
 def scale_rates(scheduler: LambdaLR, factors: Mapping[str, float]) -> None:
-    """Let each layer learn at a multiple of its groups' own rate from the next update on, 1 where none is given.
+    """Multiply the learning rate of each layer from the next optimizer step on.
 
     Args:
-        scheduler: of an optimizer whose groups name their layers.
-        factors: by layer.
+        scheduler: its optimizer's groups have the name of their layer.
+        factors: by layer; layers that are missing get 1.
     """
     for index, group in enumerate(scheduler.optimizer.param_groups):
         scheduler.base_lrs[index] = group["initial_lr"] * factors.get(group["layer"], 1.0)

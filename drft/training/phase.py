@@ -1,66 +1,52 @@
-"""One phase of a fine-tuning: a new optimizer, its epochs, and what is measured after each."""
+"""One phase of a fine-tuning: a new optimizer, its epochs, and the scores after each epoch."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator
 
-import numpy as np
-from numpy.typing import NDArray
-
-from drft.metrics import Scores, score
+from drft.metrics import score
 from drft.training.context import TrainingContext
-from drft.training.records import EpochRecord, Part, Phase
+from drft.training.records import EpochRecord, LogProbabilities, Phase
 from drft.training.regularization.stoch_norm import stochastic_norms
-from drft.training.trainer import LogProbabilities, Trainer
+from drft.training.trainer import Trainer
 
 
 def run_phase(
     context: TrainingContext, phase: Phase, first_step: int
-) -> Iterator[tuple[EpochRecord, LogProbabilities]]:
-    """Train one phase with a new optimizer; yield after each epoch what was measured.
+) -> Generator[tuple[EpochRecord, LogProbabilities], None, None]:
+    """Train one phase with a new optimizer; yield record and log-probabilities of every epoch.
 
-    The head phase trains depth 0, the head alone; the depth phase the configuration's depth. Whenever it yields, the
-    network holds the weights that were measured; when it ends, it keeps those of the last epoch.
+    The head phase trains the head alone (depth 0), the depth phase the configured depth. While this generator is
+    suspended, the network holds the weights that were scored. When it ends, the network keeps those of the last epoch.
+
+    Args:
+        context: network, images and split of the training.
+        phase: ``head`` or ``depth``.
+        first_step: number of the phase's first epoch, counted through both phases from 1.
 
     Raises:
         NonFiniteLossError: when the training loss becomes NaN or infinite.
-        BackboneError: when the backbone has fewer blocks than the configuration's depth.
+        BackboneError: when the backbone has fewer blocks than the configured depth.
     """
     trainer = Trainer(context, phase)
+    train, validation = (context.grades[context.indices(part)] for part in ("train", "validation"))
     with stochastic_norms(context.model.net, context.config.regularization.stoch_norm):
         for epoch in range(1, trainer.settings.epochs + 1):
             started, step = time.perf_counter(), first_step + epoch - 1
             trainer.unfreeze(epoch)
             running_loss = trainer.train_epoch(step)
-            with trainer.average.in_place():
-                predictions = trainer.predict_all()
-                seconds = time.perf_counter() - started
-                scores = {part: _score(context, part, predictions[part]) for part in ("train", "validation")}
-                yield _record(trainer, phase, step, epoch, running_loss, scores, seconds), predictions
-    trainer.average.settle()
-
-
-def _score(context: TrainingContext, part: Part, log_probabilities: NDArray[np.float32]) -> Scores:
-    return score(log_probabilities, context.grades[context.indices(part)])
-
-
-def _record(
-    trainer: Trainer,
-    phase: Phase,
-    step: int,
-    epoch: int,
-    running_loss: float,
-    scores: Mapping[str, Scores],
-    seconds: float,
-) -> EpochRecord:
-    return EpochRecord.scored(
-        scores["train"],
-        scores["validation"],
-        step=step,
-        phase=phase,
-        epoch=epoch,
-        running_loss=running_loss,
-        head_lr=trainer.head_lr,
-        block_lr=trainer.block_lr,
-        seconds=seconds,
-        cached=trainer.cached,
-    )
+            with trainer.ema.applied():
+                log_probabilities = trainer.predict()
+                record = EpochRecord.from_scores(
+                    score(log_probabilities["train"], train),
+                    score(log_probabilities["validation"], validation),
+                    step=step,
+                    phase=phase,
+                    epoch=epoch,
+                    running_loss=running_loss,
+                    head_lr=trainer.head_lr,
+                    block_lr=trainer.block_lr,
+                    seconds=time.perf_counter() - started,
+                    cached=trainer.cached,
+                )
+                yield record, log_probabilities
+    trainer.ema.apply()

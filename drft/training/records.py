@@ -1,4 +1,4 @@
-"""What a training says: one EpochRecord per step, one TrialResult at its end."""
+"""The results of a training: an EpochRecord after every epoch, a TrialResult at its end."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -14,15 +14,19 @@ Phase = Literal["head", "depth"]
 Part = Literal["train", "validation", "test"]
 Ending = Literal["completed", "early_stopped", "pruned"]
 
+PHASES: tuple[Phase, ...] = ("head", "depth")
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
+
+LogProbabilities = Mapping[Part, NDArray[np.float32]]
+"""Log-probabilities of the classes after one epoch, shape (images, classes) for each part."""
 
 
 @dataclass(frozen=True, slots=True)
 class EpochRecord:
-    """One epoch of one training. Scores are measured in evaluation mode on plain images."""
+    """One epoch of one training. Scores are in evaluation mode on plain images."""
 
     step: int
-    """Epoch counted through both phases, from 1, never reset."""
+    """Epoch counted through both phases, from 1."""
     phase: Phase
     epoch: int
     """Epoch within the phase, from 1."""
@@ -37,18 +41,18 @@ class EpochRecord:
     val_qwk: float
     val_balanced_accuracy: float
     running_loss: float
-    """Mean training objective over the epoch's own batches (augmented, training mode)."""
+    """Mean training loss over the batches of the epoch (augmented images, training mode)."""
     head_lr: float
-    """Learning rate of the head in the last update of the epoch."""
+    """Learning rate of the head in the last optimizer step of the epoch."""
     block_lr: float
-    """Likewise of the trained block next to the head; 0 in the head phase."""
+    """Learning rate of the trained block next to the head, in the same step; 0 in the head phase."""
     seconds: float = field(compare=False)
-    """Wall time of the epoch, evaluation included. Equal trainings may differ in it."""
+    """Wall time of the epoch, evaluation included. It is not compared: equal trainings differ in it."""
     cached: bool = field(default=False, compare=False)
-    """Whether what the frozen prefix makes of the epoch's views was kept already, likewise."""
+    """Whether the features of the epoch's views were in the cache before; not compared either."""
 
     @staticmethod
-    def scored(
+    def from_scores(
         train: Scores,
         validation: Scores,
         *,
@@ -61,7 +65,7 @@ class EpochRecord:
         seconds: float,
         cached: bool,
     ) -> "EpochRecord":
-        """Return the record of an epoch from the scores of both parts and whatever else is known of it."""
+        """Return a record from the scores of both parts and its other fields."""
         return EpochRecord(
             step=step,
             phase=phase,
@@ -82,7 +86,7 @@ class EpochRecord:
         )
 
     def score(self, metric: Metric) -> float:
-        """Return the validation score that ``metric`` names, higher is better: of ``nll`` the negative, in nats."""
+        """Return the validation score called ``metric``, higher is better: for ``nll`` its negative, in nats."""
         scores: dict[Metric, float] = {
             "accuracy": self.val_accuracy,
             "qwk": self.val_qwk,
@@ -99,22 +103,22 @@ class EpochRecord:
 
 @dataclass(frozen=True, slots=True)
 class FoldEpoch(EpochRecord):
-    """One epoch of one of the trainings that ``run_folds`` makes; its steps begin anew with every fold."""
+    """One epoch of one fold of ``run_folds``; its steps start at 1 in every fold."""
 
     fold: int = 0
-    """Which fold validates, from 0."""
+    """Index of the fold that validates, from 0."""
 
     @classmethod
-    def of(cls, record: EpochRecord, fold: int) -> Self:
-        """Return the record of an epoch as one of this fold."""
-        return cls(**{one.name: getattr(record, one.name) for one in fields(record)}, fold=fold)
+    def from_record(cls, record: EpochRecord, fold: int) -> Self:
+        """Return a record with the index of its fold."""
+        return cls(**{field.name: getattr(record, field.name) for field in fields(record)}, fold=fold)
 
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """Class probabilities of one part of the data set at every step.
+    """Class probabilities of one part of the data set after every epoch.
 
-    ``probabilities`` is float16 of shape (steps, images, grades); ``ids`` and ``grades`` have one entry per image.
+    ``probabilities`` is float16 of shape (epochs, images, classes); ``ids`` and ``grades`` have one entry per image.
     """
 
     ids: tuple[str, ...]
@@ -124,11 +128,11 @@ class Predictions:
 
 @dataclass(frozen=True, slots=True)
 class TrialResult:
-    """All that one training leaves behind.
+    """The result of one training.
 
-    ``predictions["test"]`` is sealed: search, pruning and selection never read it; only ``confirm`` and the
-    report's test section do. ``best_state`` holds the tensors of the best epoch that differ from the pretrained
-    weights, by parameter name, head included, and what the link has learned.
+    Search, pruning and selection never read ``predictions["test"]``; only ``confirm`` and the report's test section do.
+    ``best_state`` holds, by parameter name, the tensors of the best epoch that differ from the pretrained weights, the
+    head, and the learned tensors of the class probabilities.
     """
 
     config: TrialConfig
@@ -143,21 +147,21 @@ class TrialResult:
     device: str = "cpu"
     seconds: float = 0.0
     folds: int | None = None
-    """Folds that validated, of a training on every fold (``run_folds``): fewer than there are where it was pruned."""
+    """Number of folds that validated (``run_folds``), fewer than ``split.folds`` if pruned; None for one split."""
 
     @property
     def best_config(self) -> TrialConfig:
-        """Configuration of the one training that ``best_state`` is of: the last one, where there is one a fold."""
+        """Configuration of the training that ``best_state`` belongs to: with folds, that of the last fold."""
         return self.config.model_copy(update={"split": self.config.split.turns[-1]})
 
     @property
     def best(self) -> EpochRecord:
-        """The first step with the highest validation score."""
+        """The first epoch with the highest validation score."""
         return best_record(self.records, self.config.metric)
 
     @property
     def last(self) -> EpochRecord:
-        """The last step that ran."""
+        """The last epoch that ran."""
         return self.records[-1]
 
 

@@ -1,6 +1,6 @@
-"""What outlives a trial in one process: the data set, its decoded images, networks and activations.
+"""What stays in memory between the trainings of a process: decoded images, networks and cached activations.
 
-A trial on a warm workbench imports nothing, decodes nothing and reads no weight file.
+A trial in a warm session imports nothing, decodes no image and reads no weight file.
 """
 
 from collections import OrderedDict
@@ -27,23 +27,23 @@ from drft.training.context import TrainingContext
 from drft.training.regularization.stoch_norm import check_batch_norms
 
 _NETWORKS = 2
-"""Networks that are kept ready at least: of the same backbone at another image size or precision, most often."""
+"""Smallest number of networks kept in memory: one for each image size or precision in use, most often."""
 
 _EXAMPLES = 8
-"""Views that their cost is measured on."""
+"""Number of views whose computing time is measured."""
 
 
 class TrainingSession:
-    """Runs trainings of one data set, one after the other.
+    """Prepares trainings on one data set, one after the other.
 
     Args:
         dataset: the images.
-        cache_dir: where decoded images and activations are kept; None for the user's cache folder.
+        cache_dir: folder for decoded images and activations; None for the user's cache folder.
         device: a torch device; None for the first GPU the process sees, else the CPU.
-        cache_size: bytes that activations of all studies may take on the disk; None for a share of what is free, 0
-            keeps none and computes everything whenever it is needed.
-        processes: how many workbenches share this machine's memory.
-        networks: how many networks trainings take turns with; so many are kept ready, and each takes its memory.
+        cache_size: bytes on disk for the activations of all studies; None for a share of the free space; 0 turns the
+            cache off, so that activations are computed whenever they are needed.
+        processes: number of sessions that share the memory of this machine.
+        networks: number of backbones that trainings alternate between; as many networks stay in memory.
     """
 
     def __init__(
@@ -59,15 +59,17 @@ class TrainingSession:
         self.dataset = dataset
         self.device = pick_device(device)
         self._cache_dir = cache_dir or default_cache_dir()
-        self._cache = _open_cache(self._cache_dir, cache_size, default_memory(processes))
+        folder = activations_folder(self._cache_dir)
+        budget = default_budget(folder) if cache_size is None else cache_size
+        self._cache = ActivationCache(folder, budget, default_memory(processes)) if budget else None
         self._grades = dataset.labels()
         self._images: dict[int, NDArray[np.uint8]] = {}
         self._view_costs: dict[int, BoundaryCost] = {}
-        self._kept_networks = max(networks, _NETWORKS)
+        self._max_networks = max(networks, _NETWORKS)
         self._networks: OrderedDict[Hashable, SplitNetwork] = OrderedDict()
 
     def prepare(self, config: TrialConfig) -> TrainingContext:
-        """Seed, divide the data set and set up its images and the network: all that comes before training.
+        """Seed, split the data set, and set up images and network for one training.
 
         Raises:
             DataError: when an image cannot be read.
@@ -80,12 +82,14 @@ class TrainingSession:
         check(config)
         seed_torch(config.seed)
         classes = len(self.dataset.grades)
-        network = self._network(config).with_link(make_probabilities(config.loss.kind, classes))
+        network = self._network(config).with_probabilities(make_probabilities(config.loss.kind, classes))
         model = network.model
         check_batch_norms(config, model.net)
         model.start_anew(config.seed, config.dropout, shared_score=config.loss.kind == "coral")
-        images = self._decoded(config.image_size)
-        views = Views(images, model.mean, model.std, device=self.device, seed=config.augmentation.seed)
+        size = config.image_size
+        if size not in self._images:
+            self._images[size] = load_images(self.dataset, size, cache_dir=self._cache_dir)
+        views = Views(self._images[size], model.mean, model.std, device=self.device, seed=config.augmentation.seed)
         return TrainingContext(
             config=config,
             network=network,
@@ -99,33 +103,22 @@ class TrainingSession:
         )
 
     def _network(self, config: TrialConfig) -> SplitNetwork:
-        """Return the network of a configuration, building it where it is not at hand."""
+        """Return the network of a configuration; build it unless it is in memory."""
         random = config.seed if config.backbone.weights == "none" else None
         key = (config.backbone, config.image_size, config.precision, random)
         if key not in self._networks:
             self._networks[key] = build_network(config, len(self.dataset.grades), self.device)
-            while len(self._networks) > self._kept_networks:
+            while len(self._networks) > self._max_networks:
                 self._networks.popitem(last=False)
         self._networks.move_to_end(key)
         return self._networks[key]
 
-    def _decoded(self, image_size: int) -> NDArray[np.uint8]:
-        if image_size not in self._images:
-            self._images[image_size] = load_images(self.dataset, image_size, cache_dir=self._cache_dir)
-        return self._images[image_size]
-
     def _costs(self, network: SplitNetwork, views: Views) -> Mapping[int, BoundaryCost]:
-        """Return what every boundary costs, the images themselves first."""
+        """Return the cost of every boundary, that of the augmented views first."""
         if views.size not in self._view_costs:
-            some = np.arange(min(_EXAMPLES, len(views)))
-            views.augmented(some, 1, 0.5)
+            examples = np.arange(min(_EXAMPLES, len(views)))
+            views.augmented(examples, 1, 0.5)  # the first call allocates
             started = now(self.device)
-            made = views.augmented(some, 1, 0.5)
-            self._view_costs[views.size] = BoundaryCost((now(self.device) - started) / len(some), made[0].nbytes)
+            made = views.augmented(examples, 1, 0.5)
+            self._view_costs[views.size] = BoundaryCost((now(self.device) - started) / len(examples), made[0].nbytes)
         return {network.images_at: self._view_costs[views.size], **network.costs}
-
-
-def _open_cache(cache_dir: Path, size: int | None, memory: int) -> ActivationCache | None:
-    folder = activations_folder(cache_dir)
-    budget = default_budget(folder) if size is None else size
-    return ActivationCache(folder, budget, memory) if budget else None

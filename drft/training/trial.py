@@ -1,7 +1,7 @@
 """One two-phase fine-tuning, from a configuration and a data set to its result."""
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextlib import closing
 
 from drft.config.trial_config import TrialConfig
@@ -11,33 +11,33 @@ from drft.training.context import TrainingContext
 from drft.training.history import TrainingHistory
 from drft.training.linear_probe import start_from_linear_probe
 from drft.training.phase import run_phase
-from drft.training.records import Ending, EpochRecord, TrialResult
+from drft.training.records import PHASES, Ending, EpochRecord, TrialResult
 from drft.training.session import TrainingSession
-from drft.training.trainer import LogProbabilities
 from drft.training.unfreezing import trained_fraction
 
 OnEpoch = Callable[[EpochRecord], bool]
+"""Gets the record of every epoch and returns whether to continue."""
 
 
 def run_trial(
     config: TrialConfig, dataset: ImageDataset | TrainingSession, on_epoch: OnEpoch = lambda _record: True
 ) -> TrialResult:
-    """Fine-tune in two phases: the head on a frozen backbone, then the last ``depth`` blocks with it.
+    """Fine-tune in two phases: the head on a frozen backbone, then the last ``depth`` blocks and the head.
 
     Equal configuration, data set and device give an equal result on the CPU (with equal thread counts), whatever the
-    workbench did before and whether it keeps activations or not.
+    session trained before and whether activations are cached or not.
 
     Args:
-        config: everything the training depends on besides the images.
-        dataset: the images; its test part is predicted and sealed, never looked at. A workbench holds them ready
-            for many trainings, and says on which device and with which cache.
-        on_epoch: told of every epoch; answers whether to keep on. ``False`` ends the training as pruned.
+        config: all settings of the training.
+        dataset: the images. Its test part is predicted, and nothing here evaluates these predictions. A
+            ``TrainingSession`` keeps images and networks in memory for many trainings, and sets device and cache.
+        on_epoch: gets the record of every epoch; ``False`` ends the training as pruned.
 
     Raises:
         DataError: when an image cannot be read.
         BackboneError: when the backbone, its weights or the depth do not exist.
         ConfigError: when both phases have no epochs, settings contradict each other, the device does not have the
-            precision, or every fold is to validate (``drft.training.cross_validation.run_folds``).
+            precision, or every fold is to validate (``drft.run_folds``).
         NonFiniteLossError: when the training diverges.
     """
     started = time.perf_counter()
@@ -59,19 +59,26 @@ def run_trial(
 
 
 def train(context: TrainingContext, history: TrainingHistory, on_epoch: OnEpoch) -> Ending:
-    """Train through both phases, as long as ``on_epoch`` says and patience lasts, and write it all down."""
-    with closing(_both_phases(context)) as epochs:  # closed at once, it leaves nothing on a network that lives on
-        for record, predictions in epochs:
-            history.add(record, predictions)
-            if not on_epoch(record):
-                return "pruned"
-            if history.out_of_patience:
-                return "early_stopped"
-    return "completed"
+    """Run the head phase, then the depth phase; record every epoch in ``history``.
 
+    Args:
+        context: network, images and split of the training.
+        history: takes the record and the predictions of every epoch, and keeps the state of the best one.
+        on_epoch: as for ``run_trial``.
 
-def _both_phases(context: TrainingContext) -> Generator[tuple[EpochRecord, LogProbabilities], None, None]:
+    Returns:
+        How the training ended: ``completed``, ``pruned`` (``on_epoch`` said so) or ``early_stopped`` (patience).
+    """
     if context.config.head_phase.init == "linear_probe":
         start_from_linear_probe(context)
-    yield from run_phase(context, "head", first_step=1)
-    yield from run_phase(context, "depth", first_step=context.config.head_phase.epochs + 1)
+    first_steps = {"head": 1, "depth": context.config.head_phase.epochs + 1}
+    for phase in PHASES:
+        # Closing the phase at an early end removes its hooks: the session trains the same network again.
+        with closing(run_phase(context, phase, first_steps[phase])) as epochs:
+            for record, log_probabilities in epochs:
+                history.add(record, log_probabilities)
+                if not on_epoch(record):
+                    return "pruned"
+                if history.out_of_patience:
+                    return "early_stopped"
+    return "completed"

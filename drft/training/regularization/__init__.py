@@ -1,1 +1,1 @@
-"""What holds a fine-tuning back: penalties, noise and averages, each off unless ``regularization`` says so."""
+"""Regularizers: penalties, noise and weight averages. Each is off unless ``TrialConfig.regularization`` sets it."""

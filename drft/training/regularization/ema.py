@@ -1,4 +1,4 @@
-"""Averages of the weights over the updates of a phase (Polyak & Juditsky 1992; Tarvainen & Valpola 2017)."""
+"""Moving average of the weights in a phase (Polyak & Juditsky 1992; Tarvainen & Valpola 2017)."""
 
 import contextlib
 from collections.abc import Iterable, Iterator
@@ -8,52 +8,52 @@ from torch import Tensor
 
 
 class ExponentialMovingAverage:
-    """The exponential moving average of some tensors; decay 0 keeps none.
+    """The exponential moving average of some tensors; with decay 0 nothing is averaged.
 
-    In the t-th update of a tensor the decay is ``min(decay, 1 - 1/t)``: the average is the plain mean of its first
-    values, so that few updates do not leave it at the start, which does not count.
+    The decay of the t-th update is ``min(decay, 1 - 1/t)``. So the average of the first values is their plain mean, and
+    the value before the first update has no weight.
     """
 
     def __init__(self, decay: float) -> None:
         self.decay = decay
-        self._followed: list[_Followed] = []
+        self._groups: list[_AveragedTensors] = []
 
-    def follow(self, tensors: Iterable[Tensor]) -> None:
-        """Average these tensors from now on; those that are averaged already go on."""
-        known = {id(tensor) for followed in self._followed for tensor in followed.tensors}
-        fresh = [tensor for tensor in tensors if id(tensor) not in known]
-        if self.decay and fresh:
-            self._followed.append(_Followed(fresh))
+    def track(self, tensors: Iterable[Tensor]) -> None:
+        """Average these tensors from now on; averages that have begun continue."""
+        known = {id(tensor) for group in self._groups for tensor in group.tensors}
+        new = [tensor for tensor in tensors if id(tensor) not in known]
+        if self.decay and new:
+            self._groups.append(_AveragedTensors(new))
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take the values that the tensors have now into the average."""
-        for followed in self._followed:
-            followed.update(self.decay)
+        """Add the present values of the tensors to their averages."""
+        for group in self._groups:
+            group.update(self.decay)
 
     @contextlib.contextmanager
-    def in_place(self) -> Iterator[None]:
-        """Let the tensors hold their averages within."""
-        before = [tensor.detach().clone() for followed in self._followed for tensor in followed.tensors]
-        self.settle()
+    def applied(self) -> Iterator[None]:
+        """Replace the tensors by their averages inside the ``with`` block, and restore them afterwards."""
+        before = [tensor.detach().clone() for group in self._groups for tensor in group.tensors]
+        self.apply()
         try:
             yield
         finally:
-            tensors = (tensor for followed in self._followed for tensor in followed.tensors)
+            tensors = (tensor for group in self._groups for tensor in group.tensors)
             with torch.no_grad():
                 for tensor, value in zip(tensors, before, strict=True):
                     tensor.copy_(value)
 
     @torch.no_grad()
-    def settle(self) -> None:
-        """Let the tensors hold their averages from now on."""
-        for followed in self._followed:
-            for tensor, average in zip(followed.tensors, followed.averages, strict=True):
+    def apply(self) -> None:
+        """Replace the tensors by their averages."""
+        for group in self._groups:
+            for tensor, average in zip(group.tensors, group.averages, strict=True):
                 tensor.copy_(average)
 
 
-class _Followed:
-    """Tensors that are averaged since the same update; integers are not averaged but followed."""
+class _AveragedTensors:
+    """Tensors whose averages began with the same update. Integers (counters) are copied, not averaged."""
 
     def __init__(self, tensors: list[Tensor]) -> None:
         self.tensors = tensors

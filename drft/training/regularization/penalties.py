@@ -1,4 +1,4 @@
-"""What is added to the loss: a pull towards the pretrained weights, and a penalty on weak feature directions."""
+"""Penalties: L2-SP pulls weights towards the pretrained ones, BSS suppresses weak directions of the features."""
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,11 +12,11 @@ from drft.models.blocks import head_module, head_names
 
 
 class L2SP:
-    """The pretrained weights, and how strongly trained ones are pulled back to them (L2-SP, Li et al. 2018).
+    """The penalty ``alpha/2 · Σ ‖w - w₀‖²`` on the distance from the pretrained weights (L2-SP, Li et al. 2018).
 
     Args:
-        model: the network; the head has no pretrained weights.
-        strength: alpha of ``alpha/2 · Σ ‖w - w₀‖²``; 0 does nothing.
+        model: the network. The head has no pretrained weights and no penalty.
+        strength: alpha; 0 gives no penalty.
     """
 
     def __init__(self, model: Model, strength: float) -> None:
@@ -27,41 +27,44 @@ class L2SP:
             name: model.pretrained[name].to(parameter.device) for name, parameter in deep.items() if strength
         }
 
-    def replace_decay(self, groups: Iterable[dict[str, Any]]) -> None:
-        """Take the weight decay from the parameter groups of blocks: what is pulled here is not pulled to zero, too."""
+    def replace_weight_decay(self, groups: Iterable[dict[str, Any]]) -> None:
+        """Set the weight decay of the blocks' parameter groups to 0, since decay pulls to 0 and not to ``w₀``."""
         for group in groups:
             if self._strength and not group["head"]:
                 group["weight_decay"] = 0.0
 
     def penalty(self, trained: Mapping[str, Tensor]) -> Tensor | None:
-        """Return the penalty of the trained parameters, by name; None where nothing is pulled."""
+        """Return the penalty on the trained parameters (by name); None when none of them has one."""
         squares = [(trained[name] - start).square().sum() for name, start in self._weights.items() if name in trained]
         return self._strength / 2 * torch.stack(squares).sum() if squares else None
 
 
-def weakest_direction(features: Tensor) -> Tensor:
-    """Return the square of the smallest singular value of a batch's features (Chen et al. 2019, with k = 1).
+def smallest_singular_value(features: Tensor) -> Tensor:
+    """Return the smallest singular value of a batch's features; BSS (Chen et al. 2019, k = 1) adds its square.
 
     Args:
-        features: shape (images, ...); each image's are taken as one vector. NaN where one is not finite.
+        features: shape (images, ...), flattened to one vector for each image.
+
+    Returns:
+        A scalar; NaN when a feature is not finite.
     """
     matrix = features.flatten(1).float()
     if not torch.isfinite(matrix).all():
-        return (matrix * 0).sum()  # the decomposition would raise; the loss has to tell of it
+        return (matrix * 0).sum()  # svdvals would raise; a NaN loss ends the training with its own message
     values: Tensor = torch.linalg.svdvals(matrix)
-    return values[-1].square()
+    return values[-1]
 
 
 @contextlib.contextmanager
 def classifier_inputs(net: nn.Module) -> Iterator[list[Tensor]]:
-    """Yield a list to which every forward pass within adds what came to the classifier, before dropout."""
-    seen: list[Tensor] = []
+    """Yield a list to which every forward pass inside the block adds the input of the classifier, before dropout."""
+    inputs: list[Tensor] = []
 
-    def note(_head: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        seen.append(inputs[0])
+    def record(_head: nn.Module, args: tuple[Tensor, ...]) -> None:
+        inputs.append(args[0])
 
-    handle = head_module(net).register_forward_pre_hook(note, prepend=True)
+    handle = head_module(net).register_forward_pre_hook(record, prepend=True)
     try:
-        yield seen
+        yield inputs
     finally:
         handle.remove()

@@ -1,4 +1,4 @@
-"""StochNorm (Kou et al. 2020): batch norms that now and then do without the statistics of the batch."""
+"""StochNorm (Kou et al. 2020): batch norms that use moving statistics for randomly chosen channels in training."""
 
 import contextlib
 from collections.abc import Iterator
@@ -6,23 +6,24 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from drft.config.trial_config import TrialConfig
 from drft.errors import BackboneError
+
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
 
 _Statistics = tuple[Tensor, Tensor]
 """Running mean and variance, each of shape (channels,)."""
 
 
-def batch_norms(net: nn.Module) -> list[_BatchNorm]:
+def batch_norms(net: nn.Module) -> list[BatchNorm]:
     """Return the batch norms of a network that keep running statistics."""
-    norms = (module for module in net.modules() if isinstance(module, _BatchNorm))
+    norms = (module for module in net.modules() if isinstance(module, BatchNorm))
     return [norm for norm in norms if norm.running_var is not None]
 
 
 def check_batch_norms(config: TrialConfig, net: nn.Module) -> None:
-    """Refuse StochNorm where it has nothing to act on.
+    """Refuse StochNorm for a network without batch norms.
 
     Raises:
         BackboneError: when the network has no batch norms.
@@ -33,29 +34,29 @@ def check_batch_norms(config: TrialConfig, net: nn.Module) -> None:
 
 @contextlib.contextmanager
 def stochastic_norms(net: nn.Module, probability: float) -> Iterator[None]:
-    """Let the batch norms that are in training normalize each channel by moving statistics with a probability.
+    """Let batch norms in training mode normalize each channel by moving statistics with a probability.
 
-    The moving statistics are those before this batch moves them, as in the authors' library, whose p is the probability
-    of the batch's own. Where a pass leaves them still (:func:`still_statistics`), they are those of the pass before.
-    Channels are drawn anew in every pass, by torch's generator. Norms in evaluation mode act as ever. No module is
-    replaced: what the network was cut into acts alike.
+    The moving statistics are those before the batch updates them, as in the authors' library, whose p is the
+    probability of batch statistics. Inside ``frozen_statistics`` they are those of the pass before. Channels are drawn
+    in every pass from torch's generator. Norms in evaluation mode are unchanged. The norms get hooks and are not
+    replaced, so the split network, which calls the same modules, has StochNorm too.
 
     Args:
         net: the network.
-        probability: 0 changes nothing.
+        probability: of moving statistics; 0 changes nothing.
     """
-    before: dict[_BatchNorm, _Statistics] = {}
+    before: dict[BatchNorm, _Statistics] = {}
 
-    def keep(norm: _BatchNorm, _inputs: tuple[Tensor, ...]) -> None:
+    def keep(norm: BatchNorm, _inputs: tuple[Tensor, ...]) -> None:
         if norm.training and (norm.momentum != 0 or norm not in before):
             mean, variance = cast("_Statistics", (norm.running_mean, norm.running_var))
             before[norm] = mean.clone(), variance.clone()
 
-    def choose(norm: _BatchNorm, inputs: tuple[Tensor, ...], by_batch: Tensor) -> Tensor | None:
+    def choose(norm: BatchNorm, inputs: tuple[Tensor, ...], by_batch: Tensor) -> Tensor | None:
         if not norm.training:
             return None
         with _evaluating(norm, before[norm]):
-            # The norm's own forward: what it does beside (timm's activation) acts on each channel by itself.
+            # The norm's own forward includes what timm adds to it: an activation, which acts on each channel alone.
             by_moving = norm.forward(*inputs)
         shape = (1, -1) + (1,) * (by_batch.ndim - 2)
         chosen = torch.rand(by_batch.shape[1], device=by_batch.device) < probability
@@ -72,8 +73,8 @@ def stochastic_norms(net: nn.Module, probability: float) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _evaluating(norm: _BatchNorm, statistics: _Statistics) -> Iterator[None]:
-    """Let a norm evaluate by these statistics."""
+def _evaluating(norm: BatchNorm, statistics: _Statistics) -> Iterator[None]:
+    """Put a norm into evaluation mode with these statistics inside the ``with`` block."""
     own = (norm.running_mean, norm.running_var)
     norm.running_mean, norm.running_var = statistics
     norm.training = False
@@ -85,8 +86,8 @@ def _evaluating(norm: _BatchNorm, statistics: _Statistics) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def still_statistics(net: nn.Module) -> Iterator[None]:
-    """Let batch norms in training normalize by the batch as ever, but leave their running statistics where they are."""
+def frozen_statistics(net: nn.Module) -> Iterator[None]:
+    """Keep running statistics unchanged inside the ``with`` block; norms in training mode still normalize by batch."""
     before = [(norm, norm.momentum, norm.num_batches_tracked) for norm in batch_norms(net)]
     for norm, *_ in before:
         norm.momentum, norm.num_batches_tracked = 0.0, None

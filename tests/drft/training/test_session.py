@@ -67,7 +67,7 @@ def test_every_trial_starts_from_the_pretrained_weights_and_a_head_of_its_seed(s
 
 def test_every_boundary_has_a_cost_and_the_images_come_first(session):
     context = session.prepare(TINY)
-    assert list(context.costs) == [context.network.images_at, *context.network.chain.cuts]
+    assert list(context.costs) == [context.network.images_at, *context.network.split_model.cuts]
     assert context.costs[context.network.images_at].nbytes == 3 * 32 * 32
     assert all(cost.seconds > 0 and cost.nbytes > 0 for cost in context.costs.values())
 

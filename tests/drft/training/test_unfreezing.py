@@ -13,7 +13,7 @@ from drft.data.augment import Views
 from drft.data.dataset import ImageDataset
 from drft.data.images import load_images
 from drft.errors import ConfigError
-from drft.feature_cache.network import _faster
+from drft.feature_cache.network import optimize_graph
 from drft.feature_cache.split_model import split_model
 from drft.models.backbone import Model, build_model
 from drft.models.blocks import head_names, set_trainable, trained_names, training_modes
@@ -150,7 +150,7 @@ def test_a_window_of_the_whole_depth_is_none_bit_for_bit(plain):
 def test_gradients_pass_through_the_blocks_behind_a_window(batch_norm):
     model = build_model(with_values(TINY, {"backbone.name": "test_efficientnet"}), 5)
     net, images = model.net.eval(), torch.randn(4, 3, 32, 32)
-    chain = split_model(net, 32, _faster)
+    chain = split_model(net, 32, optimize_graph)
     crossing = chain.advance((images,), None, [3])[3]
     set_trainable(net, 3, window=1)
     for module, training in training_modes(net, 3, batch_norm, window=1).items():

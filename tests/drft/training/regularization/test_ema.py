@@ -8,11 +8,11 @@ from drft.training.regularization.ema import ExponentialMovingAverage
 
 def averaged(decay: float, values: list[float]) -> float:
     weight, average = torch.zeros(1), ExponentialMovingAverage(decay)
-    average.follow([weight])
+    average.track([weight])
     for value in values:
         weight.fill_(value)
         average.update()
-    with average.in_place():
+    with average.applied():
         return float(weight)
 
 
@@ -28,27 +28,27 @@ def test_it_forgets_as_its_decay_says():
 
 def test_the_weights_come_back_and_stay_only_when_told():
     weight, average = torch.tensor([1.0]), ExponentialMovingAverage(0.9)
-    average.follow([weight])
+    average.track([weight])
     for value in (2.0, 4.0):
         weight.fill_(value)
         average.update()
-    with average.in_place():
+    with average.applied():
         assert weight == 3.0
     assert weight == 4.0
-    average.settle()
+    average.apply()
     assert weight == 3.0
 
 
 def test_tensors_that_come_later_have_an_average_of_their_own_age():
     early, late, count, average = torch.zeros(1), torch.zeros(1), torch.tensor(0), ExponentialMovingAverage(0.9)
-    average.follow([early, count])
+    average.track([early, count])
     for value in (1.0, 3.0):
         if value == 3.0:
-            average.follow([early, late])
+            average.track([early, late])
         for tensor in (early, late, count):
             tensor.fill_(value)
         average.update()
-    with average.in_place():
+    with average.applied():
         assert (float(early), float(late), int(count)) == (2.0, 3.0, 3)
 
 

@@ -7,7 +7,7 @@ import torch
 from drft.config.trial_config import parse_config
 from drft.models.backbone import build_model
 from drft.models.blocks import head_names
-from drft.training.regularization.penalties import L2SP, classifier_inputs, weakest_direction
+from drft.training.regularization.penalties import L2SP, classifier_inputs, smallest_singular_value
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +38,8 @@ def test_the_pull_takes_the_place_of_the_weight_decay_of_blocks(model):
         return [{"head": True}, {"head": False}, {"head": False, "weight_decay": 0.1}]
 
     pulled, free = groups(), groups()
-    L2SP(model, 3.0).replace_decay(pulled)
-    L2SP(model, 0.0).replace_decay(free)
+    L2SP(model, 3.0).replace_weight_decay(pulled)
+    L2SP(model, 0.0).replace_weight_decay(free)
     assert pulled == [{"head": True}, *[{"head": False, "weight_decay": 0.0}] * 2]
     assert free == groups()
 
@@ -47,7 +47,7 @@ def test_the_pull_takes_the_place_of_the_weight_decay_of_blocks(model):
 @pytest.mark.parametrize("shape", [(4, 7), (7, 4), (3, 2, 2)])
 def test_shrinkage_is_the_square_of_the_smallest_singular_value(shape):
     features = torch.randn(shape, requires_grad=True)
-    found = weakest_direction(features)
+    found = smallest_singular_value(features) ** 2
     left, values, right = np.linalg.svd(features.detach().flatten(1).numpy(), full_matrices=False)
     assert found.item() == pytest.approx(values[-1] ** 2, rel=1e-4)
     found.backward()
@@ -56,7 +56,7 @@ def test_shrinkage_is_the_square_of_the_smallest_singular_value(shape):
 
 
 def test_features_that_are_not_finite_say_so_in_the_loss():
-    assert weakest_direction(torch.tensor([[1.0, np.inf], [0.0, 1.0]])).isnan()
+    assert smallest_singular_value(torch.tensor([[1.0, np.inf], [0.0, 1.0]])).isnan()
 
 
 def test_the_inputs_of_the_classifier_are_seen_before_dropout(model):

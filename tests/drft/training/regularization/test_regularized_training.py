@@ -15,7 +15,7 @@ from drft.training.regularization.ema import ExponentialMovingAverage
 from drft.training.regularization.mixup import mixed_batches
 from drft.training.regularization.penalties import classifier_inputs
 from drft.training.session import TrainingSession
-from drft.training.trainer import Trainer, _shuffled_batches
+from drft.training.trainer import Trainer, shuffled_batches
 from drft.training.trial import run_trial
 
 PLAIN = parse_config(
@@ -132,7 +132,7 @@ def test_in_the_head_phase_the_inputs_of_the_classifier_are_mixed(session):
     net, train = context.model.net, context.split.train
     with torch.no_grad(), classifier_inputs(net.eval()) as seen:
         net(context.views.normalize(context.views.plain(train)))
-        (batch,) = mixed_batches(_shuffled_batches(len(train), 1, 0, 1), 1.0, seed=0, step=1)
+        (batch,) = mixed_batches(shuffled_batches(len(train), 1, 0, 1), 1.0, seed=0, step=1)
         mixed = batch.share * seen[0][batch.rows] + (1 - batch.share) * seen[0][batch.partners]
         logits, grades = net.get_classifier()(mixed), torch.from_numpy(context.grades[train])
     losses = [F.cross_entropy(logits, grades[rows]) for rows in (batch.rows, batch.partners)]
@@ -145,13 +145,13 @@ def test_in_the_head_phase_the_inputs_of_the_classifier_are_mixed(session):
 def test_the_sharpest_point_of_low_rank_updates_is_computed_with_and_left(session, monkeypatch):
     values = {"depth_phase.parameters": "lora", "regularization.sam_rho": 0.5, "batch_size": 32}
     trainer = Trainer(session.prepare(with_values(PLAIN, values)), "depth")
-    net, factors, backward, seen = trainer.context.model.net, trainer.unfreezing.updates.factors, Trainer._backward, []
+    net, factors, part_loss, seen = trainer.context.model.net, trainer.lora.factors, Trainer._part_loss, []
 
     def spy(*args):
         seen.append({name: net.get_parameter(name).detach().clone() for name in factors})
-        return backward(*args)
+        return part_loss(*args)
 
-    monkeypatch.setattr(Trainer, "_backward", spy)
+    monkeypatch.setattr(Trainer, "_part_loss", spy)
     trainer.train_epoch(1)
     start, sharpest = seen
     assert any(not torch.equal(sharpest[name], start[name]) for name in factors)

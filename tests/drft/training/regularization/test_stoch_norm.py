@@ -6,10 +6,10 @@ import torch
 from timm.layers import BatchNormAct2d
 from torch import nn
 
-from drft.feature_cache.network import _faster
+from drft.feature_cache.network import optimize_graph
 from drft.feature_cache.split_model import split_model
 from drft.models.blocks import train_mode
-from drft.training.regularization.stoch_norm import still_statistics, stochastic_norms
+from drft.training.regularization.stoch_norm import frozen_statistics, stochastic_norms
 
 
 def norm_of(kind: type[nn.BatchNorm2d]) -> nn.BatchNorm2d:
@@ -65,7 +65,7 @@ def test_a_second_pass_of_one_batch_goes_by_the_statistics_of_the_first():
     net = nn.Sequential(norm)
     with stochastic_norms(net, 1.0):
         first = net(images)
-        with still_statistics(net):
+        with frozen_statistics(net):
             assert torch.equal(net(images), first)
         assert not torch.allclose(net(images), first)
 
@@ -74,7 +74,7 @@ def test_a_network_cut_before_acts_as_the_whole_one(resnet_and_chain):
     net, chain = resnet_and_chain
     images = torch.randn(4, 3, 32, 32)
     train_mode(net, 2)
-    with stochastic_norms(net, 0.5), still_statistics(net):
+    with stochastic_norms(net, 0.5), frozen_statistics(net):
         torch.manual_seed(1)
         whole = net(images)
         torch.manual_seed(1)
@@ -87,4 +87,4 @@ def test_a_network_cut_before_acts_as_the_whole_one(resnet_and_chain):
 @pytest.fixture
 def resnet_and_chain():
     net = timm.create_model("test_resnet", num_classes=5).eval()
-    return net, split_model(net, 32, _faster)
+    return net, split_model(net, 32, optimize_graph)
