@@ -38,8 +38,8 @@ def run_study(options: RunOptions = RunOptions(), console: Console | None = None
     """
     console = console or Console(quiet=True)
     check_logger(options.log)
-    with preparation(console) as tell:
-        plan = prepare(options, tell)
+    with preparation(console) as progress:
+        plan = prepare(options, progress)
     outcome = run_plan(plan, options, console)
     results = read_study(plan.metadata.name, options.results, options.storage)
     print_lines(console, closing_lines(results, outcome, options.command))

@@ -1,29 +1,27 @@
-"""What a driver tells whoever shows its run."""
-
-from typing import Protocol
+"""What the tuner reports while a study runs."""
 
 from drft.training.records import EpochRecord, TrialResult
 from study.executors.base import Job, Started
 from study.results.progress import StudyProgress
 
 
-class Callback(Protocol):
-    """Shows a run to the user."""
+class Callback:
+    """Follows a running study. Every method does nothing here; subclasses override those they need."""
 
-    def begin(self, progress: StudyProgress, goal: int) -> None:
-        """The first trial is about to start."""
+    def on_study_begin(self, progress: StudyProgress, goal: int) -> None:
+        """The first trial is about to start; ``goal`` finished trials end the run."""
 
-    def started(self, job: Job, event: Started) -> None:
-        """A worker took a job."""
+    def on_trial_begin(self, job: Job, event: Started) -> None:
+        """A worker started a trial."""
 
-    def epoch(self, job: Job, record: EpochRecord) -> None:
-        """A trial ended an epoch."""
+    def on_epoch(self, job: Job, record: EpochRecord) -> None:
+        """A trial finished an epoch."""
 
-    def ended(self, job: Job, outcome: TrialResult | str, progress: StudyProgress) -> None:
-        """A trial finished with a result, or failed with a reason."""
+    def on_trial_end(self, job: Job, outcome: TrialResult | str, progress: StudyProgress) -> None:
+        """A trial ended with a result, or failed with a reason."""
 
-    def notice(self, line: str) -> None:
-        """Something happened that the user should know."""
+    def on_message(self, line: str) -> None:
+        """Something happened that the user should read."""
 
-    def end(self) -> None:
-        """No more will come."""
+    def on_study_end(self) -> None:
+        """The run is over; nothing else follows."""

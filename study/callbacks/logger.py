@@ -1,8 +1,8 @@
-"""Trials in TensorBoard, MLflow or Weights & Biases, for those who watch their other trainings there.
+"""Log trials to TensorBoard, MLflow or Weights & Biases.
 
-The driver's process writes, in a thread of its own: a logger that is slow, hangs or fails never holds up a study. What
-fails is said once, and nothing more is logged. Nothing leaves the machine unless the user's own settings of these
-programs (``MLFLOW_TRACKING_URI``, ``WANDB_MODE``) say so.
+The tuner's process logs in a thread of its own, so a logger that is slow, hangs or fails does not delay a study. An
+error is shown once, and logging stops. Nothing leaves the machine unless the user's settings of these programs
+(``MLFLOW_TRACKING_URI``, ``WANDB_MODE``) say so.
 """
 
 import importlib.util
@@ -10,161 +10,152 @@ import queue
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from drft.config.trial_config import TrialConfig
 from drft.errors import UsageError
 from drft.training.records import EpochRecord, FoldEpoch, TrialResult
 from study.callbacks.callback import Callback
-from study.callbacks.mlflow import MLflow
-from study.callbacks.tensorboard import TensorBoard
-from study.callbacks.wandb import WeightsAndBiases
+from study.callbacks.names import Log
 from study.executors.base import Job, Started
 from study.results.progress import StudyProgress
 
-_PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
-_PATIENCE = 60.0
-"""Seconds in which a logger may write out what is left when a run ends."""
+_PACKAGES: Mapping[Log, str] = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
+_CLOSING_SECONDS = 60.0
+"""Time for a logger to write what is left when a run ends."""
 
 
-class Logger(Protocol):
-    """Keeps a record of trials; any method may raise."""
+class Logger:
+    """Writes trials to a tracking program; any method may raise. This class writes nothing."""
 
-    def started(self, number: int, config: Mapping[str, Any]) -> None:
-        """A trial starts, with these settings by their path in TrialConfig."""
+    def begin_trial(self, number: int, config: Mapping[str, Any]) -> None:
+        """Log the start of a trial with its settings, by their path in TrialConfig."""
 
-    def epoch(self, number: int, step: int, figures: Mapping[str, float]) -> None:
-        """A trial ended an epoch."""
+    def log_epoch(self, number: int, step: int, metrics: Mapping[str, float]) -> None:
+        """Log the metrics of an epoch."""
 
-    def ended(self, number: int, ending: str, figures: Mapping[str, float]) -> None:
-        """A trial is over: ``completed``, ``pruned``, or why it failed; a failed one has no figures."""
-
-    def close(self) -> None:
-        """No more will come; trials under way were stopped."""
-
-
-class NoLogger:
-    """Keeps no record."""
-
-    def started(self, number: int, config: Mapping[str, Any]) -> None:
-        """Do nothing."""
-
-    def epoch(self, number: int, step: int, figures: Mapping[str, float]) -> None:
-        """Do nothing."""
-
-    def ended(self, number: int, ending: str, figures: Mapping[str, float]) -> None:
-        """Do nothing."""
+    def end_trial(self, number: int, ending: str, metrics: Mapping[str, float]) -> None:
+        """Log the end of a trial: ``completed``, ``pruned``, or the reason of a failure, which has no metrics."""
 
     def close(self) -> None:
-        """Do nothing."""
+        """Finish logging; trials that still run were stopped."""
 
 
-_LOGGERS: dict[str, Callable[[str, Path], Logger]] = {
-    "tensorboard": TensorBoard,
-    "mlflow": MLflow,
-    "wandb": WeightsAndBiases,
-}
-
-
-def check_logger(name: str | None) -> None:
+def check_logger(name: Log | None) -> None:
     """Refuse a logger whose package is not installed.
 
     Raises:
-        UsageError: saying how to install it.
+        UsageError: with the command that installs it.
     """
     if name is not None and importlib.util.find_spec(_PACKAGES[name]) is None:
         raise UsageError(f"--log {name} needs one more package; run: pip install 'drft-study[{name}]'")
 
 
-class LoggedDisplay:
-    """A display that also has trials logged; what the logger does, it does in its own thread.
+def open_logger(name: Log, study: str, folder: Path) -> Logger:
+    """Return the logger called ``name``; its package is imported only now."""
+    match name:
+        case "tensorboard":
+            from study.callbacks.tensorboard import TensorBoardLogger  # noqa: PLC0415 (an extra)
+
+            return TensorBoardLogger(folder)
+        case "mlflow":
+            from study.callbacks.mlflow import MLflowLogger  # noqa: PLC0415 (an extra)
+
+            return MLflowLogger(study, folder)
+        case "wandb":
+            from study.callbacks.wandb import WandbLogger  # noqa: PLC0415 (an extra)
+
+            return WandbLogger(study, folder)
+
+
+class LoggerCallback(Callback):
+    """Passes trials to a logger that runs in its own thread.
 
     Args:
-        display: what the user sees.
-        name: of the logger.
+        name: name of the logger.
         study: name of the study.
-        folder: the study's folder.
+        folder: folder of the study.
+        notify: shows the user a line when the logger fails.
     """
 
-    def __init__(self, display: Callback, name: str, study: str, folder: Path) -> None:
-        self._display = display
+    def __init__(self, name: Log, study: str, folder: Path, notify: Callable[[str], None]) -> None:
         self._name = name
-        self._open = partial(_LOGGERS[name], study, folder)
-        self._tasks: queue.SimpleQueue[Callable[[Logger], None] | None] = queue.SimpleQueue()
-        self._fault = ""
-        self._said = False
-        self._thread = threading.Thread(target=self._work, name="logger", daemon=True)
+        self._study = study
+        self._folder = folder
+        self._notify = notify
+        self._calls: queue.SimpleQueue[tuple[str, tuple[Any, ...]] | None] = queue.SimpleQueue()
+        self._error = ""
+        self._error_shown = False
+        self._thread = threading.Thread(target=self._run, name="logger", daemon=True)
 
-    def begin(self, progress: StudyProgress, goal: int) -> None:
+    def on_study_begin(self, progress: StudyProgress, goal: int) -> None:
         """Start the logger."""
         self._thread.start()
-        self._display.begin(progress, goal)
 
-    def started(self, job: Job, event: Started) -> None:
-        """Log the trial's settings."""
-        settings = flat(job.config)
-        self._tasks.put(lambda logger: logger.started(job.number, settings))
-        self._display.started(job, event)
+    def on_trial_begin(self, job: Job, event: Started) -> None:
+        """Log the settings of the trial."""
+        self._calls.put(("begin_trial", (job.number, flat_settings(job.config))))
 
-    def epoch(self, job: Job, record: EpochRecord) -> None:
-        """Log the epoch; folds follow one another."""
-        figures = {name: float(value) for name, value in asdict(record).items() if isinstance(value, int | float)}
+    def on_epoch(self, job: Job, record: EpochRecord) -> None:
+        """Log the epoch; the epochs of the folds follow one another."""
+        metrics = {name: float(value) for name, value in asdict(record).items() if isinstance(value, int | float)}
         step = record.step + (record.fold * job.config.steps if isinstance(record, FoldEpoch) else 0)
-        self._tasks.put(lambda logger: logger.epoch(job.number, step, figures))
-        self._display.epoch(job, record)
+        self._calls.put(("log_epoch", (job.number, step, metrics)))
 
-    def ended(self, job: Job, outcome: TrialResult | str, progress: StudyProgress) -> None:
-        """Log how the trial went."""
-        ending, figures = (outcome, {}) if isinstance(outcome, str) else (outcome.ending, final_figures(outcome))
-        self._tasks.put(lambda logger: logger.ended(job.number, ending, figures))
-        self._display.ended(job, outcome, progress)
-        self._say_fault()
+    def on_trial_end(self, job: Job, outcome: TrialResult | str, progress: StudyProgress) -> None:
+        """Log the result of the trial."""
+        if isinstance(outcome, str):
+            self._calls.put(("end_trial", (job.number, outcome, {})))
+        else:
+            self._calls.put(("end_trial", (job.number, outcome.ending, final_metrics(outcome))))
+        self._show_error()
 
-    def notice(self, line: str) -> None:
-        """Pass on."""
-        self._display.notice(line)
-
-    def end(self) -> None:
-        """Let the logger write what is left."""
-        self._tasks.put(lambda logger: logger.close())
-        self._tasks.put(None)
+    def on_study_end(self) -> None:
+        """Wait until the logger has written what is left."""
+        self._calls.put(("close", ()))
+        self._calls.put(None)
         if self._thread.ident is not None:
-            self._thread.join(_PATIENCE)
+            self._thread.join(_CLOSING_SECONDS)
         if self._thread.is_alive():
-            self._fault = self._fault or f"it does not end within {_PATIENCE:g} s"
-        self._say_fault()
-        self._display.end()
+            self._error = self._error or f"it does not end within {_CLOSING_SECONDS:g} s"
+        self._show_error()
 
-    def _work(self) -> None:
+    def _run(self) -> None:
+        logger = Logger()
         try:
-            logger = self._open()
-        except Exception as error:  # noqa: BLE001 (whatever a logger does, the study goes on)
-            logger = self._give_up(error)
-        while (task := self._tasks.get()) is not None:
+            logger = open_logger(self._name, self._study, self._folder)
+        except Exception as error:  # noqa: BLE001 (no error of a logger may stop the study)
+            self._error = _one_line(error)
+        while (call := self._calls.get()) is not None:
+            method, arguments = call
             try:
-                task(logger)
+                getattr(logger, method)(*arguments)
             except Exception as error:  # noqa: BLE001 (likewise)
-                logger = self._give_up(error)
+                self._error, logger = _one_line(error), Logger()
 
-    def _give_up(self, error: Exception) -> Logger:
-        self._fault = f"{type(error).__name__}: {error}".splitlines()[0]
-        return NoLogger()
-
-    def _say_fault(self) -> None:
-        if self._fault and not self._said:
-            self._said = True
-            self._display.notice(f"--log {self._name} does not work, and nothing more is logged ({self._fault})")
+    def _show_error(self) -> None:
+        if self._error and not self._error_shown:
+            self._error_shown = True
+            self._notify(f"--log {self._name} does not work, and nothing more is logged ({self._error})")
 
 
-def flat(config: TrialConfig) -> dict[str, Any]:
-    """Return the settings of a configuration by their path."""
-    return dict(_leaves(config.model_dump(mode="json"), ""))
+def flat_settings(config: TrialConfig) -> dict[str, Any]:
+    """Return the settings of a configuration by their path, such as ``depth_phase.lr``."""
+    settings: dict[str, Any] = {}
+    sections = [("", config.model_dump(mode="json"))]
+    while sections:
+        prefix, section = sections.pop(0)
+        for name, value in section.items():
+            if isinstance(value, Mapping):
+                sections.append((f"{prefix}{name}.", dict(value)))
+            else:
+                settings[f"{prefix}{name}"] = value
+    return settings
 
 
-def final_figures(result: TrialResult) -> dict[str, float]:
-    """Return what is said of a finished trial."""
+def final_metrics(result: TrialResult) -> dict[str, float]:
+    """Return the metrics of a finished trial at its best and last epoch."""
     best, last = result.best, result.last
     return {
         "best_step": float(best.step),
@@ -179,8 +170,5 @@ def final_figures(result: TrialResult) -> dict[str, float]:
     }
 
 
-def _leaves(part: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for name, value in part.items():
-        found += _leaves(value, f"{prefix}{name}.") if isinstance(value, Mapping) else [(f"{prefix}{name}", value)]
-    return found
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]

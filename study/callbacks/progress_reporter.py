@@ -1,4 +1,4 @@
-"""What the user sees while a study runs: a live display on a terminal, one line per finished trial elsewhere."""
+"""Progress on the terminal: a live display, or one line per finished trial where the output is not a terminal."""
 
 import time
 from collections.abc import Iterator
@@ -7,93 +7,102 @@ from dataclasses import dataclass
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from drft.data.progress import Progress as Tell
+from drft.data.progress import Progress as ReportWork
 from drft.training.records import EpochRecord, FoldEpoch, TrialResult
 from study.callbacks.callback import Callback
 from study.executors.base import Job, Started
 from study.results.metric_names import displayed_score, score_text
-from study.results.progress import BestCertainty, StudyProgress, time_left
+from study.results.progress import StudyProgress, time_left
 
 
 def progress_reporter(console: Console) -> Callback:
-    """Return the display that suits a console."""
+    """Return the progress reporter for a console."""
     return LiveProgress(console) if console.is_terminal else PlainProgress(console)
 
 
 @contextmanager
-def preparation(console: Console) -> Iterator[Tell]:
-    """Show long work before the first trial (rendering, decoding): a bar, or one line for each kind of work."""
+def preparation(console: Console) -> Iterator[ReportWork]:
+    """Show long work before the first trial (rendering, decoding): a bar, or one line for each kind of work.
+
+    Yields:
+        A function that is called with the kind of work, what is done and the total.
+    """
     if console.is_terminal:
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         with Progress(*columns, console=console, transient=True) as bars:
-            yield _bar_for_each_work(bars)
+            tasks: dict[str, TaskID] = {}
+
+            def show_bar(work: str, done: int, total: int) -> None:
+                if work not in tasks:
+                    tasks[work] = bars.add_task(work)
+                bars.update(tasks[work], completed=done, total=total)
+
+            yield show_bar
     else:
-        yield _line_for_each_work(console)
+        printed: set[str] = set()
+
+        def print_once(work: str, done: int, total: int) -> None:
+            if work not in printed and done < total:
+                printed.add(work)
+                _print(console, f"{work} ({total})")
+
+        yield print_once
 
 
 @dataclass(slots=True)
-class TimeLeft:
-    """Estimates when a run is over, from the trials it finished itself."""
+class RemainingTime:
+    """Estimates the remaining time of a run from the trials that it finished itself."""
 
     goal: int
     finished_before: int
     started: float | None = None
 
     def start(self) -> None:
-        """Start with the first trial: the workers' own start says nothing about the pace."""
+        """Start the clock with the first trial, so that the start of the workers does not count."""
         if self.started is None:
             self.started = time.monotonic()
 
-    def remaining(self, finished: int) -> float | None:
-        """Return the seconds left; None as long as no trial has finished."""
-        mine = finished - self.finished_before
-        if mine <= 0 or self.started is None:
-            return None
-        return (time.monotonic() - self.started) / mine * max(0, self.goal - finished)
+    def text(self, finished: int) -> str:
+        """Return the remaining time as text, given the finished trials of the study."""
+        here = finished - self.finished_before
+        if here <= 0 or self.started is None:
+            return time_left(None)
+        return time_left((time.monotonic() - self.started) / here * max(0, self.goal - finished))
 
 
-class PlainProgress:
-    """One line per finished or failed trial."""
+class PlainProgress(Callback):
+    """Prints one line per finished or failed trial."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._clock = TimeLeft(0, 0)
+        self._remaining = RemainingTime(0, 0)
 
-    def begin(self, progress: StudyProgress, goal: int) -> None:
-        """Say where the study stands."""
-        self._clock = TimeLeft(goal, progress.finished)
-        self._say(f"{progress.finished} of {goal} trials are finished")
+    def on_study_begin(self, progress: StudyProgress, goal: int) -> None:
+        """Print how many trials are finished."""
+        self._remaining = RemainingTime(goal, progress.finished)
+        self.on_message(f"{progress.finished} of {goal} trials are finished")
 
-    def started(self, job: Job, event: Started) -> None:
-        """Say nothing."""
-        self._clock.start()
+    def on_trial_begin(self, job: Job, event: Started) -> None:
+        """Start the clock."""
+        self._remaining.start()
 
-    def epoch(self, job: Job, record: EpochRecord) -> None:
-        """Say nothing."""
+    def on_trial_end(self, job: Job, outcome: TrialResult | str, progress: StudyProgress) -> None:
+        """Print the outcome of the trial and the progress of the study."""
+        tally = progress_line(progress, self._remaining.goal)
+        self.on_message(f"{trial_line(job, outcome)} | {tally} | {self._remaining.text(progress.finished)}")
 
-    def ended(self, job: Job, outcome: TrialResult | str, progress: StudyProgress) -> None:
-        """Say how the trial went."""
-        left = time_left(self._clock.remaining(progress.finished))
-        self._say(f"{verdict(job, outcome)} | {tally(progress, self._clock.goal)} | {left}")
-
-    def notice(self, line: str) -> None:
-        """Say it."""
-        self._say(line)
-
-    def end(self) -> None:
-        """Say nothing."""
-
-    def _say(self, line: str) -> None:
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+    def on_message(self, line: str) -> None:
+        """Print the line."""
+        _print(self._console, line)
 
 
 @dataclass(slots=True)
-class _Row:
-    """What is shown of a running trial."""
+class _TrialRow:
+    """The line of a running trial."""
 
     job: Job
     worker: str
@@ -105,132 +114,110 @@ class _Row:
         name = f"trial {self.job.number}"
         if self.record is None:
             return self.worker, name, f"depth {config.depth}", "starting", ""
-        phase, of = self.record.phase, getattr(config, f"{self.record.phase}_phase").epochs
+        epochs = getattr(config, f"{self.record.phase}_phase").epochs
         fold = f"fold {self.record.fold + 1}/{config.split.folds}, " if isinstance(self.record, FoldEpoch) else ""
         scores = f"train {self.record.train_accuracy:.3f}  val {self.record.val_accuracy:.3f}"
-        return self.worker, name, f"depth {config.depth}", f"{fold}{phase} phase {self.record.epoch}/{of}", scores
+        phase = f"{fold}{self.record.phase} phase {self.record.epoch}/{epochs}"
+        return self.worker, name, f"depth {config.depth}", phase, scores
 
 
-class LiveProgress:
-    """A bar, the best trial, and one line per slot, redrawn in place."""
+class LiveProgress(Callback):
+    """Shows a bar, the best trial, and one line per running trial, redrawn in place."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._clock = TimeLeft(0, 0)
+        self._remaining = RemainingTime(0, 0)
         self._progress = StudyProgress()
-        self._rows: dict[int, _Row] = {}
-        self._bar = Progress(
-            BarColumn(), MofNCompleteColumn(), TextColumn("trials"), _TimeLeftColumn(self), console=console
-        )
+        self._rows: dict[int, _TrialRow] = {}
+        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("trials"), _RemainingTimeColumn(self))
+        self._bar = Progress(*columns, console=console)
         self._task = self._bar.add_task("")
         self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=4, transient=True)
 
-    def begin(self, progress: StudyProgress, goal: int) -> None:
+    def on_study_begin(self, progress: StudyProgress, goal: int) -> None:
         """Open the display."""
-        self._clock = TimeLeft(goal, progress.finished)
-        self._set(progress)
+        self._remaining = RemainingTime(goal, progress.finished)
+        self._update(progress)
         self._live.start()
 
-    def started(self, job: Job, event: Started) -> None:
+    def on_trial_begin(self, job: Job, event: Started) -> None:
         """Add the trial's line."""
-        self._clock.start()
-        self._rows[job.number] = _Row(job, event.worker)
+        self._remaining.start()
+        self._rows[job.number] = _TrialRow(job, event.worker)
 
-    def epoch(self, job: Job, record: EpochRecord) -> None:
-        """Bring the trial's line up to date."""
+    def on_epoch(self, job: Job, record: EpochRecord) -> None:
+        """Update the trial's line."""
         self._rows[job.number].record = record
 
-    def ended(self, job: Job, outcome: TrialResult | str, progress: StudyProgress) -> None:
-        """Remove the trial's line; failures stay above the display, for they should be seen."""
+    def on_trial_end(self, job: Job, outcome: TrialResult | str, progress: StudyProgress) -> None:
+        """Remove the trial's line. A failure stays above the display."""
         self._rows.pop(job.number, None)
-        self._set(progress)
+        self._update(progress)
         if isinstance(outcome, str):
-            self._console.print(Text(verdict(job, outcome), style="red"), soft_wrap=True)
+            self._console.print(Text(trial_line(job, outcome), style="red"), soft_wrap=True)
 
-    def notice(self, line: str) -> None:
-        """Say it above the display, where it stays."""
+    def on_message(self, line: str) -> None:
+        """Print the line above the display, where it stays."""
         self._console.print(Text(line, style="yellow"), soft_wrap=True)
 
-    def end(self) -> None:
+    def on_study_end(self) -> None:
         """Close the display."""
         self._live.stop()
 
     @property
-    def left(self) -> str:
-        """The time left, in words."""
-        return time_left(self._clock.remaining(self._progress.finished))
+    def remaining_time(self) -> str:
+        """The remaining time, as text."""
+        return self._remaining.text(self._progress.finished)
 
-    def _set(self, progress: StudyProgress) -> None:
+    def _update(self, progress: StudyProgress) -> None:
         self._progress = progress
-        self._bar.update(self._task, total=self._clock.goal, completed=progress.finished)
+        self._bar.update(self._task, total=self._remaining.goal, completed=progress.finished)
 
     def _draw(self) -> Group:
         table = Table.grid(padding=(0, 2))
         for row in sorted(self._rows.values(), key=lambda row: row.worker):
             table.add_row(*row.cells)
-        if self._clock.started is None:
+        if self._remaining.started is None:
             table.add_row("workers are starting")
-        return Group(self._bar, Text(tally(self._progress, self._clock.goal)), table)
+        return Group(self._bar, Text(progress_line(self._progress, self._remaining.goal)), table)
 
 
-class _TimeLeftColumn(ProgressColumn):
-    def __init__(self, display: LiveProgress) -> None:
+class _RemainingTimeColumn(ProgressColumn):
+    def __init__(self, progress: LiveProgress) -> None:
         super().__init__()
-        self._display = display
+        self._progress = progress
 
     def render(self, task: object) -> Text:
-        return Text(self._display.left)
+        return Text(self._progress.remaining_time)
 
 
-def verdict(job: Job, outcome: TrialResult | str) -> str:
-    """Say in a line how one trial went."""
+def trial_line(job: Job, outcome: TrialResult | str) -> str:
+    """Return the outcome of one trial as a line."""
     name = f"trial {job.number} (depth {job.config.depth})"
     if isinstance(outcome, str):
         return f"{name} failed: {outcome}"
     best, last, metric = outcome.best, outcome.last, outcome.config.metric
-    score = f"best {score_text(metric, best.score(metric))} at step {best.step} of {last.step}"
+    score = f"best {score_text(metric, best.score(metric))} at epoch {best.step} of {last.step}"
     folds = f" after {outcome.folds} of {job.config.split.folds} folds" if outcome.folds else ""
     return f"{name} {outcome.ending.replace('_', ' ')}{folds}: {score}"
 
 
-def tally(progress: StudyProgress, goal: int) -> str:
-    """Say in a line how far a study is."""
+def progress_line(progress: StudyProgress, goal: int) -> str:
+    """Return the progress of a study as a line, with the interval of the best score where it is known."""
     parts = [f"{progress.finished}/{goal} finished, {progress.pruned} of them pruned", f"{progress.failed} failed"]
     if progress.best:
+        certainty = progress.certainty
+        interval = f"; 95% {certainty.low:.3f} to {certainty.high:.3f}" if certainty else ""
+        if certainty and certainty.completed > 1:
+            interval += (
+                f"; {certainty.indistinguishable} of {certainty.completed} completed are indistinguishable from it"
+            )
         best = displayed_score(progress.metric, progress.best.value)
-        parts.append(f"best {best:.3f} (trial {progress.best.number}{_certainty(progress.certainty)})")
+        parts.append(f"best {best:.3f} (trial {progress.best.number}{interval})")
     elif progress.infeasible:
         parts.append(f"none of {progress.infeasible} completed is feasible (--max-gap)")
     return ", ".join(parts)
 
 
-def _certainty(certainty: BestCertainty | None) -> str:
-    """Say how sure the best is, and how many are as good for all that the images can tell."""
-    if certainty is None:
-        return ""
-    text = f"; 95% {certainty.low:.3f} to {certainty.high:.3f}"
-    if certainty.completed > 1:
-        text += f"; {certainty.indistinguishable} of {certainty.completed} completed are indistinguishable from it"
-    return text
-
-
-def _bar_for_each_work(bars: Progress) -> Tell:
-    tasks = {}
-
-    def tell(what: str, done: int, total: int) -> None:
-        if what not in tasks:
-            tasks[what] = bars.add_task(what)
-        bars.update(tasks[what], completed=done, total=total)
-
-    return tell
-
-
-def _line_for_each_work(console: Console) -> Tell:
-    said = set()
-
-    def tell(what: str, done: int, total: int) -> None:
-        if what not in said and done < total:
-            said.add(what)
-            console.print(f"{what} ({total})", markup=False, highlight=False, soft_wrap=True)
-
-    return tell
+def _print(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)

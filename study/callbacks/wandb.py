@@ -1,22 +1,24 @@
-"""Trials in Weights & Biases."""
+"""Log trials to Weights & Biases."""
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import wandb
 
-class WeightsAndBiases:
-    """One group per study, one run per trial; kept in ``FOLDER/wandb`` unless ``WANDB_MODE`` says otherwise."""
+from study.callbacks.logger import Logger
+
+
+class WandbLogger(Logger):
+    """One group per study and one run per trial, in ``FOLDER/wandb`` and offline unless ``WANDB_MODE`` is set."""
 
     def __init__(self, study: str, folder: Path) -> None:
         self._study, self._folder = study, folder
         self._runs: dict[int, Any] = {}
 
-    def started(self, number: int, config: Mapping[str, Any]) -> None:
-        """Open the trial's run."""
-        import wandb  # noqa: PLC0415 (an extra)
-
+    def begin_trial(self, number: int, config: Mapping[str, Any]) -> None:
+        """Open the run of the trial."""
         self._runs[number] = wandb.init(
             project="drft-study",
             group=self._study,
@@ -27,15 +29,15 @@ class WeightsAndBiases:
             reinit="create_new",
         )
 
-    def epoch(self, number: int, step: int, figures: Mapping[str, float]) -> None:
-        """Write the figures of a step."""
-        self._runs[number].log(dict(figures), step=step)
+    def log_epoch(self, number: int, step: int, metrics: Mapping[str, float]) -> None:
+        """Log the metrics of an epoch."""
+        self._runs[number].log(dict(metrics), step=step)
 
-    def ended(self, number: int, ending: str, figures: Mapping[str, float]) -> None:
-        """Write the final figures and close the run."""
+    def end_trial(self, number: int, ending: str, metrics: Mapping[str, float]) -> None:
+        """Log the final metrics and close the run."""
         run = self._runs.pop(number)
-        run.summary.update({"ending": ending, **{f"final/{name}": value for name, value in figures.items()}})
-        run.finish(exit_code=0 if figures else 1)
+        run.summary.update({"ending": ending, **{f"final/{name}": value for name, value in metrics.items()}})
+        run.finish(exit_code=0 if metrics else 1)
 
     def close(self) -> None:
         """Close the runs of trials that were stopped."""

@@ -1,75 +1,77 @@
-"""What a ledger needs of the storage that keeps its study, whichever kind of storage that is."""
+"""What ``CachedStorage`` needs of the storage that holds a study."""
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
 from optuna.distributions import BaseDistribution
 from optuna.storages import JournalStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 Storage = RDBStorage | JournalStorage
-"""What studies are kept in."""
+"""The storages that hold studies."""
 
 TAKEN = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
-"""States of the trials that a limit counts."""
+"""States of the trials that count towards a limit on the number of trials."""
+
+AttributeKind = Literal["user", "system"]
 
 
 class GoalReachedError(Exception):
-    """As many trials as are wanted are finished or under way."""
+    """The wanted number of trials are finished or running."""
 
 
 class StudyBackend(Protocol):
-    """One study in its storage: others' trials are looked up there, and what is noted of own ones is written at once.
+    """One study in its storage, as one tuner reads and writes it.
 
-    Trials are begun, queued and started at once, since only the storage can number them and tell who was first.
-    Everything else is noted, in memory, until :meth:`write`.
+    Creating, queueing and starting a trial are written at once, since only the storage can number trials and decide
+    which tuner was first. All other changes are kept in memory until ``write``.
     """
 
     @property
     def ending(self) -> Sequence[int]:
-        """The trials that are noted to end, by id."""
+        """Ids of the trials whose end is not written yet."""
 
-    def look(self, after: int, among: Collection[int]) -> dict[int, TrialState]:
-        """Return the states, by id, of trials that came after the id ``after`` or are ``among`` these."""
+    def states(self, after: int, among: Collection[int]) -> dict[int, TrialState]:
+        """Return the states, by id, of the trials with an id above ``after`` or in ``among``."""
 
-    def read(self, trial_ids: Collection[int], last: int) -> Iterable[FrozenTrial]:
-        """Return the trials with these ids, all up to ``last``; there may be others among them."""
+    def read(self, trial_ids: Collection[int]) -> Iterable[tuple[int, FrozenTrial]]:
+        """Return the trials with these ids, each with its id; others may be among them."""
 
-    def begin(self, limit: int | None) -> FrozenTrial:
-        """Add a running trial.
+    def create(self, limit: int | None) -> tuple[int, FrozenTrial]:
+        """Add a running trial; return its id and the trial.
 
         Raises:
-            GoalReachedError: when ``limit`` trials are finished or under way; nothing is added.
+            GoalReachedError: when ``limit`` trials are finished or running; nothing is added.
         """
 
-    def queue(self, template: FrozenTrial) -> FrozenTrial:
-        """Add a trial like ``template``."""
+    def queue(self, template: FrozenTrial) -> tuple[int, FrozenTrial]:
+        """Add a trial like ``template``; return its id and the trial."""
 
     def start(self, trial_id: int, limit: int | None) -> datetime | None:
-        """Start a waiting trial; return when, or None when it did not wait any more.
+        """Start a waiting trial; return the time, or None when another tuner started it.
 
         Raises:
-            GoalReachedError: when ``limit`` others are finished or under way; it goes on waiting.
+            GoalReachedError: when ``limit`` others are finished or running; the trial keeps waiting.
         """
 
-    def add_param(self, trial_id: int, name: str, internal_value: float, distribution: BaseDistribution) -> None:
-        """Note a parameter of a trial."""
+    def set_param(self, trial_id: int, name: str, internal_value: float, distribution: BaseDistribution) -> None:
+        """Add a parameter of a trial."""
 
-    def put_attribute(self, kind: str, trial_id: int, key: str, value_json: str, *, anew: bool) -> None:
-        """Note a ``user`` or ``system`` attribute of a trial, one that it had before or, with ``anew``, a new one."""
+    def set_attribute(self, kind: AttributeKind, trial_id: int, key: str, value: Any, *, new: bool) -> None:
+        """Set an attribute of a trial; ``new`` if it has none of that name."""
 
-    def put_intermediate(self, trial_id: int, step: int, value: float, *, anew: bool) -> None:
-        """Note what a trial reports at a step."""
+    def set_intermediate(self, trial_id: int, step: int, value: float, *, new: bool) -> None:
+        """Set the value that a trial reported at a step; ``new`` if it has none there."""
 
     def end(self, trial_id: int, before: TrialState, after: TrialState, values: Sequence[float] | None) -> None:
-        """Note that a trial, which is in the state ``before``, ends."""
+        """End a trial that is in the state ``before``."""
 
     def write(self) -> None:
-        """Write everything that is noted, and forget it; what the storage did not take is kept for the next time.
+        """Write all changes in memory. Changes that the storage does not accept are kept for the next call.
 
         Raises:
-            UpdateFinishedTrialError: when another process ended a trial that is noted to end; all that is noted is
-                forgotten, unwritten.
-            StorageInternalError: when the storage does not take it.
+            UpdateFinishedTrialError: when another process ended a trial whose end is to be written; all changes in
+                memory are dropped.
+            StorageInternalError: when the storage does not accept the changes.
         """

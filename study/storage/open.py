@@ -1,8 +1,8 @@
-"""Where studies are kept: a URL or a path becomes an Optuna storage, or one clear sentence says why not.
+"""Open the Optuna storage of a study, given by path or URL; every fault is one clear line.
 
-SQLite files are opened in write-ahead mode with a busy time-out, so that the dashboard may read while the driver
-writes. A path that ends in ``.journal`` is a journal of Optuna's, for file systems that several machines share.
-Whatever is wrong is found before anything is written.
+SQLite files are opened in write-ahead mode with a busy time-out, so that the dashboard can read while the tuner writes.
+A path that ends in ``.journal`` is an Optuna journal, for file systems that several machines share. Faults are found
+before anything is written.
 """
 
 import contextlib
@@ -17,15 +17,15 @@ from pathlib import Path
 
 import optuna
 import sqlalchemy
-from optuna.storages import JournalStorage, RDBStorage
+from optuna.storages import RDBStorage
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from drft.errors import StudyError
 from study.storage.backend import Storage
-from study.storage.journal_backend import FIRST_BYTES, JournalFile
+from study.storage.journal import FIRST_BYTES, Journal
 
 BUSY_SECONDS = 60.0
-"""How long a statement waits for another process to release the SQLite file."""
+"""Seconds that a statement waits for another process to release the SQLite file."""
 
 _SQLITE = "sqlite:///"
 _JOURNAL = "journal://"
@@ -39,10 +39,10 @@ def study_url(results: Path, study: str) -> str:
 
 
 def check_study_name(name: str) -> None:
-    """Refuse a name that cannot be a folder.
+    """Refuse a study name that cannot be the name of a folder.
 
     Raises:
-        StudyError: when it holds anything but letters, digits, ``.``, ``_`` and ``-``.
+        StudyError: when it contains anything but letters, digits, ``.``, ``_`` and ``-``.
     """
     if not re.fullmatch(r"\w[\w.-]{0,99}", name):
         raise StudyError(
@@ -51,12 +51,16 @@ def check_study_name(name: str) -> None:
 
 
 def check_writable(folder: Path, option: str = "--results") -> None:
-    """Refuse a folder, which ``option`` named, in which no file can be made; leaves nothing behind.
+    """Refuse a folder in which no file can be created; nothing is left behind.
+
+    Args:
+        folder: the folder; it need not exist.
+        option: the command-line option that names it.
 
     Raises:
-        StudyError: when the folder, or its nearest existing parent, is no folder or cannot be written.
+        StudyError: when the folder, or its nearest existing parent, is a file or cannot be written.
     """
-    nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not nearest.is_dir():
         raise StudyError(f"folder {folder}: {nearest} is a file; choose another folder with {option}")
     try:
@@ -69,44 +73,42 @@ def check_writable(folder: Path, option: str = "--results") -> None:
 
 
 def storage_exists(url_or_path: str | Path) -> bool:
-    """Return whether a storage is already there; anything but a file is taken to be."""
+    """Return whether a storage exists; a storage that is not a file is assumed to."""
     path = _path(_as_url(url_or_path))
     return path is None or path.exists()
 
 
 def check_new_storage(url_or_path: str | Path) -> None:
-    """Refuse a storage that is not there yet when it is to be a file where none can be made; leaves nothing behind.
+    """Refuse a storage file that cannot be created; nothing is left behind.
 
     Raises:
-        StudyError: saying so.
+        StudyError: when its folder cannot be written.
     """
     path = _path(_as_url(url_or_path))
     if path is not None:
         check_writable(path.parent, "--storage")
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
-
-
-def open_storage(url_or_path: str | Path, *, create: bool = True, tell: Callable[[str], None] = _say) -> Storage:
-    """Open, or with ``create`` make, the storage of a study.
+def open_storage(
+    url_or_path: str | Path, *, create: bool = True, notify: Callable[[str], None] | None = None
+) -> Storage:
+    """Open the storage of a study, or create it.
 
     Args:
         url_or_path: path of a SQLite file, path of a journal (``*.journal``, or any as ``journal://PATH``), or any
             database URL that SQLAlchemy knows.
-        create: whether a storage that is not there yet may be made, and a SQLite file of an older Optuna brought up to
-            date, after a copy of it was made.
-        tell: told where that copy is.
+        create: whether a missing storage may be created, and a SQLite file of an older Optuna upgraded after a copy of
+            it was made.
+        notify: gets a line that names this copy; None prints it to stderr.
 
     Raises:
-        StudyError: when it is missing, unreachable, of another schema, or no storage of Optuna.
+        StudyError: when it is missing, unreachable, of another schema, or not an Optuna storage.
     """
     url = _as_url(url_or_path)
     path = _path(url)
     if path is not None and not create and not path.exists():
         raise StudyError(f"storage {path} does not exist; start a study with 'drft-study run'")
-    with _storage_faults(url):
+    with _one_line_errors(url):
         if path is None:
             return _open_url(url)
         if url.startswith(_JOURNAL):
@@ -116,18 +118,18 @@ def open_storage(url_or_path: str | Path, *, create: bool = True, tell: Callable
         except RuntimeError as error:
             if not create or "storage upgrade" not in str(error):
                 raise
-        _upgrade(url, path, tell)
+        _upgrade(url, path, notify or partial(print, file=sys.stderr))
         return _open_sqlite(url, path)
 
 
 def close_storage(storage: Storage) -> None:
-    """Close the connections of a storage, where it has any."""
+    """Close the connections of a database."""
     if isinstance(storage, RDBStorage):
         storage.engine.dispose()
 
 
 def spans_machines(storage: Storage) -> bool:
-    """Return whether drivers on several machines can share a storage; all but a SQLite file can be shared."""
+    """Return whether tuners on several machines can share a storage: any but a SQLite file."""
     return not (isinstance(storage, RDBStorage) and storage.engine.dialect.name == "sqlite")
 
 
@@ -142,18 +144,18 @@ def _as_url(url_or_path: str | Path) -> str:
 
 
 def _path(url: str) -> Path | None:
-    """Return the path of a storage that is a file."""
+    """Return the path of a storage that is a file, else None."""
     return next((Path(url.removeprefix(kind)) for kind in (_SQLITE, _JOURNAL) if url.startswith(kind)), None)
 
 
-def _open_journal(path: Path, create: bool) -> JournalStorage:
+def _open_journal(path: Path, create: bool) -> Journal:
     if create:
-        check_writable(path.parent, "--storage")  # of one that is there, too: the lock of a journal is beside it
+        check_writable(path.parent, "--storage")  # also for an existing journal: its lock file lies beside it
     if path.exists():
         _check_journal(path, "r+b" if create else "rb")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        return JournalStorage(JournalFile(path.absolute()))
+        return Journal(path.absolute())
     except (ValueError, KeyError, TypeError, AssertionError) as error:
         raise StudyError(
             f"storage {path} is a damaged journal ({error!r}); choose another file with --storage"
@@ -161,12 +163,12 @@ def _open_journal(path: Path, create: bool) -> JournalStorage:
 
 
 def _check_journal(path: Path, mode: str) -> None:
-    """Refuse a file that cannot be opened like this, or that is of another kind; one may have only just been begun."""
+    """Refuse a file that is not a journal, or cannot be opened in this mode. A journal may be empty."""
     if path.is_dir():
         raise StudyError(f"storage {path} is a folder; name a file with --storage")
     with path.open(mode) as file:
         if not FIRST_BYTES.startswith(file.read(len(FIRST_BYTES))):
-            raise StudyError(f"storage {path} is no journal of Optuna; choose another file with --storage")
+            raise StudyError(f"storage {path} is not an Optuna journal; choose another file with --storage")
 
 
 def _open_sqlite(url: str, path: Path) -> RDBStorage:
@@ -174,7 +176,7 @@ def _open_sqlite(url: str, path: Path) -> RDBStorage:
         _make_sqlite(path)
     known = path.stat().st_size > 0 and _holds_studies(path)
     if not known:
-        _use_write_ahead_log(path)  # first, or each table would wait for the disk
+        _use_write_ahead_log(path)  # before the tables are created: each would wait for the disk
     storage = RDBStorage(url, engine_kwargs={"creator": partial(_connect, path)}, skip_table_creation=known)
     if known:
         _use_write_ahead_log(path)
@@ -182,7 +184,10 @@ def _open_sqlite(url: str, path: Path) -> RDBStorage:
 
 
 def _make_sqlite(path: Path) -> None:
-    """Make the tables in a file beside, so that they appear all at once; another driver may be faster to do it."""
+    """Create the tables in a temporary file and link it, so that they appear all at once.
+
+    Another tuner may create the file at the same time; the first one wins.
+    """
     check_writable(path.parent)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as folder:
@@ -197,8 +202,8 @@ def _make_sqlite(path: Path) -> None:
             draft.rename(path)
 
 
-def _upgrade(url: str, path: Path, tell: Callable[[str], None]) -> None:
-    """Bring the tables of an older Optuna up to date; a copy is made first."""
+def _upgrade(url: str, path: Path, notify: Callable[[str], None]) -> None:
+    """Upgrade the tables of an older Optuna, after copying the file."""
     older = RDBStorage(url, skip_compatibility_check=True, skip_table_creation=True)
     copy = path.with_name(f"{path.name}.backup-{older.get_current_version()}")
     with (
@@ -208,13 +213,13 @@ def _upgrade(url: str, path: Path, tell: Callable[[str], None]) -> None:
         source.backup(target)
     older.upgrade()
     older.engine.dispose()
-    tell(f"{path} was made by an older Optuna and is brought up to date; {copy.name} beside it is as it was")
+    notify(f"{path} was written by an older Optuna and is upgraded; {copy.name} is a copy of it as it was")
 
 
 def _open_url(url: str) -> RDBStorage:
     engine = sqlalchemy.create_engine(url)
     with engine.begin() as connection:
-        if engine.dialect.name == "postgresql":  # one driver at a time, or two would make the tables
+        if engine.dialect.name == "postgresql":  # one tuner at a time: two must not both create the tables
             connection.execute(_LOCK)
         tables = sqlalchemy.inspect(connection).get_table_names()
         known = "alembic_version" in tables
@@ -224,10 +229,10 @@ def _open_url(url: str) -> RDBStorage:
 
 
 def _holds_studies(path: Path) -> bool:
-    """Tell a storage from a database in which there is nothing yet, and refuse any other file."""
+    """Return whether a file has the tables of a storage; refuse other files and databases of other programs."""
     with path.open("rb") as file:
         if file.read(len(_SQLITE_MAGIC)) != _SQLITE_MAGIC:
-            raise StudyError(f"storage {path} is no SQLite database; choose another file with --storage")
+            raise StudyError(f"storage {path} is not a SQLite database; choose another file with --storage")
     with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if tables and not {"studies", "trials", "version_info", "alembic_version"} <= tables:
@@ -237,26 +242,26 @@ def _holds_studies(path: Path) -> bool:
 
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
-    # In write-ahead mode NORMAL keeps every commit through a crash of this program; only a power cut may undo the
-    # last ones, and then the trials they spoke of are run again.
+    # In write-ahead mode, NORMAL keeps every commit when this program crashes. Only a power failure can undo the last
+    # commits; their trials are then run again.
     connection.execute("PRAGMA synchronous = NORMAL")
     return connection
 
 
 def _use_write_ahead_log(path: Path) -> None:
-    """Switch the file to write-ahead mode, which it keeps."""
+    """Switch the file to write-ahead mode, which is permanent."""
     with contextlib.closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise StudyError(
-            f"storage {path}: this file system has no SQLite write-ahead mode; keep results on a local disk "
-            "or name a PostgreSQL database with --storage"
+            f"storage {path}: this file system does not support SQLite's write-ahead mode; keep results on a local "
+            "disk or name a PostgreSQL database with --storage"
         )
 
 
 @contextlib.contextmanager
-def _storage_faults(url: str) -> Iterator[None]:
-    """Turn what databases raise into one sentence, without the password."""
+def _one_line_errors(url: str) -> Iterator[None]:
+    """Raise errors of databases as one line without the password."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -268,9 +273,9 @@ def _storage_faults(url: str) -> Iterator[None]:
         cause = error.__cause__ or error
         raise StudyError(f"storage {public_url(url)} cannot be opened: {_first_line(cause)}") from None
     except RuntimeError as error:
-        advice = "'drft-study run' brings a SQLite file up to date; else back it up and run 'optuna storage upgrade'"
+        advice = "'drft-study run' upgrades a SQLite file; else back it up and run 'optuna storage upgrade'"
         if "upgrade" not in str(error):
-            advice = "it was made by a newer Optuna: update optuna, or choose another with --storage"
+            advice = "it was written by a newer Optuna: update optuna, or choose another with --storage"
         raise StudyError(
             f"storage {public_url(url)} has another schema than Optuna {optuna.__version__}: {advice}"
         ) from None
@@ -282,7 +287,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def public_url(url: str) -> str:
-    """Return a URL as it may be shown: without its password; of a file its path."""
+    """Return a URL without its password; for a file, its path."""
     if (path := _path(url)) is not None:
         return str(path)
     try:

@@ -1,7 +1,7 @@
-"""How sure the best trial of a running study is, and whether going on can still tell anything.
+"""How certain the best trial of a running study is, and whether further trials can still show anything but noise.
 
-Kept up to date by the driver from the validation predictions of trials that ran to their end; a study that is gone on
-with reads those of earlier runs from their folders.
+The tuner adds the validation predictions of every completed trial. When a study is resumed, those of earlier runs are
+read from the trial folders.
 """
 
 from collections.abc import Mapping
@@ -15,61 +15,63 @@ from study.results.progress import BestCertainty
 
 
 class NoiseStopper:
-    """Which validation images each finished trial gets right at its best step.
+    """Which validation images each completed trial classifies correctly at its best epoch.
 
-    Trials that were validated on different images, as those of a confirmation are, do not compare: then nothing is
-    said.
+    Trials that validate on different images, such as those of a confirmation, cannot be compared: then there is no
+    certainty and no verdict.
     """
 
     def __init__(self) -> None:
         self._correct: dict[int, NDArray[np.bool_]] = {}
-        self._images: set[tuple[str, ...]] = set()
+        self._image_ids: set[tuple[str, ...]] = set()
 
-    def recall(self, best_steps: Mapping[int, int], folder: Path) -> None:
-        """Take in trials of earlier runs.
+    def read_earlier(self, best_steps: Mapping[int, int], folder: Path) -> None:
+        """Add trials of earlier runs.
 
         Args:
-            best_steps: the best step of each trial that ran to its end.
-            folder: where the trials' folders are; one that is not there is left out.
+            best_steps: the best step of each completed trial, by number.
+            folder: the folder with the trial folders; missing ones are left out.
         """
         for number, step in best_steps.items():
             path = folder / f"{number:04d}" / "predictions.npz"
             if path.is_file():
-                with np.load(path, allow_pickle=False) as kept:
-                    part = (kept[f"validation_{name}"] for name in ("ids", "grades", "probabilities"))
-                    self._keep(number, step, Predictions(*part))
+                with np.load(path, allow_pickle=False) as stored:
+                    fields = (stored[f"validation_{name}"] for name in ("ids", "grades", "probabilities"))
+                    self._add(number, step, Predictions(*fields))
 
     def add(self, number: int, result: TrialResult) -> None:
-        """Take in a trial that has ended; one that was pruned says nothing of its best."""
+        """Add a finished trial, unless it was pruned: its best epoch might have come later."""
         if result.ending != "pruned":
-            self._keep(number, result.best.step, result.predictions["validation"])
+            self._add(number, result.best.step, result.predictions["validation"])
 
     def certainty(self) -> BestCertainty | None:
-        """Return the interval of the best accuracy, and how many cannot be told from it; None before there is one."""
-        # SciPy's import waits until there is something to say, so that the first trial does not wait for it.
+        """Return the interval of the best accuracy and how many trials are indistinguishable; None if unknown."""
+        # SciPy is imported only when there are results, so that the first trial does not wait for it.
         from study.analysis.running import compare_running  # noqa: PLC0415
 
-        stands = compare_running(self._table()) if self._speaks else None
-        if stands is None or stands.best.low is None or stands.best.high is None:
+        comparison = compare_running(self._table()) if self._comparable else None
+        if comparison is None or comparison.best.low is None or comparison.best.high is None:
             return None
-        return BestCertainty(stands.best.low, stands.best.high, stands.alike, stands.n_trials)
+        return BestCertainty(
+            comparison.best.low, comparison.best.high, comparison.indistinguishable, comparison.n_trials
+        )
 
-    def noise(self) -> str | None:
-        """Return why further trials could show nothing but noise; None while they could show more."""
-        if not self._speaks:
+    def reason_to_stop(self) -> str | None:
+        """Return why further trials could only add noise; None while they could show more."""
+        if not self._comparable:
             return None
-        from study.analysis.running import noise_verdict  # noqa: PLC0415
+        from study.analysis.running import noise_verdict  # noqa: PLC0415 (see above)
 
         verdict = noise_verdict(self._table())
         return verdict.reason if verdict.stop else None
 
-    def _keep(self, number: int, step: int, told: Predictions) -> None:
-        self._images.add(tuple(map(str, told.ids)))
-        self._correct[number] = told.probabilities[step - 1].argmax(axis=1) == told.grades
+    def _add(self, number: int, step: int, predictions: Predictions) -> None:
+        self._image_ids.add(tuple(map(str, predictions.ids)))
+        self._correct[number] = predictions.probabilities[step - 1].argmax(axis=1) == predictions.grades
 
     @property
-    def _speaks(self) -> bool:
-        return len(self._images) == 1
+    def _comparable(self) -> bool:
+        return len(self._image_ids) == 1
 
     def _table(self) -> NDArray[np.bool_]:
         return np.array(list(self._correct.values()))

@@ -1,15 +1,15 @@
-"""Trials that were asked for and wait for a slot of this driver."""
+"""Jobs that were asked for and wait for a worker of this tuner."""
 
 from collections.abc import Iterable
 
 from optuna.trial import FrozenTrial
 
 from study.executors.base import Job
-from study.tuner.runtime_estimate import expected_seconds, ran
+from study.tuner.runtime_estimate import expected_seconds, past_trainings
 
 
 class PendingJobs:
-    """A few jobs; the one that will take longest comes first."""
+    """Jobs in the order in which they are started."""
 
     def __init__(self) -> None:
         self._jobs: list[Job] = []
@@ -18,14 +18,14 @@ class PendingJobs:
         return len(self._jobs)
 
     def add(self, job: Job) -> None:
-        """Hold a job."""
+        """Add a job at the end."""
         self._jobs.append(job)
 
     def sort(self, finished: Iterable[FrozenTrial]) -> None:
-        """Bring the jobs into the order in which they are to be started, as these trials tell."""
-        known = ran(finished)
-        self._jobs.sort(key=lambda job: -expected_seconds(job.config, known))
+        """Put the jobs with the longest expected runtime first, estimated from finished trials."""
+        past = past_trainings(finished)
+        self._jobs.sort(key=lambda job: -expected_seconds(job.config, past))
 
-    def next(self) -> Job:
-        """Return the first job, which is held no more."""
+    def pop(self) -> Job:
+        """Remove and return the first job."""
         return self._jobs.pop(0)

@@ -1,4 +1,4 @@
-"""Another try for a failed trial: whether there is one, and what is different about it."""
+"""Retries of failed trials: whether there is one, and how it differs from the failed trial."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,38 +6,38 @@ from typing import Any
 from drft.config.trial_config import TrialConfig
 from study.executors.base import Kind
 
-_KEPT = ("seed", "control", "attempt", "micro_batch", "place")
-"""Attributes that make a retry the very training that was lost."""
+_COPIED = ("seed", "control", "attempt", "micro_batch", "place")
+"""User attributes that make a retry the same training."""
 
-_LEAST_MICRO_BATCH = 2
-"""Of a single image batch norms make no statistics, and what does not fit two will not fit one."""
+_SMALLEST_MICRO_BATCH = 2
+"""Batch norm needs two images, and a training that does not fit with two will not fit with one."""
 
 
-def another_try(
+def retry_attributes(
     config: TrialConfig, attributes: Mapping[str, Any], kind: Kind, max_retries: int
 ) -> dict[str, int] | None:
-    """Return the attributes in which another try differs from a failed trial; None where there is no other try.
+    """Return the user attributes in which a retry differs from a failed trial; None when there is no retry.
 
     Args:
-        config: of the trial that failed.
-        attributes: the user attributes of that trial.
+        config: configuration of the failed trial.
+        attributes: user attributes of the failed trial.
         kind: how it failed.
-        max_retries: how often a trial may be tried again.
+        max_retries: number of retries of a trial.
     """
     if kind == "diverged" or not max_retries:
-        return None  # equal trainings diverge equally
-    if kind == "memory":  # each try halves what did not fit, so these come to an end by themselves
+        return None  # an equal training would diverge again
+    if kind == "memory":  # not limited by max_retries: halving ends by itself
         half = (config.micro_batch or config.batch_size) // 2
-        return {"micro_batch": half} if half >= _LEAST_MICRO_BATCH else None
+        return {"micro_batch": half} if half >= _SMALLEST_MICRO_BATCH else None
     attempt = attributes.get("attempt", 0)
     return {"attempt": attempt + 1} if attempt < max_retries else None
 
 
-def carried_over(number: int, attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the attributes that a retry begins with."""
-    return {name: value for name, value in attributes.items() if name in _KEPT} | {"retry_of": number}
+def copied_attributes(number: int, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the user attributes that a retry of trial ``number`` copies from it."""
+    return {name: value for name, value in attributes.items() if name in _COPIED} | {"retry_of": number}
 
 
 def config_changes(attributes: Mapping[str, Any]) -> dict[str, int]:
-    """Return what a retry's configuration has that its parameters do not say."""
+    """Return the settings of a retry that are not among its parameters."""
     return {"micro_batch": attributes["micro_batch"]} if "micro_batch" in attributes else {}

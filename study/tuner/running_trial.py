@@ -1,4 +1,4 @@
-"""A trial under way, as its driver knows it."""
+"""A running trial of this tuner."""
 
 import math
 from dataclasses import dataclass, field
@@ -11,22 +11,25 @@ from drft.training.records import EpochRecord, FoldEpoch
 
 @dataclass(slots=True)
 class RunningTrial:
-    """One trial, what it reported, and what is to come of it."""
+    """One running trial and what it reported so far."""
 
     trial: Trial
     config: TrialConfig
     control: bool
+    """Whether it belongs to the control group, which is never pruned."""
     records: list[EpochRecord] = field(default_factory=list)
     best: float = -math.inf
-    """Highest score so far: of the training or, where there is one for each fold, of the fold under way."""
-    fault: str = ""
+    """Highest score so far: of the training or, with folds, of the current fold."""
+    error: str = ""
+    """Why its result cannot be used."""
     would_prune: bool = False
+    """Whether the pruner would have stopped it (control group)."""
 
-    def take_in(self, record: EpochRecord, score: float) -> tuple[int, float] | None:
-        """Keep a record; return what Optuna is to be told: a step and a score, or None.
+    def add(self, record: EpochRecord, score: float) -> tuple[int, float] | None:
+        """Add a record; return the step and the score to report to Optuna, or None for nothing.
 
-        Of one training it is the best score so far at every step. Of a training for each fold it is the best score of
-        each fold at its end, with the fold, from 0, in the place of the step; the records are those of the last fold.
+        For one training it is the best score so far, at every step. With folds it is the best score of each fold at its
+        end, with the index of the fold as the step; ``records`` then holds those of the current fold.
         """
         if isinstance(record, FoldEpoch) and record.step == 1:
             self.records.clear()
@@ -38,7 +41,7 @@ class RunningTrial:
         return (record.fold, self.best) if record.step == self.config.steps else None
 
     def prunable_at(self, step: int) -> bool:
-        """Never in the head phase or a fold, and not at the last step or fold, where there is nothing left to save."""
+        """Return whether it may be pruned: never in the head phase or within a fold, nor at the last step or fold."""
         if self.config.split.every_fold:
             return step + 1 < len(self.config.split.turns)
         head = self.config.head_phase.epochs

@@ -1,4 +1,4 @@
-"""When a run of a study ends, and how one ended."""
+"""When a run of a study ends, and how it ended."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -17,15 +17,15 @@ class StoppingCriterion:
     seconds: float | None = None
     """Wall time of this run; None for no limit."""
     checkpoints: int = 5
-    """Checkpoints kept: those of so many best trials."""
+    """Number of best trials whose checkpoints are kept."""
     trial_seconds: float | None = None
-    """Wall time after which a trial is taken to hang, and ended; None for no limit."""
+    """Wall time after which a trial counts as hung and is ended; None for no limit."""
     failure_limit: float = 0.5
-    """A failing fraction of the last trials above this one ends the run."""
+    """The run ends when more than this share of the latest trials failed."""
     stop_when_noise: bool = False
-    """Whether the run ends when further trials could show nothing but noise (``study.tuner.noise_stopper``)."""
+    """Whether the run ends when further trials could only add noise (``study.tuner.noise_stopper``)."""
     queued_only: bool = False
-    """Run what is in the queue, and ask the sampler for nothing more."""
+    """Run only queued trials; the sampler is not used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,6 @@ class RunOutcome:
     progress: StudyProgress
     seconds: float
     requeued: int = 0
-    """Trials that were stopped and will be run again."""
+    """Trials that were stopped and queued again."""
     reason: str = ""
-    """The commonest reason of failure, when failures ended the run; why only noise was left, when noise did."""
+    """The most frequent failure when failures ended the run, or why further trials could only add noise."""

@@ -1,7 +1,7 @@
-"""The conductor: the only room that talks to the Optuna study.
+"""The trial scheduler: the only module that changes trials of the Optuna study.
 
-It asks for trials, takes in what they report, finishes or fails them, and gives back to the queue what a dead
-driver left behind. Optuna's own states are the truth: COMPLETE, PRUNED or FAIL; a crash is never a score.
+It asks Optuna for trials, records what they report, ends them, and queues the trials of dead tuners again. Optuna's
+states are the truth: COMPLETE, PRUNED or FAIL. A crash never becomes a score.
 """
 
 import contextlib
@@ -26,21 +26,21 @@ from study.results.progress import RankedTrial
 from study.results.study_metadata import StudyMetadata, open_study, record_metadata
 from study.space.seeds import is_control, trial_seed
 from study.space.suggester import Suggester
-from study.storage import heartbeat as owner
 from study.storage.backend import GoalReachedError, Storage
 from study.storage.cached_storage import CachedStorage
+from study.storage.heartbeat import BEAT_SECONDS, Heartbeats, beat_attribute, this_process
 from study.storage.open import spans_machines
 from study.storage.reconnect import Reconnect
 from study.tuner.progress_tally import ProgressTally
-from study.tuner.retry import another_try, carried_over, config_changes
+from study.tuner.retry import config_changes, copied_attributes, retry_attributes
 from study.tuner.running_trial import RunningTrial
 
-_UNOWNED_GRACE = timedelta(seconds=60)
-"""A trial gets its owner right after its birth; one without for so long belongs to a driver that died between."""
+_OWNERLESS_SECONDS = 60.0
+"""The owner is written right after a trial is created; a trial without one for so long lost its tuner in between."""
 
 
-class TrialScheduler(ProgressTally):
-    """Leads the trials of one study."""
+class TrialScheduler:
+    """Starts, records and ends the trials of one study."""
 
     def __init__(
         self,
@@ -50,198 +50,45 @@ class TrialScheduler(ProgressTally):
         sampler: BaseSampler,
         pruner: BasePruner,
         max_retries: int = 0,
-        patiently: Reconnect | None = None,
+        reconnect: Reconnect | None = None,
     ) -> None:
-        """Create the study, or load it to go on with it.
+        """Create the study, or open it to resume it.
 
         Args:
-            metadata: what the study is about.
+            metadata: what is fixed for the whole study.
             space: suggests configurations.
-            storage: where the study is kept.
-            sampler: what draws their values.
-            pruner: what ends weak trials early.
-            max_retries: how often a failed trial is run again.
-            patiently: does what may find the storage away.
+            storage: holds the study.
+            sampler: draws the parameters.
+            pruner: ends weak trials early.
+            max_retries: number of retries of a failed trial.
+            reconnect: calls the storage again while it does not answer.
 
         Raises:
-            StudyError: when a study of that name exists that is not this one.
+            StudyError: when another study has that name.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        wait = patiently or Reconnect()
+        reconnect = reconnect or Reconnect()
         self._metadata = metadata
         self._space = space
-        ledger = CachedStorage(storage, wait(lambda: open_study(metadata, storage)), wait)
-        study = optuna.load_study(study_name=metadata.name, storage=ledger, sampler=sampler, pruner=pruner)
-        super().__init__(study, ledger)
+        self._study_id = reconnect(open_study, metadata, storage)
+        self._storage = CachedStorage(storage, self._study_id, reconnect)
+        self._study = optuna.load_study(
+            study_name=metadata.name, storage=self._storage, sampler=sampler, pruner=pruner
+        )
+        self.tally = ProgressTally(self._study, self._storage)
+        """Counts and ranking of all trials of the study."""
         self._max_retries = max_retries
-        self._owner = owner.this_process()
-        self._beats = owner.Heartbeats()
-        # Drivers on one machine know from the processes themselves whether they live.
-        self._beating = spans_machines(storage)
-        self._next_beat = 0.0
+        self._owner = this_process()
+        self._heartbeats = Heartbeats()
+        # Tuners on one machine look at each other's processes; only others need heartbeats.
+        self._sends_heartbeats = spans_machines(storage)
+        self._next_heartbeat = 0.0
         self._running: dict[int, RunningTrial] = {}
-        record_metadata(metadata, study)
-
-    def ask(self, limit: int | None = None) -> Job | None:
-        """Start the next trial: one that waits in the queue first, then one from the sampler.
-
-        Returns:
-            The job; None when ``limit`` trials of the study are finished or under way, with whichever driver.
-        """
-        self._ledger.refresh()
-        self._ledger.limit = limit
-        try:
-            with self._ledger.together():
-                return self._ask()
-        except GoalReachedError:
-            return None
-
-    def _ask(self) -> Job:
-        trial = self._study.ask()
-        known = self._trial(trial.number).user_attrs
-        seed = known.get("seed", trial_seed(self._metadata.seed, trial.number))
-        control = known.get("control", is_control(self._metadata.seed, trial.number))
-        self._note(trial.number, owner=self._owner)
-        try:
-            config = self._space.suggest(trial).model_copy(update={"seed": seed, **config_changes(known)})
-        except Exception as error:
-            self._end_as_failed(trial.number, str(error))
-            raise
-        self._note(trial.number, seed=seed, control=control, depth=config.depth, config=config.model_dump_json())
-        self._running[trial.number] = RunningTrial(trial, config, control)
-        return Job(trial.number, config)
-
-    def enqueue(self, **attributes: Any) -> None:
-        """Queue a trial that begins with these user attributes; the space knows what they stand for."""
-        self._study.enqueue_trial({}, user_attrs=attributes)
-
-    def started(self, number: int, worker: str, device: str) -> None:
-        """Note where a trial runs."""
-        self._note(number, worker=worker, device=device)
-
-    def report(self, number: int, record: EpochRecord) -> bool:
-        """Take in one epoch and return whether the trial shall keep on.
-
-        Optuna gets the best score so far, so that noise does not prune an early peak, or that of each fold
-        (``RunningTrial.take_in``); the records are kept whole, and are written when the trial ends. Of a trial whose
-        driver is killed, the scores reported to Optuna remain.
-        """
-        running = self._running[number]
-        score = record.score(self._metadata.metric)
-        told = running.take_in(record, score)
-        if not math.isfinite(score):
-            running.fault = f"validation {self._metadata.metric} became {score} at step {record.step}"
-            return False
-        if told is None:
-            return True
-        step, best = told
-        with self._ledger.together():
-            running.trial.report(best, step)
-            return not self._prunes(running, step)
-
-    def check(self, number: int, result: TrialResult) -> None:
-        """Refuse a result that is no result.
-
-        Raises:
-            TrainingError: when a score of it was not a number.
-        """
-        fault = self._running[number].fault
-        if fault or not math.isfinite(result.best.score(self._metadata.metric)):
-            raise TrainingError(fault or f"the best validation {self._metadata.metric} is not a number")
-
-    def finish(self, number: int, result: TrialResult) -> bool:
-        """End a trial as COMPLETE, or as PRUNED when it was told to stop.
-
-        Returns:
-            False when another driver took this one for dead and queued the trial again; the result is no one's then.
-        """
-        try:
-            self._finish(number, result)
-        except UpdateFinishedTrialError:
-            return False
-        finally:
-            del self._running[number]
-        return True
-
-    def _finish(self, number: int, result: TrialResult) -> None:
-        pruned = result.ending == "pruned"
-        with self._ledger.together():
-            self._note(
-                number,
-                epochs=pack(result.records),
-                depth_fraction=result.depth_fraction,
-                trainable_fraction=result.trainable_fraction,
-                best_step=result.best.step,
-                ending=result.ending,
-                seconds=result.seconds,
-                **({"folds": result.folds} if result.folds else {}),
-            )
-            if self._metadata.max_gap is not None:
-                self._running[number].trial.set_constraint("gap", result.best.gap - self._metadata.max_gap)
-            self._study.tell(
-                number,
-                None if pruned else result.best.score(self._metadata.metric),
-                state=TrialState.PRUNED if pruned else TrialState.COMPLETE,
-            )
-
-    def ranked(self, number: int, result: TrialResult) -> RankedTrial:
-        """Return how a trial will be ranked that ran to its end."""
-        limit = self._metadata.max_gap
-        feasible = limit is None or result.best.gap <= limit
-        return RankedTrial(number, result.best.score(self._metadata.metric), feasible)
-
-    def fail(self, number: int, reason: str, kind: Kind = "error") -> bool:
-        """End a trial as FAIL, with the reason; queue it again where that can help and tries are left.
-
-        Returns:
-            Whether it will be run again.
-        """
-        running, trial = self._running[number], self._trial(number)
-        again = another_try(running.config, trial.user_attrs, kind, self._max_retries)
-        with self._ending():
-            if again is not None:
-                self._queue_again(trial, **again)
-            self._note(number, fail_kind=kind)
-            self._end_as_failed(number, reason, running.records)
-        del self._running[number]
-        return again is not None
-
-    def interrupt(self, reason: str) -> list[int]:
-        """Fail all running trials of this driver and queue them again; return their numbers."""
-        numbers = sorted(self._running)
-        for number in numbers:
-            with self._ending():
-                self._queue_again(self._trial(number))
-                self._note(number, requeued=True)
-                self._end_as_failed(number, reason, self._running[number].records)
-            del self._running[number]
-        return numbers
-
-    def reclaim(self) -> list[int]:
-        """Fail the running trials of dead drivers and queue them again with the same parameters.
-
-        Returns:
-            The numbers of the trials that were failed.
-        """
-        self.beat()
-        self._beats.look(self._study.user_attrs)
-        dead = [trial for trial in self.trials(TrialState.RUNNING) if self._is_abandoned(trial)]
-        for trial in dead:
-            with self._ending():
-                self._queue_again(trial)
-                self._note(trial.number, requeued=True)
-                self._end_as_failed(trial.number, "its driver died")
-        return [trial.number for trial in dead]
-
-    def beat(self) -> None:
-        """Say now and then, where drivers on other machines can see it, that this one lives."""
-        if self._beating and time.monotonic() >= self._next_beat:
-            self._next_beat = time.monotonic() + owner.BEAT_SECONDS
-            self._study.set_user_attr(owner.beat_attribute(self._owner), time.time())
+        record_metadata(metadata, self._study)
 
     @property
     def running(self) -> int:
-        """How many trials of this driver are under way."""
+        """Number of running trials of this tuner."""
         return len(self._running)
 
     @property
@@ -249,46 +96,198 @@ class TrialScheduler(ProgressTally):
         """The validation score that is maximized."""
         return self._metadata.metric
 
-    def _prunes(self, running: RunningTrial, step: int) -> bool:
-        if not running.prunable_at(step):
+    def ask(self, limit: int | None = None) -> Job | None:
+        """Start the next trial: a queued one if there is one, else one from the sampler.
+
+        Returns:
+            The job; None when ``limit`` trials of the study are finished or running, those of other tuners included.
+        """
+        self._storage.refresh()
+        self._storage.limit = limit
+        try:
+            with self._storage.batch():
+                trial = self._study.ask()
+                attributes = self._trial(trial.number).user_attrs
+                seed = attributes.get("seed", trial_seed(self._metadata.seed, trial.number))
+                control = attributes.get("control", is_control(self._metadata.seed, trial.number))
+                self._set_attributes(trial.number, owner=self._owner)
+                try:
+                    config = self._space.suggest(trial)
+                except Exception as error:
+                    self._end_as_failed(trial.number, str(error))
+                    raise
+                config = config.model_copy(update={"seed": seed, **config_changes(attributes)})
+                self._set_attributes(
+                    trial.number, seed=seed, control=control, depth=config.depth, config=config.model_dump_json()
+                )
+        except GoalReachedError:
+            return None
+        self._running[trial.number] = RunningTrial(trial, config, control)
+        return Job(trial.number, config)
+
+    def enqueue(self, **attributes: Any) -> None:
+        """Queue a trial that starts with these user attributes, which the space interprets."""
+        self._study.enqueue_trial({}, user_attrs=attributes)
+
+    def started(self, number: int, worker: str, device: str) -> None:
+        """Record where a trial runs."""
+        self._set_attributes(number, worker=worker, device=device)
+
+    def report(self, number: int, record: EpochRecord) -> bool:
+        """Record one epoch; return whether the trial shall continue.
+
+        Optuna gets the best score so far, so that noise after an early peak does not prune a trial (with folds, see
+        ``RunningTrial.add``). The records are written when the trial ends.
+        """
+        running = self._running[number]
+        score = record.score(self._metadata.metric)
+        reported = running.add(record, score)
+        if not math.isfinite(score):
+            running.error = f"validation {self._metadata.metric} became {score} in epoch {record.step}"
             return False
-        # The control arm is asked about too: the pruner learns its rungs, and the audit what would have been.
-        prunes = running.trial.should_prune()
-        if prunes and running.control and not running.would_prune:
-            running.would_prune = True
-            self._note(running.trial.number, would_prune=step)
-        return prunes and not running.control
+        if reported is None:
+            return True
+        step, best = reported
+        with self._storage.batch():
+            running.trial.report(best, step)
+            if not running.prunable_at(step):
+                return True
+            # The control group asks the pruner too: the pruner learns from it, and the audit needs its answer.
+            prune = running.trial.should_prune()
+            if prune and running.control and not running.would_prune:
+                running.would_prune = True
+                self._set_attributes(number, would_prune=step)
+            return not prune or running.control
+
+    def check(self, number: int, result: TrialResult) -> None:
+        """Refuse a result without a finite score.
+
+        Raises:
+            TrainingError: with the reason.
+        """
+        error = self._running[number].error
+        if error or not math.isfinite(result.best.score(self._metadata.metric)):
+            raise TrainingError(error or f"the best validation {self._metadata.metric} is not a number")
+
+    def finish(self, number: int, result: TrialResult) -> bool:
+        """End a trial as COMPLETE, or as PRUNED when it was told to stop.
+
+        Returns:
+            False when another tuner took this one for dead and queued the trial again; the result is then dropped.
+        """
+        running = self._running.pop(number)
+        pruned = result.ending == "pruned"
+        try:
+            with self._storage.batch():
+                self._set_attributes(
+                    number,
+                    epochs=pack(result.records),
+                    depth_fraction=result.depth_fraction,
+                    trainable_fraction=result.trainable_fraction,
+                    best_step=result.best.step,
+                    ending=result.ending,
+                    seconds=result.seconds,
+                    **({"folds": result.folds} if result.folds else {}),
+                )
+                if self._metadata.max_gap is not None:
+                    running.trial.set_constraint("gap", result.best.gap - self._metadata.max_gap)
+                self._study.tell(
+                    number,
+                    None if pruned else result.best.score(self._metadata.metric),
+                    state=TrialState.PRUNED if pruned else TrialState.COMPLETE,
+                )
+        except UpdateFinishedTrialError:
+            return False
+        return True
+
+    def ranked(self, number: int, result: TrialResult) -> RankedTrial:
+        """Return how a trial ranks once it is finished."""
+        limit = self._metadata.max_gap
+        feasible = limit is None or result.best.gap <= limit
+        return RankedTrial(number, result.best.score(self._metadata.metric), feasible)
+
+    def fail(self, number: int, reason: str, kind: Kind = "error") -> bool:
+        """End a trial as FAIL with the reason; queue a retry if one can help and retries are left.
+
+        Returns:
+            Whether a retry is queued.
+        """
+        running, trial = self._running.pop(number), self._trial(number)
+        changes = retry_attributes(running.config, trial.user_attrs, kind, self._max_retries)
+        with self._ending():
+            if changes is not None:
+                self._queue_again(trial, changes)
+            self._set_attributes(number, fail_kind=kind)
+            self._end_as_failed(number, reason, running.records)
+        return changes is not None
+
+    def interrupt(self, reason: str) -> list[int]:
+        """End all running trials of this tuner as FAIL and queue them again; return their numbers."""
+        numbers = sorted(self._running)
+        for number in numbers:
+            self._requeue(self._trial(number), reason, self._running.pop(number).records)
+        return numbers
+
+    def reclaim(self) -> list[int]:
+        """End the running trials of dead tuners as FAIL and queue them again with the same parameters.
+
+        Returns:
+            The numbers of these trials.
+        """
+        self.send_heartbeat()
+        self._heartbeats.update(self._study.user_attrs)
+        abandoned = [trial for trial in self.tally.trials(TrialState.RUNNING) if self._is_abandoned(trial)]
+        for trial in abandoned:
+            self._requeue(trial, "its tuner died")
+        return [trial.number for trial in abandoned]
+
+    def send_heartbeat(self) -> None:
+        """Tell tuners on other machines every few seconds that this one is alive."""
+        if self._sends_heartbeats and time.monotonic() >= self._next_heartbeat:
+            self._next_heartbeat = time.monotonic() + BEAT_SECONDS
+            self._study.set_user_attr(beat_attribute(self._owner), time.time())
 
     def _is_abandoned(self, trial: FrozenTrial) -> bool:
-        tag = trial.user_attrs.get("owner")
-        if tag is not None:
-            return trial.number not in self._running if tag == self._owner else not self._beats.is_alive(tag)
-        started = trial.datetime_start
-        return started is None or datetime.now() - started > _UNOWNED_GRACE  # noqa: DTZ005 (Optuna's times are naive)
+        owner = trial.user_attrs.get("owner")
+        if owner is not None:
+            return trial.number not in self._running if owner == self._owner else not self._heartbeats.is_alive(owner)
+        started, grace = trial.datetime_start, timedelta(seconds=_OWNERLESS_SECONDS)
+        return started is None or datetime.now() - started > grace  # noqa: DTZ005 (Optuna's times are naive)
 
-    def _queue_again(self, trial: FrozenTrial, **changed: int) -> None:
-        """Give a trial back to the queue, with the same parameters, unless another driver did.
+    def _requeue(self, trial: FrozenTrial, reason: str, records: Sequence[EpochRecord] = ()) -> None:
+        with self._ending():
+            self._queue_again(trial, {})
+            self._set_attributes(trial.number, requeued=True)
+            self._end_as_failed(trial.number, reason, records)
 
-        That one may have died between the queueing and the failing, or have taken this one for dead.
+    def _queue_again(self, trial: FrozenTrial, changes: dict[str, int]) -> None:
+        """Queue a trial with the same parameters, unless another tuner did.
+
+        That tuner may have died before it ended the trial, or it may have taken this one for dead.
         """
-        if any(other.user_attrs.get("retry_of") == trial.number for other in self.trials()):
+        if any(other.user_attrs.get("retry_of") == trial.number for other in self.tally.trials()):
             return
-        attributes = carried_over(trial.number, trial.user_attrs)
-        self._study.enqueue_trial(trial.params, user_attrs=attributes | changed)
+        attributes = copied_attributes(trial.number, trial.user_attrs)
+        self._study.enqueue_trial(trial.params, user_attrs=attributes | changes)
 
     def _end_as_failed(self, number: int, reason: str, records: Sequence[EpochRecord] = ()) -> None:
         with self._ending():
-            self._note(number, fail_reason=reason, **({"epochs": pack(records)} if records else {}))
+            self._set_attributes(number, fail_reason=reason, **({"epochs": pack(records)} if records else {}))
             self._study.tell(number, state=TrialState.FAIL)
 
     @contextlib.contextmanager
     def _ending(self) -> Iterator[None]:
-        """Write together; a trial that another driver has ended, which took this one for dead, stays as it is."""
-        with contextlib.suppress(UpdateFinishedTrialError), self._ledger.together():
+        """Write at once; leave a trial as it is that another tuner ended because it took this one for dead."""
+        with contextlib.suppress(UpdateFinishedTrialError), self._storage.batch():
             yield
 
-    def _note(self, number: int, **attributes: Any) -> None:
-        trial_id = self._trial(number)._trial_id
-        with self._ledger.together():
+    def _set_attributes(self, number: int, **attributes: Any) -> None:
+        trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+        with self._storage.batch():
             for name, value in attributes.items():
-                self._ledger.set_trial_user_attr(trial_id, name, value)
+                self._storage.set_trial_user_attr(trial_id, name, value)
+
+    def _trial(self, number: int) -> FrozenTrial:
+        return self._storage.get_trial(
+            self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+        )

@@ -1,11 +1,12 @@
-"""The driver: asks the conductor for trials, gives them to the executor, and brings back what they say."""
+"""The tuner: asks for trials, gives them to the executor, and records what comes back."""
 
 import errno
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import ParamSpec
 
 from drft.errors import StudyError, TrainingError
 from drft.training.records import TrialResult
@@ -19,80 +20,86 @@ from study.tuner.pending import PendingJobs
 from study.tuner.stopping import Ended, RunOutcome, StoppingCriterion
 from study.tuner.trial_scheduler import TrialScheduler
 
-FEW_FAILURES = 5
-"""Fewer failures than these end no study, however few trials there were."""
+P = ParamSpec("P")
 
-_REMEMBERED = 20
-"""Trials of which the failing fraction is taken: what went well last night does not excuse what fails now."""
+FEW_FAILURES = 5
+"""Fewer failures than these never end a run, however few trials there were."""
+
+_RECENT_TRIALS = 20
+"""The share of failures is that of the latest trials: earlier successes do not excuse them."""
 
 _RECLAIM_SECONDS = 15.0
-"""Seconds between two looks for trials of drivers that died meanwhile."""
+"""Time between two checks for trials of dead tuners."""
 
 _DISK_SECONDS = 5.0
-"""Seconds between two tries to write to a full disk."""
+"""Time between two attempts to write to a full disk."""
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 _TICK = 0.25
-"""Seconds between two looks at the clock and at Ctrl-C, when no event comes."""
+"""Longest wait for an event, in seconds, before the clock and Ctrl-C are checked."""
 
-_STOPPED: Mapping[Ended | None, str] = MappingProxyType(
+_STOP_REASONS: Mapping[Ended | None, str] = MappingProxyType(
     {
         "time": "stopped by the time limit",
         "interrupted": "interrupted",
         "failing": "stopped because too many trials failed",
-        None: "stopped by a fault of the driver",
+        None: "stopped by an error of the tuner",
     }
 )
-"""Why trials were stopped that were under way."""
+"""Recorded reason of trials that were running when the run ended."""
 
 
 @dataclass(slots=True)
 class Tuner:
-    """Runs one study from where it stands to its goal."""
+    """Runs one study until its stopping criterion is met."""
 
     scheduler: TrialScheduler
     executor: Executor
     folder: StudyFolder
-    display: Callback
-    goal: StoppingCriterion
-    interruption: Interrupt = field(default_factory=Interrupt)
+    callbacks: Sequence[Callback]
+    stopping: StoppingCriterion
+    interrupt: Interrupt = field(default_factory=Interrupt)
     _jobs: dict[int, Job] = field(default_factory=dict)
-    _held: PendingJobs = field(default_factory=PendingJobs)
-    _begun: dict[int, float] = field(default_factory=dict)
+    _pending: PendingJobs = field(default_factory=PendingJobs)
+    _started: dict[int, float] = field(default_factory=dict)
     _overdue: set[int] = field(default_factory=set)
     _failures: Counter[str] = field(default_factory=Counter)
-    _lately: deque[bool] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
-    """Whether each of the last trials failed."""
+    _recent_failures: deque[bool] = field(default_factory=lambda: deque(maxlen=_RECENT_TRIALS))
+    """Whether each of the latest trials failed."""
     _reclaimed: float = 0.0
-    _certainty: NoiseStopper = field(default_factory=NoiseStopper)
+    _noise_stopper: NoiseStopper = field(default_factory=NoiseStopper)
     _noise: str | None = None
+    """Why further trials could only add noise."""
 
     def run(self) -> RunOutcome:
-        """Ask, train, report and finish until the goal is reached, time is up, or the user says stop.
+        """Ask, train, report and finish until the stopping criterion is met or the user stops the run.
 
-        Trials still under way are then stopped and queued again, so that the next run goes on with them.
+        Trials that still run then are stopped and queued again, so that the next run starts with them.
         """
         started = time.monotonic()
         self._reclaim()
         self.folder.find_checkpoints()
-        if self._judges_noise:
-            self._certainty.recall(self.scheduler.best_steps(), self.folder.trials)
-            self._look_for_noise()
-        self.display.begin(self._progress, self.goal.trials)
+        if self._checks_noise:
+            self._noise_stopper.read_earlier(self.scheduler.tally.best_steps(), self.folder.trials)
+            self._check_noise()
+        for callback in self.callbacks:
+            callback.on_study_begin(self._progress, self.stopping.trials)
         ended: Ended | None = None
         try:
-            with self.interruption.heard():
+            with self.interrupt.catch_signals():
                 while (ended := self._reason_to_end(started)) is None:
-                    self.scheduler.beat()
-                    self._fill_slots()
+                    self.scheduler.send_heartbeat()
+                    self._submit_jobs()
                     for event in self.executor.wait(_TICK):
-                        self._take(event)
-                    self._end_overdue()
-                    self._say_that_the_rest_is_finished()
+                        self._handle(event)
+                    self._kill_overdue()
+                    if self.interrupt.announce() and self._training:
+                        self._message(f"Ctrl-C: {self._training} running trials finish first; Ctrl-C again stops them")
         finally:
-            requeued = [] if ended in {"done", "noise"} else self.scheduler.interrupt(_STOPPED[ended])
-            self.display.end()
+            requeued = [] if ended in {"done", "noise"} else self.scheduler.interrupt(_STOP_REASONS[ended])
+            for callback in self.callbacks:
+                callback.on_study_end()
         self.folder.find_checkpoints()
         self._drop_checkpoints()
         return RunOutcome(
@@ -104,173 +111,169 @@ class Tuner:
         )
 
     def _reason_to_end(self, started: float) -> Ended | None:
-        idle = self._training == 0
-        if idle and (self.scheduler.finished >= self.goal.trials or self._queue_is_done()):
+        idle, tally = self._training == 0, self.scheduler.tally
+        queue_is_done = self.stopping.queued_only and not tally.waiting and not tally.running
+        if idle and (tally.finished >= self.stopping.trials or queue_is_done):
             return "done"
-        if self.interruption.now or (self.interruption.asked and idle):
+        if self.interrupt.immediate or (self.interrupt.requested and idle):
             return "interrupted"
         if self._noise and idle:
             return "noise"
-        if sum(self._lately) >= max(FEW_FAILURES, self.goal.failure_limit * len(self._lately) + 1e-9):
+        limit = self.stopping.failure_limit * len(self._recent_failures)
+        # The small number makes the limit strict: half of the trials may fail, more than half may not.
+        if sum(self._recent_failures) >= max(FEW_FAILURES, limit + 1e-9):
             return "failing"
-        if self.goal.seconds is not None and time.monotonic() - started >= self.goal.seconds:
+        if self.stopping.seconds is not None and time.monotonic() - started >= self.stopping.seconds:
             return "time"
         return None
 
-    def _queue_is_done(self) -> bool:
-        return self.goal.queued_only and not self.scheduler.waiting and not self.scheduler.underway
-
     @property
     def _training(self) -> int:
-        return self.scheduler.running - len(self._held)
+        """Number of trials of this tuner that a worker trains."""
+        return self.scheduler.running - len(self._pending)
 
-    def _fill_slots(self) -> None:
+    def _submit_jobs(self) -> None:
+        """Ask for as many trials as there are free workers, and submit them."""
         free = self.executor.slots - self._training
-        if not free or self._noise or self.interruption.asked:
+        if not free or self._noise or self.interrupt.requested:
             return
         if time.monotonic() - self._reclaimed > _RECLAIM_SECONDS:
             self._reclaim()
-        self.scheduler.refresh()
-        wanted = self.goal.trials - self.scheduler.finished - self.scheduler.underway
-        if self.goal.queued_only:
-            wanted = min(wanted, self.scheduler.waiting)
-        self._ask(wanted if self._are_last(wanted) else min(free - len(self._held), wanted))
-        for _ in range(min(free, len(self._held))):
-            job = self._held.next()
+        tally = self.scheduler.tally
+        tally.refresh()
+        wanted = self.stopping.trials - tally.finished - tally.running
+        if self.stopping.queued_only:
+            wanted = min(wanted, tally.waiting)
+        # The last trial of every worker is asked for now, to start the longest first. Not where another tuner could
+        # start these trials at once, nor where noise may end the study before they start.
+        alone = tally.running == self.scheduler.running
+        last = 1 < self.executor.slots >= wanted and alone and not self.stopping.stop_when_noise
+        for _ in range(wanted if last else min(free - len(self._pending), wanted)):
+            job = self.scheduler.ask(self.stopping.trials)
+            if job is None:
+                break
+            self._pending.add(job)
+        if wanted > 0 and len(self._pending) > free:
+            self._pending.sort(tally.trials(*FINISHED))
+        for _ in range(min(free, len(self._pending))):
+            job = self._pending.pop()
             self._jobs[job.number] = job
             self.executor.submit(job)
 
-    def _are_last(self, wanted: int) -> bool:
-        """Tell whether so many trials are asked for at once, to start the costliest first: the last one of each slot.
-
-        Not where other drivers could start them at once, nor where noise may end the study before they are started.
-        """
-        alone = self.scheduler.underway == self.scheduler.running
-        return 1 < self.executor.slots >= wanted and alone and not self.goal.stop_when_noise
-
-    def _ask(self, number: int) -> None:
-        for _ in range(number):
-            job = self.scheduler.ask(self.goal.trials)
-            if job is None:
-                break
-            self._held.add(job)
-        if number > 0 and len(self._held) > self.executor.slots - self._training:
-            self._held.sort(self.scheduler.trials(*FINISHED))
-
-    def _take(self, event: Event) -> None:
+    def _handle(self, event: Event) -> None:
         if isinstance(event, WorkerLost):
-            self.display.notice(f"{event.worker} serves no more: {event.reason}")
+            self._message(f"worker {event.worker} lost: {event.reason}")
             return
         job = self._jobs[event.number]
         match event:
             case Started(number, worker, device):
-                self._begun[number] = time.monotonic()
+                self._started[number] = time.monotonic()
                 self.scheduler.started(number, worker, device)
-                self.display.started(job, event)
+                for callback in self.callbacks:
+                    callback.on_trial_begin(job, event)
             case Reported(number, record):
                 self.executor.answer(number, keep_on=self.scheduler.report(number, record))
-                self.display.epoch(job, record)
+                for callback in self.callbacks:
+                    callback.on_epoch(job, record)
             case Finished(number, result):
                 self._finish(job, result)
             case Failed(number, reason, traceback, kind):
                 if number in self._overdue:
-                    reason = f"it took longer than {self.goal.trial_seconds:g} s, the limit of --trial-timeout"
+                    reason = f"it took longer than {self.stopping.trial_seconds:g} s, the limit of --trial-timeout"
                 self._fail(job, reason, traceback, kind)
 
     def _finish(self, job: Job, result: TrialResult) -> None:
+        number = job.number
         try:
-            self.scheduler.check(job.number, result)
+            self.scheduler.check(number, result)
         except TrainingError as error:
             self._fail(job, str(error), "", "diverged")
             return
-        # Files first: should the driver die in between, the trial is run again and its folder written anew.
-        leading = self._is_leading(job.number, result)
-        self._once_there_is_space(lambda: self.folder.write_trial(job.number, result, checkpoint=leading))
-        if not self.scheduler.finish(job.number, result):
-            self.folder.drop_trials([job.number])
-            self._end(job, "another driver took this one for dead and has queued the trial again")
+        # Files first: if the tuner dies in between, the trial runs again and overwrites its folder.
+        leading = self._is_leading(number, result)
+        self._write(self.folder.write_trial, number, result, checkpoint=leading)
+        if not self.scheduler.finish(number, result):
+            self.folder.drop_trials([number])
+            self._end(job, "another tuner took this one for dead and queued the trial again")
             return
         self._drop_checkpoints()
-        self._lately.append(False)
-        self._grow_certain(job.number, result)
+        self._recent_failures.append(False)
+        if self._checks_noise and self.scheduler.ranked(number, result).feasible:
+            self._noise_stopper.add(number, result)
+            self._check_noise()
         self._end(job, result)
 
     def _fail(self, job: Job, reason: str, traceback: str, kind: Kind) -> None:
-        self._once_there_is_space(lambda: self.folder.write_failure(job.number, job.config, reason, traceback))
-        again = self.scheduler.fail(job.number, reason, kind)
+        self._write(self.folder.write_failure, job.number, job.config, reason, traceback)
+        retried = self.scheduler.fail(job.number, reason, kind)
         self._failures[reason] += 1
-        self._lately.append(True)
-        self._end(job, f"{reason}; it will be run again" if again else reason)
+        self._recent_failures.append(True)
+        self._end(job, f"{reason}; it will run again" if retried else reason)
 
     def _end(self, job: Job, outcome: TrialResult | str) -> None:
         del self._jobs[job.number]
-        self._begun.pop(job.number, None)
+        self._started.pop(job.number, None)
         self._overdue.discard(job.number)
-        self.display.ended(job, outcome, self._progress)
-
-    def _grow_certain(self, number: int, result: TrialResult) -> None:
-        if not (self._judges_noise and self.scheduler.ranked(number, result).feasible):
-            return
-        self._certainty.add(number, result)
-        self._look_for_noise()
+        progress = self._progress
+        for callback in self.callbacks:
+            callback.on_trial_end(job, outcome, progress)
 
     @property
-    def _judges_noise(self) -> bool:
-        """What is known of the best accuracy says nothing of another score; and queued trials differ in their split."""
-        return self.scheduler.metric == "accuracy" and not self.goal.queued_only
+    def _checks_noise(self) -> bool:
+        """Only accuracies have an interval, and the trials of a confirmation differ in their split."""
+        return self.scheduler.metric == "accuracy" and not self.stopping.queued_only
 
-    def _look_for_noise(self) -> None:
-        if self.goal.stop_when_noise and not self._noise:
-            self._noise = self._certainty.noise()
+    def _check_noise(self) -> None:
+        if self.stopping.stop_when_noise and not self._noise:
+            self._noise = self._noise_stopper.reason_to_stop()
 
     @property
     def _progress(self) -> StudyProgress:
-        return self.scheduler.progress._replace(certainty=self._certainty.certainty(), metric=self.scheduler.metric)
+        certainty, metric = self._noise_stopper.certainty(), self.scheduler.metric
+        return self.scheduler.tally.progress._replace(certainty=certainty, metric=metric)
 
     def _reclaim(self) -> None:
         self.folder.drop_trials(self.scheduler.reclaim())
         self._reclaimed = time.monotonic()
 
-    def _end_overdue(self) -> None:
-        limit = self.goal.trial_seconds
-        for number, begun in self._begun.items():
-            if limit is not None and time.monotonic() - begun > limit and number not in self._overdue:
+    def _kill_overdue(self) -> None:
+        limit = self.stopping.trial_seconds
+        for number, started in self._started.items():
+            if limit is not None and time.monotonic() - started > limit and number not in self._overdue:
                 self._overdue.add(number)
                 self.executor.kill(number)
 
-    def _say_that_the_rest_is_finished(self) -> None:
-        if self.interruption.is_news() and self._training:
-            self.display.notice(
-                f"Ctrl-C: trials under way are finished first ({self._training}); Ctrl-C again stops them now"
-            )
+    def _message(self, line: str) -> None:
+        for callback in self.callbacks:
+            callback.on_message(line)
 
-    def _once_there_is_space(self, write: Callable[[], None]) -> None:
-        """Write files; on a full disk wait until there is room for them, for a finished training is worth it.
+    def _write(self, write: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Write files; on a full disk wait for space, so that a finished training is not lost.
 
         Raises:
-            StudyError: when the user stops the run while it waits.
+            StudyError: when the user stops the run during the wait.
         """
-        told = False
+        announced = False
         while True:
             try:
-                return write()
+                return write(*args, **kwargs)
             except OSError as error:
-                if error.errno not in _FULL:
+                if error.errno not in _DISK_FULL:
                     raise
-            if not told:
-                told = True
-                self.display.notice(f"no space left for {self.folder.path}: free some, and the study goes on by itself")
-            if self.interruption.wait(_DISK_SECONDS):
+            if not announced:
+                announced = True
+                self._message(f"no space left for {self.folder.path}: free some, and the study continues by itself")
+            if self.interrupt.wait(_DISK_SECONDS):
                 raise StudyError(f"no space left for {self.folder.path}: free some, then run the same command again")
 
     def _drop_checkpoints(self) -> None:
-        best = self.scheduler.ranking[: self.goal.checkpoints]
+        best = self.scheduler.tally.ranking[: self.stopping.checkpoints]
         self.folder.keep_checkpoints([ranked.number for ranked in best])
 
     def _is_leading(self, number: int, result: TrialResult) -> bool:
-        """Return whether a trial will be among the best, as they are ranked."""
+        """Return whether a trial will be among the best trials, whose checkpoints are kept."""
         if result.ending == "pruned":
             return False
-        best = self.scheduler.ranking[: self.goal.checkpoints]
-        ahead = sum(ranked.rank_key < self.scheduler.ranked(number, result).rank_key for ranked in best)
-        return ahead < self.goal.checkpoints
+        best = self.scheduler.tally.ranking[: self.stopping.checkpoints]
+        rank_key = self.scheduler.ranked(number, result).rank_key
+        return sum(ranked.rank_key < rank_key for ranked in best) < self.stopping.checkpoints

@@ -1,4 +1,4 @@
-"""What other processes do with the cache in the tests; a module of its own, so that spawned ones can import it."""
+"""Functions that other processes run in the tests of the cache; spawned processes import this module."""
 
 import os
 import signal
@@ -9,27 +9,27 @@ from pathlib import Path
 
 import torch
 
-from drft.feature_cache import cache as activations
-from drft.feature_cache import cache_file as entries
+from drft.feature_cache import cache as cache_module
 from drft.feature_cache.cache import ActivationCache, CacheGroup
+from drft.feature_cache.cache_file import CacheEntry, entry_file_size
 
 NAMES = [f"view-{number}" for number in range(12)]
 ROWS = torch.arange(8)
 
 
 def values(group: CacheGroup, name: str) -> torch.Tensor:
-    """The activations of an entry, 8 rows of 4 kB: whoever computes them gets the same."""
+    """Return the activations of an entry, 8 rows of 4 kB; they depend only on its group and name."""
     seed = zlib.crc32(f"{group.key} {name}".encode())
     return torch.randn(8, 16, 8, 8, generator=torch.Generator().manual_seed(seed)).to(memory_format=torch.channels_last)
 
 
 def groups(count: int) -> list[CacheGroup]:
-    """Shelves of rising worth."""
+    """Return cache groups, each of which saves more time per byte than the one before."""
     return [CacheGroup(f"{number:04x}", {"depth": number}, 1e-6 * (1 + number)) for number in range(count)]
 
 
 def use_all(folder: Path, budget: int, start: Barrier, outcomes: "SimpleQueue[tuple[int, bool]]") -> None:
-    """Go twice over all entries; say how many were computed, and whether all values were right."""
+    """Use all entries of two groups twice; put the number of computed ones and whether all values were right."""
     cache = ActivationCache(folder, budget, memory=0)
     computed, right = 0, True
     start.wait()
@@ -46,21 +46,21 @@ def use_all(folder: Path, budget: int, start: Barrier, outcomes: "SimpleQueue[tu
     outcomes.put((computed, right))
 
 
-def hold_lock(folder: Path, group: CacheGroup, name: str, holds: Event) -> None:
-    """Take a lock and never let it go."""
+def hold_lock(folder: Path, group: CacheGroup, name: str, is_held: Event) -> None:
+    """Take a lock and never release it."""
     with ActivationCache(folder, 10**9).lock(group, name):
-        holds.set()
+        is_held.set()
         signal.pause()
 
 
 def stop_while_writing(folder: Path, group: CacheGroup, name: str, halfway: Event) -> None:
-    """Write the first half of an entry and never the rest."""
+    """Write the first half of an entry, then wait for ever."""
 
-    def write_half(path: Path, entry: entries.CacheEntry) -> None:
+    def write_half(path: Path, entry: CacheEntry) -> None:
         with path.open("r+b") as file:
-            file.write(os.urandom(entries.entry_file_size(entry) // 2))
+            file.write(os.urandom(entry_file_size(entry) // 2))
         halfway.set()
         signal.pause()
 
-    activations.write_entry = write_half
+    cache_module.write_entry = write_half
     ActivationCache(folder, 10**9).put(group, name, (values(group, name),))

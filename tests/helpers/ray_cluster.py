@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from study.executors.ray.cluster import joined
+from study.executors.ray.cluster import join_cluster
 from tests.helpers import ROOT
 
 
@@ -20,5 +20,5 @@ def ray_path():
 
 @contextmanager
 def own_cluster(jobs=2, cpus=None):
-    with ray_path(), joined(None, cpus, None, jobs) as cluster:
+    with ray_path(), join_cluster(None, cpus, None, jobs) as cluster:
         yield cluster

@@ -55,15 +55,15 @@ def metadata(**changes) -> StudyMetadata:
     return StudyMetadata(**values | changes)
 
 
-def open_scheduler(place: Path | str, space=None, pruner=None, retries=0, patience=None, **changes) -> TrialScheduler:
-    """Lead a study in ``study.db`` of a folder, or in the storage of a URL."""
+def open_scheduler(place: Path | str, space=None, pruner=None, retries=0, reconnect=None, **changes) -> TrialScheduler:
+    """Return the scheduler of a study in ``study.db`` of a folder, or in the storage of a URL."""
     storage = open_storage(place if isinstance(place, str) else place / "study.db")
     sampler, pruner = optuna.samplers.RandomSampler(seed=0), pruner or optuna.pruners.NopPruner()
-    return TrialScheduler(metadata(**changes), space or DepthSpace(), storage, sampler, pruner, retries, patience)
+    return TrialScheduler(metadata(**changes), space or DepthSpace(), storage, sampler, pruner, retries, reconnect)
 
 
 class InProcess:
-    """An executor that trains in this process, one epoch per look; ``deadly`` events stand for what may happen."""
+    """An executor that trains in this process: every ``wait`` trains one epoch of every job."""
 
     def __init__(self, slots: int = 2) -> None:
         self.slots = slots

@@ -12,9 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
-
-from study.callbacks.progress_reporter import PlainProgress
+from study.callbacks.callback import Callback
 from study.executors import Executor, Failed, Finished, LocalExecutor, Reported, Workload, cpu_slots
 from study.results.study_folder import StudyFolder
 from study.storage.open import close_storage
@@ -34,25 +32,24 @@ def executing(kind: str, gate: str, address: str | None = None) -> Iterator[Exec
         with LocalExecutor(workload, cpu_slots(2)) as executor:
             yield executor
     else:
-        from study.executors.ray.cluster import joined
+        from study.executors.ray.cluster import join_cluster
         from study.executors.ray.executor import RayExecutor
 
-        with joined(address, None, None, 2) as cluster, RayExecutor(workload, cluster, jobs=2) as executor:
+        with join_cluster(address, None, None, 2) as cluster, RayExecutor(workload, cluster, jobs=2) as executor:
             yield executor
 
 
-def drive(executor, url, folder, trials, troubles=None, pruner=None, retries=0, display=None, values=(), **goal):
-    """Bring a study to its goal; the executor is left without a job, ready for the next study."""
+def drive(executor, url, folder, trials, troubles=None, pruner=None, retries=0, callback=None, values=(), **stopping):
+    """Run a study to its end; afterwards the executor has no job and can be used for the next study."""
     written = StudyFolder(Path(folder))
     written.write_study("", {})
     scheduler = open_scheduler(url, DepthSpace(troubles, **dict(values)), pruner, retries)
-    display = display or PlainProgress(Console(quiet=True))
-    driver = Tuner(scheduler, executor, written, display, StoppingCriterion(trials, **goal))
+    tuner = Tuner(scheduler, executor, written, [callback or Callback()], StoppingCriterion(trials, **stopping))
     try:
-        return driver.run()
+        return tuner.run()
     finally:
-        end_jobs(executor, list(driver._jobs))
-        close_storage(scheduler._ledger._backend)
+        end_jobs(executor, list(tuner._jobs))
+        close_storage(scheduler._storage._storage)
 
 
 def end_jobs(executor: Executor, numbers: Sequence[int]) -> None:
@@ -68,28 +65,21 @@ def end_jobs(executor: Executor, numbers: Sequence[int]) -> None:
                 left.remove(event.number)
 
 
-class Teller(PlainProgress):
-    """Says on a pipe what happens."""
+class PrintEvents(Callback):
+    """Prints what happens, one line each."""
 
-    def __init__(self) -> None:
-        super().__init__(Console(quiet=True))
+    def on_epoch(self, job, record):
+        print("epoch", job.number, record.step, flush=True)
 
-    def epoch(self, job, record):
-        say("epoch", job.number, record.step)
+    def on_trial_end(self, job, outcome, progress):
+        print("ended", job.number, flush=True)
 
-    def ended(self, job, outcome, progress):
-        say("ended", job.number)
-
-    def notice(self, line):
-        say("notice", line)
+    def on_message(self, line):
+        print("message", line, flush=True)
 
 
-def say(*words) -> None:
-    print(*words, flush=True)
-
-
-class LoneDriver:
-    """The test's end of the pipes."""
+class TunerProcess:
+    """A tuner in a process of its own, and its pipes."""
 
     def __init__(self, kind: str, gate: Path, address: str | None) -> None:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -139,8 +129,8 @@ def main(kind: str, gate: str, address: str | None = None) -> None:
         for line in sys.stdin:
             given = json.loads(line)
             troubles = {int(number): trouble for number, trouble in given.pop("troubles", {}).items()}
-            outcome: RunOutcome = drive(executor, troubles=troubles, display=Teller(), **given)
-            say("outcome", json.dumps([outcome.ended, outcome.requeued]))
+            outcome: RunOutcome = drive(executor, troubles=troubles, callback=PrintEvents(), **given)
+            print("outcome", json.dumps([outcome.ended, outcome.requeued]), flush=True)
 
 
 if __name__ == "__main__":

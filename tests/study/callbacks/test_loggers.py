@@ -1,14 +1,13 @@
+"""TensorBoard, MLflow and Weights & Biases get every trial, and their errors do not stop a study."""
+
 import struct
 import sys
 import types
 
 import pytest
-from rich.console import Console
 
 from drft.errors import UsageError
-from study.callbacks import logger as loggers
-from study.callbacks.logger import LoggedDisplay, check_logger, flat
-from study.callbacks.progress_reporter import PlainProgress
+from study.callbacks.logger import Logger, LoggerCallback, check_logger, flat_settings
 from study.executors.base import Job, Started
 from study.results.progress import StudyProgress
 from study.run import run_study
@@ -16,48 +15,37 @@ from study.setup.options import RunOptions
 from tests.helpers.fake_training import fake_record, fake_result, scripted
 
 
-class Told(PlainProgress):
-    """A display that remembers its notices."""
-
-    def __init__(self):
-        super().__init__(Console(quiet=True))
-        self.notices = []
-
-    def notice(self, line):
-        self.notices.append(line)
-
-
-def drive(name, folder, told=None):
-    """One trial that completes, one that fails, and one that is stopped under way."""
-    display = LoggedDisplay(told or Told(), name, "demo", folder)
+def drive(name, folder, messages=None):
+    """Log one trial that completes, one that fails, and one that is stopped."""
+    callback = LoggerCallback(name, "demo", folder, ([] if messages is None else messages).append)
     config = scripted()
     records = [fake_record(config, step) for step in range(1, 6)]
-    display.begin(StudyProgress(), 3)
+    callback.on_study_begin(StudyProgress(), 3)
     for number in (0, 1, 2):
         job = Job(number, config)
-        display.started(job, Started(number, "local-0", "cpu"))
+        callback.on_trial_begin(job, Started(number, "local-0", "cpu"))
         for record in records:
-            display.epoch(job, record)
+            callback.on_epoch(job, record)
         if number < 2:
             outcome = "it broke" if number else fake_result(config, records, "completed")
-            display.ended(job, outcome, StudyProgress())
-    display.end()
+            callback.on_trial_end(job, outcome, StudyProgress())
+    callback.on_study_end()
 
 
 def scalars(path):
-    """Read back what TensorBoard would: records of length, check sum, event and check sum."""
+    """Read an event file: records of length, check sum, event and check sum."""
     from tensorboardX.proto.event_pb2 import Event
 
-    content, found, at = path.read_bytes(), [], 0
+    content, values, at = path.read_bytes(), [], 0
     while at < len(content):
         (length,) = struct.unpack("<Q", content[at : at + 8])
         event = Event.FromString(content[at + 12 : at + 12 + length])
-        found += [(value.tag, event.step, value.simple_value) for value in event.summary.value]
+        values += [(value.tag, event.step, value.simple_value) for value in event.summary.value]
         at += 16 + length
-    return found
+    return values
 
 
-def test_tensorboard_holds_every_epoch_and_the_final_figures(tmp_path):
+def test_tensorboard_has_every_epoch_and_the_final_metrics(tmp_path):
     pytest.importorskip("tensorboardX")
     drive("tensorboard", tmp_path)
     folder = tmp_path / "tensorboard"
@@ -72,7 +60,7 @@ def test_tensorboard_holds_every_epoch_and_the_final_figures(tmp_path):
 
 
 class Calls(list):
-    """Stands in for a client or a run of a package: remembers what is called."""
+    """Replaces a client or a run of a package, and records its calls."""
 
     def __getattr__(self, name):
         def call(*positional, **named):
@@ -82,13 +70,14 @@ class Calls(list):
         return call
 
 
-def test_mlflow_has_a_run_for_each_trial(tmp_path, monkeypatch):
+def test_mlflow_has_a_run_for_every_trial(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    client, where = Calls(), []
-    module = types.SimpleNamespace(MlflowClient=lambda uri: where.append(uri) or client)
+    client, uris = Calls(), []
+    module = types.SimpleNamespace(MlflowClient=lambda uri: uris.append(uri) or client)
     monkeypatch.setitem(sys.modules, "mlflow", module)
+    monkeypatch.delitem(sys.modules, "study.callbacks.mlflow", raising=False)
     drive("mlflow", tmp_path)
-    assert where == [(tmp_path / "mlruns").as_uri()]
+    assert uris == [(tmp_path / "mlruns").as_uri()]
     named = [call[0] for call in client]
     assert named.count("create_run") == 3
     metrics = [(args[1], args[2], more.get("step")) for name, args, more in client if name == "log_metric"]
@@ -108,6 +97,7 @@ def test_wandb_has_a_run_for_each_trial_and_sends_nothing(tmp_path, monkeypatch)
         return run
 
     monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=init))
+    monkeypatch.delitem(sys.modules, "study.callbacks.wandb", raising=False)
     drive("wandb", tmp_path)
     assert [(settings["mode"], settings["dir"], settings["group"]) for settings, _ in opened] == [
         ("offline", str(tmp_path), "demo")
@@ -119,24 +109,20 @@ def test_wandb_has_a_run_for_each_trial_and_sends_nothing(tmp_path, monkeypatch)
     assert [[more["exit_code"] for name, _, more in run if name == "finish"] for _, run in opened] == [[0], [1], [1]]
 
 
-@pytest.mark.parametrize("where", ["__init__", "started", "epoch", "ended", "close"])
-def test_a_logger_that_fails_is_told_once_and_the_run_goes_on(tmp_path, monkeypatch, where):
-    class Broken(loggers.NoLogger):
-        def __init__(self, study, folder):
-            if where == "__init__":
-                raise OSError("no space left\non the device")
+@pytest.mark.parametrize("method", ["open", "begin_trial", "log_epoch", "end_trial", "close"])
+def test_an_error_of_a_logger_is_shown_once_and_the_run_continues(tmp_path, monkeypatch, method):
+    class Broken(Logger):
+        pass
 
-    def breaks(self, *_):
+    def fail(*_):
         raise OSError("no space left\non the device")
 
-    if where != "__init__":
-        monkeypatch.setattr(Broken, where, breaks)
-    monkeypatch.setitem(loggers._LOGGERS, "mlflow", Broken)
-    told = Told()
-    drive("mlflow", tmp_path, told)
-    assert told.notices == [
-        "--log mlflow does not work, and nothing more is logged (OSError: no space left)",
-    ]
+    setattr(Broken, method, fail)
+    opened = fail if method == "open" else lambda *_: Broken()
+    monkeypatch.setattr("study.callbacks.logger.open_logger", opened)
+    messages = []
+    drive("mlflow", tmp_path, messages)
+    assert messages == ["--log mlflow does not work, and nothing more is logged (OSError: no space left)"]
 
 
 def test_a_missing_package_is_one_line_and_nothing_is_written(tmp_path, monkeypatch):
@@ -148,6 +134,6 @@ def test_a_missing_package_is_one_line_and_nothing_is_written(tmp_path, monkeypa
 
 
 def test_settings_are_named_by_their_path():
-    settings = flat(scripted(depth=4))
+    settings = flat_settings(scripted(depth=4))
     assert settings["depth"] == 4
     assert settings["head_phase.epochs"] == 2

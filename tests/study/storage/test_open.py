@@ -34,7 +34,7 @@ def query(path, sql):
     return rows
 
 
-def test_a_new_storage_makes_its_folder_and_writes_ahead(tmp_path):
+def test_a_new_storage_creates_its_folder_and_writes_ahead(tmp_path):
     url = study_url(tmp_path, "demo")
     assert not storage_exists(url)
     open_storage(url)
@@ -59,7 +59,7 @@ def test_a_journal_is_opened_by_its_suffix_and_by_url(tmp_path):
     assert listing(tmp_path).keys() == {path}
 
 
-def test_a_journal_is_what_optuna_itself_reads_and_writes(tmp_path):
+def test_a_journal_is_read_and_written_by_optuna_itself(tmp_path):
     path = tmp_path / "study.log"
     plain = JournalStorage(JournalFileBackend(str(path)))
     optuna.create_study(study_name="demo", storage=plain)
@@ -70,27 +70,27 @@ def test_a_journal_is_what_optuna_itself_reads_and_writes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
-        ("my shopping list, without an end of the line", "is no journal of Optuna"),
-        ("{}\n", "is no journal of Optuna"),
+        ("my shopping list, without an end of the line", "is not an Optuna journal"),
+        ("{}\n", "is not an Optuna journal"),
         ('{"op_code":2,"worker_id":"a"}\n', "is a damaged journal"),
         ('{"op_code":77,"worker_id":"a"}\n', "is a damaged journal"),
         ('{"op_code":0,\n{"op_code":0,"worker_id":"a"}\n', "is a damaged journal"),
     ],
 )
 @pytest.mark.parametrize("create", [True, False])
-def test_a_file_that_is_no_journal_is_refused_and_left_alone(tmp_path, content, said, create):
+def test_a_file_that_is_not_a_journal_is_refused_and_not_changed(tmp_path, content, message, create):
     path = tmp_path / "study.journal"
     path.write_text(content)
     before = listing(tmp_path)
-    with pytest.raises(StudyError, match=said) as caught:
+    with pytest.raises(StudyError, match=message) as caught:
         open_storage(path, create=create)
     assert len(str(caught.value).splitlines()) == 1
     assert listing(tmp_path) == before
 
 
-def test_a_journal_that_a_killed_driver_only_just_began_is_gone_on_with(tmp_path):
+def test_a_journal_of_a_tuner_killed_in_its_first_line_is_continued(tmp_path):
     path = tmp_path / "study.journal"
     path.write_text('{"op_c')
     assert open_storage(path, create=False).get_all_studies() == []
@@ -99,7 +99,7 @@ def test_a_journal_that_a_killed_driver_only_just_began_is_gone_on_with(tmp_path
 
 
 @pytest.mark.parametrize("create", [True, False])
-def test_a_folder_is_no_journal(tmp_path, create):
+def test_a_folder_is_not_a_journal(tmp_path, create):
     with pytest.raises(StudyError, match="is a folder; name a file with --storage"):
         open_storage(f"journal://{tmp_path}", create=create)
     assert list(tmp_path.iterdir()) == []
@@ -115,7 +115,7 @@ def test_a_journal_that_cannot_be_written_is_read_only(tmp_path):
     assert len(open_storage(path, create=False).get_all_studies()) == 1
 
 
-def test_a_journal_cannot_be_made_where_no_file_can(tmp_path):
+def test_a_journal_is_refused_where_no_file_can_be_created(tmp_path):
     with pytest.raises(StudyError, match=r"cannot be written .*; choose another folder with --storage"):
         open_storage("journal:///proc/study.journal")
     (tmp_path / "file").touch()
@@ -124,19 +124,19 @@ def test_a_journal_cannot_be_made_where_no_file_can(tmp_path):
             refuse(tmp_path / "file" / "study.journal")
 
 
-def test_only_a_sqlite_file_stays_on_one_machine(tmp_path):
+def test_all_storages_but_sqlite_span_machines(tmp_path):
     assert not spans_machines(open_storage(tmp_path / "study.db"))
     assert spans_machines(open_storage(tmp_path / "study.journal"))
 
 
-def test_a_missing_storage_is_not_made_by_those_who_only_read(tmp_path):
+def test_reading_does_not_create_a_missing_storage(tmp_path):
     for name in ("study.db", "study.journal"):
         with pytest.raises(StudyError, match=rf"{name} does not exist"):
             open_storage(tmp_path / "a" / name, create=False)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_another_schema_is_refused_and_left_alone(tmp_path):
+def test_another_schema_is_refused_and_not_changed(tmp_path):
     path = tmp_path / "study.db"
     open_storage(path).engine.dispose()
     query(path, "UPDATE alembic_version SET version_num = 'v9.9.9.a'")
@@ -155,22 +155,22 @@ def older_storage(path):
     query(path, "UPDATE alembic_version SET version_num = 'v3.0.0.d'")
 
 
-def test_an_older_schema_is_brought_up_to_date_after_a_copy(tmp_path):
-    path, said = tmp_path / "study.db", []
+def test_an_older_schema_is_upgraded_after_a_copy(tmp_path):
+    path, messages = tmp_path / "study.db", []
     older_storage(path)
-    storage = open_storage(path, tell=said.append)
+    storage = open_storage(path, notify=messages.append)
     assert storage.get_current_version() == storage.get_head_version()
     assert optuna.load_study(study_name="demo", storage=storage).best_value == 0.5
     copy = tmp_path / "study.db.backup-v3.0.0.d"
-    assert len(said) == 1
-    assert copy.name in said[0]
+    assert len(messages) == 1
+    assert copy.name in messages[0]
     assert query(copy, "SELECT version_num FROM alembic_version") == [("v3.0.0.d",)]
     assert query(copy, "SELECT count(*) FROM trials") == [(1,)]
-    open_storage(path, tell=said.append)
-    assert len(said) == 1
+    open_storage(path, notify=messages.append)
+    assert len(messages) == 1
 
 
-def test_who_only_reads_changes_no_schema(tmp_path):
+def test_reading_does_not_upgrade_the_schema(tmp_path):
     path = tmp_path / "study.db"
     older_storage(path)
     with pytest.raises(StudyError, match=r"another schema.*drft-study run"):
@@ -178,16 +178,16 @@ def test_who_only_reads_changes_no_schema(tmp_path):
     assert query(path, "SELECT version_num FROM alembic_version") == [("v3.0.0.d",)]
 
 
-def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path):
+def test_a_file_that_is_not_a_database_is_refused_and_not_changed(tmp_path):
     path = tmp_path / "study.db"
     path.write_text("my shopping list, which is long enough")
     before = listing(tmp_path)
-    with pytest.raises(StudyError, match="no SQLite database"):
+    with pytest.raises(StudyError, match="not a SQLite database"):
         open_storage(path)
     assert listing(tmp_path) == before
 
 
-def test_a_database_of_another_program_is_refused_and_left_alone(tmp_path):
+def test_a_database_of_another_program_is_refused_and_not_changed(tmp_path):
     path = tmp_path / "study.db"
     query(path, "CREATE TABLE songs (name TEXT)")
     before = listing(tmp_path)
@@ -196,7 +196,7 @@ def test_a_database_of_another_program_is_refused_and_left_alone(tmp_path):
     assert listing(tmp_path) == before
 
 
-def test_a_driver_killed_before_it_made_the_tables_is_no_harm(tmp_path):
+def test_a_file_of_a_tuner_killed_before_the_tables_is_used(tmp_path):
     path = tmp_path / "study.db"
     query(path, "PRAGMA journal_mode = WAL")
     assert path.stat().st_size > 0
@@ -204,14 +204,14 @@ def test_a_driver_killed_before_it_made_the_tables_is_no_harm(tmp_path):
 
 
 @pytest.mark.parametrize("url", ["nonsense://x", "postgresql+nodriver://u:secret@localhost/x", "mysql://"])
-def test_urls_that_cannot_be_opened_say_so_without_the_password(url):
+def test_urls_that_cannot_be_opened_are_one_line_without_the_password(url):
     with pytest.raises(StudyError, match="storage") as caught:
         open_storage(url)
     assert "secret" not in str(caught.value)
     assert len(caught.value.faults) == 1
 
 
-def test_a_file_in_the_way_of_the_folder_is_named(tmp_path):
+def test_a_file_in_place_of_the_folder_is_named(tmp_path):
     (tmp_path / "results").write_text("")
     with pytest.raises(StudyError, match="is a file"):
         open_storage(tmp_path / "results" / "demo" / "study.db")
@@ -223,11 +223,11 @@ def test_checking_a_folder_leaves_nothing_behind(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "", ".hidden", "a b", "x" * 101])
-def test_names_that_cannot_be_folders_are_refused(name):
+def test_study_names_that_cannot_be_folders_are_refused(name):
     with pytest.raises(StudyError, match="study name"):
         check_study_name(name)
 
 
 @pytest.mark.parametrize("name", ["demo", "default-synthetic-mobilenetv3_small_050", "2026.11"])
-def test_plain_names_are_fine(name):
+def test_plain_study_names_are_accepted(name):
     assert check_study_name(name) is None

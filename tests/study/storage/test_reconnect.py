@@ -13,15 +13,13 @@ import sqlalchemy
 from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
-from rich.console import Console
 
 from drft.errors import StudyError
-from study.callbacks.progress_reporter import PlainProgress
+from study.callbacks.callback import Callback
 from study.results.epochs import unpack
 from study.results.study_folder import StudyFolder
 from study.storage.open import open_storage
 from study.storage.reconnect import Reconnect
-from study.tuner.interrupt import Interrupt
 from study.tuner.stopping import StoppingCriterion
 from study.tuner.trial_scheduler import TrialScheduler
 from study.tuner.tuner import Tuner
@@ -38,13 +36,13 @@ from tests.helpers.small_study import InProcess, open_scheduler
 from study.tuner.tuner import Tuner
 from study.tuner.stopping import StoppingCriterion
 from study.results.study_folder import StudyFolder
-from study.callbacks.progress_reporter import PlainProgress
+from study.callbacks.callback import Callback
 from rich.console import Console
 folder = StudyFolder(Path(sys.argv[3])); folder.write_study("", {})
 scheduler = open_scheduler(sys.argv[2])
 print("ready", flush=True); input()
 goal = StoppingCriterion(int(sys.argv[4]))
-print(Tuner(scheduler, InProcess(), folder, PlainProgress(Console(quiet=True)), goal).run().ended)
+print(Tuner(scheduler, InProcess(), folder, [], goal).run().ended)
 """
 
 
@@ -65,7 +63,7 @@ def train(scheduler, job):
 
 
 class TestOneStudy:
-    def test_a_trial_is_kept_whole(self, url):
+    def test_a_trial_is_stored_completely(self, url):
         scheduler = open_scheduler(url)
         job = scheduler.ask()
         result = train(scheduler, job)
@@ -74,7 +72,7 @@ class TestOneStudy:
         assert (trial.state, trial.value) == (COMPLETE, result.best.val_accuracy)
         assert unpack(trial.user_attrs) == list(result.records)
 
-    def test_no_more_trials_are_begun_than_are_wanted(self, url):
+    def test_no_more_trials_start_than_are_wanted(self, url):
         scheduler = open_scheduler(url)
         first = scheduler.ask(2)
         scheduler.finish(first.number, train(scheduler, first))
@@ -82,21 +80,21 @@ class TestOneStudy:
         assert scheduler.ask(2) is None
         assert [trial.state for trial in stored(url)] == [COMPLETE, RUNNING]
 
-    def test_a_queued_trial_waits_on_when_enough_are_under_way(self, url):
+    def test_a_queued_trial_keeps_waiting_when_enough_are_running(self, url):
         scheduler = open_scheduler(url)
         scheduler.ask()
         scheduler.interrupt("interrupted")
         assert scheduler.ask(0) is None
-        assert scheduler.progress.waiting == 1
+        assert scheduler.tally.progress.waiting == 1
         assert scheduler.ask(1).number == 1
 
-    def test_a_driver_beats_where_others_could_be_elsewhere(self, url):
+    def test_heartbeats_are_sent_where_tuners_can_be_on_several_machines(self, url):
         scheduler = open_scheduler(url)
         scheduler.reclaim()
         beats = [name for name in scheduler._study.user_attrs if name.startswith("beat:")]
         assert len(beats) == url.startswith(("postgresql", "journal"))
 
-    def test_what_another_driver_took_over_is_no_result_here(self, url):
+    def test_a_result_is_dropped_when_another_tuner_took_the_trial_over(self, url):
         slow = open_scheduler(url)
         job = slow.ask()
         result = train(slow, job)
@@ -104,13 +102,13 @@ class TestOneStudy:
         other._owner, other._is_abandoned = "elsewhere:1:1", lambda _trial: True
         assert other.reclaim() == [0]
         assert slow.finish(0, result) is False
-        assert (slow.finished, slow.running) == (0, 0)
+        assert (slow.tally.finished, slow.running) == (0, 0)
         assert [trial.state for trial in stored(url)] == [FAIL, TrialState.WAITING]
         assert slow.ask().number == 1
 
     @pytest.mark.timeout(300)
-    def test_two_drivers_finish_each_trial_once(self, url, tmp_path):
-        open_scheduler(url)  # the study is there before both come to it
+    def test_two_tuners_finish_each_trial_once(self, url, tmp_path):
+        open_scheduler(url)  # both tuners open an existing study
         drivers = [
             subprocess.Popen(
                 [sys.executable, "-c", DRIVER, str(ROOT), url, str(tmp_path / "out"), "200"],
@@ -132,32 +130,31 @@ class TestOneStudy:
         assert folders == [f"{number:04d}" for number in range(200)]
 
 
-class Outage(PlainProgress):
-    """Takes a storage away in the first epoch of a trial, and brings it back when the driver says that it is gone."""
+class Outage(Callback):
+    """Stops a storage in the first epoch of trial 2, and starts it when the tuner reports the outage."""
 
-    def __init__(self, take, give):
-        super().__init__(Console(quiet=True))
-        self.take, self.give, self.said = take, give, []
+    def __init__(self, stop, start):
+        self.stop, self.start, self.messages = stop, start, []
 
-    def epoch(self, job, record):
-        if job.number == 2 and record.step == 1 and not self.said:
-            self.take()
+    def on_epoch(self, job, record):
+        if job.number == 2 and record.step == 1 and not self.messages:
+            self.stop()
 
-    def notice(self, line):
-        self.said.append(line)
-        if len(self.said) == 1:
-            self.give()
+    def on_message(self, line):
+        self.messages.append(line)
+        if len(self.messages) == 1:
+            self.start()
 
 
-def run(url, folder, display, trials=6):
-    scheduler = open_scheduler(url, patience=Reconnect(display.notice))
+def run(url, folder, outage, trials=6):
+    scheduler = open_scheduler(url, reconnect=Reconnect(outage.on_message))
     written = StudyFolder(folder)
     written.write_study("", {})
-    return Tuner(scheduler, InProcess(), written, display, StoppingCriterion(trials)).run()
+    return Tuner(scheduler, InProcess(), written, [outage], StoppingCriterion(trials)).run()
 
 
 def lose_one_answer(engine):
-    """Let a database take one commit and go away before it says so; what is returned tells whether it did."""
+    """Let a database lose the connection after its next commit; the returned list is then not empty."""
     lost = []
 
     @sqlalchemy.event.listens_for(engine, "commit")
@@ -170,63 +167,62 @@ def lose_one_answer(engine):
     return lost
 
 
-def books_balance(url, display):
+def assert_complete_after_outage(url, outage):
     trials = stored(url)
     assert [trial.number for trial in trials] == list(range(6))
     assert {trial.state for trial in trials} == {COMPLETE}
     assert all(len(unpack(trial.user_attrs)) == len(trial.intermediate_values) == 5 for trial in trials)
-    assert ["does not answer" in line for line in display.said] == [True, False]
-    assert "is back" in display.said[1]
+    assert ["does not answer" in line for line in outage.messages] == [True, False]
+    assert "is back" in outage.messages[1]
 
 
 class TestOutage:
-    def test_a_server_that_restarts_is_waited_for(self, server, postgresql, tmp_path):
-        display = Outage(server.crash, server.start)
-        assert run(postgresql, tmp_path, display).ended == "done"
-        books_balance(postgresql, display)
+    def test_the_tuner_waits_for_a_server_that_restarts(self, server, postgresql, tmp_path):
+        outage = Outage(server.crash, server.start)
+        assert run(postgresql, tmp_path, outage).ended == "done"
+        assert_complete_after_outage(postgresql, outage)
 
-    def test_a_file_that_is_locked_for_long_is_waited_for(self, sqlite, tmp_path, monkeypatch):
+    def test_the_tuner_waits_for_a_locked_file(self, sqlite, tmp_path, monkeypatch):
         monkeypatch.setattr("study.storage.open.BUSY_SECONDS", 0.05)
         open_scheduler(sqlite)
         other = sqlite3.connect(sqlite, isolation_level=None)
-        display = Outage(lambda: other.execute("BEGIN EXCLUSIVE"), lambda: other.execute("ROLLBACK"))
-        assert run(sqlite, tmp_path, display).ended == "done"
-        books_balance(sqlite, display)
+        outage = Outage(lambda: other.execute("BEGIN EXCLUSIVE"), lambda: other.execute("ROLLBACK"))
+        assert run(sqlite, tmp_path, outage).ended == "done"
+        assert_complete_after_outage(sqlite, outage)
         other.close()
 
-    def test_a_trial_whose_queueing_was_not_confirmed_is_queued_once(self, database):
-        said = []
-        scheduler = open_scheduler(database, patience=Reconnect(said.append))
-        lost = lose_one_answer(scheduler._ledger._backend.engine)
+    def test_a_trial_is_queued_once_when_the_answer_was_lost(self, database):
+        messages = []
+        scheduler = open_scheduler(database, reconnect=Reconnect(messages.append))
+        lost = lose_one_answer(scheduler._storage._storage.engine)
         scheduler.enqueue(retry_of=3)
         scheduler.enqueue(retry_of=4)
         assert lost
-        assert ["does not answer" in line for line in said] == [True, False]
+        assert ["does not answer" in line for line in messages] == [True, False]
         assert [trial.user_attrs for trial in stored(database)] == [{"retry_of": 3}, {"retry_of": 4}]
 
     @pytest.mark.parametrize("ended", [True, False])
-    def test_a_commit_whose_answer_was_lost_is_not_done_twice(self, database, ended):
-        """The storage takes what is written and goes away before it says so."""
-        url, said = database, []
-        scheduler = open_scheduler(url, patience=Reconnect(said.append))
+    def test_a_commit_is_not_repeated_when_the_answer_was_lost(self, database, ended):
+        url, messages = database, []
+        scheduler = open_scheduler(url, reconnect=Reconnect(messages.append))
         job = scheduler.ask()
         result = train(scheduler, job)
-        lost = lose_one_answer(scheduler._ledger._backend.engine)
+        lost = lose_one_answer(scheduler._storage._storage.engine)
 
         if ended:
             assert scheduler.finish(job.number, result)
         else:
             scheduler.started(job.number, "here", "cpu")
         assert lost
-        assert len(said) == 2
+        assert len(messages) == 2
         (trial,) = stored(url)
         assert trial.state == (COMPLETE if ended else RUNNING)
-        assert scheduler.finished == int(ended)
+        assert scheduler.tally.finished == int(ended)
 
     @pytest.mark.parametrize("ended", [True, False])
-    def test_an_addition_whose_answer_was_lost_is_not_made_twice(self, journal, ended, monkeypatch):
-        said = []
-        scheduler = open_scheduler(journal, patience=Reconnect(said.append))
+    def test_lines_of_a_journal_are_not_repeated_when_the_answer_was_lost(self, journal, ended, monkeypatch):
+        messages = []
+        scheduler = open_scheduler(journal, reconnect=Reconnect(messages.append))
         job = scheduler.ask()
         result = train(scheduler, job)
         lost = []
@@ -242,58 +238,56 @@ class TestOutage:
         else:
             scheduler.started(job.number, "here", "cpu")
         assert lost
-        assert ["does not answer" in line for line in said] == [True, False]
+        assert ["does not answer" in line for line in messages] == [True, False]
         (trial,) = stored(journal)
         assert trial.state == (COMPLETE if ended else RUNNING)
-        assert scheduler.finished == int(ended)
+        assert scheduler.tally.finished == int(ended)
 
-    def test_a_journal_on_a_full_disk_is_waited_for(self, journal, tmp_path, monkeypatch):
+    def test_the_tuner_waits_for_space_for_a_journal(self, journal, tmp_path, monkeypatch):
         def take_a_part(file):
             os.truncate(file, os.fstat(file).st_size - 10)
             raise OSError(28, "No space left on device")
 
-        display = Outage(lambda: monkeypatch.setattr(os, "fsync", take_a_part), monkeypatch.undo)
-        assert run(journal, tmp_path / "out", display).ended == "done"
-        books_balance(journal, display)
+        outage = Outage(lambda: monkeypatch.setattr(os, "fsync", take_a_part), monkeypatch.undo)
+        assert run(journal, tmp_path / "out", outage).ended == "done"
+        assert_complete_after_outage(journal, outage)
         assert all(json.loads(line) for line in (tmp_path / "shared").read_text().splitlines())
 
-    def test_a_study_is_begun_on_a_file_that_is_locked_for_long(self, sqlite, monkeypatch):
+    def test_a_study_is_created_in_a_file_that_was_locked(self, sqlite, monkeypatch):
         monkeypatch.setattr("study.storage.open.BUSY_SECONDS", 0.05)
-        storage, said = open_storage(sqlite), []
+        storage, messages = open_storage(sqlite), []
         other = sqlite3.connect(sqlite, isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
 
         def hear(line):
-            said.append(line)
+            messages.append(line)
             if other.in_transaction:
                 other.execute("ROLLBACK")
 
         scheduler = TrialScheduler(metadata(), DepthSpace(), storage, RandomSampler(), NopPruner(), 0, Reconnect(hear))
-        assert ["does not answer" in line for line in said] == [True, False]
+        assert ["does not answer" in line for line in messages] == [True, False]
         assert scheduler.ask().number == 0
         other.close()
 
-    def test_a_storage_that_stays_away_ends_the_run_in_one_sentence(self, sqlite, monkeypatch):
+    def test_a_long_outage_ends_the_run_with_one_line(self, sqlite, monkeypatch):
         monkeypatch.setattr("study.storage.open.BUSY_SECONDS", 0.01)
-        scheduler = open_scheduler(sqlite, patience=Reconnect(limit=0.05))
+        scheduler = open_scheduler(sqlite, reconnect=Reconnect(limit=0.05))
         other = sqlite3.connect(sqlite, isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(StudyError, match=r"does not answer.*run the same command when it is back"):
             scheduler.ask()
         other.close()
 
-    def test_a_user_need_not_wait(self, sqlite, monkeypatch):
+    def test_the_user_can_end_the_waiting(self, sqlite, monkeypatch):
         monkeypatch.setattr("study.storage.open.BUSY_SECONDS", 0.01)
-        interruption = Interrupt()
-        interruption._signals = 2
-        scheduler = open_scheduler(sqlite, patience=Reconnect(interruption=interruption))
+        scheduler = open_scheduler(sqlite, reconnect=Reconnect(stop_requested=lambda: True))
         other = sqlite3.connect(sqlite, isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(StudyError, match="does not answer"):
             scheduler.ask()
         other.close()
 
-    def test_what_waiting_does_not_mend_is_raised_at_once(self, sqlite):
+    def test_permanent_errors_are_raised_at_once(self, sqlite):
         scheduler = open_scheduler(sqlite)
         with sqlite3.connect(sqlite) as connection:
             connection.execute("DROP TABLE trials")
@@ -301,13 +295,13 @@ class TestOutage:
             scheduler.ask()
 
 
-def test_a_missing_driver_of_a_database_is_named(monkeypatch):
+def test_a_missing_database_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(StudyError, match=r"pip install 'drft-study\[postgres\]'"):
         open_storage("postgresql://drft:secret@nowhere/db")
 
 
-def test_a_server_that_cannot_be_reached_is_one_line_without_the_password():
+def test_an_unreachable_server_is_one_line_without_the_password():
     with pytest.raises(StudyError, match="cannot be opened") as caught:
         open_storage("postgresql://drft:secret@127.0.0.1:1/db?connect_timeout=2")
     assert "secret" not in str(caught.value)

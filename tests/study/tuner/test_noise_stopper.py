@@ -1,4 +1,4 @@
-"""What is said of the best trial while a study runs: only what its images can tell."""
+"""The certainty of the best trial of a running study."""
 
 import numpy as np
 
@@ -22,12 +22,12 @@ def result(right: int, ids=IDS, ending="completed") -> TrialResult:
     return made
 
 
-def test_before_a_trial_has_ended_nothing_is_said():
+def test_there_is_no_certainty_before_a_trial_finished():
     assert NoiseStopper().certainty() is None
-    assert NoiseStopper().noise() is None
+    assert NoiseStopper().reason_to_stop() is None
 
 
-def test_the_best_has_an_interval_and_the_clearly_worse_are_told_apart():
+def test_the_best_has_an_interval_and_clearly_worse_trials_are_distinguished():
     stopper = NoiseStopper()
     for number, right in enumerate((30, 31, 2)):
         stopper.add(number, result(right))
@@ -42,21 +42,21 @@ def test_pruned_trials_are_not_compared():
     assert stopper.certainty() is None
 
 
-def test_trials_on_different_images_do_not_compare():
+def test_trials_on_different_images_are_not_compared():
     stopper = NoiseStopper()
     stopper.add(0, result(30))
     stopper.add(1, result(30, ids=tuple(f"train/{index + 7}" for index in range(40))))
     assert stopper.certainty() is None
-    assert stopper.noise() is None
+    assert stopper.reason_to_stop() is None
 
 
 def test_trials_of_earlier_runs_are_read_from_their_folders(tmp_path):
-    folder, told = StudyFolder(tmp_path), NoiseStopper()
+    folder, stopper = StudyFolder(tmp_path), NoiseStopper()
     folder.write_study("", {})
     for number, right in enumerate((30, 10)):
         folder.write_trial(number, result(right), checkpoint=False)
-        told.add(number, result(right))
-    recalled = NoiseStopper()
-    recalled.recall({0: 3, 1: 3, 2: 3}, folder.trials)  # of the last one, the folder is gone
-    assert recalled.certainty() == told.certainty()
-    assert recalled.certainty().of == 2
+        stopper.add(number, result(right))
+    resumed = NoiseStopper()
+    resumed.read_earlier({0: 3, 1: 3, 2: 3}, folder.trials)  # the folder of the last one is missing
+    assert resumed.certainty() == stopper.certainty()
+    assert resumed.certainty().completed == 2

@@ -1,4 +1,4 @@
-"""How long trainings will take, and that the longest are started first when a study comes to its end."""
+"""Estimated runtimes, and the longest trainings first at the end of a study."""
 
 import signal
 from collections.abc import Sequence
@@ -6,21 +6,19 @@ from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState, create_trial
-from rich.console import Console
 
 from drft.config.trial_config import TrialConfig, with_values
-from study.callbacks.progress_reporter import PlainProgress
 from study.results.study_folder import StudyFolder
-from study.tuner.runtime_estimate import PastTraining, expected_seconds, ran
+from study.tuner.progress_tally import ProgressTally
+from study.tuner.runtime_estimate import PastTraining, expected_seconds, past_trainings
 from study.tuner.stopping import StoppingCriterion
-from study.tuner.trial_scheduler import TrialScheduler
 from study.tuner.tuner import Tuner
 from tests.helpers.small_study import DepthSpace, InProcess, open_scheduler
 
 
 def config(depth: int = 1, size: int = 64, backbone: str = "a", epochs: int = 8) -> TrialConfig:
-    said = {"depth": depth, "image_size": size, "backbone.name": backbone, "head_phase.epochs": 2}
-    return with_values(TrialConfig(), {**said, "depth_phase.epochs": epochs})
+    values = {"depth": depth, "image_size": size, "backbone.name": backbone, "head_phase.epochs": 2}
+    return with_values(TrialConfig(), {**values, "depth_phase.epochs": epochs})
 
 
 KNOWN = [
@@ -42,18 +40,18 @@ KNOWN = [
         (config(depth=6, backbone="c"), 90.0),
     ],
 )
-def test_an_epoch_counts_as_in_the_nearest_trainings(asked: TrialConfig, seconds: float) -> None:
+def test_an_epoch_takes_as_long_as_in_the_most_similar_trainings(asked: TrialConfig, seconds: float) -> None:
     assert expected_seconds(asked, KNOWN) == pytest.approx(seconds)
 
 
-def test_what_trials_took_is_read_from_the_study() -> None:
-    told = {"config": config(depth=3).model_dump_json(), "seconds": 8.0}
-    trials = [create_trial(value=0.5, intermediate_values={1: 0.4, 2: 0.5}, user_attrs=attributes)
-              for attributes in (told, {**told, "seconds": 0.0}, {})]  # fmt: skip
-    assert ran(trials) == [PastTraining(config(depth=3), 2, 8.0)]
+def test_runtimes_are_read_from_the_study() -> None:
+    attributes = {"config": config(depth=3).model_dump_json(), "seconds": 8.0}
+    trials = [create_trial(value=0.5, intermediate_values={1: 0.4, 2: 0.5}, user_attrs=some)
+              for some in (attributes, {**attributes, "seconds": 0.0}, {})]  # fmt: skip
+    assert past_trainings(trials) == [PastTraining(config(depth=3), 2, 8.0)]
 
 
-def test_where_nothing_was_run_deeper_longer_and_larger_takes_longer() -> None:
+def test_without_past_trainings_deeper_longer_and_larger_ones_take_longer() -> None:
     plain = expected_seconds(config(), ())
     assert all(expected_seconds(one, ()) > plain for one in (config(depth=2), config(size=96), config(epochs=9)))
 
@@ -79,11 +77,11 @@ def test_longest_first_ends_no_later_and_often_sooner(slots: int) -> None:
     assert makespan([4, 1, 1, 1, 1], 2) == 4
 
 
-# The driver, at the end of a study.
+# The tuner, at the end of a study.
 
 
-class Noting(InProcess):
-    """Remembers in which order jobs were submitted."""
+class Recording(InProcess):
+    """Records the order in which jobs are submitted."""
 
     def __init__(self, slots: int) -> None:
         super().__init__(slots)
@@ -102,51 +100,52 @@ class Uneven(DepthSpace):
         return super().suggest(trial)
 
 
-def drive(folder: Path, executor: InProcess, trials: int, kind: type[TrialScheduler] = TrialScheduler, **goal) -> Tuner:
+def drive(
+    folder: Path, executor: InProcess, trials: int, kind: type[ProgressTally] = ProgressTally, **stopping
+) -> Tuner:
     studies = StudyFolder(folder)
     studies.write_study("", {})
-    display = PlainProgress(Console(quiet=True))
     scheduler = open_scheduler(folder, Uneven())
-    scheduler.__class__ = kind
-    driver = Tuner(scheduler, executor, studies, display, StoppingCriterion(trials, **goal))
-    driver.run()
-    return driver
+    scheduler.tally.__class__ = kind
+    tuner = Tuner(scheduler, executor, studies, [], StoppingCriterion(trials, **stopping))
+    tuner.run()
+    return tuner
 
 
-def test_the_last_trials_are_asked_for_together_and_the_costliest_start_first(tmp_path: Path) -> None:
-    executor = Noting(slots=3)
-    driver = drive(tmp_path, executor, 8)
+def test_the_last_trials_are_asked_for_together_and_the_longest_start_first(tmp_path: Path) -> None:
+    executor = Recording(slots=3)
+    tuner = drive(tmp_path, executor, 8)
     assert executor.numbers == [0, 1, 2, 3, 4, 7, 5, 6]
     costs = [expected_seconds(TrialConfig.model_validate_json(trial.user_attrs["config"]), ())
-             for trial in driver.scheduler.trials()]  # fmt: skip
+             for trial in tuner.scheduler.tally.trials()]  # fmt: skip
     assert costs[7] > costs[5] > costs[6]
     assert executor.most_at_once == 3
-    assert all(trial.state == TrialState.COMPLETE for trial in driver.scheduler.trials())
+    assert all(trial.state == TrialState.COMPLETE for trial in tuner.scheduler.tally.trials())
 
 
-def test_one_slot_and_a_study_that_noise_may_end_take_trials_as_they_come(tmp_path: Path) -> None:
+def test_trials_start_in_their_order_with_one_worker_or_stop_when_noise(tmp_path: Path) -> None:
     for name, slots, goal in (("one", 1, {}), ("noise", 3, {"stop_when_noise": True})):
         (tmp_path / name).mkdir()
-        executor = Noting(slots)
+        executor = Recording(slots)
         drive(tmp_path / name, executor, 8, **goal)
         assert executor.numbers == list(range(8))
 
 
-class Shared(TrialScheduler):
-    """Another driver has a trial under way until this one has finished seven."""
+class Shared(ProgressTally):
+    """Another tuner has a running trial until this one has finished seven."""
 
     @property
-    def underway(self) -> int:
-        return super().underway + (self.finished < 7)
+    def running(self) -> int:
+        return super().running + (self.finished < 7)
 
 
-def test_where_others_drive_too_nothing_is_held(tmp_path: Path) -> None:
-    executor = Noting(slots=3)
+def test_no_trial_is_kept_back_where_other_tuners_run_too(tmp_path: Path) -> None:
+    executor = Recording(slots=3)
     drive(tmp_path, executor, 8, Shared)
     assert executor.numbers == list(range(8))
 
 
-class StopsAmidTheLast(Noting):
+class InterruptedAtTheEnd(Recording):
     """Presses Ctrl-C when the first of the last trials has been submitted."""
 
     def submit(self, job) -> None:
@@ -155,12 +154,12 @@ class StopsAmidTheLast(Noting):
             signal.raise_signal(signal.SIGINT)
 
 
-def test_trials_that_were_held_when_the_user_stops_are_queued_again(tmp_path: Path) -> None:
-    driver = drive(tmp_path, StopsAmidTheLast(3), 8)
-    states = [trial.state for trial in driver.scheduler.trials()]
+def test_pending_trials_are_queued_again_when_the_user_stops(tmp_path: Path) -> None:
+    tuner = drive(tmp_path, InterruptedAtTheEnd(3), 8)
+    states = [trial.state for trial in tuner.scheduler.tally.trials()]
     assert (states.count(TrialState.COMPLETE), states.count(TrialState.WAITING)) == (6, 2)
     assert TrialState.RUNNING not in states
-    drawn = [trial.params["depth"] for trial in driver.scheduler.trials() if trial.params]
-    trials = drive(tmp_path, Noting(3), 8).scheduler.trials()
+    drawn = [trial.params["depth"] for trial in tuner.scheduler.tally.trials() if trial.params]
+    trials = drive(tmp_path, Recording(3), 8).scheduler.tally.trials()
     complete = [trial.params["depth"] for trial in trials if trial.state == TrialState.COMPLETE]
     assert sorted(complete) == sorted(drawn)  # each once, and nothing else

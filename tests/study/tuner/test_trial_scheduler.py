@@ -1,4 +1,4 @@
-"""The conductor: honest states, records kept whole, nothing lost when a driver dies."""
+"""The trial scheduler: correct states, complete records, and no trial lost when a tuner dies."""
 
 import json
 import math
@@ -16,7 +16,7 @@ from study.results.epochs import unpack
 from study.results.progress import RankedTrial
 from study.results.study_metadata import SCHEMA
 from study.space.seeds import CONTROL_EVERY, is_control, trial_seed
-from study.storage import heartbeat as owner
+from study.storage.heartbeat import DEAD_SECONDS, Heartbeats, _start_time, beat_attribute, is_alive, this_process
 from study.storage.open import open_storage
 from tests.helpers import ROOT
 from tests.helpers.fake_training import fake_record, fake_result, scripted
@@ -36,7 +36,7 @@ def train(scheduler, job, steps=None, accuracies=None):
 
 
 def not_control(scheduler):
-    """Ask until a job is no control."""
+    """Ask until a job is not in the control group."""
     job = scheduler.ask()
     while is_control(0, job.number):
         job = scheduler.ask()
@@ -44,13 +44,13 @@ def not_control(scheduler):
 
 
 class TestOneTrial:
-    def test_a_finished_trial_is_complete_with_its_best_value_and_all_records(self, tmp_path):
+    def test_a_finished_trial_has_its_best_value_and_all_records(self, tmp_path):
         scheduler = open_scheduler(tmp_path)
         job = scheduler.ask()
         scheduler.started(job.number, "cpu-0", "cpu")
         result = train(scheduler, job, accuracies=[0.3, 0.5, 0.4, 0.5, 0.2])
         scheduler.finish(job.number, result)
-        (trial,) = scheduler.trials()
+        (trial,) = scheduler.tally.trials()
         assert trial.state == COMPLETE
         assert trial.value == 0.5
         assert trial.intermediate_values == {1: 0.3, 2: 0.5, 3: 0.5, 4: 0.5, 5: 0.5}
@@ -69,19 +69,19 @@ class TestOneTrial:
         job = scheduler.ask()
         scheduler.report(job.number, fake_record(job.config, 1))
         scheduler.fail(job.number, "it broke")
-        (trial,) = scheduler.trials()
+        (trial,) = scheduler.tally.trials()
         assert (trial.state, trial.value, trial.user_attrs["fail_reason"]) == (FAIL, None, "it broke")
         assert [record.step for record in unpack(trial.user_attrs)] == [1]
-        assert scheduler.finished == scheduler.running == 0
-        assert scheduler.progress.best is None
+        assert scheduler.tally.finished == scheduler.running == 0
+        assert scheduler.tally.progress.best is None
 
     @pytest.mark.parametrize("score", [math.nan, math.inf])
-    def test_a_score_that_is_no_number_stops_the_trial_and_is_no_result(self, tmp_path, score):
+    def test_a_score_that_is_not_finite_ends_the_trial_without_a_result(self, tmp_path, score):
         scheduler = open_scheduler(tmp_path)
         job = scheduler.ask()
         result = train(scheduler, job, accuracies=[0.4, score, 0.9, 0.9, 0.9])
         assert result.last.step == 2
-        with pytest.raises(TrainingError, match=r"validation accuracy became (nan|inf) at step 2"):
+        with pytest.raises(TrainingError, match=r"validation accuracy became (nan|inf) in epoch 2"):
             scheduler.check(job.number, result)
 
     def test_a_space_that_cannot_suggest_leaves_a_failed_trial(self, tmp_path):
@@ -92,7 +92,7 @@ class TestOneTrial:
         scheduler = open_scheduler(tmp_path, Broken())
         with pytest.raises(ValueError, match="no such depth"):
             scheduler.ask()
-        assert scheduler.trials()[0].state == FAIL
+        assert scheduler.tally.trials()[0].state == FAIL
 
 
 class TestPruning:
@@ -102,9 +102,9 @@ class TestPruning:
         job = not_control(scheduler)
         scheduler.finish(job.number, train(scheduler, job))
         assert pruner.asked == [(job.number, 3)]
-        trial = scheduler.trials()[job.number]
+        trial = scheduler.tally.trials()[job.number]
         assert (trial.state, trial.last_step) == (PRUNED, 3)
-        assert scheduler.finished == 1
+        assert scheduler.tally.finished == 1
 
     def test_without_a_depth_phase_nothing_is_pruned(self, tmp_path):
         pruner = Refuses()
@@ -113,17 +113,17 @@ class TestPruning:
         assert train(scheduler, job).ending == "completed"
         assert pruner.asked == []
 
-    def test_the_control_arm_is_never_pruned_but_the_pruner_is_heard(self, tmp_path):
+    def test_the_control_group_asks_the_pruner_and_is_never_pruned(self, tmp_path):
         scheduler = open_scheduler(tmp_path, pruner=Refuses())
         jobs = [scheduler.ask() for _ in range(CONTROL_EVERY)]
         endings = {job.number: train(scheduler, job).ending for job in jobs}
         controls = [number for number, ending in endings.items() if ending == "completed"]
         assert controls == [number for number in range(CONTROL_EVERY) if is_control(0, number)]
-        attributes = scheduler.trials()[controls[0]].user_attrs
+        attributes = scheduler.tally.trials()[controls[0]].user_attrs
         assert (attributes["control"], attributes["would_prune"]) == (True, 3)
 
     @given(st.integers(0, 2**32), st.integers(0, 1000))
-    def test_each_ten_trials_hold_one_control(self, seed, block):
+    def test_one_of_ten_trials_is_in_the_control_group(self, seed, block):
         numbers = range(block * CONTROL_EVERY, (block + 1) * CONTROL_EVERY)
         assert sum(is_control(seed, number) for number in numbers) == 1
 
@@ -137,21 +137,21 @@ class TestPruning:
         assert endings == ["completed", "pruned", "pruned", "completed"]
 
 
-class TestGoingOn:
-    def test_interrupted_trials_are_run_again_with_parameters_seed_and_arm(self, tmp_path):
+class TestResuming:
+    def test_interrupted_trials_are_repeated_with_parameters_seed_and_group(self, tmp_path):
         scheduler = open_scheduler(tmp_path)
         jobs = [scheduler.ask() for _ in range(3)]
         scheduler.finish(0, train(scheduler, jobs[0]))
         assert scheduler.interrupt("interrupted") == [1, 2]
-        progress = scheduler.progress
+        progress = scheduler.tally.progress
         assert (progress.complete, progress.failed, progress.interrupted, progress.waiting) == (1, 0, 2, 2)
         again = open_scheduler(tmp_path)
         retries = [again.ask(), again.ask()]
         assert [job.config for job in retries] == [job.config for job in jobs[1:]]
-        assert [again.trials()[job.number].user_attrs["retry_of"] for job in retries] == [1, 2]
+        assert [again.tally.trials()[job.number].user_attrs["retry_of"] for job in retries] == [1, 2]
         assert again.ask().number == 5
 
-    def test_trials_of_a_dead_driver_are_reclaimed_once(self, tmp_path):
+    def test_trials_of_a_dead_tuner_are_reclaimed_once(self, tmp_path):
         script = (
             "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path\n"
             "from tests.helpers.fake_training import fake_record\n"
@@ -166,34 +166,34 @@ class TestGoingOn:
         scheduler = open_scheduler(tmp_path)
         assert scheduler.reclaim() == [0, 1]
         assert scheduler.reclaim() == []
-        assert scheduler.trials()[0].intermediate_values == {1: 0.25}
-        assert scheduler.progress.interrupted == scheduler.progress.waiting == 2
+        assert scheduler.tally.trials()[0].intermediate_values == {1: 0.25}
+        assert scheduler.tally.progress.interrupted == scheduler.tally.progress.waiting == 2
         assert [scheduler.ask().config.depth for _ in range(2)] == depths
-        assert {trial.user_attrs["fail_reason"] for trial in scheduler.trials() if trial.state == FAIL} == {
-            "its driver died"
+        assert {trial.user_attrs["fail_reason"] for trial in scheduler.tally.trials() if trial.state == FAIL} == {
+            "its tuner died"
         }
 
-    def test_a_reclaim_that_was_cut_short_queues_nothing_twice(self, tmp_path, monkeypatch):
+    def test_an_interrupted_reclaim_queues_nothing_twice(self, tmp_path, monkeypatch):
         dead = open_scheduler(tmp_path)
         dead.ask()
         scheduler = open_scheduler(tmp_path)
-        monkeypatch.setattr(scheduler, "_end_as_failed", lambda number, reason: None)
+        monkeypatch.setattr(scheduler, "_end_as_failed", lambda *_: None)
         scheduler.reclaim()
         open_scheduler(tmp_path).reclaim()
-        assert [trial.user_attrs.get("retry_of") for trial in scheduler.trials()] == [None, 0]
-        assert scheduler.trials()[0].state == FAIL
+        assert [trial.user_attrs.get("retry_of") for trial in scheduler.tally.trials()] == [None, 0]
+        assert scheduler.tally.trials()[0].state == FAIL
 
-    def test_trials_of_a_living_driver_are_left_alone(self, tmp_path):
+    def test_trials_of_a_living_tuner_are_left_alone(self, tmp_path):
         sleeper = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
         other = open_scheduler(tmp_path)
-        other._owner = f"{owner.this_process().split(':')[0]}:{sleeper.pid}:{owner._start_time(sleeper.pid)}"
+        other._owner = f"{this_process().split(':')[0]}:{sleeper.pid}:{_start_time(sleeper.pid)}"
         other.ask()
         assert open_scheduler(tmp_path).reclaim() == []
         sleeper.kill()
         sleeper.wait()
         assert open_scheduler(tmp_path).reclaim() == [0]
 
-    def test_a_fresh_trial_without_owner_is_left_alone(self, tmp_path):
+    def test_a_new_trial_without_owner_is_left_alone(self, tmp_path):
         scheduler = open_scheduler(tmp_path)
         scheduler._study.ask()
         assert scheduler.reclaim() == []
@@ -203,87 +203,87 @@ class TestGoingOn:
         for score in (0.3, 0.5, 0.5, 0.4):
             job = scheduler.ask()
             scheduler.finish(job.number, train(scheduler, job, accuracies=[score] * 5))
-        assert [ranked.number for ranked in scheduler.ranking] == [1, 2, 3, 0]
-        assert scheduler.progress.best == RankedTrial(1, 0.5)
+        assert [ranked.number for ranked in scheduler.tally.ranking] == [1, 2, 3, 0]
+        assert scheduler.tally.progress.best == RankedTrial(1, 0.5)
 
 
 class TestHeartbeats:
-    def test_a_driver_elsewhere_lives_as_long_as_its_beat_changes(self):
+    def test_a_tuner_elsewhere_is_alive_while_its_heartbeat_changes(self):
         now, beats = [0.0], None
-        beats = owner.Heartbeats(lambda: now[0])
-        tag, name = "elsewhere:1:1", owner.beat_attribute("elsewhere:1:1")
+        beats = Heartbeats(lambda: now[0])
+        tag, name = "elsewhere:1:1", beat_attribute("elsewhere:1:1")
         for second in range(0, 600, 30):
             now[0] = second
-            beats.look({name: second})
+            beats.update({name: second})
             assert beats.is_alive(tag)
-        for second in range(600, 600 + int(owner.DEAD_SECONDS) - 30, 30):
+        for second in range(600, 600 + int(DEAD_SECONDS) - 30, 30):
             now[0] = second
-            beats.look({name: 570})
+            beats.update({name: 570})
             assert beats.is_alive(tag)
         for second in (700, 731):
             now[0] = second
-            beats.look({name: 570})
+            beats.update({name: 570})
         assert not beats.is_alive(tag)
         now[0] = 740
-        beats.look({name: 571})
+        beats.update({name: 571})
         assert beats.is_alive(tag)
 
-    def test_who_was_asleep_buries_nobody(self):
+    def test_after_sleeping_no_tuner_counts_as_dead(self):
         now = [0.0]
-        beats = owner.Heartbeats(lambda: now[0])
-        beats.look({"beat:elsewhere:1:1": 5})
+        beats = Heartbeats(lambda: now[0])
+        beats.update({"beat:elsewhere:1:1": 5})
         now[0] = 10_000.0
-        beats.look({"beat:elsewhere:1:1": 5})
+        beats.update({"beat:elsewhere:1:1": 5})
         assert beats.is_alive("elsewhere:1:1")
 
-    def test_who_never_beats_is_dead_in_the_end(self):
+    def test_a_tuner_without_heartbeats_counts_as_dead_after_a_while(self):
         now = [0.0]
-        beats = owner.Heartbeats(lambda: now[0])
+        beats = Heartbeats(lambda: now[0])
         for second in range(0, 181, 30):
             now[0] = second
-            beats.look({})
+            beats.update({})
             alive = beats.is_alive("elsewhere:1:1")
         assert not alive
 
-    def test_trials_of_a_dead_driver_elsewhere_are_reclaimed(self, tmp_path):
+    def test_trials_of_a_dead_tuner_on_another_machine_are_reclaimed(self, tmp_path):
         other = open_scheduler(tmp_path)
         other._owner = "elsewhere:1:1"
         other.ask()
         now, scheduler = [0.0], open_scheduler(tmp_path)
-        scheduler._beats = owner.Heartbeats(lambda: now[0])
+        scheduler._heartbeats = Heartbeats(lambda: now[0])
         assert scheduler.reclaim() == []
-        other._study.set_user_attr(owner.beat_attribute(other._owner), 1.0)
+        other._study.set_user_attr(beat_attribute(other._owner), 1.0)
         found = []
         for second in range(0, 181, 30):
             now[0] = second
             found += scheduler.reclaim()
         assert found == [0]
-        assert now[0] > owner.DEAD_SECONDS - 30
+        assert now[0] > DEAD_SECONDS - 30
 
 
 class TestOwner:
-    def test_this_process_lives(self):
-        assert owner.is_alive(owner.this_process())
+    def test_this_process_is_alive(self):
+        assert is_alive(this_process())
 
-    def test_a_process_id_that_was_given_away_is_not_the_owner(self):
-        host, pid, _ = owner.this_process().rsplit(":", 2)
-        assert not owner.is_alive(f"{host}:{pid}:long-ago")
+    def test_a_reused_process_id_is_not_the_owner(self):
+        host, pid, _ = this_process().rsplit(":", 2)
+        assert not is_alive(f"{host}:{pid}:long-ago")
 
     def test_a_zombie_is_dead(self):
         child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-        tag = f"{owner.this_process().split(':')[0]}:{child.pid}:{owner._start_time(child.pid)}"
-        assert owner.is_alive(tag)
+        tag = f"{this_process().split(':')[0]}:{child.pid}:{_start_time(child.pid)}"
+        assert is_alive(tag)
         child.kill()
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-        assert not owner.is_alive(tag)
+        assert not is_alive(tag)
         child.wait()
 
-    def test_another_host_is_taken_to_live(self):
-        assert owner.is_alive("elsewhere:1:x")
+    def test_processes_of_other_hosts_count_as_alive(self):
+        assert is_alive("elsewhere:1:x")
 
 
 class TestSameStudy:
-    def test_the_facts_are_recorded(self, tmp_path):
+    def test_the_metadata_are_recorded(self, tmp_path):
         open_scheduler(tmp_path)
         attributes = open_storage(tmp_path / "study.db").get_study_user_attrs(1)
         assert attributes == metadata().attributes()
@@ -293,7 +293,7 @@ class TestSameStudy:
         ("metric", "name"),
         [("balanced_accuracy", "validation balanced accuracy"), ("nll", "validation negative log likelihood, negated")],
     )
-    def test_the_score_has_its_name_where_it_is_drawn(self, metric, name, tmp_path):
+    def test_the_dashboard_gets_the_name_of_the_score(self, metric, name, tmp_path):
         open_scheduler(tmp_path, base_config=scripted(metric=metric))
         study = optuna.load_study(study_name="demo", storage=open_storage(tmp_path / "study.db"))
         assert study.metric_names == [name]
@@ -308,14 +308,14 @@ class TestSameStudy:
             ({"base_config": scripted(image_size=128)}, r"another image_size \(96 there, 128 here\)"),
         ],
     )
-    def test_another_study_of_that_name_is_refused_and_left_alone(self, tmp_path, change, said):
+    def test_another_study_of_that_name_is_refused_and_not_changed(self, tmp_path, change, said):
         open_scheduler(tmp_path)
         before = open_storage(tmp_path / "study.db").get_study_user_attrs(1)
         with pytest.raises(StudyError, match=said):
             open_scheduler(tmp_path, **change)
         assert open_storage(tmp_path / "study.db").get_study_user_attrs(1) == before
 
-    def test_more_trials_and_another_sampler_are_welcome(self, tmp_path):
+    def test_more_trials_and_another_sampler_are_accepted(self, tmp_path):
         open_scheduler(tmp_path)
         open_scheduler(tmp_path, trials_wanted=20, sampler="qmc")
         attributes = open_storage(tmp_path / "study.db").get_study_user_attrs(1)
@@ -334,6 +334,6 @@ class TestSameStudy:
         with pytest.raises(StudyError, match="schema 3"):
             open_scheduler(tmp_path)
 
-    def test_a_driver_that_died_at_the_birth_of_a_study_is_no_harm(self, tmp_path):
+    def test_a_study_without_attributes_of_a_dead_tuner_is_completed(self, tmp_path):
         optuna.create_study(study_name="demo", storage=open_storage(tmp_path / "study.db"), direction="maximize")
         assert open_scheduler(tmp_path).ask().number == 0
