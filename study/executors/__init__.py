@@ -1,4 +1,4 @@
-"""Executors run trainings somewhere: warm processes on this machine, so far."""
+"""Executors run trainings: in processes on this machine, or on a Ray cluster (``study.executors.ray``)."""
 
 from study.executors.base import Event, Executor, Failed, Finished, Job, Kind, Reported, Started, WorkerLost, Workload
 from study.executors.local.executor import LocalExecutor

@@ -1,6 +1,6 @@
-"""What an executor is: it runs trainings somewhere and knows nothing of Optuna.
+"""The interface between the tuner and the executors, which run trainings and use nothing of Optuna.
 
-The driver submits jobs, waits for events and answers every reported epoch with *keep on* or *stop*.
+The tuner submits jobs, waits for events and answers each reported epoch: the training continues or stops.
 """
 
 from collections.abc import Sequence
@@ -22,19 +22,19 @@ class Workload:
     source_options: tuple[tuple[str, str], ...] = ()
     """Options of the source (``labels``, ``image_column`` ...), as sorted pairs."""
     cache_dir: Path | None = None
-    """Where decoded and rendered images are kept; None for the user's cache folder."""
+    """Folder of decoded and rendered images; None for the user's cache folder."""
     cache_size: int | None = None
-    """Bytes that activations may take on the disk; None for a share of what is free, 0 keeps none."""
+    """Bytes of activations on the disk; None for a share of the free space, 0 for none."""
     workers: int = 1
-    """Worker processes that share a machine, and its memory."""
+    """Worker processes that share a machine and its memory."""
     trials_per_gpu: int = 1
-    """Worker processes that share a GPU, and its memory."""
+    """Worker processes that share a GPU and its memory."""
     networks: int = 1
-    """Backbones that trials can have; a worker keeps them ready."""
+    """Number of different backbones among the trials; a worker keeps them in memory."""
     dataset: ImageDataset | None = None
-    """The data set itself, for workers that cannot open the source; its images are in their cache, decoded."""
+    """The data set, for workers that cannot open the source; their cache has its decoded images."""
     trainer: str = "study.executors.objective:two_phase_trainer"
-    """``module:function`` that a worker calls once with this workload; what it returns runs one training."""
+    """``module:function``. A worker calls it once with this workload; the result runs one training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A worker took the job."""
+    """A worker started the job."""
 
     number: int
     worker: str
@@ -65,19 +65,19 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The training ended by itself or was told to stop."""
+    """The training ran to its end, or stopped because an answer said so."""
 
     number: int
     result: TrialResult
 
 
 Kind = Literal["error", "memory", "diverged", "lost"]
-"""How a training fails: by an exception, for lack of memory, by numbers that are none, or with its worker or node."""
+"""Why a training failed: an exception, too little memory, a loss that is not finite, or the loss of its worker."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The training went wrong; the worker (or its successor) is ready for the next job."""
+    """The training failed; the worker, or its successor, is ready for the next job."""
 
     number: int
     reason: str
@@ -88,7 +88,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class WorkerLost:
-    """A slot serves no more, and the others do; a job that was on it has failed."""
+    """A worker cannot be started again; the others continue. Its job has failed."""
 
     worker: str
     reason: str
@@ -105,16 +105,16 @@ class Executor(Protocol):
         """How many jobs can run at once."""
 
     def submit(self, job: Job) -> None:
-        """Give a job to a free slot. At most ``slots`` jobs may be under way."""
+        """Give a job to a free slot. At most ``slots`` jobs may run."""
 
     def wait(self, timeout: float | None) -> Sequence[Event]:
-        """Return the events there are, waiting up to ``timeout`` seconds for the first."""
+        """Return all events, after waiting up to ``timeout`` seconds for the first."""
 
     def answer(self, number: int, *, keep_on: bool) -> None:
         """Answer the last ``Reported`` of a job."""
 
     def kill(self, number: int) -> None:
-        """End the worker of a job in whatever it does; ``Failed`` follows, unless the job has just ended by itself."""
+        """End the worker of a job at once; ``Failed`` follows, unless the job has just ended by itself."""
 
     def __enter__(self) -> Self: ...
 

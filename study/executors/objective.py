@@ -1,4 +1,4 @@
-"""What workers do unless told otherwise. Imported for workers only: torch is not for the driver to wait for."""
+"""The training that workers run by default. Only workers import this module: torch would delay the tuner."""
 
 import os
 import threading
@@ -18,15 +18,19 @@ from study.executors.worker import OnEpoch, Trainer
 
 
 def two_phase_trainer(workload: Workload) -> Trainer:
-    """Open the data set once, on a workbench; what is returned runs one two-phase fine-tuning on it."""
+    """Open the data set and a session; the returned function runs one two-phase fine-tuning in it.
+
+    Raises:
+        DrftError: when the worker has a GPU that torch cannot use.
+    """
     gpu = os.environ.get("CUDA_VISIBLE_DEVICES")
     if gpu and not torch.cuda.is_available():
-        raise DrftError(f"GPU {gpu} does not answer")  # or its trials would be trained on the CPU, unasked
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # torch was imported before the worker had its share
+        raise DrftError(f"GPU {gpu} does not answer")  # else the trials would silently train on the CPU
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # torch was imported before this was set
     if torch.cuda.is_available() and workload.trials_per_gpu > 1:
-        # One that needs more than its share fails alone, and not whoever asks for memory next.
+        # A trial that needs more than its share fails itself, instead of the trial that next needs memory.
         torch.cuda.set_per_process_memory_fraction(1 / workload.trials_per_gpu)
-    tqdm.set_lock(threading.RLock())  # torch.fx makes bars; their own lock is the system's and survives Ctrl-C
+    tqdm.set_lock(threading.RLock())  # torch.fx has bars; tqdm's own lock is a semaphore that outlives a kill
     options = dict(workload.source_options)
     dataset = workload.dataset or open_dataset(workload.source, options=options, cache_dir=workload.cache_dir)
     session = TrainingSession(

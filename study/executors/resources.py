@@ -1,4 +1,4 @@
-"""Slots: the places where one training runs at a time."""
+"""Slots: where one training runs at a time."""
 
 import os
 import subprocess
@@ -12,22 +12,22 @@ from study.executors.local.process import MEMORY, THREADS
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One place for one worker."""
+    """The device and the CPU threads of one worker."""
 
     name: str
     gpu: str | None
-    """GPU that the worker sees, as ``CUDA_VISIBLE_DEVICES`` takes it; None for the CPU."""
+    """GPU that the worker can use, in the form of ``CUDA_VISIBLE_DEVICES``; None for the CPU."""
     threads: int
     """CPU threads of the worker."""
 
     @property
     def device(self) -> str:
-        """The device by its name for people."""
+        """The name of the device for the user."""
         return "cpu" if self.gpu is None else f"gpu {self.gpu}"
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the worker's environment must say before it imports numpy or torch."""
+        """Environment variables of the worker; they must be set before it imports numpy or torch."""
         return {**MEMORY, **dict.fromkeys(THREADS, str(self.threads)), "CUDA_VISIBLE_DEVICES": self.gpu or ""}
 
 
@@ -39,20 +39,20 @@ def cores() -> int:
 def cpu_slots(jobs: int | None = None) -> list[Slot]:
     """Return ``jobs`` CPU slots that share the cores; one per core by default."""
     count = jobs or cores()
-    return [Slot(f"cpu-{index}", None, _threads(count)) for index in range(count)]
+    return [Slot(f"cpu-{index}", None, thread_limit(cores() // count)) for index in range(count)]
 
 
 def gpu_slots(gpus: Sequence[str], per_gpu: int = 1) -> list[Slot]:
     """Return ``per_gpu`` slots on each GPU; neighbours in the list are on different GPUs."""
-    threads = _threads(len(gpus) * per_gpu)
-    return [Slot(f"gpu-{gpu}-{place}", gpu, threads) for place in range(per_gpu) for gpu in gpus]
+    threads = thread_limit(cores() // (len(gpus) * per_gpu))
+    return [Slot(f"gpu-{gpu}-{index}", gpu, threads) for index in range(per_gpu) for gpu in gpus]
 
 
 def choose_slots(jobs: int | None, gpus: Sequence[str] | None, per_gpu: int | None) -> list[Slot]:
-    """Return the slots that the options ask for: all GPUs there are if nothing is said, else the CPU.
+    """Return the slots for these options; by default all GPUs of this machine, or the CPU if it has none.
 
     Raises:
-        UsageError: when a GPU is asked for that is not there, or options contradict each other.
+        UsageError: when a GPU is missing, or options contradict each other.
     """
     if jobs is not None:
         if gpus or per_gpu:
@@ -69,32 +69,28 @@ def choose_slots(jobs: int | None, gpus: Sequence[str] | None, per_gpu: int | No
 
 
 def visible_gpus() -> list[str]:
-    """Return the GPUs this process may use, without starting CUDA here: a worker must be the first to do that."""
+    """Return the GPUs that this process may use. CUDA is not started here: workers must be the first to do that."""
     if not _has_gpu_driver():
         return []
     script = "import torch; print(torch.cuda.device_count() if torch.cuda.is_available() else 0)"
-    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)  # noqa: S603
-    count = int(found.stdout.strip() or 0) if found.returncode == 0 else 0
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)  # noqa: S603
+    count = int(result.stdout.strip() or 0) if result.returncode == 0 else 0
     allowed = [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
     return allowed[:count] if allowed else [str(index) for index in range(count)]
 
 
 def thread_limit(share: int) -> int:
-    """Return the CPU threads of a worker with so many cores: all of them, or fewer where the user says so."""
-    said = os.environ.get("OMP_NUM_THREADS", "")
-    return min(share, int(said)) if said.isdigit() and int(said) > 0 else share
-
-
-def _threads(slots: int) -> int:
-    """Return the CPU threads of one of so many slots: its share of the cores, or fewer where the user says so."""
-    return thread_limit(max(1, cores() // slots))
+    """Return the CPU threads of a worker with this share of the cores: at least one, at most ``OMP_NUM_THREADS``."""
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    share = max(1, share)
+    return min(share, int(limit)) if limit.isdigit() and int(limit) > 0 else share
 
 
 def _has_gpu_driver() -> bool:
-    """Return whether asking torch, which takes seconds, can be worth it."""
+    """Return whether there can be a GPU, without importing torch, which takes seconds."""
     if os.environ.get("CUDA_VISIBLE_DEVICES") in {"", "-1"}:
         return False
     return not sys.platform.startswith("linux") or any(
-        os.path.exists(place)  # noqa: PTH110 (device nodes, not files)
-        for place in ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+        os.path.exists(device)  # noqa: PTH110 (device nodes, not files)
+        for device in ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
     )

@@ -1,6 +1,7 @@
-"""The life of one worker process: get ready once, then train what comes down the pipe.
+"""A worker process: it prepares once, then runs the jobs that come through its pipe.
 
-The driver decides everything; a worker leaves when told, when the pipe closes, or when the driver is gone.
+The tuner makes all decisions. A worker ends when it receives ``None``, when the pipe closes, or with the tuner's
+process.
 """
 
 import importlib
@@ -10,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import cast
 
 from drft.config.trial_config import TrialConfig
 from drft.errors import DrftError, TrainingError, UsageError
@@ -18,7 +18,7 @@ from drft.training.records import EpochRecord, TrialResult
 from study.executors.base import Failed, Finished, Job, Kind, Reported, Started, Workload
 
 _LONGEST_REASON = 500
-"""Characters of a reason, which is one line for the user; the traceback says it all."""
+"""Characters of a reason, which is one line for the user; the traceback has the rest."""
 
 OnEpoch = Callable[[EpochRecord], bool]
 Trainer = Callable[[TrialConfig, OnEpoch], TrialResult]
@@ -26,7 +26,7 @@ Trainer = Callable[[TrialConfig, OnEpoch], TrialResult]
 
 @dataclass(frozen=True, slots=True)
 class WorkerContext:
-    """Where a worker works: its name and device, both for people, and the file for whatever it prints."""
+    """The name and the device of a worker, both for the user, and the file for its output."""
 
     worker: str
     device: str
@@ -40,37 +40,37 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class CannotStart:
-    """The worker could not get ready, and neither would another one."""
+    """The worker could not prepare; another one could not either."""
 
     faults: tuple[str, ...]
     usage: bool
-    """Whether it is the user who can mend it."""
+    """Whether the user can fix it."""
 
 
-def main(pipe: Connection, workload: Workload, post: WorkerContext) -> None:
-    """Serve jobs until the driver says ``None`` or closes the pipe."""
-    _turn_output_to(post.log)
+def main(pipe: Connection, workload: Workload, context: WorkerContext) -> None:
+    """Run jobs until ``None`` comes or the pipe closes."""
+    # Output of libraries, C code included, goes to a file: the terminal belongs to the tuner.
+    log = os.open(context.log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
     try:
-        trainer = _get_ready(workload)
-    except Exception as error:  # noqa: BLE001 (told to the driver, which ends the study)
+        module, _, function = workload.trainer.partition(":")
+        trainer: Trainer = getattr(importlib.import_module(module), function)(workload)
+    except Exception as error:  # noqa: BLE001 (the tuner ends the study with it)
         traceback.print_exc()
         pipe.send(CannotStart(_faults(error), isinstance(error, UsageError)))
         return
     pipe.send(Ready())
     try:
         while (job := pipe.recv()) is not None:
-            pipe.send(Started(job.number, post.worker, post.device))
-            ended = _train(job, trainer, pipe)
-            pipe.send(ended)
-            if isinstance(ended, Failed) and ended.kind == "lost":
+            pipe.send(Started(job.number, context.worker, context.device))
+            event = _train(job, trainer, pipe)
+            pipe.send(event)
+            if isinstance(event, Failed) and event.kind == "lost":
                 return
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
-
-
-def _get_ready(workload: Workload) -> Trainer:
-    module, _, function = workload.trainer.partition(":")
-    return cast("Trainer", getattr(importlib.import_module(module), function)(workload))
 
 
 def _train(job: Job, trainer: Trainer, pipe: Connection) -> Finished | Failed:
@@ -82,26 +82,24 @@ def _train(job: Job, trainer: Trainer, pipe: Connection) -> Finished | Failed:
         return Finished(job.number, trainer(job.config, report))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         raise
-    except Exception as error:  # noqa: BLE001 (a trial may fail in any way; the worker goes on)
-        return Failed(job.number, _reason(error), _writable(traceback.format_exc()), _kind(error))
+    except Exception as error:  # noqa: BLE001 (a trial may fail in any way; the worker continues)
+        reason = _printable("; ".join(_faults(error)))
+        if len(reason) > _LONGEST_REASON:
+            reason = f"{reason[:_LONGEST_REASON]} ..."
+        return Failed(job.number, reason, _printable(traceback.format_exc()), _kind(error))
 
 
 def _kind(error: Exception) -> Kind:
-    # By its name, for torch is not imported here; NumPy's own error is a MemoryError.
+    # By name, since torch is not imported here. NumPy's own error is a MemoryError.
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "memory"
     if type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error):
-        return "lost"  # whatever this process asks of its GPU from now on would fail; its successor starts afresh
+        return "lost"  # every later call of this process to its GPU would fail; a successor starts with a new context
     return "diverged" if isinstance(error, TrainingError) else "error"
 
 
-def _reason(error: Exception) -> str:
-    reason = _writable("; ".join(_faults(error)))
-    return reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]} ..."
-
-
-def _writable(text: str) -> str:
-    """Escape what no file takes: the halves of characters that stand for bytes of file names which are no UTF-8."""
+def _printable(text: str) -> str:
+    """Escape lone surrogates, which stand for bytes of file names outside UTF-8 and cannot be written to files."""
     return text.encode(errors="backslashreplace").decode()
 
 
@@ -110,11 +108,3 @@ def _faults(error: Exception) -> tuple[str, ...]:
         return tuple(str(error).splitlines())
     lines = str(error).strip().splitlines()
     return (f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__,)
-
-
-def _turn_output_to(log: Path | None) -> None:
-    """Send what libraries print, C code included, to a file: the terminal belongs to the driver."""
-    target = os.open(log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(target, 1)
-    os.dup2(target, 2)
-    os.close(target)

@@ -37,17 +37,17 @@ def choose_executor(plan: StudyPlan[Suggester], options: RunOptions) -> Iterator
         return
 
     # Ray is an optional dependency, and its import takes seconds.
-    from study.executors.ray.cluster import joined  # noqa: PLC0415
+    from study.executors.ray.cluster import join_cluster  # noqa: PLC0415
     from study.executors.ray.executor import RayExecutor  # noqa: PLC0415
     from study.executors.ray.files import pack  # noqa: PLC0415
 
     jobs = options.jobs
-    with joined(options.ray_address, options.cpus_per_trial, options.gpus_per_trial, jobs) as cluster:
+    with join_cluster(options.ray_address, options.cpus_per_trial, options.gpus_per_trial, jobs) as cluster:
         if plan.metadata.base_config.precision == "fp16" and not cluster.share.gpus:
             raise UsageError("precision: fp16 needs a GPU, and the cluster has none; choose bf16 or fp32")
-        supplies = pack(plan.dataset, plan.image_sizes, plan.backbones, plan.workload.cache_dir)
+        shipped = pack(plan.dataset, plan.image_sizes, plan.backbones, plan.workload.cache_dir)
 
         def make(log: Path) -> Executor:
-            return RayExecutor(plan.workload, cluster, jobs=jobs, supplies=supplies, log=log.absolute())
+            return RayExecutor(plan.workload, cluster, jobs=jobs, shipped=shipped, log=log.absolute())
 
         yield ExecutorChoice(cluster.describe(jobs or max(1, cluster.capacity())), make)

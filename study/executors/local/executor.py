@@ -1,4 +1,4 @@
-"""The local executor: warm worker processes on this machine, one per slot."""
+"""The local executor: one worker process on this machine for each slot. Processes stay ready between jobs."""
 
 import contextlib
 import time
@@ -10,32 +10,32 @@ from typing import Self
 
 from drft.errors import DrftError, UsageError
 from study.executors.base import Event, Failed, Finished, Job, Started, WorkerLost, Workload
-from study.executors.local.process import CONTEXT, obituary, start
+from study.executors.local.process import CONTEXT, describe_exit, start
 from study.executors.resources import Slot
 from study.executors.worker import CannotStart, Ready, WorkerContext, main
 
 _GRACE = 5.0
-"""Seconds that an idle worker has to leave by itself."""
+"""Seconds that an idle worker has to end by itself."""
 
 _FAILED_STARTS = 3
-"""A worker that dies this often before it begins a job will never begin one."""
+"""A worker that dies this often before it starts a job is given up."""
 
 
 class LocalExecutor:
-    """Runs jobs on warm workers of this machine."""
+    """Runs jobs in worker processes on this machine."""
 
     def __init__(self, workload: Workload, slots: Sequence[Slot], log: Path | None = None) -> None:
         """Prepare; the workers start with the ``with`` block.
 
         Args:
-            workload: what every worker gets ready with.
+            workload: what every worker needs.
             slots: one worker runs on each.
-            log: file for whatever workers print; None throws it away.
+            log: file for the output of the workers; None discards it.
         """
         self._workers = [_LocalWorker(slot, workload, log) for slot in slots]
         self._retired: list[_LocalWorker] = []
-        self._serves = False
-        """Whether any worker was ever ready: then those that die before they are may have been unlucky."""
+        self._any_ready = False
+        """Whether a worker was ever ready. If so, the workload works, and workers that die early may be unlucky."""
 
     @property
     def slots(self) -> int:
@@ -44,29 +44,29 @@ class LocalExecutor:
 
     def submit(self, job: Job) -> None:
         """Give a job to a free worker."""
-        next(worker for worker in self._workers if worker.job is None).give(job)
+        next(worker for worker in self._workers if worker.job is None).submit(job)
 
     def wait(self, timeout: float | None) -> Sequence[Event]:
-        """Return the events there are, waiting up to ``timeout`` seconds for the first.
+        """Return all events, after waiting up to ``timeout`` seconds for the first.
 
         Raises:
-            UsageError: when no worker can get ready, and the user can mend it.
-            DrftError: when no worker can get ready.
+            UsageError: when no worker can start, for a reason that the user can fix.
+            DrftError: when no worker can start.
         """
-        speaking = wait([worker.pipe for worker in self._workers], timeout)
-        return [event for worker in self._workers if worker.pipe in speaking for event in self._listen(worker)]
+        readable = wait([worker.pipe for worker in self._workers], timeout)
+        return [event for worker in self._workers if worker.pipe in readable for event in self._receive(worker)]
 
     def answer(self, number: int, *, keep_on: bool) -> None:
         """Answer the last report of a job."""
-        next(worker for worker in self._workers if worker.job and worker.job.number == number).say(keep_on)
+        next(worker for worker in self._workers if worker.job and worker.job.number == number).send(keep_on)
 
     def kill(self, number: int) -> None:
-        """End the worker of a job; its successor takes the slot."""
+        """Kill the worker of a job; a successor takes its slot."""
         for worker in self._workers:
             if worker.job and worker.job.number == number:
                 worker.kill()
 
-    def _listen(self, worker: "_LocalWorker") -> Iterator[Event]:
+    def _receive(self, worker: "_LocalWorker") -> Iterator[Event]:
         try:
             message = worker.pipe.recv()
         except (EOFError, OSError):
@@ -74,41 +74,41 @@ class LocalExecutor:
             return
         match message:
             case Ready():
-                worker.ready = self._serves = True
+                worker.ready = self._any_ready = True
             case CannotStart(faults, usage):
                 if usage:
                     raise UsageError(faults)
                 yield from self._retire(worker, "; ".join(faults))
             case _:
                 if isinstance(message, Started):
-                    worker.begun, worker.broken_starts = True, 0
+                    worker.job_started, worker.failed_starts = True, 0
                 if isinstance(message, Finished | Failed):
                     worker.job = None
                 if isinstance(message, Failed) and message.kind == "lost":
-                    worker.ready = False  # it is about to leave; what it is given meanwhile is for its successor
+                    worker.ready = False  # it is about to end; the next job is for its successor
                 yield message
 
     def _replace(self, worker: "_LocalWorker") -> Iterator[Event]:
-        """Start a successor for a dead worker; it takes over a job that had not begun, else the job failed."""
-        job, begun, how = worker.job, worker.begun, worker.bury()
-        worker.broken_starts += not worker.ready or (job is not None and not begun)
-        if worker.broken_starts >= _FAILED_STARTS:
-            yield from self._retire(worker, how)
+        """Start a successor of a dead worker. It takes over a job that had not started; any other job has failed."""
+        job, job_started, reason = worker.job, worker.job_started, worker.join()
+        worker.failed_starts += not worker.ready or (job is not None and not job_started)
+        if worker.failed_starts >= _FAILED_STARTS:
+            yield from self._retire(worker, reason)
             return
         worker.start()
-        if job is not None and begun:
-            yield Failed(job.number, how, kind="lost")
+        if job is not None and job_started:
+            yield Failed(job.number, reason, kind="lost")
         elif job is not None:
-            worker.give(job)
+            worker.submit(job)
 
-    def _retire(self, worker: "_LocalWorker", why: str) -> Iterator[Event]:
-        """Do without a slot, such as one on a GPU that is gone, as long as another one serves or may yet."""
+    def _retire(self, worker: "_LocalWorker", reason: str) -> Iterator[Event]:
+        """Continue without a slot, such as one on a broken GPU, if others are left and the workload works."""
         self._workers.remove(worker)
-        if not (self._serves and self._workers):
-            raise DrftError(f"workers cannot start: {why}")
-        yield WorkerLost(worker.name, why)
+        if not (self._any_ready and self._workers):
+            raise DrftError(f"workers cannot start: {reason}")
+        yield WorkerLost(worker.name, reason)
         if worker.job is not None:
-            yield Failed(worker.job.number, why, kind="lost")
+            yield Failed(worker.job.number, reason, kind="lost")
         self._retired.append(worker)
 
     def __enter__(self) -> Self:
@@ -118,14 +118,14 @@ class LocalExecutor:
 
     def __exit__(self, *exc: object) -> None:
         for worker in self._workers:
-            worker.dismiss()
+            worker.stop()
         deadline = time.monotonic() + _GRACE
         for worker in (*self._workers, *self._retired):
-            worker.see_off(deadline)
+            worker.close(deadline)
 
 
 class _LocalWorker:
-    """One slot's process and the driver's end of its pipe."""
+    """The process on a slot and the tuner's end of its pipe."""
 
     pipe: Connection
     _process: BaseProcess
@@ -133,51 +133,48 @@ class _LocalWorker:
     def __init__(self, slot: Slot, workload: Workload, log: Path | None) -> None:
         self._slot = slot
         self._workload = workload
-        self._post = WorkerContext(slot.name, slot.device, log)
+        self._context = WorkerContext(slot.name, slot.device, log)
+        self.name = slot.name
         self.job: Job | None = None
-        self.ready = self.begun = False
-        self.broken_starts = 0
-
-    @property
-    def name(self) -> str:
-        return self._slot.name
+        self.ready = self.job_started = False
+        self.failed_starts = 0
 
     def start(self) -> None:
-        name, environment = f"drft-{self._slot.name}", self._slot.environment
-        self.pipe, theirs = CONTEXT.Pipe()
-        self._process = start(main, theirs, self._workload, self._post, name=name, environment=environment)
-        theirs.close()  # or the driver would never see the end of the pipe
-        self.job, self.ready, self.begun = None, False, False
+        self.pipe, child_end = CONTEXT.Pipe()
+        arguments, environment = (child_end, self._workload, self._context), self._slot.environment
+        self._process = start(main, *arguments, name=f"drft-{self.name}", environment=environment)
+        child_end.close()  # else reading would not end when the worker dies
+        self.job, self.ready, self.job_started = None, False, False
 
-    def give(self, job: Job) -> None:
-        self.job, self.begun = job, False
-        self.say(job)
+    def submit(self, job: Job) -> None:
+        self.job, self.job_started = job, False
+        self.send(job)
 
-    def say(self, message: object) -> None:
-        # A dead worker is found, and its job failed, when the pipe is read.
+    def send(self, message: object) -> None:
+        # The next read of the pipe detects a dead worker; its job fails there.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.pipe.send(message)
 
     def kill(self) -> None:
         self._process.kill()
 
-    def bury(self) -> str:
-        """Clear away the dead process and return how it died."""
+    def join(self) -> str:
+        """Wait for the process, which has closed its pipe, and return how it ended."""
         self.pipe.close()
         self._process.join(_GRACE)
         if self._process.exitcode is None:
             self._process.kill()
             self._process.join()
-        return f"the worker process {obituary(self._process.exitcode)}"
+        return f"the worker process {describe_exit(self._process.exitcode)}"
 
-    def dismiss(self) -> None:
-        """Ask an idle worker to leave; end a busy one, whose job nobody waits for."""
+    def stop(self) -> None:
+        """Ask an idle worker to end; terminate a busy one, whose job is abandoned."""
         if self.job is None and self.ready:
-            self.say(None)
+            self.send(None)
         else:
             self._process.terminate()
 
-    def see_off(self, deadline: float) -> None:
+    def close(self, deadline: float) -> None:
         self._process.join(max(0.0, deadline - time.monotonic()))
-        self.bury() if self._process.exitcode is None else self.pipe.close()
+        self.join()
         self._process.close()

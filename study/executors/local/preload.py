@@ -1,8 +1,8 @@
-"""What workers need, imported once for all of them, in the process that they are forked from."""
+"""Imports of the workers, done once in the process that they are forked from."""
 
 import gc
 import importlib
 
-gc.disable()  # nothing of what is imported is garbage; looking for some would take a fifth of the time
+gc.disable()  # imports make no garbage, and the collector would take a fifth of their time
 importlib.import_module("study.executors.objective")
 gc.enable()

@@ -1,8 +1,8 @@
-"""The processes that torch runs in. They come from one that has imported it: what takes seconds is done once.
+"""Worker processes. They are forked from a process that has imported torch, so the import is paid for once.
 
-On Linux they are forked from a server (Python's ``forkserver``) that imports and does nothing else. It is no fork of
-the driver and has one thread, so none of them inherits a CUDA context, a lock or an open database. Elsewhere they are
-spawned, and each imports for itself.
+On Linux this process is Python's ``forkserver``. It imports and does nothing else: it is no fork of the tuner and has
+one thread, so workers inherit no CUDA context, lock or open database. On other systems workers are spawned, and each
+imports torch itself.
 """
 
 import contextlib
@@ -26,80 +26,70 @@ CONTEXT: "ForkServerContext | SpawnContext" = (
 )
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-"""Environment variables that say how many CPU threads the libraries may use."""
+"""Environment variables for the number of CPU threads of numerical libraries."""
 
 MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "THP_MEM_ALLOC_ENABLE": "1"}
-"""Tells glibc to keep freed memory and torch to ask for huge pages: a training frees and asks for the same large
-tensors in every step, and pages that the system takes back and clears in between cost a third of the step."""
+"""Environment variables that make glibc keep freed memory and torch request huge pages. A training frees and requests
+the same large tensors in every step; if the kernel took the pages back and cleared them, it would cost a third of the
+time."""
 
 
 def warm_up() -> None:
-    """Start the server where there is none yet: it imports torch while this process does something else."""
+    """Start the fork server if there is none: it imports torch while this process does something else."""
     if CONTEXT.get_start_method() != "forkserver":
         return
     CONTEXT.set_forkserver_preload(["study.executors.local.preload"])
-    resource_tracker.ensure_running()  # else it starts with the server, and lets Ctrl-C through again
-    with _environment({**MEMORY, **dict.fromkeys(THREADS, "1")}), _without_ctrl_c():
+    resource_tracker.ensure_running()  # its start unblocks SIGINT, so it comes first
+    with set_environment({**MEMORY, **dict.fromkeys(THREADS, "1")}), _block_interrupts():
         forkserver.ensure_running()
 
 
 def start(target: Callable[..., None], *args: object, name: str, environment: Mapping[str, str]) -> BaseProcess:
-    """Start a process that calls ``target`` with the arguments.
+    """Start a process that calls ``target`` with the arguments, and ends with this process.
 
-    Its environment is this process's of now, with ``environment`` laid over it; what libraries read when they are
-    imported, they may have read before. It ends with this process.
+    Its environment is that of this process with ``environment`` on top. Libraries that the fork server has imported may
+    have read theirs before.
     """
     warm_up()
-    everything = {**os.environ, **environment}
-    process = CONTEXT.Process(target=_begin, args=(everything, target, args), name=name)
-    with _environment(environment):  # a spawned process needs it from its first moment
+    process = CONTEXT.Process(target=_run, args=({**os.environ, **environment}, target, args), name=name)
+    with set_environment(environment):  # spawned processes read it before they call ``_run``
         process.start()
     return process
 
 
-def obituary(exitcode: int | None) -> str:
-    """Say how a process ended."""
+def describe_exit(exitcode: int | None) -> str:
+    """Return how a process ended, as the predicate of a sentence."""
     if exitcode is None or exitcode >= 0:
         return f"left with exit code {exitcode}"
     name = signal.Signals(-exitcode).name
-    hint = " (often the system's answer to a lack of memory: try fewer --jobs)" if name == "SIGKILL" else ""
+    hint = " (often because the system ran out of memory: try fewer --jobs)" if name == "SIGKILL" else ""
     return f"was killed by {name}{hint}"
 
 
-def _begin(environment: Mapping[str, str], target: Callable[..., None], args: tuple[Any, ...]) -> None:
-    """Become a process of the driver: with its environment, deaf to Ctrl-C, and gone when it is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to decide on
+def _run(environment: Mapping[str, str], target: Callable[..., None], args: tuple[Any, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the tuner decides what Ctrl-C does
     os.environ.clear()
     os.environ.update(environment)
-    _show_name()
-    _leave_with_driver()
-    gc.freeze()  # what was imported is no garbage; unvisited by the collector, its memory stays shared
+    with contextlib.suppress(OSError):  # ``top`` and ``ps`` show the name, where the system allows that
+        Path("/proc/self/comm").write_text(multiprocessing.current_process().name)
+    threading.Thread(target=_end_with_parent, name="parent-watch", daemon=True).start()
+    gc.freeze()  # the collector would touch the imported objects, and their memory would be shared no longer
     target(*args)
 
 
-def _show_name() -> None:
-    """Let ``top`` and ``ps`` show the name of this process, where the system can."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/comm").write_text(multiprocessing.current_process().name)
-
-
-def _leave_with_driver() -> None:
-    """End this process the moment the driver ends, even in the middle of an epoch."""
-    driver = multiprocessing.parent_process()
-    assert driver is not None
-
-    def watch() -> None:
-        driver.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, name="driver-watch", daemon=True).start()
+def _end_with_parent() -> None:
+    """End this process with its parent, even in the middle of an epoch."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 @contextlib.contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for the processes started within."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
+def set_environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables of this process during the block."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
@@ -111,8 +101,8 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _without_ctrl_c() -> Iterator[None]:
-    """Hold Ctrl-C back; a process started within never hears of it, not even while it imports."""
+def _block_interrupts() -> Iterator[None]:
+    """Block SIGINT. A process that starts in the block never receives it, not even while it imports."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -1,7 +1,7 @@
-"""What a node of a cluster needs and may not have: the data set, its decoded images and weight files.
+"""Files that trainings need and a node of a cluster may lack: the decoded images and weight files.
 
-The driver packs them once. A node that lacks a file gets it from the driver and keeps it in its own cache folder, so
-no disk needs to be shared; nothing of the data source is read there.
+The tuner names them once. A node that lacks a file gets it from the tuner and keeps it in its own cache folder, so no
+disk needs to be shared. Nodes never read the data source.
 """
 
 import hashlib
@@ -18,25 +18,25 @@ from drft.files.atomic import default_cache_dir, whole_file
 
 @dataclass(frozen=True, slots=True)
 class ShippedFile:
-    """One file of the driver, named by its content."""
+    """One file on the tuner's machine, identified by its content."""
 
     file: Path
-    """Where the driver has it."""
+    """Its path on the tuner's machine."""
     place: str
-    """Where nodes keep it, below their cache folders."""
+    """Its path on nodes, below their cache folders."""
     digest: str | None = None
-    """SHA-256, for a file that a node may have where the driver has it."""
+    """SHA-256 of a file that a node may have under the tuner's path; None for a file in the cache folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShippedFiles:
-    """All that trainings of one study read."""
+    """Everything that the trainings of a study read."""
 
     dataset: ImageDataset | None = None
     images: tuple[ShippedFile, ...] = ()
     """The decoded images, one file for every size."""
     weights: Mapping[str, ShippedFile] = field(default_factory=dict)
-    """Weight files, by what configurations call them."""
+    """Weight files, by their names in configurations."""
 
     @property
     def files(self) -> tuple[ShippedFile, ...]:
@@ -50,43 +50,41 @@ def pack(
     backbones: Iterable[BackboneConfig],
     cache_dir: Path | None = None,
 ) -> ShippedFiles:
-    """Name the files that trainings of a study will read; the images have been decoded before."""
+    """Return the files that the trainings of a study read; the images must have been decoded before."""
     stores = [store_of(dataset, size, cache_dir) for size in image_sizes]
     images = tuple(ShippedFile(store, f"images/{store.name}") for store in stores)
-    files = {one.weights for one in backbones} - {"embedded", "hub", "none"}
-    return ShippedFiles(dataset, images, {name: _weights(name) for name in sorted(files)})
+    weights = {}
+    for name in sorted({backbone.weights for backbone in backbones} - {"embedded", "hub", "none"}):
+        file = Path(name).expanduser().absolute()
+        digest = _digest(file)
+        weights[name] = ShippedFile(file, f"weights/{digest}{file.suffix}", digest)
+    return ShippedFiles(dataset, images, weights)
 
 
-def find(supply: ShippedFile, cache_dir: Path | None) -> Path | None:
-    """Return where this machine has a file, if it does."""
-    if supply.digest is not None and supply.file.is_file() and _digest(supply.file) == supply.digest:
-        return supply.file
-    kept = (cache_dir or default_cache_dir()) / supply.place
-    return kept if kept.is_file() else None
+def find(shipped: ShippedFile, cache_dir: Path | None) -> Path | None:
+    """Return the path of a file on this machine; None if the machine lacks it."""
+    if shipped.digest is not None and shipped.file.is_file() and _digest(shipped.file) == shipped.digest:
+        return shipped.file
+    path = (cache_dir or default_cache_dir()) / shipped.place
+    return path if path.is_file() else None
 
 
-def keep(supply: ShippedFile, content: memoryview | bytes, cache_dir: Path | None) -> Path:
-    """Write a file into this machine's cache folder and return where it is.
+def keep(shipped: ShippedFile, content: memoryview | bytes, cache_dir: Path | None) -> Path:
+    """Write a file into this machine's cache folder and return its path.
 
     Raises:
         DataError: when it cannot be written.
     """
-    path = (cache_dir or default_cache_dir()) / supply.place
+    path = (cache_dir or default_cache_dir()) / shipped.place
     try:
         with whole_file(path, durable=False) as draft:
             draft.write_bytes(content)
     except OSError as error:
         raise DataError(
-            f"{path} cannot be written ({error.strerror or error}): make room there or name another folder "
-            "with the environment variable DRFT_CACHE, where the node is started"
+            f"{path} cannot be written ({error.strerror or error}): free some space, or set the environment variable "
+            "DRFT_CACHE to another folder where the node is started"
         ) from error
     return path
-
-
-def _weights(name: str) -> ShippedFile:
-    file = Path(name).expanduser().absolute()
-    digest = _digest(file)
-    return ShippedFile(file, f"weights/{digest}{file.suffix}", digest)
 
 
 def _digest(file: Path) -> str:

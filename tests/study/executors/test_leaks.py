@@ -1,6 +1,14 @@
-"""A long study leaves nothing behind: no open files, processes or shared memory that grow with its trials."""
+"""A long study leaves nothing behind: open files, processes and shared memory do not grow with its trials.
 
+Each check runs in a process of its own. Everything that descends from this process belongs to the check, so other tests
+and programs cannot change what it counts.
+"""
+
+import json
 import os
+import subprocess
+import sys
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -8,54 +16,70 @@ import pytest
 
 from benchmarks.process_memory import process_tree
 from study.executors import Finished, Job, LocalExecutor, Reported, Workload, cpu_slots
-from study.executors.ray.executor import RayExecutor
+from study.executors.local.process import warm_up
+from tests.helpers import ROOT
 from tests.helpers.fake_training import scripted
-from tests.helpers.ray_cluster import own_cluster
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts what Linux tells")
+pytestmark = [
+    pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts what Linux reports in /proc"),
+    pytest.mark.timeout(600),  # 500 trials take half a minute on an idle machine
+]
 
 WAIT = 60.0
 SHARED = Path("/dev/shm")  # noqa: S108
-RAYS_PLAY = 20
-"""Open files by which Ray's own processes vary whatever they do; a leak in each of 450 trials would be hundreds."""
+RAY_FILES = 20
+"""Open files by which Ray's own processes vary in any case; a leak in each of 450 trials would be hundreds."""
+RAY_POOL = ("ray::IDLE", "default_worker.py")
+"""Command lines of workers that Ray starts in advance, at times of its own; they run none of our code."""
 WORKLOAD = Workload("none", trainer="tests.helpers.fake_training:fake_trainer")
 
 
-def descendants():
-    return {pid for pid in process_tree(os.getpid()) if pid != os.getpid()}
+@pytest.mark.parametrize("kind", ["local", "ray"])
+def test_500_trials_hold_no_more_than_50_and_nothing_is_left_of_them(kind):
+    command, environment = [sys.executable, __file__, kind], {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout) == {"grown": {}, "processes": [], "shared memory": [], "folders": []}
 
 
-def held(others=frozenset()):
-    """Return how many files and how much shared memory this process and each that descends from it hold."""
-    pids = {os.getpid(), *descendants()} - others
-    return {pid: (len(list(Path(f"/proc/{pid}/fd").iterdir())), len(shared_memory(pid))) for pid in pids}
+def main(kind):
+    """Run the trials and print what has grown, and what is left, as JSON."""
+    if kind == "local":
+        warm_up()  # the fork server of multiprocessing lasts as long as this process
+    services = descendants()
+    with executing(kind) as (executor, folders):
+        shared = train(executor, range(50))
+        before = look()
+        shared |= train(executor, range(450))
+        growth, processes = grown(before, look(), RAY_FILES if kind == "ray" else 0), descendants() - services
+        assert all((folder / "ray/session_latest").exists() for folder in folders)
+    left = outliving(processes) | (descendants() - services)
+    report = {
+        "grown": growth,
+        "processes": sorted(left),
+        "shared memory": sorted(shared & {path.name for path in SHARED.iterdir()}),
+        "folders": [str(folder) for folder in folders if folder.exists()],
+    }
+    print(json.dumps(report))
 
 
-def grown(before, now, play=0):
-    """Return what holds more than before by more than ``play``, and all that is new if there are more processes now."""
-    known = now.keys() & before.keys()
-    by = {pid: max(new - old for old, new in zip(before[pid], now[pid], strict=True)) for pid in known}
-    more = {pid: (before[pid], now[pid]) for pid in known if by[pid] > play}
-    return more if len(now) <= len(before) else more | {pid: now[pid] for pid in now.keys() - known}
+@contextmanager
+def executing(kind):
+    """Start an executor of two slots; yields it with the temporary folders that must go with it."""
+    if kind == "local":
+        with LocalExecutor(WORKLOAD, cpu_slots(2)) as executor:
+            yield executor, []
+    else:
+        from study.executors.ray.executor import RayExecutor
+        from tests.helpers.ray_cluster import own_cluster
 
-
-def shared_memory(pid):
-    """Return the names below ``/dev/shm`` that a process has mapped, deleted ones too."""
-    try:
-        lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
-    except OSError:  # it has ended, or is another user's
-        return set()
-    return {Path(line.split(f"{SHARED}/")[1]).name for line in lines if f"{SHARED}/" in line}
-
-
-def nobodys_memory():
-    """Return what lies in ``/dev/shm`` and no process has mapped: other programs may come and go meanwhile."""
-    lying = {path.name for path in SHARED.iterdir()}
-    return lying.difference(*(shared_memory(pid) for pid in Path("/proc").iterdir() if pid.name.isdigit()))
+        with own_cluster() as cluster, RayExecutor(WORKLOAD, cluster, jobs=2) as executor:
+            yield executor, [Path(cluster.scratch)]
 
 
 def train(executor, numbers):
-    waiting, ended = [Job(number, scripted()) for number in numbers], 0
+    """Run trainings; returns the names of the shared memory that our processes had, as seen after every tenth."""
+    waiting, ended, shared = [Job(number, scripted()) for number in numbers], 0, set()
     for _ in range(executor.slots):
         executor.submit(waiting.pop())
     while ended < len(numbers):
@@ -66,35 +90,50 @@ def train(executor, numbers):
                 ended += 1
                 if waiting:
                     executor.submit(waiting.pop())
+                if ended % 10 == 0:
+                    shared = shared.union(*map(shared_memory, process_tree(os.getpid())))
+    return shared
 
 
-def test_500_trials_hold_no_more_than_50():
-    lying = nobodys_memory()
-    with LocalExecutor(WORKLOAD, cpu_slots(2)) as executor:
-        train(executor, range(50))
-        before = held()
-        train(executor, range(450))
-        assert grown(before, held()) == {}
-    assert nobodys_memory() <= lying
+def descendants():
+    return {pid for pid in process_tree(os.getpid()) if pid != os.getpid()}
 
 
-def test_500_trials_on_ray_hold_no_more_than_50_and_nothing_is_left_of_the_cluster():
-    others, lying = frozenset(descendants()), nobodys_memory()
-    with own_cluster() as cluster, RayExecutor(WORKLOAD, cluster, jobs=2) as executor:
-        train(executor, range(50))
-        before = held(others)
-        train(executor, range(450))
-        assert grown(before, held(others), RAYS_PLAY) == {}
-        scratch, ours = Path(cluster.scratch), descendants() - others
-        assert (scratch / "session_latest").exists()
-    assert outlive(ours) == set()
-    assert descendants() <= others
-    assert nobodys_memory() <= lying
-    assert not scratch.exists()
+def look():
+    """Return the numbers of open files and of shared memories of this process and its descendants."""
+    counts = {}
+    for pid in process_tree(os.getpid()):
+        with suppress(OSError):  # it has just ended
+            command = Path(f"/proc/{pid}/cmdline").read_text()
+            if not any(name in command for name in RAY_POOL):
+                counts[pid] = (len(list(Path(f"/proc/{pid}/fd").iterdir())), len(shared_memory(pid)))
+    return counts
 
 
-def outlive(pids):
-    """Return the processes that do not end in time; some are told to only by the end of another one."""
+def grown(before, now, allowance):
+    """Return what has grown by more than the allowance, and all new processes if there are more than before."""
+    known = now.keys() & before.keys()
+    more = {
+        pid: (before[pid], now[pid])
+        for pid in known
+        if max(new - old for old, new in zip(before[pid], now[pid], strict=True)) > allowance
+    }
+    return more if len(now) <= len(before) else more | {pid: now[pid] for pid in now.keys() - known}
+
+
+def shared_memory(pid):
+    """Return the names below ``/dev/shm`` that a process has open or mapped, deleted ones too."""
+    files = []
+    with suppress(OSError):  # it has just ended
+        files += Path(f"/proc/{pid}/maps").read_text().splitlines()
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):  # it has just been closed
+                files.append(str(link.readlink()))
+    return {file.split(f"{SHARED}/")[1].removesuffix(" (deleted)") for file in files if f"{SHARED}/" in file}
+
+
+def outliving(pids):
+    """Return the processes that do not end in time; some end only after another one has."""
     left = set(pids)
     for pid in pids:
         try:
@@ -105,3 +144,7 @@ def outlive(pids):
         left -= {pid} if wait([ending], WAIT) else set()
         os.close(ending)
     return left
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

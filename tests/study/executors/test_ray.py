@@ -14,7 +14,7 @@ from drft.config.trial_config import BackboneConfig, TrialConfig, with_values
 from drft.data import load_images, open_dataset
 from drft.errors import UsageError
 from study.executors import Failed, Finished, Job, LocalExecutor, Reported, Started, WorkerLost, Workload, cpu_slots
-from study.executors.ray.cluster import TrialResources, joined
+from study.executors.ray.cluster import TrialResources, join_cluster
 from study.executors.ray.executor import RayExecutor
 from study.executors.ray.files import pack
 from study.setup.options import RunOptions
@@ -78,7 +78,7 @@ def test_a_slot_that_cannot_start_again_is_done_without(tmp_path, monkeypatch):
 def test_a_lost_node_fails_its_job_alone_and_a_new_node_is_used(nodes):
     first, second = nodes.add_node(num_cpus=1), nodes.add_node(num_cpus=1)
     workload = Workload("none", trainer="tests.helpers.fake_training:fake_trainer")
-    with joined(nodes.address, None, None, None) as cluster, RayExecutor(workload, cluster) as executor:
+    with join_cluster(nodes.address, None, None, None) as cluster, RayExecutor(workload, cluster) as executor:
         assert executor.slots == 2
         executor.submit(Job(0, scripted(HANGS)))
         executor.submit(Job(1, scripted(HANGS)))
@@ -126,9 +126,12 @@ def test_a_node_without_the_data_and_the_weights_trains_just_the_same(nodes, tmp
 
     dataset = open_dataset(str(data))
     load_images(dataset, 32)
-    supplies = pack(dataset, [32], [BackboneConfig(name="test_resnet", weights=str(weights))])
+    shipped = pack(dataset, [32], [BackboneConfig(name="test_resnet", weights=str(weights))])
     nodes.add_node(num_cpus=1, env_vars={"DRFT_CACHE": str(tmp_path / "cache of the node")})
-    with joined(nodes.address, None, None, None) as cluster, RayExecutor(here, cluster, supplies=supplies) as executor:
+    with (
+        join_cluster(nodes.address, None, None, None) as cluster,
+        RayExecutor(here, cluster, shipped=shipped) as executor,
+    ):
         executor.contents(range(2))  # read by the driver; from here on nobody else could
         data.rename(tmp_path / "gone")
         weights.rename(tmp_path / "gone too")
@@ -163,7 +166,7 @@ def test_options_that_contradict_are_refused(options, said):
 
 @pytest.mark.parametrize("address", ["ray://head:10001", "127.0.0.1:1", "nonsense"])
 def test_a_cluster_that_cannot_be_reached_is_one_line(address):
-    with pytest.raises(UsageError, match=f"--ray-address {address}") as caught, joined(address, None, None, None):
+    with pytest.raises(UsageError, match=f"--ray-address {address}") as caught, join_cluster(address, None, None, None):
         pass
     assert len(str(caught.value).splitlines()) == 1
 
