@@ -41,12 +41,12 @@ def info() -> None:
         return
     # One row for each cache group. Its columns are whatever the groups describe themselves by.
     names = list(dict.fromkeys(name for group in cache.groups for name in group.description))
-    rows = sorted(
+    group_rows = sorted(
         (*(str(group.description.get(name, "?")) for name in names), *_cells(group.totals)) for group in cache.groups
     )
     header = tuple(name.replace("_", " ") for name in names)
     click.echo()
-    print_table((*header, "entries", "size", "last used"), rows, right=("entries", "size"))
+    print_table((*header, "entries", "size", "last used"), group_rows, right=("entries", "size"))
 
 
 @command.command()

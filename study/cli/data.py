@@ -70,7 +70,7 @@ def check(source: str, json_file: Path | None, html_file: Path | None, **values:
 )
 @click.option("--per-grade", type=click.IntRange(1, 50), default=6, show_default=True, help="Images per grade.")
 @click.option(
-    "--side", type=click.IntRange(16, 1024), default=192, show_default=True, help="Side of an image in pixels."
+    "--side", type=click.IntRange(16, 1024), default=192, show_default=True, help="Pixels of an image's side."
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the augmentation.")
 def preview(source: str, out: Path, per_grade: int, side: int, seed: int, **values: Any) -> None:

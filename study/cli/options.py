@@ -1,5 +1,6 @@
 """Options that several commands share, and their conversion to the options of a run."""
 
+import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -27,18 +28,17 @@ _DATA_OPTIONS = (
 
 
 class Duration(click.ParamType[float]):
-    """Seconds, or numbers with ``h``, ``m`` and ``s``."""
+    """A time above zero, such as ``600``, ``90s``, ``10m``, ``2h`` or ``1h30m``."""
 
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return the seconds."""
-        from study.setup.options import parse_duration
-
-        try:
-            return parse_duration(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+        parts = re.findall(r"(\d+(?:\.\d+)?)([hms]?)", value)
+        seconds = sum(float(number) * {"h": 3600, "m": 60}.get(unit, 1) for number, unit in parts)
+        if "".join(number + unit for number, unit in parts) != value or seconds <= 0:
+            self.fail(f"{value!r} is not a duration; write 600, 90s, 10m, 2h or 1h30m", param, ctx)
+        return seconds
 
 
 class Size(click.ParamType[int]):
@@ -67,7 +67,11 @@ def study_options(command: Function) -> Function:
             show_default=True,
             help="Folder of the studies.",
         ),
-        click.option("--storage", metavar="URL", help="Optuna storage of the study; its study.db by default."),
+        click.option(
+            "--storage",
+            metavar="URL",
+            help="Optuna storage: a database URL, an SQLite or a .journal file; results/STUDY/study.db by default.",
+        ),
     )
 
 

@@ -1,44 +1,30 @@
 """``drft-study run``: run a study, or resume it."""
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
 from drft.config.trial_config import METRICS, NORMALIZATIONS, PRECISIONS
 from study.callbacks.names import LOGS
-from study.cli.options import data_options, limit_options, placement_options, to_run_options
+from study.cli.options import data_options, limit_options, placement_options, study_options, to_run_options
 from study.pruners.names import PRUNERS
 from study.samplers.names import SAMPLERS
 
 
 @click.command()
-@click.option(
-    "--trials", type=click.IntRange(1), default=100, show_default=True, help="Finished trials that the study gets."
-)
-@click.option(
-    "--space", default="default", show_default=True, help="Search space: a YAML file, or the name of a shipped one."
-)
+@click.option("--trials", type=click.IntRange(1), default=100, show_default=True, help="Finished trials to reach.")
+@click.option("--space", default="default", show_default=True, help="Search space: a YAML file or a shipped name.")
 @click.option("--data", default="synthetic", show_default=True, help="synthetic, idrid, a folder, a CSV file ...")
 @data_options
 @click.option("--study", help="Name of the study; made of space, data and backbone by default.")
-@click.option(
-    "--storage",
-    metavar="URL",
-    help="Optuna storage: a database URL, an SQLite file or a .journal file; results/STUDY/study.db by default.",
-)
-@click.option(
-    "--results", type=click.Path(path_type=Path), default="results", show_default=True, help="Folder of the studies."
-)
+@study_options
 @click.option("--backbone", help="Name of a timm model.")
 @click.option("--weights", help="embedded, hub, none, or a .safetensors or .pth file.")
 @click.option("--normalization", type=click.Choice(NORMALIZATIONS), help="Mean and deviation of inputs for --weights.")
 @click.option("--image-size", type=click.IntRange(16, 2048), help="Side of the network's input in pixels.")
 @click.option("--precision", type=click.Choice(PRECISIONS), help="Number type of the computation; auto by default.")
-@click.option(
-    "--sampler", type=click.Choice(SAMPLERS), default="tpe", show_default=True, help="Sampler that draws trials."
-)
+@click.option("--sampler", type=click.Choice(SAMPLERS), default="tpe", show_default=True, help="Draws the trials.")
 @click.option("--folds", type=click.IntRange(2), help="Cross-validation: train each trial once for each fold.")
 @click.option("--pruner", type=click.Choice(PRUNERS), help="asha by default, wilcoxon with --folds above 3.")
 @click.option("--metric", type=click.Choice(METRICS), help="Score to maximize, nll to minimize; accuracy by default.")
@@ -51,9 +37,7 @@ from study.samplers.names import SAMPLERS
 @click.option("--stop-when-noise", is_flag=True, help="Stop when further trials could improve by noise only.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of split, search and trials.")
 @placement_options
-@click.option(
-    "--keep-checkpoints", type=click.IntRange(0), default=5, show_default=True, help="Best trials with checkpoints."
-)
+@click.option("--keep-checkpoints", type=click.IntRange(0), default=5, show_default=True, help="Checkpoints to keep.")
 @click.option("--report/--no-report", default=True, show_default=True, help="Write the report at the end.")
 @click.option("--log", type=click.Choice(LOGS), help="Also log trials there: to results/STUDY, nothing is sent.")
 def command(**values: Any) -> None:

@@ -1,6 +1,5 @@
 """The options of a run, for ``drft-study run`` and the Python API."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,6 @@ from study.callbacks.names import Log
 from study.pruners.names import Pruner
 from study.samplers.names import Sampler
 
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "": 1.0}
 _MINIMA = {
     "trials": 1,
     "seed": 0,
@@ -107,9 +105,9 @@ class RunOptions:
     def _executor_faults(self) -> list[str]:
         """Return the faults of the options that only one of the executors uses."""
         if self.executor == "local":
-            unused, hint = ("ray_address", "cpus_per_trial", "gpus_per_trial"), "use it with --executor ray"
+            unused, hint = ["ray_address", "cpus_per_trial", "gpus_per_trial"], "use it with --executor ray"
         else:
-            unused, hint = ("gpus", "trials_per_gpu"), "Ray places trials, see --gpus-per-trial"
+            unused, hint = ["gpus", "trials_per_gpu"], "Ray places trials, see --gpus-per-trial"
         faults = [f"--{name.replace('_', '-')}: {hint}" for name in unused if getattr(self, name) is not None]
         for name, value in (("cpus", self.cpus_per_trial), ("gpus", self.gpus_per_trial)):
             if value is not None and not 0 < value < float("inf"):
@@ -131,16 +129,3 @@ class RunOptions:
         }
         folds = {"split.folds": self.folds, "split.fold": None} if self.folds else {}
         return {path: value for path, value in values.items() if value is not None} | folds
-
-
-def parse_duration(text: str) -> float:
-    """Return the seconds of ``600``, ``90s``, ``10m``, ``2h`` or ``1h30m``.
-
-    Raises:
-        ValueError: when the text is not a duration, or not above zero.
-    """
-    parts = re.findall(r"(\d+(?:\.\d+)?)([hms]?)", text)
-    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
-    if "".join(number + unit for number, unit in parts) != text or seconds <= 0:
-        raise ValueError(f"{text!r} is not a duration; write 600, 90s, 10m, 2h or 1h30m")
-    return seconds

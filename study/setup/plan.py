@@ -68,7 +68,7 @@ class StudyPlan(Generic[Suggesting_co]):
     """``results/STUDY``."""
 
 
-def prepare(options: RunOptions, tell: Progress) -> StudyPlan[BoundSpace]:
+def prepare(options: RunOptions, progress: Progress) -> StudyPlan[BoundSpace]:
     """Check everything that a run depends on and decode its images; only the cache of images is written.
 
     Raises:
@@ -86,7 +86,7 @@ def prepare(options: RunOptions, tell: Progress) -> StudyPlan[BoundSpace]:
         if options.study is not None:
             check_study_name(options.study)
     with faults:
-        dataset = open_dataset(options.data, options=options.data_options, progress=tell)
+        dataset = open_dataset(options.data, options=options.data_options, progress=progress)
     resolved, configs = _resolve(options, len(GRADES if dataset is None else dataset.grades), faults)
     with faults:
         if configs and options.stop_when_noise and configs[0].metric != "accuracy":
@@ -101,7 +101,7 @@ def prepare(options: RunOptions, tell: Progress) -> StudyPlan[BoundSpace]:
             check_precision(configs[0], slots)
     with faults:
         if dataset is not None and resolved is not None:
-            decode(dataset, _image_sizes(resolved.space), tell)
+            decode(dataset, _image_sizes(resolved.space), progress)
     faults.raise_all()
     assert slots is not None
     assert dataset is not None
@@ -171,10 +171,10 @@ def check_precision(config: TrialConfig, slots: Sequence[Slot]) -> None:
         raise UsageError("precision: fp16 needs a GPU, and this study would run on the CPU; choose bf16 or fp32")
 
 
-def decode(dataset: ImageDataset, sizes: Sequence[int], tell: Progress) -> None:
+def decode(dataset: ImageDataset, sizes: Sequence[int], progress: Progress) -> None:
     """Decode all images at all sizes into the cache, so that workers do not have to."""
     for size in sizes:
-        load_images(dataset, size, progress=tell)
+        load_images(dataset, size, progress=progress)
 
 
 def make_workload(options: RunOptions, slots: Sequence[Slot], networks: int = 1) -> Workload:

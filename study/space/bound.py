@@ -131,7 +131,7 @@ class BoundSpace:
         searched = next((dimension for dimension in self.dimensions if dimension.path == path), None)
         if searched is None:
             return fixed, fixed
-        low, high = searched.domain.smallest, searched.domain.largest
+        low, high = searched.domain.bounds()
         return (min(low, fixed), max(high, fixed)) if searched.when else (low, high)
 
 

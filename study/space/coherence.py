@@ -89,6 +89,5 @@ def _configs(space: BoundSpace) -> Iterator[TrialConfig]:
 
 
 def _values_to_check(dimension: Dimension) -> Sequence[Value]:
-    domain = dimension.domain
-    values = domain.values() or ()
-    return values if 0 < len(values) <= _MOST_VALUES else (domain.smallest, domain.largest)
+    values = dimension.domain.values() or ()
+    return values if 0 < len(values) <= _MOST_VALUES else dimension.domain.bounds()

@@ -39,15 +39,9 @@ class Range:
         """The type's name in YAML."""
         return "int" if self.whole else "float"
 
-    @property
-    def smallest(self) -> float:
-        """The smallest number of the range."""
-        return self.low
-
-    @property
-    def largest(self) -> float:
-        """The largest number of the range."""
-        return self.high
+    def bounds(self) -> tuple[float, float]:
+        """Return the smallest and the largest number of the range."""
+        return self.low, self.high
 
     def resolve(self, blocks: int) -> Self:
         """Return the range with ``all`` replaced by the number of blocks."""
@@ -90,15 +84,10 @@ class Choices:
         """The type's name in YAML."""
         return "categorical"
 
-    @property
-    def smallest(self) -> float:
-        """The smallest number among the choices."""
-        return min(option for option in self.options if isinstance(option, int | float))
-
-    @property
-    def largest(self) -> float:
-        """The largest number among the choices."""
-        return max(option for option in self.options if isinstance(option, int | float))
+    def bounds(self) -> tuple[float, float]:
+        """Return the smallest and the largest number among the choices."""
+        numbers = [option for option in self.options if isinstance(option, int | float)]
+        return min(numbers), max(numbers)
 
     def resolve(self, blocks: int) -> Self:
         """Return the choices with ``all`` replaced by the number of blocks, without duplicates."""

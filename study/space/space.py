@@ -128,7 +128,7 @@ class Space:
                 yield fixed.line, fixed.value
         for dimension in dimensions:
             if dimension.path == "depth":
-                yield dimension.line, max(dimension.domain.smallest, dimension.domain.largest)
+                yield dimension.line, max(dimension.domain.bounds())
 
     def _bind(self, base: TrialConfig, counts: Mapping[str, int], dimensions: tuple[Dimension, ...]) -> BoundSpace:
         """Return the bound space, after checking its settings together."""

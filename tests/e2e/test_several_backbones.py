@@ -1,4 +1,4 @@
-"""A study of two backbones, run tiny, gone on with, and read."""
+"""A tiny study of two backbones is run, resumed and read."""
 
 import csv
 
@@ -31,9 +31,9 @@ def test_two_backbones_share_a_study(tmp_path, monkeypatch):
         pixels = np.random.default_rng(index).integers(0, 255, (40, 40, 3), np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"photo{index}.png")
     (tmp_path / "two.yaml").write_text(SPACE)
-    told = {"space": "two.yaml", "data": "labels.csv", "study": "two", "jobs": 1, "sampler": "grid"}
-    run_study(RunOptions(trials=2, report=False, **told))
-    outcome = run_study(RunOptions(trials=4, pruner="predictive", **told))
+    options = {"space": "two.yaml", "data": "labels.csv", "study": "two", "jobs": 1, "sampler": "grid"}
+    run_study(RunOptions(trials=2, report=False, **options))
+    outcome = run_study(RunOptions(trials=4, pruner="predictive", **options))
     assert outcome.progress.complete == 4
     trials = pd.read_csv("results/two/report/trials.csv")
     depths = {(row["backbone.name"], row["depth_fraction"]): row["depth"] for row in trials.to_dict("records")}

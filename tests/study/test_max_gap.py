@@ -1,4 +1,4 @@
-"""A limit on the gap: kept with each trial, used by the sampler, and it decides who can be the best."""
+"""The limit on the gap: stored with each trial, used by the sampler, and a condition for the best trial."""
 
 import warnings
 
@@ -8,7 +8,7 @@ import pytest
 from drft.config.trial_config import TrialConfig
 from drft.errors import StudyError, UsageError
 from study.analysis import summarize
-from study.callbacks.progress_reporter import PlainProgress, tally
+from study.callbacks.progress_reporter import PlainProgress, progress_line
 from study.export.model import export_model
 from study.report.chapters import write_chapters
 from study.report.json_csv import summary
@@ -25,48 +25,47 @@ from tests.helpers.fake_training import fake_record, fake_result
 from tests.helpers.small_study import InProcess, metadata, open_scheduler
 
 GAPS = {0: 0.3, 1: 0.1, 2: 0.2}
-"""Of three trials, the better the later; only the middle one keeps a limit of 0.15."""
+"""Gaps of three trials. Later trials have higher scores; only the middle one is within a limit of 0.15."""
 
 
 def finish(scheduler, accuracy, gap):
-    """Run one trial whose best step has this validation accuracy and gap."""
+    """Run one trial with this validation accuracy and gap at its best epoch."""
     job = scheduler.ask()
     record = fake_record(job.config, 1, accuracy)
-    told = [type(record)(**{**fields(record), "train_accuracy": accuracy + gap})]
-    assert scheduler.report(job.number, told[0])
-    result = fake_result(job.config, told, "completed")
-    scheduler.finish(job.number, result)
+    record = type(record)(**{**fields(record), "train_accuracy": accuracy + gap})
+    assert scheduler.report(job.number, record)
+    scheduler.finish(job.number, fake_result(job.config, [record], "completed"))
 
 
 def fields(record):
     return {name: getattr(record, name) for name in record.__dataclass_fields__}
 
 
-def limited(place, gaps=GAPS, max_gap=0.15):
-    scheduler = open_scheduler(place, max_gap=max_gap)
+def limited(location, gaps=GAPS, max_gap=0.15):
+    scheduler = open_scheduler(location, max_gap=max_gap)
     for number, gap in gaps.items():
         finish(scheduler, 0.5 + 0.1 * number, gap)
     return scheduler
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "journal"])
-def test_the_best_trial_is_the_best_feasible_one_also_when_the_study_is_gone_on_with(kind, request):
+def test_the_best_trial_is_the_best_feasible_one_also_in_a_resumed_study(kind, request):
     url = request.getfixturevalue(kind)
-    assert limited(url).progress.best.number == 1
+    assert limited(url).tally.progress.best.number == 1
     again = open_scheduler(url, max_gap=0.15)
-    assert [ranked.number for ranked in again.ranking] == [1, 2, 0]
-    assert (again.progress.best.number, again.progress.infeasible) == (1, 2)
-    assert [round(trial.constraints["gap"], 6) for trial in again.trials()] == [0.15, -0.05, 0.05]
-    assert again.best_steps() == {1: 1}
+    assert [ranked.number for ranked in again.tally.ranking] == [1, 2, 0]
+    assert (again.tally.progress.best.number, again.tally.progress.infeasible) == (1, 2)
+    assert [round(trial.constraints["gap"], 6) for trial in again.tally.trials()] == [0.15, -0.05, 0.05]
+    assert again.tally.best_steps() == {1: 1}
 
 
 def test_without_a_limit_the_best_is_the_best_and_nothing_is_stored(tmp_path):
     scheduler = limited(tmp_path, max_gap=None)
-    assert scheduler.progress.best.number == 2
-    assert not any(trial.constraints for trial in scheduler.trials())
+    assert scheduler.tally.progress.best.number == 2
+    assert not any(trial.constraints for trial in scheduler.tally.trials())
 
 
-def test_another_limit_is_another_study(tmp_path):
+def test_another_limit_is_refused(tmp_path):
     limited(tmp_path)
     for changed, word in ((0.2, "0.15 there, 0.2 here"), (None, "0.15 there, none here")):
         with pytest.raises(StudyError, match=f"another max-gap \\({word}\\)"):
@@ -75,10 +74,10 @@ def test_another_limit_is_another_study(tmp_path):
 
 def in_folder(tmp_path, gaps=GAPS):
     """Make a study of these trials and read it."""
-    place = tmp_path / "demo"
-    place.mkdir()
-    scheduler = limited(place, gaps)
-    StudyFolder(place).write_study("", {})
+    folder = tmp_path / "demo"
+    folder.mkdir()
+    scheduler = limited(folder, gaps)
+    StudyFolder(folder).write_study("", {})
     return scheduler, read_study("demo", tmp_path)
 
 
@@ -99,9 +98,9 @@ def test_report_export_and_confirmation_take_the_best_feasible_trial(tmp_path):
         make_plan(results, top=2, seeds=1)
 
 
-def test_that_no_trial_is_feasible_is_said_everywhere(tmp_path):
+def test_all_outputs_state_that_no_trial_is_feasible(tmp_path):
     scheduler, results = in_folder(tmp_path, {0: 0.3, 1: 0.2})
-    assert "none of 2 completed is feasible" in tally(scheduler.progress, 2)
+    assert "none of 2 completed is feasible" in progress_line(scheduler.tally.progress, 2)
     assert any("all 2 complete trials have a gap above the limit" in line for line in status_lines("demo", tmp_path))
     results.info.split.update(n_validation=10, n_test=5)
     results.info.dataset.update(rendered=False)
@@ -113,16 +112,18 @@ def test_that_no_trial_is_feasible_is_said_everywhere(tmp_path):
         export_model(results, tmp_path / "out")
 
 
-def test_checkpoints_are_kept_of_feasible_trials_first(tmp_path):
-    scheduler = open_scheduler(tmp_path, max_gap=0.19)  # fake trainings have a gap of 0.2 less their depth in points
+def test_feasible_trials_keep_their_checkpoints_first(tmp_path):
+    scheduler = open_scheduler(
+        tmp_path, max_gap=0.19
+    )  # the gap of a fake training is 0.2 minus 0.01 per block of depth
     folder = StudyFolder(tmp_path)
     folder.write_study("", {})
-    Tuner(scheduler, InProcess(1), folder, PlainProgress(quiet()), StoppingCriterion(8, checkpoints=1)).run()
-    feasible = {trial.number for trial in scheduler.trials() if trial.constraints["gap"] <= 0}
+    Tuner(scheduler, InProcess(1), folder, [PlainProgress(quiet())], StoppingCriterion(8, checkpoints=1)).run()
+    feasible = {trial.number for trial in scheduler.tally.trials() if trial.constraints["gap"] <= 0}
     assert 0 < len(feasible) < 8
-    (kept,) = tmp_path.glob("trials/*/best.safetensors")
-    assert int(kept.parent.name) == scheduler.progress.best.number
-    assert scheduler.progress.best.number in feasible
+    (checkpoint,) = tmp_path.glob("trials/*/best.safetensors")
+    assert int(checkpoint.parent.name) == scheduler.tally.progress.best.number
+    assert scheduler.tally.progress.best.number in feasible
 
 
 def quiet():
@@ -135,10 +136,10 @@ SPACE = "search:\n  depth_phase.lr: {type: float, low: 1e-5, high: 1e-2}\n  drop
 
 
 @pytest.mark.parametrize("name", ["tpe", "random", "cmaes"])
-def test_each_sampler_copes_with_the_limit_and_says_whether_it_uses_it(name):
+def test_each_sampler_works_with_the_limit_and_a_note_states_whether_it_uses_it(name):
     space = Space.parse(SPACE, "space.yaml").bind(TrialConfig(), 8)
-    said = any("does not use --max-gap" in note for note in sampler_notes(name, space, 0.1))
-    assert said == (name != "tpe")
+    has_note = any("does not use --max-gap" in note for note in sampler_notes(name, space, 0.1))
+    assert has_note == (name != "tpe")
     assert not any("max-gap" in note for note in sampler_notes(name, space))
     study = optuna.create_study(sampler=make_sampler(name, seed=0, space=space, finished_trials=0))
     with warnings.catch_warnings():
@@ -150,7 +151,7 @@ def test_each_sampler_copes_with_the_limit_and_says_whether_it_uses_it(name):
 
 
 def test_tpe_avoids_trials_with_a_larger_gap():
-    """The score rises with the rate, and so does the gap: without the limit all trials go to the upper end."""
+    """Score and gap rise with the rate: without the limit the sampler draws rates at the upper end."""
     space = Space.parse(SPACE, "space.yaml").bind(TrialConfig(), 8)
     shares = []
     for limit in (None, 0.2):
@@ -169,11 +170,11 @@ def test_tpe_avoids_trials_with_a_larger_gap():
 
 
 @pytest.mark.parametrize("max_gap", [-0.1, 1.0, float("nan")])
-def test_limits_that_make_no_sense_are_refused(max_gap):
+def test_limits_out_of_range_are_refused(max_gap):
     with pytest.raises(UsageError, match="max-gap should be at least 0"):
         RunOptions(max_gap=max_gap)
 
 
-def test_the_limit_is_in_the_facts():
+def test_the_limit_is_in_the_metadata():
     assert metadata(max_gap=0.15).attributes()["max_gap"] == 0.15
     assert "max_gap" not in metadata().attributes()

@@ -3,33 +3,37 @@
 import sys
 from typing import get_args
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from drft.config.trial_config import Metric
 from drft.errors import UsageError
-from study.cli.options import shown_command
+from study.cli.options import Duration, shown_command
 from study.cli.run import command
-from study.setup.options import RunOptions, parse_duration
+from study.setup.options import RunOptions
+
+DURATION = Duration()
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"), [("600", 600), ("90s", 90), ("10m", 600), ("2h", 7200), ("1h30m", 5400), ("0.5h", 1800)]
 )
 def test_durations_are_parsed(text, seconds):
-    assert parse_duration(text) == seconds
+    assert DURATION.convert(text, None, None) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "soon", "10x", "0", "-5", "1h soon", "5 m"])
 def test_invalid_durations_are_refused(text):
-    with pytest.raises(ValueError, match="write 600, 90s, 10m"):
-        parse_duration(text)
+    with pytest.raises(click.BadParameter, match="write 600, 90s, 10m"):
+        DURATION.convert(text, None, None)
 
 
 @given(st.integers(0, 99), st.integers(0, 59), st.integers(1, 59))
 def test_hours_minutes_and_seconds_add_up(hours, minutes, seconds):
-    assert parse_duration(f"{hours}h{minutes}m{seconds}s") == hours * 3600 + minutes * 60 + seconds
+    text = f"{hours}h{minutes}m{seconds}s"
+    assert DURATION.convert(text, None, None) == hours * 3600 + minutes * 60 + seconds
 
 
 def test_numbers_out_of_range_are_reported_together():
