@@ -1,4 +1,4 @@
-"""Images that come one by one are graded as those of the training were."""
+"""Predictions for single images equal those of the training."""
 
 import numpy as np
 import pytest
@@ -33,14 +33,14 @@ def model(result, tmp_path_factory):
     return load_checkpoint(path)[0]
 
 
-def test_the_training_said_the_same_of_its_validation_images(tiny_dataset, result, model):
+def test_predictions_equal_those_of_the_training(tiny_dataset, result, model):
     stored = result.predictions["validation"]
     paths = {image.id: image.path for image in tiny_dataset.images}
-    graded = predict_images(model, 32, [paths[name] for name in stored.ids], device=torch.device("cpu"))
-    assert graded == pytest.approx(stored.probabilities[result.best.step - 1].astype(np.float32), abs=2e-3)
+    predicted = predict_images(model, 32, [paths[name] for name in stored.ids], device=torch.device("cpu"))
+    assert predicted == pytest.approx(stored.probabilities[result.best.step - 1].astype(np.float32), abs=2e-3)
 
 
-def test_no_image_depends_on_its_neighbours(tiny_dataset, model):
+def test_no_image_depends_on_the_others(tiny_dataset, model):
     paths = [image.path for image in tiny_dataset.images]
     together = predict_images(model, 32, paths)
     assert together.shape == (60, 5)

@@ -1,4 +1,4 @@
-"""Scores agree with scikit-learn's and keep their bounds."""
+"""Scores agree with those of scikit-learn."""
 
 import numpy as np
 import pytest
@@ -20,10 +20,10 @@ def log_probabilities(predicted: np.ndarray, seed: int = 0) -> np.ndarray:
 @given(pairs)
 def test_scores_agree_with_scikit_learn(pairs):
     grades, predicted = (np.array(column, dtype=np.int64) for column in zip(*pairs, strict=True))
-    guesses = log_probabilities(predicted)
-    scores = score(guesses, grades)
+    outputs = log_probabilities(predicted)
+    scores = score(outputs, grades)
     assert scores.accuracy == pytest.approx(np.mean(grades == predicted))
-    assert scores.loss == pytest.approx(log_loss(grades, np.exp(guesses), labels=range(5)), rel=1e-4)
+    assert scores.loss == pytest.approx(log_loss(grades, np.exp(outputs), labels=range(5)), rel=1e-4)
     recalls = [np.mean(predicted[grades == grade] == grade) for grade in set(grades.tolist())]
     assert scores.balanced_accuracy == pytest.approx(np.mean(recalls))
     if set(grades.tolist()) >= set(predicted.tolist()):
@@ -40,6 +40,6 @@ def test_kappa_is_one_for_perfect_and_zero_where_undefined():
     assert qwk(confusion(constant, constant, 5)) == 0
 
 
-def test_nothing_to_score_is_an_error():
+def test_scoring_no_image_is_an_error():
     with pytest.raises(ValueError, match="no image"):
         score(np.empty((0, 5), dtype=np.float32), np.empty(0, dtype=np.int64))

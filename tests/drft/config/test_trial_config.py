@@ -1,4 +1,4 @@
-"""TrialConfig refuses what it does not know, all of it at once, and every path in it can be set."""
+"""TrialConfig reports all unknown settings at once, and every path in it can be set."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def test_non_finite_numbers_are_refused(value):
         with_values(TrialConfig(), {"depth_phase.lr": value})
 
 
-def test_values_are_laid_over_a_base():
+def test_values_replace_those_of_a_base():
     base = with_values(TrialConfig(), {"depth_phase.lr": 0.5, "depth": 4})
     changed = with_values(base, {"depth_phase.epochs": 9})
     assert (changed.depth_phase.lr, changed.depth_phase.epochs, changed.depth) == (0.5, 9, 4)
@@ -53,6 +53,6 @@ def test_configurations_are_frozen():
         ({"folds": 3, "validation_fraction": 0.3}, "split: validation_fraction is not used with folds"),
     ],
 )
-def test_settings_of_folds_that_do_not_go_together(split, fault):
+def test_contradicting_settings_of_folds_are_refused(split, fault):
     with pytest.raises(ConfigError, match=fault):
         parse_config({"split": split})

@@ -1,4 +1,4 @@
-"""Which activations stay on disk, and how sizes are written."""
+"""Which files are evicted, and how sizes are written."""
 
 import threading
 from pathlib import Path
@@ -19,29 +19,29 @@ HOUR = 3600.0
 @st.composite
 def stored(draw: st.DrawFn) -> StoredFile:
     name = draw(st.sampled_from(["view.safetensors", ".view.x.safetensors"]))
-    used = NOW - draw(st.sampled_from([0.5, 2, 10, 30, 100])) * HOUR
-    return StoredFile(Path(name), draw(st.integers(1, 50)), used, draw(st.sampled_from([1.0, 2.0, 3.0])))
+    last_used = NOW - draw(st.sampled_from([0.5, 2, 10, 30, 100])) * HOUR
+    return StoredFile(Path(name), draw(st.integers(1, 50)), last_used, draw(st.sampled_from([1.0, 2.0, 3.0])))
 
 
 @given(
-    files=st.lists(stored()), excess=st.integers(0, 300), more=st.integers(0, 300), worth=st.sampled_from([1.0, 2.0])
+    files=st.lists(stored()), excess=st.integers(0, 300), more=st.integers(0, 300), saved=st.sampled_from([1.0, 2.0])
 )
-def test_victims_make_enough_room_and_no_more_than_needed(files, excess, more, worth):
-    victims, admitted = files_to_evict(files, excess, excess + more, worth, NOW)
+def test_evicted_files_make_enough_room_and_no_more_than_needed(files, excess, more, saved):
+    evicted, admitted = files_to_evict(files, excess, excess + more, saved, NOW)
     evictable = [file for file in files if not file.is_draft or NOW - file.last_used > HOUR]
-    freed = sum(file.size for file in victims)
+    freed = sum(file.size for file in evicted)
     goal = excess + more if admitted else excess
     assert freed >= min(goal, sum(file.size for file in evictable))
-    assert not victims or freed - victims[-1].size < goal
+    assert not evicted or freed - evicted[-1].size < goal
     if admitted:
         assert freed >= goal
-    assert {id(file) for file in victims} <= {id(file) for file in evictable}
+    assert {id(file) for file in evicted} <= {id(file) for file in evictable}
 
 
-@given(files=st.lists(stored()), need=st.integers(1, 300), worth=st.sampled_from([1.0, 2.0]))
-def test_nothing_fresh_goes_for_what_is_worth_less(files, need, worth):
-    victims, _ = files_to_evict(files, 0, need, worth, NOW)
-    assert all(file.is_draft or file.seconds_per_byte <= worth or NOW - file.last_used > 24 * HOUR for file in victims)
+@given(files=st.lists(stored()), need=st.integers(1, 300), saved=st.sampled_from([1.0, 2.0]))
+def test_no_recently_used_file_is_evicted_for_one_that_saves_less(files, need, saved):
+    evicted, _ = files_to_evict(files, 0, need, saved, NOW)
+    assert all(file.is_draft or file.seconds_per_byte <= saved or NOW - file.last_used > 24 * HOUR for file in evicted)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_sizes_are_read(text, size):
 
 
 @pytest.mark.parametrize("text", ["", "20", "GB", "-1GB", "1e3MB", "20 XB", "5 iB", "nan", "1 GB 2"])
-def test_what_is_no_size_is_refused_in_one_line(text):
+def test_text_that_is_no_size_is_refused_in_one_line(text):
     with pytest.raises(ValueError, match=r"is no size: write .* 20GB") as refused:
         parse_size(text)
     assert "\n" not in str(refused.value)
@@ -90,14 +90,14 @@ def test_the_default_budget_leaves_most_of_the_disk(tmp_path, monkeypatch):
     assert default_budget(tmp_path) == 20 * 10**9
 
 
-def test_what_is_stored_already_counts_as_room(tmp_path, monkeypatch):
-    (tmp_path / "shelf").mkdir()
-    (tmp_path / "shelf" / "view.safetensors").write_bytes(bytes(4000))
+def test_stored_files_count_as_free_space(tmp_path, monkeypatch):
+    (tmp_path / "group").mkdir()
+    (tmp_path / "group" / "view.safetensors").write_bytes(bytes(4000))
     monkeypatch.setattr("drft.feature_cache.index.disk_space", lambda _: (10**12, 0))
     assert default_budget(tmp_path) == 1000
 
 
-def test_a_lock_is_waited_for_but_not_for_ever(tmp_path):
+def test_waiting_for_a_lock_ends(tmp_path):
     taken, done = threading.Event(), threading.Event()
 
     def hold() -> None:

@@ -1,4 +1,4 @@
-"""Splitting, folding and keeping activations change no result: against the program without them, and a plain loop."""
+"""The feature cache and the split change no result: compared with trainings without them and with a plain loop."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
@@ -31,9 +31,9 @@ from drft.training.trainer import shuffled_batches
 from drft.training.trial import run_trial
 
 FAMILIES = ["test_byobnet", "test_convnext3", "test_efficientnet", "test_mambaout", "test_resnet", "test_vit"]
-"""Those that every depth and batch-norm policy is tried with."""
+"""Families that are tested at several depths and with both batch-norm settings."""
 
-OTHERS = [*(name for name in timm.list_models("test_*") if name not in FAMILIES), "mobilenetv3_small_050"]
+OTHER_FAMILIES = [*(name for name in timm.list_models("test_*") if name not in FAMILIES), "mobilenetv3_small_050"]
 
 TINY = parse_config(
     {
@@ -45,13 +45,13 @@ TINY = parse_config(
         "depth_phase": {"epochs": 2},
     }
 )
-MUCH = 10**9
+LARGE = 10**9
 Outcome = tuple[TrialResult, Mapping[str, Tensor]]
 
 
 @pytest.fixture(autouse=True)
-def keep_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small networks are so cheap that little would be kept, and what they cost is measured: never quite the same."""
+def cache_all_boundaries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small networks are so cheap that few boundaries would be cached, and measured costs differ from run to run."""
     monkeypatch.setattr("drft.feature_cache.features._SECONDS_PER_BYTE", 0.0)
 
 
@@ -59,8 +59,8 @@ def keep_everything(monkeypatch: pytest.MonkeyPatch) -> None:
 def even_dataset(tiny_dataset) -> ImageDataset:
     """32 images to train on, in batches of 16.
 
-    Where a convolution has a single pixel it multiplies matrices, and BLAS adds up the last rows otherwise when their
-    number is no multiple of 16: then what it gives depends, in the last digit, on the size of a batch.
+    A convolution over a single pixel is a matrix product. BLAS sums the last rows in another order if their number is
+    no multiple of 16, so that the last digit of the result would depend on the batch size.
     """
     images = tiny_dataset.images[:4] + tiny_dataset.images[5:]
     dataset = ImageDataset("even", images, "even" + tiny_dataset.fingerprint)
@@ -69,14 +69,14 @@ def even_dataset(tiny_dataset) -> ImageDataset:
 
 
 @pytest.fixture(scope="module")
-def plain_benches(even_dataset) -> Callable[[str], TrainingSession]:
-    """A workbench that keeps nothing, one for each family so that its network is built once."""
-    benches: dict[str, TrainingSession] = {}
+def uncached_sessions(even_dataset) -> Callable[[str], TrainingSession]:
+    """A session without a cache for each family, so that its network is built once."""
+    sessions: dict[str, TrainingSession] = {}
 
     def session(name: str) -> TrainingSession:
-        if name not in benches:
-            benches[name] = TrainingSession(even_dataset, device="cpu", cache_size=0)
-        return benches[name]
+        if name not in sessions:
+            sessions[name] = TrainingSession(even_dataset, device="cpu", cache_size=0)
+        return sessions[name]
 
     return session
 
@@ -87,30 +87,31 @@ def backbone(name: str) -> TrialConfig:
 
 
 def outcome(config: TrialConfig, session: TrainingSession) -> Outcome:
-    """Train, and return the last state of the network beside the result."""
+    """Train; return the result and the last state of the network."""
     result = run_trial(config, session)
     last = session._network(config).model.net.state_dict()
     return result, {name: tensor.clone() for name, tensor in last.items()}
 
 
-def figures(record: EpochRecord) -> dict[str, float]:
+def numbers(record: EpochRecord) -> dict[str, float]:
     return {name: value for name, value in asdict(record).items() if name not in {"phase", "seconds", "cached"}}
 
 
-def assert_equal(found: Outcome, expected: Outcome) -> None:
-    assert found[0].records == expected[0].records
+def assert_equal(actual: Outcome, expected: Outcome) -> None:
+    assert actual[0].records == expected[0].records
     for part in PARTS:
-        predicted, wanted = found[0].predictions[part], expected[0].predictions[part]
+        predicted, wanted = actual[0].predictions[part], expected[0].predictions[part]
         assert predicted.ids == wanted.ids
         assert np.array_equal(predicted.probabilities, wanted.probabilities)
-    best = [{name: torch.from_numpy(array) for name, array in each[0].best_state.items()} for each in (found, expected)]
+    states = (actual[0].best_state, expected[0].best_state)
+    best = [{name: torch.from_numpy(array) for name, array in state.items()} for state in states]
     torch.testing.assert_close(best[0], best[1], rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(found[1], expected[1], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(actual[1], expected[1], rtol=1e-5, atol=1e-5)
 
 
 def compare_with_and_without(config: TrialConfig, plain: TrainingSession, folder: Path) -> None:
     def session() -> TrainingSession:
-        return TrainingSession(plain.dataset, cache_dir=folder, device="cpu", cache_size=MUCH)
+        return TrainingSession(plain.dataset, cache_dir=folder, device="cpu", cache_size=LARGE)
 
     expected, cold = outcome(config, plain), outcome(config, session())
     files = {file.path.name for file in stored_files(folder / "activations")}
@@ -127,31 +128,31 @@ def compare_with_and_without(config: TrialConfig, plain: TrainingSession, folder
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("batch_norm", ["frozen", "adapt"])
 @pytest.mark.parametrize("depth", ["none", "middle", "all"])
-def test_the_cache_changes_nothing(name, batch_norm, depth, plain_benches, tmp_path):
+def test_the_cache_changes_nothing(name, batch_norm, depth, uncached_sessions, tmp_path):
     blocks = block_count(name)
     values = {"batch_norm": batch_norm, "depth": {"none": 0, "middle": blocks // 2, "all": blocks}[depth]}
-    compare_with_and_without(with_values(backbone(name), values), plain_benches(name), tmp_path)
+    compare_with_and_without(with_values(backbone(name), values), uncached_sessions(name), tmp_path)
 
 
-@pytest.mark.parametrize("name", OTHERS)
-def test_the_cache_changes_nothing_in_other_families(name, plain_benches, tmp_path):
+@pytest.mark.parametrize("name", OTHER_FAMILIES)
+def test_the_cache_changes_nothing_in_other_families(name, uncached_sessions, tmp_path):
     config = with_values(backbone(name), {"depth": block_count(name) // 2, "dropout": 0.2})
-    compare_with_and_without(config, plain_benches(name), tmp_path)
+    compare_with_and_without(config, uncached_sessions(name), tmp_path)
 
 
 def test_batches_of_any_size_differ_by_rounding_at_most(tiny_dataset, tmp_path):
     config = with_values(backbone("test_efficientnet"), {"batch_size": 7, "batch_norm": "frozen", "depth": 3})
     plain = outcome(config, TrainingSession(tiny_dataset, device="cpu", cache_size=0))
-    kept = outcome(config, TrainingSession(tiny_dataset, cache_dir=tmp_path, device="cpu", cache_size=MUCH))
-    torch.testing.assert_close(kept[1], plain[1], rtol=1e-5, atol=1e-5)
-    for found, expected in zip(kept[0].records, plain[0].records, strict=True):
-        assert figures(found) == pytest.approx(figures(expected), rel=1e-5, abs=1e-7)
+    cached = outcome(config, TrainingSession(tiny_dataset, cache_dir=tmp_path, device="cpu", cache_size=LARGE))
+    torch.testing.assert_close(cached[1], plain[1], rtol=1e-5, atol=1e-5)
+    for record, expected in zip(cached[0].records, plain[0].records, strict=True):
+        assert numbers(record) == pytest.approx(numbers(expected), rel=1e-5, abs=1e-7)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_every_depth_of_these_families_has_a_boundary(name, plain_benches):
-    chain = plain_benches(name).prepare(backbone(name)).network.split_model
-    assert chain.cuts == tuple(range(block_count(name), -1, -1))
+def test_every_depth_of_these_families_has_a_boundary(name, uncached_sessions):
+    split = uncached_sessions(name).prepare(backbone(name)).network.split_model
+    assert split.cuts == tuple(range(block_count(name), -1, -1))
 
 
 @st.composite
@@ -183,17 +184,19 @@ def slow(examples: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
 
 @slow(12)
 @given(config=configs())
-def test_any_training_is_the_same_with_the_cache(config, plain_benches, tmp_path):
-    """The cache fills up from one example to the next, as within a study."""
-    session = TrainingSession(plain_benches("test_resnet").dataset, cache_dir=tmp_path, device="cpu", cache_size=MUCH)
-    assert_equal(outcome(config, session), outcome(config, plain_benches("test_resnet")))
+def test_any_training_is_the_same_with_the_cache(config, uncached_sessions, tmp_path):
+    """The cache keeps the entries of earlier examples, as within a study."""
+    session = TrainingSession(
+        uncached_sessions("test_resnet").dataset, cache_dir=tmp_path, device="cpu", cache_size=LARGE
+    )
+    assert_equal(outcome(config, session), outcome(config, uncached_sessions("test_resnet")))
 
 
 @slow(6)
-@given(before=configs(), config=configs(), cache_size=st.sampled_from([0, MUCH]))
+@given(before=configs(), config=configs(), cache_size=st.sampled_from([0, LARGE]))
 def test_a_training_does_not_depend_on_what_ran_before(before, config, cache_size, tiny_dataset, tmp_path_factory):
     def session() -> TrainingSession:
-        folder = tmp_path_factory.mktemp("bench")
+        folder = tmp_path_factory.mktemp("session")
         return TrainingSession(tiny_dataset, cache_dir=folder, device="cpu", cache_size=cache_size)
 
     used = session()
@@ -201,7 +204,7 @@ def test_a_training_does_not_depend_on_what_ran_before(before, config, cache_siz
     assert_equal(outcome(config, used), outcome(config, session()))
 
 
-# --- against a plain loop, in double precision, where what is left is rounding of 1e-16
+# --- comparison with a plain loop, in double precision, where rounding errors are 1e-16
 
 
 def in_double(model: Model) -> Model:
@@ -220,15 +223,17 @@ def normalized(views: Views, images: Tensor) -> Tensor:
 def double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("drft.feature_cache.network.build_model", lambda *args: in_double(build_model(*args)))
     monkeypatch.setattr(
-        "drft.feature_cache.network._measure_costs", lambda chain, *_: dict.fromkeys(chain.cuts, BoundaryCost(1.0, 1))
+        "drft.feature_cache.network._measure_costs", lambda split, *_: dict.fromkeys(split.cuts, BoundaryCost(1.0, 1))
     )
     monkeypatch.setattr("drft.training.trainer.training_loss", lambda *args: training_loss(*args).double())
     monkeypatch.setattr(Views, "normalize", normalized)
-    monkeypatch.setattr(FrozenPrefix, "suffix", lambda self, crossing: self.network.split_model.suffix(self.depth, crossing))
+    monkeypatch.setattr(
+        FrozenPrefix, "suffix", lambda self, features: self.network.split_model.suffix(self.depth, features)
+    )
 
 
 def plain_loop(config: TrialConfig, dataset) -> tuple[Model, np.ndarray]:
-    """Train the whole network as a textbook would; return it and the log-probabilities of the validation part."""
+    """Train the whole network in a plain loop; return it and the log-probabilities of the validation part."""
     model = in_double(build_model(config, 5))
     model.start_anew(config.seed, config.dropout)
     views = Views(load_images(dataset, 32), model.mean, model.std, device=torch.device("cpu"), seed=0)
@@ -271,8 +276,8 @@ def _optimizer(config, model, phase, depth, count):
 @pytest.mark.usefixtures("double_precision")
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_vit"])
 @pytest.mark.parametrize("batch_norm", ["frozen", "adapt"])
-@pytest.mark.parametrize("cache_size", [0, MUCH])
-def test_a_training_is_the_plain_loop(name, batch_norm, cache_size, tiny_dataset, tmp_path):
+@pytest.mark.parametrize("cache_size", [0, LARGE])
+def test_a_training_equals_the_plain_loop(name, batch_norm, cache_size, tiny_dataset, tmp_path):
     values = {"batch_norm": batch_norm, "dropout": 0.3, "depth": 3, "head_phase.epochs": 2}
     config = with_values(backbone(name), values)
     context = TrainingSession(tiny_dataset, cache_dir=tmp_path, device="cpu", cache_size=cache_size).prepare(config)
@@ -286,5 +291,5 @@ def test_a_training_is_the_plain_loop(name, batch_norm, cache_size, tiny_dataset
     assert log_probabilities[-1].dtype == np.float64
     np.testing.assert_allclose(log_probabilities[-1], expected, rtol=1e-8, atol=1e-10)
     torch.testing.assert_close(context.model.net.state_dict(), model.net.state_dict(), rtol=1e-8, atol=1e-10)
-    moved = [not torch.equal(model.net.state_dict()[k], model.pretrained[k]) for k in model.blocks[-1].parameters]
-    assert all(moved)
+    changed = [not torch.equal(model.net.state_dict()[k], model.pretrained[k]) for k in model.blocks[-1].parameters]
+    assert all(changed)

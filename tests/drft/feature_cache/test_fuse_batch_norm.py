@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, fx, nn
 
-from drft.feature_cache.fuse_batch_norm import FusedConv, fold_batch_norms
+from drft.feature_cache.fuse_batch_norm import FusedConv, _has_fused_kernel, fold_batch_norms
 
 ACTIVATIONS = [nn.Identity, nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.GELU]
 
@@ -41,7 +41,7 @@ def cases(draw: st.DrawFn) -> tuple[ConvNorm, Tensor]:
         groups * draw(st.integers(1, 3)),
         groups * draw(st.integers(1, 3)),
         kernel,
-        # Pointwise convolutions with a stride are not folded at so few channels: drft.models.strided_conv says why.
+        # Strided pointwise convolutions with so few channels are not folded, see drft.models.strided_conv.
         stride=draw(st.integers(1, 2)) if kernel > 1 else 1,
         padding=draw(st.integers(0, kernel // 2)),
         dilation=draw(st.integers(1, 2)),
@@ -57,45 +57,45 @@ def cases(draw: st.DrawFn) -> tuple[ConvNorm, Tensor]:
 
 
 def run(net: nn.Module, images: Tensor) -> dict[str, Tensor]:
-    """Return the output and every gradient of one step, by name."""
+    """Return the output and every gradient of one forward and backward pass, by name."""
     images = images.clone().requires_grad_()
     net.zero_grad(set_to_none=True)
     output = net(images)
     weighting = torch.linspace(0.5, 1.5, output.numel()).view_as(output)
     (output * weighting).sum().backward()
-    found = {"output": output.detach(), "images": images.grad}
-    # A folded network holds every module under two names; parameters are told apart once.
-    return found | {f"gradient {index}": parameter.grad for index, parameter in enumerate(net.parameters())}
+    tensors = {"output": output.detach(), "images": images.grad}
+    # A folded network holds every module under two names; parameters() returns each parameter once.
+    return tensors | {f"gradient {index}": parameter.grad for index, parameter in enumerate(net.parameters())}
 
 
 @given(cases())
-def test_a_fold_computes_and_trains_like_what_it_replaces(case):
+def test_outputs_and_gradients_equal_those_before_folding(case):
     net, images = case
     other = folded(copy.deepcopy(net))
     assert count_folded(other) == 1
     with torch.no_grad():
         torch.testing.assert_close(other(images), net(images), rtol=1e-4, atol=1e-5)
-    expected, found = run(net, images), run(other, images)
-    assert found.keys() == expected.keys()
-    # The largest of all is the scale: the terms of a single gradient may cancel, to less than their own rounding.
+    expected, folded_results = run(net, images), run(other, images)
+    assert folded_results.keys() == expected.keys()
+    # The largest value of all is the scale: the terms of a single gradient may cancel to less than their rounding.
     scale = max(float(wanted.abs().max()) for wanted in expected.values())
     for name, wanted in expected.items():
-        torch.testing.assert_close(found[name], wanted, rtol=1e-3, atol=1e-5 * scale + 1e-6, msg=name)
+        torch.testing.assert_close(folded_results[name], wanted, rtol=1e-3, atol=1e-5 * scale + 1e-6, msg=name)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_statistics_of_the_batch_are_used_and_learned_in_training(activation):
+def test_statistics_of_the_batch_are_used_and_updated_in_training(activation):
     net = ConvNorm(nn.Conv2d(3, 4, 3), activation())
     other = folded(copy.deepcopy(net))
-    for each in (net, other):
-        each.train()
+    net.train()
+    other.train()
     images = torch.randn(4, 3, 8, 8)
     torch.testing.assert_close(other(images), net(images))
-    for found, expected in zip(other.buffers(), net.buffers(), strict=True):
-        torch.testing.assert_close(found, expected)
+    for buffer, expected in zip(other.buffers(), net.buffers(), strict=True):
+        torch.testing.assert_close(buffer, expected)
 
 
-def test_a_step_of_the_optimizer_is_seen_in_the_next_evaluation():
+def test_an_optimizer_step_changes_the_next_evaluation():
     net = ConvNorm(nn.Conv2d(3, 4, 3), nn.ReLU())
     other = folded(net)
     optimizer = torch.optim.AdamW(net.parameters(), lr=0.1, fused=True)
@@ -107,7 +107,7 @@ def test_a_step_of_the_optimizer_is_seen_in_the_next_evaluation():
             torch.testing.assert_close(other(images), net(images), rtol=1e-4, atol=1e-5)
 
 
-def test_loaded_weights_are_seen_though_all_is_frozen():
+def test_loaded_weights_are_used_though_all_tensors_are_frozen():
     net = ConvNorm(nn.Conv2d(3, 4, 3), nn.ReLU()).requires_grad_(False)
     other = folded(net)
     images = torch.randn(2, 3, 8, 8)
@@ -125,14 +125,14 @@ def test_bfloat16_stays_near_float32(channels, groups, stride):
     other, images = folded(copy.deepcopy(net)), torch.randn(4, channels, 16, 16)
     expected = run(net, images)
     with torch.autocast("cpu", torch.bfloat16):
-        found = run(other, images)
-    assert found["output"].dtype == torch.bfloat16
+        results = run(other, images)
+    assert results["output"].dtype == torch.bfloat16
     for name, wanted in expected.items():
-        assert torch.linalg.vector_norm(found[name].float() - wanted) < 0.05 * torch.linalg.vector_norm(wanted), name
+        assert torch.linalg.vector_norm(results[name].float() - wanted) < 0.05 * torch.linalg.vector_norm(wanted), name
 
 
 class ReadTwice(nn.Module):
-    """What the convolution computes is read beside its norm as well."""
+    """The norm is not the only user of the convolution."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -144,7 +144,7 @@ class ReadTwice(nn.Module):
 
 
 class ScaledConv(nn.Conv2d):
-    """A convolution that is not torch's own."""
+    """A subclass of torch's convolution."""
 
     def forward(self, images: Tensor) -> Tensor:
         return 2 * super().forward(images)
@@ -163,7 +163,7 @@ class ScaledConv(nn.Conv2d):
     ],
     ids=lambda net: type(net).__name__,
 )
-def test_what_cannot_be_folded_is_left_alone(net):
+def test_other_convolutions_are_not_folded(net):
     net.eval()
     traced = fold_batch_norms(fx.GraphModule(net, LeafTracer().trace(net)))
     assert count_folded(traced) == 0
@@ -172,20 +172,26 @@ def test_what_cannot_be_folded_is_left_alone(net):
 
 
 class LeafTracer(fx.Tracer):
-    """Takes convolutions of any kind as one operation, as the tracer of networks does."""
+    """Traces convolutions of any kind as one operation, as the tracer of networks does."""
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
         return isinstance(module, nn.Conv2d) or super().is_leaf_module(module, name)
 
 
-def test_an_activation_read_by_nobody_else_is_taken_in_and_one_before_a_second_reader_is_not():
-    class Reads(nn.Sequential):
+def test_an_activation_is_not_folded_if_the_norm_has_another_user():
+    class TwoUsers(nn.Sequential):
         def forward(self, images: Tensor) -> Tensor:
             normalized = self[1](self[0](images))
             return self[2](normalized) + normalized
 
-    net = Reads(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).eval()
+    net = TwoUsers(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).eval()
     traced = folded(net)
     assert count_folded(traced) == 1
     images = torch.randn(2, 3, 8, 8)
     torch.testing.assert_close(traced(images), net(images), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch without oneDNN")
+def test_torch_has_the_fused_kernel():
+    """Fails first when torch changes this private function; without it, convolutions run unfused."""
+    assert _has_fused_kernel(torch.zeros(1))

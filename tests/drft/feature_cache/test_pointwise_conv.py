@@ -8,7 +8,7 @@ from drft.feature_cache.pointwise_conv import PointwiseConv, replace_pointwise_c
 
 
 def step(net: nn.Module, activations: Tensor) -> list[Tensor]:
-    """Return the output and the gradients of one step."""
+    """Return the output and the gradients of one forward and backward pass."""
     activations = activations.clone().requires_grad_()
     net.zero_grad(set_to_none=True)
     output = net(activations)
@@ -24,12 +24,12 @@ def step(net: nn.Module, activations: Tensor) -> list[Tensor]:
     st.booleans(),
     st.integers(0, 99),
 )
-def test_it_computes_and_trains_like_the_convolution(count, channels, width, side, bias, seed):
+def test_outputs_and_gradients_equal_those_of_the_convolution(count, channels, width, side, bias, seed):
     torch.manual_seed(seed)
     conv = nn.Conv2d(channels, width, 1, bias=bias)
     activations = torch.randn(count, channels, side, side)
-    for found, expected in zip(step(PointwiseConv(conv), activations), step(conv, activations), strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    for result, expected in zip(step(PointwiseConv(conv), activations), step(conv, activations), strict=True):
+        torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_it_computes_and_trains_like_the_convolution(count, channels, width, sid
     ],
     ids=str,
 )
-def test_only_plain_kernels_of_one_pixel_are_replaced(conv, replaced):
+def test_only_pointwise_convolutions_with_stride_1_are_replaced(conv, replaced):
     net = nn.Sequential(conv, nn.ReLU())
     traced = replace_pointwise_convs(fx.symbolic_trace(net))
     assert sum(isinstance(module, PointwiseConv) for module in traced.modules()) == replaced

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from drft.config.trial_config import parse_config
 from drft.feature_cache.fuse_batch_norm import fold_batch_norms
 from drft.feature_cache.split_model import SplitModel, split_model
-from drft.models.backbone import build_model
+from drft.models.backbone import HeadDropout, build_model
 from drft.models.blocks import set_trainable, train_mode, trained_names
 
 REAL_MODELS = [
@@ -36,26 +36,26 @@ def images(count: int = 2) -> Tensor:
 
 
 @pytest.mark.parametrize("name", [*timm.list_models("test_*"), *REAL_MODELS])
-def test_every_depth_of_these_families_has_a_boundary_and_its_suffix_is_the_rest(name):
+def test_every_depth_of_these_families_has_a_boundary_and_the_right_suffix(name):
     net = network(name)
-    chain = split_model(net, SIZE)
-    assert chain.cuts == tuple(range(chain.block_count, -1, -1))
-    assert chain.fault_summary == ""
+    split = split_model(net, SIZE)
+    assert split.cuts == tuple(range(split.block_count, -1, -1))
+    assert split.fault_summary == ""
     with torch.no_grad():
         expected = net(images())
-        for depth, activations in chain.advance((images(),), None, chain.cuts).items():
-            torch.testing.assert_close(chain.suffix(depth, activations), expected, rtol=1e-4, atol=1e-5)
+        for depth, activations in split.advance((images(),), None, split.cuts).items():
+            torch.testing.assert_close(split.suffix(depth, activations), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_vit", "test_convnext"])
-def test_one_pass_gives_what_separate_passes_give_from_wherever_they_start(name):
-    chain = split_model(network(name), SIZE)
-    together = chain.advance((images(),), None, chain.cuts)
-    deepest = chain.cuts[0]
-    for depth in chain.cuts:
+def test_one_pass_equals_separate_passes_from_any_start(name):
+    split = split_model(network(name), SIZE)
+    together = split.advance((images(),), None, split.cuts)
+    deepest = split.cuts[0]
+    for depth in split.cuts:
         for alone in (
-            chain.advance((images(),), None, [depth])[depth],
-            chain.advance(together[deepest], deepest, [depth])[depth],
+            split.advance((images(),), None, [depth])[depth],
+            split.advance(together[deepest], deepest, [depth])[depth],
         ):
             assert len(alone) == len(together[depth])
             assert all(map(torch.equal, alone, together[depth]))
@@ -66,13 +66,13 @@ def test_one_pass_gives_what_separate_passes_give_from_wherever_they_start(name)
 @pytest.mark.parametrize("transform", [None, fold_batch_norms])
 def test_a_suffix_trains_like_the_network(name, batch_norm, transform):
     net = network(name)
-    chain = split_model(net, SIZE, transform)
-    depth = chain.block_count // 2
+    split = split_model(net, SIZE, transform)
+    depth = split.block_count // 2
     buffers = {key: buffer.clone() for key, buffer in net.named_buffers()}
-    found, expected = [], []
+    results, expected = [], []
     for gradients, forward in (
         (expected, lambda: net(images(4))),
-        (found, lambda: chain.suffix(depth, chain.advance((images(4),), None, [depth])[depth])),
+        (results, lambda: split.suffix(depth, split.advance((images(4),), None, [depth])[depth])),
     ):
         net.load_state_dict(buffers, strict=False)
         set_trainable(net, depth)
@@ -82,7 +82,7 @@ def test_a_suffix_trains_like_the_network(name, batch_norm, transform):
         gradients += [(key, parameter.grad) for key, parameter in net.named_parameters()]
         gradients += [(key, buffer.clone()) for key, buffer in net.named_buffers()]
     trained = trained_names(net, depth)
-    for (key, gradient), (_, wanted) in zip(found, expected, strict=True):
+    for (key, gradient), (_, wanted) in zip(results, expected, strict=True):
         assert (gradient is None) == (wanted is None)
         assert gradient is not None or key not in trained
         if wanted is not None:
@@ -90,19 +90,19 @@ def test_a_suffix_trains_like_the_network(name, batch_norm, transform):
             torch.testing.assert_close(gradient, wanted, rtol=1e-3, atol=1e-4 * scale + 1e-7)
 
 
-def test_what_is_before_a_boundary_has_no_gradients_and_stays_as_it_is():
-    chain = split_model(network("test_resnet"), SIZE)
+def test_activations_at_a_boundary_have_no_gradients_and_are_not_changed():
+    split = split_model(network("test_resnet"), SIZE)
     depth = 1
     given = (images(),)
-    activations = chain.advance(given, None, [depth])[depth]
+    activations = split.advance(given, None, [depth])[depth]
     before = [tensor.clone() for tensor in activations]
-    chain.suffix(depth, activations)
+    split.suffix(depth, activations)
     assert torch.equal(given[0], images())
     assert all(map(torch.equal, activations, before))
     assert not any(tensor.requires_grad for tensor in activations)
 
 
-def test_making_a_chain_leaves_the_network_as_it_was():
+def test_splitting_does_not_change_the_network():
     net = network("test_efficientnet", dropout=0.5)
     set_trainable(net, 2)
     train_mode(net, 2)
@@ -119,36 +119,36 @@ def test_making_a_chain_leaves_the_network_as_it_was():
     assert all(torch.equal(tensor, tensors[name]) for name, tensor in net.state_dict().items())
 
 
-def test_weights_that_change_later_are_seen():
+def test_weights_that_are_loaded_later_are_used():
     net = network("test_resnet")
-    chain = split_model(net, SIZE, fold_batch_norms)
-    chain.advance((images(),), None, [0])
+    split = split_model(net, SIZE, fold_batch_norms)
+    split.advance((images(),), None, [0])
     net.load_state_dict({name: tensor * 0.9 for name, tensor in network("test_resnet").state_dict().items()})
     with torch.no_grad():
-        torch.testing.assert_close(chain.suffix(None, (images(),)), net(images()), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(split.suffix(None, (images(),)), net(images()), rtol=1e-4, atol=1e-5)
 
 
 @pytest.fixture
-def chain() -> SplitModel:
+def split() -> SplitModel:
     return split_model(network("test_resnet"), SIZE)
 
 
-def test_a_boundary_that_is_not_there_is_named(chain):
+def test_a_missing_boundary_is_named(split):
     with pytest.raises(ValueError, match=r"ResNet has no boundary at depth 99: choose one of \("):
-        chain.suffix(99, (images(),))
+        split.suffix(99, (images(),))
 
 
-def test_a_stop_before_the_start_is_refused(chain):
-    activations = chain.advance((images(),), None, [1])[1]
+def test_a_stop_before_the_start_is_refused(split):
+    activations = split.advance((images(),), None, [1])[1]
     with pytest.raises(ValueError, match="depth 3 lies before depth 1"):
-        chain.advance(activations, 1, [3])
+        split.advance(activations, 1, [3])
 
 
 # --- networks that are hard to cut
 
 
 class Toy(nn.Module):
-    """A network of three blocks and a classifier; what is special about it is in a subclass."""
+    """A network of three blocks and a classifier; its subclasses each have one difficulty."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -172,14 +172,14 @@ class Toy(nn.Module):
 
 
 class Shortcut(Toy):
-    """The stem's activations go on to the last block."""
+    """The last block uses the activations of the stem."""
 
     def features(self, x: Tensor) -> Tensor:
         return self.last(self.middle(x).relu() + x) + x
 
 
 class InPlace(Toy):
-    """Blocks write to what they are given."""
+    """Blocks overwrite their inputs."""
 
     def features(self, x: Tensor) -> Tensor:
         x = self.middle(x)
@@ -194,7 +194,7 @@ class AfterClassifier(Toy):
 
 
 class DropsFirst(Toy):
-    """A block begins with dropout, so what is before its parameters acts otherwise in training."""
+    """A block begins with dropout, so operations before its parameters behave otherwise in training."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -205,14 +205,14 @@ class DropsFirst(Toy):
 
 
 class Branches(Toy):
-    """Its course depends on values."""
+    """A branch depends on the values of a tensor."""
 
     def features(self, x: Tensor) -> Tensor:
         return self.last(self.middle(x)) if x.sum() > 0 else self.last(x)
 
 
 class MixesRows(Toy):
-    """Where its blocks meet, a row is a channel and not an image."""
+    """Between its blocks, a row is a channel and not an image."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -236,30 +236,49 @@ class TurnsRows(Toy):
 def test_unusual_networks_are_cut_and_compute_the_same(kind):
     torch.manual_seed(0)
     net = kind().eval()
-    chain = split_model(net, SIZE)
-    assert chain.cuts == (3, 2, 1, 0)
-    reached = chain.advance((images(),), None, chain.cuts)
-    kept = {depth: [tensor.clone() for tensor in activations] for depth, activations in reached.items()}
+    split = split_model(net, SIZE)
+    assert split.cuts == (3, 2, 1, 0)
+    reached = split.advance((images(),), None, split.cuts)
+    before = {depth: [tensor.clone() for tensor in activations] for depth, activations in reached.items()}
     for depth, activations in reached.items():
-        torch.testing.assert_close(chain.suffix(depth, activations), net(images()))
-        assert all(map(torch.equal, activations, kept[depth]))
+        torch.testing.assert_close(split.suffix(depth, activations), net(images()))
+        assert all(map(torch.equal, activations, before[depth]))
 
 
 @pytest.mark.parametrize("kind", [DropsFirst, Branches, MixesRows])
-def test_where_a_boundary_would_not_hold_there_is_none_and_the_log_says_why(kind, caplog):
+def test_boundaries_that_fail_are_dropped_with_a_warning(kind, caplog):
     torch.manual_seed(0)
     net = kind().eval()
     with caplog.at_level(logging.WARNING):
-        chain = split_model(net, SIZE)
-    assert set(chain.cuts) < {3, 2, 1, 0}
-    assert chain.fault_summary
-    assert chain.fault_summary in caplog.text
-    for depth in (*chain.cuts, None):
-        torch.testing.assert_close(chain.suffix(depth, _activations(chain, depth)), net(images()))
+        split = split_model(net, SIZE)
+    assert set(split.cuts) < {3, 2, 1, 0}
+    assert split.fault_summary
+    assert split.fault_summary in caplog.text
+    for depth in (*split.cuts, None):
+        torch.testing.assert_close(split.suffix(depth, _activations(split, depth)), net(images()))
 
 
-def _activations(chain: SplitModel, depth: int | None) -> tuple[Tensor, ...]:
-    return (images(),) if depth is None else chain.advance((images(),), None, [depth])[depth]
+class ClassifierOfSeveralModules(Toy):
+    """The classifier has children; a tracer would trace through it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 5))
+
+
+def test_hooks_of_a_classifier_with_children_keep_acting():
+    net = ClassifierOfSeveralModules().eval()
+    dropout = HeadDropout(net, 0.0)
+    split = split_model(net, SIZE)
+    activations = split.advance((images(),), None, [0])[0]
+    assert torch.equal(split.suffix(0, activations), net(images()))
+    dropout.rate = 0.5
+    net.head.train()
+    assert not torch.equal(split.suffix(0, activations), split.suffix(0, activations))
+
+
+def _activations(split: SplitModel, depth: int | None) -> tuple[Tensor, ...]:
+    return (images(),) if depth is None else split.advance((images(),), None, [depth])[depth]
 
 
 @pytest.fixture(autouse=True)

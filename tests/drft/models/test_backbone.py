@@ -20,7 +20,7 @@ def saved_state(name: str = "test_resnet") -> dict[str, torch.Tensor]:
     return timm.create_model(name, num_classes=1000).state_dict()
 
 
-def assert_holds(net: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
+def assert_has_weights(net: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
     own, head = net.state_dict(), head_names(net)
     assert all(torch.equal(own[name], tensor) for name, tensor in state.items() if name not in head)
 
@@ -55,19 +55,19 @@ def test_torch_files_are_read_with_their_wrappers(tmp_path, wrapper, prefix):
     named = {prefix + name: tensor for name, tensor in state.items()}
     path = tmp_path / "weights.pth"
     torch.save({wrapper: named, "epoch": 3} if wrapper else named, path)
-    assert_holds(build_model(configuration(weights=path)).net, state)
+    assert_has_weights(build_model(configuration(weights=path)).net, state)
 
 
-def test_file_of_a_thousand_classes_leaves_the_fresh_head(tmp_path):
+def test_file_of_a_thousand_classes_leaves_the_new_head(tmp_path):
     path = tmp_path / "weights.safetensors"
     safetensors.torch.save_file(saved_state(), path)
     model, random = build_model(configuration(weights=path)), build_model(configuration())
     assert torch.equal(model.pretrained["fc.weight"], random.pretrained["fc.weight"])
-    assert_holds(build_model(configuration(weights=path), classes=1000).net, saved_state())
+    assert_has_weights(build_model(configuration(weights=path), classes=1000).net, saved_state())
 
 
 @pytest.mark.parametrize("name", ["test_vit", "test_convnext", "test_vit_relpos"])
-def test_weights_of_another_input_size_are_resampled_where_they_must_be(tmp_path, name):
+def test_weights_of_another_input_size_are_resampled_where_necessary(tmp_path, name):
     state, path = saved_state(name), tmp_path / "weights.safetensors"
     safetensors.torch.save_file(state, path)
     own = build_model(configuration(name, path)).net.state_dict()
@@ -77,7 +77,7 @@ def test_weights_of_another_input_size_are_resampled_where_they_must_be(tmp_path
     assert len(same) >= len(own) - len(head) - 1
 
 
-def test_weights_of_another_model_are_refused_with_what_fits(tmp_path):
+def test_weights_of_another_model_are_refused_with_the_number_that_fits(tmp_path):
     path = tmp_path / "weights.safetensors"
     safetensors.torch.save_file(saved_state("test_convnext"), path)
     with pytest.raises(WeightsError, match=r"weights of another model: 0 of \d+ tensors fit test_resnet.*--backbone"):
@@ -128,7 +128,7 @@ def test_unreachable_hub_names_the_options(monkeypatch, tmp_path):
         build_model(configuration(weights="hub"))
 
 
-def test_hub_answers_are_told_from_no_network(monkeypatch):
+def test_a_hub_that_is_no_web_address_is_unreachable(monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "ftp://example.org")
     assert not weights_module.hub_reachable()
 
@@ -142,19 +142,19 @@ def test_embedded_weights_load_and_are_small():
     model = build_model(TrialConfig())
     assert EMBEDDED_FILE.stat().st_size <= 2_000_000
     assert model.mean == model.std == (0.5, 0.5, 0.5)
-    assert_holds(model.net, {k: v.float() for k, v in safetensors.torch.load_file(EMBEDDED_FILE).items()})
+    assert_has_weights(model.net, {k: v.float() for k, v in safetensors.torch.load_file(EMBEDDED_FILE).items()})
     assert not torch.equal(
         model.pretrained["conv_stem.weight"],
         build_model(configuration(EMBEDDED_BACKBONE)).pretrained["conv_stem.weight"],
     )
 
 
-@pytest.mark.parametrize(("said", "mean"), [("auto", 0.485), ("imagenet", 0.485), ("half", 0.5)])
-def test_normalization_is_timms_unless_said_otherwise(said, mean):
-    assert build_model(configuration("test_byobnet", normalization=said)).mean[0] == mean
+@pytest.mark.parametrize(("normalization", "mean"), [("auto", 0.485), ("imagenet", 0.485), ("half", 0.5)])
+def test_normalization_is_timms_unless_it_is_set(normalization, mean):
+    assert build_model(configuration("test_byobnet", normalization=normalization)).mean[0] == mean
 
 
-def test_metadata_says_the_normalization_and_the_user_overrules_it(tmp_path):
+def test_normalization_comes_from_metadata_unless_it_is_set(tmp_path):
     path = tmp_path / "weights.safetensors"
     safetensors.torch.save_file(saved_state(), path, {"mean": "[0.1, 0.2, 0.3]", "std": "[0.4, 0.5, 0.6]"})
     model = build_model(configuration(weights=path))
@@ -171,12 +171,12 @@ def test_metadata_says_the_normalization_and_the_user_overrules_it(tmp_path):
     ],
 )
 def test_unknown_backbone_names_a_near_match(name, near):
-    for ask in (block_count, describe_backbone, lambda unknown: build_model(configuration(unknown))):
+    for function in (block_count, describe_backbone, lambda unknown: build_model(configuration(unknown))):
         with pytest.raises(BackboneError, match=rf"unknown backbone '{name}'.*{near}"):
-            ask(name)
+            function(name)
 
 
-def test_stochastic_depth_where_there_is_none_is_refused():
+def test_stochastic_depth_is_refused_by_backbones_without_it():
     with pytest.raises(BackboneError, match="densenet121"):
         build_model(configuration("densenet121", drop_path=0.1))
 
@@ -190,6 +190,6 @@ def test_freeze_map_needs_no_weights():
 def test_real_weights_fit_their_backbone_and_no_other(real_weights):
     model = build_model(configuration("mobilenetv2_100", real_weights, normalization="half"))
     assert model.mean == (0.5, 0.5, 0.5)
-    assert_holds(model.net, safetensors.torch.load_file(real_weights))
+    assert_has_weights(model.net, safetensors.torch.load_file(real_weights))
     with pytest.raises(WeightsError, match="weights of another model"):
         build_model(configuration("resnet18", real_weights))

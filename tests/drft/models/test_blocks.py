@@ -42,14 +42,14 @@ def real_model(name: str, size: int) -> nn.Module:
 
 
 def optimizer_step(model: nn.Module, depth: int, batch_norm: str, size: int) -> set[str]:
-    """Train one real step and return the names of all state that moved."""
+    """Make one optimizer step and return the names of all tensors that changed."""
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     set_trainable(model, depth)
     train_mode(model, depth, batch_norm)
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.5)
     images = torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(1))
     nn.functional.cross_entropy(model(images), torch.arange(4)).backward()
-    with torch.no_grad():  # a gradient may be exactly zero by chance or by a zero-initialized neighbour
+    with torch.no_grad():  # a gradient may be zero, by chance or because of another layer with weights of zero
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.grad = parameter.grad + 1e-3
@@ -58,38 +58,38 @@ def optimizer_step(model: nn.Module, depth: int, batch_norm: str, size: int) -> 
 
 
 def buffers_of(model: nn.Module, names: set[str]) -> set[str]:
-    """Return the buffers that live in the modules of these parameters."""
+    """Return the buffers of the modules that have these parameters."""
     owners = {name.rpartition(".")[0] for name in names}
     return {name for name, _ in model.named_buffers() if name.rpartition(".")[0] in owners}
 
 
-def assert_only_the_named_blocks_move(model: nn.Module, depth: int, size: int) -> None:
+def assert_only_trained_blocks_change(model: nn.Module, depth: int, size: int) -> None:
     trained = trained_names(model, depth)
-    moved = optimizer_step(model, depth, "adapt", size)
-    assert moved >= trained
-    assert moved - trained <= buffers_of(model, trained)
+    changed = optimizer_step(model, depth, "adapt", size)
+    assert changed >= trained
+    assert changed - trained <= buffers_of(model, trained)
     statistics = {name for name in buffers_of(model, trained) if name.endswith("running_mean")}
-    assert statistics <= moved
+    assert statistics <= changed
 
 
 @pytest.mark.parametrize("name", TEST_MODELS)
-def test_exactly_the_named_blocks_of_every_timm_test_model_move(name):
+def test_exactly_the_trained_blocks_of_every_timm_test_model_change(name):
     model = real_model(name, 64)
     blocks = len(list_blocks(model))
     for depth in (0, 1, blocks // 2, blocks):
-        assert_only_the_named_blocks_move(model, depth, 64)
+        assert_only_trained_blocks_change(model, depth, 64)
 
 
 @pytest.mark.parametrize("name", TEST_MODELS)
 def test_frozen_batch_norm_keeps_all_backbone_statistics(name):
     model = real_model(name, 64)
-    moved = optimizer_step(model, len(list_blocks(model)), "frozen", 64)
-    assert moved == trained_names(model, len(list_blocks(model)))
+    changed = optimizer_step(model, len(list_blocks(model)), "frozen", 64)
+    assert changed == trained_names(model, len(list_blocks(model)))
 
 
 @pytest.mark.parametrize("name", REAL_MODELS)
-def test_exactly_the_named_blocks_of_real_backbones_move(name):
-    assert_only_the_named_blocks_move(real_model(name, 64), 2, 64)
+def test_exactly_the_trained_blocks_of_real_backbones_change(name):
+    assert_only_trained_blocks_change(real_model(name, 64), 2, 64)
 
 
 @pytest.mark.parametrize(("name", "blocks"), REAL_MODELS.items())
@@ -122,9 +122,9 @@ def test_final_norm_belongs_to_the_last_block_and_tokens_to_the_stem():
 
 def test_depth_beyond_the_blocks_is_refused():
     model = skeleton("resnet18")
-    for act in (set_trainable, train_mode, trainable_fraction, trained_names):
+    for function in (set_trainable, train_mode, trainable_fraction, trained_names):
         with pytest.raises(BackboneError, match=r"depth 6: resnet18 has 5 blocks, choose 0 to 5"):
-            act(model, 6)
+            function(model, 6)
     with pytest.raises(BackboneError, match="depth -1"):
         set_trainable(model, -1)
 
@@ -134,7 +134,7 @@ def test_two_headed_models_are_refused():
         list_blocks(skeleton("deit_tiny_distilled_patch16_224"))
 
 
-def test_models_that_are_not_of_timm_are_refused():
+def test_models_of_other_libraries_are_refused():
     with pytest.raises(BackboneError, match="no single classifier"):
         list_blocks(nn.Linear(2, 2))
 
@@ -148,13 +148,13 @@ def test_fractions_grow_with_depth_from_nothing_to_all():
     assert [row.trainable_fraction for row in freeze_map(model)] == pytest.approx(fractions[1:])
 
 
-def test_freeze_map_names_the_block_each_depth_adds():
+def test_freeze_map_names_the_block_that_each_depth_adds():
     rows = freeze_map(skeleton("resnet18"))
     assert [(row.depth, row.name) for row in rows][:2] == [(1, "layer4"), (2, "layer3")]
     assert sum(row.parameters for row in rows) == 11_176_512
 
 
-def test_parameterless_modules_follow_their_block():
+def test_modules_without_parameters_have_the_mode_of_their_block():
     model = timm.create_model("vit_tiny_patch16_224", num_classes=5, drop_rate=0.5, drop_path_rate=0.2, img_size=64)
     train_mode(model, 2)
     assert not model.pos_drop.training

@@ -23,7 +23,7 @@ def config() -> TrialConfig:
 
 @pytest.fixture
 def trained(config):
-    """A model after two steps at depth 1 (in the first one, zero-initialized norms stop some gradients)."""
+    """A model after two steps at depth 1 (in the first, norms with weights of zero stop some gradients)."""
     model = build_model(config, classes=4)
     set_trainable(model.net, 1)
     train_mode(model.net, 1, "adapt")
@@ -34,14 +34,14 @@ def trained(config):
     return model
 
 
-def test_only_changed_tensors_are_kept(trained):
+def test_only_changed_tensors_are_returned(trained):
     names = set(changed_tensors(trained.net, trained.pretrained))
     assert names >= trained_names(trained.net, 1)
     assert "layer4.0.bn1.running_mean" in names
     assert not any(name.startswith(("conv1", "layer1", "layer2", "layer3")) for name in names)
 
 
-def test_head_is_kept_even_when_nothing_changed(config):
+def test_the_head_is_returned_even_if_nothing_changed(config):
     model = build_model(config)
     assert set(changed_tensors(model.net, model.pretrained)) == {"fc.weight", "fc.bias"}
 
@@ -64,7 +64,7 @@ def test_loaded_checkpoint_predicts_as_the_model_did(tmp_path, config, trained):
         assert torch.equal(loaded.net.eval()(images), trained.net.eval()(images))
 
 
-def test_nothing_but_the_checkpoint_is_left_behind(tmp_path, config):
+def test_only_the_checkpoint_is_written(tmp_path, config):
     path = tmp_path / "best.safetensors"
     save_checkpoint(path, {"fc.bias": np.zeros(5, np.float32)}, config, classes=5)
     assert list(tmp_path.iterdir()) == [path]
@@ -91,7 +91,7 @@ def test_saving_needs_no_torch(tmp_path):
         ({}, {"drft_schema": "1", "config": '{"no": 1}', "classes": "5"}, "configuration cannot be read"),
     ],
 )
-def test_files_of_others_are_refused(tmp_path, state, metadata, message):
+def test_other_safetensors_files_are_refused(tmp_path, state, metadata, message):
     path = tmp_path / "best.safetensors"
     safetensors.numpy.save_file(state, path, metadata)
     with pytest.raises(WeightsError, match=message):

@@ -1,4 +1,4 @@
-"""Low-rank updates: the formula, its gradients, and a network that starts as it was."""
+"""Low-rank updates follow the formula, have the right gradients, and do not change the network at the start."""
 
 import pytest
 import torch
@@ -34,14 +34,14 @@ def test_weights_and_gradients_are_those_of_the_formula(kind):
             layer(part).square().sum().backward()
     assert layer.weight.grad is None
 
-    twins = [factor.detach().clone().requires_grad_() for factor in (down, up)]
-    weight = start + 6.0 / 2 * (twins[1] @ twins[0]).view(start.shape)
+    copies = [factor.detach().clone().requires_grad_() for factor in (down, up)]
+    weight = start + 6.0 / 2 * (copies[1] @ copies[0]).view(start.shape)
     torch.testing.assert_close(layer.weight.detach(), weight.detach())
     functional_call(layer, {"weight": weight}, (images,)).square().sum().backward()
-    torch.testing.assert_close([down.grad, up.grad], [twin.grad for twin in twins], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close([down.grad, up.grad], [factor.grad for factor in copies], rtol=1e-4, atol=1e-4)
 
 
-def test_the_network_starts_as_it_was():
+def test_the_network_is_unchanged_at_the_start():
     layer = nn.Conv2d(4, 6, 3)
     before = layer.weight.detach().clone()
     updates = updates_of(layer)
@@ -50,7 +50,7 @@ def test_the_network_starts_as_it_was():
     assert updates.factors["weight"][0].abs().max() > 0
 
 
-def test_gradients_stay_with_the_weights_afterwards():
+def test_weights_have_gradients_again_afterwards():
     layer = nn.Linear(3, 2)
     updates = updates_of(layer)
     with pytest.raises(ZeroDivisionError), updates.collecting_gradients():
@@ -60,7 +60,7 @@ def test_gradients_stay_with_the_weights_afterwards():
     assert updates.factors["weight"][0].grad is None
 
 
-def test_a_weight_that_is_frozen_for_now_is_left_alone():
+def test_a_frozen_weight_is_not_changed():
     layer = nn.Linear(3, 2)
     updates = updates_of(layer)
     layer.weight.requires_grad_(False)
@@ -72,7 +72,7 @@ def test_a_weight_that_is_frozen_for_now_is_left_alone():
     assert updates.factors["weight"][0].grad is None
 
 
-def test_no_rank_is_above_that_of_the_weight():
+def test_a_rank_is_at_most_that_of_the_weight():
     assert adapter_size((5, 7), 3) == 3 * (5 + 7)
     assert adapter_size((6, 1, 3, 3), 64) == 6 * (6 + 9)
     assert [tuple(factor.shape) for factor in updates_of(nn.Linear(7, 5), rank=64).factors["weight"]] == [

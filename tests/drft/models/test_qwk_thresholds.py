@@ -1,4 +1,4 @@
-"""Thresholds reach the highest kappa there can be."""
+"""The thresholds give the highest possible kappa."""
 
 from itertools import combinations_with_replacement
 
@@ -18,15 +18,15 @@ def kappa(thresholds, scores, grades):
 
 
 @given(graded)
-def test_no_cuts_are_better(told):
-    scores, grades = (np.array(column) for column in zip(*told, strict=True))
-    found = qwk_thresholds(scores / 2.0, grades, 4)
-    assert (np.diff(found) >= 0).all()
+def test_no_other_thresholds_are_better(pairs):
+    scores, grades = (np.array(column) for column in zip(*pairs, strict=True))
+    thresholds = qwk_thresholds(scores / 2.0, grades, 4)
+    assert (np.diff(thresholds) >= 0).all()
     if len(set(grades.tolist())) > 1:
         cuts = combinations_with_replacement(np.arange(-0.25, 5, 0.5), 3)
         best = max(kappa(np.array(cut), scores / 2.0, grades) for cut in cuts)
-        assert kappa(found, scores / 2.0, grades) == pytest.approx(best)
+        assert kappa(thresholds, scores / 2.0, grades) == pytest.approx(best)
 
 
-def test_one_grade_is_cut_midway():
+def test_with_one_grade_thresholds_lie_midway_between_grades():
     assert qwk_thresholds(np.array([0.1, 3.0]), np.array([2, 2]), 4).tolist() == [0.5, 1.5, 2.5]

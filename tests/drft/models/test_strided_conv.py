@@ -13,7 +13,7 @@ from drft.models.strided_conv import StridedPointwiseConv, replace_strided_point
 
 
 def step(net: nn.Module, images: Tensor) -> list[Tensor]:
-    """Return the output and the gradients of one step."""
+    """Return the output and the gradients of one forward and backward pass."""
     images = images.clone().requires_grad_()
     output = net(images)
     output.square().sum().backward()
@@ -24,16 +24,16 @@ def step(net: nn.Module, images: Tensor) -> list[Tensor]:
     st.integers(1, 3), st.integers(1, 15), st.integers(1, 15), st.integers(3, 9), st.integers(2, 3), st.booleans(),
     st.integers(0, 99),
 )  # fmt: skip
-def test_it_computes_and_trains_like_the_convolution(count, channels, width, side, stride, bias, seed):
+def test_outputs_and_gradients_equal_those_of_the_convolution(count, channels, width, side, stride, bias, seed):
     torch.manual_seed(seed)
     net = nn.Sequential(nn.Conv2d(channels, width, 1, stride=stride, bias=bias))
     other = copy.deepcopy(net)
     replace_strided_pointwise_convs(other)
     images = torch.randn(count, channels, side, side).contiguous(memory_format=torch.channels_last)
-    # Double precision is not computed by oneDNN: the one that is replaced would crash in single precision.
+    # oneDNN does not compute in double precision; in single precision the original convolution could crash.
     expected = step(net.double(), images.double())
-    for found, wanted in zip(step(other, images), expected, strict=True):
-        torch.testing.assert_close(found.double(), wanted, rtol=1e-4, atol=1e-4)
+    for result, wanted in zip(step(other, images), expected, strict=True):
+        torch.testing.assert_close(result.double(), wanted, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_it_computes_and_trains_like_the_convolution(count, channels, width, sid
     ],
     ids=str,
 )
-def test_only_what_is_at_risk_is_replaced(conv, replaced):
+def test_only_affected_convolutions_are_replaced(conv, replaced):
     net = nn.Sequential(conv)
     replace_strided_pointwise_convs(net)
     assert isinstance(net[0], StridedPointwiseConv) == replaced
@@ -57,7 +57,7 @@ def test_only_what_is_at_risk_is_replaced(conv, replaced):
     assert net[0].bias is conv.bias
 
 
-def test_a_module_with_two_names_stays_one():
+def test_a_module_with_two_names_is_replaced_by_one():
     net = nn.ModuleDict({"one": nn.Conv2d(3, 8, 1, stride=2)})
     net["other"] = net["one"]
     replace_strided_pointwise_convs(net)
@@ -65,7 +65,7 @@ def test_a_module_with_two_names_stays_one():
     assert net["other"] is net["one"]
 
 
-def test_backbones_are_built_with_it_and_keep_their_names_and_outputs():
+def test_backbones_are_built_with_it_and_keep_names_and_outputs():
     config = TrialConfig(backbone=BackboneConfig(name="repvgg_a0", weights="none"), image_size=64)
     net = build_model(config, classes=5).net.eval()
     assert sum(isinstance(module, StridedPointwiseConv) for module in net.modules()) == 1
