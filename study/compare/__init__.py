@@ -1,1 +1,1 @@
-"""Studies side by side: what they found, where they differ, and what was different about them."""
+"""Comparison of studies: the command ``drft-study compare``."""

@@ -1,4 +1,4 @@
-"""What is different about studies: data, backbone and settings, search, and versions."""
+"""Differences between studies: data, backbone and settings, search, and versions."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,22 +12,22 @@ from study.results.study_results import StudyInfo
 
 
 class SettingDifference(NamedTuple):
-    """One thing that is not the same in all studies."""
+    """A setting that differs between studies."""
 
     what: str
     said: tuple[str, ...]
-    """In the order of the studies."""
+    """Its value in each study, in the order of the studies."""
 
 
 def changes(studies: Sequence[StudyInfo]) -> tuple[SettingDifference, ...]:
-    """Return everything that is not the same in all studies: data, settings, search, versions, in that order."""
-    told = [dict(_told(study)) for study in studies]
-    names = dict.fromkeys(name for one in told for name in one)
-    found = (SettingDifference(name, tuple(one.get(name, "none") for one in told)) for name in names)
-    return tuple(change for change in found if len(set(change.said)) > 1)
+    """Return the recorded settings that differ: data, training, search and versions, in that order."""
+    recorded = [dict(_recorded(study)) for study in studies]
+    names = dict.fromkeys(name for settings in recorded for name in settings)
+    rows = (SettingDifference(name, tuple(settings.get(name, "none") for settings in recorded)) for name in names)
+    return tuple(row for row in rows if len(set(row.said)) > 1)
 
 
-def _told(study: StudyInfo) -> Iterator[tuple[str, str]]:
+def _recorded(study: StudyInfo) -> Iterator[tuple[str, str]]:
     split, dataset = study.split, study.dataset
     yield "data", f"{study.source}, {dataset['n']} images"
     yield "data fingerprint", str(dataset["fingerprint"])[:16]
@@ -44,7 +44,7 @@ def _told(study: StudyInfo) -> Iterator[tuple[str, str]]:
 
 
 def _settings(study: StudyInfo) -> Iterator[tuple[str, str]]:
-    """Yield each setting of a training: what was searched, or what it was fixed to."""
+    """Yield each setting of a training: the searched range, or the fixed value."""
     base = TrialConfig.model_validate(study.base_config).model_dump()
     for path in config_paths():
         searched = study.dimensions.get(path)

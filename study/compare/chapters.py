@@ -1,43 +1,48 @@
 """The chapters of a comparison."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-import plotly.graph_objects as go
-
-from study.analysis import Curve, DepthRow, Withheld
+from study.analysis import Curve, Withheld
 from study.compare.comparison import BestDifference, ComparedStudy, Comparison
 from study.report import figures
 from study.report.chapters import Chapter, Figure, FigurePair, Part, Table, Text
-from study.report.chapters.parts import wide
+from study.report.chapters.parts import make_figure
 from study.report.wording import between, number, percent, points
 
 _BEST_HEADINGS = (
     *("study", "completed", "best trial", "depth", "depth fraction", "trainable share", "validation accuracy"),
-    *("QWK", "gap, points", "best step"),
+    *("QWK", "gap, points", "best epoch"),
 )
 _BEST_CAPTION = (
-    "The best completed trial of each study at its best step; accuracy with Wilson's 95% interval. The best of more "
-    "trials is higher by luck alone."
+    "The best completed trial of each study at its best epoch; accuracy with Wilson's 95% interval. The best of more "
+    "trials is higher by chance alone."
 )
 _PAIR_HEADINGS = ("one", "other", "images", "only one right", "only other right", "difference, points", "p")
 _PAIR_CAPTION = (
     "Accuracy of the best trial of one study minus that of the other on the same validation images: paired "
-    "bootstrap over images, and McNemar's exact test. Both trials were chosen on these images."
+    "bootstrap over images, and McNemar's exact test. Both trials were selected on these images."
 )
+_DEPTHS_CAPTION = (
+    "over the completed trials of each depth, with 95% t intervals. The horizontal axis is the share of blocks "
+    "trained, since backbones have different numbers of blocks; equal shares are not equal capacity. Trials of one "
+    "depth also differ in all other settings."
+)
+_CHANGES_CAPTION = "Everything recorded that differs. A range or a list was searched; a single value was fixed."
 
 
 def comparison_chapters(comparison: Comparison) -> tuple[Chapter, ...]:
-    """Return the chapters of the page, and of the Markdown report."""
+    """Return the chapters of the page and of the Markdown report."""
+    sides = comparison.sides
     return (
         Chapter("answer", "Answer", "The studies", tuple(_answer(comparison))),
-        Chapter("curves", "Curves", "Training and validation, step by step", (_curves(comparison.sides),)),
-        Chapter("depth", "Depth", "What depth buys and costs", (_depths(comparison.sides),)),
-        Chapter("changes", "Differences", "What was different", (_changes(comparison),)),
+        Chapter("curves", "Curves", "Training and validation, epoch by epoch", (_curves(sides),)),
+        Chapter("depth", "Depth", "What training deeper gains and costs", (_depths(sides),)),
+        Chapter("changes", "Differences", "Differences between the studies", (_changes(comparison),)),
     )
 
 
 def against_text(against: BestDifference) -> str:
-    """Say whether the best trials of two studies can be told apart."""
+    """Return the difference between the best trials of two studies, and whether it is more than chance explains."""
     paired = against.paired
     lead = f"{against.one} against {against.other}"
     if isinstance(paired, Withheld):
@@ -88,61 +93,59 @@ def _pair_row(against: BestDifference) -> tuple[str, ...]:
 
 
 def _curves(sides: tuple[ComparedStudy, ...]) -> Figure:
-    title = "All completed trials of each study"
-    shown: dict[str, Curve] = {side.name: side.curve for side in sides if not isinstance(side.curve, Withheld)}
-    if not shown:
-        return Figure("curves", title, "Not shown: no trial has completed.")
+    shown = {side.name: side.curve for side in sides if not isinstance(side.curve, Withheld)}
     names, curves = list(shown), list(shown.values())
-    drawings: Mapping[str, go.Figure] = {
-        "wide": figures.curve_panels(curves, min(len(curves), 3), names),
-        "narrow": figures.curve_panels(curves, 1, names),
-    }
-    ends = "; ".join(f"{name}: {_ends(curve)}" for name, curve in shown.items())
-    caption = (
-        "Median accuracy (line) and quartiles (band) over the completed trials of all depths: training dashed, "
-        f"validation solid, on the same axes; the dotted line ends the head phase. {ends}. Pruned trials are not among "
-        "them."
+    return make_figure(
+        "curves",
+        "All completed trials of each study",
+        shown or Withheld("no trial has completed"),
+        lambda _: figures.curve_panels(curves, min(len(curves), 3), names),
+        _curves_caption,
+        draw_narrow=lambda _: figures.curve_panels(curves, 1, names),
     )
-    return Figure("curves", title, caption, drawings)
+
+
+def _curves_caption(curves: dict[str, Curve]) -> str:
+    ends = "; ".join(f"{name}: {_ends(curve)}" for name, curve in curves.items())
+    return (
+        "Median accuracy (line) and quartiles (band) over the completed trials of all depths, on the same axes. "
+        f"Training is dashed, validation solid; the dotted line ends the head phase. {ends}. Pruned trials are not "
+        "included."
+    )
 
 
 def _ends(curve: Curve) -> str:
-    middles = [middle for _, middle, _ in curve.validation]
-    peak = curve.steps[middles.index(max(middles))]
+    medians = [median for _, median, _ in curve.validation]
+    peak = curve.steps[medians.index(max(medians))]
     ends = f"training ends at {percent(curve.train[-1][1])}, validation at {percent(curve.validation[-1][1])}"
-    return f"{ends} after its peak at step {peak} of {curve.steps[-1]}"
+    return f"{ends} after its peak at epoch {peak} of {curve.steps[-1]}"
 
 
 def _depths(sides: tuple[ComparedStudy, ...]) -> Part:
-    shown: dict[str, tuple[DepthRow, ...]] = {
-        side.name: side.depths for side in sides if not isinstance(side.depths, Withheld)
-    }
-    if not shown:
+    depths = {side.name: side.depths for side in sides if not isinstance(side.depths, Withheld)}
+    if not depths:
         return Text("Not shown: no trial has completed.")
-    caption = (
-        "over the completed trials of each depth, with 95% t intervals. Depths are placed by the share of blocks they "
-        "train, since backbones have different numbers of blocks; equal shares are not equal capacity. Trials of one "
-        "depth differ in all other settings too."
-    )
     return FigurePair(
-        Figure(
+        make_figure(
             "accuracy-of-studies",
-            "Validation accuracy at the best step",
-            f"Mean {caption}",
-            wide(figures.accuracy_of_studies(shown)),
+            "Validation accuracy at the best epoch",
+            depths,
+            figures.accuracy_of_studies,
+            lambda _: f"Mean {_DEPTHS_CAPTION}",
         ),
-        Figure(
+        make_figure(
             "gap-of-studies",
-            "Gap at the last step",
-            f"Training minus validation accuracy, mean {caption}",
-            wide(figures.gap_of_studies(shown)),
+            "Gap at the last epoch",
+            depths,
+            figures.gap_of_studies,
+            lambda _: f"Training minus validation accuracy, mean {_DEPTHS_CAPTION}",
         ),
     )
 
 
 def _changes(comparison: Comparison) -> Part:
     if not comparison.changes:
-        return Text("Nothing that is recorded differs: these studies had the same data, settings, search and versions.")
-    caption = "Everything recorded that is not the same in all studies; a range or a list was searched, a value fixed."
+        return Text("Nothing recorded differs: these studies had the same data, settings, search and versions.")
     rows = [(change.what, *change.said) for change in comparison.changes]
-    return Table("What was different", caption, ("what", *(side.name for side in comparison.sides)), rows)
+    headings = ("setting", *(side.name for side in comparison.sides))
+    return Table("Differences between the studies", _CHANGES_CAPTION, headings, rows)

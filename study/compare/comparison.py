@@ -1,4 +1,4 @@
-"""The figures of a comparison, from studies to named tuples."""
+"""The statistics of a comparison, from studies to named tuples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from drft.errors import StudyError
-from study.analysis import Curve, DepthRow, Withheld, depth_curves, depth_table, proportion
+from study.analysis import Curve, DepthRow, Withheld, proportion
+from study.analysis.depth import depth_curves, depth_table
 from study.analysis.estimators.intervals import Estimate
 from study.analysis.estimators.paired import PairedDifference, paired_difference
 from study.compare.changes import SettingDifference, changes
 from study.results.study_results import StudyInfo, StudyResults, read_study
 
 MOST = 8
-"""So many studies can be told apart in one figure."""
+"""The most studies that a reader can distinguish in one figure."""
 
 
 class BestTrial(NamedTuple):
@@ -43,12 +43,12 @@ class ComparedStudy(NamedTuple):
     finished: int
     best: BestTrial | Withheld
     curve: Curve | Withheld
-    """Over all completed trials, whatever their depth."""
+    """Over the completed trials of all depths."""
     depths: tuple[DepthRow, ...] | Withheld
 
 
 class BestDifference(NamedTuple):
-    """The best trial of one study against that of another."""
+    """The best trial of one study compared with that of another."""
 
     one: str
     other: str
@@ -69,7 +69,7 @@ def compare(studies: Sequence[str], results: Path = Path("results"), storage: st
     """Read studies and compare them.
 
     Args:
-        studies: two or more, as :func:`study.results.study_results.read_study` takes them.
+        studies: two or more, each as in :func:`study.results.study_results.read_study`.
         results: folder of studies.
         storage: URL of an Optuna storage that holds them all; None for the ``study.db`` of each.
 
@@ -78,16 +78,19 @@ def compare(studies: Sequence[str], results: Path = Path("results"), storage: st
     """
     if not 2 <= len(studies) <= MOST:
         raise StudyError(f"{len(studies)} studies cannot be compared: name 2 to {MOST}")
-    read = [read_study(study, results, storage) for study in studies]
-    names = [one.info.name for one in read]
+    loaded = [read_study(study, results, storage) for study in studies]
+    names = [study.info.name for study in loaded]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise StudyError(f"study {twice[0]!r} is named twice: name different studies, with different names")
     return Comparison(
-        infos=tuple(one.info for one in read),
-        sides=tuple(map(_side, read)),
-        against=tuple(_against(one, other) for one, other in combinations(read, 2)),
-        changes=changes([one.info for one in read]),
+        infos=tuple(study.info for study in loaded),
+        sides=tuple(map(_side, loaded)),
+        against=tuple(
+            BestDifference(one.info.name, other.info.name, _paired(one, other))
+            for one, other in combinations(loaded, 2)
+        ),
+        changes=changes([study.info for study in loaded]),
     )
 
 
@@ -118,33 +121,27 @@ def _best(row: dict[Any, Any], n_validation: int) -> BestTrial:
     )
 
 
-def _against(one: StudyResults, other: StudyResults) -> BestDifference:
-    return BestDifference(one.info.name, other.info.name, _paired(one, other))
-
-
 def _paired(one: StudyResults, other: StudyResults) -> PairedDifference | Withheld:
     if one.info.dataset["fingerprint"] != other.info.dataset["fingerprint"]:
         return Withheld("their data are not the same")
-    mine, theirs = _best_correct(one), _best_correct(other)
-    for told in (mine, theirs):
-        if isinstance(told, Withheld):
-            return told
-    assert isinstance(mine, dict)
-    assert isinstance(theirs, dict)
-    if mine.keys() != theirs.keys():
-        shared = len(mine.keys() & theirs.keys())
+    right, other_right = _best_correct(one), _best_correct(other)
+    if isinstance(right, Withheld):
+        return right
+    if isinstance(other_right, Withheld):
+        return other_right
+    if right.keys() != other_right.keys():
+        shared = len(right.keys() & other_right.keys())
         return Withheld(f"they were validated on different images ({shared} in common)")
-    ids = list(mine)
-    return paired_difference(np.array([mine[name] for name in ids]), np.array([theirs[name] for name in ids]))
+    return paired_difference(np.array(list(right.values())), np.array([other_right[name] for name in right]))
 
 
 def _best_correct(study: StudyResults) -> dict[str, bool] | Withheld:
-    """Return which validation images the best trial got right, by id."""
+    """Return whether the best trial graded each validation image correctly, by id."""
     if study.eligible.empty:
         return Withheld(f"{study.info.name} has no best trial, {study.no_best}")
     best = study.eligible.iloc[0]
-    told = study.predictions(int(best["number"]))
-    if told is None:
+    predictions = study.predictions(int(best["number"]))
+    if predictions is None:
         return Withheld(f"the predictions of trial {best['number']} of {study.info.name} are not in its folder")
-    right: NDArray[np.bool_] = told.probabilities[int(best["best_step"]) - 1].argmax(axis=1) == told.grades
-    return dict(zip(told.ids, right.tolist(), strict=True))
+    predicted = predictions.probabilities[int(best["best_step"]) - 1].argmax(axis=1)
+    return dict(zip(predictions.ids, (predicted == predictions.grades).tolist(), strict=True))

@@ -1,1 +1,1 @@
-"""The data desk: what ``drft-study data`` says and shows of a data source."""
+"""Output of ``drft-study data``: the check of a data source as text, JSON and HTML, and the notes on downloads."""

@@ -1,7 +1,6 @@
-"""A check of a data source in words and in rows: for the terminal, the page and the JSON file alike."""
+"""The check of a data source as text, table rows and JSON."""
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
@@ -10,11 +9,11 @@ from drft.data.checks import Finding, SourceCheck
 from study.analysis.noise import detectable_difference
 
 DISCORDANCES = (0.5, 0.2)
-"""Shares of the validation images on which exactly one of two trainings is right. Half is the most that trainings
-with independent errors come to; a fifth is what similar ones come to."""
+"""Shares of the validation images on which exactly one of two trainings is right. Half is the highest share for
+trainings with independent errors; a fifth is typical of similar trainings."""
 
-_MOST_TOLD = 12
-"""Findings of one kind that are spelled out on a terminal."""
+_MOST_LISTED = 12
+"""Findings of one kind that are listed on a terminal."""
 
 
 class DetectableDifference(NamedTuple):
@@ -47,43 +46,43 @@ def count_rows(check: SourceCheck) -> list[tuple[str, ...]]:
         parts |= {
             "to train on": planned.train,
             "to validate on": planned.validation,
-            "sealed for the test": planned.test,
+            "held out for the test": planned.test,
         }
     return [(name, *map(str, counts), str(sum(counts))) for name, counts in parts.items()]
 
 
 def opening_words(check: SourceCheck) -> str:
-    """Say what was checked."""
+    """Return what was checked."""
     sizes = list(check.sizes)
     size = f", {sizes[0]} pixels" if len(sizes) == 1 else f", {len(sizes)} sizes" if sizes else ""
     return (
-        f"{check.name}: {check.named} images named, {len(check.files)} with a sound file{size}, "
+        f"{check.name}: {check.named} images listed, {len(check.files)} with a readable file{size}, "
         f"{len(check.images)} of them graded"
     )
 
 
 def verdict(check: SourceCheck) -> str:
-    """Say how many defects and notes there are."""
+    """Return how many defects and notes there are."""
     defects, notes = len(check.defects), len(check.findings) - len(check.defects)
     return f"{_counted(defects, 'defect')}, {_counted(notes, 'note')}"
 
 
 def noise_words(check: SourceCheck) -> str:
-    """Say what the planned split can show; empty where there is none."""
-    found = detectable(check)
-    if not found:
+    """Return what the planned split can show; empty if there is none."""
+    differences = detectable(check)
+    if not differences:
         return ""
     cases = " and ".join(
-        f"{100 * each.difference:.0f} points where they disagree on {each.discordance:.0%} of them" for each in found
+        f"{100 * row.difference:.0f} points where they disagree on {row.discordance:.0%} of them" for row in differences
     )
     return (
-        f"With {found[0].n_images} validation images, the smallest difference in accuracy between two trainings "
+        f"With {differences[0].n_images} validation images, the smallest difference in accuracy between two trainings "
         f"that can be shown (80% power, two-sided 5% test) is {cases}."
     )
 
 
 def twin_words(check: SourceCheck) -> str:
-    """Say how many pairs there are, and how many looked alike at first."""
+    """Return how many pairs of duplicates there are, and how many pairs were compared."""
     same = sum(twin.how == "the same file" for twin in check.duplicates)
     alike = _counted(len(check.duplicates) - same, "pair")
     return (
@@ -92,37 +91,37 @@ def twin_words(check: SourceCheck) -> str:
     )
 
 
-def kinds(findings: Sequence[Finding]) -> list[tuple[Finding, int]]:
-    """Return the first finding of each kind, with how many there are of it."""
-    counts = Counter((finding.severity, finding.kind) for finding in findings)
-    firsts = {(finding.severity, finding.kind): finding for finding in reversed(findings)}
-    return [(firsts[key], count) for key, count in counts.items()]
+def findings_by_kind(findings: Sequence[Finding]) -> list[list[Finding]]:
+    """Return the findings in groups of one kind and severity, in the order of their first finding."""
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault((finding.severity, finding.kind), []).append(finding)
+    return list(groups.values())
 
 
 def finding_lines(check: SourceCheck) -> Iterator[str]:
-    """Yield the findings, one line each, defects first; of many of one kind only the first."""
-    for first, count in kinds(check.findings):
-        same = [
-            finding for finding in check.findings if (finding.severity, finding.kind) == (first.severity, first.kind)
-        ]
-        yield from (f"{finding.severity}: {finding.kind}: {finding.text}" for finding in same[:_MOST_TOLD])
-        if count > _MOST_TOLD:
-            yield f"{first.severity}: {first.kind}: ... and {count - _MOST_TOLD} more; --json and --html name them all"
+    """Yield the findings, one line each; of many findings of one kind only the first."""
+    for findings in findings_by_kind(check.findings):
+        label = f"{findings[0].severity}: {findings[0].kind}"
+        yield from (f"{label}: {finding.text}" for finding in findings[:_MOST_LISTED])
+        if len(findings) > _MOST_LISTED:
+            yield f"{label}: ... and {len(findings) - _MOST_LISTED} more; --json and --html list them all"
 
 
 def as_json(check: SourceCheck) -> str:
-    """Return everything that was found, for programs."""
+    """Return all findings as JSON."""
     twins = [asdict(twin) | {"conflict": twin.conflict} for twin in check.duplicates]
     document: dict[str, Any] = {
         "source": check.source,
         "name": check.name,
         "rendered": check.rendered,
+        # The key "photographs" is that of version 0.1.
         "photographs": {"named": check.named, "sound": len(check.files), "graded": len(check.images)},
         "grades": list(check.grades),
         "counts": dict(check.counts),
         "sizes": dict(check.sizes),
         "planned": None if check.planned is None else asdict(check.planned),
-        "detectable": [each._asdict() for each in detectable(check)],
+        "detectable": [row._asdict() for row in detectable(check)],
         "duplicates": {"compared": check.compared, "pairs": twins},
         "defects": len(check.defects),
         "findings": [asdict(finding) for finding in check.findings],

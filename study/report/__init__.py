@@ -1,1 +1,1 @@
-"""The report of a study: a page, its Markdown twin, and its figures for programs."""
+"""The report of a study: an HTML page, Markdown with PNG figures, and JSON and CSV files."""

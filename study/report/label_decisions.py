@@ -1,4 +1,4 @@
-"""What someone decided of suspect labels, in the column ``decision`` of ``suspects.csv``; no new report loses it."""
+"""Decisions on suspect labels, in the column ``decision`` of ``suspects.csv``; a new report keeps them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,14 +10,14 @@ from drft.errors import DataError
 
 
 def with_decisions(suspects: pd.DataFrame, before: Path) -> pd.DataFrame:
-    """Add the column ``decision``, empty but for what is decided in the file that is about to be replaced.
+    """Add the column ``decision`` with the decisions of the file that is about to be replaced.
 
-    Decided lines keep the grade they propose, which may have been changed too, and stay when their images are
-    suspect no more.
+    Rows with a decision keep their proposed grade, which a person may have changed, and they stay in the table when
+    their images are no longer suspect.
 
     Args:
         suspects: one row per suspect label, with ``id`` and ``proposed``.
-        before: the file as the last report wrote it, if there is one.
+        before: the file as the last report wrote it; it need not exist.
     """
     decided, ids = _decided(before), list(map(str, suspects["id"]))
     proposed = zip(ids, suspects["proposed"], strict=True)
@@ -32,13 +32,13 @@ def with_decisions(suspects: pd.DataFrame, before: Path) -> pd.DataFrame:
 
 
 def _decided(path: Path) -> dict[str, Mapping[str, str]]:
-    """Return the decided lines of a file by id; nothing where there is no such table."""
+    """Return the rows with a decision by id; empty if there is no such table."""
     if not path.is_file():
         return {}
     try:
         table = read_table(path)
     except DataError:
-        return {}  # nobody who wrote a decision into it left it unreadable
+        return {}  # a file that cannot be read holds no decisions
     if not {"id", "proposed", "decision"} <= set(table.columns):
         return {}
     return {cells["id"]: cells for _, cells in table.rows if cells["decision"]}

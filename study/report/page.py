@@ -1,30 +1,25 @@
-"""The report as a page (``index.html``) and as Markdown (``report.md``), from the templates beside this file."""
+"""The report as a page (``index.html``) and as Markdown (``report.md``), from the templates in this package."""
 
 import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
-import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from study.analysis import Confirmed, Statistics, Withheld
-from study.report.chapters import Chapter, Figure, all_exhibits
+from study.analysis import Statistics, Withheld
+from study.analysis.confirmation import Confirmed
+from study.report.chapters import Chapter, Figure, Table, all_figures
+from study.report.disclaimer import FULL_DISCLAIMER, RENDERED
 from study.report.explorer import explorer_json
 from study.report.provenance import limits, provenance
-from study.report.tables import trial_headings, trial_rows, trials_by_state
+from study.report.tables import STATES, trial_headings, trial_rows, trials_by_state
 from study.report.thumbnails import NO_THUMBNAILS, Thumbnails
 from study.report.wording import answer, between, number, percent
 from study.results.study_metadata import describe_split
-from study.results.study_results import StudyResults
-
-DISCLAIMER = (
-    "For research and education only. Nothing here is a medical device, and no figure of this report may guide the "
-    "diagnosis or treatment of anyone."
-)
-RENDERED = "Rendered images, not patients: this data set was drawn by a program. Its figures say nothing about eyes."
+from study.results.study_results import StudyInfo, StudyResults
 
 
 def html_page(
@@ -34,24 +29,22 @@ def html_page(
     thumbnails: Thumbnails = NO_THUMBNAILS,
 ) -> str:
     """Return one self-contained HTML page that needs no network."""
-    return (
-        environment()
-        .get_template("index.html")
-        .render(
-            **_context(results, statistics, chapters),
-            trial_headings=trial_headings(results.info),
-            trial_rows=trial_rows(results),
-            thumbnails=thumbnails,
-            depths=sorted(set(results.trials["depth"].dropna().astype(int))),
-            figures=figures_json(all_exhibits(chapters)),
-            explorer=_as_script(explorer_json(results)),
-            plotly=plotly_script(),
-        )
+    page = environment().get_template("index.html")
+    return page.render(
+        **_context(results, statistics, chapters),
+        trial_headings=trial_headings(results.info),
+        trial_rows=trial_rows(results),
+        states=STATES.values(),
+        depths=sorted(set(results.trials["depth"].dropna().astype(int))),
+        blocks=_blocks(results.info),
+        thumbnails=thumbnails,
+        figures=figures_json(all_figures(chapters)),
+        explorer=_as_script(explorer_json(results)),
     )
 
 
 def markdown_page(results: StudyResults, statistics: Statistics, chapters: Sequence[Chapter]) -> str:
-    """Return the report as Markdown: answers, tables and captions."""
+    """Return the report as Markdown: answers, figures with captions, tables and texts."""
     return environment().get_template("report.md").render(**_context(results, statistics, chapters))
 
 
@@ -59,16 +52,16 @@ def _context(results: StudyResults, statistics: Statistics, chapters: Sequence[C
     info = results.info
     n_train, n_validation = info.split["n_train"], info.split["n_validation"]
     return {
+        "name": info.name,
         "info": info,
         "images": describe_split(info.split, f"{n_train} training and {n_validation} validation images"),
         "backbone": ", ".join(info.backbones) or info.base_config.get("backbone", {}).get("name", "?"),
-        "banner": RENDERED if info.dataset["rendered"] else "",
+        "rendered": info.dataset["rendered"],
         "answers": answer(statistics),
         "tiles": _tiles(results, statistics),
         "chapters": chapters,
         "limits": limits(results),
         "provenance": provenance(info),
-        "disclaimer": DISCLAIMER,
     }
 
 
@@ -86,48 +79,60 @@ def _tiles(results: StudyResults, statistics: Statistics) -> list[tuple[str, str
             f"{best['depth']} of {results.info.block_count(best.get('backbone.name'))}",
             "blocks trained in the best trial (its depth)",
         ),
-        (f"{best['best_step']} of {best['last_step']}", "its best step, of all its steps"),
-        (number(100 * best["gap_best"]), "points of gap between train and validation there"),
+        (f"{best['best_step']} of {best['last_step']}", "its best epoch, of all its epochs"),
+        (number(100 * best["gap_best"]), "points of gap between train and validation at that epoch"),
     ]
 
 
 def _test_tile(test: Confirmed | Withheld | None) -> list[tuple[str, str]]:
-    """Say beside the validation accuracy what the same configuration scores on the test images."""
+    """Return the test accuracy of the best retrained trial, once the test set is open."""
     if not isinstance(test, Confirmed):
         return []
     score = next(score for score in test.scores if score.trial is not None)
-    words = f"test accuracy of {score.name}, trained anew on {score.n_draws} seeds ({between(score.accuracy)})"
-    return [(percent(score.accuracy.value), words)]
+    label = f"test accuracy of {score.name}, trained again on {score.n_draws} seeds ({between(score.accuracy)})"
+    return [(percent(score.accuracy.value), label)]
 
 
-def figures_json(shown: Iterable[Figure]) -> Markup:
+def _blocks(info: StudyInfo) -> Table:
+    caption = "Blocks in the order of the network, stem first. Depth d trains the last d of them and the head."
+    headings = ("block", "name", "parameters", "trained from depth", "trainable share at that depth")
+    rows = [
+        (
+            str(block["index"]),
+            block["name"],
+            f"{block['parameters']:,}",
+            str(len(info.blocks) - place),
+            percent(block["trainable_fraction"]),
+        )
+        for place, block in enumerate(info.blocks)
+    ]
+    return Table("Blocks", caption, headings, rows)
+
+
+def figures_json(figures: Iterable[Figure]) -> Markup:
     """Return the drawings of figures by id and size, as the page's script reads them."""
-    entries = (
-        f'"{exhibit.id}":{{{",".join(_drawing(size, drawing) for size, drawing in exhibit.drawings.items())}}}'
-        for exhibit in shown
-        if exhibit.drawings
-    )
+    entries = []
+    for figure in figures:
+        drawings = (f'"{size}":{drawing.to_json(validate=False)}' for size, drawing in figure.drawings.items())
+        if figure.drawings:
+            entries.append(f'"{figure.id}":{{{",".join(drawings)}}}')
     return _as_script(f"{{{','.join(entries)}}}")
 
 
-def plotly_script() -> Markup:
-    """Return the installed plotly.js, fit to stand in a script element."""
+def _plotly_script() -> Markup:
+    """Return the installed plotly.js for a script element."""
     return Markup(get_plotlyjs().replace("</script", "<\\/script"))  # noqa: S704  the installed plotly's own text
 
 
 def _as_script(text: str) -> Markup:
-    """Return JSON that can stand in a script element: no character of HTML is left in it."""
+    """Return JSON for a script element: escaped, so that it cannot contain HTML."""
     escaped = text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
     return Markup(escaped)  # noqa: S704
 
 
-def _drawing(size: str, drawing: go.Figure) -> str:
-    return f'"{size}":{drawing.to_json(validate=False)}'
-
-
 @cache
 def environment() -> Environment:
-    """Return the templates of pages, with the filter ``md`` for Markdown."""
+    """Return the Jinja environment of all pages, with the filter ``md`` for Markdown."""
     environment = Environment(
         loader=PackageLoader("study.report"),
         autoescape=select_autoescape(),
@@ -136,10 +141,16 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["md"] = _markdown_text
+    environment.filters["md"] = _escape_markdown
+    environment.globals |= {
+        "disclaimer": FULL_DISCLAIMER,
+        "rendered_note": RENDERED,
+        "thumbnails": NO_THUMBNAILS,
+        "plotly_script": _plotly_script,
+    }
     return environment
 
 
-def _markdown_text(text: str) -> str:
-    """Escape what Markdown and HTML would take for markup, and keep a text on its line."""
+def _escape_markdown(text: str) -> str:
+    """Escape the markup characters of Markdown and HTML, and join the lines of a text."""
     return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", " ".join(text.split()))

@@ -1,4 +1,4 @@
-"""Where a study came from, and what one cannot conclude from it."""
+"""Provenance of a study, and its limits."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -10,65 +10,63 @@ from study.results.study_results import StudyInfo, StudyResults
 
 
 def limits(results: StudyResults) -> list[str]:
-    """Return what a reader should not conclude from a study, one sentence or two each."""
+    """Return what a reader should not conclude from a study, in one or two sentences each."""
     info, counts = results.info, trials_by_state(results)
-    told = [
-        _of_split(info.split),
+    limits = [
+        _split_limit(info.split),
         (
-            f"The best of {counts['COMPLETE']} trials was picked on the same images it is scored on, so its "
-            "score is optimistic (selection, or winner's curse)."
+            f"The best of {counts['COMPLETE']} trials was selected on the images that score it, so its "
+            "score is optimistic (winner's curse)."
         ),
     ]
     if counts["PRUNED"]:
-        told.append(
-            f"{counts['PRUNED']} trials were pruned before their end. Statistics over whole trials leave them out, and "
-            f"speak of the stronger trials only (censoring).{_of_some_folds(info.split)}"
+        folds = " Their values are those of the folds that ran." if "folds" in info.split else ""
+        limits.append(
+            f"{counts['PRUNED']} trials were pruned before their end. Statistics over whole trials leave them out and "
+            f"so describe the better trials only (censoring).{folds}"
         )
     if info.sampler not in {"random", "qmc", "grid"}:
-        told.append(
+        limits.append(
             f"The sampler ({info.sampler}) learns while it searches: it tries promising depths and settings more "
             "often, so depths have unequal numbers of trials and their other settings differ."
         )
-    told.append(
-        "Equal depth is not equal capacity: blocks differ in size. The trainable share is given beside each depth."
+    limits.append(
+        "Equal depth is not equal capacity: blocks differ in size. The trainable share is next to each depth."
     )
     if info.backbones:
-        told.append("Depths compare within one backbone: figures by depth are those of the best trial's backbone.")
-    return [*told, *info.dataset.get("notes", ())]
+        limits.append("Depths compare within one backbone: results by depth are those of the best trial's backbone.")
+    return [*limits, *info.dataset.get("notes", ())]
 
 
-def _of_split(split: Mapping[str, Any]) -> str:
+def _split_limit(split: Mapping[str, Any]) -> str:
     if "folds" not in split:
         return (
             f"The validation set is small: {split['n_validation']} images, one split. Another split would "
-            "give other figures, and differences of a few points are noise."
+            "give other results, and differences of a few points are noise."
         )
     return (
         f"Each of {split['n_validation']} images was validated once, by a model that was trained on the other "
-        f"{split['folds'] - 1} of {split['folds']} folds (about {split['n_train']} images); a trial's scores, its "
-        "curve and its best step are those of all folds together. The models of a trial share most of their "
-        "images, and intervals are over images: they do not say what other images to train on would "
-        "give, and differences of a few points are noise."
+        f"{split['folds'] - 1} of {split['folds']} folds (about {split['n_train']} images). The scores, the curve and "
+        "the best epoch of a trial are those of all folds together. The models of a trial share most of their training "
+        "images, and intervals are over validation images: they do not cover other training images, and differences of "
+        "a few points are noise."
     )
 
 
-def _of_some_folds(split: Mapping[str, Any]) -> str:
-    return " What is shown of them is of the folds that they ran." if "folds" in split else ""
-
-
 def provenance(info: StudyInfo) -> list[tuple[str, str]]:
-    """Return where a study came from, as terms and descriptions."""
+    """Return the data, settings and versions of a study, as terms and descriptions."""
     split, dataset = info.split, info.dataset
-    sealed = f"{split['n_test']} test (sealed in the search)"
+    metric = "nll (minimized: its negative is the score)" if info.metric == "nll" else info.metric
+    test = f"{split['n_test']} test (held out of the search)"
     parts = describe_split(split, f"{split['n_train']} train, {split['n_validation']} validation")
     return [
         ("Command", info.command),
         ("Study", f"{info.name}, seed {info.seed}, {info.trials_wanted} trials wanted"),
-        ("Searched with", f"sampler {info.sampler}, pruner {info.pruner}, metric {_metric(info)}"),
+        ("Searched with", f"sampler {info.sampler}, pruner {info.pruner}, metric {metric}"),
         *_backbones(info),
         ("Data", f"{info.source} ({dataset['n']} images), fingerprint {dataset['fingerprint'][:16]}…"),
         *_corrections(dataset.get("corrections", ())),
-        ("Split", f"{parts}, {sealed}; seed {split['seed']}"),
+        ("Split", f"{parts}, {test}; seed {split['seed']}"),
         ("Space fingerprint", f"{info.space_fingerprint[:16]}…"),
         ("Ran", f"{_moment(info.started)} to {_moment(info.finished)}"),
         ("Versions", ", ".join(f"{name} {version}" for name, version in info.versions.items())),
@@ -76,25 +74,24 @@ def provenance(info: StudyInfo) -> list[tuple[str, str]]:
 
 
 def _corrections(corrections: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Say what was corrected in the labels, and by which file."""
+    """Yield the corrections of labels and the files that made them."""
     done = {"exclude": "excluded", "relabel": "relabelled"}
-    told = [
-        f"{one['photographs']} images {done[one['kind']]} by {one['file']} (SHA-256 {one['digest'][:16]}…)"
-        for one in corrections
-    ]
-    if told:
-        yield "Labels", "; ".join(told)
-
-
-def _metric(info: StudyInfo) -> str:
-    return f"{info.metric} (minimized: its negative is the score)" if info.metric == "nll" else info.metric
+    if corrections:
+        yield (
+            "Labels",
+            "; ".join(
+                f"{each['photographs']} images {done[each['kind']]} by {each['file']} (SHA-256 {each['digest'][:16]}…)"
+                for each in corrections
+            ),
+        )
 
 
 def _backbones(info: StudyInfo) -> list[tuple[str, str]]:
-    """Return what was fine-tuned; which weights each of several backbones had, the space says."""
-    one = info.base_config.get("backbone", {})
+    """Return the backbone and its weights; for several backbones, the search space lists the weights."""
+    backbone = info.base_config.get("backbone", {})
     if not info.backbones:
-        return [("Backbone", f"{one.get('name', '?')}, weights {one.get('weights', '?')}, {len(info.blocks)} blocks")]
+        name, weights = (backbone.get(key, "?") for key in ("name", "weights"))
+        return [("Backbone", f"{name}, weights {weights}, {len(info.blocks)} blocks")]
     return [("Backbones", ", ".join(f"{name} ({blocks} blocks)" for name, blocks in info.backbones.items()))]
 
 

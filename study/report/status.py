@@ -1,4 +1,4 @@
-"""How far a study is, in lines for the terminal."""
+"""The state of a study, in lines for the terminal."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,39 +7,40 @@ from pathlib import Path
 from optuna.trial import FrozenTrial, TrialState
 
 from drft.config.trial_config import Metric
-from study.results.locate import StudyLocation, find_study
+from study.results.locate import find_study
 from study.results.metric_names import score_text
 from study.results.progress import FINISHED, StudyProgress, count, time_left
 from study.results.study_metadata import check_schema
-from study.storage import heartbeat as owner
+from study.storage import heartbeat
 
 _FAILURES_SHOWN = 3
 
 
 def status_lines(study: str, results: Path = Path("results"), storage: str | None = None) -> list[str]:
-    """Return what there is to say of a study.
+    """Return the trials by state, the tuner, the best trial, the last failures and the report of a study.
 
     Args:
-        study: as :func:`study.results.locate.find_study` takes it.
+        study: as in :func:`study.results.locate.find_study`.
         results: folder of studies.
         storage: URL of an Optuna storage; None for the ``study.db`` of the study's folder.
 
     Raises:
-        StudyError: when there is no such study, or another program made it.
+        StudyError: when there is no such study, or another program created it.
     """
-    place = find_study(study, results, storage)
-    opened = place.open()
+    location = find_study(study, results, storage)
+    opened = location.open()
     attributes = opened.user_attrs
-    check_schema(place.name, attributes)
+    check_schema(location.name, attributes)
     trials = opened.get_trials(deepcopy=False)
     progress, wanted = count(trials), int(attributes["trials_wanted"])
+    page = location.folder / "report" / "index.html"
     return [
-        f"Study {place.name} in {place.folder}",
+        f"Study {location.name} in {location.folder}",
         f"  trials    {_states(progress, wanted)}",
-        f"  driver    {_driver(trials, progress, wanted)}",
+        f"  tuner     {_tuner(trials, progress, wanted)}",
         f"  best      {_best(progress, trials, attributes['metric'])}",
         *_failures(trials),
-        f"  report    {_report(place)}",
+        f"  report    {page if page.exists() else f'not written yet: drft-study report {location.name}'}",
     ]
 
 
@@ -49,15 +50,15 @@ def _states(progress: StudyProgress, wanted: int) -> str:
     return ", ".join(parts + [f"{number} {name}" for name, number in others.items() if number])
 
 
-def _driver(trials: Sequence[FrozenTrial], progress: StudyProgress, wanted: int) -> str:
+def _tuner(trials: Sequence[FrozenTrial], progress: StudyProgress, wanted: int) -> str:
     owners = {trial.user_attrs.get("owner", "") for trial in trials if trial.state == TrialState.RUNNING}
-    if not any(tag and owner.is_alive(tag) for tag in owners):
-        return "none; the study is done" if progress.finished >= wanted else "none; run the same command to go on"
-    return f"at work, {time_left(_seconds_left(trials, owners, wanted - progress.finished))}"
+    if any(tag and heartbeat.is_alive(tag) for tag in owners):
+        return f"running, {time_left(_seconds_left(trials, owners, wanted - progress.finished))}"
+    return "none; the study is done" if progress.finished >= wanted else "none; run the same command to resume"
 
 
 def _seconds_left(trials: Sequence[FrozenTrial], owners: set[str], missing: int) -> float | None:
-    """Estimate from the pace of the drivers at work."""
+    """Extrapolate the pace of the running tuners; None before their first finished trial."""
     theirs = [trial for trial in trials if trial.user_attrs.get("owner") in owners and trial.datetime_start]
     done = sum(trial.state in FINISHED for trial in theirs)
     if not done:
@@ -71,19 +72,13 @@ def _best(progress: StudyProgress, trials: Sequence[FrozenTrial], metric: Metric
         return f"none: all {progress.infeasible} complete trials have a gap above the limit of --max-gap"
     if progress.best is None:
         return "no trial has run to its end yet"
-    best = progress.best
-    (trial,) = (trial for trial in trials if trial.number == best.number)
-    step = f"at step {trial.user_attrs.get('best_step')}"
-    score = score_text(metric, best.value)
-    return f"trial {best.number}, depth {trial.user_attrs.get('depth')}: validation {score} {step}"
+    (trial,) = (trial for trial in trials if trial.number == progress.best.number)
+    depth, epoch = trial.user_attrs.get("depth"), trial.user_attrs.get("best_step")
+    score = score_text(metric, progress.best.value)
+    return f"trial {trial.number}, depth {depth}: validation {score} at epoch {epoch}"
 
 
 def _failures(trials: Sequence[FrozenTrial]) -> list[str]:
     failed = [trial for trial in trials if trial.state == TrialState.FAIL and "requeued" not in trial.user_attrs]
     last = failed[-_FAILURES_SHOWN:]
     return [f"  failed    trial {trial.number}: {trial.user_attrs.get('fail_reason', 'unknown')}" for trial in last]
-
-
-def _report(place: StudyLocation) -> str:
-    page = place.folder / "report" / "index.html"
-    return str(page) if page.exists() else f"not written yet: drft-study report {place.name}"

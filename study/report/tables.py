@@ -1,16 +1,18 @@
-"""The tables of the page and of the Markdown report, as text that is ready to print."""
+"""The tables of the page and of the Markdown report, as formatted text."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from study.analysis import BackboneRow, DepthRow, Estimate
-from study.report.wording import number, percent
+from study.analysis import DepthRow
+from study.analysis.backbones import BackboneRow
+from study.report.wording import number, percent, percent_range, plus_minus
 from study.results.study_results import StudyInfo, StudyResults
 
 
 class Cell(NamedTuple):
-    """One cell: what it shows, and what it is sorted by (empty for nothing)."""
+    """One cell: its text, and its sort key (empty if the text is the key or there is no value)."""
 
     text: str
     key: str = ""
@@ -26,23 +28,23 @@ class TrialRow(NamedTuple):
 
 DEPTH_HEADINGS = (
     *("depth", "trainable share", "n", "best (95% interval)", "best trial"),
-    *("mean accuracy", "gap, best step", "gap, last step"),
+    *("mean accuracy", "gap, best epoch", "gap, last epoch"),
 )
 
 BACKBONE_HEADINGS = (
     *("backbone", "blocks", "n", "best (95% interval)", "best trial", "its depth"),
-    *("mean accuracy", "gap, last step", "seconds a trial"),
+    *("mean accuracy", "gap, last epoch", "seconds a trial"),
 )
 
 STATES = {"COMPLETE": "completed", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
 
 _PERCENTS = {
-    "val_accuracy_best": "validation, best step",
-    "train_accuracy_best": "train, best step",
-    "val_accuracy_last": "validation, last step",
-    "train_accuracy_last": "train, last step",
+    "val_accuracy_best": "validation, best epoch",
+    "train_accuracy_best": "train, best epoch",
+    "val_accuracy_last": "validation, last epoch",
+    "train_accuracy_last": "train, last epoch",
 }
-_GAPS = {"gap_best": "gap, best step", "gap_last": "gap, last step"}
+_GAPS = {"gap_best": "gap, best epoch", "gap_last": "gap, last epoch"}
 
 
 def depth_rows(depths: tuple[DepthRow, ...]) -> list[tuple[str, ...]]:
@@ -52,11 +54,11 @@ def depth_rows(depths: tuple[DepthRow, ...]) -> list[tuple[str, ...]]:
             str(row.depth),
             percent(row.trainable_fraction),
             str(row.n),
-            f"{percent(row.best.value)} ({percent(row.best.low or 0.0)} to {percent(row.best.high or 1.0)})",
+            f"{percent(row.best.value)} ({percent_range(row.best)})",
             str(row.best_trial),
-            _spread(row.accuracy),
-            _spread(row.gap_best),
-            _spread(row.gap_last),
+            plus_minus(row.accuracy),
+            plus_minus(row.gap_best),
+            plus_minus(row.gap_last),
         )
         for row in depths
     ]
@@ -69,11 +71,11 @@ def backbone_rows(backbones: tuple[BackboneRow, ...]) -> list[tuple[str, ...]]:
             row.backbone,
             str(row.blocks),
             str(row.n),
-            f"{percent(row.best.value)} ({percent(row.best.low or 0.0)} to {percent(row.best.high or 1.0)})",
+            f"{percent(row.best.value)} ({percent_range(row.best)})",
             str(row.best_trial),
             str(row.best_depth),
-            _spread(row.accuracy),
-            _spread(row.gap_last),
+            plus_minus(row.accuracy),
+            plus_minus(row.gap_last),
             number(row.seconds.value),
         )
         for row in backbones
@@ -82,7 +84,7 @@ def backbone_rows(backbones: tuple[BackboneRow, ...]) -> list[tuple[str, ...]]:
 
 def trial_headings(info: StudyInfo) -> tuple[str, ...]:
     """Return the headings of the trial table."""
-    measured = ("best step", *_PERCENTS.values(), *_GAPS.values(), "QWK, best step", "seconds")
+    measured = ("best epoch", *_PERCENTS.values(), *_GAPS.values(), "QWK, best epoch", "seconds")
     return ("trial", "state", "depth", *measured, *_searched(info), "note")
 
 
@@ -97,9 +99,9 @@ def trial_rows(results: StudyResults) -> list[TrialRow]:
 
 
 def trials_by_state(results: StudyResults) -> dict[str, int]:
-    """Count the trials of each state, also of those that do not occur."""
-    found = results.trials["state"].value_counts()
-    return {state: int(found.get(state, 0)) for state in STATES}
+    """Return the number of trials in each state, including the states that do not occur."""
+    counts = results.trials["state"].value_counts()
+    return {state: int(counts.get(state, 0)) for state in STATES}
 
 
 def _searched(info: StudyInfo) -> tuple[str, ...]:
@@ -107,42 +109,34 @@ def _searched(info: StudyInfo) -> tuple[str, ...]:
 
 
 def _trial_cells(row: dict[Any, Any], searched: tuple[str, ...]) -> tuple[Cell, ...]:
-    step = "" if pd.isna(row["best_step"]) else f"{row['best_step']} of {row['last_step']}"
+    epoch = "" if pd.isna(row["best_step"]) else f"{row['best_step']} of {row['last_step']}"
     return (
         _cell(row["number"]),
-        Cell(STATES[row["state"]], STATES[row["state"]]),
+        Cell(STATES[row["state"]]),
         _cell(row["depth"]),
-        Cell(step, step and str(row["best_step"])),
+        Cell(epoch, epoch and str(row["best_step"])),
         *(_cell(row[name], percent) for name in _PERCENTS),
         *(_cell(row[name], lambda gap: number(100 * gap)) for name in _GAPS),
         _cell(row["val_qwk_best"], lambda qwk: number(qwk, 2)),
         _cell(row["seconds"], number),
-        *(_cell(row[name], _short) for name in searched),
+        *(
+            _cell(row[name], lambda value: f"{value:.3g}" if isinstance(value, float) else str(value))
+            for name in searched
+        ),
         Cell(_note(row)),
     )
 
 
-def _cell(value: Any, write: Any = str) -> Cell:
+def _cell(value: Any, write: Callable[[Any], str] = str) -> Cell:
     return Cell("") if pd.isna(value) else Cell(write(value), str(value))
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _note(row: dict[Any, Any]) -> str:
     parts = [] if pd.isna(row["fail_reason"]) else [str(row["fail_reason"])]
     if not pd.isna(row["retry_of"]):
-        parts.append(f"again after trial {row['retry_of']}")
+        parts.append(f"retry of trial {row['retry_of']}")
     if row["state"] == "PRUNED" and not pd.isna(row["folds"]):
         parts.append(f"{row['folds']} folds ran")
     if not row["feasible"]:
         parts.append("gap above the limit")
     return "; ".join(parts)
-
-
-def _spread(estimate: Estimate) -> str:
-    middle = number(100 * estimate.value)
-    if estimate.low is None or estimate.high is None:
-        return middle
-    return f"{middle} ± {number(50 * (estimate.high - estimate.low))}"

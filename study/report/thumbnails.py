@@ -1,4 +1,4 @@
-"""Small copies of a data set's images, as data URIs that stand in the page."""
+"""Small copies of a data set's images, as data URIs for the page."""
 
 import base64
 import io
@@ -16,16 +16,16 @@ from drft.files.atomic import default_cache_dir
 from study.results.study_results import StudyInfo
 
 SIDE = 176
-"""Height and width in pixels: an image is about 5 kB of the page then."""
+"""Height and width in pixels, at which an image adds about 5 kB to the page."""
 
 
 class Thumbnails(NamedTuple):
-    """The images that can be shown, by id."""
+    """The images that can be shown."""
 
     images: Mapping[str, str]
-    """Data URIs."""
+    """Data URIs by image id."""
     missing: str = ""
-    """Why there are none, as a sentence; empty where nothing is missing."""
+    """Why there are none, as a sentence; empty if nothing is missing."""
     side: int = SIDE
 
 
@@ -33,19 +33,19 @@ NO_THUMBNAILS = Thumbnails(MappingProxyType({}))
 
 
 def thumbnails(info: StudyInfo, ids: Sequence[str]) -> Thumbnails:
-    """Make small copies of images, cropped to the field of view as the networks saw them.
+    """Return small copies of images, cropped to the field of view like the inputs of the networks.
 
-    The data source is opened as the study recorded it. Where that cannot be done on this machine, or it holds other
-    data now, there are no images and the reason is said.
+    The data source is opened as the study recorded it. If it cannot be opened, would have to be downloaded, or holds
+    different data now, there are no images and ``missing`` gives the reason.
     """
     if not ids:
         return NO_THUMBNAILS
     if info.source in DOWNLOADS and not (default_cache_dir() / info.source).is_dir():
-        return _none(f"the data source {info.source} is a download, and a report starts none")
+        return _none(f"the data source {info.source} would have to be downloaded, and a report downloads nothing")
     try:
         dataset = open_dataset(info.source, options=info.source_options)
         if dataset.fingerprint != info.dataset["fingerprint"]:
-            return _none(f"{info.source} now holds other data than the study was run on")
+            return _none(f"{info.source} now holds other data than the study used")
         paths = {image.id: image.path for image in dataset.images}
         return Thumbnails({name: data_uri(Image.fromarray(decode(paths[name], SIDE))) for name in ids})
     except DataError as error:
@@ -57,7 +57,7 @@ def _none(reason: str) -> Thumbnails:
 
 
 def data_uri(image: Image.Image) -> str:
-    """Return an image as it can stand in a page."""
+    """Return an image as a WebP data URI."""
     file = io.BytesIO()
     image.save(file, format="WEBP", quality=80)
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"

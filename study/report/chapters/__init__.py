@@ -1,4 +1,4 @@
-"""The chapters of a report, one module each: figures, tables and words, made from the statistics."""
+"""The chapters of a report, one module each: they turn statistics into figures, tables and text."""
 
 from collections.abc import Callable, Sequence
 
@@ -36,7 +36,7 @@ CHAPTERS: Sequence[Callable[[StudyResults, Statistics], Chapter]] = (
     test_set.chapter,
     trials.chapter,
 )
-"""In the order of the page. The first and the last have something of their own in the template beside their parts."""
+"""In the order of the page. The template adds the answers to the first chapter and the trial table to the last."""
 
 
 def write_chapters(results: StudyResults, statistics: Statistics) -> tuple[Chapter, ...]:
@@ -44,9 +44,9 @@ def write_chapters(results: StudyResults, statistics: Statistics) -> tuple[Chapt
     return tuple(chapter(results, statistics) for chapter in CHAPTERS)
 
 
-def all_exhibits(chapters: Sequence[Chapter]) -> list[Figure]:
-    """Return the figures of all chapters, in their order."""
-    return [exhibit for chapter in chapters for exhibit in chapter.exhibits]
+def all_figures(chapters: Sequence[Chapter]) -> list[Figure]:
+    """Return the figures of all chapters, in order."""
+    return [figure for chapter in chapters for figure in chapter.figures]
 
 
 __all__ = [
@@ -58,6 +58,6 @@ __all__ = [
     "Part",
     "Table",
     "Text",
-    "all_exhibits",
+    "all_figures",
     "write_chapters",
 ]

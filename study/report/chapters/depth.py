@@ -1,58 +1,74 @@
-"""What depth buys."""
+"""What training deeper gains."""
 
-from collections.abc import Mapping
-
-import plotly.graph_objects as go
-
-from study.analysis import BackboneRow, DepthRow, EqualDepths, Estimate, Gaps, Statistics, TrialPoint, Withheld
+from study.analysis import DepthRow, Statistics, Withheld
+from study.analysis.backbones import BackboneRow
+from study.analysis.best_of_k import EqualDepths
+from study.analysis.generalization_gap import Gaps
+from study.analysis.history import TrialPoint
 from study.report import figures
-from study.report.chapters.parts import Chapter, Part, Table, Text, exhibit, wide
+from study.report.chapters.parts import Chapter, Part, Table, Text, make_figure
 from study.report.tables import BACKBONE_HEADINGS, DEPTH_HEADINGS, backbone_rows, depth_rows
-from study.report.wording import number, p_value
+from study.report.wording import p_value, plus_minus
 from study.results.study_results import StudyResults
 
 _TABLE_CAPTION = (
     "Completed trials by depth. Accuracies in percent and gaps in points: mean ± half the 95% t interval over trials."
 )
+_BACKBONES_CAPTION = (
+    "Completed trials by backbone. An adaptive sampler does not try all backbones equally often, and the best of more "
+    "trials is higher by chance alone. Accuracies in percent, gaps in points: mean ± half the 95% t interval."
+)
+_GAP_HEADINGS = ("depth", "n", "loss, best epoch", "loss, last epoch", "QWK, best epoch", "QWK, last epoch")
+_GAP_CAPTION = (
+    "The gap in loss (validation minus train, in nats) and in quadratic weighted kappa (train minus validation): mean "
+    "± half the 95% t interval over completed trials."
+)
 
 
 def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
     """Show the accuracy of each depth, and the table of depths."""
-    depths, told = statistics.depths, _points(results, statistics.history)
-    both = depths if isinstance(depths, Withheld) else told if isinstance(told, Withheld) else (depths, told)
+    depths, history = statistics.depths, statistics.history
+    both: tuple[tuple[DepthRow, ...], tuple[TrialPoint, ...]] | Withheld
+    if isinstance(depths, Withheld):
+        both = depths
+    elif isinstance(history, Withheld):
+        both = history
+    else:
+        trials = set(results.of_best_backbone(results.trials)["number"])
+        both = depths, tuple(point for point in history if point.number in trials)
     parts = (
         *_backbones(results, statistics.backbones),
-        exhibit("depth", "Accuracy at each depth", both, _accuracy, _accuracy_caption),
+        make_figure(
+            "depth",
+            "Accuracy at each depth",
+            both,
+            lambda b: figures.accuracy_by_depth(*b),
+            lambda b: _accuracy_caption(b[0]),
+        ),
         _table(depths),
-        exhibit("equal-depths", "Depths at equal numbers of trials", statistics.equal_depths, _equal, _equal_caption),
+        make_figure(
+            "equal-depths",
+            "Depths at equal numbers of trials",
+            statistics.equal_depths,
+            figures.best_of_k,
+            _equal_caption,
+        ),
         _gaps_table(statistics.gaps),
     )
-    return Chapter("depth", "Depth", "What depth buys", parts)
-
-
-def _points(results: StudyResults, told: tuple[TrialPoint, ...] | Withheld) -> tuple[TrialPoint, ...] | Withheld:
-    """Return the trials of the backbone whose depths are shown."""
-    if isinstance(told, Withheld):
-        return told
-    shown = set(results.of_best_backbone(results.trials)["number"])
-    return tuple(point for point in told if point.number in shown)
+    return Chapter("depth", "Depth", "What training deeper gains", parts)
 
 
 def _backbones(results: StudyResults, rows: tuple[BackboneRow, ...] | Withheld) -> tuple[Part, ...]:
-    """Return the table of backbones and whose depths follow; nothing where the study has one."""
+    """Return the table of backbones and the one whose depths follow; empty for a study with one backbone."""
     if isinstance(rows, Withheld):
         return ()
     best = results.of_best_backbone(results.complete)["backbone.name"].iloc[0]
-    caption = (
-        "Completed trials by backbone. A sampler that learns does not try all backbones equally, and the best of more "
-        "trials is higher by luck alone. Accuracies in percent, gaps in points: mean ± half the 95% t interval."
-    )
     text = (
-        f"The study has {len(results.info.backbones)} backbones, and equally many blocks are another share of each. "
-        f"What is said by depth here, and of the gap and the curves of each depth, is said of {best} alone, the "
-        "backbone of the best trial."
+        f"The study has {len(results.info.backbones)} backbones, and the same number of blocks is a different share "
+        "of each. All results by depth, including the gaps and the curves, are those of "
+        f"{best} alone, the backbone of the best trial."
     )
-    return (Text(text), Table("Table by backbone", caption, BACKBONE_HEADINGS, backbone_rows(rows)))
+    return (Text(text), Table("Table by backbone", _BACKBONES_CAPTION, BACKBONE_HEADINGS, backbone_rows(rows)))
 
 
 def _table(depths: tuple[DepthRow, ...] | Withheld) -> Part:
@@ -61,55 +77,36 @@ def _table(depths: tuple[DepthRow, ...] | Withheld) -> Part:
     return Table("Table by depth", _TABLE_CAPTION, DEPTH_HEADINGS, depth_rows(depths))
 
 
-def _accuracy(both: tuple[tuple[DepthRow, ...], tuple[TrialPoint, ...]]) -> Mapping[str, go.Figure]:
-    return wide(figures.accuracy_by_depth(*both))
-
-
-def _accuracy_caption(both: tuple[tuple[DepthRow, ...], tuple[TrialPoint, ...]]) -> str:
-    counts = [row.n for row in both[0]]
+def _accuracy_caption(depths: tuple[DepthRow, ...]) -> str:
+    counts = [row.n for row in depths]
     return (
-        "Validation accuracy of every trial at its best step, and the best completed one of each depth with its 95% "
-        f"Wilson interval. The depths have {min(counts)} to {max(counts)} completed trials: the best of more trials "
-        "is higher by luck alone, and a sampler that learns does not try all depths equally."
+        "Validation accuracy of every trial at its best epoch, and the best completed trial of each depth with its "
+        f"95% Wilson interval. The depths have {min(counts)} to {max(counts)} completed trials: the best of more "
+        "trials is higher by chance alone, and an adaptive sampler does not try all depths equally often."
     )
 
 
-def _equal(found: EqualDepths) -> Mapping[str, go.Figure]:
-    return wide(figures.best_of_k(found))
-
-
-def _equal_caption(found: EqualDepths) -> str:
-    clear = [str(contrast.depth) for contrast in found.against_best if contrast.p <= 0.05]
-    best = found.against_best[0].other
+def _equal_caption(equal: EqualDepths) -> str:
+    clear = [str(contrast.depth) for contrast in equal.against_best if contrast.p <= 0.05]
+    best = equal.against_best[0].other
     worse = f"Clearly below depth {best}: depth {', '.join(clear)}." if clear else f"No depth is clearly below {best}."
-    note = f" Note: {found.note}." if found.note else ""
-    what = "score of a random trial" if found.k == 1 else f"best score of {found.k} random trials"
+    note = f" Note: {equal.note}." if equal.note else ""
+    score = "score of a random trial" if equal.k == 1 else f"best score of {equal.k} random trials"
     return (
-        f"Median {what} of each depth, with its exact 95% interval; "
-        f"{min(row.n for row in found.depths)} trials or more per depth. That depth makes no difference would give a "
-        f"spread this wide with p = {p_value(found.p)} (depths shuffled over {found.n} trials). {worse}{note}"
+        f"Median {score} at each depth, with its exact 95% interval; "
+        f"at least {min(row.n for row in equal.depths)} trials per depth. If depth made no difference, a spread this "
+        f"wide would have p = {p_value(equal.p)} (permutation of depths over {equal.n} trials). {worse}{note}"
     )
-
-
-_GAP_HEADINGS = ("depth", "n", "loss, best step", "loss, last step", "QWK, best step", "QWK, last step")
-_GAP_CAPTION = (
-    "The gap in loss (validation minus train, in nats) and in quadratic weighted kappa (train minus validation): mean "
-    "± half the 95% t interval over completed trials."
-)
 
 
 def _gaps_table(gaps: Gaps | Withheld) -> Part:
     if isinstance(gaps, Withheld):
         return Text(f"Gaps in loss and kappa are not shown: {gaps.reason}.")
     rows = [
-        (str(row.depth), str(row.n), *(_mean(at) for gap in (row.loss, row.qwk) for at in (gap.best, gap.last)))
+        (
+            *(str(row.depth), str(row.n)),
+            *(plus_minus(estimate, 1, 3) for gap in (row.loss, row.qwk) for estimate in (gap.best, gap.last)),
+        )
         for row in gaps.by_depth
     ]
     return Table("Gaps in loss and kappa by depth", _GAP_CAPTION, _GAP_HEADINGS, rows)
-
-
-def _mean(estimate: Estimate) -> str:
-    middle = number(estimate.value, 3)
-    if estimate.low is None or estimate.high is None:
-        return middle
-    return f"{middle} ± {number((estimate.high - estimate.low) / 2, 3)}"

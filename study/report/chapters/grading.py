@@ -1,153 +1,144 @@
 """How well the best trial grades."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-
-import plotly.graph_objects as go
+from collections.abc import Callable, Sequence
 
 from drft.data.dataset import GRADES
-from study.analysis import Calibration, Estimate, Grading, Referable, Statistics, Withheld
+from study.analysis import Estimate, Statistics, Withheld
+from study.analysis.estimators.calibration import Calibration
+from study.analysis.estimators.grading import Grading
+from study.analysis.estimators.referable import Referable
 from study.report import figures
-from study.report.chapters.parts import Chapter, FigurePair, Part, Table, Text, exhibit, wide
+from study.report.chapters.parts import Chapter, FigurePair, Part, Table, Text, make_figure
 from study.report.wording import number, percent
 from study.results.study_results import StudyResults
 
-HEADINGS = ("figure", "value", "95% interval", "n", "interval after")
+HEADINGS = ("measure", "value", "95% interval", "n", "method of the interval")
 
 Row = tuple[str, str, str, str, str]
 
 
 def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
-    """Show the agreement of the best trial with the true grades, and how much its confidence is worth."""
+    """Show how well the best trial agrees with the true grades, and how well its confidence is calibrated."""
     names = grade_names(results)
     pair = FigurePair(
-        exhibit(
+        make_figure(
             "confusion",
-            "What was taken for what",
+            "Confusion matrix",
             statistics.grading,
-            lambda told: _confusion(told, names),
+            lambda grading: figures.confusion_map(grading, names),
             _confusion_caption,
         ),
-        exhibit("reliability", "What confidence is worth", statistics.calibration, _reliability, _reliability_caption),
+        make_figure(
+            "reliability", "Calibration", statistics.calibration, figures.reliability_curve, _reliability_caption
+        ),
     )
-    parts = (*_table(results, statistics, names), pair)
-    return Chapter("grading", "Grading", "How well the best trial grades", parts)
+    return Chapter("grading", "Grading", "How well the best trial grades", (*_table(results, statistics, names), pair))
 
 
 def grade_names(results: StudyResults) -> Sequence[str]:
-    """Return the names of the grades; a study that recorded none has those of the international scale."""
+    """Return the names of the grades; those of the international scale when the study recorded none."""
     names: Sequence[str] = results.info.dataset.get("grades", GRADES)
     return names
 
 
 def _table(results: StudyResults, statistics: Statistics, names: Sequence[str]) -> tuple[Part, ...]:
-    grading = statistics.grading
+    grading, split = statistics.grading, results.info.split
     if isinstance(grading, Withheld):
         return (Text(f"Not shown: {grading.reason}."),)
     best = results.eligible.iloc[0]
+    folds = (
+        " Each image was graded by the model of its fold: AUROC and calibration pool the probabilities of "
+        f"{split['folds']} models, which may differ in scale."
+        if "folds" in split
+        else ""
+    )
     intro = (
-        f"Trial {best['number']} at step {best['best_step']}, on the {grading.n} validation images. They chose "
-        "both the trial and the step, so that every figure here is optimistic, and no interval knows of it."
-        f"{_graders(results)}"
+        f"Trial {best['number']} at epoch {best['best_step']}, on the {grading.n} validation images. These images "
+        "selected both the trial and the epoch, so every value here is optimistic, and the intervals do not include "
+        f"this optimism.{folds}"
     )
-    rows = [*_grading_rows(grading, names), *_referable_rows(statistics.referable), *_brier(statistics.calibration)]
+    rows = _rows(statistics, grading, names)
     return Text(intro), Table("Grading", _table_caption(statistics.referable), HEADINGS, rows)
-
-
-def _graders(results: StudyResults) -> str:
-    """Say of a study with folds whose probabilities are compared with one another."""
-    if "folds" not in results.info.split:
-        return ""
-    return (
-        f" Each was graded by the model of its fold: AUROC and calibration put the probabilities of "
-        f"{results.info.split['folds']} models together, which may differ in their scale."
-    )
 
 
 def _table_caption(referable: Referable | Withheld) -> str:
     if isinstance(referable, Withheld):
-        return f"Referable retinopathy is not among the figures: {referable.reason}."
-    chosen = "chosen on these same images (Youden), which flatters them further" if referable.optimistic else "fixed"
+        return f"Referable retinopathy is not shown: {referable.reason}."
+    chosen = (
+        "chosen on the same images (Youden), which makes sensitivity and specificity more optimistic"
+        if referable.optimistic
+        else "fixed"
+    )
     return (
-        f"Referable is grade 2 or worse, called where the summed probability of these grades reaches "
+        "Referable means grade 2 or worse, predicted when the summed probability of these grades reaches "
         f"{number(referable.threshold, 2)}; that threshold was {chosen}."
     )
 
 
-def _grading_rows(grading: Grading, names: Sequence[str]) -> Iterator[Row]:
-    yield _row("accuracy", grading.accuracy, percent, "Wilson")
-    yield _row("quadratic weighted kappa", grading.qwk, _decimal, "bootstrap")
-    yield _row("balanced accuracy", grading.balanced_accuracy, percent, "Wilson, combined")
-    yield _row("macro AUROC", grading.auroc, _decimal, "DeLong")
+def _rows(statistics: Statistics, grading: Grading, names: Sequence[str]) -> list[Row]:
+    referable, calibration = statistics.referable, statistics.calibration
+    rows = [
+        _row("accuracy", grading.accuracy, percent, "Wilson"),
+        _row("quadratic weighted kappa", grading.qwk, _decimal, "bootstrap"),
+        _row("balanced accuracy", grading.balanced_accuracy, percent, "Wilson, combined"),
+        _row("macro AUROC", grading.auroc, _decimal, "DeLong"),
+    ]
     for name, recall in zip(names, grading.recall, strict=True):
-        yield _row(f"recall, {name}", recall, percent, "Clopper and Pearson")
-
-
-def _referable_rows(referable: Referable | Withheld) -> Iterator[Row]:
+        rows.append(_row(f"recall, {name}", recall, percent, "Clopper and Pearson"))
     if not isinstance(referable, Withheld):
-        yield _row("referable: sensitivity", referable.sensitivity, percent, "Clopper and Pearson")
-        yield _row("referable: specificity", referable.specificity, percent, "Clopper and Pearson")
-        yield _row("referable: AUROC", referable.auroc, _decimal, "DeLong")
-
-
-def _brier(calibration: Calibration | Withheld) -> Iterator[Row]:
+        rows.append(_row("referable: sensitivity", referable.sensitivity, percent, "Clopper and Pearson"))
+        rows.append(_row("referable: specificity", referable.specificity, percent, "Clopper and Pearson"))
+        rows.append(_row("referable: AUROC", referable.auroc, _decimal, "DeLong"))
     if not isinstance(calibration, Withheld):
-        yield _row("Brier score (0 is best, 2 worst)", calibration.brier, _decimal, "Student's t")
+        rows.append(_row("Brier score (0 is best, 2 worst)", calibration.brier, _decimal, "Student's t"))
+    return rows
 
 
-def _row(name: str, told: Estimate | Withheld, write: Callable[[float], str], method: str) -> Row:
-    if isinstance(told, Withheld):
-        return name, f"none: {told.reason}", "", "", ""
-    if told.low is None or told.high is None:
-        return name, write(told.value), "none", str(told.n), ""
-    return name, write(told.value), f"{write(told.low)} to {write(told.high)}", str(told.n), method
+def _row(name: str, estimate: Estimate | Withheld, write: Callable[[float], str], method: str) -> Row:
+    if isinstance(estimate, Withheld):
+        return name, f"none: {estimate.reason}", "", "", ""
+    if estimate.low is None or estimate.high is None:
+        return name, write(estimate.value), "none", str(estimate.n), ""
+    interval = f"{write(estimate.low)} to {write(estimate.high)}"
+    return name, write(estimate.value), interval, str(estimate.n), method
 
 
 def _decimal(value: float) -> str:
     return number(value, 2)
 
 
-def _confusion(grading: Grading, names: Sequence[str]) -> Mapping[str, go.Figure]:
-    return wide(figures.confusion_map(grading, names))
-
-
 def _confusion_caption(grading: Grading) -> str:
-    near = sum(
-        count
-        for row, counts in enumerate(grading.confusion)
-        for column, count in enumerate(counts)
-        if abs(row - column) == 1
-    )
+    cells = [
+        (row, column, count) for row, counts in enumerate(grading.confusion) for column, count in enumerate(counts)
+    ]
+    near = sum(count for row, column, count in cells if abs(row - column) == 1)
     wrong = grading.n - round(grading.accuracy.value * grading.n)
     return (
-        f"Images by true and predicted grade; the darker, the larger the share of its true grade. {wrong} of "
-        f"{grading.n} are graded wrongly, {near} of them by one grade."
+        "Images by true and predicted grade; the stronger the colour, the larger the share of the true grade. "
+        f"{wrong} of {grading.n} images are graded wrongly, {near} of them by one grade."
     )
-
-
-def _reliability(calibration: Calibration) -> Mapping[str, go.Figure]:
-    return wide(figures.reliability_curve(calibration))
 
 
 def _reliability_caption(calibration: Calibration) -> str:
-    shown = "is miscalibrated" if calibration.ece > calibration.ece_limit else "is not shown to be miscalibrated"
+    verdict = "is miscalibrated" if calibration.ece > calibration.ece_limit else "is not shown to be miscalibrated"
     return (
-        f"Bins of about {calibration.n // len(calibration.bins)} images of neighbouring confidence, with Wilson "
-        "intervals; above the diagonal the trial is right more often than it says, below it is too sure. The expected "
-        f"calibration error is {percent(calibration.ece)}; perfect calibration would show "
-        f"{percent(calibration.ece_by_chance)} on average on so few images and exceed "
-        f"{percent(calibration.ece_limit)} in one of twenty cases, so the trial {shown}. "
-        f"{_temperature(calibration.temperature)}"
+        f"Bins of about {calibration.n // len(calibration.bins)} images of similar confidence, with Wilson intervals. "
+        "Above the diagonal the trial is underconfident, below it overconfident. The expected calibration error is "
+        f"{percent(calibration.ece)}. On so few images, perfect calibration would give "
+        f"{percent(calibration.ece_by_chance)} on average and exceed {percent(calibration.ece_limit)} in one of twenty "
+        f"cases, so the trial {verdict}. {_temperature(calibration.temperature)}"
     )
 
 
-def _temperature(told: Estimate | Withheld) -> str:
-    if isinstance(told, Withheld):
-        return f"A temperature is not said: {told.reason}."
-    sure = (
+def _temperature(temperature: Estimate | Withheld) -> str:
+    if isinstance(temperature, Withheld):
+        return f"No temperature is shown: {temperature.reason}."
+    interval = (
         ""
-        if told.low is None or told.high is None
-        else f" (95% interval {_decimal(told.low)} to {_decimal(told.high)})"
+        if temperature.low is None or temperature.high is None
+        else f" (95% interval {_decimal(temperature.low)} to {_decimal(temperature.high)})"
     )
     return (
-        f"The temperature that would fit is {_decimal(told.value)}{sure}; above 1 is too sure. It is applied nowhere."
+        f"The best temperature would be {_decimal(temperature.value)}{interval}; above 1 means overconfident. It is "
+        "not applied."
     )

@@ -1,4 +1,4 @@
-"""What chapters are made of: figures with captions in words, tables, and text."""
+"""The parts of a chapter: figures with captions, tables, texts and image galleries."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,19 +13,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure of the page; without ``drawings`` the caption is the reason."""
+    """A figure with its caption. Without ``drawings``, the caption gives the reason."""
 
-    kind: ClassVar = "exhibit"
+    kind: ClassVar = "figure"
     id: str
     title: str
     caption: str
     drawings: Mapping[str, go.Figure] = field(default_factory=dict)
-    """``wide`` and, where a phone needs another arrangement, ``narrow``."""
+    """``wide`` and, where a narrow screen needs another layout, ``narrow``."""
 
 
 @dataclass(frozen=True, slots=True)
 class FigurePair:
-    """Two figures side by side, where there is room."""
+    """Two figures, side by side on a wide screen."""
 
     kind: ClassVar = "pair"
     left: Figure
@@ -34,11 +34,11 @@ class FigurePair:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of texts that are ready to print."""
+    """A table of formatted texts."""
 
     kind: ClassVar = "table"
     title: str
-    """Its name for readers who do not see it."""
+    """Name for screen readers."""
     caption: str
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -50,17 +50,19 @@ class Text:
 
     kind: ClassVar = "text"
     text: str
+    hint: bool = False
+    """Whether it is set in small, grey letters."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageGallery:
-    """Images of the data set with a line of text each; where they cannot be shown, ids and texts remain."""
+    """Images of the data set, each with a line of text. An image that is not available is shown as its id and text."""
 
     kind: ClassVar = "gallery"
     title: str
-    """Its name for readers who do not see it."""
+    """Name for screen readers."""
     entries: Sequence[tuple[str, str]]
-    """Id of the image, and what is said of it."""
+    """Image id and text of each image."""
 
 
 Part = Figure | FigurePair | Table | Text | ImageGallery
@@ -68,17 +70,17 @@ Part = Figure | FigurePair | Table | Text | ImageGallery
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """A section of the page, and of the Markdown report."""
+    """A section of the page and of the Markdown report."""
 
     id: str
     name: str
-    """In the navigation."""
+    """Link text in the navigation."""
     heading: str
     parts: Sequence[Part]
 
     @property
-    def exhibits(self) -> Iterator[Figure]:
-        """The figures, in their order."""
+    def figures(self) -> Iterator[Figure]:
+        """The figures, in order."""
         for part in self.parts:
             if isinstance(part, Figure):
                 yield part
@@ -87,25 +89,25 @@ class Chapter:
 
     @property
     def images(self) -> Iterator[str]:
-        """The ids of the images that are to be shown, in their order."""
+        """The ids of the images in galleries, in order."""
         for part in self.parts:
             if isinstance(part, ImageGallery):
                 yield from (name for name, _ in part.entries)
 
 
-def exhibit(
+def make_figure(
     name: str,
     title: str,
     statistic: T | Withheld,
-    draw: Callable[[T], Mapping[str, go.Figure]],
+    draw: Callable[[T], go.Figure],
     caption: Callable[[T], str],
+    *,
+    draw_narrow: Callable[[T], go.Figure] | None = None,
 ) -> Figure:
-    """Draw a statistic, or say why it is not drawn."""
+    """Draw a statistic, or give the reason why it is withheld."""
     if isinstance(statistic, Withheld):
         return Figure(name, title, f"Not shown: {statistic.reason}.")
-    return Figure(name, title, caption(statistic), draw(statistic))
-
-
-def wide(drawing: go.Figure) -> Mapping[str, go.Figure]:
-    """Show a drawing on wide and narrow screens alike."""
-    return {"wide": drawing}
+    drawings = {"wide": draw(statistic)}
+    if draw_narrow is not None:
+        drawings["narrow"] = draw_narrow(statistic)
+    return Figure(name, title, caption(statistic), drawings)

@@ -1,56 +1,58 @@
-"""How much the selection flatters."""
+"""How optimistic the best score is."""
 
 from drft.config.trial_config import Metric
-from study.analysis import CorrectedScore, Overtuning, Statistics, Withheld
+from study.analysis import Statistics, Withheld
+from study.analysis.overtuning import Overtuning
+from study.analysis.selection import CorrectedScore
 from study.report import figures
-from study.report.chapters.parts import Chapter, Text, exhibit, wide
+from study.report.chapters.parts import Chapter, Text, make_figure
 from study.report.wording import score, score_difference, score_interval
 from study.results.metric_names import metric_name
 from study.results.study_results import StudyResults
 
 
 def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
-    """Say what the best trial scores once its selection is paid for, and whether searching on did harm."""
+    """Show the best score corrected for its selection, and whether a longer search did harm."""
     metric = results.info.metric
-    lost = exhibit(
+    path = make_figure(
         "overtuning",
-        "The best so far, on images that did not select it",
+        "The best trial so far, on images that did not select it",
         statistics.overtuning,
-        lambda found: wide(figures.incumbent_path(found, metric)),
-        lambda found: _path_caption(found, metric),
+        lambda overtuning: figures.incumbent_path(overtuning, metric),
+        lambda overtuning: _path_caption(overtuning, metric),
     )
-    parts = (Text(corrected_text(statistics.corrected, metric)), lost)
-    return Chapter("selection", "Selection", "How much selection flatters", parts)
+    parts = (Text(corrected_text(statistics.corrected, metric)), path)
+    return Chapter("selection", "Selection", "How optimistic the best score is", parts)
 
 
-def corrected_text(found: CorrectedScore | Withheld, metric: Metric) -> str:
-    """Say what the selected trial scores on images that took no part in the selection."""
-    if isinstance(found, Withheld):
-        return f"What the selection added to the best score is not said, since {found.reason}."
-    corrected = found.corrected
+def corrected_text(selection: CorrectedScore | Withheld, metric: Metric) -> str:
+    """Return the expected score of the selected trial on images that took no part in the selection."""
+    if isinstance(selection, Withheld):
+        return f"The optimism of the best score is not shown: {selection.reason}."
+    corrected = selection.corrected
     return (
-        f"The best of {found.n_candidates} candidates (every step of every completed trial) scores "
-        f"{score(metric, found.observed)} in validation {metric_name(metric)}. When the selection is done anew on "
-        "resampled images and scored on those that were not drawn, it scores "
-        f"{score(metric, corrected.value)} ({score_interval(metric, corrected)} images; BBC, Tsamardinos et al. "
-        f"2018): selection added about {score_difference(metric, found.optimism)}. The interval is rather too "
-        "wide, since only a third of the images score each time. What the sampler learned from these "
-        "images, and what pruning left out, is not corrected."
+        f"The best of {selection.n_candidates} candidates (every epoch of every completed trial) scores "
+        f"{score(metric, selection.observed)} in validation {metric_name(metric)}. When the selection is repeated on "
+        f"resampled images and scored on the images not drawn, it scores {score(metric, corrected.value)} "
+        f"({score_interval(metric, corrected)} images; BBC, Tsamardinos et al. 2018): selection added about "
+        f"{score_difference(metric, selection.optimism)}. The interval is probably too wide, since only a third of the "
+        "images score each time. The correction does not include what the sampler learned from these images, nor "
+        "what pruning left out."
     )
 
 
-def _path_caption(lost: Overtuning, metric: Metric) -> str:
-    last, value = lost.path[-1], lost.overtuning.value
-    by_luck = score_difference(metric, lost.chance)
+def _path_caption(overtuning: Overtuning, metric: Metric) -> str:
+    last, value = overtuning.path[-1], overtuning.overtuning.value
+    chance = score_difference(metric, overtuning.chance)
     verdict = (
-        "more than the same trials reach in 95% of random orders: later trials were chosen for their luck"
-        if value > lost.chance
-        else f"no more than the same trials reach by luck in random orders (up to {by_luck} in 95% of them)"
+        "more than the same trials reach in 95% of random orders, so later trials were chosen by chance"
+        if value > overtuning.chance
+        else f"no more than the same trials reach by chance in random orders (up to {chance} in 95% of them)"
     )
     return (
-        f"One half of the {lost.overtuning.n} validation images picks the best trial and step so far, the other "
-        f"half scores it; means over random halves. In the end it scores {score(metric, last.inner)} on the half that "
-        f"picked it and {score(metric, last.outer)} on the other. The best that the solid line had been is "
-        f"{score_difference(metric, value)} better than its end (overtuning, Schneider, Bischl & Feurer 2025), "
-        f"{verdict}. Half of the images select with more noise than all of them do."
+        f"One half of the {overtuning.overtuning.n} validation images selects the best trial and epoch so far, the "
+        "other half scores it; lines are means over random halves. At the end it scores "
+        f"{score(metric, last.inner)} on the half that selected it and {score(metric, last.outer)} on the other half. "
+        f"The best value of the solid line is {score_difference(metric, value)} better than its last (overtuning, "
+        f"Schneider, Bischl & Feurer 2025), {verdict}. Half of the images select with more noise than all of them."
     )

@@ -1,62 +1,64 @@
-"""Which labels are suspect."""
+"""Suspect labels: images that the best trials agree to grade differently from the data set."""
 
 from collections.abc import Sequence
 
-from study.analysis import LabelErrors, Statistics, SuspectLabel, Withheld
+from study.analysis import Statistics, Withheld
+from study.analysis.label_errors import LabelErrors, SuspectLabel
 from study.report.chapters.grading import grade_names
 from study.report.chapters.parts import Chapter, ImageGallery, Part, Text
 from study.report.wording import percent
 from study.results.study_results import StudyResults
 
 SHOWN = 24
-"""Images on the page at most: they are about 5 kB each. ``suspects.csv`` has all."""
+"""Most images on the page, at about 5 kB each. ``suspects.csv`` lists all suspect labels."""
 
 
 def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
-    """List the images that the best trials agree to grade otherwise."""
+    """Show the images with suspect labels."""
     return Chapter("suspects", "Labels", "Which labels are suspect", _parts(statistics.suspects, results))
 
 
-def _parts(found: LabelErrors | Withheld, results: StudyResults) -> tuple[Part, ...]:
-    if isinstance(found, Withheld):
-        return (Text(f"Not said: {found.reason}."),)
-    if not found.suspects:
-        return (Text(_words(found, results)),)
+def _parts(errors: LabelErrors | Withheld, results: StudyResults) -> tuple[Part, ...]:
+    if isinstance(errors, Withheld):
+        return (Text(f"Not shown: {errors.reason}."),)
+    if not errors.suspects:
+        return (Text(_text(errors, results)),)
     names = grade_names(results)
-    entries = [(one.id, _line(one, names)) for one in found.suspects[:SHOWN]]
-    rest = len(found.suspects) - len(entries)
+    entries = [(suspect.id, _line(suspect, names)) for suspect in errors.suspects[:SHOWN]]
+    rest = len(errors.suspects) - len(entries)
     more = f" The first {SHOWN} are shown; suspects.csv has {rest} more." if rest else ""
-    return Text(_words(found, results) + more), ImageGallery("Suspect labels", entries)
+    return Text(_text(errors, results) + more), ImageGallery("Suspect labels", entries)
 
 
-def _words(found: LabelErrors, results: StudyResults) -> str:
-    sure = (
-        "None of them is more than such trials' errors explain"
-        if not found.beyond_chance
-        else f"{found.beyond_chance} of them are more than such trials' errors explain"
+def _text(errors: LabelErrors, results: StudyResults) -> str:
+    subject = (
+        f"Each of the {errors.n_images} images was graded by models of the {errors.n_trials} best trials that were not "
+        "trained on it."
+        if "folds" in results.info.split
+        else f"The {errors.n_trials} best trials were not trained on the {errors.n_images} validation images."
+    )
+    beyond = (
+        f"{errors.beyond_chance} of them are more than the usual errors of such trials explain"
+        if errors.beyond_chance
+        else "None of them is more than the usual errors of such trials explain"
     )
     return (
-        f"The {found.n_trials} best trials {_unseen(found, results)}. Averaged, "
-        f"they grade {percent(found.accuracy.value)} of them as given and {found.otherwise} otherwise; most of these "
-        "will be their own errors. Confident learning (Northcutt, Jiang & Chuang 2021) and a majority of the trials "
-        f"doubt {len(found.suspects)} labels, most suspect first. {sure} (false discovery rate 10%). The trials share "
-        "training images and backbone and so agree in their errors too: a list for someone who can grade. "
-        "On IDRiD such a list found grades that were changed at random, no better than the loss of one training does, "
-        "and did not find those that a copy of the set had changed (results/benchmarks/label_errors.md). "
-        "Decisions go into the last column of suspects.csv: keep, exclude, or relabel to the grade in the column "
-        "proposed; a new study takes them with --exclude suspects.csv --relabel suspects.csv."
+        f"{subject} Their mean probabilities agree with the given grade of {percent(errors.accuracy.value)} of the "
+        f"images and disagree on {errors.otherwise}; most of these are errors of the trials. "
+        "Confident learning (Northcutt, Jiang & Chuang 2021) and a majority of the trials mark "
+        f"{len(errors.suspects)} labels as suspect, most suspect first. {beyond} (false discovery rate 10%). "
+        "The trials share training images and backbone, so their errors agree too: the list is for a person who can "
+        "grade. On IDRiD such a list found randomly changed grades no better than the loss of one training, and it "
+        "did not find the grades that differ in another copy of the data set (results/benchmarks/label_errors.md). "
+        "Enter decisions in the last column of suspects.csv: keep, exclude, or relabel (to the grade in the column "
+        "proposed). A new study applies them with --exclude suspects.csv --relabel suspects.csv."
     )
 
 
-def _unseen(found: LabelErrors, results: StudyResults) -> str:
-    if "folds" in results.info.split:
-        return f"graded each of the {found.n_images} images by a model that was not trained on it"
-    return f"were not trained on the {found.n_images} validation images"
-
-
-def _line(one: SuspectLabel, names: Sequence[str]) -> str:
-    beyond = "; beyond chance" if one.beyond_chance else ""
+def _line(suspect: SuspectLabel, names: Sequence[str]) -> str:
+    beyond = "; beyond chance" if suspect.beyond_chance else ""
     return (
-        f"given {names[one.grade]} ({percent(one.given_probability.value)}), {one.agree} of {one.trials} trials say "
-        f"{names[one.proposed]} ({percent(one.proposed_probability.value)}); {percent(one.chance)} by chance{beyond}"
+        f"given {names[suspect.grade]} ({percent(suspect.given_probability.value)}), {suspect.agree} of "
+        f"{suspect.trials} trials predict {names[suspect.proposed]} ({percent(suspect.proposed_probability.value)}); "
+        f"{percent(suspect.chance)} of correct labels have so low a probability{beyond}"
     )

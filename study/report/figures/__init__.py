@@ -1,4 +1,4 @@
-"""Plotly figures, each drawn from a tuple of ``study.analysis`` and nothing else."""
+"""Plotly figures of the report. Each takes statistics of ``study.analysis`` and nothing else."""
 
 from study.report.figures.comparison import accuracy_of_studies, gap_of_studies
 from study.report.figures.cost import cost_front
@@ -9,7 +9,7 @@ from study.report.figures.grading import confusion_map, reliability_curve
 from study.report.figures.history import trial_history
 from study.report.figures.importance import importance_bars
 from study.report.figures.peak import best_steps, best_versus_last, still_rising
-from study.report.figures.selection import incumbent_path, told_apart
+from study.report.figures.selection import incumbent_path, indistinguishable_trials
 from study.report.figures.test_set import test_scores, validation_against_test
 
 __all__ = [
@@ -29,10 +29,10 @@ __all__ = [
     "gap_of_studies",
     "importance_bars",
     "incumbent_path",
+    "indistinguishable_trials",
     "reliability_curve",
     "still_rising",
     "test_scores",
-    "told_apart",
     "trial_history",
     "validation_against_test",
 ]

@@ -1,32 +1,30 @@
-"""What figures share: axes of whole steps, error bars, and the place of a point among others of its depth."""
+"""Shared elements of figures: axes, error bars, diagonals and markers of trials."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from math import ceil
-from types import MappingProxyType
+
+import plotly.graph_objects as go
 
 from drft.config.trial_config import Metric
 from study.analysis import Estimate
-from study.report.style import DEPTH_SCALE, rounded
+from study.analysis.history import TrialPoint
+from study.report.style import DEPTH_SCALE, QUIET, VALIDATION, rounded
 
 DEPTH_AXIS = "depth (blocks trained)"
-STATE_NAMES: Mapping[str, str] = MappingProxyType({"COMPLETE": "completed", "PRUNED": "pruned"})
-
-JITTER = 0.24
-"""How far points of one depth are spread to either side, in depths."""
 
 
-def whole_steps(last: int, ticks: int) -> dict[str, int]:
-    """Return axis settings that tick whole numbers from 0 to ``last`` only, at most ``ticks`` after 0."""
+def whole_ticks(last: int, ticks: int) -> dict[str, int]:
+    """Return axis settings with ticks at whole numbers from 0 to ``last`` only, at most ``ticks`` after 0."""
     return {"tick0": 0, "dtick": max(1, ceil(last / ticks))}
 
 
 def better_up(metric: Metric) -> dict[str, str]:
-    """Return settings of an axis of scores as they are known: the better ones are above."""
+    """Return settings of an axis of scores that put the better scores above."""
     return {"autorange": "reversed"} if metric == "nll" else {}
 
 
 def named(names: Sequence[str]) -> dict[str, object]:
-    """Return axis settings that tick 0, 1, 2 ... with these names: points can be placed beside one another there."""
+    """Return axis settings with these names at 0, 1, 2 ...; unlike categories, they allow points in between."""
     return {
         "tickvals": list(range(len(names))),
         "ticktext": list(names),
@@ -36,7 +34,7 @@ def named(names: Sequence[str]) -> dict[str, object]:
 
 
 def errors(estimates: Sequence[Estimate], scale: float = 1.0) -> dict[str, object]:
-    """Return plotly's error bars for estimates; one without an interval has none."""
+    """Return plotly's error bars; an estimate without an interval has none."""
     ends = [(e.value if e.low is None else e.low, e.value if e.high is None else e.high) for e in estimates]
     return {
         "type": "data",
@@ -48,13 +46,34 @@ def errors(estimates: Sequence[Estimate], scale: float = 1.0) -> dict[str, objec
     }
 
 
-def spread(number: int) -> float:
-    """Place a trial beside its depth: the golden ratio spreads any run of numbers evenly."""
-    return JITTER * (2 * ((number * 0.6180339887) % 1) - 1)
+def add_diagonal(drawing: go.Figure, low: float, high: float) -> None:
+    """Draw the line on which both axes are equal."""
+    line = {"color": QUIET, "dash": "dot", "width": 1}
+    drawing.add_scatter(x=rounded([low, high]), y=rounded([low, high]), mode="lines", line=line, hoverinfo="skip")
+
+
+def add_trials(
+    drawing: go.Figure, history: Sequence[TrialPoint], x: Callable[[TrialPoint], float], opacity: float | None = None
+) -> None:
+    """Draw the accuracy of pruned and completed trials at ``x``."""
+    for state, name, symbol, color in (
+        ("PRUNED", "pruned", "circle-open", QUIET),
+        ("COMPLETE", "completed", "circle", VALIDATION),
+    ):
+        points = [point for point in history if point.state == state]
+        drawing.add_scatter(
+            x=rounded(x(point) for point in points),
+            y=rounded(point.accuracy for point in points),
+            customdata=[[point.number, point.depth] for point in points],
+            name=name,
+            mode="markers",
+            marker={"symbol": symbol, "color": color, "size": 7, "opacity": opacity},
+            hovertemplate="trial %{customdata[0]}, depth %{customdata[1]}: %{y:.1%}<extra></extra>",
+        )
 
 
 def depth_markers(depths: Sequence[int], size: int | Sequence[int] = 9) -> dict[str, object]:
-    """Return plotly's markers for points that are coloured by depth, with the scale beside them."""
+    """Return markers for points coloured by depth, with a colour bar."""
     return {
         "size": size,
         "opacity": 0.85,

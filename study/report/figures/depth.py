@@ -4,17 +4,22 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from study.analysis import DepthRow, EqualDepths, TrialPoint
-from study.report.figures.axes import DEPTH_AXIS, STATE_NAMES, errors, spread, whole_steps
-from study.report.style import PERCENT, QUIET, TRAIN, VALIDATION, figure, rounded
+from study.analysis import DepthRow
+from study.analysis.best_of_k import EqualDepths
+from study.analysis.history import TrialPoint
+from study.report.figures.axes import DEPTH_AXIS, add_trials, errors, whole_ticks
+from study.report.style import PERCENT, TRAIN, VALIDATION, figure, rounded
+
+_JITTER = 0.24
+"""Distance, in depths, to which points of one depth are spread."""
 
 
 def gap_by_depth(depths: Sequence[DepthRow]) -> go.Figure:
-    """Mean gap of each depth at the best and at the last step, with t intervals."""
+    """Draw the mean gap of each depth at the best and at the last epoch, with t intervals."""
     drawing = figure(360, yaxis_title="gap, in points of accuracy", xaxis_title=DEPTH_AXIS)
     series = (
-        ("best step", VALIDATION, "circle", -0.1, [row.gap_best for row in depths]),
-        ("last step", TRAIN, "square", 0.1, [row.gap_last for row in depths]),
+        ("best epoch", VALIDATION, "circle", -0.1, [row.gap_best for row in depths]),
+        ("last epoch", TRAIN, "square", 0.1, [row.gap_last for row in depths]),
     )
     for name, color, symbol, shift, gaps in series:
         drawing.add_scatter(
@@ -28,24 +33,17 @@ def gap_by_depth(depths: Sequence[DepthRow]) -> go.Figure:
             marker={"color": color, "symbol": symbol, "size": 9},
             hovertemplate=f"depth %{{customdata[0]}}, {name}: %{{y:.1f}} points, n = %{{customdata[1]}}<extra></extra>",
         )
-    drawing.update_xaxes(**whole_steps(depths[-1].depth, ticks=14))
+    drawing.update_xaxes(**whole_ticks(depths[-1].depth, ticks=14))
     return drawing
 
 
 def accuracy_by_depth(depths: Sequence[DepthRow], history: Sequence[TrialPoint]) -> go.Figure:
-    """Validation accuracy of every trial at its best step, and the best of each depth with its interval."""
+    """Draw the validation accuracy of every trial at its best epoch, and the best of each depth with its interval."""
     drawing = figure(380, yaxis_title="validation accuracy", xaxis_title=DEPTH_AXIS)
-    for state, symbol, color in (("PRUNED", "circle-open", QUIET), ("COMPLETE", "circle", VALIDATION)):
-        points = [point for point in history if point.state == state]
-        drawing.add_scatter(
-            x=rounded(point.depth + spread(point.number) for point in points),
-            y=rounded(point.accuracy for point in points),
-            customdata=[[point.number, point.depth] for point in points],
-            name=STATE_NAMES[state],
-            mode="markers",
-            marker={"symbol": symbol, "color": color, "size": 7, "opacity": 0.55},
-            hovertemplate="trial %{customdata[0]}, depth %{customdata[1]}: %{y:.1%}<extra></extra>",
-        )
+    # The golden ratio spreads any run of trial numbers evenly to both sides of their depth.
+    add_trials(
+        drawing, history, lambda point: point.depth + _JITTER * (2 * (point.number * 0.6180339887 % 1) - 1), 0.55
+    )
     drawing.add_scatter(
         x=[row.depth for row in depths],
         y=rounded(row.best.value for row in depths),
@@ -57,19 +55,19 @@ def accuracy_by_depth(depths: Sequence[DepthRow], history: Sequence[TrialPoint])
         hovertemplate="depth %{x}: best %{y:.1%}, trial %{customdata[0]} of n = %{customdata[1]}<extra></extra>",
     )
     drawing.update_yaxes(tickformat=PERCENT)
-    drawing.update_xaxes(**whole_steps(depths[-1].depth, ticks=14))
+    drawing.update_xaxes(**whole_ticks(depths[-1].depth, ticks=14))
     return drawing
 
 
-def best_of_k(found: EqualDepths) -> go.Figure:
-    """Median best score of k trials of each depth, with its exact interval."""
+def best_of_k(equal: EqualDepths) -> go.Figure:
+    """Draw the median best score of k trials of each depth, with its exact interval."""
     drawing = figure(
         340,
-        yaxis_title="score" if found.k == 1 else f"best score of {found.k}",
+        yaxis_title="score" if equal.k == 1 else f"best score of {equal.k}",
         xaxis_title=DEPTH_AXIS,
         showlegend=False,
     )
-    depths = found.depths
+    depths = equal.depths
     drawing.add_scatter(
         x=[best.depth for best in depths],
         y=rounded(best.median.value for best in depths),
@@ -79,5 +77,5 @@ def best_of_k(found: EqualDepths) -> go.Figure:
         marker={"symbol": "diamond", "color": VALIDATION, "size": 10},
         hovertemplate="depth %{x}: median %{y:.3f}, mean %{customdata[1]:.3f}, n = %{customdata[0]}<extra></extra>",
     )
-    drawing.update_xaxes(**whole_steps(depths[-1].depth, ticks=14))
+    drawing.update_xaxes(**whole_ticks(depths[-1].depth, ticks=14))
     return drawing

@@ -4,15 +4,16 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from study.analysis import Calibration, Grading
-from study.report.figures.axes import errors
-from study.report.style import PERCENT, QUIET, VALIDATION, figure, rounded
+from study.analysis.estimators.calibration import Calibration
+from study.analysis.estimators.grading import Grading
+from study.report.figures.axes import add_diagonal, errors
+from study.report.style import PERCENT, VALIDATION, figure, rounded
 
-_PAPER_TO_BLUE = [[0.0, "rgba(0,114,178,0.04)"], [1.0, "#0072b2"]]
+_BLUES = [[0.0, "rgba(0,114,178,0.04)"], [1.0, "#0072b2"]]
 
 
 def confusion_map(grading: Grading, names: Sequence[str]) -> go.Figure:
-    """Images by true grade (rows, the lowest on top) and predicted grade; colours are shares of a row."""
+    """Draw a confusion matrix: rows are true grades, the lowest on top; colours are shares of a row."""
     drawing = figure(380, xaxis_title="predicted grade", yaxis_title="true grade")
     rows = list(zip(names, grading.confusion, strict=True))[::-1]
     drawing.add_heatmap(
@@ -21,7 +22,7 @@ def confusion_map(grading: Grading, names: Sequence[str]) -> go.Figure:
         y=[name for name, _ in rows],
         text=[list(map(str, counts)) for _, counts in rows],
         texttemplate="%{text}",
-        colorscale=_PAPER_TO_BLUE,
+        colorscale=_BLUES,
         zmin=0,
         zmax=1,
         showscale=False,
@@ -35,13 +36,12 @@ def confusion_map(grading: Grading, names: Sequence[str]) -> go.Figure:
 
 
 def reliability_curve(calibration: Calibration) -> go.Figure:
-    """Share graded rightly over confidence, one point per bin; on the diagonal confidence is right."""
-    drawing = figure(380, xaxis_title="confidence", yaxis_title="share graded rightly", showlegend=False)
-    diagonal = {"color": QUIET, "dash": "dot", "width": 1}
-    drawing.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line=diagonal, hoverinfo="skip")
-    accuracies = [one.accuracy for one in calibration.bins]
+    """Draw accuracy over confidence, one point per bin; calibrated confidence lies on the diagonal."""
+    drawing = figure(380, xaxis_title="confidence", yaxis_title="accuracy", showlegend=False)
+    add_diagonal(drawing, 0, 1)
+    accuracies = [row.accuracy for row in calibration.bins]
     drawing.add_scatter(
-        x=rounded(one.confidence for one in calibration.bins),
+        x=rounded(row.confidence for row in calibration.bins),
         y=rounded(accuracy.value for accuracy in accuracies),
         error_y=errors(accuracies),
         customdata=[[accuracy.n] for accuracy in accuracies],

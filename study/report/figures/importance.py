@@ -1,13 +1,13 @@
-"""Which dimensions decide."""
+"""Importance of the dimensions."""
 
 import plotly.graph_objects as go
 
-from study.analysis import Importance
+from study.analysis.importance import Importance
 from study.report.style import PERCENT, QUIET, TRAIN, VALIDATION, figure, rounded
 
 
 def importance_bars(importance: Importance) -> go.Figure:
-    """Share of importance of each dimension, grey where chance alone reaches as much."""
+    """Draw each dimension's share of importance; bars that are not above chance are grey."""
     drawing = figure(106 + 30 * len(importance.bars), xaxis_title="share of importance")
     color = VALIDATION if importance.target == "score" else TRAIN
     for name, paint, above in (("above chance", color, True), ("within chance", QUIET, False)):

@@ -1,15 +1,16 @@
-"""Where validation peaked, and what the best step saved over the last."""
+"""When validation peaked, and what the best epoch gained over the last."""
 
 import plotly.graph_objects as go
 
-from study.analysis import BestVersusLast, Peak, PeakSurvival
-from study.report.figures.axes import depth_markers, whole_steps
+from study.analysis.peak import BestVersusLast, Peak
+from study.analysis.survival import PeakSurvival
+from study.report.figures.axes import add_diagonal, depth_markers, whole_ticks
 from study.report.style import PERCENT, QUIET, TRAIN, VALIDATION, band, figure, rounded
 
 
 def best_steps(peak: Peak) -> go.Figure:
-    """How many trials had their best step where, by phase."""
-    drawing = figure(300, yaxis_title="trials", xaxis_title="best step", bargap=0.15)
+    """Draw the number of trials with their best epoch at each epoch, by phase."""
+    drawing = figure(300, yaxis_title="trials", xaxis_title="best epoch", bargap=0.15)
     for name, color, counts in (
         ("head phase", QUIET, [count.head for count in peak.counts]),
         ("depth phase", VALIDATION, [count.depth for count in peak.counts]),
@@ -19,25 +20,23 @@ def best_steps(peak: Peak) -> go.Figure:
             y=counts,
             name=f"peak in the {name}",
             marker={"color": color},
-            hovertemplate="step %{x}: %{y} trials<extra></extra>",
+            hovertemplate="epoch %{x}: %{y} trials<extra></extra>",
         )
-    drawing.update_xaxes(**whole_steps(len(peak.counts), ticks=12))
+    drawing.update_xaxes(**whole_ticks(len(peak.counts), ticks=12))
     drawing.add_vline(x=peak.best_step.value, line={"dash": "dash", "width": 2, "color": TRAIN})
     return drawing
 
 
 def best_versus_last(compared: BestVersusLast) -> go.Figure:
-    """Validation accuracy at the best step against the last: height above the diagonal is what the best step saved."""
+    """Draw validation accuracy at the best epoch against the last; the height above the diagonal is the gain."""
     drawing = figure(
         380,
-        xaxis_title="validation accuracy at the last step",
-        yaxis_title="at the best step",
+        xaxis_title="validation accuracy at the last epoch",
+        yaxis_title="at the best epoch",
         showlegend=False,
     )
     pairs = compared.pairs
-    ends = [min(pair.last for pair in pairs) - 0.01, max(pair.best for pair in pairs) + 0.01]
-    diagonal = {"color": QUIET, "dash": "dot", "width": 1}
-    drawing.add_scatter(x=rounded(ends), y=rounded(ends), mode="lines", line=diagonal, hoverinfo="skip")
+    add_diagonal(drawing, min(pair.last for pair in pairs) - 0.01, max(pair.best for pair in pairs) + 0.01)
     drawing.add_scatter(
         x=rounded(pair.last for pair in pairs),
         y=rounded(pair.best for pair in pairs),
@@ -52,8 +51,8 @@ def best_versus_last(compared: BestVersusLast) -> go.Figure:
 
 
 def still_rising(survival: PeakSurvival) -> go.Figure:
-    """Share of trials whose lasting peak is still to come, with its pointwise band."""
-    drawing = figure(300, xaxis_title="step", yaxis_title="trials still to peak", showlegend=False)
+    """Draw the share of trials whose lasting peak is still to come, with its pointwise band."""
+    drawing = figure(300, xaxis_title="epoch", yaxis_title="trials still to peak", showlegend=False)
     steps = [0, *(rising.step for rising in survival.curve)]
     shares = [rising.share for rising in survival.curve]
     low = [1.0, *(share.value if share.low is None else share.low for share in shares)]
@@ -67,9 +66,9 @@ def still_rising(survival: PeakSurvival) -> go.Figure:
         customdata=[survival.n, *(share.n for share in shares)],
         mode="lines",
         line={"shape": "hv", "color": VALIDATION, "width": 2.2},
-        hovertemplate="after step %{x}: %{y:.0%} still to peak, %{customdata} watched<extra></extra>",
+        hovertemplate="after epoch %{x}: %{y:.0%} still to peak, n = %{customdata}<extra></extra>",
     )
     drawing.add_hline(y=0.5, line={"dash": "dot", "width": 1, "color": QUIET})
     drawing.update_yaxes(tickformat=PERCENT, range=[0, 1.02])
-    drawing.update_xaxes(**whole_steps(steps[-1], ticks=12))
+    drawing.update_xaxes(**whole_ticks(steps[-1], ticks=12))
     return drawing

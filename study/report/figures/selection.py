@@ -1,27 +1,28 @@
-"""What selection is worth: the incumbent on images that did not select it, and who cannot be told from the best."""
+"""Effects of selection: the best trial so far on other images, and the trials indistinguishable from the best."""
 
 import plotly.graph_objects as go
 
 from drft.config.trial_config import Metric
-from study.analysis import Indistinguishable, Overtuning
-from study.report.figures.axes import better_up, whole_steps
+from study.analysis.indistinguishable import Indistinguishable
+from study.analysis.overtuning import Overtuning
+from study.report.figures.axes import better_up, whole_ticks
 from study.report.style import PERCENT, QUIET, TRAIN, VALIDATION, figure, rounded
 from study.results.metric_names import displayed_score, metric_name
 
 _SHARES = frozenset({"accuracy", "balanced_accuracy"})
-"""Metrics that are written in percent."""
+"""Metrics in percent."""
 
 
-def incumbent_path(lost: Overtuning, metric: Metric) -> go.Figure:
-    """Score of the best trial so far, on the images that selected it and on those that did not."""
+def incumbent_path(overtuning: Overtuning, metric: Metric) -> go.Figure:
+    """Draw the score of the best trial so far, on the images that selected it and on the others."""
     drawing = figure(320, xaxis_title="trial", yaxis_title=f"{metric_name(metric)} of the best so far")
     series = (
-        ("on the images that selected it", VALIDATION, "dash", [step.inner for step in lost.path]),
-        ("on the others", TRAIN, "solid", [step.outer for step in lost.path]),
+        ("on the images that selected it", VALIDATION, "dash", [step.inner for step in overtuning.path]),
+        ("on the others", TRAIN, "solid", [step.outer for step in overtuning.path]),
     )
     for name, color, dash, scores in series:
         drawing.add_scatter(
-            x=[step.trial for step in lost.path],
+            x=[step.trial for step in overtuning.path],
             y=rounded(displayed_score(metric, score) for score in scores),
             name=name,
             mode="lines",
@@ -32,18 +33,18 @@ def incumbent_path(lost: Overtuning, metric: Metric) -> go.Figure:
     return drawing
 
 
-def told_apart(alike: Indistinguishable, metric: Metric) -> go.Figure:
-    """Scores of all trials, best first, by whether they can be told from the best one."""
+def indistinguishable_trials(alike: Indistinguishable, metric: Metric) -> go.Figure:
+    """Draw the scores of all trials, best first, by whether they are indistinguishable from the best one."""
     drawing = figure(320, xaxis_title="trials, best first", yaxis_title=f"validation {metric_name(metric)}")
     for name, color, symbol, inside in (
-        ("not told from the best", VALIDATION, "circle", True),
-        ("told from the best", QUIET, "circle-open", False),
+        ("indistinguishable from the best", VALIDATION, "circle", True),
+        ("distinguishable", QUIET, "circle-open", False),
     ):
-        places = [place for place, one in enumerate(alike.compared, start=1) if one.inside is inside]
+        rows = [(rank, row) for rank, row in enumerate(alike.compared, start=1) if row.inside is inside]
         drawing.add_scatter(
-            x=places,
-            y=rounded(displayed_score(metric, alike.compared[place - 1].score) for place in places),
-            customdata=[[alike.compared[place - 1].trial] for place in places],
+            x=[rank for rank, _ in rows],
+            y=rounded(displayed_score(metric, row.score) for _, row in rows),
+            customdata=[[row.trial] for _, row in rows],
             name=name,
             mode="markers",
             marker={"symbol": symbol, "color": color, "size": 7},
@@ -52,10 +53,10 @@ def told_apart(alike: Indistinguishable, metric: Metric) -> go.Figure:
     least = round(displayed_score(metric, alike.compared[0].score - alike.critical), 4)
     drawing.add_hline(y=least, line={"dash": "dot", "width": 1, "color": QUIET})
     drawing.update_yaxes(**better_up(metric), tickformat=PERCENT if metric in _SHARES else None)
-    drawing.update_xaxes(**whole_steps(len(alike.compared), 20))
+    drawing.update_xaxes(**whole_ticks(len(alike.compared), 20))
     return drawing
 
 
 def _digits(metric: Metric) -> str:
-    """Return how a single score is written."""
+    """Return the number format of a score."""
     return ".1%" if metric in _SHARES else ".3f"

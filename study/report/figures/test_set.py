@@ -1,14 +1,16 @@
-"""Retrained configurations on the sealed test images."""
+"""Retrained configurations and trials of the sweep on the test set."""
 
 import plotly.graph_objects as go
 
-from study.analysis import Confirmed, Estimate, SweepOnTest
-from study.report.figures.axes import depth_markers, errors, named
+from study.analysis import Estimate
+from study.analysis.confirmation import Confirmed
+from study.analysis.sweep_on_test import SweepOnTest
+from study.report.figures.axes import add_diagonal, depth_markers, errors, named
 from study.report.style import PERCENT, QUIET, TEST, VALIDATION, figure, rounded
 
 
 def test_scores(confirmed: Confirmed) -> go.Figure:
-    """Accuracy of each configuration in the sweep, on the validation parts of its retrainings, and on the test set."""
+    """Draw each configuration's accuracy in the sweep, on the validation parts of its retrainings and on the test."""
     scores = confirmed.scores
     drawing = figure(400, yaxis_title="accuracy")
     series: tuple[tuple[str, str, str, float, list[Estimate | None]], ...] = (
@@ -17,12 +19,12 @@ def test_scores(confirmed: Confirmed) -> go.Figure:
         ("test", TEST, "diamond", 0.2, [score.accuracy for score in scores]),
     )
     for name, color, symbol, shift, estimates in series:
-        told = [(place, estimate) for place, estimate in enumerate(estimates) if estimate is not None]
+        rows = [(index, estimate) for index, estimate in enumerate(estimates) if estimate is not None]
         drawing.add_scatter(
-            x=rounded(place + shift for place, _ in told),
-            y=rounded(estimate.value for _, estimate in told),
-            error_y=errors([estimate for _, estimate in told]),
-            customdata=[scores[place].name for place, _ in told],
+            x=rounded(index + shift for index, _ in rows),
+            y=rounded(estimate.value for _, estimate in rows),
+            error_y=errors([estimate for _, estimate in rows]),
+            customdata=[scores[index].name for index, _ in rows],
             name=name,
             mode="markers",
             marker={"color": color, "symbol": symbol, "size": 9},
@@ -33,20 +35,19 @@ def test_scores(confirmed: Confirmed) -> go.Figure:
     return drawing
 
 
-def validation_against_test(swept: SweepOnTest) -> go.Figure:
-    """Validation and test accuracy of the sweep's trials: depth below the diagonal is what selection flattered."""
+def validation_against_test(sweep: SweepOnTest) -> go.Figure:
+    """Draw validation and test accuracy of the sweep's trials; the distance below the diagonal is optimism."""
     drawing = figure(380, xaxis_title="validation accuracy", yaxis_title="test accuracy", showlegend=False)
-    told = swept.points
-    ends = [min(min(point.validation, point.test) for point in told), max(point.validation for point in told)]
-    sizes = [14 if point.trial == swept.winner else 8 for point in told]
-    diagonal = {"color": QUIET, "dash": "dot", "width": 1}
-    drawing.add_scatter(x=rounded(ends), y=rounded(ends), mode="lines", line=diagonal, hoverinfo="skip")
+    points = sweep.points
+    sizes = [14 if point.trial == sweep.winner else 8 for point in points]
+    lowest = min(min(point.validation, point.test) for point in points)
+    add_diagonal(drawing, lowest, max(point.validation for point in points))
     drawing.add_scatter(
-        x=rounded(point.validation for point in told),
-        y=rounded(point.test for point in told),
-        customdata=[[point.trial, point.depth] for point in told],
+        x=rounded(point.validation for point in points),
+        y=rounded(point.test for point in points),
+        customdata=[[point.trial, point.depth] for point in points],
         mode="markers",
-        marker=depth_markers([point.depth for point in told], sizes),
+        marker=depth_markers([point.depth for point in points], sizes),
         hovertemplate="trial %{customdata[0]}, depth %{customdata[1]}: %{x:.1%}, test %{y:.1%}<extra></extra>",
     )
     drawing.update_xaxes(tickformat=PERCENT)

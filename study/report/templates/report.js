@@ -1,6 +1,6 @@
 (() => {
   const $ = (id) => document.getElementById(id);
-  const { onPaper } = Figures;
+  const { forScheme } = Figures;
   const { common, trials } = JSON.parse($("explorer").textContent);
 
   function sortBy(table, column, heading) {
@@ -9,14 +9,14 @@
     for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
     heading.setAttribute("aria-sort", ascending ? "ascending" : "descending");
     const key = (row) => row.cells[column].dataset.key ?? row.cells[column].textContent;
-    const order = (one, other) => {
+    const compare = (one, other) => {
       const [a, b] = [key(one), key(other)];
-      if (a === "" || b === "") return (a === "") - (b === ""); // what is not known comes last either way
+      if (a === "" || b === "") return (a === "") - (b === ""); // unknown values come last in either order
       const numbers = Number(a) - Number(b);
-      const found = Number.isNaN(numbers) ? a.localeCompare(b) : numbers;
-      return ascending ? found : -found;
+      const order = Number.isNaN(numbers) ? a.localeCompare(b) : numbers;
+      return ascending ? order : -order;
     };
-    body.append(...[...body.rows].sort(order));
+    body.append(...[...body.rows].sort(compare));
   }
 
   function filter() {
@@ -33,17 +33,17 @@
   }
 
   function line(trial, name, curve, color, dash) {
-    return { x: trial.steps, y: trial[curve], name, mode: "lines+markers", line: { color: onPaper(color), dash, width: 2 } };
+    return { x: trial.steps, y: trial[curve], name, mode: "lines+markers", line: { color: forScheme(color), dash, width: 2 } };
   }
 
   function plot(place, trial, kind, title, tickformat) {
-    const ink = onPaper("#333a44");
+    const ink = forScheme("#333a44");
     const end = { type: "line", x0: trial.head + 0.5, x1: trial.head + 0.5, yref: "paper", y0: 0, y1: 1, line: { dash: "dot", width: 1, color: "#8a8f98" } };
     const axis = { gridcolor: "rgba(128,128,128,0.22)", zeroline: false };
     Plotly.react(place, [line(trial, "train", `train_${kind}`, "#d55e00", "dash"), line(trial, "validation", `val_${kind}`, "#0072b2", "solid")], {
       height: 280, margin: { l: 50, r: 10, t: 40, b: 40 }, font: { color: ink, size: 12 }, title: { text: title, font: { size: 14 }, x: 0.02 },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 1, xanchor: "right" },
-      xaxis: { ...axis, title: { text: "step" }, dtick: Math.max(1, Math.ceil(trial.steps.length / 12)) }, yaxis: { ...axis, tickformat }, shapes: [end],
+      xaxis: { ...axis, title: { text: "epoch" }, dtick: Math.max(1, Math.ceil(trial.steps.length / 12)) }, yaxis: { ...axis, tickformat }, shapes: [end],
     }, { responsive: true, displayModeBar: false });
   }
 
@@ -60,7 +60,7 @@
     const trial = trials[row.dataset.trial];
     const cells = [...row.cells].map((cell) => cell.textContent);
     $("trial-title").textContent = `Trial ${row.dataset.trial}`;
-    $("trial-words").textContent = [`${cells[1]}, depth ${cells[2] || "unknown"}`, cells[3] && `best step ${cells[3]}`, cells.at(-1)].filter(Boolean).join("; ");
+    $("trial-summary").textContent = [`${cells[1]}, depth ${cells[2] || "unknown"}`, cells[3] && `best epoch ${cells[3]}`, cells.at(-1)].filter(Boolean).join("; ");
     list($("trial-values"), trial.values);
     list($("trial-common"), common);
     $("trial").showModal();

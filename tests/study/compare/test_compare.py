@@ -1,4 +1,4 @@
-"""Studies side by side, from the storage to the page."""
+"""Comparison of studies, from the storage to the page."""
 
 import json
 
@@ -24,19 +24,19 @@ OTHER_DATA = {"name": "idrid", "fingerprint": "ee" * 32, "rendered": False, "cou
 
 @pytest.fixture(scope="module")
 def results(make_study, tmp_path_factory):
-    """Three studies: ``one`` and ``two`` on the same data, ``three`` on others and without a completed trial."""
-    place = tmp_path_factory.mktemp("results")
-    make_study(place, "one", [COMPLETE] * 6 + [PRUNED])
+    """Three studies: ``one`` and ``two`` on the same data, ``three`` on other data and without a completed trial."""
+    folder = tmp_path_factory.mktemp("results")
+    make_study(folder, "one", [COMPLETE] * 6 + [PRUNED])
     base = with_values(TrialConfig(), {"backbone.name": "resnet10t", "batch_size": 8})
-    make_study(place, "two", [COMPLETE] * 4, base_config=base.model_dump_json(), sampler="random")
-    make_study(place, "three", [PRUNED] * 2, cohort=json.dumps(OTHER_DATA))
+    make_study(folder, "two", [COMPLETE] * 4, base_config=base.model_dump_json(), sampler="random")
+    make_study(folder, "three", [PRUNED] * 2, cohort=json.dumps(OTHER_DATA))
     for name, shift in (("one", 0), ("two", 20)):
-        add_predictions(read_study(name, place), shift)
-    return place
+        add_predictions(read_study(name, folder), shift)
+    return folder
 
 
 def add_predictions(study, shift):
-    """Let the best trial get the images right whose number is below 50 + ``shift``, in an order of its own."""
+    """Store predictions of the best trial: images with a number below 50 + ``shift`` are right, in a random order."""
     best = study.complete.iloc[0]
     order = np.random.default_rng(shift).permutation(83)
     right = order < 50 + shift
@@ -48,14 +48,14 @@ def add_predictions(study, shift):
     np.savez(file, validation_ids=ids, validation_grades=np.zeros(83, int), validation_probabilities=probabilities)
 
 
-def test_the_best_trials_are_paired_image_by_image(results):
+def test_best_trials_are_paired_by_image(results):
     (against,) = compare(["two", "one"], results).against
     assert isinstance(against.paired, PairedDifference)
     assert (against.paired.only_one, against.paired.only_other, against.paired.n_images) == (20, 0, 83)
     assert against.paired.difference.value == pytest.approx(20 / 83)
 
 
-def test_nothing_is_paired_on_other_data_or_without_predictions(results, make_study, tmp_path):
+def test_best_trials_on_other_data_or_without_predictions_are_not_paired(results, make_study, tmp_path):
     assert isinstance(compare(["one", "three"], results).against[0].paired, Withheld)
     make_study(tmp_path, "a", [COMPLETE])
     make_study(tmp_path, "b", [PRUNED])
@@ -63,16 +63,16 @@ def test_nothing_is_paired_on_other_data_or_without_predictions(results, make_st
     assert "predictions of trial 0 of a are not in its folder" in against.paired.reason
 
 
-def test_whatever_differs_is_named_and_nothing_else(results):
-    told = {change.what: change.said for change in compare(["one", "two", "three"], results).changes}
-    assert told["backbone.name"] == ("mobilenetv3_small_050", "resnet10t", "mobilenetv3_small_050")
-    assert told["batch_size"] == ("32", "8", "32")
-    assert told["sampler"] == ("tpe", "random", "tpe")
-    assert told["data fingerprint"] == ("ab" * 8, "ab" * 8, "ee" * 8)
-    assert not told.keys() & {"depth", "depth_phase.lr", "image_size", "pruner", "seed", "version of torch"}
+def test_exactly_the_differing_settings_are_listed(results):
+    differing = {change.what: change.said for change in compare(["one", "two", "three"], results).changes}
+    assert differing["backbone.name"] == ("mobilenetv3_small_050", "resnet10t", "mobilenetv3_small_050")
+    assert differing["batch_size"] == ("32", "8", "32")
+    assert differing["sampler"] == ("tpe", "random", "tpe")
+    assert differing["data fingerprint"] == ("ab" * 8, "ab" * 8, "ee" * 8)
+    assert not differing.keys() & {"depth", "depth_phase.lr", "image_size", "pruner", "seed", "version of torch"}
 
 
-def test_sides_agree_with_their_studies(results):
+def test_compared_studies_agree_with_their_results(results):
     one, _, three = compare(["one", "two", "three"], results).sides
     complete = read_study("one", results).complete
     assert (one.completed, one.finished, one.best.trial) == (6, 7, complete["number"][0])
@@ -84,23 +84,23 @@ def test_sides_agree_with_their_studies(results):
 
 
 @pytest.mark.parametrize(
-    ("studies", "said"),
+    ("studies", "message"),
     [(["one"], "cannot be compared"), (["one", "one"], "named twice"), (["one", "twoo"], "did you mean 'two'")],
 )
-def test_what_cannot_be_compared_is_refused(studies, said, results):
-    with pytest.raises(StudyError, match=said):
+def test_studies_that_cannot_be_compared_are_refused(studies, message, results):
+    with pytest.raises(StudyError, match=message):
         compare(studies, results)
 
 
-def invoke(what, *arguments):
-    return CliRunner().invoke(what, [str(argument) for argument in arguments], catch_exceptions=False)
+def invoke(command, *arguments):
+    return CliRunner().invoke(command, [str(argument) for argument in arguments], catch_exceptions=False)
 
 
-def test_the_command_writes_one_page_its_markdown_and_its_figures(results):
-    told = invoke(command, "one", "two", "three", "--results", results)
+def test_the_command_writes_page_markdown_figures_and_summary(results):
+    result = invoke(command, "one", "two", "three", "--results", results)
     folder = results / "compare-one-two-three"
-    assert told.output.splitlines()[-1] == str(folder / "index.html")
-    assert "24.1 points (95% interval" in told.output
+    assert result.output.splitlines()[-1] == str(folder / "index.html")
+    assert "24.1 points (95% interval" in result.output
     page = (folder / "index.html").read_text()
     assert page.startswith("<!doctype html>")
     assert "src=" not in page.replace("plotly", "").split("<script>")[0]
@@ -122,19 +122,19 @@ def test_studies_without_a_completed_trial_can_be_compared(make_study, tmp_path)
 
 
 @pytest.mark.parametrize("table", ["trials", "epochs"])
-def test_tables_are_exported_as_text_and_as_parquet(table, results, tmp_path):
+def test_tables_are_exported_as_csv_and_parquet(table, results, tmp_path):
     expected = getattr(read_study("one", results), table)
     invoke(export, "one", "--results", results, "--table", table, "--out", tmp_path / "t.csv")
-    told = invoke(export, "one", "--results", results, "--table", table)
-    assert told.output == (tmp_path / "t.csv").read_text()
+    printed = invoke(export, "one", "--results", results, "--table", table)
+    assert printed.output == (tmp_path / "t.csv").read_text()
     assert list(pd.read_csv(tmp_path / "t.csv").columns) == list(expected.columns)
     pytest.importorskip("pyarrow")
     invoke(
         export, "one", "--results", results, "--table", table, "--format", "parquet", "--out", tmp_path / "t.parquet"
     )
-    again = pd.read_parquet(tmp_path / "t.parquet")
-    assert again.shape == expected.shape
-    assert list(again.iloc[:, 0]) == list(expected.iloc[:, 0])
+    parquet = pd.read_parquet(tmp_path / "t.parquet")
+    assert parquet.shape == expected.shape
+    assert list(parquet.iloc[:, 0]) == list(expected.iloc[:, 0])
 
 
 def test_parquet_needs_a_file_and_pyarrow(results, tmp_path, monkeypatch):

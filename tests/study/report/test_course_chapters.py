@@ -1,4 +1,4 @@
-"""What the chapters say of depth, peak, importance and pruning."""
+"""The chapters on depth, the best epoch, importance and pruning."""
 
 import numpy as np
 import pytest
@@ -24,59 +24,59 @@ AUDIT = PrunerAudit(
 
 
 @pytest.fixture(scope="module")
-def told(make_study, tmp_path_factory):
+def study(make_study, tmp_path_factory):
     states = [TrialState.COMPLETE, TrialState.COMPLETE, TrialState.PRUNED] * 30
     results = read_study("even", make_study(tmp_path_factory.mktemp("even"), "even", states, sampler="random"))
     return results, summarize(results)
 
 
-def test_depths_at_equal_numbers_are_drawn_with_p_and_note(told):
-    shown = {exhibit.id: exhibit for exhibit in depth.chapter(*told).exhibits}["equal-depths"]
-    assert "p = " in shown.caption
-    assert "30 pruned trials count with their best score so far" in shown.caption
-    (points,) = shown.drawings["wide"].data
-    assert len(points.x) == len(told[1].equal_depths.depths)
+def test_depths_at_equal_numbers_of_trials_are_drawn_with_p_and_note(study):
+    figure = {figure.id: figure for figure in depth.chapter(*study).figures}["equal-depths"]
+    assert "p = " in figure.caption
+    assert "30 pruned trials count with their best score so far" in figure.caption
+    (points,) = figure.drawings["wide"].data
+    assert len(points.x) == len(study[1].equal_depths.depths)
 
 
-def test_gaps_in_loss_and_kappa_have_a_row_per_depth(told):
-    table = [part for part in depth.chapter(*told).parts if isinstance(part, Table)][-1]
-    assert len(table.rows) == len(told[1].gaps.by_depth)
+def test_gaps_in_loss_and_kappa_have_a_row_per_depth(study):
+    table = [part for part in depth.chapter(*study).parts if isinstance(part, Table)][-1]
+    assert len(table.rows) == len(study[1].gaps.by_depth)
     assert all(len(row) == len(table.headings) for row in table.rows)
 
 
-def test_survival_curve_falls_from_all_within_its_band(told):
-    shown = {exhibit.id: exhibit for exhibit in peak.chapter(*told).exhibits}["rising"]
-    low, high, curve = (np.array(trace.y) for trace in shown.drawings["wide"].data)
+def test_survival_curve_falls_from_all_within_its_band(study):
+    figure = {figure.id: figure for figure in peak.chapter(*study).figures}["rising"]
+    low, high, curve = (np.array(trace.y) for trace in figure.drawings["wide"].data)
     assert curve[0] == 1
     assert (np.diff(curve) <= 0).all()
     assert ((low <= curve) & (curve <= high)).all()
-    assert "Kaplan-Meier" in shown.caption
+    assert "Kaplan-Meier" in figure.caption
 
 
-def test_associations_have_p_only_where_the_sampler_was_blind(told):
-    (table,) = (part for part in importance.chapter(*told).parts if isinstance(part, Table))
+def test_associations_have_p_values_when_the_sampler_ignores_scores(study):
+    (table,) = (part for part in importance.chapter(*study).parts if isinstance(part, Table))
     assert "Holm" in table.caption
     assert all(row[-1] for row in table.rows)
 
 
-def test_pruning_in_words():
-    said = pruning.pruning_text(AUDIT)
-    assert "spared 180 epochs, 18.4% of all" in said
-    assert "would have stopped 4 of them (exact 95% interval 12.0% to 74.0%)" in said
-    assert "1 ended among the study's best five" in said
-    assert "One of them is the best trial of the study." in said
-    assert "about 8 would have ended as high as today's fifth best; 0 to 24 are compatible" in said
+def test_pruning_text():
+    text = pruning.pruning_text(AUDIT)
+    assert "saved 180 epochs, 18.4% of all" in text
+    assert "would have stopped 4 of them (exact 95% interval 12.0% to 74.0%)" in text
+    assert "1 ended among the study's best five" in text
+    assert "One of them is the best trial of the study." in text
+    assert "about 8 would have ended as high as the current fifth best; 0 to 24 are compatible" in text
 
 
-def test_pruning_that_stopped_no_control_trial_says_so():
+def test_cost_of_pruning_is_unknown_without_stopped_control_trials():
     nothing = Withheld("none")
-    assert "cannot be told" in pruning.pruning_text(AUDIT._replace(winners=nothing, missed=nothing))
+    assert "do not show what pruning costs" in pruning.pruning_text(AUDIT._replace(winners=nothing, missed=nothing))
     assert pruning.pruning_text(Withheld("the study ran without a pruner")).endswith("without a pruner.")
 
 
-def test_cross_fitting_in_words():
-    found = CrossFitted(7, 83, Estimate(0.06, 0.0, 0.12, 83), Estimate(0.02, -0.05, 0.08, 83), 0.04)
-    said = peak.cross_fitted_text((found,))
-    assert "trial 7 beats the last one by 6.0 points" in said
-    assert "2.0 points remain" in said
-    assert "4.0 points are the luck" in said
+def test_cross_fitted_text():
+    trial = CrossFitted(7, 83, Estimate(0.06, 0.0, 0.12, 83), Estimate(0.02, -0.05, 0.08, 83), 0.04)
+    text = peak.cross_fitted_text((trial,))
+    assert "trial 7 beats the last one by 6.0 points" in text
+    assert "2.0 points remain" in text
+    assert "4.0 points are due to selecting the highest" in text

@@ -5,7 +5,7 @@ import pytest
 from study.analysis import Curve
 from study.analysis.importance import DimensionImportance, Importance
 from study.report.figures import MAX_PANELS, curve_panels, evenly_spaced, importance_bars
-from study.report.figures.axes import whole_steps
+from study.report.figures.axes import whole_ticks
 from study.report.style import QUIET, VALIDATION
 
 
@@ -42,9 +42,9 @@ def test_importance_within_chance_is_grey():
 
 @pytest.mark.parametrize(("last", "ticks", "apart"), [(0, 5, 1), (2, 5, 1), (10, 5, 2), (11, 5, 3), (100, 12, 9)])
 def test_ticks_are_whole(last, ticks, apart):
-    assert whole_steps(last, ticks)["dtick"] == apart
+    assert whole_ticks(last, ticks)["dtick"] == apart
 
 
 def test_figures_are_plain_json():
-    told = json.loads(curve_panels([curve(0)], 1).to_json())
-    assert told["data"][1]["y"] == [0.5, 0.5, 0.5]
+    document = json.loads(curve_panels([curve(0)], 1).to_json())
+    assert document["data"][1]["y"] == [0.5, 0.5, 0.5]

@@ -27,7 +27,7 @@ from study.results.study_results import read_study
 COUNTS = (12, 4, 12, 7, 5)
 GRADES = np.repeat(np.arange(5), COUNTS)
 WRONG = 3
-"""The image whose given grade is 2 while all trials see grade 0."""
+"""The image whose given grade is 2 while all trials predict grade 0."""
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +45,12 @@ def images(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def judged(make_study, images, tmp_path_factory):
-    """A results folder with six completed trials that say of every image what it is."""
+    """A results folder with six completed trials that predict the true grade of every image."""
     results, dataset = tmp_path_factory.mktemp("results"), open_dataset(str(images))
-    told = {"name": "labels", "fingerprint": dataset.fingerprint, "rendered": False, "notes": [], "n": len(dataset)}
-    told["grades"] = list(dataset.grades)
+    metadata = {"name": "labels", "fingerprint": dataset.fingerprint, "rendered": False, "notes": [], "n": len(dataset)}
+    metadata["grades"] = list(dataset.grades)
     split = {"n_train": 0, "n_validation": len(dataset), "n_test": 0, "seed": 0, "validation_fraction": 1.0}
-    attributes = {"source": str(images), "cohort": json.dumps(told), "split": json.dumps(split)}
+    attributes = {"source": str(images), "cohort": json.dumps(metadata), "split": json.dumps(split)}
     make_study(results, "judged", [TrialState.COMPLETE] * 6, **attributes)
     for number in range(6):
         store(results / "judged" / "trials" / f"{number:04d}", dataset, number)
@@ -80,17 +80,17 @@ def report(judged):
 
 
 def test_statistics_come_from_the_stored_predictions(read):
-    found = summarize(read)
-    assert found.grading.n == found.calibration.n == 40
-    assert found.grading.accuracy.value == 39 / 40
-    assert [one.id for one in found.suspects.suspects] == [f"train/p{WRONG}"]
-    assert (found.suspects.n_trials, found.suspects.suspects[0].agree) == (6, 6)
+    statistics = summarize(read)
+    assert statistics.grading.n == statistics.calibration.n == 40
+    assert statistics.grading.accuracy.value == 39 / 40
+    assert [suspect.id for suspect in statistics.suspects.suspects] == [f"train/p{WRONG}"]
+    assert (statistics.suspects.n_trials, statistics.suspects.suspects[0].agree) == (6, 6)
 
 
-def test_page_shows_the_suspect_with_its_image(report):
+def test_page_shows_the_suspect_label_with_its_image(report):
     page = (report / "index.html").read_text()
     assert "given moderate" in page
-    assert "6 of 6 trials say no DR" in page
+    assert "6 of 6 trials predict no DR" in page
     _, encoded = page.split("data:image/webp;base64,")
     shown = Image.open(io.BytesIO(base64.b64decode(encoded.split('"')[0]))).convert("RGB")
     assert shown.size == (176, 176)
@@ -99,7 +99,7 @@ def test_page_shows_the_suspect_with_its_image(report):
     assert len(page.encode()) < 8_000_000
 
 
-def test_table_of_suspects_is_beside_the_page(report):
+def test_table_of_suspect_labels_is_written(report):
     with (report / "suspects.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["id"], row["grade"], row["proposed"]) == (f"train/p{WRONG}", "2", "0")
@@ -107,7 +107,7 @@ def test_table_of_suspects_is_beside_the_page(report):
     assert float(row["given_probability"]) < 0.1 < float(row["proposed_probability"])
 
 
-def test_the_table_of_suspects_corrects_the_labels_it_came_from(report, images, tmp_path):
+def test_decided_table_corrects_the_labels(report, images, tmp_path):
     with (report / "suspects.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert row["decision"] == ""
@@ -115,34 +115,34 @@ def test_the_table_of_suspects_corrects_the_labels_it_came_from(report, images, 
     decided.write_text((report / "suspects.csv").read_text().replace(",\n", ",relabel\n"))
     dataset = open_dataset(str(images), options={"exclude": str(decided), "relabel": str(decided)})
     assert dataset.images[WRONG].grade == 0
-    assert [one.images for one in dataset.corrections] == [0, 1]
+    assert [correction.images for correction in dataset.corrections] == [0, 1]
 
 
-def test_a_new_report_keeps_what_was_decided(tmp_path):
+def test_a_new_report_keeps_decisions(tmp_path):
     suspects = pd.DataFrame({"id": ["a", "b"], "proposed": [1, 2], "agree": [5, 6]})
     file = tmp_path / "suspects.csv"
     with_decisions(suspects, file).to_csv(file, index=False)
     file.write_text("id;proposed;agree;decision\na;1;4;\nb;3;4;relabel\nc;0;4;exclude\n")
 
-    kept = with_decisions(suspects, file).astype(str)
+    table = with_decisions(suspects, file).astype(str)
 
-    assert kept["id"].tolist() == ["a", "b", "c"]
-    assert kept["proposed"].tolist() == ["1", "3", "0"]
-    assert kept["agree"].tolist() == ["5", "6", "4"]
-    assert kept["decision"].tolist() == ["", "relabel", "exclude"]
+    assert table["id"].tolist() == ["a", "b", "c"]
+    assert table["proposed"].tolist() == ["1", "3", "0"]
+    assert table["agree"].tolist() == ["5", "6", "4"]
+    assert table["decision"].tolist() == ["", "relabel", "exclude"]
 
 
 def test_summary_and_markdown_hold_the_same(report):
-    told = json.loads((report / "summary.json").read_text())["statistics"]
-    assert told["grading"]["confusion"][2] == [1, 0, 12, 0, 0]
-    assert told["referable"]["optimistic"] is True
-    assert told["suspects"]["suspects"][0]["id"] == f"train/p{WRONG}"
+    statistics = json.loads((report / "summary.json").read_text())["statistics"]
+    assert statistics["grading"]["confusion"][2] == [1, 0, 12, 0, 0]
+    assert statistics["referable"]["optimistic"] is True
+    assert statistics["suspects"]["suspects"][0]["id"] == f"train/p{WRONG}"
     text = (report / "report.md").read_text()
     assert "| recall, mild | 100.0% | 39.8% to 100.0% | 4 | Clopper and Pearson |" in text
     assert f"- **train/p{WRONG}**: given moderate" in text
 
 
-def test_page_without_images_names_ids_and_the_reason(read):
+def test_page_without_images_lists_ids_and_the_reason(read):
     statistics = summarize(read)
     page = html_page(read, statistics, write_chapters(read, statistics), Thumbnails({}, "They are elsewhere."))
     assert "data:image/webp" not in page
@@ -151,20 +151,20 @@ def test_page_without_images_names_ids_and_the_reason(read):
 
 
 @pytest.mark.parametrize(("option", "images"), [("--no-images", False), ("--images", True)])
-def test_command_passes_on_whether_images_are_wanted(option, images, monkeypatch):
-    asked = {}
-    monkeypatch.setattr("study.report.write.write_report", lambda *arguments, **options: asked.update(options))
+def test_command_passes_the_images_option(option, images, monkeypatch):
+    given = {}
+    monkeypatch.setattr("study.report.write.write_report", lambda *arguments, **options: given.update(options))
     CliRunner().invoke(command, ["judged", option], catch_exceptions=False)
-    assert asked == {"images": images}
+    assert given == {"images": images}
 
 
-def test_thumbnails_are_of_the_images_asked_for(read):
-    found = thumbnails(read.info, ["train/p1", "train/p2"])
-    assert list(found.images) == ["train/p1", "train/p2"]
-    assert found.missing == ""
+def test_thumbnails_are_of_the_requested_images(read):
+    small = thumbnails(read.info, ["train/p1", "train/p2"])
+    assert list(small.images) == ["train/p1", "train/p2"]
+    assert small.missing == ""
 
 
-def test_no_image_wanted_opens_no_data(read):
+def test_no_requested_image_opens_no_data(read):
     assert thumbnails(replace(read.info, source="/nowhere"), []) == NO_THUMBNAILS
 
 
@@ -172,25 +172,25 @@ def test_no_image_wanted_opens_no_data(read):
     ("source", "reason"),
     [
         ("/nowhere/labels.csv", "The images are not shown: no data source"),
-        ("idrid", "The images are not shown: the data source idrid is a download"),
+        ("idrid", "The images are not shown: the data source idrid would have to be downloaded"),
     ],
 )
-def test_data_that_cannot_be_opened_are_said_in_one_line(read, monkeypatch, tmp_path, source, reason):
+def test_data_that_cannot_be_opened_give_a_reason_in_one_line(read, monkeypatch, tmp_path, source, reason):
     monkeypatch.setenv("DRFT_CACHE", str(tmp_path))
-    found = thumbnails(replace(read.info, source=source), ["train/p1"])
-    assert not found.images
-    assert found.missing.startswith(reason)
-    assert "\n" not in found.missing
+    small = thumbnails(replace(read.info, source=source), ["train/p1"])
+    assert not small.images
+    assert small.missing.startswith(reason)
+    assert "\n" not in small.missing
 
 
-def test_other_data_in_the_same_place_are_not_shown(read):
-    found = thumbnails(replace(read.info, dataset={"fingerprint": "other"}), ["train/p1"])
-    assert not found.images
-    assert "now holds other data than the study was run on" in found.missing
+def test_other_data_at_the_same_path_are_not_shown(read):
+    small = thumbnails(replace(read.info, dataset={"fingerprint": "other"}), ["train/p1"])
+    assert not small.images
+    assert "now holds other data than the study used" in small.missing
 
 
-def test_trials_without_predictions_are_told_with_the_reason(demo):
-    found = summarize(read_study("demo", demo))
-    assert found.grading == found.referable == found.calibration
-    assert "holds no predictions" in found.grading.reason
-    assert found.suspects.reason == "no trial with stored predictions has completed"
+def test_missing_predictions_give_a_reason(demo):
+    statistics = summarize(read_study("demo", demo))
+    assert statistics.grading == statistics.referable == statistics.calibration
+    assert "holds no predictions" in statistics.grading.reason
+    assert statistics.suspects.reason == "no trial with stored predictions has completed"

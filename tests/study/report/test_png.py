@@ -7,7 +7,7 @@ from PIL import Image
 from plotly.subplots import make_subplots
 
 from study.analysis import summarize
-from study.report.chapters import all_exhibits, write_chapters
+from study.report.chapters import all_figures, write_chapters
 from study.report.png import image
 from study.report.style import VALIDATION, figure
 from study.results.study_results import read_study
@@ -22,7 +22,7 @@ def colours(drawing):
 
 
 def blue_rows(drawing):
-    """How many rows of the image have a pixel in the colour of validation."""
+    """Return the number of pixel rows with a pixel in the colour of validation."""
     return int((np.asarray(pixels(drawing)) == BLUE).all(axis=2).any(axis=1).sum())
 
 
@@ -38,24 +38,27 @@ BLUE = (0, 114, 178)
         lambda f: f.add_bar(x=[1, 2], y=[3, 4], marker={"color": VALIDATION}),
         lambda f: f.add_bar(x=[3, 4], y=["a", "b"], orientation="h", marker={"color": VALIDATION}),
         lambda f: f.add_scatter(x=[0, 1, 1, 0], y=[0, 0, 1, 1], fill="toself", fillcolor="rgb(0,114,178)"),
+        lambda f: f.add_bar(x=[1], y=[3], marker={"color": "#d55e00"}, error_y={"array": [1], "color": VALIDATION}),
+        lambda f: f.add_scatter(x=[0, 1], y=[0, 0], line={"width": 0}).add_scatter(
+            x=[0, 1], y=[1, 1], line={"width": 0}, fill="tonexty", fillcolor="rgba(0,114,178,1)"
+        ),
         lambda f: f.add_heatmap(z=[[0, 1], [1, 0]], colorscale=[[0, "#ffffff"], [1, VALIDATION]]),
     ],
 )
-def test_what_plotly_draws_is_drawn_in_its_colour(draw):
+def test_every_type_of_trace_is_drawn_in_its_colour(draw):
     drawing = figure(300)
     assert BLUE not in colours(drawing)
     draw(drawing)
     assert BLUE in colours(drawing)
 
 
-def test_every_figure_of_a_report_becomes_a_image(demo):
+def test_every_figure_of_a_report_becomes_an_image(demo):
     read = read_study("demo", demo)
-    shown = [exhibit for exhibit in all_exhibits(write_chapters(read, summarize(read))) if exhibit.drawings]
-    for exhibit in shown:
-        for drawing in exhibit.drawings.values():
+    for shown in all_figures(write_chapters(read, summarize(read))):
+        for drawing in shown.drawings.values():
             width, height = pixels(drawing).size
-            assert 700 < width < 1300, exhibit.id
-            assert height > 150, exhibit.id
+            assert 700 < width < 1300, shown.id
+            assert height > 150, shown.id
 
 
 def test_panels_that_share_an_axis_have_one_range():
@@ -65,17 +68,17 @@ def test_panels_that_share_an_axis_have_one_range():
         drawing.add_scatter(x=[0, 1], y=[0, 100], row=1, col=2, line={"color": "#d55e00"})
         drawing.update_layout(template="none", height=300, showlegend=False)
 
-    # Beside a hundred, a line that climbs to one is flat.
+    # On an axis up to 100, a line that rises to 1 is flat.
     assert blue_rows(shared) < blue_rows(apart) / 4
 
 
 def blue_at(drawing):
-    """The mean row and column of the pixels in the colour of validation, from the upper left."""
+    """Return the mean row and column of the pixels in the colour of validation, from the upper left."""
     rows, columns = np.nonzero((np.asarray(pixels(drawing)) == BLUE).all(axis=2))
     return rows.mean(), columns.mean()
 
 
-def test_a_reversed_axis_has_the_small_above():
+def test_a_reversed_axis_has_small_values_at_the_top():
     drawing = figure(300).add_scatter(x=[0], y=[1], mode="markers", marker={"color": VALIDATION, "size": 12})
     drawing.add_scatter(x=[0], y=[0], mode="markers", marker={"color": "#d55e00", "size": 12})
     above = blue_at(drawing)[0]
@@ -92,6 +95,6 @@ def test_ticks_of_a_logarithmic_axis_do_not_widen_it():
     assert abs(blue_at(drawing)[1] - without) < 10
 
 
-def test_what_no_report_draws_is_refused():
+def test_an_unknown_type_of_trace_is_refused():
     with pytest.raises(ValueError, match="pie"):
         image(go.Figure(go.Pie(values=[1])))

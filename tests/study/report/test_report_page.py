@@ -12,7 +12,7 @@ from study.analysis import summarize
 from study.analysis.confirmation import score_retrained
 from study.analysis.sweep_on_test import sweep_on_test
 from study.report.chapters import write_chapters
-from study.report.chapters.test_set import SEALED
+from study.report.chapters.test_set import HELD_OUT
 from study.report.page import html_page, markdown_page
 from study.results.retrained import RetrainedConfig
 from study.results.study_results import read_study
@@ -22,7 +22,7 @@ NASTY = '<script>alert("x")</script>&{{ 7*7 }}'
 
 
 class Page(HTMLParser):
-    """Collects what a browser would act on."""
+    """Collects resources, tags, rows, scripts and ids of a page."""
 
     def __init__(self, text):
         super().__init__()
@@ -30,7 +30,7 @@ class Page(HTMLParser):
         self._open = None
         plotly = get_plotlyjs()
         assert plotly in text
-        self.feed(text.replace(plotly, "plotly"))  # 5 MB that need no parsing here
+        self.feed(text.replace(plotly, "plotly"))  # parsing 5 MB of JavaScript takes long
 
     def handle_starttag(self, tag, attrs):
         named = dict(attrs)
@@ -84,10 +84,14 @@ def test_page_needs_no_network(page, text):
     assert len(text.encode()) < 8_000_000
 
 
-def test_page_opens_with_banner_answers_and_ends_with_the_disclaimer(text):
+def test_page_begins_with_banner_and_answers_and_ends_with_the_disclaimer(text):
     first, last = text.split("<figure", 1)[0], text.split("</main>")[1]
     assert "Rendered images, not patients" in first
-    for question in ("What does depth buy?", "What does it cost in generalization?", "Which epoch should be kept?"):
+    for question in (
+        "What does training deeper gain?",
+        "What does it cost in generalization?",
+        "Which epoch should be kept?",
+    ):
         assert question in first
     assert "For research and education only" in last
 
@@ -98,34 +102,34 @@ def test_real_images_have_no_banner(make_study, tmp_path):
     assert "Rendered images" not in page_of(read_study("real", tmp_path))
 
 
-def test_every_trial_has_its_row(page, read):
+def test_every_trial_has_a_row(page, read):
     assert len(page.rows) == len(read.trials) == 60
     assert set(page.rows) == {"completed", "pruned", "failed", "running", "waiting"}
 
 
-def test_all_figures_are_there_and_drawn_in_plain_lists(page):
-    places = [named["data-figure"] for _, named in page.tags if "data-figure" in named]
+def test_all_figures_are_drawn_from_plain_lists(page):
+    ids = [named["data-figure"] for _, named in page.tags if "data-figure" in named]
     figures = json.loads(page.scripts[0])
-    assert set(places) == set(figures)
+    assert set(ids) == set(figures)
     importances = {"score-importance", "gap-importance", "score-fanova", "gap-fanova"}
     early = {"early-ranks", "early-recall"}
-    assert {"curves", "gap", "depth", "peak", "saved", "rising", *importances, *early, "cost", "history"} == set(places)
+    assert {"curves", "gap", "depth", "peak", "saved", "rising", *importances, *early, "cost", "history"} == set(ids)
     assert set(figures["curves"]) == {"wide", "narrow"}
-    assert "bdata" not in page.scripts[0]  # packed arrays would need a recent plotly wherever they are shown
+    assert "bdata" not in page.scripts[0]  # packed arrays need a recent plotly
 
 
-def test_ids_are_unique_and_navigation_leads_somewhere(page):
+def test_ids_are_unique_and_links_have_targets(page):
     assert len(page.ids) == len(set(page.ids))
     targets = [named["href"][1:] for tag, named in page.tags if tag == "a" and named["href"].startswith("#")]
     assert targets
     assert set(targets) <= set(page.ids)
 
 
-def test_test_set_stays_sealed(text):
-    assert "the test set stays sealed" in text
+def test_test_set_is_not_opened(text):
+    assert HELD_OUT in text
 
 
-def test_hostile_names_are_text(make_study, tmp_path):
+def test_markup_in_names_is_escaped(make_study, tmp_path):
     texts = {"space": f"# {NASTY}", "command": NASTY, "source": f"</script>{NASTY}"}
     make_study(tmp_path, NASTY, [COMPLETE] * 6 + [FAIL, PRUNED], folder="nasty", **texts)
     read = read_study("nasty", tmp_path)
@@ -146,7 +150,7 @@ def test_hostile_names_are_text(make_study, tmp_path):
         ([COMPLETE] * 6, "importance needs at least 20 completed trials, there are 6"),
     ],
 )
-def test_too_few_trials_are_told_with_the_reason(make_study, tmp_path, states, reason):
+def test_too_few_trials_give_a_reason(make_study, tmp_path, states, reason):
     make_study(tmp_path, "few", states)
     read = read_study("few", tmp_path)
     assert reason in page_of(read)
@@ -163,19 +167,19 @@ def test_markdown_holds_answers_table_and_disclaimer(read):
     assert "For research and education only" in text
 
 
-def test_pruning_an_adaptive_sampler_and_another_goal_are_named(text, make_study, tmp_path):
+def test_limits_mention_pruning_an_adaptive_sampler_and_another_metric(text, make_study, tmp_path):
     assert "trials were pruned before their end" in text
     assert "The sampler (tpe) learns" in text
     make_study(tmp_path, "plain", [COMPLETE] * 2, sampler="random", metric="qwk")
     plain = page_of(read_study("plain", tmp_path))
     assert "trials were pruned before" not in plain
     assert "learns while it searches" not in plain
-    goal = "The best trial and the best step are those of the highest quadratic weighted kappa"
+    goal = "The best trial and the best epoch are those with the highest quadratic weighted kappa"
     assert goal in plain
     assert goal not in text
 
 
-def test_an_opened_test_set_stands_on_the_first_screen_and_in_its_section(read):
+def test_an_opened_test_set_is_on_the_first_screen_and_in_its_section(read):
     rng = np.random.default_rng(0)
     grades = rng.integers(0, 5, 53)
     guesses = {name: np.where(rng.random((3, 53)) < 0.5, grades, (grades + 1) % 5) for name in ("baseline", "trial 7")}
@@ -189,7 +193,7 @@ def test_an_opened_test_set_stands_on_the_first_screen_and_in_its_section(read):
     statistics = replace(summarize(read), test=opened, swept=sweep_on_test(np.arange(12), np.arange(12) % 4, *right))
     text = html_page(read, statistics, write_chapters(read, statistics))
     first, section = text.split("<figure", 1)[0], text.split('<section id="test"')[1].split("</section>")[0]
-    assert "test accuracy of trial 7, trained anew on 3 seeds" in first
-    for told in ("baseline", "trial 7", "winner's curse", "Kendall's tau"):
-        assert told.replace("'", "&#39;") in section
-    assert SEALED not in text
+    assert "test accuracy of trial 7, trained again on 3 seeds" in first
+    for words in ("baseline", "trial 7", "winner's curse", "Kendall's tau"):
+        assert words.replace("'", "&#39;") in section
+    assert HELD_OUT not in text

@@ -13,26 +13,26 @@ from tests.helpers import ROOT
 DOCUMENTED = ROOT / "docs" / "summary.schema.json"
 
 
-def valid(read):
+def validate(read):
     jsonschema.validate(summary(read, summarize(read)), summary_schema())
 
 
-def test_the_documented_schema_is_that_of_the_program():
-    told = "python -m study.report.schema > docs/summary.schema.json"
-    assert json.loads(DOCUMENTED.read_text()) == summary_schema(), told
+def test_documented_schema_is_up_to_date():
+    command = "python -m study.report.schema > docs/summary.schema.json"
+    assert json.loads(DOCUMENTED.read_text()) == summary_schema(), command
 
 
-def test_a_summary_keeps_to_it(demo):
-    valid(read_study("demo", demo))
+def test_summary_is_valid(demo):
+    validate(read_study("demo", demo))
 
 
 @pytest.mark.parametrize("states", [[], [TrialState.FAIL], [TrialState.COMPLETE] * 6])
-def test_so_does_one_of_which_most_is_withheld(make_study, tmp_path, states):
+def test_summary_of_withheld_statistics_is_valid(make_study, tmp_path, states):
     make_study(tmp_path, "few", states)
-    valid(read_study("few", tmp_path))
+    validate(read_study("few", tmp_path))
 
 
-def test_what_does_not_keep_to_it_is_found(demo):
+def test_invalid_summary_is_refused(demo):
     read = read_study("demo", demo)
     broken = summary(read, summarize(read))
     broken["statistics"]["peak"]["n"] = "many"

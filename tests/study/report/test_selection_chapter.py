@@ -1,4 +1,4 @@
-"""The chapters on selection and noise, over a study whose predictions are stored."""
+"""The chapters on selection and noise, of a study with stored predictions."""
 
 import json
 
@@ -16,7 +16,7 @@ IMAGES = 83
 
 
 def store_predictions(read):
-    """Give every completed trial predictions that score as its records say."""
+    """Store predictions of every completed trial that score like its records."""
     for number in read.complete["number"].astype(int):
         rng = np.random.default_rng(number)
         accuracies = read.epochs.loc[read.epochs["trial"] == number, "val_accuracy"]
@@ -41,9 +41,9 @@ def write_predictions(read, number, grades, probabilities):
 
 @pytest.fixture(scope="module")
 def read(make_study, tmp_path_factory):
-    results = make_study(tmp_path_factory.mktemp("results"), "told", [TrialState.COMPLETE] * 24)
-    store_predictions(read_study("told", results))
-    return read_study("told", results)
+    results = make_study(tmp_path_factory.mktemp("results"), "stored", [TrialState.COMPLETE] * 24)
+    store_predictions(read_study("stored", results))
+    return read_study("stored", results)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def statistics(read):
 
 @pytest.fixture(scope="module")
 def likely(make_study, tmp_path_factory):
-    """A study whose score is a likelihood; each stored step gives the true grade what its record's loss says."""
+    """A study with the metric nll; the probabilities of the true grades match the recorded losses."""
     results = make_study(tmp_path_factory.mktemp("likely"), "likely", [TrialState.COMPLETE] * 12, metric="nll")
     read = read_study("likely", results)
     for number in read.complete["number"].astype(int):
@@ -68,21 +68,23 @@ def likely(make_study, tmp_path_factory):
     return read_study("likely", results)
 
 
-def test_likelihoods_are_resampled_and_told_as_they_are_known(likely):
-    found = summarize(likely)
+def test_likelihoods_are_resampled_and_shown_in_nats(likely):
+    statistics = summarize(likely)
     best = likely.complete.iloc[0]
-    assert found.corrected.observed == pytest.approx(best["score"], abs=2e-3)
-    assert found.corrected.corrected.value < found.corrected.observed < 0
-    assert [one.score for one in found.alike.compared] == pytest.approx(likely.complete["score"].tolist(), abs=2e-3)
-    assert 0 < found.alike.critical < 3
-    chapters = chapters_of(likely, found)
+    assert statistics.corrected.observed == pytest.approx(best["score"], abs=2e-3)
+    assert statistics.corrected.corrected.value < statistics.corrected.observed < 0
+    assert [row.score for row in statistics.alike.compared] == pytest.approx(
+        likely.complete["score"].tolist(), abs=2e-3
+    )
+    assert 0 < statistics.alike.critical < 3
+    chapters = chapters_of(likely, statistics)
     text = chapters["selection"].parts[0].text
-    assert f"{-found.corrected.observed:.3f} nats in validation negative log likelihood" in text
-    low, high = -found.corrected.corrected.high, -found.corrected.corrected.low
+    assert f"{-statistics.corrected.observed:.3f} nats in validation negative log likelihood" in text
+    low, high = -statistics.corrected.corrected.high, -statistics.corrected.corrected.low
     assert f"95% interval {low:.3f} to {high:.3f}" in text
     assert 0 < low < high
-    (same,) = chapters["noise"].exhibits
-    assert f"within {found.alike.critical:.3f} nats" in same.caption
+    (same,) = chapters["noise"].figures
+    assert f"within {statistics.alike.critical:.3f} nats" in same.caption
     drawing = same.drawings["wide"]
     assert drawing.layout.yaxis.autorange == "reversed"
     assert all(value > 0 for trace in drawing.data for value in trace.y)
@@ -98,34 +100,35 @@ def test_statistics_come_from_the_stored_predictions(read, statistics):
     assert statistics.corrected.n_candidates == len(read.epochs)
     assert statistics.corrected.corrected.value < statistics.corrected.observed
     assert statistics.alike.compared[0].trial == best["number"]
-    assert [one.score for one in statistics.alike.compared] == pytest.approx(read.complete["score"].tolist(), abs=1e-6)
+    assert [row.score for row in statistics.alike.compared] == pytest.approx(read.complete["score"].tolist(), abs=1e-6)
     assert [step.trial for step in statistics.overtuning.path] == sorted(read.complete["number"])
 
 
-def test_chapters_say_the_figures_and_draw_them(read, statistics):
+def test_chapters_show_text_and_figures(read, statistics):
     chapters = chapters_of(read, statistics)
-    drawn = {exhibit.id for chapter in chapters.values() for exhibit in chapter.exhibits if exhibit.drawings}
+    drawn = {figure.id for chapter in chapters.values() for figure in chapter.figures if figure.drawings}
     assert {"overtuning", "alike"} <= drawn
     text, lost = chapters["selection"].parts
     assert f"selection added about {100 * statistics.corrected.optimism:.1f} points" in text.text
     assert "overtuning" in lost.caption
-    (same,) = chapters["noise"].exhibits
-    assert f"Of 24 completed trials, {len(statistics.alike.trials)} cannot be told from the best" in same.caption
+    (same,) = chapters["noise"].figures
+    assert f"Of 24 completed trials, {len(statistics.alike.trials)} are indistinguishable from the best" in same.caption
     assert "5 points" in chapters["noise"].parts[0].text
 
 
 def test_report_is_written_with_both_figures(read, statistics):
-    page = write_report("told", read.info.folder.parent)
+    page = write_report("stored", read.info.folder.parent)
     summary = json.loads((page.parent / "summary.json").read_text())["statistics"]
     assert summary["corrected"] == plain(statistics.corrected)
     assert summary["alike"]["critical"] == statistics.alike.critical
     assert {"overtuning.png", "alike.png"} <= {path.name for path in (page.parent / "figures").iterdir()}
 
 
-def test_without_all_predictions_nothing_is_said(demo):
+def test_missing_predictions_give_a_reason(demo):
     read = read_study("demo", demo)
-    told = summarize(read)
-    assert all(isinstance(one, Withheld) for one in (told.corrected, told.overtuning, told.alike))
-    chapters = chapters_of(read, told)
-    assert "is not said, since the study's folder holds the predictions of 0 of" in chapters["selection"].parts[0].text
-    assert not any(exhibit.drawings for exhibit in chapters["selection"].exhibits)
+    statistics = summarize(read)
+    withheld = statistics.corrected, statistics.overtuning, statistics.alike
+    assert all(isinstance(statistic, Withheld) for statistic in withheld)
+    chapters = chapters_of(read, statistics)
+    assert "is not shown: the study's folder holds the predictions of 0 of" in chapters["selection"].parts[0].text
+    assert not any(figure.drawings for figure in chapters["selection"].figures)

@@ -22,19 +22,19 @@ def report(make_study, tmp_path_factory):
     return write_report("demo", results).parent
 
 
-def test_report_has_its_files_and_nothing_else(report):
+def test_report_has_exactly_its_files(report):
     files = sorted(path.name for path in report.iterdir())
     assert files == ["epochs.csv", "figures", "index.html", "report.md", "summary.json", "suspects.csv", "trials.csv"]
 
 
-def test_markdown_shows_the_images_that_are_there(report):
+def test_markdown_shows_all_figures(report):
     shown = re.findall(r"!\[.+\]\((.+)\)", (report / "report.md").read_text())
-    there = sorted(f"figures/{path.name}" for path in (report / "figures").iterdir())
-    assert sorted(shown) == there
-    assert "figures/curves.png" in there
+    files = sorted(f"figures/{path.name}" for path in (report / "figures").iterdir())
+    assert sorted(shown) == files
+    assert "figures/curves.png" in files
 
 
-def test_images_of_what_is_no_more_shown_are_removed(make_study, tmp_path):
+def test_old_figures_are_removed(make_study, tmp_path):
     make_study(tmp_path, "shrunk", [TrialState.FAIL])
     old = tmp_path / "shrunk" / "report" / "figures" / "peak.png"
     old.parent.mkdir(parents=True)
@@ -61,12 +61,12 @@ def test_summary_agrees_with_the_tables(report):
     assert set(epochs["trial"]) <= set(trials["number"])
 
 
-def test_every_estimate_has_its_n_and_interval(report):
-    found = []
+def test_every_estimate_has_n_and_interval(report):
+    estimates = []
 
     def walk(value):
         if isinstance(value, dict):
-            found.extend([value] if "value" in value else [])
+            estimates.extend([value] if "value" in value else [])
             for entry in value.values():
                 walk(entry)
         elif isinstance(value, list):
@@ -74,11 +74,11 @@ def test_every_estimate_has_its_n_and_interval(report):
                 walk(entry)
 
     walk(json.loads((report / "summary.json").read_text()))
-    assert len(found) > 20
-    assert all({"low", "high", "n"} <= set(estimate) for estimate in found)
+    assert len(estimates) > 20
+    assert all({"low", "high", "n"} <= set(estimate) for estimate in estimates)
 
 
-def test_csv_leaves_unknown_cells_empty_and_whole_numbers_whole(report):
+def test_csv_has_empty_cells_and_integers(report):
     with (report / "trials.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     waiting = next(row for row in rows if row["state"] == "WAITING")
@@ -86,7 +86,7 @@ def test_csv_leaves_unknown_cells_empty_and_whole_numbers_whole(report):
     assert all(row["best_step"].isdigit() for row in rows if row["state"] == "COMPLETE")
 
 
-def test_report_is_written_again_over_the_old_one(make_study, tmp_path):
+def test_new_report_replaces_the_old_one(make_study, tmp_path):
     make_study(tmp_path, "again", [TrialState.COMPLETE] * 2)
     first = write_report("again", tmp_path)
     first.write_text("old")
@@ -94,7 +94,7 @@ def test_report_is_written_again_over_the_old_one(make_study, tmp_path):
     assert first.read_text().startswith("<!doctype html>")
 
 
-def test_report_from_a_storage_lands_under_results_even_with_a_strange_name(make_study, tmp_path):
+def test_report_from_a_storage_is_written_under_results(make_study, tmp_path):
     make_study(tmp_path, "../up/and away", [TrialState.COMPLETE], folder="kept")
     url = f"sqlite:///{tmp_path / 'kept' / 'study.db'}"
     page = write_report("../up/and away", tmp_path / "results", url)
@@ -102,28 +102,28 @@ def test_report_from_a_storage_lands_under_results_even_with_a_strange_name(make
     assert ".." not in page.relative_to(tmp_path).parts
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
-def test_folder_that_cannot_be_written_is_named(make_study, tmp_path):
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_error_for_a_folder_that_cannot_be_written(make_study, tmp_path):
     make_study(tmp_path, "locked", [TrialState.COMPLETE])
     (tmp_path / "locked" / "report").mkdir(mode=0o500)
     with pytest.raises(StudyError, match="cannot write"):
         write_report("locked", tmp_path)
 
 
-def test_file_in_the_place_of_the_folder_is_named(make_study, tmp_path):
+def test_error_for_a_file_at_the_path_of_the_folder(make_study, tmp_path):
     make_study(tmp_path, "blocked", [TrialState.COMPLETE])
     (tmp_path / "blocked" / "report").write_text("")
     with pytest.raises(StudyError, match="cannot write"):
         write_report("blocked", tmp_path)
 
 
-def test_command_prints_where_the_page_is(make_study, tmp_path):
+def test_command_prints_the_path_of_the_page(make_study, tmp_path):
     make_study(tmp_path, "cli", [TrialState.COMPLETE])
-    told = CliRunner().invoke(command, ["cli", "--results", str(tmp_path)], catch_exceptions=False)
-    assert told.output.strip() == str(tmp_path / "cli" / "report" / "index.html")
+    result = CliRunner().invoke(command, ["cli", "--results", str(tmp_path)], catch_exceptions=False)
+    assert result.output.strip() == str(tmp_path / "cli" / "report" / "index.html")
 
 
-def test_plain_makes_json_of_everything():
+def test_plain_converts_to_json_types():
     value = {"a": Estimate(0.5, None, float("nan"), 3), "b": Withheld("too few"), "c": (1, pd.NA)}
     assert plain(value) == {
         "a": {"value": 0.5, "low": None, "high": None, "n": 3, "sd": None},
@@ -132,7 +132,7 @@ def test_plain_makes_json_of_everything():
     }
 
 
-def test_reading_and_writing_leave_the_study_alone(make_study, tmp_path):
+def test_writing_a_report_does_not_change_the_study(make_study, tmp_path):
     make_study(tmp_path, "same", [TrialState.COMPLETE] * 2)
     before = read_study("same", tmp_path)
     write_report("same", tmp_path)
