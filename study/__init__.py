@@ -4,7 +4,7 @@
 
     from study import RunOptions, run_study
 
-    if __name__ == "__main__":  # worker processes may import the calling script anew
+    if __name__ == "__main__":  # worker processes may import the calling script again
         outcome = run_study(RunOptions(trials=20, space="quick"))
 
 Names are imported when they are first used, so that ``drft-study --help`` stays fast.

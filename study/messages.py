@@ -12,7 +12,7 @@ from study.tuner.stopping import RunOutcome
 
 
 def opening_lines(plan: StudyPlan[BoundSpace], executor: str = "here") -> list[str]:
-    """Return a description of the study. ``executor`` tells how many trials run at once, and on which devices."""
+    """Return a description of the study. ``executor`` is the number of trials at once and their devices, as text."""
     metadata, split = plan.metadata, plan.metadata.split
     parts = describe_split(split, f"{split['n_train']} to train, {split['n_validation']} to validate")
     lines = [

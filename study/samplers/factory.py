@@ -91,7 +91,7 @@ def _seed(*entropy: int) -> int:
 
 def _check_cmaes(space: BoundSpace) -> None:
     if importlib.util.find_spec("cmaes") is None:
-        raise ConfigError("the sampler cmaes needs one more package; run: pip install 'drft-study[cmaes]'")
+        raise ConfigError("the sampler cmaes needs the package cmaes; run: pip install 'drft-study[cmaes]'")
     if len(_drawn_at_random("cmaes", space)) == len(space.dimensions):
         raise ConfigError(
             f"the sampler cmaes has nothing to learn in the space {space.name!r}: it needs a float or int "

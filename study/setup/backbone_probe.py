@@ -23,7 +23,7 @@ class BackboneProbe:
 
     def __enter__(self) -> Self:
         self._pipe, child_end = CONTEXT.Pipe()
-        self._process = start(_serve, child_end, name="drft-inspector", environment={"CUDA_VISIBLE_DEVICES": ""})
+        self._process = start(_serve, child_end, name="drft-probe", environment={"CUDA_VISIBLE_DEVICES": ""})
         child_end.close()  # otherwise recv would not raise EOFError when the process ends
         return self
 

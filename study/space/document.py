@@ -119,7 +119,7 @@ class YamlDocument:
     def value(self, node: Node) -> Any:
         """Return the value of a scalar node; a list or a mapping is a fault, and its value is None."""
         if not isinstance(node, yaml.ScalarNode):
-            self.fault(node, "one value should stand here, not a list or a mapping")
+            self.fault(node, "should be one value, not a list or a mapping")
             return None
         try:
             return _Loader("").construct_object(node)

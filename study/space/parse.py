@@ -54,7 +54,7 @@ def _check_depth(document: YamlDocument, settings: Sequence[FixedSetting | Dimen
     """Add faults if depth is given twice, or if ``all`` would be another number for each backbone."""
     depths = [setting for setting in settings if setting.path in {"depth", DEPTH_FRACTION}]
     if len(depths) > 1:
-        document.fault(depths[1].line, f"depth and {DEPTH_FRACTION} say the same thing; keep one")
+        document.fault(depths[1].line, f"depth and {DEPTH_FRACTION} set the same thing; keep one")
     searched = {setting.path for setting in settings if isinstance(setting, Dimension)}
     for setting in depths:
         domain = setting.domain if isinstance(setting, Dimension) else Choices((setting.value,))

@@ -1,7 +1,6 @@
 """``drft-study spaces`` and ``drft-study blocks``, as a user calls them."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -21,13 +20,6 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *a
         code = int(leaving.code or 0)
     captured = capsys.readouterr()
     return code, captured.out, captured.err
-
-
-def test_names_for_the_help_import_neither_optuna_nor_torch() -> None:
-    imports = "import sys, study.samplers.names, study.pruners.names, study.cli.blocks, study.cli.spaces"
-    script = f"{imports}; print(*{{'optuna', 'torch'}} & set(sys.modules))"
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == ""
 
 
 def test_list_names_every_shipped_space_with_its_question(

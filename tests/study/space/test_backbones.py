@@ -99,13 +99,13 @@ CHOICES = "search: {backbone.name: {type: categorical, choices: %s}}"
     [
         (CHOICES % "{resnet18: {weigths: hub}}", "resnet18: unknown key 'weigths' (did you mean 'weights'?)"),
         (CHOICES % "{resnet18: {normalization: none}}", "resnet18: normalization: "),
-        (CHOICES % "{resnet18: [hub]}", "one value should stand here"),
+        (CHOICES % "{resnet18: [hub]}", "should be one value, not a list"),
         (CHOICES % "[resnet18, resnet18]", "'resnet18' is among the choices twice"),
         (CHOICES % "[3]", "a choice should be the name of a timm model, got 3"),
         (CHOICES % "[]", "should be a list with at least one value"),
         ("search: {backbone.weights: {type: categorical, choices: [hub]}}", "name the weights of each backbone"),
         ("search: {depth_fraction: {type: float, low: 0, high: 1.5}}", "should be a number from 0 to 1"),
-        ("{fixed: {depth: 2}, search: {depth_fraction: {type: float, low: 0, high: 1}}}", "say the same thing"),
+        ("{fixed: {depth: 2}, search: {depth_fraction: {type: float, low: 0, high: 1}}}", "set the same thing"),
         ("{fixed: {depth: all}, " + CHOICES % "[resnet18]" + "}", "all is another number for each backbone"),
     ],
 )

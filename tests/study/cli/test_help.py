@@ -1,0 +1,57 @@
+"""The help of every command: quick, and readable on a terminal of 80 columns."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from study.cli import COMMANDS, cli
+
+IMPORTS = """
+import sys, click
+from study.cli import cli
+with open(sys.argv[1], "w") as sys.stdout:
+    for name in cli.list_commands(None):
+        cli([name, "--help"], standalone_mode=False)
+sys.stdout = sys.__stdout__
+print(*sys.modules)
+"""
+
+
+def commands(
+    command: click.Command = cli, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Yield all commands and groups, each with the arguments that call it."""
+    yield path, command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            member = command.get_command(context, name)
+            assert member is not None
+            yield from commands(member, (*path, name))
+
+
+def test_no_help_imports_a_heavy_library(tmp_path):
+    script = [sys.executable, "-c", IMPORTS, str(tmp_path / "help.txt")]
+    modules = subprocess.run(script, capture_output=True, text=True, check=True).stdout.split()
+    assert (tmp_path / "help.txt").read_text().count("Usage:") == len(COMMANDS)
+    assert "study.cli.run" in modules
+    assert not {"optuna", "torch", "timm", "pandas", "numpy", "ray"}.intersection(modules)
+
+
+@pytest.mark.parametrize("path", [path for path, _ in commands()], ids=" ".join)
+def test_help_fits_80_columns_and_no_description_is_cut_off(path):
+    output = CliRunner().invoke(cli, [*path, "--help"], prog_name="drft-study", terminal_width=80).output
+    assert output.startswith("Usage: drft-study")
+    assert max(map(len, output.splitlines())) <= 80
+    _, _, listed = output.partition("Commands:")
+    assert "..." not in listed
+
+
+def test_every_option_has_a_description():
+    for path, command in commands():
+        options = [option for option in command.params if isinstance(option, click.Option) and not option.hidden]
+        assert all(option.help for option in options), path
