@@ -1,1 +1,1 @@
-"""What of a study goes to other programs and people: its ``model`` and its ``tables``."""
+"""Export a study: its best model with a model card, and its tables. Predict images with an exported model."""

@@ -1,4 +1,4 @@
-"""The files of an exported model."""
+"""Names of the files of an exported model."""
 
 MODEL = "model.safetensors"
 CONFIG = "config.yaml"

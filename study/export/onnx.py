@@ -1,4 +1,4 @@
-"""A trained model as an ONNX file, compared with the original before anybody relies on it."""
+"""Export a model as ONNX, and check that the file predicts as the model does."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,13 +10,16 @@ from torch import Tensor, nn
 from drft.errors import StudyError
 from drft.models.backbone import Model
 
+INPUT = "pictures"
+"""Name of the input in the file. It is part of the file format: programs that use exported models depend on it."""
+
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 TOLERANCE = 1e-3
-"""Largest difference in a probability between the two that counts as rounding."""
+"""Largest difference in a probability that counts as rounding."""
 
 
 class _ProbabilityModel(nn.Module):
-    """From images in [0, 1] to probabilities: normalization and link are part of the file."""
+    """Maps images in [0, 1] to probabilities, so that the file contains the normalization and the link of the loss."""
 
     mean: Tensor
     std: Tensor
@@ -34,10 +37,10 @@ class _ProbabilityModel(nn.Module):
 
 
 def check_packages() -> None:
-    """Tell whether ONNX files can be written.
+    """Check that ONNX files can be written.
 
     Raises:
-        StudyError: naming what is missing.
+        StudyError: naming the missing packages.
     """
     missing = [name for name in _PACKAGES if find_spec(name) is None]
     if missing:
@@ -48,35 +51,37 @@ def write_onnx(model: Model, image_size: int, path: Path) -> float:
     """Write a model as ONNX: images in [0, 1], float32 of shape (n, 3, size, size), to probabilities (n, classes).
 
     Returns:
-        The largest difference in a probability from the original, on random images.
+        The largest difference in a probability between file and model, on random images.
 
     Raises:
-        StudyError: when it differs by more than rounding.
+        StudyError: when they differ by more than rounding.
     """
-    grader = _ProbabilityModel(model).cpu().eval()
+    module = _ProbabilityModel(model).cpu().eval()
     images = torch.rand(3, 3, image_size, image_size, generator=torch.Generator().manual_seed(0))
     torch.onnx.export(
-        grader,
+        module,
         (images[:2],),
         str(path),
-        input_names=["pictures"],
+        input_names=[INPUT],
         output_names=["probabilities"],
         dynamic_shapes=({0: torch.export.Dim("n")},),
         dynamo=True,
         external_data=False,
         verbose=False,
     )
-    difference = _difference(grader, images, path)
-    if not difference <= TOLERANCE:
-        raise StudyError(f"--onnx: the file differs from the model by {difference:.2g} in a probability: leave it out")
+    difference = _largest_difference(module, images, path)
+    if not difference <= TOLERANCE:  # not >, so that NaN is refused, too
+        raise StudyError(
+            f"--onnx: the file differs from the model by {difference:.2g} in a probability: export without --onnx"
+        )
     return difference
 
 
 @torch.no_grad()
-def _difference(grader: _ProbabilityModel, images: Tensor, path: Path) -> float:
-    """Compare on another number of images than the file was made with."""
+def _largest_difference(module: _ProbabilityModel, images: Tensor, path: Path) -> float:
+    """Compare the probabilities of file and model; the file was traced with another number of images."""
     import onnxruntime  # noqa: PLC0415 (an optional package)
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {"pictures": images.numpy()})
-    return float(np.abs(found - grader(images).numpy()).max())
+    (probabilities,) = session.run(None, {INPUT: images.numpy()})
+    return float(np.abs(probabilities - module(images).numpy()).max())

@@ -1,12 +1,10 @@
-"""A study's tables as CSV or Parquet."""
+"""Export a study's tables as CSV or Parquet."""
 
 from pathlib import Path
 from typing import Literal
 
-import pandas as pd
-
 from drft.errors import StudyError
-from drft.files.atomic import whole_file
+from study.results.files import write_whole
 from study.results.study_results import StudyResults
 
 Table = Literal["trials", "epochs"]
@@ -17,31 +15,25 @@ def export_table(study: StudyResults, table: Table, form: Format, out: Path | No
     """Write a table of a study to a file, or return it as text.
 
     Args:
-        study: as it was read.
+        study: the study.
         table: one row per trial, or one per trial and epoch; the columns are those of the report's CSV files.
-        form: ``csv``; ``parquet`` keeps types and needs pyarrow.
-        out: the file; None returns the text, which only CSV is.
+        form: ``csv``, or ``parquet``, which keeps the types and needs pyarrow.
+        out: the file; None returns the text (CSV only).
 
     Raises:
-        StudyError: when the file cannot be written, or what it takes is missing.
+        StudyError: when the file cannot be written, or pyarrow is missing.
     """
     rows = study.trials if table == "trials" else study.epochs
-    if form == "csv" and out is None:
-        return str(rows.to_csv(index=False, lineterminator="\n"))
-    if out is None:
-        raise StudyError("--format parquet is no text: name a file with --out")
-    try:
-        with whole_file(out) as draft:
-            _write(rows, form, draft)
-    except ImportError:
-        raise StudyError("--format parquet needs pyarrow: pip install 'drft-study[parquet]'") from None
-    except OSError as error:
-        raise StudyError(f"cannot write {out}: {error.strerror}; name another file with --out") from None
-    return None
-
-
-def _write(rows: pd.DataFrame, form: Format, path: Path) -> None:
-    if form == "csv":
-        rows.to_csv(path, index=False, lineterminator="\n")
+    if form == "parquet":
+        if out is None:
+            raise StudyError("--format parquet cannot be printed: name a file with --out")
+        try:
+            content: str | bytes = rows.to_parquet(index=False)
+        except ImportError:
+            raise StudyError("--format parquet needs pyarrow: pip install 'drft-study[parquet]'") from None
     else:
-        rows.to_parquet(path, index=False)
+        content = str(rows.to_csv(index=False, lineterminator="\n"))
+        if out is None:
+            return content
+    write_whole(out, content, "name another file with --out")
+    return None

@@ -134,12 +134,9 @@ def verdict(report: SoupReport) -> list[str]:
         _gain_sentence(others, report.metric),
     ]
     if report.chosen == "best trial":
-        lines.append("The stored weights are those of the best trial: no soup has a higher validation score.")
+        lines.append("Stored weights: the best trial, since no soup has a higher validation score.")
     else:
-        lines.append(
-            f"The stored weights are those of the {report.chosen}: it has the highest validation score of those that "
-            "are one network."
-        )
+        lines.append(f"Stored weights: {report.chosen}, which has the highest validation score of a single network.")
     if report.folds is not None:
         lines.append(
             f"The trials have {report.folds} folds and are ranked by all of them; their checkpoints are those of the "

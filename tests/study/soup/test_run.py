@@ -59,7 +59,7 @@ def test_the_command_prints_tables_and_conclusions(trained_study, tmp_path, monk
     main()
     output = capsys.readouterr().out
     assert "greedy soup" in output
-    assert "The stored weights are those of the" in output
+    assert "Stored weights: " in output
     assert len(json.loads((results / "real" / "soup" / "soup.json").read_text())["trials"]) == 2
 
 
