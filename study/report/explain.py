@@ -65,35 +65,29 @@ def explain(space: Space, bound: BoundSpace | None, trials: int, images: int) ->
         trials: planned trials.
         images: images to train and validate with.
     """
-    n_validation = round(images * _validation_share(space))
+    fixed = {setting.path: setting.value for setting in space.fixed}
+    share = float(fixed.get("split.validation_fraction", SplitConfig().validation_fraction))
+    if folds := fixed.get("split.folds"):
+        share = 1 / float(folds) if fixed.get("split.fold", 0) is not None else 1.0
+    n_validation = round(images * share)
     dimensions = (bound or space).dimensions
-    needs = f"{MIN_CONTROL} completed trials of the control arm, one trial in {CONTROL_EVERY}"
     questions = (
         *_setting_questions(len(dimensions), trials),
         *_depth_questions(space, dimensions, trials),
         *_epoch_questions(trials),
-        _needing_trials("What did pruning cost?", needs, MIN_CONTROL * CONTROL_EVERY, trials),
         *_image_questions(trials, n_validation),
     )
     return Explanation(dimensions, tuple(map(str, space.fixed)), questions, tuple(_noise(n_validation)), n_validation)
 
 
-def _validation_share(space: Space) -> float:
-    fixed = {setting.path: setting.value for setting in space.fixed}
-    if folds := fixed.get("split.folds"):
-        return 1 / float(folds) if fixed.get("split.fold", 0) is not None else 1.0
-    return float(fixed.get("split.validation_fraction", SplitConfig().validation_fraction))
-
-
 def _setting_questions(dimensions: int, trials: int) -> Iterator[Question]:
-    needed = {
-        "Which settings distinguish the best trials (PED-ANOVA)?": FOR_IMPORTANCE["ped-anova"],
-        "Which settings explain the variance (fANOVA)?": FOR_IMPORTANCE["fanova"],
-    }
-    for question, least in needed.items():
+    for question, least in (
+        ("Which settings distinguish the best trials (PED-ANOVA)?", FOR_IMPORTANCE["ped-anova"]),
+        ("Which settings explain the variance (fANOVA)?", FOR_IMPORTANCE["fanova"]),
+    ):
         answered = _needing_trials(question, f"{least} completed trials, 2 settings", least, trials)
         yield answered if dimensions > 1 else answered._replace(answer="no: the space varies one setting")
-    question = "Does the gap grow with a setting (Somers' D)?"
+    question = "Does the gap grow with a setting (Kendall's tau)?"
     yield _needing_trials(question, f"{FOR_ASSOCIATION} completed trials", FOR_ASSOCIATION, trials)
 
 
@@ -133,12 +127,14 @@ def _by_depth(question: str, least: int, unit: str, depths: int | None, trials: 
 
 
 def _epoch_questions(trials: int) -> Iterator[Question]:
-    question = "When does validation peak (Kaplan-Meier)?"
-    yield _needing_trials(question, f"{FOR_SURVIVAL} trials, pruned or not", FOR_SURVIVAL, trials)
-    question = "How early can the best trials be recognized (Kendall's tau)?"
-    yield _needing_trials(question, f"{FOR_EARLY} completed trials", FOR_EARLY, trials)
-    question = "What does the best epoch gain over the last?"
-    yield _needing_trials(question, f"{MIN_FOR_BOOTSTRAP} completed trials", MIN_FOR_BOOTSTRAP, trials)
+    for question, least, unit in (
+        ("When does validation peak (Kaplan-Meier)?", FOR_SURVIVAL, "trials, pruned or not"),
+        ("How early can the best trials be recognized (Kendall's tau)?", FOR_EARLY, "completed trials"),
+        ("What does the best epoch gain over the last?", MIN_FOR_BOOTSTRAP, "completed trials"),
+    ):
+        yield _needing_trials(question, f"{least} {unit}", least, trials)
+    needs = f"{MIN_CONTROL} completed trials of the control arm, one trial in {CONTROL_EVERY}"
+    yield _needing_trials("What did pruning cost?", needs, MIN_CONTROL * CONTROL_EVERY, trials)
 
 
 def _image_questions(trials: int, n_validation: int) -> Iterator[Question]:
