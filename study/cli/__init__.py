@@ -7,6 +7,8 @@ from types import MappingProxyType
 
 import click
 
+from study.report.disclaimer import DISCLAIMER
+
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "run": "Run a study: many short two-phase trainings, then a report.",
@@ -44,13 +46,14 @@ class _LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=_LazyGroup,
+    help=f"How deep should one fine-tune, and can one believe the answer?\n\n{DISCLAIMER}",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="drft-study")
 def cli() -> None:
-    """How deep should one fine-tune, and can one believe the answer?
-
-    For research and education only; nothing here is a medical device.
-    """
+    """Group the commands."""
 
 
 def main() -> None:

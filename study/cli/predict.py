@@ -5,8 +5,10 @@ from pathlib import Path
 
 import click
 
+from study.report.disclaimer import FULL_DISCLAIMER
 
-@click.command()
+
+@click.command(epilog=FULL_DISCLAIMER)
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
@@ -19,9 +21,7 @@ def command(checkpoint: Path, images: Sequence[Path], table: Path | None) -> Non
     """Grade IMAGES, files or folders, with the model of CHECKPOINT.
 
     CHECKPOINT is a folder written by `drft-study export`, or a .safetensors
-    file: that of such a folder, or the best.safetensors of a trial. For
-    research and education only: not for diagnosis, treatment or any other use
-    on patients.
+    file: that of such a folder, or the best.safetensors of a trial.
     """
     from study.cli.tables import print_table
     from study.export.predict import CAUTION, COLUMNS, find_images, predict, write_predictions
