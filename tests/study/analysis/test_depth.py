@@ -39,16 +39,22 @@ def test_depth_table_by_hand():
     assert rows[0].gap_last[:3] == (0.0, None, None)
 
 
-def test_best_of_a_depth_is_the_first_of_equals():
+def test_best_trial_of_a_depth_is_the_first_on_ties():
     rows = depth_table(table(trial(5, 1, 0.6, 0.6), trial(3, 1, 0.6, 0.5)), 10)
     assert rows[0].best_trial == 3
 
 
-def test_nothing_completed_is_withheld_everywhere():
+def test_all_statistics_are_withheld_without_completed_trials():
     empty = table()
     epochs = pd.DataFrame(columns=["trial", "step", "phase", "train_accuracy", "val_accuracy"])
-    told = [depth_table(empty, 10), depth_curves(empty, epochs), peak(empty), best_versus_last(empty), history(empty)]
-    assert all(isinstance(statistic, Withheld) for statistic in told)
+    results = [
+        depth_table(empty, 10),
+        depth_curves(empty, epochs),
+        peak(empty),
+        best_versus_last(empty),
+        history(empty),
+    ]
+    assert all(isinstance(statistic, Withheld) for statistic in results)
 
 
 def epochs_of(number, train, validation, head=1):
@@ -87,7 +93,7 @@ def test_curve_ends_where_fewer_than_half_of_its_trials_are_left():
 
 
 def test_peak_by_hand():
-    found = peak(
+    result = peak(
         table(
             trial(0, 1, 0.6, 0.5, best_step=1, phase="head"),
             trial(1, 1, 0.6, 0.5, best_step=3),
@@ -95,25 +101,25 @@ def test_peak_by_hand():
             trial(3, 1, 0.6, 0.5, best_step=3),
         )
     )
-    assert found.best_step.value == 3
-    assert (found.before_last.value, found.in_head_phase.value) == (0.75, 0.25)
-    assert [(c.step, c.head, c.depth) for c in found.counts] == [(1, 1, 0), (2, 0, 0), (3, 0, 2), (4, 0, 1)]
+    assert result.best_step.value == 3
+    assert (result.before_last.value, result.in_head_phase.value) == (0.75, 0.25)
+    assert [(c.step, c.head, c.depth) for c in result.counts] == [(1, 1, 0), (2, 0, 0), (3, 0, 2), (4, 0, 1)]
 
 
 def test_best_versus_last_by_hand():
-    found = best_versus_last(table(*(trial(n, 1, 0.60, 0.60 - 0.01 * n) for n in range(6))))
-    assert found.difference.value == pytest.approx(0.025)
-    assert 0.01 < found.difference.low < 0.025 < found.difference.high < 0.04
-    assert found.pairs[5] == (5, 1, 0.60, pytest.approx(0.55))
+    result = best_versus_last(table(*(trial(n, 1, 0.60, 0.60 - 0.01 * n) for n in range(6))))
+    assert result.difference.value == pytest.approx(0.025)
+    assert 0.01 < result.difference.low < 0.025 < result.difference.high < 0.04
+    assert result.pairs[5] == (5, 1, 0.60, pytest.approx(0.55))
 
 
-def test_best_versus_last_of_four_trials_says_why_not():
-    found = best_versus_last(table(*(trial(n, 1, 0.6, 0.5) for n in range(4))))
-    assert isinstance(found, Withheld)
-    assert "at least 5 completed trials, there are 4" in found.reason
+def test_best_versus_last_of_four_trials_is_withheld():
+    result = best_versus_last(table(*(trial(n, 1, 0.6, 0.5) for n in range(4))))
+    assert isinstance(result, Withheld)
+    assert "at least 5 completed trials, there are 4" in result.reason
 
 
-def test_planted_story_is_found_in_a_made_study(demo):
+def test_planted_effects_are_found_in_a_synthetic_study(demo):
     read = read_study("demo", demo)
     rows = depth_table(read.complete, 83)
     assert sum(row.n for row in rows) == len(read.complete)
@@ -122,6 +128,6 @@ def test_planted_story_is_found_in_a_made_study(demo):
     assert best_versus_last(read.complete).difference.low > 0
 
 
-def test_history_keeps_pruned_trials_and_leaves_failed_ones_out(demo):
-    told = history(read_study("demo", demo).trials)
-    assert {point.state for point in told} == {"COMPLETE", "PRUNED"}
+def test_history_includes_pruned_trials_but_no_failed_ones(demo):
+    results = history(read_study("demo", demo).trials)
+    assert {point.state for point in results} == {"COMPLETE", "PRUNED"}

@@ -29,20 +29,20 @@ def test_gaps_of_each_trial_by_hand():
 
 
 def test_gaps_by_depth_are_means_over_trials():
-    found = gaps(COMPLETE, EPOCHS)
-    (row,) = found.by_depth
-    assert (found.n, row.depth, row.n) == (2, 3, 2)
+    result = gaps(COMPLETE, EPOCHS)
+    (row,) = result.by_depth
+    assert (result.n, row.depth, row.n) == (2, 3, 2)
     assert row.loss.best.value == pytest.approx((0.3 + 1.1) / 2)
     assert row.loss.growth.value == pytest.approx((0.6 + 0.0) / 2)
-    assert found.accuracy.last.value == pytest.approx(0.4)
+    assert result.accuracy.last.value == pytest.approx(0.4)
 
 
-def test_accuracy_gap_is_that_of_the_trials_table(demo):
+def test_accuracy_gap_agrees_with_the_trials_table(demo):
     read = read_study("demo", demo)
-    found = gaps(read.complete, read.epochs)
-    assert found.accuracy.best.value == pytest.approx(read.complete["gap_best"].mean())
-    assert found.accuracy.growth.value == pytest.approx((read.complete["gap_last"] - read.complete["gap_best"]).mean())
-    assert found.loss.growth.low > 0  # planted: validation loss rises with every step
+    result = gaps(read.complete, read.epochs)
+    assert result.accuracy.best.value == pytest.approx(read.complete["gap_best"].mean())
+    assert result.accuracy.growth.value == pytest.approx((read.complete["gap_last"] - read.complete["gap_best"]).mean())
+    assert result.loss.growth.low > 0  # planted: validation loss rises with every step
 
 
 def phased(number, head, depth, best_phase, decay, after):
@@ -57,25 +57,29 @@ def phased(number, head, depth, best_phase, decay, after):
 
 
 def test_phases_by_hand():
-    made = [phased(n, 0.5, 0.6, "depth", 0.04 + 0.01 * n, 2) for n in range(5)]
-    made += [phased(9, 0.7, 0.6, "head", 0.1, 4)]
-    found = phases(pd.DataFrame([trial for trial, _ in made]), pd.DataFrame([row for _, rows in made for row in rows]))
-    assert found.depth.n == 5
-    assert found.depth.decay.value == pytest.approx(0.06)
-    assert found.depth.decay_per_epoch.value == pytest.approx(0.03)
-    assert isinstance(found.head, Withheld)
-    assert "1 peaked in the head phase" in found.head.reason
-    assert found.gain.value == pytest.approx((5 * 0.1 - 0.1) / 6)
+    trials = [phased(n, 0.5, 0.6, "depth", 0.04 + 0.01 * n, 2) for n in range(5)]
+    trials += [phased(9, 0.7, 0.6, "head", 0.1, 4)]
+    result = phases(
+        pd.DataFrame([trial for trial, _ in trials]), pd.DataFrame([row for _, rows in trials for row in rows])
+    )
+    assert result.depth.n == 5
+    assert result.depth.decay.value == pytest.approx(0.06)
+    assert result.depth.decay_per_epoch.value == pytest.approx(0.03)
+    assert isinstance(result.head, Withheld)
+    assert "1 peaked in the head phase" in result.head.reason
+    assert result.gain.value == pytest.approx((5 * 0.1 - 0.1) / 6)
 
 
 def test_peak_at_the_last_step_has_no_decay_per_epoch():
-    made = [phased(n, 0.5, 0.6, "depth", 0.0, 0) for n in range(5)]
-    found = phases(pd.DataFrame([trial for trial, _ in made]), pd.DataFrame([row for _, rows in made for row in rows]))
-    assert isinstance(found.depth.decay_per_epoch, Withheld)
+    trials = [phased(n, 0.5, 0.6, "depth", 0.0, 0) for n in range(5)]
+    result = phases(
+        pd.DataFrame([trial for trial, _ in trials]), pd.DataFrame([row for _, rows in trials for row in rows])
+    )
+    assert isinstance(result.depth.decay_per_epoch, Withheld)
 
 
 def test_study_without_head_phase_has_no_gain():
-    made = [phased(n, 0.5, 0.6, "depth", 0.01 * n, 2) for n in range(6)]
-    rows = [row for _, rows in made for row in rows if row["phase"] == "depth"]
-    found = phases(pd.DataFrame([trial for trial, _ in made]), pd.DataFrame(rows))
-    assert isinstance(found.gain, Withheld)
+    trials = [phased(n, 0.5, 0.6, "depth", 0.01 * n, 2) for n in range(6)]
+    rows = [row for _, rows in trials for row in rows if row["phase"] == "depth"]
+    result = phases(pd.DataFrame([trial for trial, _ in trials]), pd.DataFrame(rows))
+    assert isinstance(result.gain, Withheld)

@@ -38,13 +38,13 @@ STUDY = [
 
 
 def test_audit_by_hand():
-    found = pruner_audit(*tables(STUDY), BASE, "asha")
-    assert (found.control, found.flagged.value, found.winners.value) == (5, 0.4, 0.5)
+    audit = pruner_audit(*tables(STUDY), BASE, "asha")
+    assert (audit.control, audit.flagged.value, audit.winners.value) == (5, 0.4, 0.5)
     exact = stats.beta.ppf([0.025, 0.975], [1, 2], [2, 1])  # Clopper-Pearson of one in two
-    assert (found.winners.low, found.winners.high) == pytest.approx(tuple(exact))
-    assert found.killed_best
-    assert found.regret == pytest.approx(0.70 - 0.63)
-    assert (found.missed.value, found.missed.high, found.missed.n) == (3, pytest.approx(6 * exact[1]), 2)
+    assert (audit.winners.low, audit.winners.high) == pytest.approx(tuple(exact))
+    assert audit.killed_best
+    assert audit.regret == pytest.approx(0.70 - 0.63)
+    assert (audit.missed.value, audit.missed.high, audit.missed.n) == (3, pytest.approx(6 * exact[1]), 2)
 
 
 def test_savings_by_hand():
@@ -69,16 +69,16 @@ def test_searched_epochs_are_planned_trial_by_trial():
     assert pruner_audit(trials, complete, epochs, BASE, "asha").savings.epochs_saved == 6 * (2 + 4 - 3)
 
 
-def test_nothing_flagged_leaves_the_winners_open():
-    kept = [row | {"would_prune": None} for row in STUDY]
-    found = pruner_audit(*tables(kept), BASE, "asha")
-    assert found.flagged.value == 0
-    assert found.flagged.high > 0.3
-    assert isinstance(found.winners, Withheld)
-    assert isinstance(found.missed, Withheld)
-    assert (found.killed_best, found.regret) == (False, 0)
+def test_winners_are_withheld_where_nothing_is_flagged():
+    unflagged = [row | {"would_prune": None} for row in STUDY]
+    audit = pruner_audit(*tables(unflagged), BASE, "asha")
+    assert audit.flagged.value == 0
+    assert audit.flagged.high > 0.3
+    assert isinstance(audit.winners, Withheld)
+    assert isinstance(audit.missed, Withheld)
+    assert (audit.killed_best, audit.regret) == (False, 0)
 
 
-def test_no_pruner_and_no_control_arm_say_why():
+def test_audit_is_withheld_without_a_pruner_or_a_control_arm():
     assert "without a pruner" in pruner_audit(*tables(STUDY), BASE, "none").reason
     assert "there are 4" in pruner_audit(*tables(STUDY[:-1]), BASE, "asha").reason

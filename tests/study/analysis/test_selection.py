@@ -21,61 +21,61 @@ from study.analysis.overtuning import incumbents, overtuning, overtuning_by_halv
 from study.analysis.running import compare_running, noise_verdict
 from study.analysis.selection import corrected_selection, first_best, winners_curse
 
-NAMED = {simulation.name: simulation for simulation in simulations()}
+SIMULATIONS = {simulation.name: simulation for simulation in simulations()}
 
 
-def drawn(seed=0, trials=30, images=60):
+def draw_grades(seed=0, trials=30, images=60):
     rng = np.random.default_rng(seed)
     return rng.integers(0, 5, (trials, images)).astype(np.int8), rng.integers(0, 5, images)
 
 
 @pytest.mark.parametrize(
-    ("metric", "theirs"),
+    ("metric", "metric_of_sklearn"),
     [
-        ("accuracy", lambda truth, told, weights: np.average(truth == told, weights=weights)),
+        ("accuracy", lambda truth, predicted, weights: np.average(truth == predicted, weights=weights)),
         ("balanced_accuracy", lambda *a: balanced_accuracy_score(*a[:2], sample_weight=a[2])),
         ("qwk", lambda *a: cohen_kappa_score(*a[:2], weights="quadratic", sample_weight=a[2])),
     ],
 )
-def test_weighted_scores_are_those_of_scikit_learn(metric, theirs):
-    predicted, grades = drawn()
+def test_weighted_scores_agree_with_scikit_learn(metric, metric_of_sklearn):
+    predicted, grades = draw_grades()
     weights = resampled_weights(60, 4, seed=1)
-    found = weighted_scores(predicted, grades, weights, metric)
-    expected = [[theirs(grades, told, row) for told in predicted] for row in weights]
-    assert found == pytest.approx(np.array(expected), abs=1e-5)
+    result = weighted_scores(predicted, grades, weights, metric)
+    expected = [[metric_of_sklearn(grades, trial, row) for trial in predicted] for row in weights]
+    assert result == pytest.approx(np.array(expected), abs=1e-5)
 
 
-def test_resamples_hold_as_many_images_as_there_are():
+def test_resamples_have_as_many_images_as_the_set():
     weights = resampled_weights(83, 500, seed=0)
     assert (weights.sum(axis=1) == 83).all()
     assert (weights == 0).mean() == pytest.approx((1 - 1 / 83) ** 83, abs=0.01)
 
 
 def test_winners_curse_by_newcombe():
-    found = winners_curse(56, 70, 48, 80)  # Newcombe 1998, table II, column (a), method 10
-    assert found.difference[:3] == pytest.approx((0.2, 0.0524, 0.3339), abs=5e-5)
-    assert (found.validation.value, found.test.value) == (0.8, 0.6)
+    result = winners_curse(56, 70, 48, 80)  # Newcombe 1998, table II, column (a), method 10
+    assert result.difference[:3] == pytest.approx((0.2, 0.0524, 0.3339), abs=5e-5)
+    assert (result.validation.value, result.test.value) == (0.8, 0.6)
 
 
-def test_correction_leaves_one_clear_winner_nearly_alone():
+def test_one_clear_winner_is_hardly_corrected():
     correct = np.zeros((10, 80), dtype=bool)
     correct[3, :64] = True
-    found = corrected_selection(as_candidates(correct))
-    assert (found.observed, found.n_candidates) == (pytest.approx(0.8), 10)
-    assert found.corrected.value == pytest.approx(0.8, abs=0.01)
+    result = corrected_selection(as_candidates(correct))
+    assert (result.observed, result.n_candidates) == (pytest.approx(0.8), 10)
+    assert result.corrected.value == pytest.approx(0.8, abs=0.01)
 
 
-def test_correction_takes_back_what_noise_gave():
-    found = [
+def test_correction_removes_the_optimism_of_noise():
+    result = [
         corrected_selection(as_candidates(draw_correct(np.random.default_rng(seed), np.full(50, 0.6), 83)), 200, seed)
         for seed in range(40)
     ]
-    assert np.mean([one.observed for one in found]) > 0.66
-    assert np.mean([one.corrected.value for one in found]) == pytest.approx(0.6, abs=0.03)
-    assert all(one.optimism == pytest.approx(one.observed - one.corrected.value) for one in found)
+    assert np.mean([x.observed for x in result]) > 0.66
+    assert np.mean([x.corrected.value for x in result]) == pytest.approx(0.6, abs=0.03)
+    assert all(x.optimism == pytest.approx(x.observed - x.corrected.value) for x in result)
 
 
-def test_first_of_equals_is_selected():
+def test_first_candidate_is_selected_on_ties():
     assert first_best(np.array([[0.5, 0.7, 0.7], [0.3, 0.3, 0.3]])).tolist() == [1, 0]
 
 
@@ -86,73 +86,73 @@ def test_incumbents_by_hand():
 def test_overtuning_by_hand():
     # Test accuracies of the incumbents are 0.5, 0.8, 0.8 and 0.6 of ten images: two tenths lost of three gained.
     test_correct = np.arange(10) < np.array([5, 8, 10, 6])[:, None]
-    found = overtuning([0, 2, 5, 6], [0.5, 0.6, 0.55, 0.7], test_correct)
-    assert [step.outer for step in found.path] == pytest.approx([0.5, 0.8, 0.8, 0.6])
-    assert [step.trial for step in found.path] == [0, 2, 5, 6]
-    assert (found.overtuning.value, found.relative) == (pytest.approx(0.2), pytest.approx(2 / 3))
+    result = overtuning([0, 2, 5, 6], [0.5, 0.6, 0.55, 0.7], test_correct)
+    assert [step.outer for step in result.path] == pytest.approx([0.5, 0.8, 0.8, 0.6])
+    assert [step.trial for step in result.path] == [0, 2, 5, 6]
+    assert (result.overtuning.value, result.relative) == (pytest.approx(0.2), pytest.approx(2 / 3))
 
 
-def test_planted_overtuning_is_told_from_noise():
+def test_planted_overtuning_is_distinguished_from_noise():
     rng = np.random.default_rng(0)
     accuracies = np.array([0.6, 0.8, 0.55])
-    found = overtuning([0, 1, 2], [0.5, 0.6, 0.7], draw_correct(rng, accuracies, 400))
-    assert 0 < found.overtuning.low < 0.25 < found.overtuning.high
+    result = overtuning([0, 1, 2], [0.5, 0.6, 0.7], draw_correct(rng, accuracies, 400))
+    assert 0 < result.overtuning.low < 0.25 < result.overtuning.high
 
 
 def test_overtuning_by_halves_selects_steps_on_one_half_and_scores_on_the_other():
     rng = np.random.default_rng(0)
-    found = overtuning_by_halves(as_candidates(draw_correct(rng, np.full(60, 0.5), 83), steps=3))
-    assert len(found.path) == 20
-    assert np.diff([step.inner for step in found.path]).min() >= 0
-    assert found.path[-1].inner > 0.6
-    assert found.path[-1].outer == pytest.approx(0.5, abs=0.12)
-    assert found.overtuning.low is None
+    result = overtuning_by_halves(as_candidates(draw_correct(rng, np.full(60, 0.5), 83), steps=3))
+    assert len(result.path) == 20
+    assert np.diff([step.inner for step in result.path]).min() >= 0
+    assert result.path[-1].inner > 0.6
+    assert result.path[-1].outer == pytest.approx(0.5, abs=0.12)
+    assert result.overtuning.low is None
 
 
-def test_a_search_that_gets_lost_is_beyond_chance():
+def test_search_that_deteriorates_is_beyond_chance():
     rng = np.random.default_rng(0)
-    accuracies, flattered = np.full(30, 0.8), np.linspace(0.6, 0.9, 30)
+    accuracies, optimistic = np.full(30, 0.8), np.linspace(0.6, 0.9, 30)
     accuracies[15:] = 0.5  # later trials look better on validation, and are worse
-    found = overtuning(np.arange(30), flattered, draw_correct(rng, accuracies, 200))
-    assert found.overtuning.low > 0.1
-    assert found.overtuning.value == pytest.approx(0.3, abs=0.08)
+    result = overtuning(np.arange(30), optimistic, draw_correct(rng, accuracies, 200))
+    assert result.overtuning.low > 0.1
+    assert result.overtuning.value == pytest.approx(0.3, abs=0.08)
 
 
-def test_rank_agreement_is_that_of_scipy():
+def test_rank_agreement_is_tau_b_with_an_interval():
     rng = np.random.default_rng(0)
-    one, other = rng.integers(40, 60, 50) / 83, rng.integers(40, 60, 50) / 103
-    found = rank_agreement(one, other)
-    assert found.value == pytest.approx(stats.kendalltau(one, other).statistic, abs=1e-6)
-    assert found.low < found.value < found.high
+    x, y = rng.integers(40, 60, 50) / 83, rng.integers(40, 60, 50) / 103
+    result = rank_agreement(x, y)
+    assert result.value == pytest.approx(weighted_tau(x, y, np.ones((1, 50), dtype=np.float32))[0])
+    assert result.low < result.value < result.high
 
 
-def test_weighted_tau_is_tau_of_repeated_trials():
+def test_weighted_tau_agrees_with_scipy_on_repeated_trials():
     rng = np.random.default_rng(0)
-    one, other = rng.normal(size=20), rng.normal(size=20)
+    x, y = rng.normal(size=20), rng.normal(size=20)
     weights = resampled_weights(20, 3, seed=0)
     repeated = [np.repeat(np.arange(20), row.astype(int)) for row in weights]
-    expected = [stats.kendalltau(one[places], other[places]).statistic for places in repeated]
-    assert weighted_tau(one, other, weights) == pytest.approx(np.array(expected), abs=1e-6)
+    expected = [stats.kendalltau(x[trials], y[trials]).statistic for trials in repeated]
+    assert weighted_tau(x, y, weights) == pytest.approx(np.array(expected), abs=1e-6)
 
 
-def test_two_trials_are_told_apart_about_where_mcnemar_does():
+def test_two_trials_are_distinguished_about_where_mcnemar_does():
     correct = np.zeros((2, 200), dtype=bool)
     correct[:, 100:] = True
-    found = indistinguishable_trials(as_candidates(correct | (np.arange(200) < np.array([[30], [0]]))))
-    assert found.trials == (0,)
-    assert found.critical == pytest.approx(1.96 * (0.15 * 0.85 / 200) ** 0.5, rel=0.1)  # 30 of 200 images differ
+    result = indistinguishable_trials(as_candidates(correct | (np.arange(200) < np.array([[30], [0]]))))
+    assert result.trials == (0,)
+    assert result.critical == pytest.approx(1.96 * (0.15 * 0.85 / 200) ** 0.5, rel=0.1)  # 30 of 200 images differ
 
 
-def test_equal_trials_are_never_told_apart():
-    found = indistinguishable_trials(as_candidates(np.tile(np.arange(83) < 50, (5, 1))))
-    assert found.trials == (0, 1, 2, 3, 4)
+def test_equal_trials_are_indistinguishable():
+    result = indistinguishable_trials(as_candidates(np.tile(np.arange(83) < 50, (5, 1))))
+    assert result.trials == (0, 1, 2, 3, 4)
 
 
-def test_planted_trials_are_all_found():
+def test_all_of_the_best_trials_are_in_the_set():
     rng = np.random.default_rng(0)
-    found = indistinguishable_trials(as_candidates(draw_correct(rng, np.repeat([0.3, 0.7], (40, 5)), 83)))
-    assert set(found.trials) == {40, 41, 42, 43, 44}
-    assert (len(found.compared), found.n_images) == (45, 83)
+    result = indistinguishable_trials(as_candidates(draw_correct(rng, np.repeat([0.3, 0.7], (40, 5)), 83)))
+    assert set(result.trials) == {40, 41, 42, 43, 44}
+    assert (len(result.compared), result.n_images) == (45, 83)
 
 
 def test_hopeless_trials_do_not_widen_the_set():
@@ -164,8 +164,8 @@ def test_hopeless_trials_do_not_widen_the_set():
     )
 
 
-def test_set_is_that_of_all_pairs_when_every_pair_counts():
-    """Without rivals to leave out, one step is the range test of the model confidence set."""
+def test_critical_difference_of_rivals_is_the_studentized_range():
+    """Where no rival is left out, the first step is the range test of the model confidence set."""
     scores = np.array([0.6, 0.55, 0.5])
     replicas = scores + np.random.default_rng(0).normal(0, 0.05, (4000, 3))
     inside, critical = indistinguishable_mask(scores, replicas)
@@ -173,10 +173,10 @@ def test_set_is_that_of_all_pairs_when_every_pair_counts():
     assert critical == pytest.approx(stats.studentized_range.ppf(0.955, 3, np.inf) * 0.05, rel=0.03)
 
 
-def test_thousand_trials_are_compared_at_once():
+def test_thousand_trials_are_compared():
     rng = np.random.default_rng(0)
-    found = indistinguishable_trials(as_candidates(draw_correct(rng, draw_accuracies(rng, 1000), 83)))
-    assert 1 <= len(found.trials) <= 1000
+    result = indistinguishable_trials(as_candidates(draw_correct(rng, draw_accuracies(rng, 1000), 83)))
+    assert 1 <= len(result.trials) <= 1000
 
 
 @pytest.mark.parametrize(
@@ -195,9 +195,9 @@ def test_thousand_trials_are_compared_at_once():
         ("stop-early-5", 10),
     ],
 )
-def test_promises_are_kept_in_simulated_studies(name, runs):
-    """The tolerance is binomial: a promise that is exactly kept fails here once in a thousand."""
-    simulation = NAMED[name]
+def test_intervals_keep_their_level_in_simulated_studies(name, runs):
+    """The tolerance is binomial: an interval at exactly its level fails here once in a thousand runs."""
+    simulation = SIMULATIONS[name]
     hits = round(measure(simulation, runs, seed=0).value * runs)
     if simulation.promise != "at most":
         assert stats.binom.cdf(hits, runs, simulation.nominal) > 0.001
@@ -205,7 +205,7 @@ def test_promises_are_kept_in_simulated_studies(name, runs):
         assert stats.binom.sf(hits - 1, runs, simulation.nominal) > 0.001
 
 
-def test_images_needed_undoes_detectable_difference():
+def test_images_needed_inverts_detectable_difference():
     for n, q in ((83, 0.3), (500, 0.2), (2000, 0.4)):
         assert images_needed(detectable_difference(n, q), q) == pytest.approx(n, abs=1)
     assert images_needed(0.02, 0.2) > images_needed(0.05, 0.2) > images_needed(0.10, 0.2)
@@ -213,15 +213,15 @@ def test_images_needed_undoes_detectable_difference():
         images_needed(0, 0.2)
 
 
-def test_standing_names_the_first_best_and_its_interval():
+def test_running_comparison_has_the_first_best_trial_and_its_interval():
     correct = np.arange(83) < np.array([[40], [60], [60], [5]])
-    found = compare_running(correct)
-    assert (found.place, found.best.value, found.n_trials) == (1, 60 / 83, 4)
-    assert found.alike == 2
+    result = compare_running(correct)
+    assert (result.position, result.best.value, result.n_trials) == (1, 60 / 83, 4)
+    assert result.indistinguishable == 2
     assert compare_running(correct[:0]) is None
 
 
-def test_noise_stops_and_a_lasting_lead_does_not():
+def test_noise_stops_the_study_and_a_better_trial_does_not():
     rng = np.random.default_rng(0)
     noise = draw_correct(rng, np.full(70, 0.55), 83)
     assert noise_verdict(noise).stop
@@ -233,14 +233,14 @@ def test_noise_stops_and_a_lasting_lead_does_not():
     assert "better than the best before" in noise_verdict(better).reason
 
 
-def test_ten_best_that_differ_go_on():
+def test_ten_best_trials_that_differ_do_not_stop_the_study():
     correct = np.arange(200) < np.concatenate([np.linspace(60, 180, 30), np.full(60, 50)])[:, None]
-    found = noise_verdict(correct)
-    assert not found.stop
-    assert "points apart" in found.reason
+    result = noise_verdict(correct)
+    assert not result.stop
+    assert "points apart" in result.reason
 
 
-def test_planted_trials_are_a_share_of_all():
+def test_simulated_share_of_better_trials_is_as_asked():
     accuracies = draw_two_accuracies(np.random.default_rng(0), 1000, 0.1, gain=0.2)
     assert (accuracies == accuracies.max()).mean() == pytest.approx(0.1, abs=0.03)
 
@@ -259,14 +259,13 @@ def test_planted_trials_are_a_share_of_all():
         (lambda: rank_agreement(range(10), np.ones(10)), "same score"),
     ],
 )
-def test_invalid_statistics_say_why(statistic, reason):
-    found = statistic()
-    assert isinstance(found, Withheld)
-    assert reason in found.reason
+def test_invalid_statistics_are_withheld_with_the_reason(statistic, reason):
+    result = statistic()
+    assert isinstance(result, Withheld)
+    assert reason in result.reason
 
 
 def test_candidates_score_with_the_metric_of_the_study():
-    predicted, grades = drawn()
-    one = np.ones((1, 60), dtype=np.float32)
-    told = Candidates(np.arange(30), predicted, grades, "qwk").scores(one)
-    assert told[0, 0] == pytest.approx(cohen_kappa_score(grades, predicted[0], weights="quadratic"), abs=1e-5)
+    predicted, grades = draw_grades()
+    scores = Candidates(np.arange(30), predicted, grades, "qwk").scores(np.ones((1, 60), dtype=np.float32))
+    assert scores[0, 0] == pytest.approx(cohen_kappa_score(grades, predicted[0], weights="quadratic"), abs=1e-5)

@@ -20,20 +20,20 @@ pairs = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=3, ma
 
 
 @given(pairs)
-def test_tau_is_somers_d_of_scipy(points):
+def test_somers_d_agrees_with_scipy(points):
     x, y = np.array(points, dtype=float).T
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         return
-    counted = tally_pairs(x, y)
-    assert counted.tau == pytest.approx(stats.somersd(x, y).statistic)
+    tally = tally_pairs(x, y)
+    assert tally.somers_d == pytest.approx(stats.somersd(x, y).statistic)
 
 
-def test_variance_is_that_of_all_permutations():
+def test_variance_agrees_with_random_permutations():
     x, y = np.array([0.0, 0, 1, 2, 3]), np.array([0.0, 1, 1, 2, 2])
-    counted = tally_pairs(x, y)
+    tally = tally_pairs(x, y)
     rng = np.random.default_rng(0)
-    shuffled = [tally_pairs(x, rng.permutation(y)).concordance.sum() / 2 for _ in range(20_000)]
-    assert counted.variance == pytest.approx(np.var(shuffled), rel=0.03)
+    sums = [tally_pairs(x, rng.permutation(y)).concordance.sum() / 2 for _ in range(20_000)]
+    assert tally.variance == pytest.approx(np.var(sums), rel=0.03)
 
 
 def test_holm_by_hand():
@@ -59,8 +59,8 @@ def test_granulated_by_hand():
     table = pd.DataFrame(rows, columns=["depth", "lr", "loss"])
     # In nine of twelve groups of one rate the gap rises with depth, in three it falls: (9 - 3) / 12.
     sign = np.where(np.tile(np.arange(12), 3) < 9, 1.0, -1.0)
-    found = gap_associations(table.assign(gap_last=sign * table["depth"]), DIMENSIONS, adaptive=False)
-    depth = next(association for association in found if association.dimension == "depth")
+    associations = gap_associations(table.assign(gap_last=sign * table["depth"]), DIMENSIONS, adaptive=False)
+    depth = next(association for association in associations if association.dimension == "depth")
     assert (depth.kind, depth.groups, depth.tau.n) == ("granulated", 12, 36)
     assert depth.tau.value == pytest.approx(0.5)
 
@@ -76,25 +76,27 @@ def test_association_within_depths_is_not_confounded_by_depth():
     table = drawn()
     table["lr"] *= 10.0 ** table["depth"]  # deeper trials have higher rates, and wider gaps for their depth alone
     noise = np.random.default_rng(1).normal(0, 0.01, len(table))
-    found = gap_associations(table.assign(gap_last=0.2 * table["depth"] + noise), DIMENSIONS, adaptive=False)
-    told = {association.dimension: association for association in found}
-    assert told["depth"].tau.value > 0.9
-    assert told["depth"].p < 1e-6
-    assert told["lr"].kind == "within depths"
-    assert told["lr"].tau.low < 0 < told["lr"].tau.high
-    assert "loss" not in told  # no order
+    associations = gap_associations(table.assign(gap_last=0.2 * table["depth"] + noise), DIMENSIONS, adaptive=False)
+    by_dimension = {association.dimension: association for association in associations}
+    assert by_dimension["depth"].tau.value > 0.9
+    assert by_dimension["depth"].p < 1e-6
+    assert by_dimension["lr"].kind == "within depths"
+    assert by_dimension["lr"].tau.low < 0 < by_dimension["lr"].tau.high
+    assert "loss" not in by_dimension  # no order
 
 
-def test_sampler_that_looked_at_scores_leaves_no_p():
+def test_adaptive_sampler_has_no_p_value():
     table = drawn().assign(gap_last=drawn()["lr"])
     assert all(association.p is None for association in gap_associations(table, DIMENSIONS, adaptive=True))
 
 
-def test_noise_is_seldom_an_association():
+def test_noise_rarely_shows_an_association():
     rng = np.random.default_rng(2)
     studies = [drawn(40, seed).assign(gap_last=rng.normal(size=40)) for seed in range(60)]
-    alarms = sum(min(a.p for a in gap_associations(study, DIMENSIONS, adaptive=False)) <= 0.05 for study in studies)
-    assert alarms <= 8  # 3 expected of 60; more than 8 would be a one in 200 case
+    false_alarms = sum(
+        min(a.p for a in gap_associations(study, DIMENSIONS, adaptive=False)) <= 0.05 for study in studies
+    )
+    assert false_alarms <= 8  # 3 expected of 60; more than 8 would be a one in 200 case
 
 
 def test_few_trials_and_no_order_are_withheld():

@@ -31,11 +31,11 @@ def test_kaplan_meier_of_a_published_example():
     seen = [6, 6, 6, 7, 10, 13, 16, 22, 23]
     censored = [6, 9, 10, 11, 17, 19, 20, 25, 32, 32, 34, 35]
     curve = kaplan_meier(np.array(seen + censored), np.array([True] * 9 + [False] * 12))
-    found = {rising.step: rising.share for rising in curve}
+    result = {rising.step: rising.share for rising in curve}
     published = {6: 0.857, 7: 0.807, 10: 0.753, 13: 0.690, 16: 0.627, 22: 0.538, 23: 0.448}
-    assert {step: round(found[step].value, 3) for step in published} == published
-    assert [found[step].n for step in published] == [21, 17, 15, 12, 11, 7, 6]
-    assert (found[6].low, found[6].high) == pytest.approx((0.6197, 0.9516), abs=5e-4)  # R, conf.type = "log-log"
+    assert {step: round(result[step].value, 3) for step in published} == published
+    assert [result[step].n for step in published] == [21, 17, 15, 12, 11, 7, 6]
+    assert (result[6].low, result[6].high) == pytest.approx((0.6197, 0.9516), abs=5e-4)  # R, conf.type = "log-log"
 
 
 @given(st.lists(st.integers(1, 9), min_size=2, max_size=40))
@@ -63,27 +63,27 @@ def peaking_at(step, steps=10):
     return [0.5 - 0.01 * abs(step - s) for s in range(1, steps + 1)]
 
 
-def test_pruned_trials_count_for_as_long_as_they_were_watched():
+def test_pruned_trials_count_up_to_their_last_epoch():
     curves = [peaking_at(step) for step in (4, 4, 5, 5, 6, 6, 7, 7)] + [peaking_at(9, steps=6)] * 4
-    found = peak_survival(*study(curves, pruned_at={8, 9, 10, 11}), BASE, "accuracy")
-    assert (found.n, found.peaked, found.pruned, found.unseen) == (12, 8, 4, 0)
-    shares = {rising.step: rising.share.value for rising in found.curve}
+    result = peak_survival(*study(curves, pruned_at={8, 9, 10, 11}), BASE, "accuracy")
+    assert (result.n, result.peaked, result.pruned, result.unseen) == (12, 8, 4, 0)
+    shares = {rising.step: rising.share.value for rising in result.curve}
     # By hand: at step 4 two of twelve peak and then four leave; at 5 two of the six left, and so on.
     assert shares == pytest.approx({4: 10 / 12, 5: 10 / 12 * 4 / 6, 6: 10 / 12 * 2 / 6, 7: 0})
-    assert found.median.value == 6
-    assert (found.at_least, found.at_most) == (6, 6.5)  # the pruned ones: at their step 6, or all at step 10
+    assert result.median.value == 6
+    assert (result.at_least, result.at_most) == (6, 6.5)  # the pruned ones: at their step 6, or all at step 10
 
 
-def test_trial_that_was_pruned_too_early_says_nothing():
+def test_trial_that_was_pruned_too_early_is_left_out():
     curves = [peaking_at(5)] * 10 + [peaking_at(9, steps=4)] * 3
-    found = peak_survival(*study(curves, pruned_at={10, 11, 12}), BASE, "accuracy")
-    assert (found.n, found.unseen, found.median.value) == (10, 3, 5)
+    result = peak_survival(*study(curves, pruned_at={10, 11, 12}), BASE, "accuracy")
+    assert (result.n, result.unseen, result.median.value) == (10, 3, 5)
 
 
-def test_median_that_is_not_reached_says_so():
-    found = peak_survival(*study([peaking_at(4)] * 3 + [peaking_at(10)] * 9), BASE, "accuracy")
-    assert isinstance(found.median, Withheld)
-    assert "more than half" in found.median.reason
+def test_median_that_is_not_reached_is_withheld():
+    result = peak_survival(*study([peaking_at(4)] * 3 + [peaking_at(10)] * 9), BASE, "accuracy")
+    assert isinstance(result.median, Withheld)
+    assert "more than half" in result.median.reason
 
 
 def test_patience_follows_the_depth_phase_and_never_outlasts_early_stopping():
@@ -95,6 +95,6 @@ def test_patience_follows_the_depth_phase_and_never_outlasts_early_stopping():
 
 
 def test_few_trials_are_withheld():
-    found = peak_survival(*study([peaking_at(6)] * 9), BASE, "accuracy")
-    assert isinstance(found, Withheld)
-    assert "at least 10 trials" in found.reason
+    result = peak_survival(*study([peaking_at(6)] * 9), BASE, "accuracy")
+    assert isinstance(result, Withheld)
+    assert "at least 10 trials" in result.reason

@@ -22,36 +22,36 @@ def delong_variance(positive, scores):
 
 @settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1))
-def test_area_is_scikit_learns(seed):
+def test_area_agrees_with_scikit_learn(seed):
     positive, scores = two_classes(np.random.default_rng(seed))
     assert binary_auroc(positive, scores).value == pytest.approx(roc_auc_score(positive, scores))
 
 
 def test_area_by_hand():
     positive = np.array([True, True, False, False, False])
-    found = binary_auroc(positive, np.array([0.9, 0.4, 0.4, 0.3, 0.6]))  # 3 of 3, and 1.5 of 3
-    assert found.value == 4.5 / 6
+    result = binary_auroc(positive, np.array([0.9, 0.4, 0.4, 0.3, 0.6]))  # 3 of 3, and 1.5 of 3
+    assert result.value == 4.5 / 6
 
 
-def test_interval_is_delongs_on_the_logit_scale():
+def test_interval_is_that_of_delong_on_the_logit_scale():
     positive, scores = two_classes(np.random.default_rng(3), inside=400, outside=900)
-    found, variance = binary_auroc(positive, scores), delong_variance(positive, scores)
-    reach = stats.norm.ppf(0.975) * variance**0.5 / (found.value * (1 - found.value))
-    expected = special.expit(special.logit(found.value) + np.array([-reach, reach]))
-    assert (found.low, found.high) == pytest.approx(expected, abs=2e-4)  # t is close to normal for so many
+    result, variance = binary_auroc(positive, scores), delong_variance(positive, scores)
+    reach = stats.norm.ppf(0.975) * variance**0.5 / (result.value * (1 - result.value))
+    expected = special.expit(special.logit(result.value) + np.array([-reach, reach]))
+    assert (result.low, result.high) == pytest.approx(expected, abs=2e-4)  # t is close to normal for so many
 
 
 @settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1))
 def test_exchanging_the_classes_mirrors_the_interval(seed):
     positive, scores = two_classes(np.random.default_rng(seed))
-    one, other = binary_auroc(positive, scores), binary_auroc(~positive, scores)
-    assert other.value == pytest.approx(1 - one.value)
-    if one.low is None:
-        assert other.low is None
+    first, second = binary_auroc(positive, scores), binary_auroc(~positive, scores)
+    assert second.value == pytest.approx(1 - first.value)
+    if first.low is None:
+        assert second.low is None
         return
-    assert (other.low, other.high) == pytest.approx((1 - one.high, 1 - one.low))
-    assert 0 <= one.low <= one.value <= one.high <= 1
+    assert (second.low, second.high) == pytest.approx((1 - first.high, 1 - first.low))
+    assert 0 <= first.low <= first.value <= first.high <= 1
 
 
 def test_perfect_separation_has_no_interval():
@@ -69,7 +69,7 @@ def test_one_class_has_no_area(positive):
     assert isinstance(binary_auroc(np.array(positive), np.array([0.1, 0.2])), Withheld)
 
 
-def graded(rng, counts):
+def draw(rng, counts):
     grades = np.repeat(np.arange(len(counts)), counts)
     logits = rng.normal(0, 1, (len(grades), len(counts))) + 1.2 * np.eye(len(counts))[grades]
     return grades, special.softmax(logits, axis=1)
@@ -77,20 +77,20 @@ def graded(rng, counts):
 
 @settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1))
-def test_macro_area_is_scikit_learns(seed):
-    grades, probabilities = graded(np.random.default_rng(seed), (9, 2, 9, 5, 3))
+def test_macro_area_agrees_with_scikit_learn(seed):
+    grades, probabilities = draw(np.random.default_rng(seed), (9, 2, 9, 5, 3))
     expected = roc_auc_score(grades, probabilities, multi_class="ovr", average="macro")
     assert macro_auroc(grades, probabilities).value == pytest.approx(expected)
 
 
 def test_macro_area_of_two_grades_is_the_area():
-    grades, probabilities = graded(np.random.default_rng(0), (20, 15))
-    one, two = macro_auroc(grades, probabilities), binary_auroc(grades == 1, probabilities[:, 1])
-    assert one[:4] == pytest.approx(two[:4])
+    grades, probabilities = draw(np.random.default_rng(0), (20, 15))
+    first, second = macro_auroc(grades, probabilities), binary_auroc(grades == 1, probabilities[:, 1])
+    assert first[:4] == pytest.approx(second[:4])
 
 
 def test_grades_that_do_not_occur_count_in_no_mean():
-    grades, probabilities = graded(np.random.default_rng(1), (9, 0, 9, 5))
+    grades, probabilities = draw(np.random.default_rng(1), (9, 0, 9, 5))
     present = [roc_auc_score(grades == grade, probabilities[:, grade]) for grade in (0, 2, 3)]
     assert macro_auroc(grades, probabilities).value == pytest.approx(np.mean(present))
 
