@@ -84,7 +84,7 @@ def test_planted_faults_are_found(study, plant):
 
 def test_a_missing_trial_is_found(study):
     assert faults(study, wanted=5) == ["4 trials finished, 5 were wanted"]
-    assert {trial.state for trial in study[0].trials()} == {TrialState.COMPLETE}
+    assert {trial.state for trial in study[0].tally.trials()} == {TrialState.COMPLETE}
 
 
 @pytest.mark.timeout(300)
