@@ -106,13 +106,11 @@ def is_feasible(trial: FrozenTrial) -> bool:
 
 def count(trials: Iterable[FrozenTrial]) -> StudyProgress:
     """Count trials by state and find the best one."""
-    counts, unfinished = ProgressCounts(), []
+    counts, trials = ProgressCounts(), list(trials)
     for trial in trials:
         if trial.state.is_finished():
             counts.add(trial)
-        else:
-            unfinished.append(trial)
-    return counts.progress(unfinished)
+    return counts.progress(trial for trial in trials if not trial.state.is_finished())
 
 
 def time_left(seconds: float | None) -> str:

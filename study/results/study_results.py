@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from optuna.distributions import BaseDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from drft.config.trial_config import Metric
 from drft.errors import StudyError
@@ -158,10 +158,24 @@ def read_study_at(location: StudyLocation) -> StudyResults:
             f"study {location.name!r} in {public_url(location.url)} is not a drft-study of schema {SCHEMA} or older "
             f"(its schema is {attributes.get('drft_schema')!r}): read it with the version that created it"
         )
-    frozen = opened.get_trials(deepcopy=False)
-    info = _info(location, attributes, frozen)
-    records = {trial.number: unpack(trial.user_attrs) for trial in frozen}
-    return StudyResults(location, info, _trials_table(info, frozen, records), _epochs_table(records))
+    trials = opened.get_trials(deepcopy=False)
+    info = _read_info(location, attributes, trials)
+    records = {trial.number: unpack(trial.user_attrs) for trial in trials}
+    searched = [name for name in info.dimensions if name not in {"depth", "depth_fraction"}]
+    columns = ["number", "state", "depth", "depth_fraction", "trainable_fraction", *searched]
+    trials_table = pd.DataFrame(
+        [_trial_row(trial, records[trial.number], info.metric) for trial in trials],
+        columns=[*columns, *OUTCOME_COLUMNS, *FURTHER_COLUMNS],
+    )
+    epochs_table = pd.DataFrame(
+        [
+            (number, *(getattr(record, column) for column in EPOCH_COLUMNS[1:]))
+            for number, epochs in records.items()
+            for record in epochs
+        ],
+        columns=list(EPOCH_COLUMNS),
+    )
+    return StudyResults(location, info, trials_table.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64")), epochs_table)
 
 
 def read_predictions(trial: Path, part: Literal["train", "validation"]) -> Predictions:
@@ -175,7 +189,7 @@ def read_predictions(trial: Path, part: Literal["train", "validation"]) -> Predi
         return Predictions(ids, stored[f"{part}_grades"], stored[f"{part}_probabilities"])
 
 
-def _info(location: StudyLocation, attributes: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> StudyInfo:
+def _read_info(location: StudyLocation, attributes: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> StudyInfo:
     started = [trial.datetime_start for trial in trials if trial.datetime_start]
     finished = [trial.datetime_complete for trial in trials if trial.datetime_complete]
     texts = ("metric", "source", "space", "space_fingerprint", "seed", "sampler", "pruner", "command", "trials_wanted")
@@ -202,26 +216,7 @@ def _info(location: StudyLocation, attributes: Mapping[str, Any], trials: Sequen
     )
 
 
-def _epochs_table(records: Mapping[int, Sequence[EpochRecord]]) -> pd.DataFrame:
-    rows = [
-        (number, *(getattr(record, column) for column in EPOCH_COLUMNS[1:]))
-        for number, epochs in records.items()
-        for record in epochs
-    ]
-    return pd.DataFrame(rows, columns=list(EPOCH_COLUMNS))
-
-
-def _trials_table(
-    info: StudyInfo, trials: Sequence[FrozenTrial], records: Mapping[int, Sequence[EpochRecord]]
-) -> pd.DataFrame:
-    searched = [name for name in info.dimensions if name not in {"depth", "depth_fraction"}]
-    columns = ["number", "state", "depth", "depth_fraction", "trainable_fraction", *searched]
-    rows = [_trial_row(trial, records[trial.number], info.metric) for trial in trials]
-    table = pd.DataFrame(rows, columns=[*columns, *OUTCOME_COLUMNS, *FURTHER_COLUMNS])
-    return table.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
-
-
-def _trial_row(trial: FrozenTrial, records: Sequence[EpochRecord], metric: Metric) -> dict[str, Any]:
+def _trial_row(trial: FrozenTrial, records: list[EpochRecord], metric: Metric) -> dict[str, Any]:
     names = ("depth", "depth_fraction", "trainable_fraction", "seconds", "worker", "retry_of", "fail_reason")
     recorded = {name: trial.user_attrs.get(name) for name in (*names, *FURTHER_COLUMNS)}
     recorded["depth"] = trial.params.get("depth") if recorded["depth"] is None else recorded["depth"]
@@ -231,8 +226,8 @@ def _trial_row(trial: FrozenTrial, records: Sequence[EpochRecord], metric: Metri
         **trial.params,
         **recorded,
         "number": trial.number,
-        "state": TrialState(trial.state).name,
-        **(_outcome(list(records), metric) if records else {}),
+        "state": trial.state.name,
+        **(_outcome(records, metric) if records else {}),
         "feasible": is_feasible(trial),
     }
 

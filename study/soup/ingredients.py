@@ -1,6 +1,7 @@
 """The trials that are combined: the best ones of a study whose weights can be averaged."""
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from torch import Tensor
@@ -9,6 +10,9 @@ from drft.config.trial_config import TrialConfig
 from drft.errors import StudyError
 from drft.models.checkpoint import read_checkpoint
 from study.results.study_results import StudyResults
+
+_SHARED = ("backbone.name", "backbone.weights", "backbone.normalization", "image_size", "loss.kind", "split")
+"""Settings that trials must share to be combined."""
 
 
 class Ingredient(NamedTuple):
@@ -77,22 +81,11 @@ def read_ingredients(study: StudyResults, trials: Sequence[int]) -> list[Ingredi
 
 def _difference(trial: Ingredient, best: Ingredient) -> str | None:
     """Return the difference from the best trial for which the weights cannot be averaged; None if they can be."""
-    expected = _shared_settings(best.config)
-    for name, value in _shared_settings(trial.config).items():
-        if value != expected[name]:
-            return f"its {name} is {value}, not {expected[name]} as that of trial {best.trial}"
+    for path in _SHARED:
+        value, expected = attrgetter(path)(trial.config), attrgetter(path)(best.config)
+        if value != expected:
+            return f"its {path} is {value}, not {expected} as that of trial {best.trial}"
     for name, tensor in trial.state.items():
         if name in best.state and best.state[name].shape != tensor.shape:
             return f"its tensor {name} has another shape than that of trial {best.trial}"
     return None
-
-
-def _shared_settings(config: TrialConfig) -> dict[str, object]:
-    return {
-        "backbone": config.backbone.name,
-        "backbone.weights": config.backbone.weights,
-        "backbone.normalization": config.backbone.normalization,
-        "image_size": config.image_size,
-        "loss.kind": config.loss.kind,
-        "split": config.split,
-    }

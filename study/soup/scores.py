@@ -23,7 +23,7 @@ from study.analysis.estimators.calibration import (
 from study.analysis.estimators.grading import kappa_estimate
 from study.analysis.estimators.intervals import bootstrap_mean, difference_of_proportions
 from study.analysis.estimators.paired import PairedDifference, paired_difference
-from study.soup.selection import RULES, EnsembleCandidates, EnsembleRecipe, Floats
+from study.soup.selection import RULES, EnsembleCandidates, EnsembleRecipe, Floats, choose_columns
 
 SPLITS = 50
 """Random halvings; each is used in both directions."""
@@ -253,7 +253,8 @@ def _mean_gains(
     candidates: EnsembleCandidates, halves: NDArray[np.float32], weights: NDArray[np.float32] | float = 1.0
 ) -> Floats:
     """Return the mean gain of each rule over halves: one half chooses, the other scores."""
-    choosing, scoring = candidates.scores(halves * weights), candidates.scores((1 - halves) * weights)
+    columns = choose_columns(candidates.scores(halves * weights), len(candidates.trials))
+    scores, rows = candidates.scores((1 - halves) * weights), np.arange(len(halves))
     return np.array(
-        [float((scoring.at(rule(choosing)) - scoring.at(single(choosing))).mean()) for rule, single in RULES.values()]
+        [float((scores[rows, columns[rule]] - scores[rows, columns[trial]]).mean()) for rule, trial in RULES.items()]
     )

@@ -6,7 +6,7 @@ if bit j of i + 1 is set. Candidates are numbered by column: all soups, then all
 Scores have one row per sample of the images.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -75,90 +75,60 @@ class EnsembleCandidates(NamedTuple):
     """True grades, shape (images,)."""
     metric: Metric
 
-    def scores(self, weights: NDArray[np.float32]) -> "CandidateScores":
-        """Score all candidates on weighted images; ``weights`` have shape (samples, images)."""
-        k = len(self.trials)
+    def scores(self, weights: NDArray[np.float32]) -> Scores:
+        """Score all candidates on weighted images.
+
+        Args:
+            weights: shape (samples, images).
+
+        Returns:
+            Scores of shape (samples, candidates), higher is better.
+        """
         if self.metric == "nll":
             losses = np.array([cross_entropy(self.grades, predictions) for predictions in self.probabilities])
-            return CandidateScores(k, -(weights @ losses.T) / weights.sum(axis=1, keepdims=True))
-        predicted = self.probabilities.argmax(axis=2).astype(np.int8)
-        return CandidateScores(k, weighted_scores(predicted, self.grades, weights, self.metric))
+            return np.asarray(-(weights @ losses.T) / weights.sum(axis=1, keepdims=True))
+        return weighted_scores(self.probabilities.argmax(axis=2).astype(np.int8), self.grades, weights, self.metric)
 
 
-class CandidateScores(NamedTuple):
-    """Scores of all candidates on some samples of the images; each rule returns one column per sample."""
-
-    k: int
-    """Number of trials."""
-    scores: Scores
-    """Shape (samples, candidates)."""
-
-    @property
-    def soups(self) -> Scores:
-        """Scores of the soups, in the order of subsets."""
-        return self.scores[:, : subset_count(self.k)]
-
-    @property
-    def ensembles(self) -> Scores:
-        """Scores of the ensembles, likewise."""
-        return self.scores[:, subset_count(self.k) : 2 * subset_count(self.k)]
-
-    def at(self, columns: Columns) -> Scores:
-        """Return the score of one candidate on each sample."""
-        return self.scores[np.arange(len(self.scores)), columns]
-
-    def first_trial(self) -> Columns:
-        """Choose the first trial, whatever it scores on a sample."""
-        return np.zeros(len(self.scores), dtype=np.int64)
-
-    def best_trial(self) -> Columns:
-        """Choose the best single trial."""
-        singles = _single_trials(self.k)
-        return singles[_first_best(self.soups[:, singles])]
-
-    def interpolated(self) -> Columns:
-        """Choose the best interpolation of the first trial."""
-        start = 2 * subset_count(self.k)
-        return start + _first_best(self.scores[:, start:])
-
-    def uniform_soup(self) -> Columns:
-        """Choose the soup of all trials."""
-        return np.full(len(self.scores), subset_count(self.k) - 1)
-
-    def greedy_soup(self) -> Columns:
-        """Choose the greedy soup."""
-        return greedy_subset(self.soups, self.k)
-
-    def uniform_ensemble(self) -> Columns:
-        """Choose the ensemble of all trials."""
-        return np.full(len(self.scores), 2 * subset_count(self.k) - 1)
-
-    def selected_ensemble(self) -> Columns:
-        """Choose the ensemble that forward selection finds."""
-        return subset_count(self.k) + forward_subset(self.ensembles, self.k)
-
-
-Rule = Callable[[CandidateScores], Columns]
-
-RULES: Mapping[str, tuple[Rule, Rule]] = {
-    "WiSE-FT": (CandidateScores.interpolated, CandidateScores.first_trial),
-    "uniform soup": (CandidateScores.uniform_soup, CandidateScores.best_trial),
-    "greedy soup": (CandidateScores.greedy_soup, CandidateScores.best_trial),
-    "uniform ensemble": (CandidateScores.uniform_ensemble, CandidateScores.best_trial),
-    "selected ensemble": (CandidateScores.selected_ensemble, CandidateScores.best_trial),
+RULES = {
+    "WiSE-FT": "first trial",
+    "uniform soup": "best trial",
+    "greedy soup": "best trial",
+    "uniform ensemble": "best trial",
+    "selected ensemble": "best trial",
 }
-"""Each rule with the rule for the single trial that it is compared with by cross-fitting."""
+"""Each rule with the single trial that its choice is compared with by cross-fitting."""
+
+
+def choose_columns(scores: Scores, k: int) -> dict[str, Columns]:
+    """Return the choice of every rule, and the single trials that the choices are compared with.
+
+    Args:
+        scores: of all candidates, shape (samples, candidates).
+        k: number of trials.
+    """
+    samples, subsets, singles = len(scores), subset_count(k), _single_trials(k)
+    soups, ensembles, interpolations = np.split(scores, [subsets, 2 * subsets], axis=1)
+    return {
+        "first trial": np.zeros(samples, dtype=np.int64),
+        "best trial": singles[_first_best(soups[:, singles])],
+        "WiSE-FT": 2 * subsets + _first_best(interpolations),
+        "uniform soup": np.full(samples, subsets - 1),
+        "greedy soup": greedy_subset(soups, k),
+        "uniform ensemble": np.full(samples, 2 * subsets - 1),
+        "selected ensemble": subsets + forward_subset(ensembles, k),
+    }
 
 
 def choose_recipes(candidates: EnsembleCandidates) -> dict[EnsembleRecipe, float]:
     """Apply every rule to all validation images; return the chosen recipes with their scores, the best trial first."""
-    scores = candidates.scores(np.ones((1, len(candidates.grades)), dtype=np.float32))
-    rules = {"best trial": CandidateScores.best_trial, **{name: rule for name, (rule, _) in RULES.items()}}
-    columns = {name: rule(scores) for name, rule in rules.items()}
-    return {
-        recipe_at(name, int(column[0]), candidates.trials): float(scores.at(column)[0])
-        for name, column in columns.items()
-    }
+    (scores,) = candidates.scores(np.ones((1, len(candidates.grades)), dtype=np.float32))
+    columns = choose_columns(scores[None], len(candidates.trials))
+    recipes = {}
+    for name in ("best trial", *RULES):
+        column = int(columns[name][0])
+        recipes[recipe_at(name, column, candidates.trials)] = float(scores[column])
+    return recipes
 
 
 def greedy_subset(scores: Scores, k: int) -> Columns:

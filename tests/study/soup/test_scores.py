@@ -4,7 +4,7 @@ import numpy as np
 
 from study.analysis import Withheld
 from study.soup.scores import cross_fitted_gains, cross_fitted_temperature
-from study.soup.selection import ALPHAS
+from study.soup.selection import ALPHAS, choose_columns
 
 N = 60
 
@@ -26,8 +26,9 @@ def test_a_lucky_choice_gains_nothing(make_candidates):
     rows = rng.random((2 * 3 + len(ALPHAS), 80)) < 0.5
     rows[3:5] = rows[0:2]
     candidates = make_candidates(rows)
-    apparent = candidates.scores(np.ones((1, 80), np.float32))
-    assert apparent.at(apparent.interpolated())[0] - apparent.at(apparent.first_trial())[0] > 0.05
+    (apparent,) = candidates.scores(np.ones((1, 80), np.float32))
+    columns = choose_columns(apparent[None], 2)
+    assert apparent[columns["WiSE-FT"][0]] - apparent[columns["first trial"][0]] > 0.05
     gain = cross_fitted_gains(candidates)["WiSE-FT"]
     assert gain.low < 0 < gain.high
 
