@@ -1,6 +1,6 @@
-"""A trainer for workers of tests: the configuration says how the training shall go, in no time.
+"""A trainer for the workers of tests. It trains nothing, and takes no time.
 
-The weight decay is the script: 0 goes well, and each of the constants below makes its kind of trouble.
+The weight decay scripts the training: 0 means that it succeeds, each of the constants below that it fails in one way.
 """
 
 import fcntl
@@ -19,7 +19,7 @@ RAISES, DIES, DIVERGES, HANGS, LEAVES, STARVES, BREAKS = 1.0, 2.0, 3.0, 4.0, 5.0
 FAULTS, EXPLODES, WAITS, RANTS, SWELLS = 8.0, 9.0, 10.0, 11.0, 12.0
 
 RANT = "\udcff\0 [bold] " + 2_000_000 * "!"
-"""What no file takes, what no database takes, what terminals may take amiss, and much of it."""
+"""A long text with a character that no file can store, one that no database can store, and terminal markup."""
 
 SIGNALS = {DIES: signal.SIGKILL, FAULTS: signal.SIGSEGV}
 ERRORS = {
@@ -30,7 +30,7 @@ ERRORS = {
 }
 
 MANY = 1000
-"""Images in each part of a training that swells."""
+"""Images in each part of a training with ``SWELLS``."""
 
 
 def scripted(trouble: float = 0.0, *, depth: int = 2, head: int = 2, epochs: int = 3, **values) -> TrialConfig:
@@ -46,7 +46,7 @@ def scripted(trouble: float = 0.0, *, depth: int = 2, head: int = 2, epochs: int
 
 
 def fake_record(config: TrialConfig, step: int, accuracy: float | None = None) -> EpochRecord:
-    """Validation accuracy peaks at step 3, the higher the deeper; training accuracy climbs on."""
+    """Validation accuracy peaks at epoch 3 and rises with depth; training accuracy keeps rising."""
     head = config.head_phase.epochs
     score = 0.5 + 0.01 * config.depth - 0.02 * abs(step - 3) if accuracy is None else accuracy
     phase, epoch = ("head", step) if step <= head else ("depth", step - head)
@@ -66,7 +66,7 @@ def fake_result(config: TrialConfig, records: list[EpochRecord], ending: str) ->
 
 
 def fake_predictions(part: str, steps: int, images: int) -> Predictions:
-    """Each image has a grade and probabilities of its own, at each step."""
+    """Return random probabilities for each image and epoch."""
     ids = tuple(f"{part}/{image}" for image in range(images))
     probabilities = np.random.default_rng(len(part)).random((steps, images, 5), np.float32)
     return Predictions(ids, np.arange(images) % 5, probabilities.astype(np.float16))
@@ -83,7 +83,7 @@ def unfit_trainer(workload):
 
 
 def once_trainer(workload):
-    """Gets ready once in a slot, which it knows by its threads; not again in the slot with one thread."""
+    """Start once in each slot, and again in all slots but the one with one thread."""
     mark = Path(os.environ["DRFT_TEST_MARKS"], os.environ["OMP_NUM_THREADS"])
     if mark.name == "1" and mark.exists():
         raise RuntimeError("the GPU is gone")
@@ -92,7 +92,7 @@ def once_trainer(workload):
 
 
 def third_trainer(workload):
-    """Gets ready twice, in whichever slots, and never again."""
+    """Start twice, in any slots, and never again."""
     marks = Path(os.environ["DRFT_TEST_MARKS"])
     for name in ("first", "second"):
         try:
@@ -125,11 +125,11 @@ def make_trouble(config: TrialConfig, gate: str | None) -> None:
     if trouble in SIGNALS:
         os.kill(os.getpid(), SIGNALS[trouble])
     if trouble in ERRORS:
-        print("a library talks")
+        print("output of a library")
         error, message = ERRORS[trouble]
         raise error(message)
     if trouble == WAITS:
-        with Path(gate).open() as file:  # held shut by the test, which has locked the file
+        with Path(gate).open() as file:  # the test holds an exclusive lock
             fcntl.flock(file, fcntl.LOCK_SH)
     if trouble == LEAVES:
         raise SystemExit(3)
@@ -142,24 +142,24 @@ def make_trouble(config: TrialConfig, gate: str | None) -> None:
 
 
 def environment_trainer(workload):
-    """Reports what the worker sees in its environment, by way of an exception."""
+    """Report the worker's environment as the message of an exception."""
 
-    def tell(config, on_epoch):
+    def train(config, on_epoch):
         names = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
         raise RuntimeError(" ".join(f"{name}={os.environ.get(name)}" for name in names) + f" {Path.cwd()}")
 
-    return tell
+    return train
 
 
 def thread_trainer(workload):
-    """Reports the threads of torch, by way of an exception."""
+    """Report the threads of torch as the message of an exception."""
     from study.executors.objective import two_phase_trainer
 
     two_phase_trainer(workload)
 
-    def tell(config, on_epoch):
+    def train(config, on_epoch):
         import torch
 
         raise RuntimeError(torch.get_num_threads())
 
-    return tell
+    return train

@@ -1,4 +1,4 @@
-"""Ray for tests: its processes find the project and the made-up trainers on their path."""
+"""Ray for tests: its processes can import the project and the fake trainers."""
 
 import os
 from contextlib import contextmanager
@@ -11,6 +11,7 @@ from tests.helpers import ROOT
 
 @contextmanager
 def ray_path():
+    """Set the environment for Ray's processes during the block."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", ""))))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
@@ -20,5 +21,6 @@ def ray_path():
 
 @contextmanager
 def own_cluster(jobs=2, cpus=None):
+    """Start a cluster on this machine; it ends with the block."""
     with ray_path(), join_cluster(None, cpus, None, jobs) as cluster:
         yield cluster

@@ -1,4 +1,4 @@
-"""One contract for all executors: whatever a training does, its job ends with exactly one event."""
+"""One contract for all executors: however a training ends, its job ends with exactly one event."""
 
 import os
 import select
@@ -30,7 +30,7 @@ from tests.helpers.ray_cluster import own_cluster
 
 WAIT = 60.0
 
-DRIVER = """
+TUNER = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from tests.helpers.fake_training import HANGS, scripted
@@ -45,7 +45,7 @@ if __name__ == "__main__":
         print(executor._workers[0]._process.pid, flush=True)
         input()
 """
-"""Drives a worker into a training that hangs, says its process id, and waits to be killed."""
+"""Starts a training that hangs, prints the process id of its worker, and waits to be killed."""
 
 
 def workload(trainer: str = "fake_trainer") -> Workload:
@@ -63,7 +63,7 @@ def executor(request):
 
 
 def run(executor, *jobs: Job, keep_on=lambda record: True) -> dict[int, list]:
-    """Submit jobs, answer their reports and return each one's events."""
+    """Submit jobs, answer their reports and return the events of each."""
     for job in jobs:
         executor.submit(job)
     events: dict[int, list] = {job.number: [] for job in jobs}
@@ -79,7 +79,7 @@ def run(executor, *jobs: Job, keep_on=lambda record: True) -> dict[int, list]:
 
 
 def kill(executor, *workers) -> None:
-    """Kill workers of a local executor and see their successors started, where there shall be any."""
+    """Kill workers of a local executor and wait until they have successors or are retired."""
     killed = {worker: worker._process.pid for worker in workers}
     for worker in workers:
         worker.kill()
@@ -96,32 +96,32 @@ class TestContract:
         assert finished.result.config == scripted()
         assert finished.result.records == tuple(event.record for event in reports)
 
-    def test_an_answer_of_no_ends_the_training(self, executor):
+    def test_a_negative_answer_stops_the_training(self, executor):
         *_, finished = run(executor, Job(0, scripted()), keep_on=lambda record: record.step < 2)[0]
         assert finished.result.ending == "pruned"
         assert finished.result.last.step == 2
 
     def test_jobs_run_side_by_side(self, executor):
         events = run(executor, *(Job(number, scripted(depth=number)) for number in range(executor.slots)))
-        assert {number: ended[-1].result.config.depth for number, ended in events.items()} == {0: 0, 1: 1}
+        assert {number: of_job[-1].result.config.depth for number, of_job in events.items()} == {0: 0, 1: 1}
 
     def test_an_exception_fails_the_job_with_reason_and_traceback(self, executor):
         failed = run(executor, Job(0, scripted(RAISES)))[0][-1]
         assert failed.reason == "ValueError: the loss went astray"
         assert "make_trouble" in failed.traceback
 
-    def test_a_killed_worker_fails_its_job_and_nothing_else(self, executor):
+    def test_a_killed_worker_fails_only_its_job(self, executor):
         events = run(executor, Job(0, scripted(DIES)), Job(1, scripted()))
         assert "SIGKILL" in events[0][-1].reason
         assert isinstance(events[1][-1], Finished)
 
-    def test_a_worker_that_leaves_fails_its_job(self, executor):
+    def test_a_worker_that_exits_fails_its_job(self, executor):
         assert "exit code 3" in run(executor, Job(0, scripted(LEAVES)))[0][-1].reason
 
-    def test_all_slots_serve_again_after_deaths(self, executor):
+    def test_all_slots_run_jobs_again_after_deaths(self, executor):
         run(executor, *(Job(number, scripted(DIES)) for number in range(executor.slots)))
         events = run(executor, *(Job(number, scripted()) for number in range(executor.slots)))
-        assert all(isinstance(ended[-1], Finished) for ended in events.values())
+        assert all(isinstance(of_job[-1], Finished) for of_job in events.values())
 
     def test_a_job_can_be_killed_whatever_it_does(self, executor):
         executor.submit(Job(0, scripted(HANGS)))
@@ -135,32 +135,32 @@ class TestContract:
         assert failed.kind == "lost"
         assert isinstance(run(executor, Job(1, scripted()))[1][-1], Finished)
 
-    def test_a_lack_of_memory_is_told_from_other_faults(self, executor):
+    def test_a_lack_of_memory_is_distinguished_from_other_errors(self, executor):
         events = run(executor, Job(0, scripted(STARVES)), Job(1, scripted(RAISES)))
         assert [events[number][-1].kind for number in (0, 1)] == ["memory", "error"]
 
-    def test_waiting_comes_back_empty_handed(self, executor):
+    def test_waiting_without_events_returns_none(self, executor):
         assert list(executor.wait(0.0)) == []
 
 
 class TestLocal:
-    def test_a_slot_that_cannot_start_again_is_done_without(self, tmp_path, monkeypatch):
+    def test_a_slot_that_cannot_start_again_is_retired(self, tmp_path, monkeypatch):
         monkeypatch.setenv("DRFT_TEST_MARKS", str(tmp_path))
         slots = [Slot("a", None, 1), Slot("b", None, 2)]
         with LocalExecutor(workload("once_trainer"), slots) as executor:
             run(executor, Job(0, scripted()), Job(1, scripted()))
             executor.submit(Job(2, scripted(DIES)))
-            told: list = []
-            while not any(isinstance(event, WorkerLost) for event in told):
+            events: list = []
+            while not any(isinstance(event, WorkerLost) for event in events):
                 for event in executor.wait(WAIT):
-                    told.append(event)
+                    events.append(event)
                     if isinstance(event, Reported):
                         executor.answer(event.number, keep_on=True)
             assert executor.slots == 1
-            assert "the GPU is gone" in told[-1].reason
+            assert "the GPU is gone" in events[-1].reason
             assert isinstance(run(executor, Job(3, scripted()))[3][-1], Finished)
 
-    def test_a_worker_whose_gpu_broke_starts_afresh(self):
+    def test_a_worker_with_a_broken_gpu_context_is_replaced(self):
         with LocalExecutor(workload(), cpu_slots(1)) as executor:
             before = executor._workers[0]._process.pid
             failed = run(executor, Job(0, scripted(BREAKS)))[0][-1]
@@ -180,60 +180,60 @@ class TestLocal:
             os.kill(pid, 0)
 
     @pytest.mark.parametrize(
-        ("trainer", "error", "said"),
+        ("trainer", "error", "message"),
         [("unfit_trainer", UsageError, "bring them back"), ("broken_trainer", DrftError, r"cannot start.*SIGKILL")],
     )
-    def test_workers_that_cannot_get_ready_end_the_study(self, trainer, error, said):
-        with LocalExecutor(workload(trainer), cpu_slots(1)) as executor, pytest.raises(error, match=said):
+    def test_workers_that_cannot_start_end_the_study(self, trainer, error, message):
+        with LocalExecutor(workload(trainer), cpu_slots(1)) as executor, pytest.raises(error, match=message):
             run(executor, Job(0, scripted()))
 
-    def test_a_slot_that_has_bad_luck_while_the_others_start_ends_no_study(self):
+    def test_a_worker_that_dies_while_the_others_start_does_not_end_the_study(self):
         with LocalExecutor(workload(), cpu_slots(2)) as executor:
             run(executor, Job(0, scripted()), Job(1, scripted()))
             unlucky, other = executor._workers
-            for _ in range(3):  # the first time they were ready
+            for _ in range(3):  # both were ready before the first kill
                 kill(executor, unlucky, other)
             while unlucky in executor._workers:
                 kill(executor, unlucky)
             assert executor.slots == 1
             assert isinstance(run(executor, Job(2, scripted()))[2][-1], Finished)
 
-    @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="watches the worker as Linux allows")
-    def test_workers_end_with_a_killed_driver_even_in_the_middle_of_an_epoch(self):
-        driver = subprocess.Popen(
-            [sys.executable, "-c", DRIVER, str(ROOT)],
+    @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs pidfd_open of Linux")
+    def test_workers_end_with_a_killed_tuner_even_in_the_middle_of_an_epoch(self):
+        tuner = subprocess.Popen(
+            [sys.executable, "-c", TUNER, str(ROOT)],
             stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True,
         )  # fmt: skip
-        worker = os.pidfd_open(int(driver.stdout.readline()))
-        driver.kill()
-        driver.wait()
+        worker = os.pidfd_open(int(tuner.stdout.readline()))
+        tuner.kill()
+        tuner.wait()
         ended, _, _ = select.select([worker], [], [], WAIT)
         assert ended == [worker]
         os.close(worker)
 
-    def test_ctrl_c_is_not_for_workers(self):
+    def test_workers_ignore_ctrl_c(self):
         with LocalExecutor(workload(), cpu_slots(1)) as executor:
             run(executor, Job(0, scripted()))
             os.kill(executor._workers[0]._process.pid, signal.SIGINT)
             assert isinstance(run(executor, Job(1, scripted()))[1][-1], Finished)
 
-    def test_what_workers_print_goes_to_the_log(self, tmp_path, capfd):
+    def test_the_output_of_workers_goes_to_the_log(self, tmp_path, capfd):
         with LocalExecutor(workload(), cpu_slots(1), log=tmp_path / "log") as executor:
             run(executor, Job(0, scripted(RAISES)))
-        assert "a library talks" in (tmp_path / "log").read_text()
+        assert "output of a library" in (tmp_path / "log").read_text()
         assert capfd.readouterr() == ("", "")
 
     @pytest.mark.parametrize(
-        ("slot", "seen"),
+        ("slot", "expected"),
         [
             (Slot("a", "1", 3), "CUDA_VISIBLE_DEVICES=1 OMP_NUM_THREADS=3"),
             (Slot("b", None, 2), "CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=2"),
         ],
     )
-    def test_a_worker_sees_its_device_and_threads_only(self, slot, seen, monkeypatch):
+    def test_a_worker_has_the_device_and_threads_of_its_slot(self, slot, expected, monkeypatch):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
         with LocalExecutor(workload("environment_trainer"), [slot]) as executor:
-            assert seen in run(executor, Job(0, scripted()))[0][-1].reason
+            assert expected in run(executor, Job(0, scripted()))[0][-1].reason
         assert os.environ["CUDA_VISIBLE_DEVICES"] == "7"
 
     def test_torch_uses_the_threads_of_its_slot(self, tmp_path):
@@ -257,27 +257,27 @@ class TestSlots:
         assert [slot.threads for slot in cpu_slots()] == [1] * 8
         assert [slot.threads for slot in cpu_slots(20)] == [1] * 20
 
-    def test_a_user_who_wants_fewer_threads_gets_them(self, monkeypatch):
+    def test_omp_num_threads_limits_the_threads(self, monkeypatch):
         monkeypatch.setattr("study.executors.resources.cores", lambda: 8)
         monkeypatch.setenv("OMP_NUM_THREADS", "3")
         assert [slot.threads for slot in cpu_slots(1) + cpu_slots(4)] == [3, 2, 2, 2, 2]
 
-    def test_slots_of_one_gpu_are_spread(self):
+    def test_neighbouring_slots_are_on_different_gpus(self):
         assert [slot.gpu for slot in gpu_slots(["0", "1"], 2)] == ["0", "1", "0", "1"]
         assert len({slot.name for slot in gpu_slots(["0", "1"], 2)}) == 4
 
-    def test_all_gpus_are_taken_unless_said_otherwise(self, monkeypatch):
+    def test_all_gpus_are_used_by_default(self, monkeypatch):
         monkeypatch.setattr("study.executors.resources.visible_gpus", lambda: ["0", "1"])
         assert [slot.gpu for slot in choose_slots(None, None, None)] == ["0", "1"]
         assert [slot.gpu for slot in choose_slots(None, ["1"], 2)] == ["1", "1"]
         assert [slot.gpu for slot in choose_slots(1, None, None)] == [None]
 
-    def test_without_gpus_the_cpu_serves(self, monkeypatch):
+    def test_without_gpus_the_cpu_is_used(self, monkeypatch):
         monkeypatch.setattr("study.executors.resources.visible_gpus", list)
         assert {slot.gpu for slot in choose_slots(None, None, None)} == {None}
 
     @pytest.mark.parametrize("options", [(2, ["0"], None), (None, ["5"], None), (None, None, 2)])
-    def test_what_cannot_be_had_is_refused(self, options, monkeypatch):
+    def test_missing_devices_and_contradictions_are_refused(self, options, monkeypatch):
         monkeypatch.setattr("study.executors.resources.visible_gpus", list)
         with pytest.raises(UsageError):
             choose_slots(*options)

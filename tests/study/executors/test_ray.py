@@ -1,4 +1,4 @@
-"""Nodes that go and come, files that nodes lack, and the real command on Ray."""
+"""Nodes that leave and join, files that nodes lack, and the real command on Ray."""
 
 import os
 import subprocess
@@ -20,15 +20,15 @@ from study.executors.ray.files import pack
 from study.setup.options import RunOptions
 from tests.helpers import ROOT
 from tests.helpers.fake_training import HANGS, scripted
-from tests.helpers.ray_cluster import own_cluster, ray_path
+from tests.helpers.ray_cluster import ray_path
 
 WAIT = 60.0
 FAST = {"health_check_period_ms": 500, "health_check_timeout_ms": 500, "health_check_failure_threshold": 2}
 
 
-@pytest.fixture
-def nodes():
-    """A head without room for trials, and whatever nodes a test adds."""
+@pytest.fixture(scope="module")
+def head():
+    """A cluster of one node without room for trials."""
     with ray_path():
         cluster = Nodes()
         cluster.add_node(num_cpus=0, include_dashboard=False, _system_config=FAST)
@@ -36,64 +36,77 @@ def nodes():
         cluster.shutdown()
 
 
-def take(executor, until, keep_on=True):
-    """Answer reports until an event is the one looked for; return all events."""
-    seen = []
-    while not any(until(event) for event in seen):
+@pytest.fixture
+def nodes(head):
+    """The cluster, to which a test adds nodes."""
+    yield head
+    for node in list(head.worker_nodes):
+        head.remove_node(node)
+
+
+def wait_for(executor, condition):
+    """Answer reports until an event fulfils a condition; return all events."""
+    events = []
+    while not any(condition(event) for event in events):
         for event in executor.wait(WAIT):
-            seen.append(event)
+            events.append(event)
             if isinstance(event, Reported):
-                executor.answer(event.number, keep_on=keep_on)
-    return seen
+                executor.answer(event.number, keep_on=True)
+    return events
 
 
 def finish(executor, *jobs):
+    """Submit jobs and return all events until they have ended."""
     for job in jobs:
         executor.submit(job)
-    left, seen = {job.number for job in jobs}, []
+    left, events = {job.number for job in jobs}, []
     while left:
-        seen += (new := take(executor, lambda event: isinstance(event, Finished | Failed)))
+        new = wait_for(executor, lambda event: isinstance(event, Finished | Failed))
+        events += new
         left -= {event.number for event in new if isinstance(event, Finished | Failed)}
-    return seen
+    return events
 
 
-def test_a_slot_that_cannot_start_again_is_done_without(tmp_path, monkeypatch):
-    monkeypatch.setenv("DRFT_TEST_MARKS", str(tmp_path))
+def test_a_slot_that_cannot_start_again_is_retired(nodes, tmp_path):
+    nodes.add_node(num_cpus=2, env_vars={"DRFT_TEST_MARKS": str(tmp_path)})
     workload = Workload("none", trainer="tests.helpers.fake_training:third_trainer")
-    with own_cluster() as cluster, RayExecutor(workload, cluster, jobs=2) as executor:
+    with (
+        join_cluster(nodes.address, None, None, None) as cluster,
+        RayExecutor(workload, cluster, jobs=2) as executor,
+    ):
         executor.submit(Job(0, scripted(HANGS)))
-        take(executor, lambda event: isinstance(event, Reported))
+        wait_for(executor, lambda event: isinstance(event, Reported))
         finish(executor, Job(1, scripted()))  # on the other slot
         executor.kill(0)
-        seen, number = take(executor, lambda event: isinstance(event, Failed)), 2
-        while not any(isinstance(event, WorkerLost) for event in seen):
-            seen = finish(executor, Job(number, scripted()), Job(number + 1, scripted()))
+        events, number = wait_for(executor, lambda event: isinstance(event, Failed)), 2
+        while not any(isinstance(event, WorkerLost) for event in events):
+            events = finish(executor, Job(number, scripted()), Job(number + 1, scripted()))
             number += 2
-        (retired,) = [event for event in seen if isinstance(event, WorkerLost)]
+        (retired,) = [event for event in events if isinstance(event, WorkerLost)]
         assert "the GPU is gone" in retired.reason
         assert executor.slots == 1
         assert isinstance(finish(executor, Job(number, scripted()))[-1], Finished)
 
 
-def test_a_lost_node_fails_its_job_alone_and_a_new_node_is_used(nodes):
+def test_a_lost_node_fails_only_its_job_and_a_new_node_is_used(nodes):
     first, second = nodes.add_node(num_cpus=1), nodes.add_node(num_cpus=1)
     workload = Workload("none", trainer="tests.helpers.fake_training:fake_trainer")
     with join_cluster(nodes.address, None, None, None) as cluster, RayExecutor(workload, cluster) as executor:
         assert executor.slots == 2
         executor.submit(Job(0, scripted(HANGS)))
         executor.submit(Job(1, scripted(HANGS)))
-        seen, where = [], {}
-        while sum(isinstance(event, Reported) for event in seen) < 2:
-            seen += take(executor, lambda event: isinstance(event, Reported))
-        where = {event.worker.split("-")[-2]: event.number for event in seen if isinstance(event, Started)}
-        assert where.keys() == {first.node_id[:6], second.node_id[:6]}
+        events = []
+        while sum(isinstance(event, Reported) for event in events) < 2:
+            events += wait_for(executor, lambda event: isinstance(event, Reported))
+        job_of = {event.worker.split("-")[-2]: event.number for event in events if isinstance(event, Started)}
+        assert job_of.keys() == {first.node_id[:6], second.node_id[:6]}
 
         nodes.remove_node(first, allow_graceful=False)
-        (failed,) = [e for e in take(executor, lambda e: isinstance(e, Failed)) if isinstance(e, Failed)]
-        assert (failed.number, failed.kind) == (where[first.node_id[:6]], "lost")
-        # The other slot serves, also the job that was given to the one without a node.
-        executor.kill(where[second.node_id[:6]])
-        take(executor, lambda event: isinstance(event, Failed))
+        (failed,) = [e for e in wait_for(executor, lambda e: isinstance(e, Failed)) if isinstance(e, Failed)]
+        assert (failed.number, failed.kind) == (job_of[first.node_id[:6]], "lost")
+        # The other slot continues, and also runs the job that was given to the slot without a node.
+        executor.kill(job_of[second.node_id[:6]])
+        wait_for(executor, lambda event: isinstance(event, Failed))
         events = finish(executor, Job(2, scripted()), Job(3, scripted()))
         assert sum(isinstance(event, Finished) for event in events) == 2
 
@@ -105,7 +118,7 @@ def test_a_lost_node_fails_its_job_alone_and_a_new_node_is_used(nodes):
             number += 2
 
 
-def test_a_node_without_the_data_and_the_weights_trains_just_the_same(nodes, tmp_path, monkeypatch):
+def test_a_node_without_the_data_and_the_weights_trains_the_same(nodes, tmp_path, monkeypatch):
     import timm
     from safetensors.torch import save_file
 
@@ -118,10 +131,10 @@ def test_a_node_without_the_data_and_the_weights_trains_just_the_same(nodes, tmp
     (data / "table.csv").write_text("image,grade\n" + rows)
     state = timm.create_model("test_resnet").state_dict()
     save_file({name: tensor.contiguous() for name, tensor in state.items()}, weights)
-    said = {"backbone.name": "test_resnet", "backbone.weights": str(weights), "image_size": 32, "depth": 1}
-    config = with_values(TrialConfig(), {**said, "head_phase.epochs": 1, "depth_phase.epochs": 1})
-    here = Workload(str(data), cache_size=0)
-    with LocalExecutor(here, cpu_slots(1)) as executor:
+    settings = {"backbone.name": "test_resnet", "backbone.weights": str(weights), "image_size": 32, "depth": 1}
+    config = with_values(TrialConfig(), {**settings, "head_phase.epochs": 1, "depth_phase.epochs": 1})
+    workload = Workload(str(data), cache_size=0)
+    with LocalExecutor(workload, cpu_slots(1)) as executor:
         (expected,) = [e for e in finish(executor, Job(0, config)) if isinstance(e, Finished | Failed)]
 
     dataset = open_dataset(str(data))
@@ -130,27 +143,27 @@ def test_a_node_without_the_data_and_the_weights_trains_just_the_same(nodes, tmp
     nodes.add_node(num_cpus=1, env_vars={"DRFT_CACHE": str(tmp_path / "cache of the node")})
     with (
         join_cluster(nodes.address, None, None, None) as cluster,
-        RayExecutor(here, cluster, shipped=shipped) as executor,
+        RayExecutor(workload, cluster, shipped=shipped) as executor,
     ):
-        executor.contents(range(2))  # read by the driver; from here on nobody else could
+        executor.contents(range(2))  # the tuner has read them; from now on nobody can
         data.rename(tmp_path / "gone")
         weights.rename(tmp_path / "gone too")
-        (ended,) = [e for e in finish(executor, Job(0, config)) if isinstance(e, Finished | Failed)]
-    assert isinstance(ended, Finished), ended
-    assert ended.result.config == config
-    assert [r.val_loss for r in ended.result.records] == [r.val_loss for r in expected.result.records]
-    kept = {path.parent.name for path in (tmp_path / "cache of the node").rglob("*") if path.is_file()}
-    assert {"images", "weights"} <= kept
+        (actual,) = [e for e in finish(executor, Job(0, config)) if isinstance(e, Finished | Failed)]
+    assert isinstance(actual, Finished), actual
+    assert actual.result.config == config
+    assert [r.val_loss for r in actual.result.records] == [r.val_loss for r in expected.result.records]
+    folders = {path.parent.name for path in (tmp_path / "cache of the node").rglob("*") if path.is_file()}
+    assert {"images", "weights"} <= folders
 
 
-def test_shares_never_split_a_fraction_over_two_gpus():
+def test_a_fraction_of_a_gpu_is_never_split_over_two():
     node = {"CPU": 16.0, "GPU": 2.0}
     assert [TrialResources(1, gpus).fits(node) for gpus in (0.0, 0.4, 0.5, 1, 2)] == [16, 4, 4, 2, 1]
     assert TrialResources(12, 0.5).fits(node) == 1
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"ray_address": "auto"}, "--ray-address: use it with --executor ray"),
         ({"executor": "ray", "gpus": ["0"]}, "--gpus: Ray places trials"),
@@ -159,8 +172,8 @@ def test_shares_never_split_a_fraction_over_two_gpus():
         ({"executor": "ray", "cpus_per_trial": 0}, "above 0"),
     ],
 )
-def test_options_that_contradict_are_refused(options, said):
-    with pytest.raises(UsageError, match=said):
+def test_options_that_contradict_are_refused(options, message):
+    with pytest.raises(UsageError, match=message):
         RunOptions(**options)
 
 
@@ -180,31 +193,31 @@ search:
 """
 
 
-def records(place: Path) -> pd.DataFrame:
-    files = sorted((place / "results/tiny/trials").glob("*/epochs.csv"))
+def records(folder: Path) -> pd.DataFrame:
+    files = sorted((folder / "results/tiny/trials").glob("*/epochs.csv"))
     assert len(files) == 4
     return pd.concat([pd.read_csv(file) for file in files]).drop(columns="seconds").reset_index(drop=True)
 
 
 @pytest.mark.e2e
 @pytest.mark.timeout(240)
-def test_the_command_finds_the_same_on_ray_as_here(tmp_path, tiny_dataset):
-    rows = [f"{photo.path.name},{photo.grade}" for photo in tiny_dataset.images]
+def test_the_command_has_the_same_results_on_ray_as_on_this_machine(tmp_path, tiny_dataset):
+    rows = [f"{image.path.name},{image.grade}" for image in tiny_dataset.images]
     (tmp_path / "labels.csv").write_text("\n".join(["image,grade", *rows]))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    said = {}
+    data = ("--data", str(tmp_path / "labels.csv"), "--images", str(tiny_dataset.images[0].path.parent))
+    model = ("--backbone", "test_resnet", "--weights", "none", "--study", "tiny", "--sampler", "random")
+    processes = {}
     for executor in ("local", "ray"):
-        place = tmp_path / executor
-        place.mkdir()
-        (place / "tiny.yaml").write_text(SPACE)
-        data = ("--data", str(tmp_path / "labels.csv"), "--images", str(tiny_dataset.images[0].path.parent))
-        what = ("--backbone", "test_resnet", "--weights", "none", "--study", "tiny", "--sampler", "random")
-        done = subprocess.run(
+        folder = tmp_path / executor
+        folder.mkdir()
+        (folder / "tiny.yaml").write_text(SPACE)
+        processes[executor] = subprocess.Popen(
             [sys.executable, "-m", "study", "run", "--executor", executor, "--jobs", "1", "--trials", "4", "--pruner",
-             "none", "--no-cache", "--no-report", "--space", "tiny.yaml", *data, *what],
-            cwd=place, env=environment, text=True, capture_output=True, check=False,
+             "none", "--no-cache", "--no-report", "--space", "tiny.yaml", *data, *model],
+            cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
-        said[executor] = done.stdout
-    assert "1 at once on this machine with Ray" in said["ray"]
+    outputs = {executor: process.communicate()[0] for executor, process in processes.items()}
+    assert all(process.returncode == 0 for process in processes.values()), outputs
+    assert "1 at once on this machine with Ray" in outputs["ray"]
     pd.testing.assert_frame_equal(records(tmp_path / "local"), records(tmp_path / "ray"), check_exact=True)
