@@ -23,9 +23,9 @@ class BackboneRow(NamedTuple):
     best_trial: int
     best_depth: int
     accuracy: Estimate
-    """Mean validation accuracy at the best step, over trials."""
+    """Mean validation accuracy at the best epoch, over trials."""
     gap_last: Estimate
-    """Mean gap at the last step, over trials."""
+    """Mean gap at the last epoch, over trials."""
     seconds: Estimate
     """Mean over trials."""
 

@@ -16,7 +16,7 @@ class CostPoint(NamedTuple):
     seconds: float
     """Wall time of the whole training, evaluation included."""
     score: float
-    """Validation score at the best step, in the study's metric."""
+    """Validation score at the best epoch, in the study's metric."""
     accuracy: Estimate
     """Validation accuracy there, with Wilson's interval over the validation images."""
 
@@ -60,7 +60,7 @@ def cost(
 
     Args:
         complete: the trials that ran to their end (``StudyResults.complete``).
-        epochs: one row per trial and step.
+        epochs: one row per trial and epoch.
         n_validation: validation images.
         one_backbone: those of them whose depths compare; None for all.
     """

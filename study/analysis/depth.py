@@ -23,20 +23,20 @@ class DepthRow(NamedTuple):
     within the limit, if the depth has any."""
     best_trial: int
     accuracy: Estimate
-    """Mean validation accuracy at the best step, over trials."""
+    """Mean validation accuracy at the best epoch, over trials."""
     gap_best: Estimate
-    """Mean gap at the best step, over trials."""
+    """Mean gap at the best epoch, over trials."""
     gap_last: Estimate
-    """Mean gap at the last step, over trials."""
+    """Mean gap at the last epoch, over trials."""
 
 
 class Curve(NamedTuple):
-    """Quartiles over the completed trials of one depth, one entry per step."""
+    """Quartiles over the completed trials of one depth, one entry per epoch."""
 
     depth: int
     n: int
     head_steps: int
-    """How many steps belong to the head phase (median over trials)."""
+    """How many epochs belong to the head phase (median over trials)."""
     steps: tuple[int, ...]
     train: tuple[tuple[float, float, float], ...]
     """Lower quartile, median and upper quartile of train accuracy."""
@@ -46,7 +46,7 @@ class Curve(NamedTuple):
 def depth_table(complete: pd.DataFrame, n_validation: int) -> tuple[DepthRow, ...] | Withheld:
     """Estimate mean accuracy and gap of each depth over its completed trials.
 
-    The gap is train accuracy minus validation accuracy at one step, both in evaluation mode on plain images. Means
+    The gap is train accuracy minus validation accuracy at one epoch, both in evaluation mode on plain images. Means
     carry Student's t interval over trials, from three trials on (:func:`mean_estimate`).
 
     Valid as a description of the trials that ran. Trials of one depth differ in all other dimensions too, an adaptive
@@ -71,11 +71,11 @@ def accuracy_estimate(accuracy: float, n_images: int) -> Estimate:
 
 
 def depth_curves(complete: pd.DataFrame, epochs: pd.DataFrame) -> tuple[Curve, ...] | Withheld:
-    """Return median and quartiles of train and validation accuracy at each step, by depth.
+    """Return median and quartiles of train and validation accuracy at each epoch, by depth.
 
-    Only completed trials count, so that every step of a curve shows the same trials and the curve does not rise because
-    weak trials were pruned on the way. A step that fewer than half of a depth's trials reached is left out. Withheld
-    without a completed trial.
+    Only completed trials count, so that every epoch of a curve shows the same trials and the curve does not rise when
+    weak trials are pruned. An epoch that fewer than half of a depth's trials reached is left out. Withheld without a
+    completed trial.
     """
     if complete.empty:
         return NO_TRIALS

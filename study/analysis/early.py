@@ -12,7 +12,7 @@ from drft.config.trial_config import Metric
 from study.analysis.backbones import NAME
 from study.analysis.estimators.agreement import MIN_TRIALS, rank_agreement
 from study.analysis.estimators.intervals import Estimate, Withheld, exact_proportion
-from study.analysis.planned_steps import head_steps
+from study.analysis.planned_epochs import head_epochs
 from study.results.metric_names import epoch_scores
 
 TOP = 0.25
@@ -23,16 +23,16 @@ KEPT = 0.5
 
 
 class EarlyLook(NamedTuple):
-    """Scores at one step against final scores."""
+    """Scores at one epoch against final scores."""
 
     step: int | None
-    """None for the last step of the head phase, which each trial has at its own step."""
+    """None for the last epoch of the head phase, which each trial has at its own epoch."""
     n: int
     """Trials that reached it."""
     tau: Estimate | Withheld
     """Kendall's tau-b between the best score so far and the best score of all; percentile bootstrap over trials."""
     recall: Estimate | Withheld
-    """Of the trials that end in the best quarter, the share that is in the upper half at this step; exact interval."""
+    """Of the trials that end in the best quarter, the share that is in the upper half at this epoch; exact interval."""
 
 
 class EarlyGroup(NamedTuple):
@@ -44,7 +44,7 @@ class EarlyGroup(NamedTuple):
     head: EarlyLook
     """At the end of the head phase, before any block was trained."""
     looks: tuple[EarlyLook, ...]
-    """At each step before the last; one that fewer than half of the trials reached is left out."""
+    """At each epoch before the last; one that fewer than half of the trials reached is left out."""
 
 
 class EarlyRanking(NamedTuple):
@@ -63,26 +63,26 @@ class EarlyRanking(NamedTuple):
 def early_ranking(
     trials: pd.DataFrame, complete: pd.DataFrame, epochs: pd.DataFrame, base_config: Mapping[str, Any], metric: Metric
 ) -> EarlyRanking | Withheld:
-    """Estimate how well the best score so far at each step ranks the final best scores.
+    """Estimate how well the best score so far at each epoch ranks the final best scores.
 
     Kendall's tau-b (:func:`rank_agreement`) and the recall of the best quarter, both of the study's metric on the
     validation images: what a pruner sees, and what it is meant to predict. The best so far is part of the best of all,
-    which raises the agreement, more so with every step; a final score on other images would agree less.
+    which raises the agreement, more so with every epoch; a final score on other images would agree less.
 
     Valid for trials drawn independently, which those of an adaptive sampler are not. Only trials that ran to their end
     count, since the end of a pruned one is censored. Pruning kept those that scored well early, so the completed trials
     differ less in their early scores than all would, and agreement among them is lower (range restriction); the control
     arm, drawn by trial number alone, is free of that. Withheld below ``MIN_TRIALS`` trials, in each group and at each
-    step.
+    epoch.
     """
     if len(complete) < MIN_TRIALS:
         return Withheld(f"ranks are compared from {MIN_TRIALS} completed trials on, there are {len(complete)}")
-    # The best score up to each step, shape (trials, steps); NaN where a trial had already ended.
+    # The best score up to each epoch, shape (trials, epochs); NaN where a trial had already ended.
     scores = epochs.assign(score=epoch_scores(epochs, metric)).pivot_table(
         index="trial", columns="step", values="score"
     )
     curves = scores.reindex(complete["number"].astype(int)).cummax(axis=1).to_numpy(dtype=np.float64)
-    head = head_steps(complete, base_config).to_numpy(dtype=np.int64)
+    head = head_epochs(complete, base_config).to_numpy(dtype=np.int64)
     control = complete["control"].eq(True).to_numpy()
     depths = complete["depth"].to_numpy(dtype=np.int64)
     values, counts = np.unique(depths, return_counts=True)
@@ -110,7 +110,7 @@ def _look(step: int | None, so_far: NDArray[np.float64], final: NDArray[np.float
     reached = np.isfinite(so_far)
     now, end = so_far[reached], final[reached]
     if len(now) < MIN_TRIALS:
-        few = Withheld(f"ranks are compared from {MIN_TRIALS} trials on, and {len(now)} reached this step")
+        few = Withheld(f"ranks are compared from {MIN_TRIALS} trials on, and {len(now)} reached this epoch")
         return EarlyLook(step, len(now), few, few)
     # Trials that tie with the last one inside a share are inside, in both.
     best = end >= np.sort(end)[-ceil(TOP * len(end))]

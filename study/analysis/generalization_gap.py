@@ -1,4 +1,4 @@
-"""How far training is ahead of validation, in accuracy, loss and kappa, at the best and at the last step."""
+"""How far training is ahead of validation, in accuracy, loss and kappa, at the best and at the last epoch."""
 
 from typing import NamedTuple
 
@@ -14,9 +14,9 @@ class MeasureGap(NamedTuple):
     """The gap in one measure, mean over trials; positive where training is ahead."""
 
     best: Estimate
-    """At the best step of each trial."""
+    """At the best epoch of each trial."""
     last: Estimate
-    """At its last step."""
+    """At its last epoch."""
     growth: Estimate
     """Last minus best of the same trial."""
 
@@ -66,7 +66,7 @@ def gaps(complete: pd.DataFrame, epochs: pd.DataFrame) -> Gaps | Withheld:
     """Estimate the mean gaps over the completed trials, with Student's t interval over trials (three or more).
 
     Valid as a description of the trials that ran to their end, with the reservations of
-    :func:`~study.analysis.depth.depth_table`. The best step is where validation happened to score highest, so the gap
+    :func:`~study.analysis.depth.depth_table`. The best epoch is where validation happened to score highest, so the gap
     there is optimistic: on new images of the same kind it would be a little wider. Withheld without a completed trial.
     """
     if complete.empty:

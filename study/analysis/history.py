@@ -14,11 +14,11 @@ class TrialPoint(NamedTuple):
     depth: int
     state: str
     accuracy: float
-    """Validation accuracy at the best step so far; a pruned trial might have risen further."""
+    """Validation accuracy at the best epoch so far; a pruned trial might have risen further."""
 
 
 def history(trials: pd.DataFrame) -> tuple[TrialPoint, ...] | Withheld:
-    """List every completed and pruned trial with its validation accuracy at its best step."""
+    """List every completed and pruned trial with its validation accuracy at its best epoch."""
     ended = trials[trials["state"].isin(["COMPLETE", "PRUNED"]) & trials["best_step"].notna()]
     if ended.empty:
         return Withheld("no trial has completed or been pruned")

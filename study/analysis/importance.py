@@ -64,7 +64,7 @@ def importance(
     method: Method = "ped-anova",
     seed: int = 0,
 ) -> Importance | Withheld:
-    """Estimate how much each dimension decides one target: the validation score, or the gap at the last step.
+    """Estimate how much each dimension decides one target: the validation score, or the gap at the last epoch.
 
     PED-ANOVA (Watanabe, Bansal & Hutter 2023): which dimensions distinguish the best trials (highest score, or smallest
     gap) from all completed ones. Chance is its result when the target is shuffled over the trials. A dimension that is

@@ -49,12 +49,12 @@ def indistinguishable_trials(
     """Return the trials that are indistinguishable from the one with the best score.
 
     Args:
-        candidates: the predictions of each trial at its best step, one candidate a trial.
+        candidates: the predictions of each trial at its best epoch, one candidate a trial.
         resamples: bootstrap samples of the images.
         seed: of the bootstrap.
 
-    Method and conditions as in :func:`indistinguishable_mask`. Each trial's step counts as given: choosing the best
-    step on the same images raises all trials alike. Pruned trials are not compared, since they never ended. Withheld
+    Method and conditions as in :func:`indistinguishable_mask`. Each trial's epoch counts as given: choosing the best
+    epoch on the same images raises all trials alike. Pruned trials are not compared, since they never ended. Withheld
     with fewer than two trials, and below ``MIN_IMAGES`` images.
     """
     n_trials, n_images = candidates.predicted.shape
@@ -85,8 +85,8 @@ def indistinguishable_mask(
 
     with x = resampled score minus score. The maximum accounts for the best having been picked among all; the minimum
     for all being compared, stepping down as trials drop out (Romano & Wolf 2005). ``slack_i`` is a lower bound of how
-    far trial i is behind, by a first stage at 0.5 %, so that hopeless trials do not count as rivals (Romano, Shaikh &
-    Wolf 2014).
+    far trial i is behind, by a first stage at 0.5 %, so that clearly worse trials do not count as rivals (Romano,
+    Shaikh & Wolf 2014).
 
     Valid for images that are a random sample, whatever the trials have in common, and as accurate as the bootstrap:
     ``python -m benchmarks.coverage`` measures it. Trials of equal true score drop out together in at most 5 % of

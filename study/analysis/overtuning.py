@@ -64,7 +64,7 @@ def overtuning(
     Args:
         numbers: trial numbers in the order of the search, shape (trials,).
         validation: validation score of each trial, shape (trials,).
-        test_correct: which test images each trial gets right at its best step, shape (trials, images).
+        test_correct: which test images each trial gets right at its best epoch, shape (trials, images).
         seed: of the bootstrap.
     """
     inner, right = np.asarray(validation, dtype=np.float64)[None], test_correct.astype(np.float32)
@@ -79,7 +79,7 @@ def overtuning_by_halves(candidates: Candidates, halves: int = HALVES, seed: int
     """Estimate the overtuning of a study whose test images are held out, by halves of the validation images.
 
     The definition of :func:`overtuning` with the test score replaced by a mean over random halvings: in each of them
-    one half selects the incumbents, trial and step at once, and the other half scores them. ``inner`` and ``outer``
+    one half selects the incumbents, trial and epoch at once, and the other half scores them. ``inner`` and ``outer``
     are these means.
 
     Selection on half of the images is noisier than the study's own, which rather overstates overtuning. There is no
@@ -95,7 +95,7 @@ def overtuning_by_halves(candidates: Candidates, halves: int = HALVES, seed: int
         return Withheld(f"halves need at least {MIN_IMAGES} validation images, there are {n}")
     order = np.random.default_rng(seed).random((halves, n)).argsort(axis=1)
     select = np.asarray(order < n // 2, dtype=np.float32)  # 1 for a random half of the images in each row
-    inner, outer = _best_steps(candidates.scores(select), candidates.scores(1 - select), starts)
+    inner, outer = _best_epochs(candidates.scores(select), candidates.scores(1 - select), starts)
     return _describe("halves", candidates.trials[starts], inner, outer, n, None, seed)
 
 
@@ -148,8 +148,8 @@ def _bounds(right: NDArray[np.float32], seed: int) -> tuple[float, float]:
     return float(added), float(taken)
 
 
-def _best_steps(inner: Scores, outer: Scores, starts: NDArray[np.int64]) -> tuple[Scores, Scores]:
-    """Return the scores of each trial's best step by inner score, the first one on ties, shapes (samples, trials)."""
+def _best_epochs(inner: Scores, outer: Scores, starts: NDArray[np.int64]) -> tuple[Scores, Scores]:
+    """Return the scores of each trial's best epoch by inner score, the first one on ties, shapes (samples, trials)."""
     k = inner.shape[1]
     highest = np.maximum.reduceat(inner, starts, axis=1)
     top = inner >= np.repeat(highest, np.diff(starts, append=k), axis=1) - _ROUNDING

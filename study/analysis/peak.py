@@ -1,4 +1,4 @@
-"""When validation peaks and in which phase, the decay after the peak, and the gain of the best step over the last."""
+"""When validation peaks and in which phase, the decay after the peak, and the gain of the best epoch over the last."""
 
 from typing import Literal, NamedTuple
 
@@ -16,33 +16,33 @@ from study.analysis.estimators.intervals import (
 )
 
 
-class StepCount(NamedTuple):
-    """How many trials had their best step here."""
+class EpochCount(NamedTuple):
+    """How many trials had their best epoch here."""
 
     step: int
     head: int
-    """Trials whose best step was in the head phase."""
+    """Trials whose best epoch was in the head phase."""
     depth: int
-    """Trials whose best step was in the depth phase."""
+    """Trials whose best epoch was in the depth phase."""
 
 
 class Peak(NamedTuple):
-    """The best steps of the completed trials."""
+    """The best epochs of the completed trials."""
 
     n: int
     best_step: Estimate
-    """Median best step; percentile bootstrap over trials."""
+    """Median best epoch; percentile bootstrap over trials."""
     last_step: float
-    """Median last step."""
+    """Median last epoch."""
     before_last: Estimate
-    """Share of trials whose best step came before their last one."""
+    """Share of trials whose best epoch came before their last one."""
     in_head_phase: Estimate
-    """Share of trials whose best step was in the head phase."""
-    counts: tuple[StepCount, ...]
+    """Share of trials whose best epoch was in the head phase."""
+    counts: tuple[EpochCount, ...]
 
 
 class PairedEpochs(NamedTuple):
-    """Validation accuracy of one trial at its best and at its last step."""
+    """Validation accuracy of one trial at its best and at its last epoch."""
 
     trial: int
     depth: int
@@ -51,7 +51,7 @@ class PairedEpochs(NamedTuple):
 
 
 class BestVersusLast(NamedTuple):
-    """Validation accuracy at the best step against the last one, over completed trials."""
+    """Validation accuracy at the best epoch against the last one, over completed trials."""
 
     n: int
     best: Estimate
@@ -62,16 +62,16 @@ class BestVersusLast(NamedTuple):
 
 
 class PhasePeak(NamedTuple):
-    """The completed trials that had their best step in one phase."""
+    """The completed trials that had their best epoch in one phase."""
 
     phase: Literal["head", "depth"]
     n: int
     best_step: Estimate
-    """Median best step; percentile bootstrap over trials."""
+    """Median best epoch; percentile bootstrap over trials."""
     decay: Estimate
-    """Mean of validation accuracy at the best step minus at the last one; percentile bootstrap over trials."""
+    """Mean of validation accuracy at the best epoch minus at the last one; percentile bootstrap over trials."""
     decay_per_epoch: Estimate | Withheld
-    """The same, divided by the epochs between the two, over the trials whose best step was not the last."""
+    """The same, divided by the epochs between the two, over the trials whose best epoch was not the last."""
 
 
 class Phases(NamedTuple):
@@ -85,7 +85,7 @@ class Phases(NamedTuple):
 
 
 def peak(complete: pd.DataFrame) -> Peak | Withheld:
-    """Estimate the median best step (the first one with a trial's highest validation score), and when it comes.
+    """Estimate the median best epoch (the first one with a trial's highest validation score), and when it comes.
 
     Shares carry Wilson's interval; the median a percentile bootstrap, from five trials on; both over trials.
 
@@ -104,14 +104,14 @@ def peak(complete: pd.DataFrame) -> Peak | Withheld:
         before_last=proportion(int((best < last).sum()), n),
         in_head_phase=proportion(int(head.sum()), n),
         counts=tuple(
-            StepCount(step, int((head & (best == step)).sum()), int((~head & (best == step)).sum()))
+            EpochCount(step, int((head & (best == step)).sum()), int((~head & (best == step)).sum()))
             for step in range(1, int(last.max()) + 1)
         ),
     )
 
 
 def best_versus_last(complete: pd.DataFrame) -> BestVersusLast | Withheld:
-    """Estimate the mean difference in validation accuracy between the best and the last step of a trial.
+    """Estimate the mean difference in validation accuracy between the best and the last epoch of a trial.
 
     Percentile bootstrap over trials, on the same trials as :func:`peak`. The best of several noisy measurements on the
     same images is optimistic: on new images the difference would be smaller. Withheld below five completed trials, the
@@ -136,8 +136,8 @@ def best_versus_last(complete: pd.DataFrame) -> BestVersusLast | Withheld:
 def phases(complete: pd.DataFrame, epochs: pd.DataFrame) -> Phases | Withheld:
     """Estimate peak, decay and gain of each phase over the completed trials, with percentile bootstrap over trials.
 
-    Valid for trials drawn independently. A decay is never below zero in the study's metric, since the best step is a
-    maximum of noisy measurements: it mixes overfitting with the chance of that step. ``gain`` counts trials that have
+    Valid for trials drawn independently. A decay is never below zero in the study's metric, since the best epoch is a
+    maximum of noisy measurements: it mixes overfitting with the chance of that epoch. ``gain`` counts trials that have
     both phases. Withheld without a completed trial; each phase and the gain below five trials, the fewest for a
     bootstrap.
     """
@@ -167,7 +167,7 @@ def _phase(complete: pd.DataFrame, phase: Literal["head", "depth"]) -> PhasePeak
         decay=bootstrap_mean(decay),
         decay_per_epoch=bootstrap_mean(decay[later] / epochs_after[later])
         if later.any()
-        else Withheld("all of these trials peaked at their last step"),
+        else Withheld("all of these trials peaked at their last epoch"),
     )
 
 

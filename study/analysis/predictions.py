@@ -10,7 +10,7 @@ from study.results.study_results import StudyResults
 
 
 def stored_candidates(results: StudyResults) -> Candidates | Withheld:
-    """Read the predicted grades of every step of every trial that can be the best, in the order of trial numbers.
+    """Read the predicted grades of every epoch of every trial that can be the best, in the order of trial numbers.
 
     Withheld when the study's folder does not hold the predictions of all of them (where only the storage was copied):
     the missing trials might have been selected.
@@ -30,8 +30,8 @@ def stored_candidates(results: StudyResults) -> Candidates | Withheld:
     return Candidates(trials, np.concatenate(predicted), stored[0].grades, results.info.metric, losses)
 
 
-def at_best_steps(candidates: Candidates, results: StudyResults) -> Candidates:
-    """Return one candidate per trial: the step that was its best when it ran."""
+def at_best_epochs(candidates: Candidates, results: StudyResults) -> Candidates:
+    """Return one candidate per trial: the epoch that was its best when it ran."""
     rows = results.eligible.sort_values("number")
     starts: NDArray[np.int64] = np.searchsorted(candidates.trials, rows["number"].to_numpy(dtype=np.int64))
     return candidates.at(starts + rows["best_step"].to_numpy(dtype=np.int64) - 1)

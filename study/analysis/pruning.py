@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from study.analysis.estimators.intervals import Estimate, Withheld, exact_proportion
-from study.analysis.planned_steps import planned_steps, planned_trainings
+from study.analysis.planned_epochs import planned_epochs, planned_trainings
 
 TOP = 5
 """A winner is a trial that scores as high as the fifth best completed one."""
@@ -93,7 +93,7 @@ def savings(trials: pd.DataFrame, epochs: pd.DataFrame, base_config: Mapping[str
     trainings = planned_trainings(base_config)
     ran = ended["last_step"].astype(int) * (ended["folds"].astype(int) if trainings > 1 else 1)
     pruned = ended["state"] == "PRUNED"
-    saved_by_trial = (trainings * planned_steps(ended, base_config) - ran)[pruned].clip(lower=0)
+    saved_by_trial = (trainings * planned_epochs(ended, base_config) - ran)[pruned].clip(lower=0)
     run, saved = int(ran.sum()), int(saved_by_trial.sum())
     seconds = epochs[epochs["phase"] == "depth"].groupby("trial")["seconds"].mean()
     hours = float((saved_by_trial * ended.loc[pruned, "number"].astype(int).map(seconds)).sum()) / 3600

@@ -40,7 +40,7 @@ def compare_running(correct: NDArray[np.bool_], seed: int = 0) -> RunningCompari
     """Describe the best of the finished trials; takes milliseconds for a hundred trials.
 
     Args:
-        correct: which validation images each finished trial gets right at its best step, in the order in which they
+        correct: which validation images each finished trial gets right at its best epoch, in the order in which they
             finished, shape (trials, images); the best is the first one with the highest accuracy.
         seed: of the bootstrap behind ``indistinguishable`` (see ``indistinguishable.indistinguishable_mask``).
 

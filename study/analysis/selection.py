@@ -42,7 +42,7 @@ class CorrectedScore(NamedTuple):
     optimism: float
     """Observed minus corrected."""
     n_candidates: int
-    """Trials times steps that could have been selected."""
+    """Trials times epochs that could have been selected."""
 
 
 def winners_curse(right_validation: int, n_validation: int, right_test: int, n_test: int) -> WinnersCurse:
@@ -64,7 +64,7 @@ def winners_curse(right_validation: int, n_validation: int, right_test: int, n_t
 def corrected_selection(candidates: Candidates, resamples: int = RESAMPLES, seed: int = 0) -> CorrectedScore | Withheld:
     """Estimate the selected trial's score on new images, by bootstrap bias correction (BBC).
 
-    On each resample of the validation images the best candidate, trial and step at once, is selected as the study does
+    On each resample of the validation images the best candidate, trial and epoch at once, is selected as the study does
     it (first one on ties) and scored on the images that were not drawn; the mean is the corrected score, its interval
     the percentiles of these scores (Tsamardinos, Greasidou & Borboudakis 2018, Machine Learning 107:1895). No training
     is repeated. Scores of ``nll`` are negative log-likelihoods, negated.

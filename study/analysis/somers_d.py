@@ -36,7 +36,7 @@ class Association(NamedTuple):
 def gap_associations(
     complete: pd.DataFrame, dimensions: Mapping[str, BaseDistribution], *, adaptive: bool
 ) -> tuple[Association, ...] | Withheld:
-    """Estimate Somers' D (Somers 1962) of the gap at the last step, given each ordered dimension.
+    """Estimate Somers' D (Somers 1962) of the gap at the last epoch, given each ordered dimension.
 
     ``D = (concordant - discordant) / pairs that differ in the dimension``: pairs that tie in the dimension do not
     count, pairs that tie in the gap count as undecided. Granulated where at least ``MIN_GROUPS`` groups of trials share

@@ -28,7 +28,7 @@ from study.analysis.label_errors import LabelErrors, TrialPredictions, collect_p
 from study.analysis.noise import Noise, noise
 from study.analysis.overtuning import Overtuning, overtuning_by_halves
 from study.analysis.peak import BestVersusLast, Peak, Phases, best_versus_last, peak, phases
-from study.analysis.predictions import at_best_steps, stored_candidates
+from study.analysis.predictions import at_best_epochs, stored_candidates
 from study.analysis.pruning import PrunerAudit, pruner_audit
 from study.analysis.selection import CorrectedScore, corrected_selection
 from study.analysis.somers_d import Association, gap_associations
@@ -42,7 +42,7 @@ COMPARED = 20
 """How many of the best trials are compared with the best one, image by image."""
 
 CROSS_FITTED = 5
-"""How many of the best trials are cross-fitted, step by step."""
+"""How many of the best trials are cross-fitted, epoch by epoch."""
 
 GRADERS = 10
 """How many of the best trials grade the images whose labels may be wrong."""
@@ -78,7 +78,7 @@ class Statistics:
     alike: Indistinguishable | Withheld
     """The name is a key of ``summary.json``; so are ``swept`` (the sweep on test) and ``mixtures`` (ensembles)."""
     grading: Grading | Withheld
-    """Of the best trial at its best step, on the validation images that chose both; so are the next two."""
+    """Of the best trial at its best epoch, on the validation images that chose both; so are the next two."""
     referable: Referable | Withheld
     calibration: Calibration | Withheld
     suspects: LabelErrors | Withheld
@@ -126,7 +126,7 @@ def summarize(results: StudyResults) -> Statistics:
         overtuning=candidates if isinstance(candidates, Withheld) else overtuning_by_halves(candidates),
         alike=candidates
         if isinstance(candidates, Withheld)
-        else indistinguishable_trials(at_best_steps(candidates, results)),
+        else indistinguishable_trials(at_best_epochs(candidates, results)),
         grading=best if isinstance(best, Withheld) else grading(*best),
         referable=best if isinstance(best, Withheld) else referable(*best),
         calibration=best if isinstance(best, Withheld) else calibration(*best),
@@ -141,7 +141,7 @@ def summarize(results: StudyResults) -> Statistics:
 
 def _cross_fitted(results: StudyResults) -> tuple[CrossFitted, ...] | Withheld:
     if results.info.metric != "accuracy":
-        return Withheld(f"halves choose by accuracy, and this study chose its steps by {results.info.metric}")
+        return Withheld(f"halves choose by accuracy, and this study chose its epochs by {results.info.metric}")
     stored = {int(number): results.predictions(int(number)) for number in results.eligible["number"].head(CROSS_FITTED)}
     return cross_fitted({n: trial.probabilities.argmax(axis=2) == trial.grades for n, trial in stored.items() if trial})
 
@@ -187,7 +187,7 @@ def _open_test_set(results: StudyResults) -> HeldOutTestSet | None:
 
 
 def _predictions(results: StudyResults) -> list[TrialPredictions | None]:
-    """Return validation predictions of the best trials at their best step, best trial first; None if not stored."""
+    """Return validation predictions of the best trials at their best epoch, best trial first; None if not stored."""
     rows = results.eligible.head(COMPARED)
     predicted: list[TrialPredictions | None] = []
     for number, step in zip(rows["number"], rows["best_step"], strict=True):

@@ -1,4 +1,4 @@
-"""When validation peaks, with pruned trials counted up to the step where they ended."""
+"""When validation peaks, with pruned trials counted up to the epoch where they ended."""
 
 import warnings
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from scipy import stats
 
 from drft.config.trial_config import Metric
 from study.analysis.estimators.intervals import LEVEL, Estimate, Withheld
-from study.analysis.planned_steps import head_steps, planned_steps
+from study.analysis.planned_epochs import head_epochs, planned_epochs
 from study.results.metric_names import epoch_scores
 
 MIN_TRIALS = 10
@@ -19,11 +19,11 @@ MIN_TRIALS = 10
 
 
 class SurvivalPoint(NamedTuple):
-    """Share of trials that peak later than one step."""
+    """Share of trials that peak later than one epoch."""
 
     step: int
     share: Estimate
-    """Kaplan-Meier; ``n`` is the number of trials at risk at this step."""
+    """Kaplan-Meier; ``n`` is the number of trials at risk at this epoch."""
 
 
 class PeakSurvival(NamedTuple):
@@ -39,12 +39,12 @@ class PeakSurvival(NamedTuple):
     unseen: int
     """Pruned trials that ended too early to count at all, besides the n."""
     median: Estimate | Withheld
-    """Median step of the lasting peak; an end is None where the curve's band does not cross one half."""
+    """Median epoch of the lasting peak; an end is None where the curve's band does not cross one half."""
     curve: tuple[SurvivalPoint, ...]
     at_least: float
-    """Median best step if no pruned trial had risen again ..."""
+    """Median best epoch if no pruned trial had risen again ..."""
     at_most: float
-    """... and if every one had risen to its planned last step: true without any assumption about them."""
+    """... and if every one had risen to its planned last epoch: true without any assumption about them."""
 
 
 def peak_survival(
@@ -52,27 +52,27 @@ def peak_survival(
 ) -> PeakSurvival | Withheld:
     """Estimate when validation peaks, with the pruned trials counted as censored (Kaplan & Meier 1958).
 
-    The best step of a pruned trial is neither known nor known to lie after its end, so it cannot be censored there. A
+    The best epoch of a pruned trial is neither known nor known to lie after its end, so it cannot be censored there. A
     *lasting peak* can: a new best score that the next epochs of the depth phase, a third of them, do not exceed; early
-    stopping would keep that epoch. Whether it has come is known at every step from the past alone. A peak in the head
-    phase counts at the last head step, since the depth phase may still exceed it. A trial that ends without one has its
-    peak later than its last step minus these epochs, and is censored there. A lasting peak may come before the best
-    step, never after it.
+    stopping would keep that epoch. Whether it has come is known at every epoch from the past alone. A peak in the head
+    phase counts at the last head epoch, since the depth phase may still exceed it. A trial that ends without a lasting
+    peak has it later than its last epoch minus these epochs, and is censored there. A lasting peak may come before the
+    best epoch, never after it.
 
     Intervals are pointwise (log-log, Greenwood's variance); the median's are where the band crosses one half
     (Brookmeyer & Crowley 1982).
 
     Valid if the pruned trials would have peaked as those that ran on. Pruning stops trials with low scores, not those
     that have stopped rising, but the two may go together: ``at_least`` and ``at_most`` bound the median of the best
-    steps without that assumption. Withheld below ``MIN_TRIALS`` trials that ran long enough, without any observed peak,
-    and where early stopping ended a trial before a peak lasted: that is no independent censoring. The median is
-    withheld where more than half of the trials are censored before it.
+    epochs without that assumption. Withheld below ``MIN_TRIALS`` trials that ran long enough, without an observed peak,
+    and where early stopping ended a trial before a peak lasted: such censoring depends on the peak. The median is
+    withheld where the curve stays above one half.
     """
     ended = trials[trials["state"].isin(["COMPLETE", "PRUNED"]) & trials["best_step"].notna()]
     # A third of the depth phase, or what early stopping allows where that is less.
     third = max(2, int(base_config["depth_phase"]["epochs"]) // 3)
     patience = min(third, int(base_config.get("early_stopping", {}).get("patience", 0)) or third)
-    peaks = _peaks(ended, epochs.assign(score=epoch_scores(epochs, metric)), head_steps(ended, base_config), patience)
+    peaks = _peaks(ended, epochs.assign(score=epoch_scores(epochs, metric)), head_epochs(ended, base_config), patience)
     stopped = peaks["ending"].eq("early_stopped") & ~peaks["peaked"]
     if stopped.any():
         return Withheld(
@@ -95,7 +95,7 @@ def peak_survival(
         median=_median(curve, len(at_risk)),
         curve=curve,
         at_least=float(best.median()),
-        at_most=float(best.where(~pruned, planned_steps(ended, base_config)).median()),
+        at_most=float(best.where(~pruned, planned_epochs(ended, base_config)).median()),
     )
 
 
@@ -133,7 +133,7 @@ def _median(curve: tuple[SurvivalPoint, ...], n: int) -> Estimate | Withheld:
 
 
 def _crossing(points: list[tuple[int, float | None]]) -> float | None:
-    """Return the first step at which a falling curve is at one half or below."""
+    """Return the first epoch at which a falling curve is at one half or below."""
     return next((float(step) for step, share in points if share is not None and share <= 0.5), None)
 
 
@@ -156,11 +156,11 @@ def _peaks(ended: pd.DataFrame, epochs: pd.DataFrame, head: pd.Series, patience:
 
 
 def lasting_peak(scores: NDArray[np.float64], head: int, patience: int) -> int | None:
-    """Return the step of the first lasting peak of one trial, or None if it showed none.
+    """Return the epoch of the first lasting peak of one trial, or None if it showed none.
 
     Args:
-        scores: validation score at each step, shape (steps,).
-        head: steps of the head phase; a peak within them counts at the last one.
+        scores: validation score at each epoch, shape (epochs,).
+        head: epochs of the head phase; a peak within them counts at the last one.
         patience: epochs of the depth phase without a new best after which a peak is lasting.
     """
     best, peak = -np.inf, 0

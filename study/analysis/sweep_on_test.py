@@ -12,7 +12,7 @@ from study.analysis.selection import WinnersCurse, winners_curse
 
 
 class SweepPoint(NamedTuple):
-    """Accuracy of one completed trial at its best step."""
+    """Accuracy of one completed trial at its best epoch."""
 
     trial: int
     depth: int
@@ -21,7 +21,7 @@ class SweepPoint(NamedTuple):
 
 
 class SweepOnTest(NamedTuple):
-    """Validation against test accuracy of the sweep's completed trials, each at the step that validation chose."""
+    """Validation against test accuracy of the sweep's completed trials, each at the epoch that validation chose."""
 
     winner: int
     """Trial with the highest validation accuracy (the first one on ties)."""
@@ -45,7 +45,7 @@ def sweep_on_test(
     Args:
         trials: numbers of the completed trials, ascending.
         depths: their depths, shape (trials,).
-        right_validation: which validation images each gets right at its best step, shape (trials, images).
+        right_validation: which validation images each gets right at its best epoch, shape (trials, images).
         right: which test images, shape (trials, test images).
     """
     if not len(trials):

@@ -24,9 +24,9 @@ class CrossFitted(NamedTuple):
     trial: int
     n_images: int
     apparent: Estimate
-    """Accuracy at the best step minus at the last one, on the images that chose the best step: optimistic."""
+    """Accuracy at the best epoch minus at the last one, on the images that chose the best epoch: optimistic."""
     honest: Estimate
-    """The same, where half the images choose the step and the other half score it; mean over random halves."""
+    """The same, where half the images choose the epoch and the other half score it; mean over random halves."""
     optimism: float
     """Apparent minus honest."""
 
@@ -35,7 +35,7 @@ def cross_fitted(correct: Mapping[int, NDArray[np.bool_]], seed: int = 0) -> tup
     """Estimate for each trial how much higher its best epoch scores than its last.
 
     Args:
-        correct: by trial, which images it got right at each step, shape (steps, images).
+        correct: by trial, which images it got right at each epoch, shape (epochs, images).
         seed: of the halves and the resamples.
 
     The highest of several measurements on the same images is optimistic. Cross-fitting removes this: one half of the
@@ -68,7 +68,7 @@ def _compare(trial: int, right: NDArray[np.float64], seed: int) -> CrossFitted:
 
 
 def _cross_fit(right: NDArray[np.float64], halves: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
-    """Return mean accuracy at the step chosen on each half minus that at the last step, on the other half."""
+    """Return mean accuracy at the epoch chosen on each half minus that at the last epoch, on the other half."""
     rest = (1 - halves) * weights
     scores = rest @ right.T / np.maximum(1, rest.sum(axis=1, keepdims=True))
     chosen = ((halves * weights) @ right.T).argmax(axis=1)

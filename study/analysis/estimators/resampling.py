@@ -15,7 +15,7 @@ Weights = NDArray[np.float32]
 
 
 class Candidates(NamedTuple):
-    """What could have been selected: every step of every completed trial, in the order of trials and steps."""
+    """What could have been selected: every epoch of every completed trial, in the order of trials and epochs."""
 
     trials: NDArray[np.int64]
     """Trial number of each candidate, ascending, shape (candidates,)."""

@@ -16,7 +16,7 @@ BASE = {"head_phase": {"epochs": 3}, "depth_phase": {"epochs": 7}}
         ([1, 2, 3, 4, 5, 4, 4], 5),
         ([1, 2, 3, 4, 5, 4], None),  # one epoch is not enough to tell
         ([1, 2, 3, 4, 4, 4], 4),  # an equal score is no new best
-        ([3, 2, 2, 2, 2], 3),  # a peak in the head phase counts at its last step
+        ([3, 2, 2, 2, 2], 3),  # a peak in the head phase counts at its last epoch
         ([3, 2, 2, 2, 4, 3, 3], 5),  # ... unless the depth phase surpasses it in time
         ([1, 2, 3, 5, 4, 6, 5, 5], 6),
         ([1, 2], None),

@@ -6,9 +6,9 @@ from typing import Any
 import pandas as pd
 
 
-def planned_steps(trials: pd.DataFrame, base_config: Mapping[str, Any]) -> pd.Series:
-    """Return the last step each trial would have had without pruning or early stopping, shape (trials,)."""
-    return head_steps(trials, base_config) + _epochs(trials, base_config, "depth_phase")
+def planned_epochs(trials: pd.DataFrame, base_config: Mapping[str, Any]) -> pd.Series:
+    """Return the last epoch each trial would have had without pruning or early stopping, shape (trials,)."""
+    return head_epochs(trials, base_config) + _epochs(trials, base_config, "depth_phase")
 
 
 def planned_trainings(base_config: Mapping[str, Any]) -> int:
@@ -17,8 +17,8 @@ def planned_trainings(base_config: Mapping[str, Any]) -> int:
     return int(split["folds"]) if split.get("fold", 0) is None else 1
 
 
-def head_steps(trials: pd.DataFrame, base_config: Mapping[str, Any]) -> pd.Series:
-    """Return how many steps of each trial belong to its head phase, shape (trials,)."""
+def head_epochs(trials: pd.DataFrame, base_config: Mapping[str, Any]) -> pd.Series:
+    """Return how many epochs of each trial belong to its head phase, shape (trials,)."""
     return _epochs(trials, base_config, "head_phase")
 
 
