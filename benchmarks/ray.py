@@ -107,7 +107,7 @@ def differences(
 
 
 def beyond_training(trials: Sequence[FrozenTrial]) -> list[float]:
-    """Return each trial's seconds from the question for it to its end in the storage, less those of its training.
+    """Return each trial's seconds from ``ask`` to its end in the storage, less the seconds of its training.
 
     Trials that started before every worker had ended one are left out: they may have waited for the workers to start.
 
