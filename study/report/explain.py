@@ -87,7 +87,7 @@ def _setting_questions(dimensions: int, trials: int) -> Iterator[Question]:
     ):
         answered = _needing_trials(question, f"{least} completed trials, 2 settings", least, trials)
         yield answered if dimensions > 1 else answered._replace(answer="no: the space varies one setting")
-    question = "Does the gap grow with a setting (Kendall's tau)?"
+    question = "Does the gap grow with a setting (Somers' D)?"
     yield _needing_trials(question, f"{FOR_ASSOCIATION} completed trials", FOR_ASSOCIATION, trials)
 
 
