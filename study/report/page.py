@@ -101,10 +101,10 @@ def _blocks(info: StudyInfo) -> Table:
             str(block["index"]),
             block["name"],
             f"{block['parameters']:,}",
-            str(len(info.blocks) - place),
+            str(len(info.blocks) - position),
             percent(block["trainable_fraction"]),
         )
-        for place, block in enumerate(info.blocks)
+        for position, block in enumerate(info.blocks)
     ]
     return Table("Blocks", caption, headings, rows)
 

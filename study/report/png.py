@@ -125,14 +125,14 @@ def _points(axes: Axes, trace: Any) -> None:
 
 def _bar(axes: Axes, trace: Any, stacked: Counter[Any]) -> None:
     across = trace.orientation == "h"
-    lengths, places = (trace.x, trace.y) if across else (trace.y, trace.x)
+    lengths, positions = (trace.x, trace.y) if across else (trace.y, trace.x)
     if not lengths:
         return
-    draw, base = axes.barh if across else axes.bar, [stacked[axes, place] for place in places]
+    draw, base = axes.barh if across else axes.bar, [stacked[axes, position] for position in positions]
     style = {"color": _color(trace.marker.color), "ecolor": _color(trace.error_y.color), "label": _label(trace)}
-    draw(places, lengths, 0.8, base, yerr=_reaches(trace.error_y), **style)
-    for place, length in zip(places, lengths, strict=True):
-        stacked[axes, place] += length
+    draw(positions, lengths, 0.8, base, yerr=_reaches(trace.error_y), **style)
+    for position, length in zip(positions, lengths, strict=True):
+        stacked[axes, position] += length
 
 
 def _heatmap(axes: Axes, trace: Any, _: object) -> None:

@@ -1,4 +1,4 @@
-"""A headless Chromium for tests of pages; the fixture ``browser`` in ``tests/conftest.py`` opens it."""
+"""A headless Chromium for tests of pages; the fixture ``browser`` in ``tests/conftest.py`` starts it."""
 
 import base64
 import shutil
@@ -13,14 +13,14 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"),
 )
 WAIT_SECONDS = 200
-"""How long a page may take to show something before its test fails; a busy machine is slow."""
+"""Longest wait for a page; a busy machine is slow."""
 
 
 class Browser:
-    """A Chromium with what tests of pages need.
+    """A Chromium, with helpers for tests of pages.
 
     Args:
-        driver: Selenium's, for whatever is not here.
+        driver: Selenium's driver.
     """
 
     def __init__(self, driver: Any) -> None:
@@ -28,29 +28,29 @@ class Browser:
         driver.execute_cdp_cmd("Network.enable", {})
 
     def open(self, url: str, width: int = 1440, height: int = 900) -> None:
-        """Show a page as a screen of so many CSS pixels would; what the console said before is forgotten."""
+        """Open a page on a screen of this size in CSS pixels, and clear the console messages."""
         screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
         self.errors()
         self.driver.get(url)
 
     def use(self, user: str, password: str) -> None:
-        """Answer every request for a password with these."""
+        """Send user and password with every request."""
         token = base64.b64encode(f"{user}:{password}".encode()).decode()
         self.driver.execute_cdp_cmd("Network.setExtraHTTPHeaders", {"headers": {"Authorization": f"Basic {token}"}})
 
-    def wait(self, condition: Callable[[Any], Any], what: str) -> Any:
-        """Return the condition's value (of Selenium's driver) as soon as it is true."""
+    def wait(self, condition: Callable[[Any], Any], content: str) -> Any:
+        """Wait until a condition on Selenium's driver holds, and return its value."""
         from selenium.webdriver.support.ui import WebDriverWait
 
-        return WebDriverWait(self.driver, WAIT_SECONDS).until(condition, f"the page does not show {what}")
+        return WebDriverWait(self.driver, WAIT_SECONDS).until(condition, f"the page does not show {content}")
 
     def wait_for_text(self, text: str) -> None:
-        """Return as soon as the page shows a text."""
+        """Wait until the page shows a text."""
         self.wait(lambda driver: text in self.text, repr(text))
 
     def forget(self) -> None:
-        """Leave the page, and nothing behind for the next test."""
+        """Leave the page, and clear password, cookies and cache for the next test."""
         self.driver.execute_cdp_cmd("Network.setExtraHTTPHeaders", {"headers": {}})
         self.driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
         self.driver.execute_cdp_cmd("Network.clearBrowserCache", {})
@@ -58,27 +58,27 @@ class Browser:
 
     @property
     def text(self) -> str:
-        """What the page says, as a reader sees it."""
+        """The visible text of the page."""
         return str(self.driver.execute_script("return document.body.innerText"))
 
     @property
     def overflow(self) -> int:
-        """CSS pixels by which the page is wider than the screen; 0 is what a reader wants."""
+        """CSS pixels by which the page is wider than the screen."""
         return int(self.driver.execute_script("return document.documentElement.scrollWidth - window.innerWidth"))
 
     def errors(self) -> list[str]:
-        """Return what the console has said at level SEVERE since this was last asked."""
+        """Return the console messages of level SEVERE since the last call."""
         return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
 
     def screenshot(self, path: Path, *, whole: bool = False) -> Path:
-        """Save a PNG of what the screen shows, or of the whole page."""
+        """Save a PNG of the visible part of the page, or of the whole page."""
         shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": whole})
         path.write_bytes(base64.b64decode(shot["data"]))
         return path
 
 
 def open_browser(profile: Path) -> Browser:
-    """Start a Chromium that keeps its files in ``profile``; skips the test where there is none."""
+    """Start a Chromium with its files in ``profile``; skip the test if Chromium is not installed."""
     webdriver = pytest.importorskip("selenium.webdriver")
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     driver = shutil.which("chromedriver")

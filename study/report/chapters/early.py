@@ -63,14 +63,14 @@ def early_text(early: EarlyRanking | Withheld) -> str:
 
 
 def _after_head(group: EarlyGroup) -> str:
-    tau, kept = group.head.tau, group.head.recall
-    if isinstance(tau, Withheld) or isinstance(kept, Withheld):
+    tau, recall = group.head.tau, group.head.recall
+    if isinstance(tau, Withheld) or isinstance(recall, Withheld):
         reason = tau.reason if isinstance(tau, Withheld) else "there are too few ranks"
         return f"nothing can be concluded from the head phase alone: {reason}."
     return (
         f"the head phase alone ranks the final scores with a Kendall's tau of {between(tau, 1, value=True)}. Keeping "
-        f"the upper half after it would have kept {round(kept.value * kept.n)} of the {kept.n} trials that end in the "
-        f"best quarter ({exact_interval(kept)}); chance keeps about half."
+        f"the upper half after it would have kept {round(recall.value * recall.n)} of the {recall.n} trials that end "
+        f"in the best quarter ({exact_interval(recall)}); chance keeps about half."
     )
 
 
@@ -102,11 +102,11 @@ def _ranks_caption(early: EarlyRanking) -> str:
 
 
 def _row(name: str, group: EarlyGroup) -> tuple[str, ...]:
-    tau, kept, epoch = group.head.tau, group.head.recall, first_sure_step(group)
+    tau, recall, epoch = group.head.tau, group.head.recall, first_sure_step(group)
     return (
         name,
         str(group.n),
         "" if isinstance(tau, Withheld) else between(tau, 1, value=True),
-        "" if isinstance(kept, Withheld) else f"{round(kept.value * kept.n)} of {kept.n}",
+        "" if isinstance(recall, Withheld) else f"{round(recall.value * recall.n)} of {recall.n}",
         "none" if epoch is None else str(epoch),
     )

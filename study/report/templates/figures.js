@@ -14,13 +14,13 @@ const Figures = (() => {
 
   function draw() {
     const figures = JSON.parse(forScheme(drawn));
-    for (const place of document.querySelectorAll(".plot[data-figure]")) {
-      const sizes = figures[place.dataset.figure];
+    for (const element of document.querySelectorAll(".plot[data-figure]")) {
+      const sizes = figures[element.dataset.figure];
       const { data, layout } = (narrow.matches && sizes.narrow) || sizes.wide;
       if (narrow.matches) Object.assign(layout.margin, { l: 46, r: 8 });
       if (narrow.matches) layout.font.size = 12;
-      place.style.minHeight = `${layout.height}px`;
-      Plotly.react(place, data, layout, { responsive: true, displayModeBar: false });
+      element.style.minHeight = `${layout.height}px`;
+      Plotly.react(element, data, layout, { responsive: true, displayModeBar: false });
     }
   }
 

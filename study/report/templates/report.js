@@ -36,19 +36,19 @@
     return { x: trial.steps, y: trial[curve], name, mode: "lines+markers", line: { color: forScheme(color), dash, width: 2 } };
   }
 
-  function plot(place, trial, kind, title, tickformat) {
+  function plot(element, trial, kind, title, tickformat) {
     const ink = forScheme("#333a44");
     const end = { type: "line", x0: trial.head + 0.5, x1: trial.head + 0.5, yref: "paper", y0: 0, y1: 1, line: { dash: "dot", width: 1, color: "#8a8f98" } };
     const axis = { gridcolor: "rgba(128,128,128,0.22)", zeroline: false };
-    Plotly.react(place, [line(trial, "train", `train_${kind}`, "#d55e00", "dash"), line(trial, "validation", `val_${kind}`, "#0072b2", "solid")], {
+    Plotly.react(element, [line(trial, "train", `train_${kind}`, "#d55e00", "dash"), line(trial, "validation", `val_${kind}`, "#0072b2", "solid")], {
       height: 280, margin: { l: 50, r: 10, t: 40, b: 40 }, font: { color: ink, size: 12 }, title: { text: title, font: { size: 14 }, x: 0.02 },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 1, xanchor: "right" },
       xaxis: { ...axis, title: { text: "epoch" }, dtick: Math.max(1, Math.ceil(trial.steps.length / 12)) }, yaxis: { ...axis, tickformat }, shapes: [end],
     }, { responsive: true, displayModeBar: false });
   }
 
-  function list(place, values) {
-    place.replaceChildren(...Object.entries(values).flatMap(([name, value]) => {
+  function list(element, values) {
+    element.replaceChildren(...Object.entries(values).flatMap(([name, value]) => {
       const [term, description] = [document.createElement("dt"), document.createElement("dd")];
       term.textContent = name;
       description.textContent = typeof value === "number" ? String(Number(value.toPrecision(5))) : JSON.stringify(value).replaceAll('"', "");
@@ -65,9 +65,9 @@
     list($("trial-common"), common);
     $("trial").showModal();
     for (const [kind, title, format] of [["accuracy", "Accuracy", ".0%"], ["loss", "Loss", ".2f"]]) {
-      const place = $(`trial-${kind}`);
-      place.hidden = !trial.steps;
-      if (trial.steps) plot(place, trial, kind, title, format);
+      const element = $(`trial-${kind}`);
+      element.hidden = !trial.steps;
+      if (trial.steps) plot(element, trial, kind, title, format);
     }
   }
 
