@@ -48,7 +48,7 @@ def test_a_stranger_sees_nothing(browser, dashboard):
 def test_figures_are_on_the_page_of_their_study(browser, dashboard, width):
     browser.use("anybody", "sesame")
     browser.open(dashboard.url, width=width)
-    browser.wait_for_text("Trials in their order")  # the title of a figure of ours
+    browser.wait_for_text("Trials in order")  # the title of a figure of ours
     assert browser.errors() == []
 
 
