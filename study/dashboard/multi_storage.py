@@ -70,7 +70,7 @@ class MultiStorage(BaseStorage):
         self.artifacts = TrialArtifacts()
         self._read_only = read_only
         self.note_fault = check_renumber_trial()
-        """Why the notes of studies and trials can be neither shown nor written; None if they can."""
+        """Why notes of trials cannot be shown, and notes cannot be written; None if they can."""
         self._locations = {(location.url, location.name): location for location in locations}
         self._prefixes = {location.url: f"{location.folder}/" for location in reversed(locations)}
         self._storages = {

@@ -33,9 +33,9 @@ _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
 class StudyNotes:
-    """Adds what the report finds to the studies of a dashboard, again whenever trials have finished.
+    """Adds the report's figures and summary to the studies of a dashboard, again whenever trials have finished.
 
-    It is kept in memory: the storages of the studies are not changed.
+    They stay in memory: no storage changes.
 
     Args:
         storage: the dashboard's storage.
@@ -60,7 +60,7 @@ class StudyNotes:
             stop.wait(max(every, (time.thread_time() - started) / _SHARE))
 
     def refresh(self) -> None:
-        """Add the findings of each study of which trials have finished since the last time."""
+        """Update each study of which trials have finished since the last call."""
         for name, read in self._readers.items():
             try:
                 trials = optuna.load_study(study_name=name, storage=self._storage).get_trials(False, _FINISHED)
@@ -78,13 +78,13 @@ class StudyNotes:
 
 def _add_findings(study: optuna.Study, results: StudyResults) -> None:
     statistics = summarize(results)
-    for number, exhibit in enumerate(all_figures(write_chapters(results, statistics)), start=1):
-        if exhibit.drawings:
-            figure = exhibit.drawings["wide"]
-            title = {"text": exhibit.title, "x": 0.01, "y": 0.98, "font": {"size": 17}}
+    for number, figure in enumerate(all_figures(write_chapters(results, statistics)), start=1):
+        if figure.drawings:
+            drawing = figure.drawings["wide"]
+            title = {"text": figure.title, "x": 0.01, "y": 0.98, "font": {"size": 17}}
             legend = {"y": 1 - 64 / CARD_HEIGHT, "yref": "container"}
-            figure.update_layout(title=title, margin={"t": _TOP}, height=CARD_HEIGHT, legend=legend)
-            optuna_dashboard.save_plotly_graph_object(study, figure, graph_object_id=f"drft-{number}-{exhibit.id}")
+            drawing.update_layout(title=title, margin={"t": _TOP}, height=CARD_HEIGHT, legend=legend)
+            optuna_dashboard.save_plotly_graph_object(study, drawing, graph_object_id=f"drft-{number}-{figure.id}")
     written = optuna_dashboard.get_note(study)
     if written and not written.startswith(NOTE_HEADING):
         return

@@ -5,7 +5,7 @@ import fcntl
 import json
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,73 +50,69 @@ pytestmark = pytest.mark.timeout(300)
 COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
 
 
-class ExecutorSetup(NamedTuple):
-    """What a process needs to open an executor."""
+class Environment:
+    """An executor, and two tuners in processes of their own, on this machine or on a Ray cluster.
 
-    kind: str
-    gate: Path
-    """Trainings with ``WAITS`` wait while this file is locked."""
-    address: str | None = None
-    """Address of the Ray cluster."""
+    Args:
+        kind: ``local`` or ``ray``.
+        gate: trainings with ``WAITS`` wait while this file is locked.
+        address: of the Ray cluster.
+        executor: of this process.
+    """
+
+    def __init__(self, kind: str, gate: Path, address: str | None, executor: Executor) -> None:
+        self.kind = kind
+        self.executor = executor
+        self._arguments = (kind, gate, address)
+        self._gate = gate
+        self._tuners: list[TunerProcess] = []
 
     @contextmanager
     def closed_gate(self) -> Iterator[None]:
-        with self.gate.open() as file:
+        with self._gate.open() as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
+    def tuner(self, index: int = 0) -> TunerProcess:
+        """Return one of the tuners; one that was killed is replaced."""
+        if not self._tuners:
+            self._tuners += [TunerProcess(*self._arguments) for _ in range(2)]
+        if not self._tuners[index].lives:
+            self._tuners[index] = TunerProcess(*self._arguments)
+        return self._tuners[index]
 
-# Executors use no storage, so trainings on this machine stand for those on Ray where a journal is tested.
-with_executors_and_storages = pytest.mark.parametrize(
-    ("setup", "storage"),
-    [
-        ("local", "sqlite"),
-        ("local", "postgresql"),
-        ("local", "journal"),
-        ("ray", "sqlite"),
-        ("ray", "postgresql"),
-    ],
-    indirect=["setup"],
-    scope="module",
-)
+    def close(self) -> None:
+        for tuner in self._tuners:
+            tuner.end()
 
 
-@pytest.fixture(scope="module")
-def setup(request, tmp_path_factory):
-    gate = tmp_path_factory.mktemp("gate") / "gate"
+@contextmanager
+def open_environment(kind: str, gate: Path) -> Iterator[Environment]:
     gate.touch()
-    if request.param == "local":
-        yield ExecutorSetup("local", gate)
-    else:
-        with own_cluster(jobs=8):
-            yield ExecutorSetup("ray", gate, ray.get_runtime_context().gcs_address)
+    with own_cluster(jobs=8) if kind == "ray" else nullcontext(), executing(kind, str(gate)) as executor:
+        address = ray.get_runtime_context().gcs_address if kind == "ray" else None
+        with closing(Environment(kind, gate, address, executor)) as environment:
+            yield environment
 
 
 @pytest.fixture(scope="module")
-def executor(setup):
-    with executing(setup.kind, str(setup.gate)) as executor:
-        yield executor
+def environment_of(tmp_path_factory):
+    """Return the environment of a kind, which opens when it is first used and lasts to the end."""
+    folder, opened = tmp_path_factory.mktemp("gates"), {}
+    with ExitStack() as stack:
 
+        def environment_of(kind: str) -> Environment:
+            if kind not in opened:
+                opened[kind] = stack.enter_context(open_environment(kind, folder / kind))
+            return opened[kind]
 
-@pytest.fixture(scope="module")
-def tuner_process(setup):
-    """Return one of two tuners in processes of their own. A tuner that was killed is replaced when it is wanted."""
-    processes = [TunerProcess(*setup) for _ in range(2)]
-
-    def get(index: int = 0) -> TunerProcess:
-        if not processes[index].lives:
-            processes[index] = TunerProcess(*setup)
-        return processes[index]
-
-    yield get
-    for process in processes:
-        process.end()
+        yield environment_of
 
 
 class Study(NamedTuple):
     """The study of a test."""
 
-    executor: Executor
+    environment: Environment
     url: str
     folder: Path
 
@@ -125,7 +121,7 @@ class Study(NamedTuple):
         return {"url": self.url, "folder": str(self.folder)}
 
     def run(self, *args, **kwargs) -> RunOutcome:
-        return drive(self.executor, self.url, self.folder, *args, **kwargs)
+        return drive(self.environment.executor, self.url, self.folder, *args, **kwargs)
 
     @property
     def trials(self) -> list[FrozenTrial]:
@@ -169,9 +165,19 @@ class Study(NamedTuple):
         assert written == json.loads(trial.user_attrs["config"])
 
 
-@pytest.fixture
-def study(executor, storage, request, tmp_path):
-    return Study(executor, request.getfixturevalue(storage), tmp_path / "study")
+@pytest.fixture(
+    params=[
+        ("local", "sqlite"),
+        ("local", "postgresql"),
+        ("local", "journal"),
+        ("ray", "sqlite"),
+        ("ray", "postgresql"),  # executors use no storage: local trainings with a journal stand for those on Ray
+    ],
+    ids="-".join,
+)
+def study(request, environment_of, tmp_path):
+    kind, storage = request.param
+    return Study(environment_of(kind), request.getfixturevalue(storage), tmp_path / "study")
 
 
 def retries(trials):
@@ -186,7 +192,6 @@ def check_same_training(first: FrozenTrial, again: FrozenTrial) -> None:
     assert config == first_config | {"optimizer": config["optimizer"]}
 
 
-@with_executors_and_storages
 class TestEndings:
     def test_finished_trials_are_stored_whole(self, study):
         assert study.run(4, checkpoints=1).ended == "done"
@@ -280,7 +285,6 @@ class TestEndings:
         assert RANT[-1_000_000:] in study.failure(0)
 
 
-@with_executors_and_storages
 class TestStudies:
     def test_at_the_time_limit_running_trials_are_queued_again(self, study):
         outcome = study.run(4, dict.fromkeys(range(2), HANGS), seconds=0.5)
@@ -294,30 +298,30 @@ class TestStudies:
         troubles = dict.fromkeys(range(50), RAISES) | {1: DIVERGES}
         outcome = study.run(20, troubles)
         assert (outcome.ended, outcome.reason) == ("failing", "ValueError: the loss went astray")
-        assert outcome.progress.failed - FEW_FAILURES in range(study.executor.slots)  # they may end at once
+        assert outcome.progress.failed - FEW_FAILURES in range(study.environment.executor.slots)  # they may end at once
         assert outcome.progress.running == 0
         assert study.run(3, failure_limit=1.0).ended == "done"
         study.check(3)
 
-    def test_a_worker_that_dies_between_two_trials_fails_none(self, setup, study):
+    def test_a_worker_that_dies_between_two_trials_fails_none(self, study):
         study.run(2)
-        if setup.kind == "ray":
-            for slot in study.executor._slots:
+        executor = study.environment.executor
+        if study.environment.kind == "ray":
+            for slot in executor._slots:
                 ray.kill(slot.actor)
         else:
-            for worker in study.executor._workers:
+            for worker in executor._workers:
                 worker.kill()
         study.run(4)
         assert [trial.state for trial in study.check(4)] == 4 * [COMPLETE]
 
 
-@with_executors_and_storages
 class TestTuners:
     """Tuners in processes of their own, which are disturbed while two trials run."""
 
-    def test_one_ctrl_c_lets_running_trials_finish(self, setup, study, tuner_process):
-        tuner = tuner_process()
-        with setup.closed_gate():
+    def test_one_ctrl_c_lets_running_trials_finish(self, study):
+        tuner = study.environment.tuner()
+        with study.environment.closed_gate():
             tuner.run(**study.location, trials=6, troubles={0: WAITS, 1: WAITS})
             tuner.read_until("epoch 0 1", "epoch 1 1")
             tuner.press_ctrl_c()
@@ -328,8 +332,8 @@ class TestTuners:
         assert tuner.outcome() == ("done", 0)
         assert len(study.check(4)) == 4
 
-    def test_two_ctrl_c_stop_running_trials_and_queue_them_again(self, study, tuner_process):
-        tuner = tuner_process()
+    def test_two_ctrl_c_stop_running_trials_and_queue_them_again(self, study):
+        tuner = study.environment.tuner()
         tuner.run(**study.location, trials=4, troubles={0: HANGS, 1: HANGS})
         tuner.read_until("epoch 0 1", "epoch 1 1")
         tuner.press_ctrl_c()
@@ -344,9 +348,9 @@ class TestTuners:
         assert {trial.user_attrs["fail_reason"] for trial in trials[:2]} == {"interrupted"}
         check_same_training(trials[0], trials[2])
 
-    def test_two_tuners_share_a_study(self, setup, study, tuner_process):
-        tuners = [tuner_process(0), tuner_process(1)]
-        with setup.closed_gate():
+    def test_two_tuners_share_a_study(self, study):
+        tuners = [study.environment.tuner(0), study.environment.tuner(1)]
+        with study.environment.closed_gate():
             for tuner in tuners:
                 tuner.run(**study.location, trials=20, troubles=dict.fromkeys(range(4), WAITS))
             for tuner in tuners:  # each waits with two trials of the first four
@@ -357,12 +361,12 @@ class TestTuners:
         assert Counter(trial.state for trial in trials) == {COMPLETE: 20}
         assert len({trial.user_attrs["owner"] for trial in trials}) == 2
 
-    def test_trials_of_a_killed_tuner_are_neither_lost_nor_counted_twice(self, study, tuner_process):
-        tuner, successor = tuner_process(0), tuner_process(1)
+    def test_trials_of_a_killed_tuner_are_neither_lost_nor_counted_twice(self, study):
+        tuner, successor = study.environment.tuner(0), study.environment.tuner(1)
         tuner.run(**study.location, trials=6, troubles={2: HANGS, 3: HANGS})
         tuner.read_until("epoch 2 1", "epoch 3 1")
         tuner.kill()
-        tuner_process(0)  # the next test needs it: it starts while this test continues
+        study.environment.tuner(0)  # the next test needs it: it starts while this test continues
         assert Counter(trial.state.name for trial in study.trials) == {"COMPLETE": 2, "RUNNING": 2}
         successor.run(**study.location, trials=6)
         assert successor.outcome() == ("done", 0)
