@@ -13,9 +13,7 @@ import re
 import time
 import zlib
 from collections import OrderedDict
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 
 from drft.feature_cache.cache_file import (
@@ -27,7 +25,7 @@ from drft.feature_cache.cache_file import (
     write_entry,
 )
 from drft.feature_cache.eviction import DiskBudget
-from drft.feature_cache.index import LOCKS, SUFFIX, GroupInfo, get_or_write_info
+from drft.feature_cache.index import LOCKS, SUFFIX, CacheGroup, get_or_write_group
 from drft.files.atomic import whole_file
 from drft.files.locks import holding
 
@@ -44,18 +42,6 @@ _TOUCH_INTERVAL = 3600.0
 
 _UNSTORED_SHARE = 4
 """One over the part of the memory limit for entries in no file: the system cannot drop their pages."""
-
-
-@dataclass(frozen=True, slots=True)
-class CacheGroup:
-    """Entries that were computed in the same way."""
-
-    key: str
-    """Hex digest of everything that the values depend on besides the entry's name: weights, boundary, precision ..."""
-    description: Mapping[str, str | int | float]
-    """Backbone, depth, image size ...; only for display."""
-    seconds_per_byte: float
-    """Computing time that one stored byte saves. Entries with the lowest value are evicted first."""
 
 
 class ActivationCache:
@@ -133,8 +119,7 @@ class ActivationCache:
         if entry_file_size(entry) > self._budget:
             return None
         try:
-            info = get_or_write_info(path.parent, GroupInfo(group.description, group.seconds_per_byte))
-            self._write(path, entry, info.seconds_per_byte)
+            self._write(path, entry, get_or_write_group(path.parent, group).seconds_per_byte)
         except _NotAdmittedError:
             return None
         except OSError as error:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from drft.data.augment import Views
-from drft.feature_cache.cache import ActivationCache, CacheGroup
+from drft.feature_cache.cache import ActivationCache
 from drft.feature_cache.cache_file import Activations, CacheEntry
+from drft.feature_cache.index import CacheGroup
 from drft.feature_cache.network import BoundaryCost, SplitNetwork
 from drft.models.devices import autocast
 
@@ -107,7 +108,7 @@ class FrozenPrefix:
         self._groups = {at: self._group(at, saved[at]) for at in saved if not only_this_boundary or at == depth}
 
     def open(self, images: ImageViews) -> "Features":
-        """Return the features of images; those that are worth caching are computed and stored unless they are."""
+        """Return the features of images; where they are to be cached and are not yet, compute and store them first."""
         cached_at = self._cached_boundaries(images)
         if self._cache is None or not cached_at:
             return Features(self, images, (), self.network.images_at, cached=False)

@@ -25,6 +25,9 @@ _FUSED_ACTIVATIONS: dict[type[nn.Module], tuple[str, tuple[float, ...]]] = {
 _GRADIENT_FROM_OUTPUT = (nn.Identity, nn.ReLU, nn.ReLU6)
 """Activations whose gradient can be computed from their output, so that they can be fused in training too."""
 
+_CONVOLUTION = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
+"""oneDNN's convolution with bias and activation. torch has no public function for it; without it nothing is fused."""
+
 
 class FusedConv(nn.Module):
     """A convolution, its batch norm and an activation, computed as one convolution if the statistics are frozen.
@@ -37,11 +40,14 @@ class FusedConv(nn.Module):
         self.conv = conv
         self.norm = norm
         self.activation = activation
-        self._folded: tuple[tuple[int, ...], Tensor, Tensor] | None = None
+        self._folded: tuple[Tensor, Tensor] | None = None
+        for module in (conv, norm):
+            module.register_load_state_dict_post_hook(self._discard_folded)  # type: ignore[no-untyped-call]
 
     def forward(self, images: Tensor) -> Tensor:
         """Return activations of shape (n, channels, height, width)."""
         if self.norm.training:
+            self._folded = None  # the norm updates its statistics
             normalized: Tensor = self.norm(self.conv(images))
             # timm's norms apply their activation themselves
             return normalized if getattr(self.norm, "act", None) is self.activation else self._activate(normalized)
@@ -73,19 +79,16 @@ class FusedConv(nn.Module):
         return weight, torch.addcmul(norm.bias, mean, scale, value=-1)
 
     def _fold_frozen(self) -> tuple[Tensor, Tensor]:
-        """Return folded weight and bias; the last ones if all tensors are frozen and none was changed since.
-
-        The versions of the tensors, for which torch publishes no other function, change when weights are loaded. They
-        do not change in training: fused optimizers and batch norms do not count their updates.
-        """
-        norm = self.norm
-        tensors = (self.conv.weight, norm.weight, norm.bias, norm.running_mean, norm.running_var)
-        if any(tensor.requires_grad for tensor in tensors if tensor is not None):
+        """Return folded weight and bias; the last ones if all parameters are frozen and none were loaded since."""
+        if any(parameter.requires_grad for module in (self.conv, self.norm) for parameter in module.parameters()):
+            self._folded = None
             return self._fold()
-        versions = tuple(tensor._version for tensor in tensors if tensor is not None)
-        if self._folded is None or self._folded[0] != versions or self._folded[1].device != self.conv.weight.device:
-            self._folded = (versions, *self._fold())
-        return self._folded[1:]
+        if self._folded is None or self._folded[0].device != self.conv.weight.device:
+            self._folded = self._fold()
+        return self._folded
+
+    def _discard_folded(self, *_: object) -> None:
+        self._folded = None
 
 
 def fold_batch_norms(traced: fx.GraphModule) -> fx.GraphModule:
@@ -142,13 +145,13 @@ def _replace(traced: fx.GraphModule, node: fx.Node) -> None:
 
 
 def _has_fused_kernel(images: Tensor) -> bool:
-    """Return whether oneDNN has a convolution with bias and activation; torch has no public function for it."""
+    """Return whether oneDNN has a convolution with bias and activation for these images."""
     return (
         images.device.type == "cpu"
         and images.dtype in {torch.float32, torch.bfloat16}
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and bool(torch.backends.mkldnn.enabled)
-        and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+        and _CONVOLUTION is not None
     )
 
 
@@ -156,7 +159,8 @@ def _fused(images: Tensor, weight: Tensor, bias: Tensor, conv: nn.Conv2d, activa
     """Return the convolution with bias and activation; an activation that oneDNN lacks is applied afterwards."""
     known = _FUSED_ACTIVATIONS.get(type(activation))
     name, scalars = known or ("none", ())
-    convolved: Tensor = torch.ops.mkldnn._convolution_pointwise(
+    assert _CONVOLUTION is not None
+    convolved: Tensor = _CONVOLUTION(
         images, weight, bias, conv.padding, conv.stride, conv.dilation, conv.groups, name, list(scalars), ""
     )
     return convolved if known else cast("Tensor", activation(convolved))

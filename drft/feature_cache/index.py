@@ -34,6 +34,18 @@ _INFO_FILE = "about.json"
 
 
 @dataclass(frozen=True, slots=True)
+class CacheGroup:
+    """Entries that were computed in the same way."""
+
+    key: str
+    """Hex digest of everything that the values depend on besides the entry's name: weights, boundary, precision ..."""
+    description: Mapping[str, str | int | float]
+    """Backbone, depth, image size ...; only for display."""
+    seconds_per_byte: float
+    """Computing time that one stored byte saves. Entries with the lowest value are evicted first."""
+
+
+@dataclass(frozen=True, slots=True)
 class StoredFile:
     """An entry or a draft of a cache group."""
 
@@ -55,20 +67,6 @@ class StoredFile:
         return self.is_draft and now - self.last_used > ABANDONED
 
 
-@dataclass(frozen=True, slots=True)
-class GroupInfo:
-    """The content of ``about.json``."""
-
-    description: Mapping[str, str | int | float]
-    """Backbone, depth, image size ...; only for display."""
-    seconds_per_byte: float
-    """Computing time that one stored byte saves."""
-
-
-UNKNOWN = GroupInfo({}, 0.0)
-"""Info of a group whose ``about.json`` is missing or damaged. It saves 0 seconds, so it is evicted first."""
-
-
 def activations_folder(cache_dir: Path) -> Path:
     """Return the folder of activations in a cache folder."""
     return cache_dir / "activations"
@@ -86,7 +84,7 @@ def default_budget(folder: Path) -> int:
 
 def stored_files(folder: Path) -> list[StoredFile]:
     """Return all entries and drafts. Files that are deleted meanwhile are left out."""
-    return [file for group in group_folders(folder) for file in group_files(group, read_info(group).seconds_per_byte)]
+    return [file for group in group_folders(folder) for file in group_files(group, read_group(group).seconds_per_byte)]
 
 
 def group_folders(folder: Path) -> list[Path]:
@@ -94,9 +92,9 @@ def group_folders(folder: Path) -> list[Path]:
     return sorted(Path(entry.path) for entry in _listing(folder) if entry.is_dir() and not entry.name.startswith("."))
 
 
-def group_files(group: Path, seconds_per_byte: float) -> Iterator[StoredFile]:
+def group_files(folder: Path, seconds_per_byte: float) -> Iterator[StoredFile]:
     """Yield the entries and drafts of one cache group."""
-    for entry in _listing(group):
+    for entry in _listing(folder):
         if entry.name == _INFO_FILE:
             continue
         try:
@@ -106,18 +104,13 @@ def group_files(group: Path, seconds_per_byte: float) -> Iterator[StoredFile]:
         yield StoredFile(Path(entry.path), status.st_size, status.st_mtime, seconds_per_byte)
 
 
-def read_info(group: Path) -> GroupInfo:
-    """Return the info of a cache group; ``UNKNOWN`` if it cannot be read."""
-    try:
-        content: Any = json.loads((group / _INFO_FILE).read_text(encoding="utf-8"))
-        info = GroupInfo(dict(content["about"]), float(content["seconds_per_byte"]))
-    except (OSError, ValueError, TypeError, KeyError):
-        return UNKNOWN
-    return info if math.isfinite(info.seconds_per_byte) else UNKNOWN
+def read_group(folder: Path) -> CacheGroup:
+    """Return the cache group of a folder; one that saves 0 seconds, to be evicted first, if its info cannot be read."""
+    return _read_info(folder) or CacheGroup(folder.name, {}, 0.0)
 
 
-def get_or_write_info(group: Path, info: GroupInfo) -> GroupInfo:
-    """Return the info of a cache group; write ``info`` first if the group has none.
+def get_or_write_group(folder: Path, group: CacheGroup) -> CacheGroup:
+    """Return the cache group of a folder; write the info of ``group`` first if the folder has none.
 
     Workers measure slightly different costs. All of them use the figure of the first one, so that entries of one group
     never evict each other for a difference in measurement.
@@ -125,23 +118,32 @@ def get_or_write_info(group: Path, info: GroupInfo) -> GroupInfo:
     Raises:
         OSError: when it cannot be written.
     """
-    stored = read_info(group)
-    if stored is not UNKNOWN:
+    stored = _read_info(folder)
+    if stored is not None:
         return stored
-    content = {"about": dict(info.description), "seconds_per_byte": info.seconds_per_byte}
-    with whole_file(group / _INFO_FILE, durable=False) as draft:
-        draft.write_text(json.dumps(content, indent=2), encoding="utf-8")
-    return info
+    info = {"about": dict(group.description), "seconds_per_byte": group.seconds_per_byte}
+    with whole_file(folder / _INFO_FILE, durable=False) as draft:
+        draft.write_text(json.dumps(info, indent=2), encoding="utf-8")
+    return group
 
 
-def remove_group(group: Path) -> None:
+def _read_info(folder: Path) -> CacheGroup | None:
+    try:
+        info: Any = json.loads((folder / _INFO_FILE).read_text(encoding="utf-8"))
+        group = CacheGroup(folder.name, dict(info["about"]), float(info["seconds_per_byte"]))
+    except (OSError, ValueError, TypeError, KeyError):  # missing or damaged
+        return None
+    return group if math.isfinite(group.seconds_per_byte) else None
+
+
+def remove_group(folder: Path) -> None:
     """Remove the folder of a cache group that has no entries.
 
     Raises:
         OSError: when it is not empty or cannot be removed.
     """
-    (group / _INFO_FILE).unlink(missing_ok=True)
-    group.rmdir()
+    (folder / _INFO_FILE).unlink(missing_ok=True)
+    folder.rmdir()
 
 
 def _listing(folder: Path) -> list[os.DirEntry[str]]:

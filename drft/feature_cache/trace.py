@@ -146,21 +146,27 @@ class _Run(fx.Interpreter):
     def __init__(self, network: fx.GraphModule) -> None:
         super().__init__(network, garbage_collect_values=False)
         self.overwrites: dict[fx.Node, frozenset[int]] = {}
+        self._one = torch.ones((), requires_grad=True)
 
     def run_node(self, n: fx.Node) -> Any:
         tensors = [value for node in n.all_input_nodes if isinstance(value := self.env[node], Tensor)]
-        # torch publishes no other way to see that a tensor was changed in place than its version
-        versions = [tensor._version for tensor in tensors]
+        # Products with a number save the tensors for the gradient of that number. Autograd refuses to compute it once
+        # a tensor was changed in place; torch publishes no more direct way to learn that.
+        with torch.enable_grad():
+            products = [tensor.detach() * self._one for tensor in tensors]
         result = super().run_node(n)
         # in-place dropout changes nothing in evaluation mode, so the attribute of the module counts as well
         always = n.op == "call_module" and getattr(self.fetch_attr(str(n.target)), "inplace", False)
-        changed = (
-            _storage(tensor)
-            for tensor, version in zip(tensors, versions, strict=True)
-            if always or tensor._version != version
-        )
-        self.overwrites[n] = frozenset(changed)
+        pairs = zip(tensors, products, strict=True)
+        self.overwrites[n] = frozenset(_storage(tensor) for tensor, used in pairs if always or self._was_changed(used))
         return result
+
+    def _was_changed(self, product: Tensor) -> bool:
+        try:
+            torch.autograd.grad(product, self._one, torch.zeros_like(product))
+        except RuntimeError:
+            return True
+        return False
 
 
 def _storage(value: object) -> int:

@@ -14,7 +14,7 @@ from drft.feature_cache.index import (
     activations_folder,
     group_files,
     group_folders,
-    read_info,
+    read_group,
     remove_group,
     stored_files,
 )
@@ -63,14 +63,14 @@ def usage(cache_dir: Path) -> CacheUsage:
     """Return what a cache folder holds; a folder that does not exist holds nothing."""
     folder = activations_folder(cache_dir)
     groups = []
-    for group in group_folders(folder):
-        info = read_info(group)
-        files = group_files(group, info.seconds_per_byte)
-        groups.append(GroupUsage(info.description, _totals(file.path for file in files if not file.is_draft)))
+    for path in group_folders(folder):
+        group = read_group(path)
+        files = group_files(path, group.seconds_per_byte)
+        groups.append(GroupUsage(group.description, _totals(file.path for file in files if not file.is_draft)))
     return CacheUsage(
         decoded=_totals(_decoded_images(cache_dir)),
         rendered=_totals(path for name in _IMAGE_FOLDERS for path in _files_below(cache_dir / name)),
-        groups=tuple(group for group in groups if group.totals.files),
+        groups=tuple(used for used in groups if used.totals.files),
         activations=_totals(file.path for file in stored_files(folder)),
     )
 
@@ -90,16 +90,15 @@ def clear(cache_dir: Path, *, images: bool = False) -> FileTotals:
     """
     folder = activations_folder(cache_dir)
     faults: list[OSError] = []
-    files = [file.path for file in stored_files(folder)]
-    files += _decoded_images(cache_dir) if images else []
-    deleted = [_delete(path, faults) for path in files if not _is_being_written(path)]
+    paths = [file.path for file in stored_files(folder)]
+    if images:
+        paths += _decoded_images(cache_dir)
+        paths += [path for name in _IMAGE_FOLDERS for path in (cache_dir / name).glob("*") if path.is_dir()]
+    deleted = [_delete(path, faults) for path in paths if not _is_being_written(path)]
     for group in group_folders(folder):
         if not any(group_files(group, 0.0)):
             with contextlib.suppress(OSError):  # a worker has written an entry meanwhile
                 remove_group(group)
-    if images:
-        datasets = [path for name in _IMAGE_FOLDERS for path in (cache_dir / name).glob("*") if path.is_dir()]
-        deleted += [_delete_folder(path, faults) for path in datasets if not _is_being_written(path)]
     if faults:
         raise DataError(f"{faults[0].filename}: cannot be deleted ({faults[0].strerror}); have its owner do it")
     return _sum(deleted)
@@ -137,22 +136,15 @@ def _sum(totals: Iterable[FileTotals]) -> FileTotals:
 
 
 def _delete(path: Path, faults: list[OSError]) -> FileTotals:
-    totals = _totals([path])
+    """Delete a file or a folder. A folder is renamed first, so that other processes find all of it or nothing."""
+    totals = _totals(_files_below(path) if path.is_dir() else [path])
     try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        faults.append(error)
-        return FileTotals()
-    return totals
-
-
-def _delete_folder(folder: Path, faults: list[OSError]) -> FileTotals:
-    """Rename a folder, then remove it, so that other processes find all of it or nothing."""
-    totals = _totals(_files_below(folder))
-    try:
-        removed = Path(tempfile.mkdtemp(prefix=_REMOVED_PREFIX, dir=folder.parent))
-        folder.rename(removed / folder.name)
-        shutil.rmtree(removed)
+        if path.is_dir():
+            removed = Path(tempfile.mkdtemp(prefix=_REMOVED_PREFIX, dir=path.parent))
+            path.rename(removed / path.name)
+            shutil.rmtree(removed)
+        else:
+            path.unlink(missing_ok=True)
     except OSError as error:
         faults.append(error)
         return FileTotals()

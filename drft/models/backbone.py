@@ -135,7 +135,7 @@ def build_model(config: TrialConfig, classes: int = 5, seed: int | None = None) 
     if config.backbone.drop_path and not has_drop_path:
         raise BackboneError(f"backbone.drop_path: {config.backbone.name} has no stochastic depth, set it to 0")
     mean, std = _normalization(config.backbone, net, file)
-    pretrained_cfg(net).update(input_size=(3, config.image_size, config.image_size))
+    _pretrained_cfg(net).update(input_size=(3, config.image_size, config.image_size))
     pretrained = {name: tensor.detach().clone() for name, tensor in net.state_dict().items()}
     return Model(
         net=net,
@@ -167,7 +167,7 @@ def describe_backbone(name: str) -> tuple[FreezeRow, ...]:
     return freeze_map(_skeleton(name))
 
 
-def pretrained_cfg(net: nn.Module) -> dict[str, Any]:
+def _pretrained_cfg(net: nn.Module) -> dict[str, Any]:
     """Return timm's description of a model's inputs and weights; ``build_model`` sets the input size that is used."""
     return cast("dict[str, Any]", net.pretrained_cfg)
 
@@ -201,7 +201,7 @@ def _from_file(config: TrialConfig, classes: int, file: WeightFile) -> nn.Module
     same_shape = [name for name in expected if state[name].shape == file.tensors[name].shape]
     if not all(torch.equal(state[name], file.tensors[name].to(state[name].dtype)) for name in same_shape):
         raise WeightsError(f"{file.path}: timm reads these weights as those of another model than {backbone}")
-    pretrained_cfg(net).update(state_dict=None, num_classes=classes)
+    _pretrained_cfg(net).update(state_dict=None, num_classes=classes)
     return net
 
 
@@ -225,7 +225,7 @@ def _from_hub(config: TrialConfig, classes: int) -> nn.Module:
 
 
 def _create(config: TrialConfig, classes: int, **options: Any) -> nn.Module:
-    backbone, cfg = config.backbone, pretrained_cfg(_skeleton(config.backbone.name))
+    backbone, cfg = config.backbone, _pretrained_cfg(_skeleton(config.backbone.name))
     options |= {"num_classes": classes}
     if cfg.get("fixed_input_size") and cfg["input_size"][-1] != config.image_size:
         options["img_size"] = config.image_size
@@ -243,29 +243,24 @@ def _normalization(backbone: BackboneConfig, net: nn.Module, file: WeightFile | 
         return _NORMALIZATIONS[backbone.normalization]
     if file and file.mean and file.std:
         return file.mean, file.std
-    mean, std = (tuple(pretrained_cfg(net)[key]) for key in ("mean", "std"))
+    mean, std = (tuple(_pretrained_cfg(net)[key]) for key in ("mean", "std"))
     return mean, std
 
 
 @functools.lru_cache(maxsize=8)
 def _skeleton(name: str) -> nn.Module:
     """Return the model at its native size on the meta device: tensors have names and shapes but no values."""
-    _check_name(name)
+    if name not in _known_names():
+        models = timm.list_models()
+        near = [model for model in models if model.startswith(name)][:3] or difflib.get_close_matches(name, models, n=3)
+        hint = f" (did you mean {' or '.join(map(repr, near))}?)" if near else "; timm.list_models() lists all of them"
+        raise BackboneError(f"unknown backbone {name!r}{hint}")
     with _quiet_timm(), torch.device("meta"):
         try:
             net: nn.Module = timm.create_model(name)
         except (RuntimeError, NotImplementedError, ValueError) as error:
             raise BackboneError(f"{name}: timm cannot build this backbone ({error})") from None
     return net
-
-
-def _check_name(name: str) -> None:
-    if name in _known_names():
-        return
-    models = timm.list_models()
-    near = [model for model in models if model.startswith(name)][:3] or difflib.get_close_matches(name, models, n=3)
-    hint = f" (did you mean {' or '.join(map(repr, near))}?)" if near else "; timm.list_models() lists all of them"
-    raise BackboneError(f"unknown backbone {name!r}{hint}")
 
 
 @functools.cache

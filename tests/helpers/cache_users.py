@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 
 from drft.feature_cache import cache as cache_module
-from drft.feature_cache.cache import ActivationCache, CacheGroup
+from drft.feature_cache.cache import ActivationCache
 from drft.feature_cache.cache_file import CacheEntry, entry_file_size
+from drft.feature_cache.index import CacheGroup
 
 NAMES = [f"view-{number}" for number in range(12)]
 ROWS = torch.arange(8)

@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from drft.feature_cache import cache as cache_module
-from drft.feature_cache.cache import ActivationCache, CacheGroup
+from drft.feature_cache.cache import ActivationCache
 from drft.feature_cache.cache_file import CacheEntry, entry_file_size
-from drft.feature_cache.index import stored_files
+from drft.feature_cache.index import CacheGroup, stored_files
 from tests.helpers import cache_users
 from tests.helpers.cache_users import NAMES, ROWS, groups, values
 
@@ -233,7 +233,7 @@ def raising(code: int) -> Callable[..., None]:
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EIO])
-@pytest.mark.parametrize("function", ["write_entry", "whole_file", "get_or_write_info"])
+@pytest.mark.parametrize("function", ["write_entry", "whole_file", "get_or_write_group"])
 def test_an_entry_that_cannot_be_written_stays_in_memory(folder, code, function, monkeypatch, caplog):
     cache = ActivationCache(folder, LARGE)
     monkeypatch.setattr(cache_module, function, raising(code))

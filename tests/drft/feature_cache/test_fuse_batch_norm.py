@@ -118,6 +118,18 @@ def test_loaded_weights_are_used_though_all_tensors_are_frozen():
         torch.testing.assert_close(other(images), net(images), rtol=1e-4, atol=1e-5)
 
 
+def test_updated_statistics_are_used_though_all_parameters_are_frozen():
+    net = ConvNorm(nn.Conv2d(3, 4, 3), nn.ReLU()).requires_grad_(False)
+    other = folded(net)
+    images = torch.randn(4, 3, 8, 8)
+    with torch.no_grad():
+        before = other(images)
+        other.train()(images)
+        other.eval()
+        assert not torch.allclose(other(images), before)
+        torch.testing.assert_close(other(images), net(images), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(("channels", "groups", "stride"), [(4, 1, 1), (8, 8, 1), (8, 8, 2)])
 def test_bfloat16_stays_near_float32(channels, groups, stride):
     # A smooth activation: the gradient of ReLU6 jumps where rounding carries a value across its corner.

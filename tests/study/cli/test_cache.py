@@ -11,8 +11,8 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from drft.feature_cache.cache import ActivationCache, CacheGroup
-from drft.feature_cache.index import activations_folder
+from drft.feature_cache.cache import ActivationCache
+from drft.feature_cache.index import CacheGroup, activations_folder
 from study.cli import main
 from study.cli.cache import command
 
