@@ -63,6 +63,11 @@ class ImageDataset:
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def photographs(self) -> tuple[LabeledImage, ...]:
+        """``images``, by its name in version 0.1."""
+        return self.images
+
     def labels(self) -> NDArray[np.int64]:
         """Return the grades, shape (images,)."""
         return np.array([image.grade for image in self.images], dtype=np.int64)

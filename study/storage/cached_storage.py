@@ -73,7 +73,7 @@ class CachedStorage(BaseStorage):
         """No trial is started when so many are finished or running; None for no limit."""
         self._storage = storage
         self._retry = reconnect or Reconnect()
-        self._backend = backend or self._retry(make_backend, storage, study_id)
+        self._backend = backend or self._retry(make_backend, storage, study_id, self._retry.notify)
         self._trials: dict[int, FrozenTrial] = {}
         """Trials by id."""
         self._ids: dict[int, int] = {}

@@ -37,7 +37,7 @@ class Reconnect:
         stop_requested: Callable[[], bool] = lambda: False,
         limit: float = LIMIT_SECONDS,
     ) -> None:
-        self._notify = notify
+        self.notify = notify
         self._stop_requested = stop_requested
         self._limit = limit
 
@@ -58,11 +58,11 @@ class Reconnect:
                 reason = str(cause).strip().splitlines()[0]
             else:
                 if since:
-                    self._notify(f"the storage is back after {time.monotonic() - since:.0f} s")
+                    self.notify(f"the storage is back after {time.monotonic() - since:.0f} s")
                 return result
             if not since:
                 since = time.monotonic()
-                self._notify(f"the storage does not answer ({reason}): waiting for it, nothing is lost")
+                self.notify(f"the storage does not answer ({reason}): waiting for it, nothing is lost")
             elif self._stop_requested() or time.monotonic() - since > self._limit:
                 self._limit = 0.0  # calls that end the run must not wait again
                 raise StudyError(f"the storage does not answer ({reason}): run the same command when it is back")

@@ -39,3 +39,8 @@ class RunOutcome:
     """Trials that were stopped and queued again."""
     reason: str = ""
     """The most frequent failure when failures ended the run, or why further trials could only add noise."""
+
+    @property
+    def standing(self) -> StudyProgress:
+        """``progress``, by its name in version 0.1."""
+        return self.progress
