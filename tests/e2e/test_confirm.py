@@ -101,7 +101,7 @@ def test_a_killed_confirmation_is_resumed_and_a_finished_one_is_not_repeated(fol
     assert len(summary["test"]["differences"]) == 3
     report = json.loads((study / "report" / "summary.json").read_text())
     assert report["statistics"]["test"] == summary["test"]
-    assert "trained again on 2 fresh seeds" in (study / "report" / "report.md").read_text()
+    assert "trained again on 2 new seeds" in (study / "report" / "report.md").read_text()
 
     before = listing(folder)
     code, output = run(folder, *CONFIRM)

@@ -115,4 +115,4 @@ def test_its_journal_is_resumed(place):
 def test_its_opened_test_set_stays_open(place):
     said = run(place, "confirm", "tiny", "--top", "2", "--seeds", "2", "--jobs", "1")
     assert "Held-out test set: 10 " in said
-    assert "nothing is trained again" in said
+    assert "no training is repeated" in said
