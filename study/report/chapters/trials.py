@@ -8,7 +8,7 @@ from study.results.study_results import StudyResults
 
 
 def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
-    """Show the course of the search."""
+    """Show the accuracy of all trials in order."""
     figure = make_figure("history", "Trials in order", statistics.history, figures.trial_history, _history_caption)
     return Chapter("trials", "Trials", "All trials", (figure,))
 

@@ -1,4 +1,4 @@
-"""What was taken for what, and how sure the best trial was of it."""
+"""Confusion matrix and calibration of the best trial."""
 
 from collections.abc import Sequence
 

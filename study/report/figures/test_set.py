@@ -10,7 +10,7 @@ from study.report.style import PERCENT, QUIET, TEST, VALIDATION, figure, rounded
 
 
 def test_scores(confirmed: Confirmed) -> go.Figure:
-    """Draw each configuration's accuracy in the sweep, on the validation parts of its retrainings and on the test."""
+    """Draw the accuracy of each configuration in the sweep, in its retrainings (validation) and on the test set."""
     scores = confirmed.scores
     drawing = figure(400, yaxis_title="accuracy")
     series: tuple[tuple[str, str, str, float, list[Estimate | None]], ...] = (
