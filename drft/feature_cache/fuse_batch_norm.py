@@ -198,7 +198,7 @@ def _convolution_gradients(
     if gradient.dtype == torch.bfloat16 and conv.groups > 1 and max(conv.stride) > 1 and needed[0]:
         # oneDNN has no bfloat16 kernel for this one gradient: its reference code takes 20 times as long as float32.
         gradients = _convolution_gradients(gradient.float(), images.float(), weight.float(), conv, needed)
-        return tuple(None if each is None else each.to(gradient.dtype) for each in gradients)
+        return tuple(None if tensor is None else tensor.to(gradient.dtype) for tensor in gradients)
     result: tuple[Tensor | None, ...] = torch.ops.aten.convolution_backward(
         gradient, images, weight, [weight.shape[0]], conv.stride, conv.padding, conv.dilation, False, [0, 0],
         conv.groups, list(needed),
