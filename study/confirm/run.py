@@ -21,7 +21,7 @@ from study.run import print_lines, run_trials
 from study.setup.options import RunOptions
 from study.setup.placement import choose_executor
 from study.setup.plan import StudyPlan
-from study.tuner.runtime_estimate import expected_seconds, ran
+from study.tuner.runtime_estimate import expected_seconds, past_trainings
 from study.tuner.stopping import RunOutcome
 
 
@@ -84,7 +84,7 @@ def _retrain(
     study: StudyResults, plan: StudyPlan[ConfirmationPlan], options: RunOptions, console: Console
 ) -> RunOutcome:
     confirmation = read_confirmation(study)  # again: another process may have continued it before the lock was ours
-    past = ran(study.location.open().get_trials(deepcopy=False))
+    past = past_trainings(study.location.open().get_trials(deepcopy=False))
     queue = sorted(  # the longest first, so that all slots finish at about the same time
         plan.space.queue(confirmation.taken if confirmation else ()),
         key=lambda attributes: -expected_seconds(plan.space.config(attributes["place"]), past),

@@ -56,7 +56,7 @@ def results(trained_study, tmp_path):
     for user_attributes in plan.queue(()):
         scheduler.enqueue(**user_attributes)
     criterion = StoppingCriterion(plan.size, queued_only=True)
-    Tuner(scheduler, InProcess(), folder, PlainProgress(Console(quiet=True)), criterion).run()
+    Tuner(scheduler, InProcess(), folder, [PlainProgress(Console(quiet=True))], criterion).run()
     return results
 
 

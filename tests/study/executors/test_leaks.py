@@ -48,6 +48,7 @@ def main(kind):
         warm_up()  # the fork server of multiprocessing lasts as long as this process
     services = descendants()
     with executing(kind) as (executor, folders):
+        start_all_workers(executor)
         shared = train(executor, range(50))
         before = look()
         shared |= train(executor, range(450))
@@ -77,6 +78,19 @@ def executing(kind):
             yield executor, [Path(cluster.scratch)]
 
 
+def start_all_workers(executor):
+    """Run a training on each slot at the same time; a slow machine may start one worker long after the other."""
+    for number in range(executor.slots):
+        executor.submit(Job(number, scripted()))
+    events = []
+    while sum(isinstance(event, Reported) for event in events) < executor.slots:
+        events += executor.wait(WAIT)
+    for number in range(executor.slots):
+        executor.answer(number, keep_on=False)
+    while sum(isinstance(event, Finished) for event in events) < executor.slots:
+        events += executor.wait(WAIT)
+
+
 def train(executor, numbers):
     """Run trainings; returns the names of the shared memory that our processes had, as seen after every tenth."""
     waiting, ended, shared = [Job(number, scripted()) for number in numbers], 0, set()
@@ -104,21 +118,26 @@ def look():
     counts = {}
     for pid in process_tree(os.getpid()):
         with suppress(OSError):  # it has just ended
-            command = Path(f"/proc/{pid}/cmdline").read_text()
-            if not any(name in command for name in RAY_POOL):
+            if not any(name in command(pid) for name in RAY_POOL):
                 counts[pid] = (len(list(Path(f"/proc/{pid}/fd").iterdir())), len(shared_memory(pid)))
     return counts
 
 
+def command(pid):
+    return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+
+
 def grown(before, now, allowance):
     """Return what has grown by more than the allowance, and all new processes if there are more than before."""
-    known = now.keys() & before.keys()
-    more = {
-        pid: (before[pid], now[pid])
-        for pid in known
-        if max(new - old for old, new in zip(before[pid], now[pid], strict=True)) > allowance
-    }
-    return more if len(now) <= len(before) else more | {pid: now[pid] for pid in now.keys() - known}
+    more = {} if len(now) <= len(before) else {pid: ([], now[pid]) for pid in now.keys() - before.keys()}
+    for pid in now.keys() & before.keys():
+        if max(new - old for old, new in zip(before[pid], now[pid], strict=True)) > allowance:
+            more[pid] = (before[pid], now[pid])
+    report = {}
+    for pid, counts in more.items():
+        with suppress(OSError):  # it has ended meanwhile, so it is no leak
+            report[f"{pid} {command(pid)}"] = counts
+    return report
 
 
 def shared_memory(pid):

@@ -56,7 +56,7 @@ def retrain(study, plan, executor=None, **goal):
     for user_attributes in plan.queue(confirmation.taken if confirmation else ()):
         scheduler.enqueue(**user_attributes)
     criterion = StoppingCriterion(plan.size, checkpoints=0, queued_only=True, **goal)
-    Tuner(scheduler, executor or InProcess(), folder, PlainProgress(Console(quiet=True)), criterion).run()
+    Tuner(scheduler, executor or InProcess(), folder, [PlainProgress(Console(quiet=True))], criterion).run()
     return read_confirmation(study)
 
 
