@@ -43,7 +43,7 @@ class _StoredStudy:
     study: optuna.Study
     """Reads trials through Optuna's cache: finished ones once."""
     folder: TrialFolder | None
-    """Stands for the folder of any trial; None for a study in the same storage that nobody asked for."""
+    """Stands for the folder of any trial; None for another study in the same storage."""
     attributes: dict[str, Any] = field(default_factory=dict)
     """System attributes."""
     note: str = ""

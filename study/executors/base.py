@@ -65,7 +65,7 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The training ran to its end, or stopped because an answer said so."""
+    """The training ran to its end, or stopped because of an answer."""
 
     number: int
     result: TrialResult

@@ -93,7 +93,7 @@ class WorkerActor:
         return [self._with_config_of_job(event) for event in events]
 
     def _with_config_of_job(self, event: Event) -> Event:
-        """Return the event with the path of the weights as the tuner knows it."""
+        """Return the event with the path that the weights have on the tuner's machine."""
         if isinstance(event, Finished) and self._weights:
             assert self._job is not None
             return replace(event, result=replace(event.result, config=self._job.config))

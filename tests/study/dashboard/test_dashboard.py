@@ -120,7 +120,7 @@ def test_dashboard_serves_the_study_on_this_machine_only(serve, results, quiet):
 
 
 @pytest.mark.parametrize("host", ["", "evil.example", "127.0.0.1.evil.example:80"])
-def test_guard_lets_nothing_through_without_a_local_host(host):
+def test_requests_without_a_local_host_are_refused(host):
     called = []
     guarded = only_from_here(lambda environ, start_response: called.append(environ) or [b""])
     body = guarded({"HTTP_HOST": host}, lambda code, headers: called.append(code))
@@ -128,7 +128,7 @@ def test_guard_lets_nothing_through_without_a_local_host(host):
     assert b"own machine" in b"".join(body)
 
 
-def test_a_study_without_parameters_has_nothing_that_is_important(serve, make_study, tmp_path, quiet):
+def test_a_study_without_parameters_has_empty_importances(serve, make_study, tmp_path, quiet):
     make_study(tmp_path, "demo.confirm", [])
     study = opened("demo.confirm", tmp_path)
     study.add_trials([optuna.trial.create_trial(value=0.5)] * 2)
@@ -290,7 +290,7 @@ def basic(password):
     return "Basic " + base64.b64encode(f"me:{password}".encode()).decode()
 
 
-def test_password_is_asked_for(serve, results, quiet, password_file):
+def test_a_password_is_required(serve, results, quiet, password_file):
     dashboard = serve(["demo"], results, password_file=password_file)
     assert status(dashboard.url) == 401
     for wrong in (basic("open"), basic(""), "Basic ???", "Bearer x", basic("open sesame\n"), "Basic"):
@@ -298,15 +298,15 @@ def test_password_is_asked_for(serve, results, quiet, password_file):
     assert status(dashboard.url, Authorization=basic("open sesame")) == 200
 
 
-def test_with_a_password_changes_come_from_its_own_pages(serve, results, quiet, password_file):
+def test_with_a_password_changes_must_come_from_its_own_pages(serve, results, quiet, password_file):
     dashboard = serve(["demo"], results, password_file=password_file)
     url = f"http://{urlsplit(dashboard.url).netloc}/api/studies/77"
-    told = {"Authorization": basic("open sesame"), "Host": "studies.example"}
-    assert status(url, "DELETE", **told, Origin="https://evil.example") == 403
-    assert status(url, "DELETE", **told, Origin="https://studies.example") in {404, 500}  # there is no study 77
+    headers = {"Authorization": basic("open sesame"), "Host": "studies.example"}
+    assert status(url, "DELETE", **headers, Origin="https://evil.example") == 403
+    assert status(url, "DELETE", **headers, Origin="https://studies.example") in {404, 500}  # there is no study 77
 
 
-def test_password_files_that_will_not_do(tmp_path, password_file):
+def test_unusable_password_files_are_refused(tmp_path, password_file):
     assert read_password(password_file) == b"open sesame"
     password_file.chmod(0o644)
     with pytest.raises(UsageError, match="chmod 600"):
@@ -318,17 +318,17 @@ def test_password_files_that_will_not_do(tmp_path, password_file):
         read_password(tmp_path / "none")
 
 
-def test_other_machines_are_let_in_with_a_password_alone(results):
-    told = CliRunner().invoke(cli, ["dashboard", "demo", "--results", str(results), "--host", "0.0.0.0"])  # noqa: S104
-    assert isinstance(told.exception, UsageError)
-    assert str(told.exception) == "--host 0.0.0.0 lets other machines in: give a password with --password-file FILE"
+def test_other_addresses_need_a_password(results):
+    result = CliRunner().invoke(cli, ["dashboard", "demo", "--results", str(results), "--host", "0.0.0.0"])  # noqa: S104
+    assert isinstance(result.exception, UsageError)
+    assert str(result.exception) == "--host 0.0.0.0 lets other machines in: give a password with --password-file FILE"
 
 
 @pytest.mark.parametrize(
     ("host", "inside"),
     [("127.0.0.1", True), ("127.1.2.3", True), ("::1", True), ("localhost", True), ("10.0.0.1", False), ("x.y", False)],
 )
-def test_loopback_addresses_are_known(host, inside):
+def test_loopback_addresses_are_recognized(host, inside):
     assert is_loopback(host) is inside
 
 

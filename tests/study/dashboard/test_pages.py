@@ -38,7 +38,7 @@ def dashboard(results, tmp_path_factory):
     thread.join()
 
 
-def test_a_stranger_sees_nothing(browser, dashboard):
+def test_nothing_is_shown_without_the_password(browser, dashboard):
     browser.open(dashboard.url)
     assert "demo" not in browser.text
     assert any("401" in error for error in browser.errors())
@@ -69,7 +69,7 @@ def test_artifacts_are_on_the_page_of_their_trial(browser, dashboard):
     assert browser.errors() == []
 
 
-def test_read_only_refuses_a_change_and_says_so(browser, dashboard):
+def test_read_only_refuses_a_change_with_a_message(browser, dashboard):
     browser.use("anybody", "sesame")
     browser.open(dashboard.url.partition("/studies/")[0])
     browser.wait_for_text("demo")
@@ -79,7 +79,7 @@ def test_read_only_refuses_a_change_and_says_so(browser, dashboard):
     assert any("403" in error for error in browser.errors())
 
 
-def press(browser, selector, words):
-    """Press the button that says so, as soon as it is there."""
+def press(browser, selector, text):
+    """Press the button with this text as soon as the page has it."""
     find = "return [...document.querySelectorAll(arguments[0])].find(b => b.textContent.trim() == arguments[1])"
-    browser.wait(lambda driver: driver.execute_script(find, selector, words), words or selector).click()
+    browser.wait(lambda driver: driver.execute_script(find, selector, text), text or selector).click()
