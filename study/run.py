@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
-from study.callbacks.logger import LoggerCallback, check_logger
+from study.callbacks.logger_callback import LoggerCallback, check_logger
 from study.callbacks.progress_reporter import preparation, progress_reporter
 from study.messages import closing_lines, opening_lines
 from study.report.disclaimer import DISCLAIMER

@@ -7,7 +7,8 @@ import types
 import pytest
 
 from drft.errors import UsageError
-from study.callbacks.logger import Logger, LoggerCallback, check_logger, flat_settings
+from study.callbacks.logger import Logger
+from study.callbacks.logger_callback import LoggerCallback, check_logger, flat_settings
 from study.executors.base import Job, Started
 from study.results.progress import StudyProgress
 from study.run import run_study
@@ -119,7 +120,7 @@ def test_an_error_of_a_logger_is_shown_once_and_the_run_continues(tmp_path, monk
 
     setattr(Broken, method, fail)
     opened = fail if method == "open" else lambda *_: Broken()
-    monkeypatch.setattr("study.callbacks.logger.open_logger", opened)
+    monkeypatch.setattr("study.callbacks.logger_callback.open_logger", opened)
     messages = []
     drive("mlflow", tmp_path, messages)
     assert messages == ["--log mlflow does not work, and nothing more is logged (OSError: no space left)"]
