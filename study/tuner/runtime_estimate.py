@@ -50,8 +50,10 @@ def expected_seconds(config: TrialConfig, past: Sequence[PastTraining]) -> float
     distances = [_distance(config, training.config) for training in past]
     nearest = min(distances)
     similar = [training for training, distance in zip(past, distances, strict=True) if distance == nearest]
-    return epochs * pixels * median(
-        training.seconds / training.epochs / training.config.image_size**2 for training in similar
+    return (
+        epochs
+        * pixels
+        * median(training.seconds / training.epochs / training.config.image_size**2 for training in similar)
     )
 
 

@@ -72,9 +72,7 @@ class TrialScheduler:
         self._space = space
         self._study_id = reconnect(open_study, metadata, storage)
         self._storage = CachedStorage(storage, self._study_id, reconnect)
-        self._study = optuna.load_study(
-            study_name=metadata.name, storage=self._storage, sampler=sampler, pruner=pruner
-        )
+        self._study = optuna.load_study(study_name=metadata.name, storage=self._storage, sampler=sampler, pruner=pruner)
         self.tally = ProgressTally(self._study, self._storage)
         """Counts and ranking of all trials of the study."""
         self._max_retries = max_retries
@@ -288,6 +286,4 @@ class TrialScheduler:
                 self._storage.set_trial_user_attr(trial_id, name, value)
 
     def _trial(self, number: int) -> FrozenTrial:
-        return self._storage.get_trial(
-            self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
-        )
+        return self._storage.get_trial(self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number))
