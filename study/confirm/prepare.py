@@ -11,8 +11,9 @@ from drft.data import ImageDataset, Progress
 from drft.errors import StudyError
 from study.executors import Slot
 from study.executors.local.process import warm_up
-from study.results.confirmation_plan import PLANNED, ConfirmationPlan, make_plan
+from study.results.confirmation_plan import ConfirmationPlan, make_plan
 from study.results.open_dataset import data_source, reopen_dataset
+from study.results.planned_study import PLANNED
 from study.results.study_metadata import StudyMetadata
 from study.results.study_results import StudyInfo, StudyResults
 from study.results.test_set import Confirmation, confirmation_location

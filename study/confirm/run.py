@@ -85,8 +85,9 @@ def _retrain(
 ) -> RunOutcome:
     confirmation = read_confirmation(study)  # again: another process may have continued it before the lock was ours
     past = past_trainings(study.location.open().get_trials(deepcopy=False))
+    taken = confirmation.taken if confirmation else frozenset()
     queue = sorted(  # the longest first, so that all slots finish at about the same time
-        plan.space.queue(confirmation.taken if confirmation else ()),
+        plan.space.queue([index for index in range(plan.space.size) if index not in taken]),
         key=lambda attributes: -expected_seconds(plan.space.config(attributes["place"]), past),
     )
     with choose_executor(plan, options) as choice:

@@ -5,24 +5,21 @@ made once and stored as the search space of the confirmation study, so that a re
 trainings.
 """
 
-import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 import pandas as pd
 import yaml
-from optuna.trial import Trial
 
 from drft.config.trial_config import TrialConfig, with_values
 from drft.config.validation import contradictions
 from drft.errors import StudyError
+from study.results.planned_study import TrainingPlan
 from study.results.study_results import StudyResults
 from study.space.seeds import confirmation_seeds
 
 BASELINE = "baseline"
-PLANNED = "planned"
-"""The sampler that a confirmation study records: no sampler chooses its configurations."""
 
 _SEED_PATHS = ("seed", "split.seed", "augmentation.seed")
 
@@ -48,7 +45,7 @@ class Candidate(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class ConfirmationPlan:
+class ConfirmationPlan(TrainingPlan):
     """Every candidate on every seed and split.
 
     Trainings are counted by an index: all candidates on the first seed and split, then all on the second, and so on.
@@ -76,16 +73,6 @@ class ConfirmationPlan:
         seed, split = self.seeds_and_splits[pair]
         return with_values(self.candidates[candidate].config, dict(zip(_SEED_PATHS, (seed, split, seed), strict=True)))
 
-    def suggest(self, trial: Trial) -> TrialConfig:
-        """Return the configuration of the training that a queued trial stands for."""
-        return self.config(trial.user_attrs["place"])
-
-    def queue(self, taken: Collection[int]) -> Iterator[dict[str, Any]]:
-        """Yield the user attributes of the trials to queue: all trainings whose index is not ``taken``."""
-        for index in range(self.size):
-            if index not in taken:
-                yield {"place": index, "seed": self.config(index).seed, "control": False}
-
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as plain lists and mappings."""
         return {
@@ -100,16 +87,6 @@ class ConfirmationPlan:
                 for candidate in self.candidates
             ],
         }
-
-    @property
-    def text(self) -> str:
-        """The plan as YAML."""
-        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True, width=120)
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of the text."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
 
     @classmethod
     def read(cls, text: str) -> Self:
@@ -153,13 +130,13 @@ def make_plan(study: StudyResults, top: int, seeds: int) -> ConfirmationPlan:
             f"study {name!r} has {len(best)} different completed trials{limit}, but --top is {top}: "
             "run more trials or lower --top"
         )
-    base = _at_possible_depth(TrialConfig.model_validate(study.info.base_config), len(study.info.blocks))
-    baseline = Candidate(BASELINE, None, None, _without_seeds(base))
+    base = at_possible_depth(TrialConfig.model_validate(study.info.base_config), len(study.info.blocks))
+    baseline = Candidate(BASELINE, None, None, without_seeds(base))
     pairs = tuple(SeedAndSplit(*confirmation_seeds(study.info.seed, index)) for index in range(seeds))
     return ConfirmationPlan(name, top, seeds, pairs, (baseline, *best[:top]))
 
 
-def _at_possible_depth(base: TrialConfig, blocks: int) -> TrialConfig:
+def at_possible_depth(base: TrialConfig, blocks: int) -> TrialConfig:
     """Return a configuration at the nearest depth that the backbone has and its other settings allow."""
     depths = sorted(range(blocks + 1), key=lambda depth: abs(depth - base.depth))
     configs = [base.model_copy(update={"depth": depth}) for depth in depths]
@@ -176,11 +153,12 @@ def _best_candidates(study: StudyResults) -> Sequence[Candidate]:
     candidates: dict[TrialConfig, Candidate] = {}
     for row in study.eligible.to_dict("records"):
         number = int(row["number"])
-        config = _without_seeds(configs[number])
+        config = without_seeds(configs[number])
         if config not in candidates and not pd.isna(row["val_accuracy_best"]):
             candidates[config] = Candidate(f"trial {number}", number, float(row["val_accuracy_best"]), config)
     return list(candidates.values())
 
 
-def _without_seeds(config: TrialConfig) -> TrialConfig:
+def without_seeds(config: TrialConfig) -> TrialConfig:
+    """Return a configuration with all seeds 0, so that configurations that differ in their seeds alone are equal."""
     return with_values(config, dict.fromkeys(_SEED_PATHS, 0))

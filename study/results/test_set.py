@@ -8,64 +8,25 @@ trial.
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import optuna
-from optuna.trial import FrozenTrial, TrialState
 
 from drft.errors import StudyError
 from drft.training.records import Predictions
-from study.results.confirmation_plan import PLANNED, ConfirmationPlan
+from study.results.confirmation_plan import ConfirmationPlan
 from study.results.files import write_whole
 from study.results.locate import CONFIRMATION, StudyLocation
-from study.results.study_results import StudyResults, read_study_at
-from study.storage.open import open_storage
+from study.results.planned_study import PlannedStudy, read_planned_study
+from study.results.study_results import StudyResults
 
 SUMMARY = "summary.json"
 """The file with the figures of a confirmation, in its folder."""
 
 
-@dataclass(frozen=True)
-class Confirmation:
-    """The state of a study's confirmation. Trainings are named by their index in the plan."""
-
-    plan: ConfirmationPlan
-    results: StudyResults
-    """The retrainings, read like any study."""
-    trials: tuple[FrozenTrial, ...]
-
-    @cached_property
-    def done(self) -> dict[int, int]:
-        """Numbers of the completed trials by index; of several trials of one training, the first."""
-        return {
-            trial.user_attrs["place"]: trial.number
-            for trial in reversed(self.trials)
-            if trial.state == TrialState.COMPLETE
-        }
-
-    @cached_property
-    def diverged(self) -> frozenset[int]:
-        """Indices of the trainings that diverged: they are not repeated, since they would diverge again."""
-        return frozenset(
-            trial.user_attrs["place"]
-            for trial in self.trials
-            if trial.state == TrialState.FAIL and trial.user_attrs.get("fail_kind") == "diverged"
-        ) - {*self.done}
-
-    @property
-    def taken(self) -> frozenset[int]:
-        """Indices that need no new trial: completed, diverged, running or queued."""
-        unfinished = {trial.user_attrs["place"] for trial in self.trials if not trial.state.is_finished()}
-        return self.diverged | {*self.done} | unfinished
-
-    @property
-    def finished(self) -> bool:
-        """Whether every training completed or diverged."""
-        return len(self.done) + len(self.diverged) == self.plan.size
+Confirmation = PlannedStudy[ConfirmationPlan]
+"""The state of a study's confirmation."""
 
 
 def confirmation_location(study: StudyLocation) -> StudyLocation:
@@ -84,20 +45,7 @@ def read_confirmation(study: StudyResults) -> Confirmation | None:
     Raises:
         StudyError: when a study with the name of the confirmation is not a confirmation.
     """
-    location = confirmation_location(study.location)
-    storage = open_storage(location.url, create=False)
-    if location.name not in optuna.get_all_study_names(storage):
-        return None
-    opened = optuna.load_study(study_name=location.name, storage=storage)
-    if "trials_wanted" not in opened.user_attrs and not opened.get_trials(deepcopy=False):
-        return None  # its tuner was killed while it wrote the attributes; they are written again
-    results = read_study_at(location)
-    if results.info.sampler != PLANNED:
-        raise StudyError(
-            f"study {location.name!r} has the name of a confirmation of {study.info.name!r}, but is none: rename it"
-        )
-    trials = opened.get_trials(deepcopy=False)
-    return Confirmation(ConfirmationPlan.read(results.info.space), results, tuple(trials))
+    return read_planned_study(confirmation_location(study.location), ConfirmationPlan)
 
 
 def write_ensemble_predictions(

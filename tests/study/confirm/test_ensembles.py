@@ -17,7 +17,8 @@ from study.confirm.run import confirm_study
 from study.report.chapters import test_set
 from study.report.chapters.parts import Table
 from study.report.json_csv import plain
-from study.results.confirmation_plan import BASELINE, PLANNED, Candidate, ConfirmationPlan, SeedAndSplit
+from study.results.confirmation_plan import BASELINE, Candidate, ConfirmationPlan, SeedAndSplit
+from study.results.planned_study import PLANNED
 from study.results.study_folder import StudyFolder
 from study.results.study_results import read_study
 from study.results.test_set import HeldOutTestSet, confirmation_location, read_confirmation
@@ -53,7 +54,7 @@ def results(trained_study, tmp_path):
     scheduler = TrialScheduler(attributes, plan, open_storage(location.url), sampler, pruner)
     folder = StudyFolder(location.folder)
     folder.write_study(plan.text, {})
-    for user_attributes in plan.queue(()):
+    for user_attributes in plan.queue(range(plan.size)):
         scheduler.enqueue(**user_attributes)
     criterion = StoppingCriterion(plan.size, queued_only=True)
     Tuner(scheduler, InProcess(), folder, [PlainProgress(Console(quiet=True))], criterion).run()

@@ -7,7 +7,7 @@ from optuna.trial import TrialState
 
 from drft.config.trial_config import TrialConfig, with_values
 from drft.errors import StudyError
-from study.results.confirmation_plan import ConfirmationPlan, _at_possible_depth, make_plan
+from study.results.confirmation_plan import ConfirmationPlan, at_possible_depth, make_plan
 from study.results.study_results import read_study
 from study.space.seeds import trial_seed
 
@@ -80,4 +80,4 @@ def test_a_study_without_test_images_cannot_be_confirmed(make_study, tmp_path):
 @pytest.mark.parametrize(("window", "depth", "expected"), [(None, 2, 2), (None, 9, 4), (3, 2, 3), (3, 9, 4)])
 def test_the_base_configuration_is_planned_at_the_nearest_possible_depth(window, depth, expected):
     base = with_values(TrialConfig(), {"depth": depth, "depth_phase.window": window})
-    assert _at_possible_depth(base, blocks=4).depth == expected
+    assert at_possible_depth(base, blocks=4).depth == expected

@@ -10,8 +10,9 @@ from drft.errors import StudyError
 from study.analysis import summarize
 from study.callbacks.progress_reporter import PlainProgress
 from study.confirm.prepare import plan_confirmation
-from study.results.confirmation_plan import BASELINE, PLANNED, Candidate, ConfirmationPlan, SeedAndSplit
+from study.results.confirmation_plan import BASELINE, Candidate, ConfirmationPlan, SeedAndSplit
 from study.results.locate import find_study
+from study.results.planned_study import PLANNED
 from study.results.retrained import read_test_set
 from study.results.study_folder import StudyFolder
 from study.results.study_results import read_study
@@ -53,7 +54,8 @@ def retrain(study, plan, executor=None, **goal):
     scheduler = TrialScheduler(attributes, plan, open_storage(location.url), sampler, pruner, max_retries=1)
     folder = StudyFolder(location.folder)
     folder.write_study(plan.text, {})
-    for user_attributes in plan.queue(confirmation.taken if confirmation else ()):
+    taken = confirmation.taken if confirmation else ()
+    for user_attributes in plan.queue([index for index in range(plan.size) if index not in taken]):
         scheduler.enqueue(**user_attributes)
     criterion = StoppingCriterion(plan.size, checkpoints=0, queued_only=True, **goal)
     Tuner(scheduler, executor or InProcess(), folder, [PlainProgress(Console(quiet=True))], criterion).run()
@@ -176,5 +178,5 @@ def test_a_study_with_the_name_of_a_confirmation_is_refused(study, make_study, t
     other = optuna.create_study(study_name="demo.confirm", storage=open_storage(url))
     for key, value in study.location.open().user_attrs.items():
         other.set_user_attr(key, value)
-    with pytest.raises(StudyError, match="has the name of a confirmation of 'demo'"):
+    with pytest.raises(StudyError, match="has the name of a planned part of study 'demo'"):
         read_confirmation(study)
