@@ -13,6 +13,9 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 FIRST_BYTES = b'{"op_code":'
 """The first bytes of every line of a journal."""
 
+_GRACE_SECONDS = 30
+"""A lock that is older was left by a killed process: a change is written in milliseconds."""
+
 
 class Journal(JournalStorage):
     """Optuna's journal in a file.
@@ -77,16 +80,18 @@ class _ReentrantLock(JournalFileOpenLock):
     """Optuna's lock file beside a journal, which its holder may acquire again.
 
     Optuna has two locks with the same file; this one needs no symbolic links. When a killed process leaves its lock,
-    others take it over after half a minute.
+    others take it over after half a minute. For that, Optuna's lock calls its own ``release``, which must not be the
+    one that counts here: the lock is therefore an object of its own.
     """
 
     def __init__(self, path: str) -> None:
-        super().__init__(path)
+        super().__init__(path, _GRACE_SECONDS)
+        self._lock = JournalFileOpenLock(path, _GRACE_SECONDS)
         self._depth = 0
 
     def acquire(self) -> bool:
         if not self._depth:
-            super().acquire()
+            self._lock.acquire()
         self._depth += 1
         return True
 
@@ -95,7 +100,7 @@ class _ReentrantLock(JournalFileOpenLock):
         if not self._depth:
             # Another process took the lock over if this one slept for half a minute; what was written stays.
             with contextlib.suppress(RuntimeError):
-                super().release()
+                self._lock.release()
 
 
 @contextlib.contextmanager

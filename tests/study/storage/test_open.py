@@ -98,6 +98,17 @@ def test_a_journal_of_a_tuner_killed_in_its_first_line_is_continued(tmp_path):
     assert len(open_storage(path).get_all_studies()) == 1
 
 
+@pytest.mark.filterwarnings("ignore:The value of `grace_period`")
+def test_the_lock_of_a_killed_tuner_is_taken_over(tmp_path, monkeypatch):
+    monkeypatch.setattr("study.storage.journal._GRACE_SECONDS", 1)
+    optuna.create_study(storage=open_storage(tmp_path / "a.journal"), study_name="before")
+    (tmp_path / "a.journal.lock").touch()  # as a tuner leaves it that is killed while it writes
+    storage = open_storage(tmp_path / "a.journal")
+    optuna.create_study(storage=storage, study_name="after")
+    assert [study.study_name for study in storage.get_all_studies()] == ["before", "after"]
+    assert not (tmp_path / "a.journal.lock").exists()
+
+
 @pytest.mark.parametrize("create", [True, False])
 def test_a_folder_is_not_a_journal(tmp_path, create):
     with pytest.raises(StudyError, match="is a folder; name a file with --storage"):
