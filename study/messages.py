@@ -2,6 +2,9 @@
 
 import pandas as pd
 
+from study.analysis.estimators.intervals import Withheld
+from study.analysis.evidence import read_verdict
+from study.analysis.verdict_text import verdict_lines
 from study.results.metric_names import score_text
 from study.results.study_metadata import describe_split
 from study.results.study_results import StudyResults
@@ -38,7 +41,7 @@ def opening_lines(plan: StudyPlan[BoundSpace], executor: str = "here") -> list[s
         for backbone in plan.backbones
         if backbone.weights not in {"embedded", "hub", "none"} and backbone.normalization == "auto"
     ]
-    notes += sampler_notes(metadata.sampler, plan.space, metadata.max_gap)
+    notes += sampler_notes(metadata.sampler, plan.space, metadata.max_gap, plan.metadata.goal)
     return [*lines, *(f"  note      {note}" for note in notes)]
 
 
@@ -55,6 +58,12 @@ def closing_lines(results: StudyResults, outcome: RunOutcome, command: str) -> l
             *_gap_by_depth(results.of_best_backbone(complete)),
             f"One of {n} validation images changes the accuracy by {1 / n:.3f}: small differences are noise.{rendered}",
         ]
+        if results.info.goal == "depth":
+            verdict = read_verdict(results)
+            blocks = results.info.block_count()
+            lines += (
+                [f"No verdict: {verdict.reason}."] if isinstance(verdict, Withheld) else verdict_lines(verdict, blocks)
+            )
     if outcome.ended not in {"done", "noise"}:
         requeued = f"Trials stopped and queued again: {outcome.requeued}. " if outcome.requeued else ""
         lines.append(f"{requeued}To resume: {command}")

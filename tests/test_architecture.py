@@ -19,9 +19,9 @@ MODULES = {
 FLOORS = [
     {"study", "study.__main__"},
     {"study.cli"},
-    {"study.confirm"},
-    {"study.run", "study.soup", "study.dashboard", "study.export", "study.compare", "study.data_check"},
-    {"study.messages", "study.report"},
+    {"study.confirm", "study.run"},
+    {"study.design", "study.soup", "study.dashboard", "study.export", "study.compare", "study.data_check"},
+    {"study.messages", "study.report", "study.run_trials"},
     {"study.tuner", "study.setup"},
     {"study.analysis", "study.callbacks"},
     {"study.results", "study.executors", "study.samplers", "study.pruners"},

@@ -9,11 +9,18 @@ from drft.config.trial_config import METRICS, NORMALIZATIONS, PRECISIONS
 from study.callbacks.names import LOGS
 from study.cli.options import data_options, limit_options, placement_options, study_options, to_run_options
 from study.pruners.names import PRUNERS
-from study.samplers.names import SAMPLERS
+from study.samplers.names import GOALS, SAMPLERS
 
 
 @click.command()
 @click.option("--trials", type=click.IntRange(1), default=100, show_default=True, help="Finished trials to reach.")
+@click.option(
+    "--goal",
+    type=click.Choice(GOALS),
+    default="best",
+    show_default=True,
+    help="depth: equal trials at all depths, then cross-validation; best: the highest score.",
+)
 @click.option("--space", default="default", show_default=True, help="Search space: a YAML file or a shipped name.")
 @click.option("--data", default="synthetic", show_default=True, help="synthetic, idrid, a folder, a CSV file ...")
 @data_options

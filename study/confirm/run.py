@@ -17,7 +17,7 @@ from study.report.disclaimer import DISCLAIMER
 from study.results.confirmation_plan import ConfirmationPlan
 from study.results.study_results import StudyInfo, StudyResults, read_study
 from study.results.test_set import SUMMARY, confirmation_location, read_confirmation
-from study.run import print_lines, run_trials
+from study.run_trials import print_lines, run_trials
 from study.setup.options import RunOptions
 from study.setup.placement import choose_executor
 from study.setup.plan import StudyPlan

@@ -14,6 +14,9 @@ from study.storage.open import open_storage, public_url
 CONFIRMATION = ".confirm"
 """Suffix of a confirmation: it is a study of its own in the same storage, named after the study it confirms."""
 
+FINALISTS = ".finalists"
+"""Suffix of a study's finalists, likewise."""
+
 
 @dataclass(frozen=True, slots=True)
 class StudyLocation:
@@ -64,9 +67,10 @@ def _existing(study: str, names: Iterable[str]) -> str:
 
 
 def _study_names(url: str) -> list[str]:
-    """Return the studies of a storage, without confirmations: these are reached through the study they confirm."""
+    """Return the studies of a storage, without their planned parts: these are reached through the study."""
     names = optuna.get_all_study_names(open_storage(url, create=False))
-    return [name for name in names if name.removesuffix(CONFIRMATION) not in {*names} - {name}]
+    parts = {f"{name}{suffix}" for name in names for suffix in (CONFIRMATION, FINALISTS)}
+    return [name for name in names if name not in parts]
 
 
 def _study_name_in(folder: Path, url: str) -> str:

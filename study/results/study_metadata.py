@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from optuna.storages import BaseStorage
@@ -47,6 +47,8 @@ class StudyMetadata:
     """Options of the data source, likewise."""
     backbones: Mapping[str, int] = field(default_factory=dict)
     """Number of blocks by backbone name, if several backbones are searched; ``blocks`` are those of the first."""
+    goal: Literal["depth", "best"] = "best"
+    """What the trainings are spent on, see ``study.samplers.names.Goal``."""
     max_gap: float | None = None
     """The largest gap of a feasible trial at its best epoch; None for no limit."""
 
@@ -74,6 +76,7 @@ class StudyMetadata:
             "pruner": self.pruner,
             "command": self.command,
             "versions": json.dumps(self.versions),
+            "goal": self.goal,
             **({} if self.max_gap is None else {"max_gap": self.max_gap}),
             # Last: a study without it was interrupted while its attributes were written, and check_study lets it pass.
             "trials_wanted": self.trials_wanted,
@@ -101,6 +104,9 @@ class StudyMetadata:
             conflicts.append("other groups of images (see --group-column and --group-lookalikes)")
         if recorded["seed"] != self.seed:
             conflicts.append(f"another seed ({recorded['seed']} there, {self.seed} here)")
+        goal = recorded.get("goal", "best")  # version 0.1 has no goals
+        if goal != self.goal:
+            conflicts.append(f"another goal ({goal} there, {self.goal} here)")
         if recorded.get("max_gap") != self.max_gap:
             before, now = ("none" if gap is None else f"{gap:g}" for gap in (recorded.get("max_gap"), self.max_gap))
             conflicts.append(f"another max-gap ({before} there, {now} here)")

@@ -66,6 +66,8 @@ class StudyInfo:
     command: str
     versions: Mapping[str, str]
     trials_wanted: int
+    goal: str
+    """``depth`` or ``best``, see ``study.samplers.names.Goal``."""
     max_gap: float | None
     """The largest gap of a feasible trial at its best epoch; None for no limit."""
     dimensions: Mapping[str, BaseDistribution]
@@ -210,6 +212,7 @@ def _read_info(location: StudyLocation, attributes: Mapping[str, Any], trials: S
         **{name: attributes[name] for name in texts},
         dataset=json.loads(attributes["cohort"]),
         **{name: json.loads(attributes[name]) for name in decoded},
+        goal=attributes.get("goal", "best"),
         max_gap=attributes.get("max_gap"),
         source_options=json.loads(attributes.get("source_options", "{}")),
         backbones=json.loads(attributes.get("backbones", "{}")),

@@ -19,8 +19,8 @@ from optuna.samplers import (
 from optuna.trial import FrozenTrial, TrialState
 
 from drft.errors import ConfigError
-from study.samplers.isolating import IsolatingSampler
-from study.samplers.names import SAMPLERS
+from study.samplers.balanced import BalancedSampler
+from study.samplers.names import SAMPLERS, Goal
 from study.space import BoundSpace, Range
 from study.storage.optuna_internals import check_filter_study
 
@@ -32,7 +32,7 @@ _STARTUP_TRIALS = 30
 sampled."""
 
 
-def make_sampler(name: str, *, seed: int, space: BoundSpace, finished_trials: int) -> BaseSampler:
+def make_sampler(name: str, *, seed: int, space: BoundSpace, finished_trials: int, goal: Goal = "best") -> BaseSampler:
     """Return the sampler called ``name`` (one of ``SAMPLERS``).
 
     Args:
@@ -41,6 +41,7 @@ def make_sampler(name: str, *, seed: int, space: BoundSpace, finished_trials: in
         space: what is searched.
         finished_trials: trials that the study has already. The sampler's seed follows from both numbers, so that a
             resumed study does not draw its first points again.
+        goal: with ``depth``, every depth gets the same number of trials.
 
     Raises:
         ConfigError: when the sampler cannot search this space, or its package is not installed.
@@ -49,12 +50,14 @@ def make_sampler(name: str, *, seed: int, space: BoundSpace, finished_trials: in
         raise ConfigError(f"unknown sampler {name!r}; choose one of {', '.join(SAMPLERS)}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        if space.isolate is None or name == "grid":  # a grid visits all values anyway
+        if name == "grid" or (space.isolate is None and goal == "best"):  # a grid visits all values anyway
             return _make_one(name, space, seed, finished_trials)
-        return IsolatingSampler(
-            space.isolate,
-            space.values(space.isolate),
+        path = space.isolate or "depth"
+        return BalancedSampler(
+            path,
+            space.values(path),
             lambda index: _make_one(name, space, seed, finished_trials, index),
+            separate=space.isolate is not None,
         )
 
 
@@ -138,7 +141,7 @@ class ExhaustiveSampler(BruteForceSampler):
         """
 
 
-def sampler_notes(name: str, space: BoundSpace, max_gap: float | None = None) -> tuple[str, ...]:
+def sampler_notes(name: str, space: BoundSpace, max_gap: float | None = None, goal: Goal = "best") -> tuple[str, ...]:
     """Return what a user should know about this sampler on this space, one sentence each."""
     notes = []
     if max_gap is not None and name not in CONSTRAINED:
@@ -154,6 +157,8 @@ def sampler_notes(name: str, space: BoundSpace, max_gap: float | None = None) ->
         notes.append(f"every value of {space.isolate} gets its own {name} sampler and as many trials as the others")
         if reason := check_filter_study():
             notes.append(f"these samplers learn from the trials of all values, since {reason}")
+    elif goal == "depth":
+        notes.append("every depth gets as many trials as the others")
     return tuple(notes)
 
 

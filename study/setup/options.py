@@ -9,7 +9,7 @@ from drft.config.trial_config import Metric, Normalization, Precision
 from drft.errors import UsageError
 from study.callbacks.names import Log
 from study.pruners.names import Pruner
-from study.samplers.names import Sampler
+from study.samplers.names import Goal, Sampler
 
 _MINIMA = {
     "trials": 1,
@@ -29,6 +29,9 @@ class RunOptions:
 
     trials: int = 100
     """Finished trials that the study should have."""
+    goal: Goal = "best"
+    """``depth`` answers how deep to fine-tune: equally many trials at every depth, then a cross-validation of the best
+    configuration of each. ``best`` looks for the trial with the highest validation score."""
     space: str = "default"
     """Name of a shipped search space, or the path of a YAML file."""
     data: str = "synthetic"
@@ -98,6 +101,13 @@ class RunOptions:
             faults.append(f"failure-limit should be above 0 and at most 1, not {self.failure_limit}")
         if self.max_gap is not None and not 0 <= self.max_gap < 1:
             faults.append(f"max-gap should be at least 0 and below 1, a difference of accuracies, not {self.max_gap:g}")
+        if self.goal == "depth":
+            unsuited = {"folds": self.folds, "max-gap": self.max_gap, "stop-when-noise": self.stop_when_noise or None}
+            faults += [
+                f"--{name}: --goal depth does not use it; leave it out, or use --goal best"
+                for name, value in unsuited.items()
+                if value is not None
+            ]
         faults += self._executor_faults()
         if faults:
             raise UsageError(faults)

@@ -97,6 +97,9 @@ def prepare(options: RunOptions, progress: Progress) -> StudyPlan[BoundSpace]:
         if resolved is not None:
             check_folds(options.pruner, resolved.space)
     with faults:
+        if resolved is not None and options.goal == "depth":
+            _check_searches_depth(resolved.space)
+    with faults:
         if configs and slots is not None:
             check_precision(configs[0], slots)
     with faults:
@@ -143,7 +146,9 @@ def _make_plan(
     with faults:
         trials = _count_trials(url, metadata)
     with faults:
-        sampler = make_sampler(options.sampler, seed=options.seed, space=space, finished_trials=trials)
+        sampler = make_sampler(
+            options.sampler, seed=options.seed, space=space, finished_trials=trials, goal=options.goal
+        )
     faults.raise_all()
     assert sampler is not None
     return StudyPlan(
@@ -159,6 +164,26 @@ def _make_plan(
         storage=url,
         folder=options.results / metadata.name,
     )
+
+
+def _check_searches_depth(space: BoundSpace) -> None:
+    """Check that a space can answer how deep to fine-tune.
+
+    Raises:
+        UsageError: when it does not search the depth of one backbone.
+    """
+    if space.backbones is not None:
+        raise UsageError(
+            f"--goal depth: the space {space.name} searches several backbones, whose depths cannot be compared; choose "
+            "one with another space, or use --goal best"
+        )
+    if "depth" not in space.distributions or len(space.values("depth")) < 2:
+        raise UsageError(f"--goal depth: the space {space.name} does not search depth; search it, or use --goal best")
+    if space.isolate not in {None, "depth"}:
+        raise UsageError(
+            f"--goal depth: the space {space.name} isolates {space.isolate}; isolate depth or nothing, "
+            "or use --goal best"
+        )
 
 
 def check_precision(config: TrialConfig, slots: Sequence[Slot]) -> None:
@@ -229,6 +254,7 @@ def _make_metadata(options: RunOptions, resolved: ResolvedSpace, dataset: ImageD
         command=options.command,
         versions=versions(),
         trials_wanted=options.trials,
+        goal=options.goal,
         max_gap=options.max_gap,
     )
 

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -146,6 +147,28 @@ def test_with_folds_every_image_is_validated_once(workdir, data):
     assert right.mean(axis=1) == pytest.approx(epochs["val_accuracy"].to_numpy(), abs=0.03)  # stored in 16 bits
     assert (trial.value, list(trial.intermediate_values)) == (epochs["val_accuracy"].max(), [0, 1, 2])
     assert "Each of 40 images was validated once" in (folder / "report" / "report.md").read_text()
+
+
+def test_the_goal_depth_ends_with_a_verdict(workdir, data):
+    """Killed among its finalists, it goes on with them, and makes no training twice."""
+    (workdir / "tiny.yaml").write_text(SPACE.replace("high: all", "high: 1").replace("epochs: 3", "epochs: 1"))
+    whole = arguments(workdir, data, "--trials", "4", "--goal", "depth")
+    process = start(workdir, *whole)
+    read_until(process, "Round 1 of cross-validation")
+    read_until(process, "2/15 finished")
+    process.kill()
+    process.communicate()
+
+    code, output = run(workdir, *whole)
+    assert code == 0, output
+    assert "Round 1 of cross-validation, in 5 folds: depth 0, depth 1, untuned" in output
+    assert re.search(r"^Train [01] of \d+ blocks", output, re.MULTILINE)
+    assert "Expected accuracy on new images" in output
+    assert [trial.params["depth"] for trial in check_files(workdir, 4)] == [1, 0, 1, 0]
+    storage = open_storage(workdir / "results" / "tiny" / "study.db")
+    finalists = optuna.load_study(study_name="tiny.finalists", storage=storage).trials
+    done = [trial.user_attrs["place"] for trial in finalists if trial.state.name == "COMPLETE"]
+    assert len(done) == len(set(done)) >= 15
 
 
 def test_interrupted_and_killed_studies_are_resumed(workdir, data):

@@ -13,9 +13,9 @@ from drft.config.trial_config import TrialConfig
 from drft.errors import ConfigError
 from study.pruners.factory import AfterHeadPhase, make_pruner
 from study.pruners.names import PRUNERS
-from study.samplers import factory, isolating
+from study.samplers import balanced, factory
 from study.samplers.factory import make_sampler, sampler_notes
-from study.samplers.names import SAMPLERS
+from study.samplers.names import SAMPLERS, Goal
 from study.space import BoundSpace, Space
 from study.storage.optuna_internals import FilteredStorage, check_filter_study, filter_study
 
@@ -49,12 +49,14 @@ def bound(text: str) -> BoundSpace:
     return Space.parse(text, "space.yaml").bind(TrialConfig(), 8)
 
 
-def new_study(space: BoundSpace, sampler: str, pruner: str = "none", seed: int = 0) -> optuna.Study:
+def new_study(
+    space: BoundSpace, sampler: str, pruner: str = "none", seed: int = 0, goal: Goal = "best"
+) -> optuna.Study:
     first, last = space.first_prunable_step, space.max_steps
     return optuna.create_study(
         study_name="toy",
         direction="maximize",
-        sampler=make_sampler(sampler, seed=seed, space=space, finished_trials=0),
+        sampler=make_sampler(sampler, seed=seed, space=space, finished_trials=0, goal=goal),
         pruner=make_pruner(pruner, first_step=first, last_step=last),
     )
 
@@ -240,12 +242,35 @@ def test_the_sampler_of_a_value_learns_from_the_trials_of_that_value_only() -> N
 def test_without_views_of_a_study_isolated_values_still_get_equally_many_trials(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for module in (factory, isolating):
+    for module in (factory, balanced):
         monkeypatch.setattr(module, "check_filter_study", lambda: "Optuna has changed")
     space = bound(ISOLATED)
     params = run(space, new_study(space, "tpe"), 10)
     assert Counter(drawn["depth"] for drawn in params) == dict.fromkeys(range(5), 2)
     assert "learn from the trials of all values, since Optuna has changed" in sampler_notes("tpe", space)[1]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "gp"])
+def test_with_the_goal_depth_all_depths_get_equally_many_trials(sampler: str) -> None:
+    space = bound(MIXED)
+    params = run(space, new_study(space, sampler, goal="depth"), 35)
+    assert Counter(drawn["depth"] for drawn in params) == dict.fromkeys(range(5), 7)
+    assert len({drawn["depth_phase.lr"] for drawn in params}) > 30
+    assert sampler_notes(sampler, space, goal="depth")[-1] == "every depth gets as many trials as the others"
+
+
+def test_with_the_goal_depth_one_sampler_learns_from_the_trials_of_all_depths(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    space = bound(MIXED)
+    study = new_study(space, "tpe", goal="depth")
+    sample = optuna.samplers.TPESampler.sample_relative
+    monkeypatch.setattr(
+        optuna.samplers.TPESampler,
+        "sample_relative",
+        lambda self, study, *rest: seen.append(len(study.get_trials())) or sample(self, study, *rest),
+    )
+    run(space, study, 6)
+    assert seen == [1, 2, 3, 4, 5, 6]
 
 
 def test_the_installed_optuna_allows_views_of_a_study_and_a_changed_one_is_noticed(

@@ -19,8 +19,8 @@ from optuna.testing.pytest_samplers import (
 from optuna.trial import Trial
 
 from drft.config.trial_config import TrialConfig
+from study.samplers.balanced import BalancedSampler
 from study.samplers.factory import ExhaustiveSampler, QuasiRandomSampler
-from study.samplers.isolating import IsolatingSampler
 from study.space import Space
 
 SPACE = "search: {depth: {type: int, low: 0, high: 4}, dropout: {type: float, low: 0, high: 0.5}}"
@@ -38,12 +38,12 @@ def _quiet() -> Iterator[None]:
     optuna.logging.set_verbosity(verbosity)
 
 
-class TestIsolatingSampler(BasicSamplerTestCase, RelativeSamplerTestCase, MultiObjectiveSamplerTestCase):
+class TestBalancedSampler(BasicSamplerTestCase, RelativeSamplerTestCase, MultiObjectiveSamplerTestCase):
     """With TPE for each value of a dimension that the objectives of these cases do not have: all cases apply."""
 
     @pytest.fixture
     def sampler(self) -> MakeSampler:
-        return lambda: IsolatingSampler(
+        return lambda: BalancedSampler(
             "depth", range(3), lambda index: TPESampler(n_startup_trials=0, multivariate=True, seed=index)
         )
 

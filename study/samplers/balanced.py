@@ -1,7 +1,7 @@
-"""One sub-study for each value of a dimension, all in one Optuna study and with equal budgets.
+"""Equal numbers of trials for all values of one dimension, such as the depth.
 
-A sampler that looks for the best trial spends few trials on depths that started badly, so the best trials of the depths
-would be the best of unequal numbers of trials. ``IsolatingSampler`` therefore gives every value a sampler of its own.
+A sampler that looks for the best trial spends few trials on depths that started badly, so depths would be compared by
+unequal numbers of trials.
 """
 
 from collections import Counter
@@ -17,22 +17,29 @@ from study.space import Value
 from study.storage.optuna_internals import check_filter_study, filter_study
 
 
-class IsolatingSampler(BaseSampler):
-    """Gives each value of one dimension its own sampler and the same number of trials.
+class BalancedSampler(BaseSampler):
+    """Gives each value of one dimension the same number of trials; Optuna's samplers draw the other dimensions.
 
-    The next trial gets the value with the fewest trials so far. The sampler of a value learns from the trials with that
-    value only, and draws all other dimensions. Where the installed Optuna does not allow such a view of a study
-    (``check_filter_study``), each sampler learns from all trials.
+    The next trial gets the value with the fewest trials so far.
 
     Args:
         path: name of the dimension.
         values: all its values.
         make: returns a new sampler for the value at an index of ``values``.
+        separate: whether each value has a sampler of its own, which learns from the trials with that value only. Where
+            the installed Optuna does not allow such a view of a study (``check_filter_study``), it learns from all
+            trials. If False, one sampler learns from the trials of all values.
     """
 
-    def __init__(self, path: str, values: Sequence[Value], make: Callable[[int], BaseSampler]) -> None:
+    def __init__(
+        self, path: str, values: Sequence[Value], make: Callable[[int], BaseSampler], *, separate: bool = True
+    ) -> None:
         self._path = path
-        self._samplers = {value: PartialFixedSampler({path: value}, make(i)) for i, value in enumerate(values)}
+        inner = [make(index) for index in range(len(values))] if separate else [make(0)] * len(values)
+        self._samplers = {
+            value: PartialFixedSampler({path: value}, sampler) for value, sampler in zip(values, inner, strict=True)
+        }
+        self._separate = separate
         self._current: tuple[int, BaseSampler, optuna.Study] | None = None
 
     def reseed_rng(self) -> None:
@@ -41,7 +48,7 @@ class IsolatingSampler(BaseSampler):
             sampler.reseed_rng()
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Return the dimensions that the value's sampler draws together, without the isolated one."""
+        """Return the dimensions that the value's sampler draws together, without the balanced one."""
         sampler, view = self._select(study, trial)
         return sampler.infer_relative_search_space(view, trial)
 
@@ -55,7 +62,7 @@ class IsolatingSampler(BaseSampler):
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """Return the trial's value of the isolated dimension, or draw another one with the value's sampler."""
+        """Return the trial's value of the balanced dimension, or draw another one with the value's sampler."""
         sampler, view = self._select(study, trial)
         return sampler.sample_independent(view, trial, param_name, param_distribution)
 
@@ -77,7 +84,8 @@ class IsolatingSampler(BaseSampler):
             value = _assigned_value(trial, self._path)
             if value not in self._samplers:
                 value = self._value_with_fewest_trials(study, trial)
-            view = study if check_filter_study() else filter_study(study, self._path, value)
+            filtered = self._separate and not check_filter_study()
+            view = filter_study(study, self._path, value) if filtered else study
             self._current = (trial.number, self._samplers[value], view)
         return self._current[1:]
 

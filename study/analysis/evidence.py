@@ -1,0 +1,145 @@
+"""The evidence for the verdict: out-of-fold results of a study's finalists."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.analysis.estimators.intervals import Withheld
+from study.analysis.verdict import DepthEvidence, Verdict, decide_depth
+from study.results.finalists_plan import UNTUNED, Finalists, read_finalists
+from study.results.study_results import StudyResults
+
+_SCORES = {
+    "accuracy": ("val_accuracy", 1),
+    "qwk": ("val_qwk", 1),
+    "balanced_accuracy": ("val_balanced_accuracy", 1),
+    "nll": ("val_loss", -1),
+}
+"""Column and sign of each metric in the table of epochs."""
+
+
+class FoldTraining(NamedTuple):
+    """One fold of one finalist."""
+
+    ids: tuple[str, ...]
+    """Names of the images of the fold."""
+    correct: NDArray[np.bool_]
+    """Whether each image was classified correctly after each epoch, shape (epochs, images)."""
+    scores: NDArray[np.float64]
+    """Validation score after each epoch, higher is better, shape (epochs,)."""
+    gaps: NDArray[np.float64]
+    """Train minus validation accuracy after each epoch, shape (epochs,)."""
+
+
+class Evidence(NamedTuple):
+    """Out-of-fold results of all finalists, on the same images in the same order."""
+
+    depths: tuple[DepthEvidence, ...]
+    """One for each depth whose cross-validation is complete, shallowest first."""
+    untuned: DepthEvidence | None
+    """The untuned configuration."""
+    images: tuple[str, ...]
+    """Names of the images."""
+
+
+def read_verdict(study: StudyResults) -> Verdict | Withheld:
+    """Return the verdict of a study's finalists; withheld before two depths are cross-validated."""
+    if study.info.goal != "depth":
+        return Withheld("the study was not run with --goal depth, so no depth was cross-validated")
+    finalists = read_finalists(study)
+    if finalists is None:
+        return Withheld("the finalists of the depths are not trained yet: resume the run")
+    evidence = read_evidence(finalists)
+    if len(evidence.depths) < 2:
+        return Withheld("fewer than two depths are cross-validated yet: resume the run")
+    return decide_depth(evidence.depths, evidence.untuned)
+
+
+def read_evidence(finalists: Finalists) -> Evidence:
+    """Read the stored predictions of the finalists.
+
+    A round of a finalist counts if all of its folds have finished and their predictions are stored.
+    """
+    plan = finalists.plan
+    trainings = _read_trainings(finalists)
+    fractions = {
+        int(row["number"]): (float(row["depth_fraction"]), float(row["trainable_fraction"]))
+        for row in finalists.results.complete.to_dict("records")
+    }
+    depths: list[DepthEvidence] = []
+    untuned: DepthEvidence | None = None
+    images: tuple[str, ...] = ()
+    for position, finalist in enumerate(plan.finalists):
+        planned = [plan.indices(number, [position]) for number in range(plan.rounds)]
+        complete = [indices for indices in planned if all(index in trainings for index in indices)]
+        if not complete:
+            continue
+        rounds = [[trainings[index] for index in indices] for indices in complete]
+        images = images or tuple(sorted(name for fold in rounds[0] for name in fold.ids))
+        depth_fraction, trainable_fraction = fractions[finalists.done[complete[0][0]]]
+        evidence = out_of_fold(rounds, images, finalist.depth, depth_fraction, trainable_fraction)
+        if finalist.name == UNTUNED:
+            untuned = evidence
+        else:
+            depths.append(evidence)
+    return Evidence(tuple(depths), untuned, images)
+
+
+def out_of_fold(
+    rounds: Sequence[Sequence[FoldTraining]],
+    images: Sequence[str],
+    depth: int,
+    depth_fraction: float,
+    trainable_fraction: float,
+) -> DepthEvidence:
+    """Return the results of one finalist, each fold scored at the epoch that the other folds of its round choose.
+
+    The best epoch of a fold itself would flatter: it is the highest of several measurements on the images that are then
+    scored (Stone 1974; Varma & Simon 2006).
+
+    Args:
+        rounds: the folds of each round.
+        images: names of all images, in the order of the result.
+        depth: of the finalist.
+        depth_fraction: likewise.
+        trainable_fraction: likewise.
+    """
+    positions = {name: index for index, name in enumerate(images)}
+    correct = np.zeros((len(rounds), len(images)), dtype=np.bool_)
+    fold_of = np.zeros((len(rounds), len(images)), dtype=np.int64)
+    gaps, gaps_last, epochs = [], [], []
+    for row, folds in enumerate(rounds):
+        scores = np.array([fold.scores for fold in folds])
+        for number, fold in enumerate(folds):
+            epoch = int(np.delete(scores, number, axis=0).mean(axis=0).argmax())
+            columns = [positions[name] for name in fold.ids]
+            correct[row, columns] = fold.correct[epoch]
+            fold_of[row, columns] = number
+            gaps.append(fold.gaps[epoch])
+            gaps_last.append(fold.gaps[-1])
+            epochs.append(epoch + 1)
+    return DepthEvidence(
+        depth, depth_fraction, trainable_fraction, correct, fold_of, np.array(gaps), np.array(gaps_last), tuple(epochs)
+    )
+
+
+def _read_trainings(finalists: Finalists) -> dict[int, FoldTraining]:
+    """Return the completed trainings whose predictions are stored, by their index in the plan."""
+    results = finalists.results
+    column, sign = _SCORES[results.info.metric]
+    epochs = dict(tuple(results.epochs.groupby("trial")))
+    trainings = {}
+    for index, number in finalists.done.items():
+        predictions = results.predictions(number)
+        if predictions is None:
+            continue
+        records = epochs[number]
+        trainings[index] = FoldTraining(
+            predictions.ids,
+            predictions.probabilities.argmax(axis=2) == predictions.grades,
+            sign * records[column].to_numpy(dtype=np.float64),
+            (records["train_accuracy"] - records["val_accuracy"]).to_numpy(dtype=np.float64),
+        )
+    return trainings

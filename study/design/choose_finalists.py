@@ -1,0 +1,142 @@
+"""Choose the finalists of a study: for each depth the configuration with the best expected score.
+
+The best observed score of a search is mostly luck: it is the highest of many noisy ones. The expected score comes from
+a regression over all trials, which shrinks each observation towards what trials with similar settings and depths
+scored.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from sklearn.linear_model import BayesianRidge
+
+from drft.config.trial_config import TrialConfig
+from drft.config.validation import contradictions
+from study.results.confirmation_plan import at_possible_depth, without_seeds
+from study.results.finalists_plan import UNTUNED, Finalist
+from study.results.study_results import StudyResults
+from study.space import BoundSpace, Value
+from study.space.settings import get_setting
+
+DEPTH = "depth"
+
+MOST_DEPTHS = 9
+"""Of more depths, as many as this are cross-validated; the curve over depth covers those between them."""
+
+
+def choose_finalists(study: StudyResults, space: BoundSpace) -> tuple[Finalist, ...]:
+    """Return one finalist for each depth, shallowest first, then the untuned configuration.
+
+    A depth can have the settings of any trial, and those of the base configuration: what counts is the score that the
+    regression expects of them at this depth.
+
+    Args:
+        study: a study that searched the depth, with at least one trial that has a score.
+        space: its search space.
+    """
+    base = TrialConfig.model_validate(study.info.base_config)
+    names = [name for name in space.distributions if name != DEPTH]
+    base_settings = {name: get_setting(base, name) for name in names}
+    trials = study.trials[study.trials["score"].notna()].reset_index(drop=True)
+    settings = [_settings(row, names, base_settings) for row in trials.to_dict("records")]
+    depths = trials["depth"].to_numpy(dtype=np.float64)
+    blocks = len(study.info.blocks)
+    encoder = SettingsEncoder({name: space.distributions[name] for name in names})
+    model = BayesianRidge().fit(_features(encoder.encode(settings), depths / blocks), final_scores(study, trials))
+    numbers: list[int | None] = [*map(int, trials["number"]), None]
+    settings.append(base_settings)
+    encoded = encoder.encode(settings)
+    finalists = []
+    for depth in _spread([int(str(value)) for value in space.values(DEPTH)]):
+        expected = model.predict(_features(encoded, np.full(len(settings), depth / blocks)))
+        for position in np.argsort(-expected, kind="stable"):
+            config = _configure(space, settings[position], depth)
+            if not any(contradictions(config)):
+                score = float(expected[position])
+                finalists.append(Finalist(f"depth {depth}", depth, numbers[position], score, without_seeds(config)))
+                break
+    untuned = at_possible_depth(base, blocks)
+    return (*finalists, Finalist(UNTUNED, untuned.depth, None, None, without_seeds(untuned)))
+
+
+def final_scores(study: StudyResults, trials: pd.DataFrame) -> NDArray[np.float64]:
+    """Return the scores of trials, shape (trials,), with what a pruned one would probably have gained.
+
+    A pruned trial gains what completed trials gained on average after the epoch at which it was stopped.
+    """
+    column, sign = {"accuracy": ("val_accuracy", 1), "qwk": ("val_qwk", 1), "nll": ("val_loss", -1)}.get(
+        study.info.metric, ("val_balanced_accuracy", 1)
+    )
+    scores = trials["score"].to_numpy(dtype=np.float64).copy()
+    completed = set(study.complete["number"].astype(int))
+    curves = [
+        np.maximum.accumulate(sign * curve[column].to_numpy(dtype=np.float64))
+        for number, curve in study.epochs.groupby("trial")
+        if number in completed
+    ]
+    for position, (state, last) in enumerate(zip(trials["state"], trials["last_step"].astype(int), strict=True)):
+        if state != "COMPLETE":
+            gains = [curve[-1] - curve[last - 1] for curve in curves if len(curve) >= last]
+            scores[position] += np.mean(gains) if gains else 0.0
+    return scores
+
+
+class SettingsEncoder:
+    """Turns settings into numbers from -1 to 1; a category becomes one number for each of its values.
+
+    Args:
+        distributions: of every setting.
+    """
+
+    def __init__(self, distributions: Mapping[str, BaseDistribution]) -> None:
+        self._distributions = distributions
+
+    def encode(self, settings: Sequence[Mapping[str, Value]]) -> NDArray[np.float64]:
+        """Return an array of shape (settings, numbers)."""
+        columns: list[NDArray[np.float64]] = [np.zeros((len(settings), 0))]
+        for name, distribution in self._distributions.items():
+            values = [row[name] for row in settings]
+            match distribution:
+                case CategoricalDistribution(choices=choices):
+                    columns.append(np.array([[float(value == choice) for choice in choices] for value in values]))
+                case FloatDistribution() | IntDistribution():
+                    numbers = np.array(values, dtype=np.float64)
+                    low, high = float(distribution.low), float(distribution.high)
+                    if distribution.log:
+                        numbers, low, high = np.log(numbers), np.log(low), np.log(high)
+                    scaled = 2 * (numbers - low) / (high - low) - 1 if high > low else np.zeros(len(numbers))
+                    columns.append(np.clip(scaled, -1, 1)[:, None])  # the base configuration may lie outside
+        return np.concatenate(columns, axis=1)
+
+
+def _features(encoded: NDArray[np.float64], depths: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the terms of the regression: depth and settings to the second degree, and how they interact."""
+    depth = (2 * depths - 1)[:, None]
+    return np.concatenate([depth, depth**2, encoded, encoded**2, encoded * depth], axis=1)
+
+
+def _settings(row: Mapping[Any, Any], names: Sequence[str], base: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the settings of a trial; one that is inactive in it has its value in the base configuration."""
+    return {name: base[name] if pd.isna(row[name]) else row[name] for name in names}
+
+
+def _configure(space: BoundSpace, settings: Mapping[str, Value], depth: int) -> TrialConfig:
+    """Return the configuration with these settings at a depth; those that are inactive there stay as in the base."""
+    params: dict[str, Value] = {}
+    for dimension in space.dimensions:
+        if dimension.active(params):
+            params[dimension.path] = depth if dimension.path == DEPTH else settings[dimension.path]
+    return space.configure(params)
+
+
+def _spread(depths: Sequence[int]) -> list[int]:
+    """Return at most ``MOST_DEPTHS`` depths, evenly spread, with the first and the last."""
+    ordered = sorted(depths)
+    if len(ordered) <= MOST_DEPTHS:
+        return ordered
+    positions = np.linspace(0, len(ordered) - 1, MOST_DEPTHS).round().astype(int)
+    return [ordered[position] for position in positions]

@@ -1,0 +1,126 @@
+"""Cross-validate the finalists of a study, in rounds: depths that can hardly be recommended any more drop out."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from optuna.pruners import NopPruner
+from optuna.samplers import RandomSampler
+from rich.console import Console
+
+from drft.config.trial_config import SplitConfig
+from study.analysis.evidence import read_evidence
+from study.analysis.verdict import CONFIDENCE, decide_depth
+from study.design.choose_finalists import choose_finalists
+from study.results.finalists_plan import (
+    UNTUNED,
+    Finalists,
+    FinalistsPlan,
+    finalists_location,
+    read_finalists,
+)
+from study.results.planned_study import PLANNED
+from study.results.study_results import StudyResults
+from study.run_trials import print_lines, run_trials
+from study.setup.options import RunOptions
+from study.setup.placement import ExecutorChoice
+from study.setup.plan import StudyPlan, about_split
+from study.space import BoundSpace
+from study.tuner.runtime_estimate import expected_seconds, past_trainings
+from study.tuner.stopping import RunOutcome
+
+FOLDS = 5
+"""With five folds, a training has as many images as in the search, and the fold models are enough for an ensemble."""
+
+ROUNDS = 2
+"""Rounds of cross-validation of the depths that stay in question."""
+
+
+def run_finalists(
+    study: StudyResults, search: StudyPlan[BoundSpace], options: RunOptions, choice: ExecutorChoice, console: Console
+) -> RunOutcome | None:
+    """Train the finalists that are not trained yet.
+
+    The finalists are chosen once: a study that is resumed keeps them.
+
+    Args:
+        study: the finished search.
+        search: its plan.
+        options: of the run.
+        choice: the executor.
+        console: where progress is shown.
+
+    Returns:
+        The outcome of the last round; None if nothing was left to train.
+    """
+    before = read_finalists(study)
+    plan = FinalistsPlan(study.info.name, study.info.seed, FOLDS, ROUNDS, choose_finalists(study, search.space))
+    if before is not None:
+        plan = before.plan
+    planned = _study_plan(search, plan, study)
+    outcome: RunOutcome | None = None
+    for number in range(plan.rounds):
+        finalists = read_finalists(study)
+        contenders = _contenders(plan, finalists, number)
+        taken = finalists.taken if finalists else frozenset()
+        waiting = [index for index in plan.indices(number, contenders) if index not in taken]
+        total = len(taken) + len(waiting)
+        if finalists is not None and total == len(finalists.done) + len(finalists.diverged):
+            continue
+        past = past_trainings(study.location.open().get_trials(deepcopy=False))
+        waiting.sort(key=lambda index: -expected_seconds(plan.config(index), past))  # the longest first
+        names = ", ".join(plan.finalists[position].name for position in contenders)
+        print_lines(console, [f"Round {number + 1} of cross-validation, in {plan.folds} folds: {names}"])
+        limits = replace(options, trials=total, keep_checkpoints=plan.size)
+        outcome = run_trials(planned, limits, choice, console, list(plan.queue(waiting)))
+        if outcome.ended != "done":
+            break
+    return outcome
+
+
+def _contenders(plan: FinalistsPlan, finalists: Finalists | None, number: int) -> Sequence[int]:
+    """Return the positions of the finalists of a round: in the first round all of them.
+
+    Later, those depths whose accuracy may still be within the tolerance of the best one's. The untuned configuration is
+    cross-validated once.
+    """
+    everyone = range(len(plan.finalists))
+    if number == 0 or finalists is None:
+        return everyone
+    depths = read_evidence(finalists).depths
+    if len(depths) < 2:
+        return []
+    possible = {row.depth for row in decide_depth(depths).by_depth if row.probability_within > 1 - CONFIDENCE}
+    return [
+        position
+        for position in everyone
+        if plan.finalists[position].name != UNTUNED and plan.finalists[position].depth in possible
+    ]
+
+
+def _study_plan(search: StudyPlan[BoundSpace], plan: FinalistsPlan, study: StudyResults) -> StudyPlan[FinalistsPlan]:
+    location = finalists_location(study.location)
+    base = plan.config(0)
+    metadata = replace(
+        search.metadata,
+        name=location.name,
+        space=plan.text,
+        space_fingerprint=plan.fingerprint,
+        split=about_split(search.dataset, SplitConfig(folds=plan.folds, fold=0, seed=base.split.seed)),
+        base_config=base,
+        sampler=PLANNED,
+        pruner="none",
+        trials_wanted=plan.size,
+    )
+    return StudyPlan(
+        metadata=metadata,
+        space=plan,
+        sampler=RandomSampler(),  # never asked: every trial is queued with its configuration
+        pruner=NopPruner(),
+        workload=search.workload,
+        dataset=search.dataset,
+        backbones=search.backbones,
+        image_sizes=search.image_sizes,
+        slots=search.slots,
+        storage=location.url,
+        folder=location.folder,
+    )

@@ -1,0 +1,126 @@
+"""The plan of a study's finalists: one configuration for each depth, cross-validated on common folds and seeds.
+
+Rounds repeat the cross-validation with other folds and seeds. In the first round all finalists are trained; who is in
+the later ones is decided between rounds, from the results so far.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import yaml
+
+from drft.config.trial_config import SplitConfig, TrialConfig, with_values
+from study.results.locate import FINALISTS, StudyLocation
+from study.results.planned_study import PlannedStudy, TrainingPlan, read_planned_study
+from study.results.study_results import StudyResults
+
+UNTUNED = "untuned"
+"""The finalist with the study's base configuration."""
+
+
+class Finalist(NamedTuple):
+    """One configuration to cross-validate."""
+
+    name: str
+    """``depth 3``, or ``untuned``."""
+    depth: int
+    trial: int | None
+    """Number of the trial whose settings it has; None for the settings of the base configuration."""
+    expected: float | None
+    """The score that the search predicts for it; None for the untuned configuration."""
+    config: TrialConfig
+
+
+@dataclass(frozen=True, slots=True)
+class FinalistsPlan(TrainingPlan):
+    """Every finalist on every fold of every round.
+
+    Trainings are counted by an index: first all finalists on the first fold, then on the second, and so on; then the
+    same in the second round.
+    """
+
+    study: str
+    seed: int
+    """The study's seed, from which the seeds of all trainings follow."""
+    folds: int
+    rounds: int
+    finalists: tuple[Finalist, ...]
+    """One for each depth, shallowest first, then the untuned configuration."""
+
+    @property
+    def size(self) -> int:
+        """Number of trainings if all finalists are in all rounds."""
+        return self.rounds * self.folds * len(self.finalists)
+
+    def locate(self, index: int) -> tuple[int, int, int]:
+        """Return the round, the fold and the position of the finalist of a training."""
+        turn, finalist = divmod(index, len(self.finalists))
+        return (*divmod(turn, self.folds), finalist)
+
+    def indices(self, round_number: int, finalists: Collection[int]) -> list[int]:
+        """Return the trainings of one round (from 0) of some finalists."""
+        first = round_number * self.folds
+        return [
+            turn * len(self.finalists) + position for turn in range(first, first + self.folds) for position in finalists
+        ]
+
+    def config(self, index: int) -> TrialConfig:
+        """Return the configuration of one training; finalists have the same seeds on the same fold."""
+        round_number, fold, position = self.locate(index)
+        values = {
+            "seed": _seed(self.seed, round_number, fold),
+            "split.seed": _seed(self.seed, round_number),
+            "split.folds": self.folds,
+            "split.fold": fold,
+            "split.validation_fraction": SplitConfig().validation_fraction,
+            # Folds of unequal length could not say which epoch is best for another fold.
+            "early_stopping.patience": 0,
+        }
+        return with_values(self.finalists[position].config, values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as plain lists and mappings."""
+        return {
+            "question": f"Which depth is best in {self.study}, each with the settings that are best for it?",
+            "study": self.study,
+            "seed": self.seed,
+            "folds": self.folds,
+            "rounds": self.rounds,
+            "finalists": [
+                finalist._asdict() | {"config": finalist.config.model_dump(mode="json")} for finalist in self.finalists
+            ],
+        }
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Return the plan that was written as this text."""
+        plan = yaml.safe_load(text)
+        finalists = tuple(
+            Finalist(**values | {"config": TrialConfig.model_validate(values["config"])})
+            for values in plan["finalists"]
+        )
+        return cls(plan["study"], plan["seed"], plan["folds"], plan["rounds"], finalists)
+
+
+Finalists = PlannedStudy[FinalistsPlan]
+"""The state of a study's finalists."""
+
+
+def finalists_location(study: StudyLocation) -> StudyLocation:
+    """Return the location of a study's finalists, whether or not they exist."""
+    return StudyLocation(f"{study.name}{FINALISTS}", study.url, study.folder / "finalists")
+
+
+def read_finalists(study: StudyResults) -> Finalists | None:
+    """Read the finalists of a study; None if there are none.
+
+    Raises:
+        StudyError: when a study with their name is something else.
+    """
+    return read_planned_study(finalists_location(study.location), FinalistsPlan)
+
+
+def _seed(*entropy: int) -> int:
+    return int(np.random.SeedSequence([*entropy, 3]).generate_state(1)[0])

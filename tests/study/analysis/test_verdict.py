@@ -1,0 +1,118 @@
+"""The verdict: on simulated cross-validations whose truth is known."""
+
+import numpy as np
+import pytest
+
+from benchmarks.simulations.verdict import (
+    accuracies_covered,
+    contrasts_covered,
+    cross_validate,
+    flat,
+    gaps_covered,
+    peaked,
+    rising,
+)
+from study.analysis.estimators.depth_curve import fit_depth_curve
+from study.analysis.verdict import accuracy_covariance, decide_depth
+from study.analysis.verdict_text import verdict_lines
+
+
+def simulated(curve, seed=0, **sizes):
+    rng = np.random.default_rng(seed)
+    return cross_validate(rng, curve(rng), **sizes)
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say():
+    """A few runs of each; ``python -m benchmarks.coverage --only verdict`` makes hundreds."""
+    runs = [simulated(curve, seed) for curve in (flat, rising, peaked) for seed in range(8)]
+    verdicts = [decide_depth(run.evidence) for run in runs]
+    pairs = list(zip(verdicts, runs, strict=True))
+    assert np.mean([accuracies_covered(*pair) for pair in pairs]) > 0.8
+    assert np.mean([gaps_covered(*pair) for pair in pairs]) > 0.8
+    assert np.mean([held for pair in pairs for held in contrasts_covered(*pair)]) > 0.85
+
+
+def test_the_shallowest_depth_that_is_good_enough_is_recommended():
+    data = simulated(lambda _: np.array([0.0, 1.2, 1.2, 1.2]), images=4000)
+    verdict = decide_depth(data.evidence)
+    assert verdict.recommended_depth == 1
+    assert verdict.certain
+    (head, *_) = verdict.contrasts
+    assert (head.other, head.other_depth) == ("head alone", 0)
+    assert head.difference.low > 0.1
+    assert verdict.by_depth[0].probability_best < 0.01
+    assert sum(verdict.probability_best.values()) == pytest.approx(1)
+
+
+def test_with_few_images_the_depth_with_the_smallest_expected_loss_is_recommended_and_nothing_is_certain():
+    verdict = decide_depth(simulated(flat, images=40).evidence)
+    assert not verdict.certain
+    assert verdict.undecided.depths
+    assert verdict.undecided.images is None or verdict.undecided.images > 40
+
+
+def test_a_larger_tolerance_recommends_no_deeper_a_depth():
+    evidence = simulated(rising).evidence
+    recommended = [decide_depth(evidence, tolerance=tolerance) for tolerance in (0.02, 0.05, 0.5)]
+    sure = [verdict.recommended_depth for verdict in recommended if verdict.certain]
+    assert sure == sorted(sure, reverse=True)
+    assert recommended[-1].recommended_depth == 0
+
+
+def test_other_models_are_compared_on_the_same_images():
+    data = simulated(rising)
+    best = data.evidence[-1]
+    verdict = decide_depth(data.evidence, untuned=data.evidence[0], floor=~best.correct[0])
+    contrasts = {contrast.other: contrast for contrast in verdict.contrasts}
+    assert contrasts["untuned"].difference.value == pytest.approx(contrasts["head alone"].difference.value, abs=0.05)
+    assert contrasts["untuned"].difference.low > 0
+    # Where a model errs exactly where the other does not, their difference varies more than with independent errors.
+    wide = contrasts["linear model"].difference
+    independent = np.sqrt(2 * 0.25 / len(best.correct[0]))
+    assert wide.high - wide.low > 2 * 1.96 * independent
+
+
+def test_rounds_add_certainty():
+    once, thrice = (decide_depth(simulated(rising, repeats=repeats).evidence) for repeats in (1, 3))
+    assert thrice.by_depth[4].trainings == 3 * once.by_depth[4].trainings
+    width_once, width_thrice = (v.by_depth[4].accuracy.high - v.by_depth[4].accuracy.low for v in (once, thrice))
+    assert width_thrice < width_once
+
+
+def test_the_deviation_between_trainings_is_found():
+    covariances = [accuracy_covariance(simulated(flat, seed, images=2000).evidence) for seed in range(6)]
+    # 0.08 on the latent scale is this much in accuracy, times the density of the latent sum at the threshold.
+    assert np.mean([sd for _, sd in covariances]) == pytest.approx(0.08 * 0.26, rel=0.4)
+    assert all(np.linalg.eigvalsh(covariance).min() >= -1e-12 for covariance, _ in covariances)
+
+
+def test_two_depths_are_enough():
+    verdict = decide_depth(simulated(lambda _: np.array([0.0, 1.0])).evidence)
+    assert verdict.recommended_depth == 1
+
+
+def test_a_curve_through_exact_means_is_those_means():
+    means = np.array([0.5, 0.55, 0.6, 0.61])
+    curve = fit_depth_curve(np.linspace(0, 1, 4), means, np.eye(4) * 1e-10)
+    assert curve.mean == pytest.approx(means, abs=1e-3)
+    assert curve.others.shape == (len(curve.draws), 0)
+
+
+def test_a_curve_through_noise_is_shrunken_towards_its_neighbours():
+    means = np.array([0.5, 0.5, 0.6, 0.5, 0.5])
+    curve = fit_depth_curve(np.linspace(0, 1, 5), means, np.eye(5) * 0.05**2)
+    assert 0.5 < curve.mean[2] < 0.55
+    low, high = curve.simultaneous()
+    assert ((low < means) & (means < high)).all()
+
+
+def test_the_lines_say_depth_accuracy_gains_cost_and_what_is_open():
+    data = simulated(rising)
+    text = "\n".join(verdict_lines(decide_depth(data.evidence, untuned=data.evidence[0]), blocks=8))
+    assert text.startswith("Train ")
+    assert "of 8 blocks" in text
+    assert "Expected accuracy on new images" in text
+    assert "over the head alone" in text
+    assert "over the untuned configuration" in text
+    assert "at the epoch that is kept" in text
+    assert "Not decided" in text

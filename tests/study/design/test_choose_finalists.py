@@ -1,0 +1,112 @@
+"""The choice of the finalists: by what all trials together say, not by the luck of one."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+
+from drft.config.trial_config import TrialConfig
+from study.design.choose_finalists import SettingsEncoder, choose_finalists, final_scores
+from study.results.finalists_plan import UNTUNED
+from study.results.study_results import read_study
+from study.space import Space
+
+SPACE = """
+search:
+  depth: {type: int, low: 0, high: all}
+  depth_phase.lr: {type: float, low: 1e-4, high: 1e-2, log: true}
+  depth_phase.layer_decay: {type: float, low: 0.5, high: 1, when: {depth: {min: 2}}}
+  batch_norm: {type: categorical, choices: [frozen, adapt]}
+"""
+
+
+class Searched:
+    """A finished search of four blocks: what ``choose_finalists`` needs of ``StudyResults``."""
+
+    class info:  # noqa: N801 (stands for an attribute)
+        base_config = TrialConfig().model_dump(mode="json")
+        blocks = range(4)
+        metric = "accuracy"
+
+    epochs = pd.DataFrame({"trial": [], "val_accuracy": []})
+
+    def __init__(self, truth, trials=120, noise=0.05, seed=0):
+        rng = np.random.default_rng(seed)
+        rows = []
+        for number in range(trials):
+            depth, rate, norm = number % 5, 10 ** rng.uniform(-4, -2), rng.choice(["frozen", "adapt"])
+            decay = rng.uniform(0.5, 1) if depth >= 2 else np.nan
+            score = truth(depth, np.log10(rate), norm) + rng.normal(0, noise)
+            rows.append((number, "COMPLETE", depth, rate, decay, norm, score, 12))
+        columns = ["depth_phase.lr", "depth_phase.layer_decay", "batch_norm", "score", "last_step"]
+        self.trials = pd.DataFrame(rows, columns=["number", "state", "depth", *columns])
+        self.complete = self.trials
+
+
+def bound(text=SPACE):
+    return Space.parse(text, "space.yaml").bind(TrialConfig(), 4)
+
+
+def test_each_depth_has_a_finalist_and_the_untuned_configuration_is_one_more():
+    finalists = choose_finalists(Searched(lambda *_: 0.5), bound())
+    assert [finalist.depth for finalist in finalists[:-1]] == [0, 1, 2, 3, 4]
+    assert [finalist.config.depth for finalist in finalists[:-1]] == [0, 1, 2, 3, 4]
+    untuned = finalists[-1]
+    assert (untuned.name, untuned.trial, untuned.config.depth_phase.lr) == (UNTUNED, None, TrialConfig().depth_phase.lr)
+    assert {finalist.config.seed for finalist in finalists} == {0}
+
+
+def test_the_settings_are_those_that_score_best_at_the_depth():
+    """The best learning rate falls from 1e-2 at depth 1 to 1e-4 at depth 4; adapting norms is worth five points."""
+
+    def best_rate(depth):
+        return -2 - 2 * (depth - 1) / 3
+
+    def truth(depth, log_rate, norm):
+        return 0.6 - 0.1 * abs(log_rate - best_rate(depth)) + 0.05 * (norm == "adapt")
+
+    for seed in range(5):
+        finalists = choose_finalists(Searched(truth, seed=seed), bound())[1:-1]
+        assert [finalist.config.batch_norm for finalist in finalists] == ["adapt"] * 4
+        rates = [np.log10(finalist.config.depth_phase.lr) for finalist in finalists]
+        losses = [0.1 * abs(rate - best_rate(depth)) for depth, rate in enumerate(rates, start=1)]
+        assert np.mean(losses) < 0.05  # a random learning rate loses 0.08 on average
+
+
+def test_one_lucky_trial_decides_nothing():
+    study = Searched(lambda _depth, log_rate, _norm: 0.5 - 0.1 * abs(log_rate + 3), noise=0.03)
+    worst = study.trials["depth_phase.lr"].sub(1e-2).abs().idxmin()
+    study.trials.loc[worst, "score"] = study.trials["score"].max() + 0.01
+    finalists = choose_finalists(study, bound())
+    assert worst not in {finalist.trial for finalist in finalists}
+    assert all(finalist.expected < study.trials["score"].max() for finalist in finalists[:-1])
+
+
+def test_many_depths_are_thinned_out():
+    space = Space.parse(SPACE, "space.yaml").bind(TrialConfig(), 20)
+    finalists = choose_finalists(Searched(lambda *_: 0.5), space)
+    depths = [finalist.depth for finalist in finalists[:-1]]
+    assert (len(depths), depths[0], depths[-1]) == (9, 0, 20)
+
+
+def test_pruned_trials_gain_what_completed_ones_gained_afterwards(make_study, tmp_path):
+    make_study(tmp_path, states=[TrialState.COMPLETE] * 4 + [TrialState.PRUNED] * 2)
+    study = read_study("demo", tmp_path)
+    trials = study.trials[study.trials["score"].notna()].reset_index(drop=True)
+    scores = final_scores(study, trials)
+    completed = trials["state"] == "COMPLETE"
+    assert scores[completed] == pytest.approx(trials.loc[completed, "score"].to_numpy(dtype=float))
+    assert (scores >= trials["score"].to_numpy(dtype=float)).all()
+
+
+def test_settings_become_numbers_from_minus_one_to_one():
+    encoder = SettingsEncoder(
+        {
+            "rate": FloatDistribution(1e-4, 1e-2, log=True),
+            "count": IntDistribution(2, 6),
+            "kind": CategoricalDistribution(("a", "b")),
+        }
+    )
+    rows = [{"rate": 1e-3, "count": 2, "kind": "b"}, {"rate": 1.0, "count": 6, "kind": "a"}]
+    assert encoder.encode(rows) == pytest.approx(np.array([[0, -1, 0, 1], [1, 1, 1, 0]]))
