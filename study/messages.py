@@ -60,10 +60,7 @@ def closing_lines(results: StudyResults, outcome: RunOutcome, command: str) -> l
         ]
         if results.info.goal == "depth":
             verdict = read_verdict(results)
-            blocks = results.info.block_count()
-            lines += (
-                [f"No verdict: {verdict.reason}."] if isinstance(verdict, Withheld) else verdict_lines(verdict, blocks)
-            )
+            lines += [f"No verdict: {verdict.reason}."] if isinstance(verdict, Withheld) else verdict_lines(verdict)
     if outcome.ended not in {"done", "noise"}:
         requeued = f"Trials stopped and queued again: {outcome.requeued}. " if outcome.requeued else ""
         lines.append(f"{requeued}To resume: {command}")

@@ -20,6 +20,7 @@ from study.analysis.estimators.crossfit import CrossFitted, cross_fitted
 from study.analysis.estimators.grading import Grading, grading
 from study.analysis.estimators.intervals import Withheld
 from study.analysis.estimators.referable import Referable, referable
+from study.analysis.evidence import read_verdict
 from study.analysis.generalization_gap import Gaps, gaps
 from study.analysis.history import TrialPoint, history
 from study.analysis.importance import Importance, importance
@@ -34,6 +35,7 @@ from study.analysis.selection import CorrectedScore, corrected_selection
 from study.analysis.somers_d import Association, gap_associations
 from study.analysis.survival import PeakSurvival, peak_survival
 from study.analysis.sweep_on_test import SweepOnTest, sweep_on_test
+from study.analysis.verdict import Verdict
 from study.results.retrained import read_test_set
 from study.results.study_results import StudyResults
 from study.results.test_set import HeldOutTestSet, read_confirmation
@@ -52,6 +54,7 @@ GRADERS = 10
 class Statistics:
     """The figures of a report; a statistic that would be invalid is ``Withheld``."""
 
+    verdict: Verdict | Withheld
     history: tuple[TrialPoint, ...] | Withheld
     depths: tuple[DepthRow, ...] | Withheld
     """Of the best trial's backbone, where there are several; so are ``curves``, ``gaps`` and ``equal_depths``."""
@@ -102,6 +105,7 @@ def summarize(results: StudyResults) -> Statistics:
     graders = [trial for trial in predicted[:GRADERS] if trial]
     one_backbone = results.of_best_backbone(complete)
     return Statistics(
+        verdict=read_verdict(results),
         history=history(trials),
         depths=depth_table(one_backbone, n_validation),
         backbones=backbone_table(complete, info.backbones, n_validation),

@@ -1,9 +1,9 @@
 """The verdict in sentences, the same on the terminal, in the report and wherever else it is shown."""
 
-from collections.abc import Sequence
+from typing import NamedTuple
 
 from study.analysis.estimators.intervals import Estimate
-from study.analysis.verdict import DepthContrast, Verdict
+from study.analysis.verdict import Verdict
 
 _NAMES = {
     "head alone": "over the head alone",
@@ -14,51 +14,60 @@ _NAMES = {
 }
 
 
-def verdict_lines(verdict: Verdict, blocks: int) -> list[str]:
-    """Return the verdict: what to do, what it gains, what it costs, and what is not decided.
+class VerdictText(NamedTuple):
+    """The sentences."""
 
-    Args:
-        verdict: of the study.
-        blocks: number of blocks of the backbone.
-    """
+    recommendation: str
+    accuracy: str
+    gain: str
+    """Empty if there is nothing to compare with."""
+    cost: str
+    undecided: str
+    """Empty if everything is decided."""
+
+
+def describe_verdict(verdict: Verdict) -> VerdictText:
+    """Say what to do, what it gains, what it costs, and what is not decided."""
     chosen = next(row for row in verdict.by_depth if row.depth == verdict.recommended_depth)
-    how_sure = (
-        f"within {_points(verdict.tolerance)} points of the best depth with probability {chosen.probability_within:.0%}"
-    )
-    lines = [
-        (
-            f"Train {verdict.recommended_depth} of {blocks} blocks ({chosen.trainable_fraction:.0%} of the backbone's "
-            f"parameters): {how_sure}."
-        ),
-        f"  Expected accuracy on new images, of one such training: {_percent(verdict.accuracy)}",
-        *_contrast_lines(verdict.contrasts),
-        (
-            f"  Cost: training accuracy is ahead by {_signed(verdict.gap_last)} at the last epoch, by "
-            f"{_signed(verdict.gap)} at the epoch that is kept"
-        ),
-    ]
-    return [*lines, *_undecided_lines(verdict)]
-
-
-def _contrast_lines(contrasts: Sequence[DepthContrast]) -> list[str]:
-    texts = [
+    deepest = verdict.by_depth[-1]
+    blocks = round(deepest.depth / deepest.depth_fraction)
+    within = f"within {100 * verdict.tolerance:g} points of the best depth"
+    gains = [
         f"{_signed(contrast.difference)} {_NAMES[contrast.other].format(depth=contrast.other_depth)}"
-        for contrast in contrasts
+        for contrast in verdict.contrasts
     ]
-    return [f"  {', '.join(texts)}"] if texts else []
+    return VerdictText(
+        recommendation=(
+            f"Train {verdict.recommended_depth} of {blocks} blocks ({chosen.trainable_fraction:.0%} of the backbone's "
+            f"parameters): {within} with probability {chosen.probability_within:.0%}."
+        ),
+        accuracy=f"Expected accuracy on new images, of one such training: {_percent(verdict.accuracy)}.",
+        gain=f"{', '.join(gains)}." if gains else "",
+        cost=(
+            f"Training accuracy is ahead by {_points(verdict.gap_last)} at the last epoch, by {_points(verdict.gap)} "
+            "at the epoch that is kept."
+        ),
+        undecided=_undecided(verdict, within),
+    )
 
 
-def _undecided_lines(verdict: Verdict) -> list[str]:
+def verdict_lines(verdict: Verdict) -> list[str]:
+    """Return the verdict as lines for a terminal."""
+    recommendation, *others = describe_verdict(verdict)
+    return [recommendation, *(f"  {text}" for text in others if text)]
+
+
+def _undecided(verdict: Verdict, within: str) -> str:
     undecided = verdict.undecided
     if not undecided.depths:
-        return []
-    depths = ", ".join(map(str, undecided.depths))
-    text = f"  Not decided: whether these depths are within {_points(verdict.tolerance)} points of the best: {depths}"
+        return ""
+    text = f"Not decided: whether these depths are {within}: {', '.join(map(str, undecided.depths))}"
+    needed = []
     if undecided.images is not None:
-        text += f"; telling them apart would take about {_round(undecided.images):,} training images"
+        needed.append(f"about {_round(undecided.images):,} training images")
     if undecided.trainings is not None:
-        text += f" and {undecided.trainings} trainings of each"
-    return [text]
+        needed.append(f"{undecided.trainings} trainings of each")
+    return f"{text}; telling them apart would take {' and '.join(needed)}." if needed else f"{text}."
 
 
 def _percent(estimate: Estimate) -> str:
@@ -74,8 +83,10 @@ def _signed(estimate: Estimate) -> str:
     return f"{100 * estimate.value:+.1f} points ({low:+.1f} to {high:+.1f})"
 
 
-def _points(difference: float) -> str:
-    return f"{100 * difference:g}"
+def _points(estimate: Estimate) -> str:
+    assert estimate.low is not None
+    assert estimate.high is not None
+    return f"{100 * estimate.value:.1f} points ({100 * estimate.low:.1f} to {100 * estimate.high:.1f})"
 
 
 def _round(number: int) -> int:

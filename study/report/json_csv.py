@@ -1,9 +1,9 @@
 """The report for programs: ``summary.json``, ``trials.csv``, ``epochs.csv`` and ``suspects.csv``.
 
 ``summary.json`` holds ``schema`` (1), ``study``, ``data``, ``trials`` (count by state), ``best`` (the best trial's row
-and dimensions, or null), ``by_depth`` and ``statistics``. Every statistic is an object of its fields; an estimate
-has ``value``, ``low`` and ``high`` (95 %, null where n allows none) and ``n``; one that would be invalid is
-``{"withheld": reason}``.
+and dimensions, or null), ``verdict`` (which depth, of a study with the goal depth), ``by_depth`` and ``statistics``.
+Every statistic is an object of its fields; an estimate has ``value``, ``low`` and ``high`` (95 %, null where n allows
+none) and ``n``; one that would be invalid is ``{"withheld": reason}``.
 """
 
 import json
@@ -27,13 +27,14 @@ def summary(results: StudyResults, statistics: Statistics) -> dict[str, Any]:
     """Return the contents of ``summary.json``."""
     values = {field.name: getattr(statistics, field.name) for field in fields(statistics)}
     del values["history"]  # trials.csv has it
-    by_depth = values.pop("depths")
+    by_depth, verdict = values.pop("depths"), values.pop("verdict")
     return {
         "schema": SCHEMA,
         "study": _study(results.info),
         "data": {"source": results.info.source, **results.info.dataset, "split": results.info.split},
         "trials": trials_by_state(results),
         "best": _best(results),
+        "verdict": plain(verdict),
         "by_depth": plain(by_depth),
         "statistics": plain(values),
     }

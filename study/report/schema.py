@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from study.analysis import DepthRow, Statistics, Withheld
+from study.analysis.verdict import Verdict
 from study.report.json_csv import SCHEMA
 from study.report.tables import STATES
 
@@ -39,7 +40,7 @@ def summary_schema() -> dict[str, Any]:
     statistics = {
         field.name: _schema(hints[field.name], shared)
         for field in dataclasses.fields(Statistics)
-        if field.name not in {"history", "depths"}
+        if field.name not in {"history", "depths", "verdict"}
     }
     properties = {
         "schema": {"const": SCHEMA},
@@ -47,6 +48,7 @@ def summary_schema() -> dict[str, Any]:
         "data": {"description": "Source, data set and split.", "type": "object"},
         "trials": _object(dict.fromkeys(STATES, _PLAIN[int])),
         "best": {"description": "Row of the best completed trial, or null.", "type": ["object", "null"]},
+        "verdict": {"anyOf": [_schema(Verdict, shared), _schema(Withheld, shared)]},
         "by_depth": {"anyOf": [{"type": "array", "items": _schema(DepthRow, shared)}, _schema(Withheld, shared)]},
         "statistics": _object(statistics),
     }

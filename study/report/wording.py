@@ -6,6 +6,7 @@ from drft.config.trial_config import Metric
 from study.analysis import DepthRow, Estimate, Statistics, Withheld
 from study.analysis.noise import Noise
 from study.analysis.peak import BestVersusLast, Peak
+from study.analysis.verdict_text import describe_verdict
 from study.results.metric_names import displayed_score
 
 
@@ -89,12 +90,22 @@ def exact_interval(share: Estimate) -> str:
     return f"exact 95% interval {percent_range(share)}"
 
 
-def answer(statistics: Statistics) -> tuple[Answer, Answer, Answer]:
-    """Answer the three questions of a study, each in one sentence with its uncertainty, or give the reason why not."""
+def answer(statistics: Statistics) -> tuple[Answer, ...]:
+    """Answer the questions of a study, each in a sentence or two with their uncertainty, or give the reason why not."""
+    epoch = Answer("Which epoch should be kept?", epoch_sentence(statistics.peak, statistics.best_versus_last))
+    if not isinstance(statistics.verdict, Withheld):
+        text = describe_verdict(statistics.verdict)
+        return (
+            Answer("How deep should one fine-tune?", f"{text.recommendation} {text.accuracy}"),
+            *([Answer("What does it gain?", text.gain)] if text.gain else []),
+            Answer("What does it cost in generalization?", text.cost),
+            *([Answer("What is open?", text.undecided)] if text.undecided else []),
+            epoch,
+        )
     return (
         Answer("What does training deeper gain?", depth_sentence(statistics.depths, statistics.noise)),
         Answer("What does it cost in generalization?", gap_sentence(statistics.depths)),
-        Answer("Which epoch should be kept?", epoch_sentence(statistics.peak, statistics.best_versus_last)),
+        epoch,
     )
 
 

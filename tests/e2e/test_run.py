@@ -1,6 +1,7 @@
 """The real program on tiny studies: run, resume, kill, interrupt, and wrong options."""
 
 import csv
+import json
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import optuna
 import pandas as pd
@@ -17,6 +19,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from study.cli import main
+from study.report.schema import summary_schema
 from study.storage.open import open_storage
 from tests.helpers import ROOT
 
@@ -152,7 +155,7 @@ def test_with_folds_every_image_is_validated_once(workdir, data):
 def test_the_goal_depth_ends_with_a_verdict(workdir, data):
     """Killed among its finalists, it goes on with them, and makes no training twice."""
     (workdir / "tiny.yaml").write_text(SPACE.replace("high: all", "high: 1").replace("epochs: 3", "epochs: 1"))
-    whole = arguments(workdir, data, "--trials", "4", "--goal", "depth")
+    whole = arguments(workdir, data, "--trials", "4", "--goal", "depth", "--report")
     process = start(workdir, *whole)
     read_until(process, "Round 1 of cross-validation")
     read_until(process, "2/15 finished")
@@ -169,6 +172,14 @@ def test_the_goal_depth_ends_with_a_verdict(workdir, data):
     finalists = optuna.load_study(study_name="tiny.finalists", storage=storage).trials
     done = [trial.user_attrs["place"] for trial in finalists if trial.state.name == "COMPLETE"]
     assert len(done) == len(set(done)) >= 15
+    report = workdir / "results" / "tiny" / "report"
+    summary = json.loads((report / "summary.json").read_text())
+    jsonschema.validate(summary, summary_schema())
+    recommended = summary["verdict"]["recommended_depth"]
+    assert f"Train {recommended} of " in output
+    assert [row["depth"] for row in summary["verdict"]["by_depth"]] == [0, 1]
+    assert "Recommended settings" in (report / "index.html").read_text()
+    assert "Expected accuracy of one training on new images" in (report / "report.md").read_text()
 
 
 def test_interrupted_and_killed_studies_are_resumed(workdir, data):

@@ -3,7 +3,7 @@
 from study.report.figures.comparison import accuracy_of_studies, gap_of_studies
 from study.report.figures.cost import cost_front
 from study.report.figures.curves import MAX_PANELS, curve_panels, evenly_spaced
-from study.report.figures.depth import accuracy_by_depth, best_of_k, gap_by_depth
+from study.report.figures.depth import accuracy_by_depth, best_of_k, gap_by_depth, verdict_accuracy, verdict_gap
 from study.report.figures.early import early_ranks, early_recall
 from study.report.figures.grading import confusion_map, reliability_curve
 from study.report.figures.history import trial_history
@@ -35,4 +35,6 @@ __all__ = [
     "test_scores",
     "trial_history",
     "validation_against_test",
+    "verdict_accuracy",
+    "verdict_gap",
 ]

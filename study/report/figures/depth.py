@@ -1,12 +1,13 @@
 """Accuracy and gap at each depth."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from study.analysis import DepthRow
+from study.analysis import DepthRow, Estimate
 from study.analysis.best_of_k import EqualDepths
 from study.analysis.history import TrialPoint
+from study.analysis.verdict import Verdict
 from study.report.figures.axes import DEPTH_AXIS, add_trials, errors, whole_ticks
 from study.report.style import PERCENT, TRAIN, VALIDATION, figure, rounded
 
@@ -16,24 +17,29 @@ _JITTER = 0.24
 
 def gap_by_depth(depths: Sequence[DepthRow]) -> go.Figure:
     """Draw the mean gap of each depth at the best and at the last epoch, with t intervals."""
-    drawing = figure(360, yaxis_title="gap, in points of accuracy", xaxis_title=DEPTH_AXIS)
-    series = (
-        ("best epoch", VALIDATION, "circle", -0.1, [row.gap_best for row in depths]),
-        ("last epoch", TRAIN, "square", 0.1, [row.gap_last for row in depths]),
+    return _gaps(
+        [row.depth for row in depths],
+        [row.n for row in depths],
+        {"best epoch": [row.gap_best for row in depths], "last epoch": [row.gap_last for row in depths]},
     )
-    for name, color, symbol, shift, gaps in series:
+
+
+def _gaps(depths: Sequence[int], counts: Sequence[int], gaps: Mapping[str, Sequence[Estimate]]) -> go.Figure:
+    drawing = figure(360, yaxis_title="gap, in points of accuracy", xaxis_title=DEPTH_AXIS)
+    looks = ((VALIDATION, "circle", "solid", -0.1), (TRAIN, "square", "dash", 0.1))
+    for (name, estimates), (color, symbol, dash, shift) in zip(gaps.items(), looks, strict=True):
         drawing.add_scatter(
-            x=rounded(row.depth + shift for row in depths),
-            y=rounded(100 * gap.value for gap in gaps),
-            error_y=errors(gaps, 100),
-            customdata=[[row.depth, row.n] for row in depths],
+            x=rounded(depth + shift for depth in depths),
+            y=rounded(100 * gap.value for gap in estimates),
+            error_y=errors(estimates, 100),
+            customdata=list(zip(depths, counts, strict=True)),
             name=f"at the {name}",
             mode="lines+markers",
-            line={"color": color, "width": 1, "dash": "solid" if symbol == "circle" else "dash"},
+            line={"color": color, "width": 1, "dash": dash},
             marker={"color": color, "symbol": symbol, "size": 9},
             hovertemplate=f"depth %{{customdata[0]}}, {name}: %{{y:.1f}} points, n = %{{customdata[1]}}<extra></extra>",
         )
-    drawing.update_xaxes(**whole_ticks(depths[-1].depth, ticks=14))
+    drawing.update_xaxes(**whole_ticks(depths[-1], ticks=14))
     return drawing
 
 
@@ -79,3 +85,38 @@ def best_of_k(equal: EqualDepths) -> go.Figure:
     )
     drawing.update_xaxes(**whole_ticks(depths[-1].depth, ticks=14))
     return drawing
+
+
+def verdict_accuracy(verdict: Verdict) -> go.Figure:
+    """Draw the expected accuracy of each cross-validated depth with its interval; a diamond is recommended."""
+    drawing = figure(340, yaxis_title="accuracy on new images", xaxis_title=DEPTH_AXIS, showlegend=False)
+    chosen = [row for row in verdict.by_depth if row.depth == verdict.recommended_depth]
+    looks = (("all", verdict.by_depth, "lines+markers", "circle", 9), ("recommended", chosen, "markers", "diamond", 15))
+    for name, rows, mode, symbol, size in looks:
+        drawing.add_scatter(
+            x=[row.depth for row in rows],
+            y=rounded(row.accuracy.value for row in rows),
+            error_y=errors([row.accuracy for row in rows]) if name == "all" else None,
+            customdata=[[row.trainings, f"{row.probability_best:.0%}"] for row in rows],
+            name=name,
+            mode=mode,
+            line={"color": VALIDATION, "width": 1},
+            marker={"symbol": symbol, "size": size, "color": VALIDATION if name == "all" else TRAIN},
+            hovertemplate="depth %{x}: %{y:.1%}, best with probability %{customdata[1]}, "
+            "%{customdata[0]} trainings<extra></extra>",
+        )
+    drawing.update_yaxes(tickformat=PERCENT)
+    drawing.update_xaxes(**whole_ticks(verdict.by_depth[-1].depth, ticks=14))
+    return drawing
+
+
+def verdict_gap(verdict: Verdict) -> go.Figure:
+    """Draw the gap of each cross-validated depth, at the epoch that is kept and at the last one."""
+    return _gaps(
+        [row.depth for row in verdict.by_depth],
+        [row.trainings for row in verdict.by_depth],
+        {
+            "epoch that is kept": [row.gap for row in verdict.by_depth],
+            "last epoch": [row.gap_last for row in verdict.by_depth],
+        },
+    )

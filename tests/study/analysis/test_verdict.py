@@ -108,7 +108,7 @@ def test_a_curve_through_noise_is_shrunken_towards_its_neighbours():
 
 def test_the_lines_say_depth_accuracy_gains_cost_and_what_is_open():
     data = simulated(rising)
-    text = "\n".join(verdict_lines(decide_depth(data.evidence, untuned=data.evidence[0]), blocks=8))
+    text = "\n".join(verdict_lines(decide_depth(data.evidence, untuned=data.evidence[0])))
     assert text.startswith("Train ")
     assert "of 8 blocks" in text
     assert "Expected accuracy on new images" in text
