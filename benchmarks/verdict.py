@@ -1,0 +1,259 @@
+"""The judge: which way to spend a study's trainings gives the better model, and does it keep its promise?
+
+::
+
+    python -m benchmarks.verdict --quick
+    python -m benchmarks.verdict --data-sets 20
+
+On several rendered data sets, three contestants train equally often: the goal depth with its finalists (``default``),
+the goal best with its pruner (``best``), and plain Optuna: TPE on one split without a pruner, and the highest score
+(``optuna``). Each hands over a model and promises an accuracy. The truth is the accuracy on 2,064 images that no
+contestant has seen. A data set that is in the result file already is not run again.
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+
+from benchmarks.arguments import command_parser
+from benchmarks.machine import describe_run
+from benchmarks.pages import publish
+from drft.data import load_images
+from drft.data.augment import Views
+from drft.data.datasets.synthetic import render_dataset
+from drft.models.checkpoint import load_checkpoint
+from study import RunOptions, run_study
+from study.analysis import Estimate, Withheld, proportion
+from study.analysis.estimators.intervals import mean_estimate
+from study.analysis.evidence import read_verdict
+from study.pruners.names import Pruner
+from study.results.finalists_plan import UNTUNED, Finalists, read_finalists
+from study.results.study_results import StudyResults, read_study
+
+FRESH_SEEDS = range(1000, 1004)
+"""Data sets whose images are the truth; no contestant trains on them."""
+
+CONTESTANTS = ("default", "best", "optuna")
+
+_COLUMNS = (
+    "contestant",
+    "trainings",
+    "seconds",
+    "promised",
+    "true accuracy",
+    "promise minus truth",
+    "gain over optuna",
+)
+_CLAIM_COLUMNS = ("what the verdict says", "measured", "95% interval", "n")
+_NOTE = (
+    "Means over data sets with 95 % t intervals, in percent and points. The default hands over the ensemble of the "
+    "fold models of the recommended depth, and promises the accuracy of one of them; the others hand over the "
+    "checkpoint of their best trial. The true accuracy of a depth is the mean of its fold models. best and optuna have "
+    "as many trainings as the default's search and finalists together."
+)
+
+
+class FreshImages:
+    """Images that no contestant has seen."""
+
+    def __init__(self, size: int, seeds: Sequence[int] = FRESH_SEEDS) -> None:
+        datasets = [render_dataset(seed) for seed in seeds]
+        self._images = np.concatenate([load_images(dataset, size) for dataset in datasets])
+        self.grades = np.concatenate([dataset.labels() for dataset in datasets])
+
+    @torch.no_grad()
+    def probabilities(self, checkpoint: Path) -> NDArray[np.float32]:
+        """Return class probabilities of a checkpoint's model, shape (images, classes)."""
+        model, _ = load_checkpoint(checkpoint)
+        model.net.eval()
+        views = Views(self._images, model.mean, model.std, device=torch.device("cpu"))
+        batches = np.array_split(np.arange(len(views)), len(views) // 64)
+        predicted = [model.log_probabilities(views.normalize(views.plain(batch))).exp() for batch in batches]
+        return np.asarray(torch.cat(predicted), dtype=np.float32)
+
+    def accuracy(self, probabilities: NDArray[np.float32]) -> float:
+        """Return the accuracy of predictions."""
+        return float((probabilities.argmax(axis=1) == self.grades).mean())
+
+
+def judge(seed: int, trials: int, fresh: FreshImages, folder: Path, console: Console) -> dict[str, Any]:
+    """Run all contestants on one data set; return what they promised and what is true."""
+    shared = RunOptions(data=f"synthetic:{seed}", results=folder, report=False, seed=seed)
+    started = time.perf_counter()
+    run_study(replace(shared, trials=trials, goal="depth", study="default"), console)
+    entry: dict[str, Any] = {"seed": seed, "default": _judge_default(read_study("default", folder), fresh)}
+    entry["default"]["seconds"] = time.perf_counter() - started
+    trainings = entry["default"]["trainings"]
+    pruners: dict[str, Pruner | None] = {"best": None, "optuna": "none"}
+    for name, pruner in pruners.items():
+        started = time.perf_counter()
+        run_study(replace(shared, trials=trainings, goal="best", study=name, pruner=pruner), console)
+        seconds = time.perf_counter() - started
+        study = read_study(name, folder)
+        best = study.eligible.iloc[0]
+        true = fresh.accuracy(fresh.probabilities(study.checkpoint_file(int(best["number"]))))
+        entry[name] = {
+            "trainings": trainings,
+            "seconds": seconds,
+            "depth": int(best["depth"]),
+            "promise": float(best["val_accuracy_best"]),
+            "true": true,
+        }
+    return entry
+
+
+def _judge_default(study: StudyResults, fresh: FreshImages) -> dict[str, Any]:
+    finalists, verdict = read_finalists(study), read_verdict(study)
+    assert finalists is not None
+    if isinstance(verdict, Withheld):
+        raise RuntimeError(verdict.reason)  # noqa: TRY004 (not a wrong type: a training diverged)
+    truths = _truths(finalists, fresh)
+    chosen = truths[f"depth {verdict.recommended_depth}"]
+    return {
+        "trainings": len(study.trials) + len(finalists.done),
+        "depth": verdict.recommended_depth,
+        "certain": verdict.certain,
+        "tolerance": verdict.tolerance,
+        "promise": verdict.accuracy.value,
+        "low": verdict.accuracy.low,
+        "high": verdict.accuracy.high,
+        "true": chosen["ensemble"],
+        "true_single": chosen["single"],
+        "untuned": truths[UNTUNED],
+        "by_depth": [
+            {
+                "depth": row.depth,
+                "trainings": row.trainings,
+                **row.accuracy._asdict(),
+                "true": truths[f"depth {row.depth}"]["single"],
+            }
+            for row in verdict.by_depth
+        ],
+        "contrasts": [
+            {
+                "other": contrast.other,
+                **contrast.difference._asdict(),
+                "true": chosen["single"]
+                - truths[UNTUNED if contrast.other_depth is None else f"depth {contrast.other_depth}"]["single"],
+            }
+            for contrast in verdict.contrasts
+            if contrast.other_depth is not None or contrast.other == UNTUNED
+        ],
+    }
+
+
+def _truths(finalists: Finalists, fresh: FreshImages) -> dict[str, dict[str, float]]:
+    """Return for each finalist the mean true accuracy of its models, and that of their ensemble."""
+    plan, truths = finalists.plan, {}
+    for position, finalist in enumerate(plan.finalists):
+        numbers = [number for index, number in finalists.done.items() if plan.locate(index)[2] == position]
+        predicted = [fresh.probabilities(finalists.results.checkpoint_file(number)) for number in numbers]
+        truths[finalist.name] = {
+            "single": float(np.mean([fresh.accuracy(model) for model in predicted])),
+            "ensemble": fresh.accuracy(np.mean(predicted, axis=0)),
+        }
+    return truths
+
+
+def contestant_rows(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Return the table of contestants."""
+    rows = []
+    for name in CONTESTANTS:
+        parts = [entry[name] for entry in entries]
+        gains = [entry[name]["true"] - entry["optuna"]["true"] for entry in entries]
+        rows.append(
+            (
+                name,
+                f"{np.mean([part['trainings'] for part in parts]):.0f}",
+                f"{np.mean([part['seconds'] for part in parts]):.0f}",
+                _mean([part["promise"] for part in parts]),
+                _mean([part["true"] for part in parts]),
+                _mean([part["promise"] - part.get("true_single", part["true"]) for part in parts]),
+                "" if name == "optuna" else _mean(gains),
+            )
+        )
+    untuned = [entry["default"]["untuned"]["ensemble"] for entry in entries]
+    gains = [entry["default"]["untuned"]["ensemble"] - entry["optuna"]["true"] for entry in entries]
+    return [*rows, ("untuned, ensemble of 5", "5", "", "", _mean(untuned), "", _mean(gains))]
+
+
+def claim_rows(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Return the table of what the verdicts say, against the truth."""
+    defaults = [entry["default"] for entry in entries]
+    contrasts = [contrast for part in defaults for contrast in part["contrasts"]]
+    clear = [contrast for contrast in contrasts if contrast["low"] > 0 or contrast["high"] < 0]
+    wrong = [contrast for contrast in clear if contrast["true"] * contrast["value"] <= 0]
+    best = [max(row["true"] for row in part["by_depth"]) for part in defaults]
+    regret = [top - part["true_single"] for top, part in zip(best, defaults, strict=True)]
+    certain = [loss <= part["tolerance"] for loss, part in zip(regret, defaults, strict=True) if part["certain"]]
+    gain = [part["true"] - part["true_single"] for part in defaults]
+    return [
+        _share("the interval of the promise holds the truth", [_held(part, "true_single") for part in defaults]),
+        _share(
+            "the intervals of all depths hold their truth",
+            [all(_held(row, "true") for row in part["by_depth"]) for part in defaults],
+        ),
+        _share("the interval of a contrast holds the truth", [_held(contrast, "true") for contrast in contrasts]),
+        _share("a contrast excludes 0", [contrast in clear for contrast in contrasts]),
+        _share("such a claim is wrong", [contrast in wrong for contrast in clear]),
+        _share("a depth said to be within the tolerance is", certain),
+        ("regret of the recommended depth", _mean(regret), "", str(len(regret))),
+        ("gain of the ensemble over its members", _mean(gain), "", str(len(gain))),
+    ]
+
+
+def _held(row: Mapping[str, Any], truth: str) -> bool:
+    return bool(row["low"] <= row[truth] <= row["high"])
+
+
+def _share(name: str, events: Sequence[bool]) -> tuple[str, ...]:
+    if not events:
+        return name, "", "", "0"
+    share = proportion(sum(events), len(events))
+    assert share.low is not None
+    assert share.high is not None
+    return name, f"{share.value:.1%}", f"{share.low:.1%} to {share.high:.1%}", str(share.n)
+
+
+def _mean(values: Sequence[float]) -> str:
+    estimate: Estimate = mean_estimate(values)
+    if estimate.low is None or estimate.high is None:
+        return f"{100 * estimate.value:.1f}"
+    return f"{100 * estimate.value:.1f} ({100 * estimate.low:.1f} to {100 * estimate.high:.1f})"
+
+
+def main() -> None:
+    """Run the data sets that are missing, print, write."""
+    parser = command_parser("verdict", __doc__)
+    parser.add_argument("--data-sets", type=int, help="rendered data sets, by seed from 1; default: 20")
+    parser.add_argument("--trials", type=int, help="trials of the default's search; default: 100")
+    parser.add_argument("--quick", action="store_true", help="2 data sets, 27 trials; about ten minutes")
+    args, console = parser.parse_args(), Console()
+    count, trials = args.data_sets or (2 if args.quick else 20), args.trials or (27 if args.quick else 100)
+    stem = args.out / ("verdict-quick" if args.quick else "verdict")
+    entries: list[dict[str, Any]] = []
+    if stem.with_suffix(".json").exists():
+        stored = json.loads(stem.with_suffix(".json").read_text())
+        entries = stored["data_sets"] if stored["trials"] == trials else []
+    fresh = FreshImages(96)
+    for seed in range(1, count + 1):
+        if seed not in {entry["seed"] for entry in entries}:
+            with TemporaryDirectory(prefix="drft-verdict-") as folder:
+                entries.append(judge(seed, trials, fresh, Path(folder), console))
+        label = f"{len(entries)} rendered data sets, {len(fresh.grades):,} fresh images"
+        result = {**describe_run("verdict", label), "trials": trials, "data_sets": entries}
+        tables = [(_COLUMNS, contestant_rows(entries)), (_CLAIM_COLUMNS, claim_rows(entries))]
+        publish("Verdict", stem, result, tables, [_NOTE], console)
+
+
+if __name__ == "__main__":
+    main()
