@@ -25,10 +25,10 @@ def command() -> None:
 def check(source: str, json_file: Path | None, html_file: Path | None, **values: Any) -> None:
     """Check SOURCE: files, duplicates, labels, columns and size.
 
-    SOURCE is synthetic, the name of a data set, a folder or a CSV file, as for
-    run --data. A folder of images without labels can be checked, too. Duplicates
-    are found even if one of them was encoded again, resized, brightened, rotated
-    or mirrored, but not if it was cropped.
+    SOURCE is synthetic, synthetic:SEED, the name of a data set, a folder or a
+    CSV file, as for run --data. A folder of images without labels can be
+    checked, too. Duplicates are found even if one of them was encoded again,
+    resized, brightened, rotated or mirrored, but not if it was cropped.
 
     Exit status: 0 no defects; 1 defects; 2 there is no such source.
     """

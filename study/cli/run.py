@@ -22,7 +22,7 @@ from study.samplers.names import GOALS, SAMPLERS
     help="depth: equal trials at all depths, then cross-validation; best: the highest score.",
 )
 @click.option("--space", default="default", show_default=True, help="Search space: a YAML file or a shipped name.")
-@click.option("--data", default="synthetic", show_default=True, help="synthetic, idrid, a folder, a CSV file ...")
+@click.option("--data", default="synthetic", show_default=True, help="synthetic[:SEED], idrid, a folder, a CSV ...")
 @data_options
 @click.option("--study", help="Name of the study; made of space, data and backbone by default.")
 @study_options

@@ -35,6 +35,7 @@ class RunOptions:
     space: str = "default"
     """Name of a shipped search space, or the path of a YAML file."""
     data: str = "synthetic"
+    """Data source, as ``drft.data.open_dataset`` takes it; ``synthetic:7`` is the rendered data set of seed 7."""
     data_options: Mapping[str, str] = field(default_factory=dict)
     """Options of the data source, as ``drft.data.open_dataset`` takes them."""
     study: str | None = None

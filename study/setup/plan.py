@@ -19,6 +19,7 @@ from optuna.samplers import BaseSampler
 from drft.config.trial_config import BackboneConfig, SplitConfig, TrialConfig
 from drft.data import GRADES, ImageDataset, Progress, load_images, open_dataset, stratified_split
 from drft.data.dataset import grouping
+from drft.data.datasets.open import is_rendered
 from drft.errors import UsageError
 from study.executors import Slot, Workload, choose_slots
 from study.executors.local.process import warm_up
@@ -298,7 +299,7 @@ def about_dataset(dataset: ImageDataset) -> dict[str, Any]:
 
 def _default_name(space: Space, data: str, backbone: str) -> str:
     """Return a study name made of the names of space, data and backbone."""
-    source = data if data.startswith("synthetic") else Path(data).expanduser().resolve().stem
+    source = data if is_rendered(data) else Path(data).expanduser().resolve().stem
     words = (re.sub(r"[^A-Za-z0-9_.]+", "-", word).strip("-.") for word in (space.name, source, backbone))
     return "-".join(word for word in words if word)[:100]
 

@@ -283,6 +283,7 @@ BAD_OPTIONS = {
     "a storage that is not a database": (("--storage", "sqlite:///tiny.yaml"), "is not a SQLite database"),
     "a journal that is not one": (("--storage", "journal://tiny.yaml"), "is not an Optuna journal"),
     "a missing data source": (("--data", "nowhere"), "nowhere"),
+    "a bad seed of rendered images": (("--data", "synthetic:-1"), "as in synthetic:7"),
 }
 
 

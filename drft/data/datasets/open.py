@@ -21,6 +21,9 @@ from drft.errors import DataError
 NAMES = ("synthetic", *DOWNLOADS)
 """Names of sources; any other source is a path."""
 
+MAX_SEED_DIGITS = 18
+"""Number of decimal digits of the largest seed of a rendered source."""
+
 _COMMON = (*corrections.OPTIONS, near_duplicates.OPTION)
 """Options of every source that has label tables."""
 
@@ -35,10 +38,10 @@ def open_dataset(
     """Open a data source.
 
     Args:
-        source: ``synthetic`` or ``synthetic:SEED`` (rendered images); ``idrid``, ``aptos``, ``eyepacs``,
-            ``messidor2``, ``ddr`` or ``retinamnist`` (put into the cache folder by hand, or downloaded); a folder that
-            contains one of these, one label table, or a folder of images for each class; or the path of a label
-            table (CSV).
+        source: ``synthetic:SEED`` (rendered images; ``synthetic`` is ``synthetic:0``); ``idrid``, ``aptos``,
+            ``eyepacs``, ``messidor2``, ``ddr`` or ``retinamnist`` (put into the cache folder by hand, or downloaded);
+            a folder that contains one of these, one label table, or a folder of images for each class; or the path of
+            a label table (CSV).
         options: ``labels`` for IDRiD; ``images`` for APTOS 2019, EyePACS and Messidor-2; ``image_column``,
             ``grade_column``, ``group_column``, ``origin_column`` and ``images`` for other label tables; ``exclude``
             and ``relabel`` for all: files of corrections (``drft.data.datasets.corrections``);
@@ -103,10 +106,20 @@ def _check_options(options: Mapping[str, str], allowed: Sequence[str], source: s
 def _render(source: str, cache_dir: Path | None, progress: Progress | None) -> ImageDataset:
     from drft.data.datasets.synthetic import render_dataset  # noqa: PLC0415  SciPy is slow to import
 
-    seed = source.partition(":")[2]
-    if source != "synthetic" and not (seed.isascii() and seed.isdigit()):
-        raise DataError(f"data source {source!r}: the seed should be a whole number, as in synthetic:7")
-    return render_dataset(int(seed or 0), cache_dir, progress)
+    return render_dataset(_seed(source), cache_dir, progress)
+
+
+def _seed(source: str) -> int:
+    """Return the seed in the name of a rendered source: 7 for ``synthetic:7``, 0 for ``synthetic``."""
+    _, colon, digits = source.partition(":")
+    if not colon:
+        return 0
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= MAX_SEED_DIGITS):
+        raise DataError(
+            f"data source {source[:80]!r}: the seed after the colon should be a whole number from 0 on, "
+            f"of at most {MAX_SEED_DIGITS} digits, as in synthetic:7"
+        )
+    return int(digits)
 
 
 def _read_path(source: str, options: Mapping[str, str], cache_dir: Path | None) -> SourceLabels:

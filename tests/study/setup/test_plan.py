@@ -12,6 +12,7 @@ import timm
 from PIL import Image
 from safetensors.torch import save_file
 
+from drft.data.datasets import synthetic
 from drft.errors import UsageError
 from study.messages import opening_lines
 from study.report.provenance import provenance
@@ -130,6 +131,29 @@ def test_a_different_study_of_the_same_name_is_refused(ready, change, expected):
     create(ready(study="mine"))
     with pytest.raises(UsageError, match=expected):
         ready(study="mine", **change)
+
+
+@pytest.fixture
+def few_rendered_images(tmp_path, monkeypatch):
+    """Every tenth rendered image, in a cache of its own."""
+    whole = synthetic.plan_dataset
+    monkeypatch.setattr(synthetic, "plan_dataset", lambda seed: list(whole(seed))[::10])
+    monkeypatch.setattr(synthetic, "HEIGHT", 48)
+    monkeypatch.setenv("DRFT_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.usefixtures("few_rendered_images")
+def test_a_study_of_rendered_images_is_resumed_with_the_same_seed_alone(ready):
+    create(ready(study="mine", data="synthetic"))
+    assert ready(study="mine", data="synthetic:0").metadata.source == "synthetic:0"
+    with pytest.raises(UsageError, match=r"other data \(synthetic there, synthetic:7 here\)"):
+        ready(study="mine", data="synthetic:7")
+
+
+@pytest.mark.usefixtures("few_rendered_images")
+def test_the_name_of_a_study_of_rendered_images_has_the_seed(ready):
+    assert ready(data="synthetic").metadata.name == "tiny-synthetic-test_resnet"
+    assert ready(data="synthetic:7").metadata.name == "tiny-synthetic-7-test_resnet"
 
 
 def test_the_sampler_of_a_resumed_study_gets_its_number_of_trials(ready, monkeypatch):

@@ -196,8 +196,6 @@ def test_options_without_effect_are_errors(table):
         ("/no/such/folder", "no data source '/no/such/folder': use synthetic"),
         ("~nobody-of-this-name/data", "no data source"),
         ("x" * 5000, "cannot be opened .*: check the path"),
-        ("synthetic:x", "the seed should be a whole number"),
-        ("synthetic:", "the seed should be a whole number"),
     ],
 )
 def test_unknown_sources(source, fault):

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from drft.data import open_dataset
+from drft.data.checks import check_source
 from drft.data.datasets import synthetic
 from drft.data.rendering import LesionAmounts, render_eye, render_image, sample_lesions
 from drft.data.rendering.pool import RenderJob, render_files
@@ -177,6 +180,29 @@ def test_the_fingerprint_depends_on_the_seed(small_dataset: None, tmp_path: Path
         synthetic.render_dataset(seed, tmp_path / folder).fingerprint for seed, folder in ((0, "a"), (0, "b"), (1, "a"))
     ]
     assert prints[0] == prints[1] != prints[2]
+
+
+def test_a_source_names_the_seed(small_dataset: None, tmp_path: Path):
+    default, zero, seven, again, other = (
+        open_dataset(source, cache_dir=tmp_path)
+        for source in ("synthetic", "synthetic:0", "synthetic:7", "synthetic:07", "synthetic:8")
+    )
+    assert default == zero == synthetic.render_dataset(0, tmp_path)
+    assert seven == again == synthetic.render_dataset(7, tmp_path)
+    assert len({default.fingerprint, seven.fingerprint, other.fingerprint}) == 3
+    assert other.rendered
+
+
+@pytest.mark.parametrize("seed", ["", "x", "-1", "1.5", " 7", "\u0663", "1" * 19, "1" * 5000, "1:2"])
+@pytest.mark.parametrize("opened", [open_dataset, check_source])
+def test_a_bad_seed_is_one_line(seed: str, opened: Callable[[str], object]):
+    with pytest.raises(DataError) as raised:
+        opened(f"synthetic:{seed}")
+    (fault,) = raised.value.faults
+    assert fault.startswith("data source 'synthetic:")
+    assert "should be a whole number" in fault
+    assert "as in synthetic:7" in fault
+    assert len(fault) < 250
 
 
 def test_an_interrupted_rendering_leaves_nothing(small_dataset: None, tmp_path: Path):
