@@ -2,6 +2,12 @@
 
 It needs no download and no patients. It has the difficulties of a small set of real images: few images,
 a rare grade, lesions of a few pixels, and graders who do not always agree.
+
+How hard it is, at depths 0, 2, 4, 6 and 8 of the embedded backbone's 8 blocks (seed 0, the epochs of the default space,
+learning rate 2e-3, means over three folds, judged on 1,032 fresh images):
+
+- without augmentation: accuracy 50, 59, 58, 59 and 61 %; gap at the last epoch 0, 9, 22, 25 and 30 points;
+- at augmentation strength 0.5: accuracy 48, 58, 58, 61 and 61 %; gap at most 4 points.
 """
 
 import hashlib
@@ -22,9 +28,9 @@ from drft.files.digests import file_digest
 COUNTS: dict[Origin, tuple[int, ...]] = {"train": (134, 20, 136, 74, 49), "test": (34, 5, 32, 19, 13)}
 """Images of each grade: those of IDRiD (Porwal et al. 2018, *Data* 3:25)."""
 
-DISAGREEMENT = 0.2
+DISAGREEMENT = 0.15
 """Share of images whose label is a grade next to the rendered one: human graders of the same image differ
-too (Krause et al. 2018, *Ophthalmology* 125:1264)."""
+too (Krause et al. 2018, *Ophthalmology* 125:1264). Nobody can predict more than the others: about 85 %."""
 
 HEIGHT = 256
 """Height of the images in pixels."""

@@ -12,6 +12,13 @@ from drft.data.rendering.lesion_amounts import LesionAmounts
 BLOOD = (0.32, 1.0, 0.85)
 """Absorption of blood in red, green and blue, relative to green."""
 
+# Wider than in life: there, the radius of a microaneurysm is at most 0.012, half a pixel of a 96-pixel image, and new
+# vessels are thinner still. The signs of grades 1, 3 and 4 were hardly visible to a network at that size.
+MICROANEURYSM_RADIUS = (0.013, 0.021)
+"""Smallest and largest radius of a microaneurysm, in field radii."""
+NEW_VESSEL_WIDTH = 0.01
+"""Width of the vessels of IRMA and neovascularization, in field radii."""
+
 _ANGLES = np.linspace(0, 2 * np.pi, 12, endpoint=False)
 _CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
 _WAVES = np.array([2.0, 3.0, 4.0])
@@ -72,14 +79,14 @@ def paint_red_lesions(
     """Return the image with microaneurysms, haemorrhages and IRMA."""
     layer = canvas.layer()
     for _ in range(amounts.microaneurysms):
-        blob(rng, layer, _in_posterior_pole(rng, anatomy), rng.uniform(0.008, 0.013), rng.uniform(0.5, 0.85))
+        blob(rng, layer, _in_posterior_pole(rng, anatomy), rng.uniform(*MICROANEURYSM_RADIUS), rng.uniform(0.7, 1.0))
     foci = [_anywhere(rng, anatomy) for _ in range(4)]
     for number in range(amounts.haemorrhages):
         focus = foci[number % 4] + rng.normal(0, 0.16, 2)
         at = focus if rng.random() < 0.6 and np.hypot(*focus) < 0.95 else _anywhere(rng, anatomy)
         _draw_haemorrhage(rng, layer, anatomy, at)
     for _ in range(amounts.irma):
-        tangle(rng, layer, _near_arcades(rng, anatomy), size=0.06, strands=4, width=0.006)
+        tangle(rng, layer, _near_arcades(rng, anatomy), size=0.08, strands=5)
     blood = ndimage.gaussian_filter(layer.alpha(), 0.006 * canvas.radius)
     return absorb(image, (0.9 + 0.14 * canvas.noise(rng, 0.06)) * blood, BLOOD)
 
@@ -131,13 +138,13 @@ def blob(rng: np.random.Generator, layer: Layer, at: Points, radius: float, opac
     layer.polygon(at + radius * (1 + wobble)[:, np.newaxis] * _CIRCLE, opacity)
 
 
-def tangle(rng: np.random.Generator, layer: Layer, at: Points, size: float, strands: int, width: float) -> None:
+def tangle(rng: np.random.Generator, layer: Layer, at: Points, size: float, strands: int) -> None:
     """Draw fine, tortuous vessels that loop and cross within ``size`` of a point."""
     for _ in range(strands):
         turns = rng.normal(0, 0.45, 26) + rng.normal(0, 0.12)
         headings = rng.uniform(-np.pi, np.pi) + np.cumsum(turns)
         path = np.cumsum(0.14 * size * np.stack([np.cos(headings), np.sin(headings)], axis=1), axis=0)
-        layer.stroke(at + path - path[0] + rng.normal(0, 0.2 * size, 2), width, rng.uniform(0.5, 0.9))
+        layer.stroke(at + path - path[0] + rng.normal(0, 0.2 * size, 2), NEW_VESSEL_WIDTH, rng.uniform(0.7, 1.0))
 
 
 def _in_posterior_pole(rng: np.random.Generator, anatomy: Anatomy) -> Points:

@@ -33,13 +33,14 @@ class Exposure:
     @classmethod
     def sample(cls, rng: np.random.Generator, haze: float = 0.0) -> "Exposure":
         """Return a random exposure; ``haze`` is added to that of the average eye."""
+        # Haze and blur are weak, as in photographs that can be graded: stronger ones hide lesions at 96 pixels.
         return cls(
             vignetting=float(rng.uniform(0.15, 0.55)),
             tilt=(float(rng.normal(0, 0.13)), float(rng.normal(0, 0.1))),
             halo=float(rng.uniform(0.3, 0.9)) if rng.random() < 0.22 else 0.0,
             halo_direction=float(rng.uniform(-np.pi, np.pi)),
-            haze=min(0.75, haze + float(rng.beta(1.2, 9.0))),
-            blur=0.002 + float(rng.gamma(3.0, 0.001)),
+            haze=min(0.75, haze + float(rng.beta(1.2, 14.0))),
+            blur=0.002 + float(rng.gamma(3.0, 0.0007)),
             noise=float(rng.uniform(0.006, 0.016)),
         )
 

@@ -18,9 +18,9 @@ def paint_proliferation(
     if amounts.vessels_on_disc:
         for _ in range(4):
             at = np.array(anatomy.disc) + rng.normal(0, 0.7 * anatomy.disc_radius, 2)
-            tangle(rng, fine, at, size=rng.uniform(0.08, 0.13), strands=4, width=0.006)
+            tangle(rng, fine, at, size=rng.uniform(0.1, 0.16), strands=5)
     for _ in range(amounts.vessels_elsewhere):
-        tangle(rng, fine, _along_arcades(rng, anatomy), size=rng.uniform(0.08, 0.16), strands=7, width=0.006)
+        tangle(rng, fine, _along_arcades(rng, anatomy), size=rng.uniform(0.12, 0.22), strands=9)
     image = absorb(image, 0.9 * fine.alpha(), (0.22, 1.0, 0.8))
     for _ in range(amounts.fibrous_bands):
         image = _paint_band(rng, canvas, anatomy, image)
