@@ -38,6 +38,11 @@ def reopen_dataset(info: StudyInfo, source: str, options: Mapping[str, str], pro
         advice = f"study {info.name!r} was run on these images; name their new location with --data"
         raise DataError([*error.faults[:-1], f"{error.faults[-1]} ({advice})"]) from None
     if dataset.fingerprint != info.dataset["fingerprint"]:
+        if dataset.rendered and source == info.source:
+            raise DataError(
+                f"this version renders other images for {source} than study {info.name!r} was run on: run a new study, "
+                "or use the version of drft-study that ran this one"
+            )
         raise DataError(
             f"the images of {source} are not those that study {info.name!r} was run on (fingerprint "
             f"{dataset.fingerprint[:12]}, not {info.dataset['fingerprint'][:12]}): name the original images with --data"

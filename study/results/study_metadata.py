@@ -98,7 +98,10 @@ class StudyMetadata:
         if dataset["fingerprint"] != self.dataset["fingerprint"]:
             before = _source_and_corrections(recorded["source"], dataset)
             now = _source_and_corrections(self.source, self.dataset)
-            conflicts.append(f"other data ({before} there, {now} here)")
+            if before == now and self.dataset.get("rendered"):
+                conflicts.append(f"other images of {now}, rendered by another version")
+            else:
+                conflicts.append(f"other data ({before} there, {now} here)")
         # Older versions do not record the grouping: None matches every grouping.
         elif len({dataset.get("grouping"), self.dataset.get("grouping")} - {None}) > 1:
             conflicts.append("other groups of images (see --group-column and --group-lookalikes)")

@@ -13,9 +13,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from drft.data.datasets import synthetic
-from drft.errors import UsageError
+from drft.errors import DataError, UsageError
 from study.messages import opening_lines
 from study.report.provenance import provenance
+from study.results.open_dataset import reopen_dataset
 from study.results.study_results import read_study
 from study.setup.options import RunOptions
 from study.setup.plan import prepare, versions
@@ -148,6 +149,17 @@ def test_a_study_of_rendered_images_is_resumed_with_the_same_seed_alone(ready):
     assert ready(study="mine", data="synthetic:0").metadata.source == "synthetic:0"
     with pytest.raises(UsageError, match=r"other data \(synthetic there, synthetic:7 here\)"):
         ready(study="mine", data="synthetic:7")
+
+
+@pytest.mark.usefixtures("few_rendered_images")
+def test_a_study_of_images_that_another_version_rendered_says_so(ready, monkeypatch):
+    create(ready(study="mine", data="synthetic"))
+    info = read_study("mine").info
+    monkeypatch.setattr(synthetic, "HEIGHT", 40)
+    with pytest.raises(UsageError, match="'mine' exists with other images of synthetic, rendered by another version"):
+        ready(study="mine", data="synthetic")
+    with pytest.raises(DataError, match=r"renders other images for synthetic than study 'mine' was run on: run a new"):
+        reopen_dataset(info, "synthetic", {}, lambda what, done, total: None)
 
 
 @pytest.mark.usefixtures("few_rendered_images")
