@@ -5,6 +5,7 @@ import pandas as pd
 from study.analysis.estimators.intervals import Withheld
 from study.analysis.evidence import read_verdict
 from study.analysis.verdict_text import verdict_lines
+from study.results.floor import Floor, NoFloor
 from study.results.metric_names import score_text
 from study.results.study_metadata import describe_split
 from study.results.study_results import StudyResults
@@ -54,6 +55,7 @@ def closing_lines(results: StudyResults, outcome: RunOutcome, command: str) -> l
         rendered = " These are rendered images, not patients." if results.info.dataset["rendered"] else ""
         lines += [
             _best_trial(results, outcome),
+            floor_line(results.floor),
             _best_epoch_against_last(complete),
             *_gap_by_depth(results.of_best_backbone(complete)),
             f"One of {n} validation images changes the accuracy by {1 / n:.3f}: small differences are noise.{rendered}",
@@ -65,6 +67,13 @@ def closing_lines(results: StudyResults, outcome: RunOutcome, command: str) -> l
         requeued = f"Trials stopped and queued again: {outcome.requeued}. " if outcome.requeued else ""
         lines.append(f"{requeued}To resume: {command}")
     return lines
+
+
+def floor_line(floor: Floor | NoFloor) -> str:
+    """Return the accuracy of a linear model on frozen features, or why it is unknown."""
+    if isinstance(floor, NoFloor):
+        return f"There is no floor (a linear model on frozen features): {floor.reason}."
+    return f"Floor: {floor}."
 
 
 def _ending(outcome: RunOutcome) -> str:

@@ -1,4 +1,4 @@
-"""Run a study: prepare it, run its trials, print the results and write the report."""
+"""Run a study: prepare it, compute its floor, run its trials, print the results and write the report."""
 
 from dataclasses import replace
 
@@ -7,10 +7,11 @@ from rich.console import Console
 from study.callbacks.logger_callback import check_logger
 from study.callbacks.progress_reporter import preparation
 from study.design.run_finalists import run_finalists
-from study.messages import closing_lines, opening_lines
+from study.messages import closing_lines, floor_line, opening_lines
 from study.report.disclaimer import DISCLAIMER
 from study.results.study_results import read_study
 from study.run_trials import print_lines, run_trials
+from study.setup.floor import find_floor
 from study.setup.options import RunOptions
 from study.setup.placement import choose_executor
 from study.setup.plan import StudyPlan, prepare
@@ -46,7 +47,7 @@ def run_study(options: RunOptions = RunOptions(), console: Console | None = None
 
 
 def run_plan(plan: StudyPlan[BoundSpace], options: RunOptions, console: Console) -> RunOutcome:
-    """Choose the executor of a plan, print its description, and run the trials; then the finalists, if it has some.
+    """Choose the executor of a plan, print its description, compute its floor, and run the trials; then its finalists.
 
     Returns:
         The outcome of the search, or that of the finalists if they could not be finished.
@@ -56,6 +57,9 @@ def run_plan(plan: StudyPlan[BoundSpace], options: RunOptions, console: Console)
     """
     with choose_executor(plan, options) as choice:
         print_lines(console, opening_lines(plan, choice.description))
+        with console.status("fitting a linear model on frozen features"):
+            floor = find_floor(plan)
+        print_lines(console, [floor_line(floor)])
         outcome = run_trials(plan, options, choice, console)
         if options.goal == "depth" and outcome.ended == "done":
             study = read_study(plan.metadata.name, options.results, options.storage)

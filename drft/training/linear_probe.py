@@ -13,6 +13,7 @@ from drft.errors import BackboneError
 from drft.models.blocks import head_module
 from drft.training.context import TrainingContext
 from drft.training.losses import class_weights
+from drft.training.records import Part
 from drft.training.regularization.penalties import classifier_inputs
 
 _SMALL_GRADIENT = 1e-7
@@ -33,7 +34,7 @@ def start_from_linear_probe(context: TrainingContext) -> None:
     Raises:
         BackboneError: when the classifier is not a linear layer with a bias and one input vector for each image.
     """
-    head, features = head_module(context.model.net), _features(context)
+    head, features = head_module(context.model.net), frozen_features(context, "train")
     if not isinstance(head, nn.Linear) or head.bias is None or features.ndim != 2:
         raise BackboneError(
             f"head_phase.init: the classifier of {context.network.name} is not a linear layer with one input vector "
@@ -83,11 +84,17 @@ def fit_linear_probe(
 
 
 @torch.no_grad()
-def _features(context: TrainingContext) -> Tensor:
-    """Return the classifier's input for each training image, without augmentation and dropout."""
+def frozen_features(context: TrainingContext, part: Part) -> Tensor:
+    """Return the classifier's input for each image of a part, without augmentation and dropout.
+
+    They come from the cached activations that a training of depth 0 uses.
+
+    Returns:
+        Shape (images, features); more dimensions where the classifier has more than one input vector for each image.
+    """
     net, prefix = context.model.net, context.prefix(0, only_this_boundary=True)
     net.eval()
-    images = prefix.open(context.images("train"))
+    images = prefix.open(context.images(part))
     with classifier_inputs(net) as inputs:
         for rows in context.evaluation_batches(len(images)):
             prefix.suffix(images.batch(rows))

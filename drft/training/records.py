@@ -127,6 +127,27 @@ class Predictions:
 
 
 @dataclass(frozen=True, slots=True)
+class FloorPredictions:
+    """Out-of-fold predictions of a linear model on frozen features, one for each training image.
+
+    ``ids``, ``grades`` and ``fold`` (the fold that held the image out, from 0) have one entry per image.
+    """
+
+    ids: tuple[str, ...]
+    grades: NDArray[np.int64]
+    fold: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    """Shape (images, classes); the class with the highest score is predicted. They are no probabilities."""
+    penalties: tuple[float, ...]
+    """The ridge penalty that was chosen inside the training images of each fold."""
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """The predicted class of each image, shape (images,)."""
+        return np.asarray(self.scores.argmax(axis=1), dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
 class TrialResult:
     """The result of one training.
 

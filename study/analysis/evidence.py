@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from study.analysis.estimators.intervals import Withheld
 from study.analysis.verdict import DepthEvidence, Verdict, decide_depth
 from study.results.finalists_plan import UNTUNED, Finalists, read_finalists
+from study.results.floor import Floor, NoFloor
 from study.results.study_results import StudyResults
 
 _SCORES = {
@@ -54,7 +55,15 @@ def read_verdict(study: StudyResults) -> Verdict | Withheld:
     evidence = read_evidence(finalists)
     if len(evidence.depths) < 2:
         return Withheld("fewer than two depths are cross-validated yet: resume the run")
-    return decide_depth(evidence.depths, evidence.untuned)
+    return decide_depth(evidence.depths, evidence.untuned, _floor_correct(study.floor, evidence.images))
+
+
+def _floor_correct(floor: Floor | NoFloor, images: Sequence[str]) -> NDArray[np.bool_] | None:
+    """Return whether the linear model classified each image correctly out of fold; None if it has not seen them all."""
+    if isinstance(floor, NoFloor):
+        return None
+    correct = dict(zip(floor.predictions.ids, floor.correct, strict=True))
+    return np.array([correct[name] for name in images]) if correct.keys() >= set(images) else None
 
 
 def read_evidence(finalists: Finalists) -> Evidence:

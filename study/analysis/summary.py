@@ -21,6 +21,7 @@ from study.analysis.estimators.grading import Grading, grading
 from study.analysis.estimators.intervals import Withheld
 from study.analysis.estimators.referable import Referable, referable
 from study.analysis.evidence import read_verdict
+from study.analysis.floor import FloorScores, score_floor
 from study.analysis.generalization_gap import Gaps, gaps
 from study.analysis.history import TrialPoint, history
 from study.analysis.importance import Importance, importance
@@ -59,6 +60,8 @@ class Statistics:
     depths: tuple[DepthRow, ...] | Withheld
     """Of the best trial's backbone, where there are several; so are ``curves``, ``gaps`` and ``equal_depths``."""
     backbones: tuple[BackboneRow, ...] | Withheld
+    floor: FloorScores | Withheld
+    """Of a linear model on frozen features; ``summary.json`` has it beside the statistics."""
     curves: tuple[Curve, ...] | Withheld
     peak: Peak | Withheld
     best_versus_last: BestVersusLast | Withheld
@@ -109,6 +112,7 @@ def summarize(results: StudyResults) -> Statistics:
         history=history(trials),
         depths=depth_table(one_backbone, n_validation),
         backbones=backbone_table(complete, info.backbones, n_validation),
+        floor=score_floor(results.floor),
         curves=depth_curves(one_backbone, epochs),
         peak=peak(complete),
         best_versus_last=best_versus_last(complete),

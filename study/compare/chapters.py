@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from study.analysis import Curve, Withheld
+from study.analysis import Curve, Estimate, Withheld
 from study.compare.comparison import BestDifference, ComparedStudy, Comparison
 from study.report import figures
 from study.report.chapters import Chapter, Figure, FigurePair, Part, Table, Text
@@ -11,11 +11,11 @@ from study.report.wording import between, number, percent, points
 
 _BEST_HEADINGS = (
     *("study", "completed", "best trial", "depth", "depth fraction", "trainable share", "validation accuracy"),
-    *("QWK", "gap, points", "best epoch"),
+    *("floor", "QWK", "gap, points", "best epoch"),
 )
 _BEST_CAPTION = (
     "The best completed trial of each study at its best epoch; accuracy with Wilson's 95% interval. The best of more "
-    "trials is higher by chance alone."
+    "trials is higher by chance alone. Floor: a linear model on frozen features, out of fold over all training images."
 )
 _PAIR_HEADINGS = ("one", "other", "images", "only one right", "only other right", "difference, points", "p")
 _PAIR_CAPTION = (
@@ -67,8 +67,9 @@ def _answer(comparison: Comparison) -> Iterator[Part]:
 
 
 def _best_row(side: ComparedStudy) -> tuple[str, ...]:
+    floor = "" if isinstance(side.floor, Withheld) else _accuracy(side.floor.accuracy)
     if isinstance(side.best, Withheld):
-        return (side.name, "0", *("",) * (len(_BEST_HEADINGS) - 2))
+        return (side.name, "0", *("",) * (len(_BEST_HEADINGS) - 6), floor, "", "", "")
     best = side.best
     return (
         side.name,
@@ -77,11 +78,16 @@ def _best_row(side: ComparedStudy) -> tuple[str, ...]:
         str(best.depth),
         percent(best.depth_fraction),
         percent(best.trainable_fraction),
-        f"{percent(best.accuracy.value)} ({between(best.accuracy)})",
+        _accuracy(best.accuracy),
+        floor,
         number(best.qwk, 2),
         number(100 * best.gap),
         f"{best.step} of {best.last_step}",
     )
+
+
+def _accuracy(estimate: Estimate) -> str:
+    return f"{percent(estimate.value)} ({between(estimate)})"
 
 
 def _pair_row(against: BestDifference) -> tuple[str, ...]:

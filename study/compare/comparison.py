@@ -13,6 +13,7 @@ from study.analysis import Curve, DepthRow, Withheld, proportion
 from study.analysis.depth import depth_curves, depth_table
 from study.analysis.estimators.intervals import Estimate
 from study.analysis.estimators.paired import PairedDifference, paired_difference
+from study.analysis.floor import FloorScores, score_floor
 from study.compare.changes import SettingDifference, changes
 from study.results.study_results import StudyInfo, StudyResults, read_study
 
@@ -42,6 +43,8 @@ class ComparedStudy(NamedTuple):
     completed: int
     finished: int
     best: BestTrial | Withheld
+    floor: FloorScores | Withheld
+    """Of a linear model on frozen features."""
     curve: Curve | Withheld
     """Over the completed trials of all depths."""
     depths: tuple[DepthRow, ...] | Withheld
@@ -102,6 +105,7 @@ def _side(study: StudyResults) -> ComparedStudy:
         completed=len(complete),
         finished=int(study.trials["state"].isin(["COMPLETE", "PRUNED"]).sum()),
         best=_best(study.eligible.iloc[0].to_dict(), n_validation) if len(study.eligible) else Withheld(study.no_best),
+        floor=score_floor(study.floor),
         curve=curves if isinstance(curves, Withheld) else curves[0],
         depths=depth_table(complete, n_validation),
     )

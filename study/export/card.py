@@ -11,6 +11,7 @@ from study.export.names import CONFIG, MODEL, ONNX
 from study.report.disclaimer import FULL_DISCLAIMER, RENDERED
 from study.report.provenance import limits, provenance
 from study.report.wording import between, percent
+from study.results.floor import NoFloor
 from study.results.study_results import StudyResults
 from study.results.test_set import SUMMARY, confirmation_location
 
@@ -37,6 +38,7 @@ def model_card(
         "Model": _model(study, trial, config),
         "Trained on": _data(study),
         "Validation images": _validation(study, trial),
+        "Floor": (_floor(study),),
         "Test images": _test(study, trial),
         "Limits": (f"- {limit}" for limit in limits(study)),
         "Use": _use(config, mean, std, onnx=onnx),
@@ -106,6 +108,13 @@ def _validation(study: StudyResults, trial: Trial) -> Iterator[str]:
     yield _row("macro AUROC", scores.auroc)
     for grade, recall in enumerate(scores.recall):
         yield _row(f"recall of grade {grade}", recall)
+
+
+def _floor(study: StudyResults) -> str:
+    """Return the accuracy of a linear model on frozen features, which the model should beat."""
+    if isinstance(study.floor, NoFloor):
+        return "Not computed."  # the reason may contain a path of this machine
+    return f"For comparison, without any fine-tuning of `{study.floor.backbone}`: {study.floor}."
 
 
 def _test(study: StudyResults, trial: Trial) -> Iterator[str]:

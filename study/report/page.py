@@ -11,6 +11,7 @@ from plotly.offline import get_plotlyjs
 
 from study.analysis import Statistics, Withheld
 from study.analysis.confirmation import Confirmed
+from study.analysis.floor import FloorScores
 from study.report.chapters import Chapter, Figure, Table, all_figures
 from study.report.disclaimer import FULL_DISCLAIMER, RENDERED
 from study.report.explorer import explorer_json
@@ -74,6 +75,7 @@ def _tiles(results: StudyResults, statistics: Statistics) -> list[tuple[str, str
     return [
         *tiles,
         (percent(best["val_accuracy_best"]), f"validation accuracy of the best, trial {best['number']}"),
+        *_floor_tile(statistics.floor),
         *_test_tile(statistics.test),
         (
             f"{best['depth']} of {results.info.block_count(best.get('backbone.name'))}",
@@ -82,6 +84,14 @@ def _tiles(results: StudyResults, statistics: Statistics) -> list[tuple[str, str
         (f"{best['best_step']} of {best['last_step']}", "its best epoch, of all its epochs"),
         (number(100 * best["gap_best"]), "points of gap between train and validation at that epoch"),
     ]
+
+
+def _floor_tile(floor: FloorScores | Withheld) -> list[tuple[str, str]]:
+    """Return the accuracy of a linear model on frozen features, if it was computed."""
+    if isinstance(floor, Withheld):
+        return []
+    label = f"floor: a linear model on frozen features, out of fold ({between(floor.accuracy)})"
+    return [(percent(floor.accuracy.value), label)]
 
 
 def _test_tile(test: Confirmed | Withheld | None) -> list[tuple[str, str]]:

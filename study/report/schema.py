@@ -40,7 +40,7 @@ def summary_schema() -> dict[str, Any]:
     statistics = {
         field.name: _schema(hints[field.name], shared)
         for field in dataclasses.fields(Statistics)
-        if field.name not in {"history", "depths", "verdict"}
+        if field.name not in {"history", "depths", "verdict", "floor"}
     }
     properties = {
         "schema": {"const": SCHEMA},
@@ -49,6 +49,7 @@ def summary_schema() -> dict[str, Any]:
         "trials": _object(dict.fromkeys(STATES, _PLAIN[int])),
         "best": {"description": "Row of the best completed trial, or null.", "type": ["object", "null"]},
         "verdict": {"anyOf": [_schema(Verdict, shared), _schema(Withheld, shared)]},
+        "floor": _schema(hints["floor"], shared),
         "by_depth": {"anyOf": [{"type": "array", "items": _schema(DepthRow, shared)}, _schema(Withheld, shared)]},
         "statistics": _object(statistics),
     }

@@ -7,6 +7,7 @@ from pathlib import Path
 from optuna.trial import FrozenTrial, TrialState
 
 from drft.config.trial_config import Metric
+from study.results.floor import Floor, read_floor
 from study.results.locate import find_study
 from study.results.metric_names import score_text
 from study.results.progress import FINISHED, StudyProgress, count, time_left
@@ -17,7 +18,7 @@ _FAILURES_SHOWN = 3
 
 
 def status_lines(study: str, results: Path = Path("results"), storage: str | None = None) -> list[str]:
-    """Return the trials by state, the tuner, the best trial, the last failures and the report of a study.
+    """Return the trials by state, the tuner, the best trial, the floor, the last failures and the report of a study.
 
     Args:
         study: as in :func:`study.results.locate.find_study`.
@@ -33,12 +34,14 @@ def status_lines(study: str, results: Path = Path("results"), storage: str | Non
     check_schema(location.name, attributes)
     trials = opened.get_trials(deepcopy=False)
     progress, wanted = count(trials), int(attributes["trials_wanted"])
+    floor = read_floor(location.folder)
     page = location.folder / "report" / "index.html"
     return [
         f"Study {location.name} in {location.folder}",
         f"  trials    {_states(progress, wanted)}",
         f"  tuner     {_tuner(trials, progress, wanted)}",
         f"  best      {_best(progress, trials, attributes['metric'])}",
+        *([f"  floor     {floor}"] if isinstance(floor, Floor) else []),
         *_failures(trials),
         f"  report    {page if page.exists() else f'not written yet: drft-study report {location.name}'}",
     ]

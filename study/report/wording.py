@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from drft.config.trial_config import Metric
 from study.analysis import DepthRow, Estimate, Statistics, Withheld
+from study.analysis.floor import FloorScores
 from study.analysis.noise import Noise
 from study.analysis.peak import BestVersusLast, Peak
 from study.analysis.verdict_text import describe_verdict
@@ -103,7 +104,10 @@ def answer(statistics: Statistics) -> tuple[Answer, ...]:
             epoch,
         )
     return (
-        Answer("What does training deeper gain?", depth_sentence(statistics.depths, statistics.noise)),
+        Answer(
+            "What does training deeper gain?",
+            f"{depth_sentence(statistics.depths, statistics.noise)} {floor_sentence(statistics.floor)}".rstrip(),
+        ),
         Answer("What does it cost in generalization?", gap_sentence(statistics.depths)),
         epoch,
     )
@@ -125,6 +129,17 @@ def depth_sentence(depths: tuple[DepthRow, ...] | Withheld, noise: Noise | Withh
     if best is depths[0]:
         return f"{reached}, the shallowest with completed trials: training deeper gained nothing here."
     return f"{reached}; {_against(depths[0], noise)}."
+
+
+def floor_sentence(floor: FloorScores | Withheld) -> str:
+    """Return the accuracy of a linear model on frozen features; empty for a study without it."""
+    if isinstance(floor, Withheld):
+        return ""
+    return (
+        f"The floor, a linear model on the frozen features of {floor.backbone}, reaches "
+        f"{percent(floor.accuracy.value)} out of fold ({interval(floor.accuracy)} images); unlike the best trial, it "
+        "was not selected."
+    )
 
 
 def gap_sentence(depths: tuple[DepthRow, ...] | Withheld) -> str:

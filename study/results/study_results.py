@@ -20,6 +20,7 @@ from drft.config.trial_config import Metric
 from drft.errors import StudyError
 from drft.training.records import EpochRecord, Predictions, best_record
 from study.results.epochs import unpack
+from study.results.floor import Floor, NoFloor, read_floor
 from study.results.locate import StudyLocation, find_study
 from study.results.progress import is_feasible
 from study.results.study_folder import CHECKPOINT
@@ -117,6 +118,11 @@ class StudyResults:
     def eligible(self) -> pd.DataFrame:
         """The completed trials that can be the best: all, or the feasible ones if the study limits the gap."""
         return self.complete[self.complete["feasible"].astype(bool)].reset_index(drop=True)
+
+    @cached_property
+    def floor(self) -> Floor | NoFloor:
+        """The out-of-fold predictions of a linear model on frozen features, or the reason why there are none."""
+        return read_floor(self.info.folder)
 
     @property
     def no_best(self) -> str:

@@ -115,9 +115,16 @@ def test_a_study_is_run_and_resumed(workdir, data):
     assert code == 0, output
     assert "3/3 finished" in output
     assert "Best is trial" in output
+    line = r"^Floor: linear model on frozen features, (.+)% out of fold \(n = 40, 95% interval .* to .*\)\.$"
+    floor = re.findall(line, output, re.MULTILINE)
+    assert len(floor) == 2  # before the trials and among the results
     assert "not a medical device" in output or "nothing here is a medical device" in output
     folder = workdir / "results" / "tiny"
     assert (folder / "report" / "index.html").exists()
+    summary = json.loads((folder / "report" / "summary.json").read_text())["floor"]
+    assert (summary["n"], summary["folds"], summary["backbone"], summary["model"]) == (40, 5, "test_resnet", "ridge")
+    assert f"{100 * summary['accuracy']['value']:.1f}" == floor[0] == floor[1]
+    stored = (folder / "floor.json").stat()
     assert (folder / "space.yaml").read_text() == SPACE
     assert yaml.safe_load((folder / "study.yaml").read_text())["cohort"]["n"] == 40
     before = {path: path.read_bytes() for path in (folder / "trials").rglob("*") if path.is_file()}
@@ -130,6 +137,7 @@ def test_a_study_is_run_and_resumed(workdir, data):
     trials = check_files(workdir, 5)
     assert [trial.number for trial in trials] == [0, 1, 2, 3, 4]
     assert {path: path.read_bytes() for path in before} == before
+    assert (folder / "floor.json").stat().st_ino == stored.st_ino  # a resumed study keeps its floor
 
     assert run(workdir, "export", "tiny", "--out", "model")[0] == 0
     code, output = run(workdir, "predict", "model", str(data), "--csv", "grades.csv")
@@ -178,6 +186,7 @@ def test_the_goal_depth_ends_with_a_verdict(workdir, data):
     recommended = summary["verdict"]["recommended_depth"]
     assert f"Train {recommended} of " in output
     assert [row["depth"] for row in summary["verdict"]["by_depth"]] == [0, 1]
+    assert {"untuned", "linear model"} <= {contrast["other"] for contrast in summary["verdict"]["contrasts"]}
     assert "Recommended settings" in (report / "index.html").read_text()
     assert "Expected accuracy of one training on new images" in (report / "report.md").read_text()
 

@@ -48,6 +48,12 @@ def test_the_figures_are_those_of_the_tables(results, progress):
     assert f"{complete['val_accuracy_last'].mean():.3f} at the last epoch" in said
 
 
+def test_a_study_without_a_floor_says_how_to_get_it(results, progress):
+    assert "There is no floor (a linear model on frozen features): it was not computed; the command" in text(
+        results, progress
+    )
+
+
 def test_a_stopped_study_is_resumed_by_the_printed_command(results, progress):
     said = text(results, progress, "interrupted", requeued=2)
     assert "Trials stopped and queued again: 2. To resume: drft-study run --trials 60" in said

@@ -3,12 +3,13 @@
 from study.analysis import DepthRow, Statistics, Withheld
 from study.analysis.backbones import BackboneRow
 from study.analysis.best_of_k import EqualDepths
+from study.analysis.floor import FloorScores
 from study.analysis.generalization_gap import Gaps
 from study.analysis.history import TrialPoint
 from study.report import figures
 from study.report.chapters.parts import Chapter, Part, Table, Text, make_figure
 from study.report.tables import BACKBONE_HEADINGS, DEPTH_HEADINGS, backbone_rows, depth_rows
-from study.report.wording import p_value, plus_minus
+from study.report.wording import between, number, p_value, percent, plus_minus
 from study.results.study_results import StudyResults
 
 _TABLE_CAPTION = (
@@ -42,9 +43,10 @@ def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
             "depth",
             "Accuracy at each depth",
             both,
-            lambda b: figures.accuracy_by_depth(*b),
+            lambda b: figures.accuracy_by_depth(*b, statistics.floor),
             lambda b: _accuracy_caption(b[0]),
         ),
+        Text(_floor_text(statistics.floor)),
         _table(depths),
         make_figure(
             "equal-depths",
@@ -83,6 +85,20 @@ def _accuracy_caption(depths: tuple[DepthRow, ...]) -> str:
         "Validation accuracy of every trial at its best epoch, and the best completed trial of each depth with its "
         f"95% Wilson interval. The depths have {min(counts)} to {max(counts)} completed trials: the best of more "
         "trials is higher by chance alone, and an adaptive sampler does not try all depths equally often."
+    )
+
+
+def _floor_text(floor: FloorScores | Withheld) -> str:
+    if isinstance(floor, Withheld):
+        return f"The floor, a linear model on frozen features, is not shown: {floor.reason}."
+    return (
+        f"The floor is a linear model ({floor.model}) on the frozen features of {floor.backbone} at {floor.image_size} "
+        f"pixels: {percent(floor.accuracy.value)} of {floor.n} training images ({between(floor.accuracy)}), balanced "
+        f"accuracy {percent(floor.balanced_accuracy.value)} ({between(floor.balanced_accuracy)}), quadratic weighted "
+        f"kappa {number(floor.qwk.value, 2)} ({between(floor.qwk, 1)}). Each image was predicted by the model that was "
+        f"fitted on the other {floor.folds - 1} of {floor.folds} folds, with its penalty chosen inside them, in "
+        f"{floor.seconds:.0f} s for all. A tuned fine-tuning should beat it. The best of many trials is "
+        "optimistic, the floor is not."
     )
 
 

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from study.analysis import DepthRow, Estimate
+from study.analysis import DepthRow, Estimate, Withheld
 from study.analysis.best_of_k import EqualDepths
+from study.analysis.floor import FloorScores
 from study.analysis.history import TrialPoint
 from study.analysis.verdict import Verdict
 from study.report.figures.axes import DEPTH_AXIS, add_trials, errors, whole_ticks
-from study.report.style import PERCENT, TRAIN, VALIDATION, figure, rounded
+from study.report.style import PERCENT, QUIET, TRAIN, VALIDATION, figure, rounded
 
 _JITTER = 0.24
 """Distance, in depths, to which points of one depth are spread."""
@@ -43,8 +44,10 @@ def _gaps(depths: Sequence[int], counts: Sequence[int], gaps: Mapping[str, Seque
     return drawing
 
 
-def accuracy_by_depth(depths: Sequence[DepthRow], history: Sequence[TrialPoint]) -> go.Figure:
-    """Draw the validation accuracy of every trial at its best epoch, and the best of each depth with its interval."""
+def accuracy_by_depth(
+    depths: Sequence[DepthRow], history: Sequence[TrialPoint], floor: FloorScores | Withheld
+) -> go.Figure:
+    """Draw the validation accuracy of every trial at its best epoch, the best of each depth, and the floor (a line)."""
     drawing = figure(380, yaxis_title="validation accuracy", xaxis_title=DEPTH_AXIS)
     # The golden ratio spreads any run of trial numbers evenly to both sides of their depth.
     add_trials(
@@ -60,6 +63,15 @@ def accuracy_by_depth(depths: Sequence[DepthRow], history: Sequence[TrialPoint])
         marker={"symbol": "diamond", "color": TRAIN, "size": 10},
         hovertemplate="depth %{x}: best %{y:.1%}, trial %{customdata[0]} of n = %{customdata[1]}<extra></extra>",
     )
+    if isinstance(floor, FloorScores):
+        drawing.add_scatter(
+            x=[depths[0].depth - 0.5, depths[-1].depth + 0.5],
+            y=rounded([floor.accuracy.value] * 2),
+            name="floor",
+            mode="lines",
+            line={"color": QUIET, "dash": "dash", "width": 2},
+            hovertemplate="floor: linear model on frozen features, %{y:.1%}<extra></extra>",
+        )
     drawing.update_yaxes(tickformat=PERCENT)
     drawing.update_xaxes(**whole_ticks(depths[-1].depth, ticks=14))
     return drawing

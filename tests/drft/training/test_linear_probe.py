@@ -83,6 +83,6 @@ def test_without_head_epochs_fine_tuning_starts_from_the_probe(session):
 
 def test_a_classifier_that_is_no_linear_layer_over_vectors_is_refused(session, monkeypatch):
     context = session.prepare(LP_FT)
-    monkeypatch.setattr("drft.training.linear_probe._features", lambda _context: torch.zeros(38, 8, 2, 2))
+    monkeypatch.setattr("drft.training.linear_probe.frozen_features", lambda _context, _part: torch.zeros(38, 8, 2, 2))
     with pytest.raises(BackboneError, match=r"^head_phase.init: the classifier of test_resnet"):
         start_from_linear_probe(context)

@@ -42,27 +42,27 @@ def test_faults_are_raised_in_the_calling_process(probe):
 
 def test_a_defect_keeps_its_traceback(probe):
     with pytest.raises(ZeroDivisionError) as caught:
-        probe._call(divmod, 1, 0)
+        probe.call(divmod, 1, 0)
     assert "in _serve" in caught.value.__notes__[0]
 
 
 def test_the_error_names_the_exit_code_of_a_process_that_died():
     with BackboneProbe() as probe, pytest.raises(DrftError, match="checks backbones left with exit code 3"):
-        probe._call(os._exit, 3)
+        probe.call(os._exit, 3)
 
 
 def test_a_process_gets_the_current_environment(probe, monkeypatch):
     monkeypatch.setenv("DRFT_TEST_VALUE", "now")
     with BackboneProbe() as later:
-        assert later._call(os.getenv, "DRFT_TEST_VALUE") == "now"
-    assert probe._call(os.getenv, "DRFT_TEST_VALUE") is None
+        assert later.call(os.getenv, "DRFT_TEST_VALUE") == "now"
+    assert probe.call(os.getenv, "DRFT_TEST_VALUE") is None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="on other systems every process imports torch by itself")
 def test_processes_start_with_torch_imported_and_cuda_untouched(probe):
     imported = "__import__('sys').modules.keys() >= {'torch', 'timm', 'drft.training.trial', 'drft.training.session'}"
-    assert probe._call(eval, imported)
-    assert not probe._call(eval, "__import__('torch').cuda._is_in_bad_fork()")
+    assert probe.call(eval, imported)
+    assert not probe.call(eval, "__import__('torch').cuda._is_in_bad_fork()")
 
 
 def test_the_tuner_process_does_not_import_torch():
