@@ -2,9 +2,6 @@
 
 import pandas as pd
 
-from study.analysis.estimators.intervals import Withheld
-from study.analysis.evidence import read_verdict
-from study.analysis.verdict_text import verdict_lines
 from study.results.floor import Floor, NoFloor
 from study.results.metric_names import score_text
 from study.results.study_metadata import describe_split
@@ -61,12 +58,21 @@ def closing_lines(results: StudyResults, outcome: RunOutcome, command: str) -> l
             f"One of {n} validation images changes the accuracy by {1 / n:.3f}: small differences are noise.{rendered}",
         ]
         if results.info.goal == "depth":
-            verdict = read_verdict(results)
-            lines += [f"No verdict: {verdict.reason}."] if isinstance(verdict, Withheld) else verdict_lines(verdict)
+            lines += _verdict(results)
     if outcome.ended not in {"done", "noise"}:
         requeued = f"Trials stopped and queued again: {outcome.requeued}. " if outcome.requeued else ""
         lines.append(f"{requeued}To resume: {command}")
     return lines
+
+
+def _verdict(results: StudyResults) -> list[str]:
+    # Imported here, since SciPy takes a second to import, and a run needs it at its end only.
+    from study.analysis.estimators.intervals import Withheld  # noqa: PLC0415
+    from study.analysis.evidence import read_verdict  # noqa: PLC0415
+    from study.analysis.verdict_text import verdict_lines  # noqa: PLC0415
+
+    verdict = read_verdict(results)
+    return [f"No verdict: {verdict.reason}."] if isinstance(verdict, Withheld) else verdict_lines(verdict)
 
 
 def floor_line(floor: Floor | NoFloor) -> str:

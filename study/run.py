@@ -6,7 +6,6 @@ from rich.console import Console
 
 from study.callbacks.logger_callback import check_logger
 from study.callbacks.progress_reporter import preparation
-from study.design.run_finalists import run_finalists
 from study.messages import closing_lines, floor_line, opening_lines
 from study.report.disclaimer import DISCLAIMER
 from study.results.study_results import read_study
@@ -62,6 +61,9 @@ def run_plan(plan: StudyPlan[BoundSpace], options: RunOptions, console: Console)
         print_lines(console, [floor_line(floor)])
         outcome = run_trials(plan, options, choice, console)
         if options.goal == "depth" and outcome.ended == "done":
+            # Imported here, since scikit-learn takes a second to import, and a run needs it after its search only.
+            from study.design.run_finalists import run_finalists  # noqa: PLC0415
+
             study = read_study(plan.metadata.name, options.results, options.storage)
             finalists = run_finalists(study, plan, options, choice, console)
             if finalists is not None and finalists.ended != "done":
