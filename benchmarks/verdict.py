@@ -89,7 +89,7 @@ def judge(seed: int, trials: int, fresh: FreshImages, folder: Path, console: Con
     """Run all contestants on one data set; return what they promised and what is true."""
     shared = RunOptions(data=f"synthetic:{seed}", results=folder, report=False, seed=seed)
     started = time.perf_counter()
-    run_study(replace(shared, trials=trials, goal="depth", study="default"), console)
+    run_study(replace(shared, trials=trials, goal="depth", study="default", keep_checkpoints=1000), console)
     entry: dict[str, Any] = {"seed": seed, "default": _judge_default(read_study("default", folder), fresh)}
     entry["default"]["seconds"] = time.perf_counter() - started
     trainings = entry["default"]["trainings"]

@@ -10,7 +10,7 @@ from study.cli.options import study_options
 
 @click.command()
 @click.argument("study")
-@click.option("--trial", type=click.IntRange(0), help="Trial whose model is written; the best one by default.")
+@click.option("--trial", type=click.IntRange(0), help="Trial whose model is written.")
 @click.option("--onnx", is_flag=True, help="Also write the model as ONNX, and compare the two.")
 @click.option("--table", type=click.Choice(["trials", "epochs"]), help="Write this table instead of a model.")
 @click.option("--format", "form", type=click.Choice(["csv", "parquet"]), help="Format of the table; csv by default.")
@@ -33,7 +33,9 @@ def command(
 ) -> None:
     """Write the best model of STUDY, or a table of its trials or epochs.
 
-    A model comes with its configuration and a model card. STUDY is a name under
+    The best model of a study with --goal depth is the ensemble of the fold
+    models of the recommended depth; else it is that of the best trial. A model
+    comes with its configuration and a model card. STUDY is a name under
     --results, or the path of a study folder.
     """
     from study.results.study_results import read_study

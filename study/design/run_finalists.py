@@ -8,7 +8,8 @@ from optuna.samplers import RandomSampler
 from rich.console import Console
 
 from drft.config.trial_config import SplitConfig
-from study.analysis.evidence import read_evidence
+from study.analysis.estimators.intervals import Withheld
+from study.analysis.evidence import read_evidence, read_verdict
 from study.analysis.verdict import CONFIDENCE, decide_depth
 from study.design.choose_finalists import choose_finalists
 from study.results.finalists_plan import (
@@ -19,6 +20,7 @@ from study.results.finalists_plan import (
     read_finalists,
 )
 from study.results.planned_study import PLANNED
+from study.results.study_folder import StudyFolder
 from study.results.study_results import StudyResults
 from study.run_trials import print_lines, run_trials
 from study.setup.options import RunOptions
@@ -73,8 +75,20 @@ def run_finalists(
         limits = replace(options, trials=total, keep_checkpoints=plan.size)
         outcome = run_trials(planned, limits, choice, console, list(plan.queue(waiting)))
         if outcome.ended != "done":
-            break
+            return outcome
+    _drop_checkpoints(study, options.keep_checkpoints)
     return outcome
+
+
+def _drop_checkpoints(study: StudyResults, kept: int) -> None:
+    """Remove the finalists' checkpoints but those of the recommended depth and of the ``kept`` best trainings."""
+    finalists, verdict = read_finalists(study), read_verdict(study)
+    if finalists is None or isinstance(verdict, Withheld):
+        return
+    best = finalists.results.complete["number"].head(kept).astype(int)
+    folder = StudyFolder(finalists.results.info.folder)
+    folder.find_checkpoints()
+    folder.keep_checkpoints([*finalists.of_depth(verdict.recommended_depth), *best])
 
 
 def _contenders(plan: FinalistsPlan, finalists: Finalists | None, number: int) -> Sequence[int]:

@@ -1,13 +1,15 @@
 """The model card (Mitchell et al. 2019): training data, scores and limits of an exported model."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from drft.config.trial_config import TrialConfig
 from study.analysis import Estimate, Withheld, proportion
 from study.analysis.estimators.grading import grading
-from study.export.names import CONFIG, MODEL, ONNX
+from study.analysis.verdict import Verdict
+from study.analysis.verdict_text import describe_verdict
+from study.export.names import CONFIG, MEMBERS, MODEL, ONNX
 from study.report.disclaimer import FULL_DISCLAIMER, RENDERED
 from study.report.provenance import limits, provenance
 from study.report.wording import between, percent
@@ -40,12 +42,56 @@ def model_card(
         "Validation images": _validation(study, trial),
         "Floor": (_floor(study),),
         "Test images": _test(study, trial),
+        **_common(study, config, mean, std, files=f"`{MODEL}` holds", onnx=onnx),
+    }
+    return _card(study, f"trial {trial['number']}", sections)
+
+
+def ensemble_card(
+    study: StudyResults,
+    verdict: Verdict,
+    config: TrialConfig,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    members: int,
+    onnx: bool,
+) -> str:
+    """Return the card of the ensemble of the recommended depth as Markdown.
+
+    Args:
+        study: the study of the model.
+        verdict: the study's verdict on depth.
+        config: of the training of a member.
+        mean: channel means of the network's input, for images in [0, 1].
+        std: channel standard deviations, likewise.
+        members: number of networks.
+        onnx: whether there is an ONNX file.
+    """
+    sections = {
+        "Model": _ensemble(study, config, members),
+        "Trained on": (*_counts(study, f"{verdict.images} images of the data set `{study.info.dataset['name']}`."),),
+        "Expected accuracy": describe_verdict(verdict),
+        "Floor": (_floor(study),),
+        "Test images": ("Not scored.",),
+        **_common(study, config, mean, std, files=f"Each file `{MEMBERS}` holds", onnx=onnx),
+    }
+    return _card(study, f"depth {verdict.recommended_depth}, ensemble of {members}", sections)
+
+
+def _common(
+    study: StudyResults, config: TrialConfig, mean: Sequence[float], std: Sequence[float], *, files: str, onnx: bool
+) -> dict[str, Iterable[str]]:
+    return {
         "Limits": (f"- {limit}" for limit in limits(study)),
-        "Use": _use(config, mean, std, onnx=onnx),
+        "Use": _use(config, mean, std, files=files, onnx=onnx),
         "Provenance": (f"- {term}: {text}" for term, text in provenance(study.info) if term not in _PRIVATE),
         "Licence": ("The licences of the pretrained weights and of the images also apply to this model.",),
     }
-    lines = [f"# {study.info.name}, trial {trial['number']}", "", f"> **{FULL_DISCLAIMER}**"]
+
+
+def _card(study: StudyResults, what: str, sections: Mapping[str, Iterable[str]]) -> str:
+    lines = [f"# {study.info.name}, {what}", "", f"> **{FULL_DISCLAIMER}**"]
     if study.info.dataset["rendered"]:
         lines += [">", f"> **{RENDERED}**"]
     for title, section in sections.items():
@@ -63,6 +109,14 @@ def _model(study: StudyResults, trial: Trial, config: TrialConfig) -> Iterator[s
     yield f"`{CONFIG}` holds every setting."
 
 
+def _ensemble(study: StudyResults, config: TrialConfig, members: int) -> Iterator[str]:
+    backbone, weights = config.backbone.name, config.backbone.weights
+    yield f"{members} networks `{backbone}` (timm), pretrained weights `{weights}`, fine-tuned in two phases: the head"
+    yield f"alone, then the head and {_trained_part(config, study.info.block_count(backbone))}. Each was trained"
+    yield "without one fold of the images, and has the weights of its best epoch on that fold. The model predicts the"
+    yield f"mean of their probabilities. `{CONFIG}` holds every setting; the networks differ in seed and fold alone."
+
+
 def _trained_part(config: TrialConfig, blocks: int) -> str:
     """Return what the depth phase trains besides the head."""
     phase, part = config.depth_phase, f"the last {config.depth} of {blocks} blocks"
@@ -78,9 +132,16 @@ def _data(study: StudyResults) -> Iterator[str]:
     yield f"{split['n_train']} images of the data set `{dataset['name']}`."
     if "folds" in split:
         yield f"It is the last of {split['folds']} trainings, each without one of {split['folds']} folds."
-        yield f"The epoch and the trial were chosen on all {n_validation} images. Of all of them, by grade:"
+        chosen = f"The epoch and the trial were chosen on all {n_validation} images."
     else:
-        yield f"The epoch and the trial were chosen on {n_validation} other images. Of all of them, by grade:"
+        chosen = f"The epoch and the trial were chosen on {n_validation} other images."
+    yield from _counts(study, chosen)
+
+
+def _counts(study: StudyResults, text: str) -> Iterator[str]:
+    """Yield a text, and the number of images of each grade."""
+    dataset = study.info.dataset
+    yield f"{text} Of all of them, by grade:"
     yield ""
     yield "| grade | name | images |"
     yield "|---:|---|---:|"
@@ -143,14 +204,14 @@ def _row(name: str, estimate: Estimate | Withheld, scale: float = 100) -> str:
     return f"| {name} | {value} | {between(estimate, scale)} |"
 
 
-def _use(config: TrialConfig, mean: Sequence[float], std: Sequence[float], *, onnx: bool) -> Iterator[str]:
+def _use(config: TrialConfig, mean: Sequence[float], std: Sequence[float], *, files: str, onnx: bool) -> Iterator[str]:
     size = config.image_size
     means, deviations = (", ".join(f"{value:g}" for value in channels) for channels in (mean, std))
     yield "```"
     yield "drft-study predict FOLDER image.jpg"
     yield "```"
     yield ""
-    yield f"`{MODEL}` holds every tensor under timm's names; `drft.load_checkpoint` rebuilds the network from it."
+    yield f"{files} every tensor under timm's names; `drft.load_checkpoint` rebuilds the network from it."
     if config.loss.kind != "cross_entropy":
         yield f"Its outputs are those of loss.kind `{config.loss.kind}`, not logits: `probabilities` of the rebuilt"
         yield "model turns them into log-probabilities. Its learned values, if any, are the `link.` tensors."

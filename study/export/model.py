@@ -1,26 +1,34 @@
 """Export a study's model as a folder that needs no other file of the study."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from drft.config.trial_config import with_values
+from drft.config.trial_config import TrialConfig, with_values
 from drft.errors import StudyError
 from drft.models.checkpoint import load_checkpoint, save_model
-from study.export.card import model_card
-from study.export.names import CARD, CONFIG, MODEL, ONNX
+from study.analysis import Withheld
+from study.analysis.evidence import read_verdict
+from study.export.card import ensemble_card, model_card
+from study.export.names import CARD, CONFIG, MEMBER, MODEL, ONNX
 from study.results.files import whole_folder
+from study.results.finalists_plan import read_finalists
 from study.results.study_results import StudyResults
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from drft.models.backbone import Model
 
 
 def export_model(study: StudyResults, out: Path, number: int | None = None, *, onnx: bool = False) -> str:
-    """Write a trial's model with all its weights, its configuration and a model card; the folder appears whole.
+    """Write a model with all its weights, its configuration and a model card; the folder appears whole.
 
     Args:
         study: the study.
         out: a folder that does not exist or is empty.
-        number: of the trial; None for the best one.
+        number: of the trial whose model is written; None for the ensemble of the recommended depth's fold models, or
+            for the best trial if the study was not run with the goal depth.
         onnx: whether to write the model as ONNX, too.
 
     Returns:
@@ -32,26 +40,66 @@ def export_model(study: StudyResults, out: Path, number: int | None = None, *, o
     """
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise StudyError(f"{out} already exists: name a new folder with --out")
-    trial = _find_trial(study, number)
-    checkpoint = _find_checkpoint(study, int(trial["number"]))
     if onnx:
-        from study.export.onnx import check_packages, write_onnx  # noqa: PLC0415 (torch takes seconds to import)
+        from study.export.onnx import check_packages  # noqa: PLC0415 (torch takes seconds to import)
 
         check_packages()
-    model, config = load_checkpoint(checkpoint)
-    # Only the file name of the pretrained weights: their folder is a path of this machine.
-    config = with_values(config, {"backbone.weights": Path(config.backbone.weights).name})
+    if number is None and study.info.goal == "depth":
+        return _export_ensemble(study, out, onnx=onnx)
+    trial = _find_trial(study, number)
+    checkpoint = _find_checkpoint(study, int(trial["number"]))
     description = f"trial {trial['number']} of {study.info.name}"
     with whole_folder(out, "name another folder with --out") as draft:
-        save_model(draft / MODEL, model, config, classes=len(study.info.dataset["grades"]))
-        settings = config.model_dump(mode="json")
-        (draft / CONFIG).write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        (model,), config = _write_models(draft, [checkpoint], [MODEL], len(study.info.dataset["grades"]))
         if onnx:
-            difference = write_onnx(model, config.image_size, draft / ONNX)
-            description += f"; {ONNX} agrees with it to {difference:.1g} in every probability"
+            description += _write_onnx(draft, [model], config)
         card = model_card(study, trial, config, mean=model.mean, std=model.std, onnx=onnx)
         (draft / CARD).write_text(card, encoding="utf-8")
     return f"{out}: {description}"
+
+
+def _export_ensemble(study: StudyResults, out: Path, *, onnx: bool) -> str:
+    """Write the fold models of the recommended depth, which cross-validation has trained."""
+    finalists, verdict = read_finalists(study), read_verdict(study)
+    if isinstance(verdict, Withheld) or finalists is None:
+        reason = verdict.reason if isinstance(verdict, Withheld) else "there are no finalists"
+        raise StudyError(f"study {study.info.name!r} recommends no depth, {reason}; or name a trial with --trial")
+    numbers = finalists.of_depth(verdict.recommended_depth)
+    checkpoints = [_find_checkpoint(finalists.results, number) for number in numbers]
+    names = [MEMBER.format(position) for position in range(1, len(numbers) + 1)]
+    description = f"ensemble of {len(numbers)} at depth {verdict.recommended_depth} of {study.info.name}"
+    with whole_folder(out, "name another folder with --out") as draft:
+        models, config = _write_models(draft, checkpoints, names, len(study.info.dataset["grades"]))
+        if onnx:
+            description += _write_onnx(draft, models, config)
+        card = ensemble_card(
+            study, verdict, config, mean=models[0].mean, std=models[0].std, members=len(models), onnx=onnx
+        )
+        (draft / CARD).write_text(card, encoding="utf-8")
+    return f"{out}: {description}"
+
+
+def _write_models(
+    folder: Path, checkpoints: Sequence[Path], names: Sequence[str], classes: int
+) -> tuple[list["Model"], TrialConfig]:
+    """Write checkpoints with all their tensors, and the configuration of the last one; return models and configuration."""
+    models = []
+    for checkpoint, name in zip(checkpoints, names, strict=True):
+        model, config = load_checkpoint(checkpoint)
+        # Only the file name of the pretrained weights: their folder is a path of this machine.
+        config = with_values(config, {"backbone.weights": Path(config.backbone.weights).name})
+        save_model(folder / name, model, config, classes)
+        models.append(model)
+    settings = config.model_dump(mode="json")
+    (folder / CONFIG).write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    return models, config
+
+
+def _write_onnx(folder: Path, models: Sequence["Model"], config: TrialConfig) -> str:
+    from study.export.onnx import write_onnx  # noqa: PLC0415 (torch takes seconds to import)
+
+    difference = write_onnx(models, config.image_size, folder / ONNX)
+    return f"; {ONNX} agrees with it to {difference:.1g} in every probability"
 
 
 def _find_trial(study: StudyResults, number: int | None) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Export a model as ONNX, and check that the file predicts as the model does."""
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,6 +17,17 @@ INPUT = "pictures"
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 TOLERANCE = 1e-3
 """Largest difference in a probability that counts as rounding."""
+
+
+class _Ensemble(nn.Module):
+    """Maps images in [0, 1] to the mean of the probabilities of several models; one model keeps its own."""
+
+    def __init__(self, models: Sequence[Model]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(_ProbabilityModel(model) for model in models)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.stack([member(images) for member in self.members]).mean(dim=0)
 
 
 class _ProbabilityModel(nn.Module):
@@ -47,8 +59,13 @@ def check_packages() -> None:
         raise StudyError(f"--onnx needs {', '.join(missing)}: pip install 'drft-study[onnx]'")
 
 
-def write_onnx(model: Model, image_size: int, path: Path) -> float:
+def write_onnx(models: Sequence[Model], image_size: int, path: Path) -> float:
     """Write a model as ONNX: images in [0, 1], float32 of shape (n, 3, size, size), to probabilities (n, classes).
+
+    Args:
+        models: one model, or the members of an ensemble, whose probabilities are averaged.
+        image_size: height and width of the images in pixels.
+        path: the file.
 
     Returns:
         The largest difference in a probability between file and model, on random images.
@@ -56,7 +73,7 @@ def write_onnx(model: Model, image_size: int, path: Path) -> float:
     Raises:
         StudyError: when they differ by more than rounding.
     """
-    module = _ProbabilityModel(model).cpu().eval()
+    module = _Ensemble(models).cpu().eval()
     images = torch.rand(3, 3, image_size, image_size, generator=torch.Generator().manual_seed(0))
     torch.onnx.export(
         module,
@@ -78,7 +95,7 @@ def write_onnx(model: Model, image_size: int, path: Path) -> float:
 
 
 @torch.no_grad()
-def _largest_difference(module: _ProbabilityModel, images: Tensor, path: Path) -> float:
+def _largest_difference(module: _Ensemble, images: Tensor, path: Path) -> float:
     """Compare the probabilities of file and model; the file was traced with another number of images."""
     import onnxruntime  # noqa: PLC0415 (an optional package)
 

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from drft.data.datasets.files import SUFFIXES
 from drft.errors import DataError
 from drft.models.checkpoint import load_checkpoint
-from study.export.names import MODEL
+from study.export.names import MEMBERS, MODEL
 from study.report.disclaimer import FULL_DISCLAIMER
 from study.results.files import write_whole
 
@@ -53,7 +55,7 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
 
 
 def predict(checkpoint: Path, images: Sequence[Path]) -> list[Prediction]:
-    """Predict images with the model of a checkpoint.
+    """Predict images with the model of a checkpoint; an ensemble predicts the mean of its members' probabilities.
 
     Args:
         checkpoint: a ``.safetensors`` file, or the folder of an exported model.
@@ -65,10 +67,12 @@ def predict(checkpoint: Path, images: Sequence[Path]) -> list[Prediction]:
     """
     from drft.inference import predict_images  # noqa: PLC0415 (torch takes seconds to import)
 
-    model, config = load_checkpoint(checkpoint / MODEL if checkpoint.is_dir() else checkpoint)
+    members = sorted(checkpoint.glob(MEMBERS)) if checkpoint.is_dir() else []
+    single = checkpoint / MODEL if checkpoint.is_dir() else checkpoint
+    models = [load_checkpoint(file) for file in members or [single]]
     counts = Counter(path.stem for path in images)
     ids = [str(path) if counts[path.stem] > 1 else path.stem for path in images]
-    probabilities = predict_images(model, config.image_size, images)
+    probabilities = np.mean([predict_images(model, config.image_size, images) for model, config in models], axis=0)
     return [
         Prediction(name, int(row.argmax()), tuple(map(float, row)))
         for name, row in zip(ids, probabilities, strict=True)

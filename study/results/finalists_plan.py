@@ -104,8 +104,15 @@ class FinalistsPlan(TrainingPlan):
         return cls(plan["study"], plan["seed"], plan["folds"], plan["rounds"], finalists)
 
 
-Finalists = PlannedStudy[FinalistsPlan]
-"""The state of a study's finalists."""
+@dataclass(frozen=True)
+class Finalists(PlannedStudy[FinalistsPlan]):
+    """The state of a study's finalists."""
+
+    def of_depth(self, depth: int) -> list[int]:
+        """Return the numbers of the trials at a depth, without those of the untuned configuration."""
+        name = next(other.name for other in self.plan.finalists if other.depth == depth and other.name != UNTUNED)
+        position = [other.name for other in self.plan.finalists].index(name)
+        return [number for index, number in sorted(self.done.items()) if self.plan.locate(index)[2] == position]
 
 
 def finalists_location(study: StudyLocation) -> StudyLocation:
@@ -119,7 +126,8 @@ def read_finalists(study: StudyResults) -> Finalists | None:
     Raises:
         StudyError: when a study with their name is something else.
     """
-    return read_planned_study(finalists_location(study.location), FinalistsPlan)
+    planned = read_planned_study(finalists_location(study.location), FinalistsPlan)
+    return None if planned is None else Finalists(planned.plan, planned.results, planned.trials)
 
 
 def _seed(*entropy: int) -> int:

@@ -180,6 +180,7 @@ def test_the_goal_depth_ends_with_a_verdict(workdir, data):
     finalists = optuna.load_study(study_name="tiny.finalists", storage=storage).trials
     done = [trial.user_attrs["place"] for trial in finalists if trial.state.name == "COMPLETE"]
     assert len(done) == len(set(done)) >= 15
+    assert len(list((workdir / "results" / "tiny" / "finalists").glob("trials/*/best.safetensors"))) <= 15
     report = workdir / "results" / "tiny" / "report"
     summary = json.loads((report / "summary.json").read_text())
     jsonschema.validate(summary, summary_schema())
@@ -189,6 +190,16 @@ def test_the_goal_depth_ends_with_a_verdict(workdir, data):
     assert {"untuned", "linear model"} <= {contrast["other"] for contrast in summary["verdict"]["contrasts"]}
     assert "Recommended settings" in (report / "index.html").read_text()
     assert "Expected accuracy of one training on new images" in (report / "report.md").read_text()
+
+    code, output = run(workdir, "export", "tiny", "--out", "model")
+    assert code == 0, output
+    members = len(list((workdir / "model").glob("model-*.safetensors")))
+    assert f"ensemble of {members} at depth {recommended} of tiny" in output
+    assert members in {5, 10}
+    assert "Expected accuracy on new images" in (workdir / "model" / "README.md").read_text()
+    code, output = run(workdir, "predict", "model", str(data), "--csv", "grades.csv")
+    assert code == 0, output
+    assert pd.read_csv(workdir / "grades.csv")["grade"].isin(range(5)).sum() == 40
 
 
 def test_interrupted_and_killed_studies_are_resumed(workdir, data):

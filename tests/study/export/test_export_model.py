@@ -172,7 +172,7 @@ def test_onnx_includes_the_thresholds_of_an_ordinal_loss(tmp_path):
     with torch.no_grad():
         model.probabilities.fit(model.net(2 * images - 1), torch.tensor([0, 1, 2, 3]))
         expected = model.probabilities(model.net(2 * images - 1)).exp().numpy()
-    write_onnx(model, 32, tmp_path / "model.onnx")
+    write_onnx([model], 32, tmp_path / "model.onnx")
     session = runtime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
     (probabilities,) = session.run(None, {"pictures": images.numpy()})
     assert probabilities == pytest.approx(expected, abs=1e-5)
