@@ -56,9 +56,9 @@ _COLUMNS = (
 _CLAIM_COLUMNS = ("what the verdict says", "measured", "95% interval", "n")
 _NOTE = (
     "Means over data sets with 95 % t intervals, in percent and points. The default hands over the ensemble of the "
-    "fold models of the recommended depth, and promises the accuracy of one of them; the others hand over the "
-    "checkpoint of their best trial. The true accuracy of a depth is the mean of its fold models. best and optuna have "
-    "as many trainings as the default's search and finalists together."
+    "fold models of the recommended depth, the others the checkpoint of their best trial. The true accuracy of a depth "
+    "is the mean of its fold models. best and optuna have as many trainings as the default's search and finalists "
+    "together."
 )
 
 
@@ -123,9 +123,9 @@ def _judge_default(study: StudyResults, fresh: FreshImages) -> dict[str, Any]:
         "depth": verdict.recommended_depth,
         "certain": verdict.certain,
         "tolerance": verdict.tolerance,
-        "promise": verdict.accuracy.value,
-        "low": verdict.accuracy.low,
-        "high": verdict.accuracy.high,
+        "promise": verdict.promise.value,
+        "low": verdict.promise.low,
+        "high": verdict.promise.high,
         "true": chosen["ensemble"],
         "true_single": chosen["single"],
         "untuned": truths[UNTUNED],
@@ -177,7 +177,7 @@ def contestant_rows(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...
                 f"{np.mean([part['seconds'] for part in parts]):.0f}",
                 _mean([part["promise"] for part in parts]),
                 _mean([part["true"] for part in parts]),
-                _mean([part["promise"] - part.get("true_single", part["true"]) for part in parts]),
+                _mean([part["promise"] - part["true"] for part in parts]),
                 "" if name == "optuna" else _mean(gains),
             )
         )
@@ -197,7 +197,7 @@ def claim_rows(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     certain = [loss <= part["tolerance"] for loss, part in zip(regret, defaults, strict=True) if part["certain"]]
     gain = [part["true"] - part["true_single"] for part in defaults]
     return [
-        _share("the interval of the promise holds the truth", [_held(part, "true_single") for part in defaults]),
+        _share("the interval of the promise holds the truth", [_held(part, "true") for part in defaults]),
         _share(
             "the intervals of all depths hold their truth",
             [all(_held(row, "true") for row in part["by_depth"]) for part in defaults],

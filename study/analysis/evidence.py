@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from study.analysis.estimators.ensemble_gain import ensemble_gain
 from study.analysis.estimators.intervals import Withheld
 from study.analysis.verdict import DepthEvidence, Verdict, decide_depth
 from study.results.finalists_plan import UNTUNED, Finalists, read_finalists
@@ -26,8 +27,10 @@ class FoldTraining(NamedTuple):
 
     ids: tuple[str, ...]
     """Names of the images of the fold."""
-    correct: NDArray[np.bool_]
-    """Whether each image was classified correctly after each epoch, shape (epochs, images)."""
+    grades: NDArray[np.int64]
+    """True grades of these images, shape (images,)."""
+    probabilities: NDArray[np.floating]
+    """Class probabilities after each epoch, shape (epochs, images, classes)."""
     scores: NDArray[np.float64]
     """Validation score after each epoch, higher is better, shape (epochs,)."""
     gaps: NDArray[np.float64]
@@ -43,6 +46,10 @@ class Evidence(NamedTuple):
     """The untuned configuration."""
     images: tuple[str, ...]
     """Names of the images."""
+    grades: NDArray[np.int64]
+    """Their true grades, shape (images,)."""
+    probabilities: tuple[NDArray[np.floating], ...]
+    """Out-of-fold probabilities of each of ``depths``, shape (rounds, images, classes)."""
 
 
 def read_verdict(study: StudyResults) -> Verdict | Withheld:
@@ -55,7 +62,12 @@ def read_verdict(study: StudyResults) -> Verdict | Withheld:
     evidence = read_evidence(finalists)
     if len(evidence.depths) < 2:
         return Withheld("fewer than two depths are cross-validated yet: resume the run")
-    return decide_depth(evidence.depths, evidence.untuned, _floor_correct(study.floor, evidence.images))
+    return decide_depth(
+        evidence.depths,
+        evidence.untuned,
+        _floor_correct(study.floor, evidence.images),
+        lambda members: ensemble_gain(evidence.probabilities, evidence.grades, members),
+    )
 
 
 def _floor_correct(floor: Floor | NoFloor, images: Sequence[str]) -> NDArray[np.bool_] | None:
@@ -80,6 +92,8 @@ def read_evidence(finalists: Finalists) -> Evidence:
     depths: list[DepthEvidence] = []
     untuned: DepthEvidence | None = None
     images: tuple[str, ...] = ()
+    probabilities: list[NDArray[np.floating]] = []
+    grades: dict[str, int] = {}
     for position, finalist in enumerate(plan.finalists):
         planned = [plan.indices(number, [position]) for number in range(plan.rounds)]
         complete = [indices for indices in planned if all(index in trainings for index in indices)]
@@ -87,13 +101,16 @@ def read_evidence(finalists: Finalists) -> Evidence:
             continue
         rounds = [[trainings[index] for index in indices] for indices in complete]
         images = images or tuple(sorted(name for fold in rounds[0] for name in fold.ids))
+        grades |= {name: int(grade) for fold in rounds[0] for name, grade in zip(fold.ids, fold.grades, strict=True)}
         depth_fraction, trainable_fraction = fractions[finalists.done[complete[0][0]]]
-        evidence = out_of_fold(rounds, images, finalist.depth, depth_fraction, trainable_fraction)
+        evidence, predicted = out_of_fold(rounds, images, finalist.depth, depth_fraction, trainable_fraction)
         if finalist.name == UNTUNED:
             untuned = evidence
         else:
             depths.append(evidence)
-    return Evidence(tuple(depths), untuned, images)
+            probabilities.append(predicted)
+    true = np.array([grades[name] for name in images], dtype=np.int64)
+    return Evidence(tuple(depths), untuned, images, true, tuple(probabilities))
 
 
 def out_of_fold(
@@ -102,7 +119,7 @@ def out_of_fold(
     depth: int,
     depth_fraction: float,
     trainable_fraction: float,
-) -> DepthEvidence:
+) -> tuple[DepthEvidence, NDArray[np.floating]]:
     """Return the results of one finalist, each fold scored at the epoch that the other folds of its round choose.
 
     The best epoch of a fold itself would flatter: it is the highest of several measurements on the images that are then
@@ -114,24 +131,30 @@ def out_of_fold(
         depth: of the finalist.
         depth_fraction: likewise.
         trainable_fraction: likewise.
+
+    Returns:
+        The results, and the probabilities that they rest on, shape (rounds, images, classes).
     """
     positions = {name: index for index, name in enumerate(images)}
     correct = np.zeros((len(rounds), len(images)), dtype=np.bool_)
     fold_of = np.zeros((len(rounds), len(images)), dtype=np.int64)
+    probabilities = np.zeros((len(rounds), len(images), rounds[0][0].probabilities.shape[2]), dtype=np.float32)
     gaps, gaps_last, epochs = [], [], []
     for row, folds in enumerate(rounds):
         scores = np.array([fold.scores for fold in folds])
         for number, fold in enumerate(folds):
             epoch = int(np.delete(scores, number, axis=0).mean(axis=0).argmax())
             columns = [positions[name] for name in fold.ids]
-            correct[row, columns] = fold.correct[epoch]
+            probabilities[row, columns] = fold.probabilities[epoch]
+            correct[row, columns] = fold.probabilities[epoch].argmax(axis=1) == fold.grades
             fold_of[row, columns] = number
             gaps.append(fold.gaps[epoch])
             gaps_last.append(fold.gaps[-1])
             epochs.append(epoch + 1)
-    return DepthEvidence(
+    evidence = DepthEvidence(
         depth, depth_fraction, trainable_fraction, correct, fold_of, np.array(gaps), np.array(gaps_last), tuple(epochs)
     )
+    return evidence, probabilities
 
 
 def _read_trainings(finalists: Finalists) -> dict[int, FoldTraining]:
@@ -147,7 +170,8 @@ def _read_trainings(finalists: Finalists) -> dict[int, FoldTraining]:
         records = epochs[number]
         trainings[index] = FoldTraining(
             predictions.ids,
-            predictions.probabilities.argmax(axis=2) == predictions.grades,
+            predictions.grades,
+            predictions.probabilities,
             sign * records[column].to_numpy(dtype=np.float64),
             (records["train_accuracy"] - records["val_accuracy"]).to_numpy(dtype=np.float64),
         )

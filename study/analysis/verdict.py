@@ -5,7 +5,7 @@ several repeats with other folds, and every training image was predicted by a ne
 and trainings are both random samples. All depths predict the same images, so they are compared image by image.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -70,6 +70,19 @@ class DepthContrast(NamedTuple):
     probability_better: float
 
 
+class Promise(NamedTuple):
+    """The accuracy that is expected on new images of the model that a study hands over."""
+
+    value: float
+    low: float
+    high: float
+    members: int
+    """Networks of the ensemble: the fold models of the recommended depth."""
+    gain: Estimate | None
+    """Part of the value that the ensemble is expected to gain over one of its members; None if it is unknown: then the
+    value is that of one member, which an ensemble reaches or exceeds."""
+
+
 class Undecided(NamedTuple):
     """The depths that the evidence neither accepts nor excludes as being within the tolerance of the best."""
 
@@ -91,6 +104,7 @@ class Verdict(NamedTuple):
     """Whether the recommended depth is within the tolerance with the required probability."""
     accuracy: Estimate
     """Expected accuracy on new images of one training at the recommended depth."""
+    promise: Promise
     gap: Estimate
     gap_last: Estimate
     by_depth: tuple[DepthVerdict, ...]
@@ -106,6 +120,7 @@ def decide_depth(
     evidence: Sequence[DepthEvidence],
     untuned: DepthEvidence | None = None,
     floor: NDArray[np.bool_] | None = None,
+    gains: Callable[[int], Estimate | None] = lambda _members: None,
     tolerance: float = TOLERANCE,
     confidence: float = CONFIDENCE,
     seed: int = 0,
@@ -119,6 +134,7 @@ def decide_depth(
         evidence: results of at least two depths on the same images, shallowest first.
         untuned: results of the untuned configuration on the same images.
         floor: whether a linear model on frozen features classified each image correctly out of fold, shape (images,).
+        gains: returns what an ensemble of so many members gains over one of them.
         tolerance: see above.
         confidence: see above.
         seed: of the posterior draws.
@@ -149,12 +165,14 @@ def decide_depth(
         )
         for index, depth in enumerate(evidence)
     )
+    accuracy, members = _estimate(curve.draws[:, chosen], images), len(evidence[chosen].gaps)
     return Verdict(
         recommended_depth=evidence[chosen].depth,
         tolerance=tolerance,
         confidence=confidence,
         certain=bool(sure.size),
-        accuracy=_estimate(curve.draws[:, chosen], images),
+        accuracy=accuracy,
+        promise=promise_of(accuracy, gains(members), members),
         gap=_estimate(gap.draws[:, chosen], images),
         gap_last=_estimate(gap_last.draws[:, chosen], images),
         by_depth=by_depth,
@@ -164,6 +182,18 @@ def decide_depth(
         images=images,
         training_sd=training_sd,
     )
+
+
+def promise_of(accuracy: Estimate, gain: Estimate | None, members: int) -> Promise:
+    """Return the expected accuracy of an ensemble: that of a member plus the gain, whose errors are independent."""
+    assert accuracy.low is not None
+    assert accuracy.high is not None
+    if gain is None or gain.low is None:
+        return Promise(accuracy.value, accuracy.low, accuracy.high, members, None)
+    value, reach = accuracy.value + gain.value, gain.value - gain.low
+    below = float(np.hypot(accuracy.value - accuracy.low, reach))
+    above = float(np.hypot(accuracy.high - accuracy.value, reach))
+    return Promise(value, value - below, min(1.0, value + above), members, gain)
 
 
 def accuracy_covariance(evidence: Sequence[DepthEvidence]) -> tuple[NDArray[np.float64], float]:

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from study.analysis.estimators.intervals import Estimate
-from study.analysis.verdict import Verdict
+from study.analysis.verdict import Promise, Verdict
 
 _NAMES = {
     "head alone": "over the head alone",
@@ -41,7 +41,7 @@ def describe_verdict(verdict: Verdict) -> VerdictText:
             f"Train {verdict.recommended_depth} of {blocks} blocks ({chosen.trainable_fraction:.0%} of the backbone's "
             f"parameters): {within} with probability {chosen.probability_within:.0%}."
         ),
-        accuracy=f"Expected accuracy on new images, of one such training: {_percent(verdict.accuracy)}.",
+        accuracy=_promise(verdict.promise),
         gain=f"{', '.join(gains)}." if gains else "",
         cost=(
             f"Training accuracy is ahead by {_points(verdict.gap_last)} at the last epoch, by {_points(verdict.gap)} "
@@ -57,6 +57,11 @@ def verdict_lines(verdict: Verdict) -> list[str]:
     return [recommendation, *(f"  {text}" for text in others if text)]
 
 
+def _promise(promise: Promise) -> str:
+    of = f"an ensemble of {promise.members}" if promise.gain else "one such training"
+    return f"Expected accuracy on new images, as {of}: {_range(promise.value, promise.low, promise.high)}."
+
+
 def _undecided(verdict: Verdict, within: str) -> str:
     undecided = verdict.undecided
     if not undecided.depths:
@@ -70,10 +75,8 @@ def _undecided(verdict: Verdict, within: str) -> str:
     return f"{text}; telling them apart would take {' and '.join(needed)}." if needed else f"{text}."
 
 
-def _percent(estimate: Estimate) -> str:
-    assert estimate.low is not None
-    assert estimate.high is not None
-    return f"{estimate.value:.1%} ({estimate.low:.1%} to {estimate.high:.1%})"
+def _range(value: float, low: float, high: float) -> str:
+    return f"{value:.1%} ({low:.1%} to {high:.1%})"
 
 
 def _signed(estimate: Estimate) -> str:

@@ -82,7 +82,7 @@ def _export_ensemble(study: StudyResults, out: Path, *, onnx: bool) -> str:
 def _write_models(
     folder: Path, checkpoints: Sequence[Path], names: Sequence[str], classes: int
 ) -> tuple[list["Model"], TrialConfig]:
-    """Write checkpoints with all their tensors, and the configuration of the last one; return models and configuration."""
+    """Write checkpoints with all tensors, and the configuration of the last one; return models and configuration."""
     models = []
     for checkpoint, name in zip(checkpoints, names, strict=True):
         model, config = load_checkpoint(checkpoint)

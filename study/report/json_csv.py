@@ -1,10 +1,10 @@
 """The report for programs: ``summary.json``, ``trials.csv``, ``epochs.csv`` and ``suspects.csv``.
 
 ``summary.json`` holds ``schema`` (1), ``study``, ``data``, ``trials`` (count by state), ``best`` (the best trial's row
-and dimensions, or null), ``verdict`` (which depth, of a study with the goal depth), ``floor`` (a linear model on
-frozen features), ``by_depth`` and ``statistics``. Every statistic is an object of its fields; an estimate has
-``value``, ``low`` and ``high`` (95 %, null where n allows none) and ``n``; one that would be invalid is
-``{"withheld": reason}``.
+and dimensions, or null), ``verdict`` (which depth, of a study with the goal depth), ``promise`` (the accuracy of its
+model on new images), ``floor`` (a linear model on frozen features), ``by_depth`` and ``statistics``. Every statistic is
+an object of its fields; an estimate has ``value``, ``low`` and ``high`` (95 %, null where n allows none) and ``n``; one
+that would be invalid is ``{"withheld": reason}``.
 """
 
 import json
@@ -36,6 +36,7 @@ def summary(results: StudyResults, statistics: Statistics) -> dict[str, Any]:
         "trials": trials_by_state(results),
         "best": _best(results),
         "verdict": plain(verdict),
+        "promise": plain(verdict if isinstance(verdict, Withheld) else verdict.promise),
         "floor": plain(floor),
         "by_depth": plain(by_depth),
         "statistics": plain(values),

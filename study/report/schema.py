@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from study.analysis import DepthRow, Statistics, Withheld
-from study.analysis.verdict import Verdict
+from study.analysis.verdict import Promise, Verdict
 from study.report.json_csv import SCHEMA
 from study.report.tables import STATES
 
@@ -49,6 +49,7 @@ def summary_schema() -> dict[str, Any]:
         "trials": _object(dict.fromkeys(STATES, _PLAIN[int])),
         "best": {"description": "Row of the best completed trial, or null.", "type": ["object", "null"]},
         "verdict": {"anyOf": [_schema(Verdict, shared), _schema(Withheld, shared)]},
+        "promise": {"anyOf": [_schema(Promise, shared), _schema(Withheld, shared)]},
         "floor": _schema(hints["floor"], shared),
         "by_depth": {"anyOf": [{"type": "array", "items": _schema(DepthRow, shared)}, _schema(Withheld, shared)]},
         "statistics": _object(statistics),

@@ -13,6 +13,8 @@ from benchmarks.simulations.verdict import (
     rising,
 )
 from study.analysis.estimators.depth_curve import fit_depth_curve
+from study.analysis.estimators.ensemble_gain import ensemble_gain
+from study.analysis.estimators.intervals import Estimate
 from study.analysis.verdict import accuracy_covariance, decide_depth
 from study.analysis.verdict_text import verdict_lines
 
@@ -70,6 +72,30 @@ def test_other_models_are_compared_on_the_same_images():
     wide = contrasts["linear model"].difference
     independent = np.sqrt(2 * 0.25 / len(best.correct[0]))
     assert wide.high - wide.low > 2 * 1.96 * independent
+
+
+def test_the_promise_is_the_accuracy_and_the_gain_of_the_ensemble():
+    data = simulated(rising)
+    alone = decide_depth(data.evidence)
+    assert alone.promise[:3] == (alone.accuracy.value, alone.accuracy.low, alone.accuracy.high)
+    gain = Estimate(0.02, 0.01, 0.03, 413)
+    together = decide_depth(data.evidence, gains=lambda members: gain if members == 5 else None)
+    assert together.promise.value == pytest.approx(alone.accuracy.value + 0.02)
+    assert together.promise.high - together.promise.low > alone.accuracy.high - alone.accuracy.low
+
+
+def test_the_gain_of_an_ensemble_is_found_and_extrapolated():
+    """Members are right when the image's and their own noise are: the gain of five is known from many images."""
+    rng = np.random.default_rng(0)
+    images = 200_000
+    logits = rng.normal(0.3, 1, images) + rng.normal(0, 1, (5, images))
+    probabilities = np.stack([1 / (1 + np.exp(logits)), 1 / (1 + np.exp(-logits))], axis=-1)
+    grades = np.ones(images, dtype=np.int64)
+    true = (probabilities.mean(axis=0).argmax(axis=1) == grades).mean() - (logits > 0).mean()
+    two = ensemble_gain([probabilities[:2]], grades, 5)
+    assert two.value == pytest.approx(true, abs=0.006)
+    assert two.low < two.value < two.high
+    assert ensemble_gain([probabilities[:1]], grades, 5) is None
 
 
 def test_rounds_add_certainty():
