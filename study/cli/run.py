@@ -33,7 +33,7 @@ from study.samplers.names import GOALS, SAMPLERS
 @click.option("--precision", type=click.Choice(PRECISIONS), help="Number type of the computation; auto by default.")
 @click.option("--sampler", type=click.Choice(SAMPLERS), default="tpe", show_default=True, help="Draws the trials.")
 @click.option("--folds", type=click.IntRange(2), help="Cross-validation: train each trial once for each fold.")
-@click.option("--pruner", type=click.Choice(PRUNERS), help="asha by default, wilcoxon with --folds above 3.")
+@click.option("--pruner", type=click.Choice(PRUNERS), help="asha by default; predictive with --goal depth.")
 @click.option("--metric", type=click.Choice(METRICS), help="Score to maximize, nll to minimize; accuracy by default.")
 @click.option(
     "--max-gap",

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from drft.config.trial_config import SplitConfig
 from drft.errors import UsageError
 from study.pruners.names import Pruner
+from study.samplers.names import Goal
 
 if TYPE_CHECKING:  # reading a study needs this module, but not the search spaces
     from study.space import BoundSpace
@@ -14,8 +15,11 @@ COMPARED = 3
 test decides nothing: if both of two folds are worse, p = 1/4."""
 
 
-def chosen_pruner(requested: Pruner | None, split: SplitConfig) -> Pruner:
-    """Return the pruner of a study: the requested one, else the default for its split.
+def chosen_pruner(requested: Pruner | None, split: SplitConfig, goal: Goal = "best") -> Pruner:
+    """Return the pruner of a study: the requested one, else the default for its split and its goal.
+
+    With the goal depth, the default is the pruner that stops fewest of the best trials (``benchmarks.pruners``): depths
+    are to be compared by completed trials.
 
     Raises:
         UsageError: when the requested pruner compares epochs and trials have folds, or the other way round.
@@ -24,7 +28,7 @@ def chosen_pruner(requested: Pruner | None, split: SplitConfig) -> Pruner:
     if not split.every_fold:
         if requested == "wilcoxon":
             raise UsageError("--pruner wilcoxon: it compares folds, and these trials have none; add --folds 5")
-        return requested or "asha"
+        return requested or ("predictive" if goal == "depth" else "asha")
     if requested == "wilcoxon" and too_few:
         raise UsageError(
             f"--pruner wilcoxon: it stops a trial after {COMPARED} folds at the earliest, and a trial has no more; use "

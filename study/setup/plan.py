@@ -251,7 +251,7 @@ def _make_metadata(options: RunOptions, resolved: ResolvedSpace, dataset: ImageD
         base_config=base,
         seed=options.seed,
         sampler=options.sampler,
-        pruner=chosen_pruner(options.pruner, base.split),
+        pruner=chosen_pruner(options.pruner, base.split, options.goal),
         command=options.command,
         versions=versions(),
         trials_wanted=options.trials,
