@@ -78,10 +78,14 @@ def _floor_correct(floor: Floor | NoFloor, images: Sequence[str]) -> NDArray[np.
     return np.array([correct[name] for name in images]) if correct.keys() >= set(images) else None
 
 
-def read_evidence(finalists: Finalists) -> Evidence:
+def read_evidence(finalists: Finalists, rounds: int | None = None) -> Evidence:
     """Read the stored predictions of the finalists.
 
     A round of a finalist counts if all of its folds have finished and their predictions are stored.
+
+    Args:
+        finalists: the cross-validated configurations.
+        rounds: how many rounds count, from the first; None for all.
     """
     plan = finalists.plan
     trainings = _read_trainings(finalists)
@@ -95,15 +99,15 @@ def read_evidence(finalists: Finalists) -> Evidence:
     probabilities: list[NDArray[np.floating]] = []
     grades: dict[str, int] = {}
     for position, finalist in enumerate(plan.finalists):
-        planned = [plan.indices(number, [position]) for number in range(plan.rounds)]
+        planned = [plan.indices(number, [position]) for number in range(rounds or plan.rounds)]
         complete = [indices for indices in planned if all(index in trainings for index in indices)]
         if not complete:
             continue
-        rounds = [[trainings[index] for index in indices] for indices in complete]
-        images = images or tuple(sorted(name for fold in rounds[0] for name in fold.ids))
-        grades |= {name: int(grade) for fold in rounds[0] for name, grade in zip(fold.ids, fold.grades, strict=True)}
+        folds = [[trainings[index] for index in indices] for indices in complete]
+        images = images or tuple(sorted(name for fold in folds[0] for name in fold.ids))
+        grades |= {name: int(grade) for fold in folds[0] for name, grade in zip(fold.ids, fold.grades, strict=True)}
         depth_fraction, trainable_fraction = fractions[finalists.done[complete[0][0]]]
-        evidence, predicted = out_of_fold(rounds, images, finalist.depth, depth_fraction, trainable_fraction)
+        evidence, predicted = out_of_fold(folds, images, finalist.depth, depth_fraction, trainable_fraction)
         if finalist.name == UNTUNED:
             untuned = evidence
         else:

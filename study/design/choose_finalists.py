@@ -41,7 +41,7 @@ def choose_finalists(study: StudyResults, space: BoundSpace) -> tuple[Finalist, 
     base = TrialConfig.model_validate(study.info.base_config)
     names = [name for name in space.distributions if name != DEPTH]
     base_settings = {name: get_setting(base, name) for name in names}
-    trials = study.trials[study.trials["score"].notna()].reset_index(drop=True)
+    trials = study.finished
     settings = [_settings(row, names, base_settings) for row in trials.to_dict("records")]
     depths = trials["depth"].to_numpy(dtype=np.float64)
     blocks = len(study.info.blocks)

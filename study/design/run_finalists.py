@@ -42,7 +42,7 @@ def run_finalists(
 ) -> RunOutcome | None:
     """Train the finalists that are not trained yet.
 
-    The finalists are chosen once: a study that is resumed keeps them.
+    The finalists are chosen once: a study that is resumed keeps them, even if it has more trials by then.
 
     Args:
         study: the finished search.
@@ -55,18 +55,23 @@ def run_finalists(
         The outcome of the last round; None if nothing was left to train.
     """
     before = read_finalists(study)
-    plan = FinalistsPlan(study.info.name, study.info.seed, FOLDS, ROUNDS, choose_finalists(study, search.space))
-    if before is not None:
+    finished = len(study.finished)
+    if before is None:
+        finalists = choose_finalists(study, search.space)
+        plan = FinalistsPlan(study.info.name, study.info.seed, finished, FOLDS, ROUNDS, finalists)
+    else:
         plan = before.plan
+        if plan.trials < finished:
+            print_lines(console, [f"The finalists were chosen after {plan.trials} trials, and are kept."])
     planned = _study_plan(search, plan, study)
     outcome: RunOutcome | None = None
     for number in range(plan.rounds):
-        finalists = read_finalists(study)
-        contenders = _contenders(plan, finalists, number)
-        taken = finalists.taken if finalists else frozenset()
+        so_far = read_finalists(study)
+        contenders = _contenders(plan, so_far, number)
+        taken = so_far.taken if so_far else frozenset()
         waiting = [index for index in plan.indices(number, contenders) if index not in taken]
         total = len(taken) + len(waiting)
-        if finalists is not None and total == len(finalists.done) + len(finalists.diverged):
+        if so_far is not None and total == len(so_far.done) + len(so_far.diverged):
             continue
         past = past_trainings(study.location.open().get_trials(deepcopy=False))
         waiting.sort(key=lambda index: -expected_seconds(plan.config(index), past))  # the longest first
@@ -100,7 +105,7 @@ def _contenders(plan: FinalistsPlan, finalists: Finalists | None, number: int) -
     everyone = range(len(plan.finalists))
     if number == 0 or finalists is None:
         return everyone
-    depths = read_evidence(finalists).depths
+    depths = read_evidence(finalists, number).depths
     if len(depths) < 2:
         return []
     possible = {row.depth for row in decide_depth(depths).by_depth if row.probability_within > 1 - CONFIDENCE}

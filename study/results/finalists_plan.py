@@ -44,6 +44,8 @@ class FinalistsPlan(TrainingPlan):
     study: str
     seed: int
     """The study's seed, from which the seeds of all trainings follow."""
+    trials: int
+    """Finished trials of the study when the finalists were chosen."""
     folds: int
     rounds: int
     finalists: tuple[Finalist, ...]
@@ -86,6 +88,7 @@ class FinalistsPlan(TrainingPlan):
             "question": f"Which depth is best in {self.study}, each with the settings that are best for it?",
             "study": self.study,
             "seed": self.seed,
+            "trials": self.trials,
             "folds": self.folds,
             "rounds": self.rounds,
             "finalists": [
@@ -101,7 +104,7 @@ class FinalistsPlan(TrainingPlan):
             Finalist(**values | {"config": TrialConfig.model_validate(values["config"])})
             for values in plan["finalists"]
         )
-        return cls(plan["study"], plan["seed"], plan["folds"], plan["rounds"], finalists)
+        return cls(plan["study"], plan["seed"], plan["trials"], plan["folds"], plan["rounds"], finalists)
 
 
 @dataclass(frozen=True)

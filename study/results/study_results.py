@@ -22,7 +22,7 @@ from drft.training.records import EpochRecord, Predictions, best_record
 from study.results.epochs import unpack
 from study.results.floor import Floor, NoFloor, read_floor
 from study.results.locate import StudyLocation, find_study
-from study.results.progress import is_feasible
+from study.results.progress import FINISHED, is_feasible
 from study.results.study_folder import CHECKPOINT
 from study.results.study_metadata import READABLE, SCHEMA
 from study.storage.open import public_url
@@ -97,6 +97,11 @@ class StudyResults:
     """
     epochs: pd.DataFrame
     """One row per trial and epoch, in that order."""
+
+    @property
+    def finished(self) -> pd.DataFrame:
+        """The completed and the pruned trials, ordered by number."""
+        return self.trials[self.trials["state"].isin([state.name for state in FINISHED])].reset_index(drop=True)
 
     @cached_property
     def complete(self) -> pd.DataFrame:

@@ -41,7 +41,7 @@ class Searched:
             rows.append((number, "COMPLETE", depth, rate, decay, norm, score, 12))
         columns = ["depth_phase.lr", "depth_phase.layer_decay", "batch_norm", "score", "last_step"]
         self.trials = pd.DataFrame(rows, columns=["number", "state", "depth", *columns])
-        self.complete = self.trials
+        self.complete = self.finished = self.trials
 
 
 def bound(text=SPACE):
@@ -93,7 +93,7 @@ def test_many_depths_are_thinned_out():
 def test_pruned_trials_gain_what_completed_ones_gained_afterwards(make_study, tmp_path):
     make_study(tmp_path, states=[TrialState.COMPLETE] * 4 + [TrialState.PRUNED] * 2)
     study = read_study("demo", tmp_path)
-    trials = study.trials[study.trials["score"].notna()].reset_index(drop=True)
+    trials = study.finished
     scores = final_scores(study, trials)
     completed = trials["state"] == "COMPLETE"
     assert scores[completed] == pytest.approx(trials.loc[completed, "score"].to_numpy(dtype=float))

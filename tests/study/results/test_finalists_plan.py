@@ -10,7 +10,7 @@ from study.results.finalists_plan import UNTUNED, Finalist, FinalistsPlan
 def plan():
     configs = [with_values(TrialConfig(), {"depth": depth, "early_stopping.patience": 2}) for depth in (0, 3)]
     finalists = [Finalist(f"depth {config.depth}", config.depth, 7, 0.6, config) for config in configs]
-    return FinalistsPlan("demo", 5, 3, 2, (*finalists, Finalist(UNTUNED, 2, None, None, TrialConfig())))
+    return FinalistsPlan("demo", 5, 100, 3, 2, (*finalists, Finalist(UNTUNED, 2, None, None, TrialConfig())))
 
 
 def test_every_finalist_is_trained_on_every_fold_of_every_round(plan):
