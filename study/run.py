@@ -65,7 +65,7 @@ def run_plan(plan: StudyPlan[BoundSpace], options: RunOptions, console: Console)
             from study.design.run_finalists import run_finalists  # noqa: PLC0415
 
             study = read_study(plan.metadata.name, options.results, options.storage)
-            finalists = run_finalists(study, plan, options, choice, console)
+            finalists = run_finalists(study, plan, options, choice, console, outcome.seconds)
             if finalists is not None and finalists.ended != "done":
                 return replace(outcome, ended=finalists.ended, reason=finalists.reason, requeued=finalists.requeued)
     return outcome

@@ -38,7 +38,12 @@ ROUNDS = 2
 
 
 def run_finalists(
-    study: StudyResults, search: StudyPlan[BoundSpace], options: RunOptions, choice: ExecutorChoice, console: Console
+    study: StudyResults,
+    search: StudyPlan[BoundSpace],
+    options: RunOptions,
+    choice: ExecutorChoice,
+    console: Console,
+    seconds: float = 0.0,
 ) -> RunOutcome | None:
     """Train the finalists that are not trained yet.
 
@@ -50,6 +55,7 @@ def run_finalists(
         options: of the run.
         choice: the executor.
         console: where progress is shown.
+        seconds: how long the search ran; ``options.timeout`` limits search and finalists together.
 
     Returns:
         The outcome of the last round; None if nothing was left to train.
@@ -77,8 +83,10 @@ def run_finalists(
         waiting.sort(key=lambda index: -expected_seconds(plan.config(index), past))  # the longest first
         names = ", ".join(plan.finalists[position].name for position in contenders)
         print_lines(console, [f"Round {number + 1} of cross-validation, in {plan.folds} folds: {names}"])
-        limits = replace(options, trials=total, keep_checkpoints=plan.size)
+        left = None if options.timeout is None else max(0.0, options.timeout - seconds)
+        limits = replace(options, trials=total, keep_checkpoints=plan.size, timeout=left)
         outcome = run_trials(planned, limits, choice, console, list(plan.queue(waiting)))
+        seconds += outcome.seconds
         if outcome.ended != "done":
             return outcome
     _drop_checkpoints(study, options.keep_checkpoints)
