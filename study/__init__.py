@@ -14,6 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from study.analysis.evidence import read_verdict
     from study.confirm.run import confirm_study
     from study.report.write import write_report
     from study.results.study_results import read_study
@@ -21,13 +22,14 @@ if TYPE_CHECKING:
     from study.setup.options import RunOptions
     from study.space import Space
 
-__all__ = ["RunOptions", "Space", "confirm_study", "read_study", "run_study", "write_report"]
+__all__ = ["RunOptions", "Space", "confirm_study", "read_study", "read_verdict", "run_study", "write_report"]
 
 _MODULES = {
     "RunOptions": "study.setup.options",
     "Space": "study.space",
     "confirm_study": "study.confirm.run",
     "read_study": "study.results.study_results",
+    "read_verdict": "study.analysis.evidence",
     "run_study": "study.run",
     "write_report": "study.report.write",
 }
