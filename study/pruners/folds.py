@@ -1,11 +1,10 @@
 """Checks of studies in which each trial trains once for each fold (``drft.run_folds``)."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from drft.config.trial_config import SplitConfig
 from drft.errors import UsageError
 from study.pruners.names import Pruner
-from study.samplers.names import Goal
 
 if TYPE_CHECKING:  # reading a study needs this module, but not the search spaces
     from study.space import BoundSpace
@@ -15,7 +14,7 @@ COMPARED = 3
 test decides nothing: if both of two folds are worse, p = 1/4."""
 
 
-def chosen_pruner(requested: Pruner | None, split: SplitConfig, goal: Goal = "best") -> Pruner:
+def chosen_pruner(requested: Pruner | None, split: SplitConfig, goal: Literal["depth", "best"] = "best") -> Pruner:
     """Return the pruner of a study: the requested one, else the default for its split and its goal.
 
     With the goal depth, the default is the pruner that stops fewest of the best trials (``benchmarks.pruners``): depths
