@@ -4,15 +4,18 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from drft.config.trial_config import Metric
+from study.results.finalists_plan import finalists_location
 from study.results.floor import Floor, read_floor
-from study.results.locate import find_study
+from study.results.locate import StudyLocation, find_study
 from study.results.metric_names import score_text
 from study.results.progress import FINISHED, StudyProgress, count, time_left
 from study.results.study_metadata import check_schema
 from study.storage import heartbeat
+from study.storage.open import open_storage
 
 _FAILURES_SHOWN = 3
 
@@ -34,12 +37,14 @@ def status_lines(study: str, results: Path = Path("results"), storage: str | Non
     check_schema(location.name, attributes)
     trials = opened.get_trials(deepcopy=False)
     progress, wanted = count(trials), int(attributes["trials_wanted"])
+    finalists = _finalist_trials(location) if attributes.get("goal") == "depth" else None
     floor = read_floor(location.folder)
     page = location.folder / "report" / "index.html"
     return [
         f"Study {location.name} in {location.folder}",
         f"  trials    {_states(progress, wanted)}",
-        f"  tuner     {_tuner(trials, progress, wanted)}",
+        *([] if finalists is None else [f"  finalists {_finalists(finalists)}"]),
+        f"  tuner     {_tuner([*trials, *(finalists or ())], progress, wanted)}",
         f"  best      {_best(progress, trials, attributes['metric'])}",
         *([f"  floor     {floor}"] if isinstance(floor, Floor) else []),
         *_failures(trials),
@@ -51,6 +56,20 @@ def _states(progress: StudyProgress, wanted: int) -> str:
     parts = [f"{progress.finished} of {wanted} finished ({progress.complete} complete, {progress.pruned} pruned)"]
     others = {name: getattr(progress, name) for name in ("failed", "interrupted", "running", "waiting")}
     return ", ".join(parts + [f"{number} {name}" for name, number in others.items() if number])
+
+
+def _finalist_trials(study: StudyLocation) -> Sequence[FrozenTrial]:
+    location = finalists_location(study)
+    names = optuna.get_all_study_names(open_storage(location.url, create=False))
+    return location.open().get_trials(deepcopy=False) if location.name in names else ()
+
+
+def _finalists(trials: Sequence[FrozenTrial]) -> str:
+    if not trials:
+        return "not begun: they follow the trials"
+    progress = count(trials)
+    running = "".join(f", {number} {name}" for name in ("running", "waiting") if (number := getattr(progress, name)))
+    return f"{progress.complete} trainings of the cross-validation done{running}"
 
 
 def _tuner(trials: Sequence[FrozenTrial], progress: StudyProgress, wanted: int) -> str:

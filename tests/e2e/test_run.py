@@ -20,6 +20,7 @@ from safetensors.numpy import save_file
 
 from study.cli import main
 from study.report.schema import summary_schema
+from study.report.status import status_lines
 from study.storage.open import open_storage
 from tests.helpers import ROOT
 
@@ -191,6 +192,9 @@ def test_the_goal_depth_ends_with_a_verdict(workdir, data):
     assert "Recommended settings" in (report / "index.html").read_text()
     assert "Expected accuracy of one training on new images" in (report / "report.md").read_text()
 
+    assert f"finalists {len(done)} trainings of the cross-validation done" in "\n".join(
+        status_lines("tiny", workdir / "results")
+    )
     code, output = run(workdir, "export", "tiny", "--out", "model")
     assert code == 0, output
     members = len(list((workdir / "model").glob("model-*.safetensors")))
