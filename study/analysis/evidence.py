@@ -11,15 +11,8 @@ from study.analysis.estimators.intervals import Withheld
 from study.analysis.verdict import DepthEvidence, Verdict, decide_depth
 from study.results.finalists_plan import UNTUNED, Finalists, read_finalists
 from study.results.floor import Floor, NoFloor
+from study.results.metric_names import epoch_scores
 from study.results.study_results import StudyResults
-
-_SCORES = {
-    "accuracy": ("val_accuracy", 1),
-    "qwk": ("val_qwk", 1),
-    "balanced_accuracy": ("val_balanced_accuracy", 1),
-    "nll": ("val_loss", -1),
-}
-"""Column and sign of each metric in the table of epochs."""
 
 
 class FoldTraining(NamedTuple):
@@ -164,7 +157,6 @@ def out_of_fold(
 def _read_trainings(finalists: Finalists) -> dict[int, FoldTraining]:
     """Return the completed trainings whose predictions are stored, by their index in the plan."""
     results = finalists.results
-    column, sign = _SCORES[results.info.metric]
     epochs = dict(tuple(results.epochs.groupby("trial")))
     trainings = {}
     for index, number in finalists.done.items():
@@ -176,7 +168,7 @@ def _read_trainings(finalists: Finalists) -> dict[int, FoldTraining]:
             predictions.ids,
             predictions.grades,
             predictions.probabilities,
-            sign * records[column].to_numpy(dtype=np.float64),
+            np.array(epoch_scores(records, results.info.metric), dtype=np.float64),
             (records["train_accuracy"] - records["val_accuracy"]).to_numpy(dtype=np.float64),
         )
     return trainings

@@ -18,6 +18,7 @@ from drft.config.trial_config import TrialConfig
 from drft.config.validation import contradictions
 from study.results.confirmation_plan import at_possible_depth, without_seeds
 from study.results.finalists_plan import UNTUNED, Finalist
+from study.results.metric_names import epoch_scores
 from study.results.study_results import StudyResults
 from study.space import BoundSpace, Value
 from study.space.settings import get_setting
@@ -68,13 +69,10 @@ def final_scores(study: StudyResults, trials: pd.DataFrame) -> NDArray[np.float6
 
     A pruned trial gains what completed trials gained on average after the epoch at which it was stopped.
     """
-    column, sign = {"accuracy": ("val_accuracy", 1), "qwk": ("val_qwk", 1), "nll": ("val_loss", -1)}.get(
-        study.info.metric, ("val_balanced_accuracy", 1)
-    )
     scores = trials["score"].to_numpy(dtype=np.float64).copy()
     completed = set(study.complete["number"].astype(int))
     curves = [
-        np.maximum.accumulate(sign * curve[column].to_numpy(dtype=np.float64))
+        np.maximum.accumulate(epoch_scores(curve, study.info.metric).to_numpy(dtype=np.float64))
         for number, curve in study.epochs.groupby("trial")
         if number in completed
     ]
