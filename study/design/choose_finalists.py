@@ -16,7 +16,7 @@ from sklearn.linear_model import BayesianRidge
 
 from drft.config.trial_config import TrialConfig
 from drft.config.validation import contradictions
-from study.results.confirmation_plan import at_possible_depth, without_seeds
+from study.results.confirmation_plan import at_possible_depth
 from study.results.finalists_plan import UNTUNED, Finalist
 from study.results.metric_names import epoch_scores
 from study.results.study_results import StudyResults
@@ -58,10 +58,10 @@ def choose_finalists(study: StudyResults, space: BoundSpace) -> tuple[Finalist, 
             config = _configure(space, settings[position], depth)
             if not any(contradictions(config)):
                 score = float(expected[position])
-                finalists.append(Finalist(f"depth {depth}", depth, numbers[position], score, without_seeds(config)))
+                finalists.append(Finalist(f"depth {depth}", depth, numbers[position], score, config))
                 break
     untuned = at_possible_depth(base, blocks)
-    return (*finalists, Finalist(UNTUNED, untuned.depth, None, None, without_seeds(untuned)))
+    return (*finalists, Finalist(UNTUNED, untuned.depth, None, None, untuned))
 
 
 def final_scores(study: StudyResults, trials: pd.DataFrame) -> NDArray[np.float64]:
