@@ -57,6 +57,7 @@ def study_options(plan: BenchmarkPlan, **changes: Any) -> RunOptions:
     space.write_text(yaml.safe_dump({"name": "benchmark", "fixed": fixed, "search": _SEARCH}))
     options: dict[str, Any] = {
         "trials": len(plan.trials),
+        "goal": "best",
         "space": str(space),
         "data": str(plan.table),
         "study": "benchmark",

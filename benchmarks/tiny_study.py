@@ -64,6 +64,6 @@ class TinyStudy:
     def command(self, options: Sequence[str]) -> list[str]:
         """Return the command that starts and resumes the study."""
         data = ("--space", "chaos.yaml", "--data", str(self.table), "--backbone", "test_resnet", "--weights", "none")
-        study = ("--study", STUDY, "--no-report", "--trials", str(self.trials))
+        study = ("--study", STUDY, "--goal", "best", "--no-report", "--trials", str(self.trials))
         storage = ("--storage", self.storage) if self.storage else ()
         return [sys.executable, "-m", "study", "run", *data, *study, *storage, *options]

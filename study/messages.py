@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from study.results.finalists_plan import FOLDS, trainings_of_finalists
 from study.results.floor import Floor, NoFloor
 from study.results.metric_names import score_text
 from study.results.study_metadata import describe_split
@@ -28,8 +29,15 @@ def opening_lines(plan: StudyPlan[BoundSpace], executor: str = "here") -> list[s
             f"  search    {len(plan.space.dimensions)} dimensions of {plan.space.name}, "
             f"{metadata.sampler}, {metadata.pruner}"
         ),
+        f"  goal      {metadata.goal} ({plan.goal_reason})",
         f"  trials    {metadata.trials_wanted} wanted, {executor}",
     ]
+    if metadata.goal == "depth":
+        least, most = trainings_of_finalists(len(plan.space.values("depth")))
+        lines.append(
+            f"  then      {least} to {most} trainings: the best configuration of each depth and the untuned one, "
+            f"cross-validated in {FOLDS} folds"
+        )
     if metadata.max_gap is not None:
         lines.append(f"  limit     only trials with a gap of {metadata.max_gap:g} or less can be the best")
     notes = [

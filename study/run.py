@@ -1,5 +1,6 @@
 """Run a study: prepare it, compute its floor, run its trials, print the results and write the report."""
 
+import time
 from dataclasses import replace
 
 from rich.console import Console
@@ -8,6 +9,7 @@ from study.callbacks.logger_callback import check_logger
 from study.callbacks.progress_reporter import preparation
 from study.messages import closing_lines, floor_line, opening_lines
 from study.report.disclaimer import DISCLAIMER
+from study.results.finalists_plan import trainings_of_finalists
 from study.results.study_results import read_study
 from study.run_trials import print_lines, run_trials
 from study.setup.floor import find_floor
@@ -59,13 +61,23 @@ def run_plan(plan: StudyPlan[BoundSpace], options: RunOptions, console: Console)
         with console.status("fitting a linear model on frozen features"):
             floor = find_floor(plan)
         print_lines(console, [floor_line(floor)])
-        outcome = run_trials(plan, options, choice, console)
-        if options.goal == "depth" and outcome.ended == "done":
-            # Imported here, since scikit-learn takes a second to import, and a run needs it after its search only.
-            from study.design.run_finalists import run_finalists  # noqa: PLC0415
+        if plan.metadata.goal == "best":
+            return run_trials(plan, options, choice, console)
+        limits = options
+        if options.timeout is not None:
+            later, _ = trainings_of_finalists(len(plan.space.values("depth")))
+            share = options.trials / (options.trials + later)  # the finalists need their part of the time
+            limits = replace(options, timeout=share * options.timeout)
+        outcome = run_trials(plan, limits, choice, console)
+        study = read_study(plan.metadata.name, options.results, options.storage)
+        if outcome.ended not in {"done", "time"} or study.finished.empty:
+            return outcome
+        # Imported here, since scikit-learn takes a second to import, and a run needs it after its search only.
+        from study.design.run_finalists import run_finalists  # noqa: PLC0415
 
-            study = read_study(plan.metadata.name, options.results, options.storage)
-            finalists = run_finalists(study, plan, options, choice, console, outcome.seconds)
-            if finalists is not None and finalists.ended != "done":
-                return replace(outcome, ended=finalists.ended, reason=finalists.reason, requeued=finalists.requeued)
-    return outcome
+        started = time.perf_counter()
+        finalists = run_finalists(study, plan, options, choice, console, outcome.seconds)
+    outcome = replace(outcome, seconds=outcome.seconds + time.perf_counter() - started)
+    if finalists is None or finalists.ended == "done":
+        return outcome
+    return replace(outcome, ended=finalists.ended, reason=finalists.reason, requeued=finalists.requeued)

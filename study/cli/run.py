@@ -17,9 +17,8 @@ from study.samplers.names import GOALS, SAMPLERS
 @click.option(
     "--goal",
     type=click.Choice(GOALS),
-    default="best",
-    show_default=True,
-    help="depth: equal trials at all depths, then cross-validation; best: the highest score.",
+    help="depth: equal trials at all depths, then cross-validation; best: the highest score. By default depth, or "
+    "best if the space does not search the depth.",
 )
 @click.option("--space", default="default", show_default=True, help="Search space: a YAML file or a shipped name.")
 @click.option("--data", default="synthetic", show_default=True, help="synthetic[:SEED], idrid, a folder, a CSV ...")
@@ -33,7 +32,7 @@ from study.samplers.names import GOALS, SAMPLERS
 @click.option("--precision", type=click.Choice(PRECISIONS), help="Number type of the computation; auto by default.")
 @click.option("--sampler", type=click.Choice(SAMPLERS), default="tpe", show_default=True, help="Draws the trials.")
 @click.option("--folds", type=click.IntRange(2), help="Cross-validation: train each trial once for each fold.")
-@click.option("--pruner", type=click.Choice(PRUNERS), help="asha by default; predictive with --goal depth.")
+@click.option("--pruner", type=click.Choice(PRUNERS), help="predictive by default; asha with --goal best.")
 @click.option("--metric", type=click.Choice(METRICS), help="Score to maximize, nll to minimize; accuracy by default.")
 @click.option(
     "--max-gap",

@@ -17,16 +17,13 @@ from sklearn.linear_model import BayesianRidge
 from drft.config.trial_config import TrialConfig
 from drft.config.validation import contradictions
 from study.results.confirmation_plan import at_possible_depth
-from study.results.finalists_plan import UNTUNED, Finalist
+from study.results.finalists_plan import MOST_DEPTHS, UNTUNED, Finalist
 from study.results.metric_names import epoch_scores
 from study.results.study_results import StudyResults
 from study.space import BoundSpace, Value
 from study.space.settings import get_setting
 
 DEPTH = "depth"
-
-MOST_DEPTHS = 9
-"""Of more depths, as many as this are cross-validated; the curve over depth covers those between them."""
 
 
 def choose_finalists(study: StudyResults, space: BoundSpace) -> tuple[Finalist, ...]:

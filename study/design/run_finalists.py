@@ -13,6 +13,8 @@ from study.analysis.evidence import read_evidence, read_verdict
 from study.analysis.verdict import CONFIDENCE, decide_depth
 from study.design.choose_finalists import choose_finalists
 from study.results.finalists_plan import (
+    FOLDS,
+    ROUNDS,
     UNTUNED,
     Finalists,
     FinalistsPlan,
@@ -29,12 +31,6 @@ from study.setup.plan import StudyPlan, about_split
 from study.space import BoundSpace
 from study.tuner.runtime_estimate import expected_seconds, past_trainings
 from study.tuner.stopping import RunOutcome
-
-FOLDS = 5
-"""With five folds, a training has as many images as in the search, and the fold models are enough for an ensemble."""
-
-ROUNDS = 2
-"""Rounds of cross-validation of the depths that stay in question."""
 
 
 def run_finalists(

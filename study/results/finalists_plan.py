@@ -16,6 +16,15 @@ from study.results.locate import FINALISTS, StudyLocation
 from study.results.planned_study import PlannedStudy, TrainingPlan, read_planned_study
 from study.results.study_results import StudyResults
 
+FOLDS = 5
+"""With five folds, a training has as many images as in the search, and the fold models are enough for an ensemble."""
+
+ROUNDS = 2
+"""Rounds of cross-validation of the depths that stay in question."""
+
+MOST_DEPTHS = 9
+"""Of more depths, as many as this are cross-validated; the curve over depth covers those between them."""
+
 UNTUNED = "untuned"
 """The finalist with the study's base configuration."""
 
@@ -131,6 +140,12 @@ def read_finalists(study: StudyResults) -> Finalists | None:
     """
     planned = read_planned_study(finalists_location(study.location), FinalistsPlan)
     return None if planned is None else Finalists(planned.plan, planned.results, planned.trials)
+
+
+def trainings_of_finalists(depths: int) -> tuple[int, int]:
+    """Return how many trainings the finalists of so many depths take: at least, and at most."""
+    finalists = min(depths, MOST_DEPTHS)
+    return FOLDS * (finalists + 1), FOLDS * (ROUNDS * finalists + 1)
 
 
 def _seed(*entropy: int) -> int:

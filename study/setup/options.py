@@ -29,9 +29,10 @@ class RunOptions:
 
     trials: int = 100
     """Finished trials that the study should have."""
-    goal: Goal = "best"
+    goal: Goal | None = None
     """``depth`` answers how deep to fine-tune: equally many trials at every depth, then a cross-validation of the best
-    configuration of each. ``best`` looks for the trial with the highest validation score."""
+    configuration of each. ``best`` looks for the trial with the highest validation score. By default the goal of the
+    study that is resumed, else ``depth`` where the space searches the depth of one backbone, else ``best``."""
     space: str = "default"
     """Name of a shipped search space, or the path of a YAML file."""
     data: str = "synthetic"
@@ -103,16 +104,14 @@ class RunOptions:
             faults.append(f"failure-limit should be above 0 and at most 1, not {self.failure_limit}")
         if self.max_gap is not None and not 0 <= self.max_gap < 1:
             faults.append(f"max-gap should be at least 0 and below 1, a difference of accuracies, not {self.max_gap:g}")
-        if self.goal == "depth":
-            unsuited = {"folds": self.folds, "max-gap": self.max_gap, "stop-when-noise": self.stop_when_noise or None}
-            faults += [
-                f"--{name}: --goal depth does not use it; leave it out, or use --goal best"
-                for name, value in unsuited.items()
-                if value is not None
-            ]
         faults += self._executor_faults()
         if faults:
             raise UsageError(faults)
+
+    def faults_with_goal_depth(self) -> list[str]:
+        """Return the options that the goal ``depth`` does not use, as faults."""
+        given = {"folds": self.folds, "max-gap": self.max_gap, "stop-when-noise": self.stop_when_noise or None}
+        return [f"--{name} is for --goal best" for name, value in given.items() if value is not None]
 
     def _executor_faults(self) -> list[str]:
         """Return the faults of the options that only one of the executors uses."""

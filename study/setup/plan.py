@@ -27,8 +27,10 @@ from study.pruners.factory import make_pruner
 from study.pruners.folds import check_folds, chosen_pruner
 from study.results.study_metadata import StudyMetadata, check_study
 from study.samplers.factory import make_sampler
+from study.samplers.names import Goal
 from study.setup.backbone_probe import BackboneProbe
 from study.setup.faults import OptionErrors
+from study.setup.goal import choose_goal, recorded_goal
 from study.setup.options import RunOptions
 from study.setup.resolve import ResolvedSpace, config_of, resolve_space
 from study.space import BoundSpace, Space
@@ -67,6 +69,8 @@ class StudyPlan(Generic[Suggesting_co]):
     """URL of the storage."""
     folder: Path
     """``results/STUDY``."""
+    goal_reason: str = ""
+    """Why the study has its goal."""
 
 
 def prepare(options: RunOptions, progress: Progress) -> StudyPlan[BoundSpace]:
@@ -98,8 +102,8 @@ def prepare(options: RunOptions, progress: Progress) -> StudyPlan[BoundSpace]:
         if resolved is not None:
             check_folds(options.pruner, resolved.space)
     with faults:
-        if resolved is not None and options.goal == "depth":
-            _check_searches_depth(resolved.space)
+        if resolved is not None:
+            choose_goal(options, resolved.space, None)
     with faults:
         if configs and slots is not None:
             check_precision(configs[0], slots)
@@ -139,17 +143,19 @@ def _make_plan(
     options: RunOptions, resolved: ResolvedSpace, dataset: ImageDataset, slots: Sequence[Slot]
 ) -> StudyPlan[BoundSpace]:
     """Return the plan, after comparing it with the study of that name, if there is one."""
-    space, metadata = resolved.space, _make_metadata(options, resolved, dataset)
-    url = options.storage or study_url(options.results, metadata.name)
+    space, base = resolved.space, resolved.space.base
+    backbone = "" if resolved.written.backbones is not None else base.backbone.name
+    name = options.study or _default_name(resolved.written, options.data, backbone)
+    url = options.storage or study_url(options.results, name)
+    goal, goal_reason = choose_goal(options, space, recorded_goal(url, name))
+    metadata = _make_metadata(options, resolved, dataset, name, goal)
     faults = OptionErrors()
     trials = 0
     sampler: BaseSampler | None = None
     with faults:
         trials = _count_trials(url, metadata)
     with faults:
-        sampler = make_sampler(
-            options.sampler, seed=options.seed, space=space, finished_trials=trials, goal=options.goal
-        )
+        sampler = make_sampler(options.sampler, seed=options.seed, space=space, finished_trials=trials, goal=goal)
     faults.raise_all()
     assert sampler is not None
     return StudyPlan(
@@ -164,27 +170,8 @@ def _make_plan(
         slots=slots,
         storage=url,
         folder=options.results / metadata.name,
+        goal_reason=goal_reason,
     )
-
-
-def _check_searches_depth(space: BoundSpace) -> None:
-    """Check that a space can answer how deep to fine-tune.
-
-    Raises:
-        UsageError: when it does not search the depth of one backbone.
-    """
-    if space.backbones is not None:
-        raise UsageError(
-            f"--goal depth: the space {space.name} searches several backbones, whose depths cannot be compared; choose "
-            "one with another space, or use --goal best"
-        )
-    if "depth" not in space.distributions or len(space.values("depth")) < 2:
-        raise UsageError(f"--goal depth: the space {space.name} does not search depth; search it, or use --goal best")
-    if space.isolate not in {None, "depth"}:
-        raise UsageError(
-            f"--goal depth: the space {space.name} isolates {space.isolate}; isolate depth or nothing, "
-            "or use --goal best"
-        )
 
 
 def check_precision(config: TrialConfig, slots: Sequence[Slot]) -> None:
@@ -235,11 +222,13 @@ def find_slots(options: RunOptions) -> Sequence[Slot]:
     return ()
 
 
-def _make_metadata(options: RunOptions, resolved: ResolvedSpace, dataset: ImageDataset) -> StudyMetadata:
+def _make_metadata(
+    options: RunOptions, resolved: ResolvedSpace, dataset: ImageDataset, name: str, goal: Goal
+) -> StudyMetadata:
     base, space = resolved.space.base, resolved.written
     several = space.backbones is not None
     return StudyMetadata(
-        name=options.study or _default_name(space, options.data, "" if several else base.backbone.name),
+        name=name,
         space=space.text,
         space_fingerprint=space.fingerprint,
         source=options.data,
@@ -251,11 +240,11 @@ def _make_metadata(options: RunOptions, resolved: ResolvedSpace, dataset: ImageD
         base_config=base,
         seed=options.seed,
         sampler=options.sampler,
-        pruner=chosen_pruner(options.pruner, base.split, options.goal),
+        pruner=chosen_pruner(options.pruner, base.split, goal),
         command=options.command,
         versions=versions(),
         trials_wanted=options.trials,
-        goal=options.goal,
+        goal=goal,
         max_gap=options.max_gap,
     )
 

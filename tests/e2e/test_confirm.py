@@ -60,7 +60,7 @@ def studied(tmp_path_factory):
     folder = tmp_path_factory.mktemp("studied")
     lay_out(folder)
     inputs = ("--space", "tiny.yaml", "--data", "labels.csv", "--backbone", "test_resnet", "--weights", "none")
-    search = ("--study", "tiny", "--trials", "3", "--pruner", "none", "--jobs", "1", "--no-report")
+    search = ("--study", "tiny", "--goal", "best", "--trials", "3", "--pruner", "none", "--jobs", "1", "--no-report")
     code, output = run(folder, "run", *inputs, *search, "--origin-column", "split")
     assert code == 0, output
     return folder

@@ -69,7 +69,7 @@ def workdir(tmp_path, data):
 
 def arguments(workdir, data, *more):
     what = ("--space", "tiny.yaml", "--data", str(data / "labels.csv"), "--backbone", "test_resnet")
-    given = ("run", *what, "--weights", "none", "--study", "tiny", "--jobs", "1")
+    given = ("run", *what, "--weights", "none", "--study", "tiny", "--jobs", "1", "--goal", "best")
     return [*given, *(("--no-report",) if "--report" not in more else ()), *more]
 
 

@@ -261,3 +261,39 @@ def test_other_groups_of_images_make_a_different_study(ready):
 
     with pytest.raises(UsageError, match="exists with other groups of images"):
         ready()
+
+
+def test_a_space_that_searches_the_depth_has_the_goal_depth(ready):
+    plan = ready()
+    assert (plan.metadata.goal, plan.metadata.pruner) == ("depth", "predictive")
+    lines = opening_lines(plan)
+    assert "  goal      depth (the space searches the depth)" in lines
+    # test_resnet has five blocks: six depths and the untuned configuration, five folds, in two rounds.
+    assert any(line.startswith("  then      35 to 65 trainings: ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("space", "options", "reason"),
+    [
+        (SPACE.replace("depth: {type: int, low: 0, high: all}", "dropout: {type: float, low: 0, high: 0.3}"), {},
+         "the space tiny does not search depth"),
+        (SPACE, {"max_gap": 0.1}, "--max-gap is for --goal best"),
+        (SPACE, {"folds": 5}, "--folds is for --goal best"),
+    ],
+)  # fmt: skip
+def test_where_the_goal_depth_does_not_fit_the_goal_is_best_and_the_reason_is_printed(ready, space, options, reason):
+    plan = ready(space, **options)
+    assert plan.metadata.goal == "best"
+    assert f"  goal      best ({reason})" in opening_lines(plan)
+    with pytest.raises(UsageError, match=f"^--goal depth: {reason}, or use --goal best$"):
+        ready(space, goal="depth", **options)
+
+
+@pytest.mark.parametrize("goal", ["depth", "best"])
+def test_a_resumed_study_keeps_its_goal(ready, goal):
+    create(ready(goal=goal))
+    plan = ready()
+    assert (plan.metadata.goal, plan.goal_reason) == (goal, "as recorded")
+    other = "best" if goal == "depth" else "depth"
+    with pytest.raises(UsageError, match=f"another goal \\({goal} there, {other} here\\)"):
+        ready(goal=other)

@@ -1,0 +1,56 @@
+"""Choose the goal of a study where the options leave it open."""
+
+from drft.errors import UsageError
+from study.samplers.names import Goal
+from study.setup.options import RunOptions
+from study.space import BoundSpace
+from study.storage.open import open_storage, storage_exists
+
+
+def choose_goal(options: RunOptions, space: BoundSpace, recorded: Goal | None) -> tuple[Goal, str]:
+    """Return the goal of a study and why it is this one.
+
+    Args:
+        options: of the run.
+        space: what is searched.
+        recorded: goal of the study, if it is resumed.
+
+    Raises:
+        UsageError: when the goal is ``depth``, and the space or the options do not fit it.
+    """
+    faults = [*_space_faults(space), *options.faults_with_goal_depth()]
+    if options.goal is None and recorded is None:
+        if faults:
+            return "best", faults[0]
+        return "depth", "the space searches the depth"
+    goal = options.goal or recorded
+    assert goal is not None
+    if goal == "depth" and faults:
+        raise UsageError([f"--goal depth: {fault}, or use --goal best" for fault in faults])
+    return goal, "--goal" if options.goal else "as recorded"
+
+
+def _space_faults(space: BoundSpace) -> list[str]:
+    """Return why a space cannot answer how deep to fine-tune."""
+    if space.backbones is not None:
+        return [f"the space {space.name} searches several backbones, whose depths cannot be compared"]
+    if "depth" not in space.distributions or len(space.values("depth")) < 2:
+        return [f"the space {space.name} does not search depth"]
+    if space.isolate not in {None, "depth"}:
+        return [f"the space {space.name} isolates {space.isolate}"]
+    return []
+
+
+def recorded_goal(url: str, name: str) -> Goal | None:
+    """Return the goal of a study; None if there is no such study."""
+    if not storage_exists(url):
+        return None
+    storage = open_storage(url)
+    try:
+        attributes = storage.get_study_user_attrs(storage.get_study_id_from_name(name))
+    except KeyError:
+        return None
+    if "trials_wanted" not in attributes:
+        return None  # a tuner was killed while it wrote the attributes
+    goal: Goal = attributes.get("goal", "best")  # version 0.1 has no goals
+    return goal
