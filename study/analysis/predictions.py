@@ -13,10 +13,12 @@ def stored_candidates(results: StudyResults) -> Candidates | Withheld:
     """Read the predicted grades of every epoch of every trial that can be the best, in the order of trial numbers.
 
     Withheld when the study's folder does not hold the predictions of all of them (where only the storage was copied):
-    the missing trials might have been selected.
+    the missing trials might have been selected. Withheld, too, when trials validate on different images.
     """
     if results.eligible.empty:
         return Withheld(results.no_best)
+    if results.splits_change:
+        return Withheld(results.splits_change)
     numbers = sorted(results.eligible["number"].astype(int))
     stored = [trial for number in numbers if (trial := results.predictions(number)) is not None]
     if len(stored) < len(numbers):

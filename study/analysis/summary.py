@@ -116,7 +116,9 @@ def summarize(results: StudyResults) -> Statistics:
         curves=depth_curves(one_backbone, epochs),
         peak=peak(complete),
         best_versus_last=best_versus_last(complete),
-        noise=noise(results.eligible, n_validation, _correct(predicted)) if predicted else Withheld(results.no_best),
+        noise=noise(results.eligible, n_validation, None if results.splits_change else _correct(predicted))
+        if predicted
+        else Withheld(results.no_best),
         score_importance=importance(complete, info.dimensions, "score"),
         gap_importance=importance(complete, info.dimensions, "gap_last"),
         score_fanova=importance(complete, info.dimensions, "score", "fanova"),

@@ -44,13 +44,16 @@ def choose_finalists(study: StudyResults, space: BoundSpace) -> tuple[Finalist, 
     depths = trials["depth"].to_numpy(dtype=np.float64)
     blocks = len(study.info.blocks)
     encoder = SettingsEncoder({name: space.distributions[name] for name in names})
-    model = BayesianRidge().fit(_features(encoder.encode(settings), depths / blocks), final_scores(study, trials))
+    features = _features(encoder.encode(settings), depths / blocks)
+    splits = _block_features(trials)
+    model = BayesianRidge().fit(np.hstack([features, splits]), final_scores(study, trials))
     numbers: list[int | None] = [*map(int, trials["number"]), None]
     settings.append(base_settings)
     encoded = encoder.encode(settings)
     finalists = []
     for depth in _spread([int(str(value)) for value in space.values(DEPTH)]):
-        expected = model.predict(_features(encoded, np.full(len(settings), depth / blocks)))
+        features = _features(encoded, np.full(len(settings), depth / blocks))
+        expected = model.predict(np.hstack([features, np.zeros((len(settings), splits.shape[1]))]))
         for position in np.argsort(-expected, kind="stable"):
             config = _configure(space, settings[position], depth)
             if not any(contradictions(config)):
@@ -112,6 +115,13 @@ def _features(encoded: NDArray[np.float64], depths: NDArray[np.float64]) -> NDAr
     """Return the terms of the regression: depth and settings to the second degree, and how they interact."""
     depth = (2 * depths - 1)[:, None]
     return np.concatenate([depth, depth**2, encoded, encoded**2, encoded * depth], axis=1)
+
+
+def _block_features(trials: pd.DataFrame) -> NDArray[np.float64]:
+    """Return a term for each block of trials, shape (trials, blocks): some splits are easier than others."""
+    blocks = trials["block"].fillna(0).astype(int).to_numpy()
+    terms: NDArray[np.float64] = (blocks[:, None] == np.unique(blocks)).astype(np.float64)
+    return terms
 
 
 def _settings(row: Mapping[Any, Any], names: Sequence[str], base: Mapping[str, Value]) -> dict[str, Value]:

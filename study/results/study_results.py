@@ -35,8 +35,8 @@ OUTCOME_COLUMNS = (
     *("val_accuracy_last", "train_accuracy_last", "gap_last", "val_qwk_best"),
     *("seconds", "worker", "retry_of", "fail_reason"),
 )
-FURTHER_COLUMNS = ("score", "last_step", "ending", "device", "control", "would_prune", "folds", "feasible")
-WHOLE_NUMBERS = ("number", "depth", "best_step", "last_step", "retry_of", "would_prune", "folds")
+FURTHER_COLUMNS = ("score", "last_step", "ending", "device", "control", "would_prune", "folds", "block", "feasible")
+WHOLE_NUMBERS = ("number", "depth", "best_step", "last_step", "retry_of", "would_prune", "folds", "block")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +92,9 @@ class StudyResults:
 
     ``score``: the study's metric at the best epoch. ``control``: whether the trial was exempt from pruning.
     ``would_prune``: the epoch (or fold, from 0) at which the pruner would have stopped it. ``folds``: number of folds
-    that ran, if a trial is one training per fold. ``feasible``: whether the gap at the best epoch is within the study's
-    limit, if there is one.
+    that ran, if a trial is one training per fold. ``block``: with the goal ``depth``, which block of trials, one at
+    each depth, it belongs to; a block has one split. ``feasible``: whether the gap at the best epoch is within the
+    study's limit, if there is one.
     """
     epochs: pd.DataFrame
     """One row per trial and epoch, in that order."""
@@ -123,6 +124,13 @@ class StudyResults:
     def eligible(self) -> pd.DataFrame:
         """The completed trials that can be the best: all, or the feasible ones if the study limits the gap."""
         return self.complete[self.complete["feasible"].astype(bool)].reset_index(drop=True)
+
+    @property
+    def splits_change(self) -> str:
+        """The reason why trials cannot be compared image by image; empty if they all validate on the same images."""
+        if self.info.goal != "depth" or self.trials["block"].isna().all():
+            return ""
+        return "with the goal depth, the split changes between blocks of trials, so trials validate on different images"
 
     @cached_property
     def floor(self) -> Floor | NoFloor:

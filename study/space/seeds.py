@@ -22,3 +22,12 @@ def confirmation_seeds(study_seed: int, index: int) -> tuple[int, int]:
     """Return the seeds of training and split of one draw of a confirmation."""
     seed, split = np.random.SeedSequence([study_seed, index, 2]).generate_state(2)
     return int(seed), int(split)
+
+
+def block_split_seed(study_seed: int, block: int) -> int:
+    """Return the seed of the split on which one block of trials, one trial for each depth, is compared.
+
+    Every block has another split, so that the settings that suit one validation set do not win (Nagler et al. 2024,
+    reshuffling). The first block has the split of the study.
+    """
+    return int(np.random.SeedSequence([study_seed, block, 4]).generate_state(1)[0]) if block else study_seed

@@ -22,9 +22,10 @@ from drft.errors import TrainingError
 from drft.training.records import EpochRecord, TrialResult
 from study.executors.base import Job, Kind
 from study.results.epochs import pack
+from study.results.planned_study import PLANNED
 from study.results.progress import RankedTrial
 from study.results.study_metadata import StudyMetadata, open_study, record_metadata
-from study.space.seeds import is_control, trial_seed
+from study.space.seeds import block_split_seed, is_control, trial_seed
 from study.space.suggester import Suggester
 from study.storage.backend import GoalReachedError, Storage
 from study.storage.cached_storage import CachedStorage
@@ -115,6 +116,12 @@ class TrialScheduler:
                     self._end_as_failed(trial.number, str(error))
                     raise
                 config = config.model_copy(update={"seed": seed, **config_changes(attributes)})
+                if self._metadata.goal == "depth" and self._metadata.sampler != PLANNED:
+                    block = attributes.get("block", self._count_trials(config.depth))
+                    seed_of_split = block_split_seed(self._metadata.seed, block)
+                    split = config.split.model_copy(update={"seed": seed_of_split})
+                    config = config.model_copy(update={"split": split})
+                    self._set_attributes(trial.number, block=block)
                 self._set_attributes(
                     trial.number, seed=seed, control=control, depth=config.depth, config=config.model_dump_json()
                 )
@@ -122,6 +129,11 @@ class TrialScheduler:
             return None
         self._running[trial.number] = RunningTrial(trial, config, control)
         return Job(trial.number, config)
+
+    def _count_trials(self, depth: int) -> int:
+        """Return the number of trials at a depth so far; a trial and its retries count as one."""
+        started = [trial.user_attrs for trial in self.tally.trials() if "depth" in trial.user_attrs]
+        return sum(attributes["depth"] == depth and "retry_of" not in attributes for attributes in started)
 
     def enqueue(self, **attributes: Any) -> None:
         """Queue a trial that starts with these user attributes, which the space interprets."""

@@ -33,14 +33,15 @@ class Searched:
 
     def __init__(self, truth, trials=120, noise=0.05, seed=0):
         rng = np.random.default_rng(seed)
-        rows = []
+        rows, easy = [], rng.normal(0, 0.05, trials)
         for number in range(trials):
+            block = number // 5
             depth, rate, norm = number % 5, 10 ** rng.uniform(-4, -2), rng.choice(["frozen", "adapt"])
             decay = rng.uniform(0.5, 1) if depth >= 2 else np.nan
-            score = truth(depth, np.log10(rate), norm) + rng.normal(0, noise)
-            rows.append((number, "COMPLETE", depth, rate, decay, norm, score, 12))
+            score = truth(depth, np.log10(rate), norm) + easy[block] + rng.normal(0, noise)
+            rows.append((number, "COMPLETE", block, depth, rate, decay, norm, score, 12))
         columns = ["depth_phase.lr", "depth_phase.layer_decay", "batch_norm", "score", "last_step"]
-        self.trials = pd.DataFrame(rows, columns=["number", "state", "depth", *columns])
+        self.trials = pd.DataFrame(rows, columns=["number", "state", "block", "depth", *columns])
         self.complete = self.finished = self.trials
 
 

@@ -95,6 +95,41 @@ class TestOneTrial:
         assert scheduler.tally.trials()[0].state == FAIL
 
 
+class TestSplits:
+    """With the goal depth, the first trials of all depths have one split, the second ones another, and so on."""
+
+    def test_trials_are_compared_in_blocks(self, tmp_path):
+        scheduler = open_scheduler(tmp_path, goal="depth")
+        configs = [scheduler.ask().config for _ in range(12)]
+        seeds: dict[int, list[int]] = {}
+        for config in configs:
+            seeds.setdefault(config.depth, []).append(config.split.seed)
+        assert len(seeds) > 1
+        longest = max(seeds.values(), key=len)
+        assert len(set(longest)) == len(longest)
+        assert longest[0] == 0  # the split of the study
+        assert all(own == longest[: len(own)] for own in seeds.values())
+        assert [trial.user_attrs["block"] for trial in scheduler.tally.trials()] == [
+            longest.index(config.split.seed) for config in configs
+        ]
+
+    def test_a_retry_keeps_its_split_and_does_not_count(self, tmp_path):
+        scheduler = open_scheduler(tmp_path, retries=1, goal="depth")
+        job = scheduler.ask()
+        assert scheduler.fail(job.number, "it broke")
+        again = scheduler.ask()
+        assert again.config.split == job.config.split
+        following = [scheduler.ask().config for _ in range(20)]
+        blocks = [config.split.seed for config in following if config.depth == job.config.depth]
+        assert blocks
+        assert job.config.split.seed not in blocks
+        assert len(set(blocks)) == len(blocks)
+
+    def test_with_the_goal_best_all_trials_have_the_split_of_the_study(self, tmp_path):
+        scheduler = open_scheduler(tmp_path)
+        assert {scheduler.ask().config.split.seed for _ in range(12)} == {0}
+
+
 class TestPruning:
     def test_no_trial_is_pruned_in_its_head_phase_or_at_its_last_step(self, tmp_path):
         pruner = Refuses()
