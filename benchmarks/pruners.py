@@ -1,17 +1,18 @@
-"""Pruners replayed on a study that was run: the epochs that each would have saved, and the best trials it would stop.
+"""Pruners replayed on studies that were run: the epochs that each would have saved, and the best trials it would stop.
 
 ::
 
     python -m benchmarks.pruners
-    python -m benchmarks.pruners --study results/reference/idrid --orders 20
+    python -m benchmarks.pruners --studies 3 --trials 27
+    python -m benchmarks.pruners --report results/reference/idrid --orders 20
 
-Replays the completed trials of a report, epoch by epoch, in their own order and in random ones. As in a study, pruners
-see the best score so far, and cannot prune before the head phase and one more epoch are over. The control arm is never
-pruned.
+Searches rendered data sets without pruning, or takes a report, and replays the completed trials, epoch by epoch, in
+their own order and in random ones. As in a study, pruners see the best score so far, and cannot prune before the head
+phase and one more epoch are over. The control arm is never pruned. Searches are kept in a folder, and resumed.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,25 +26,36 @@ from rich.console import Console
 from benchmarks.arguments import command_parser
 from benchmarks.machine import describe_run
 from benchmarks.pages import ResultTable, publish
+from drft.data.progress import silent
+from drft.errors import StudyError
+from study.analysis.estimators.intervals import mean_estimate
 from study.pruners.factory import make_pruner
 from study.pruners.predictive import TOP
+from study.results.study_results import read_study
+from study.run_trials import run_trials
+from study.setup.options import RunOptions
+from study.setup.placement import choose_executor
+from study.setup.plan import prepare
 
 PRUNERS = ("asha", "median", "predictive")
 FEW = 5
 """The number of best trials on which a report audits pruners."""
+
+FIRST_SEED = 101
+"""Of the rendered data sets; those of the judge (``benchmarks.verdict``) have lower seeds."""
 
 _MAX_DEPTH = 1000
 _COLUMNS = ("pruner", "order", "stopped", "epochs saved", f"of the best {FEW}, stopped", "of the best quarter, stopped")
 _DEFINITIONS = (
     "Stopped: trials that would not have run to their end; trials of the control arm run on and count as stopped all "
     "the same. Epochs saved: of all epochs of the replayed trials; the control arm is included and saves none. The "
-    "best: with the trials that tie with the last of them. Random orders: means, the smallest and the largest share."
+    "best: with the trials that tie with the last of them. Means over studies with 95 % t intervals."
 )
+_NOT_REPLAYED = "The sampler is not replayed; it would have learned from other trials."
 _LIMITS = (
     "Only completed trials can be replayed: how a pruned trial would have ended is not known. Where the study had a "
     "pruner, its completed trials, the control arm apart, are those that it did not stop: every pruner finds fewer "
-    "weak trials among them than it would in a study, saves less, and can lose more. The sampler is not replayed; it "
-    "would have learned from other trials."
+    "weak trials among them than it would in a study, saves less, and can lose more. " + _NOT_REPLAYED
 )
 
 
@@ -97,10 +109,37 @@ def _run_trial(study: optuna.Study, curve: TrialCurve) -> int:
     return would_prune or len(curve.scores)
 
 
+def search(seed: int, trials: int, folder: Path) -> list[TrialCurve]:
+    """Run the search of a study on a rendered data set without pruning, unless it is in the folder already."""
+    options = RunOptions(
+        goal="depth",
+        trials=trials,
+        data=f"synthetic:{seed}",
+        seed=seed,
+        study=f"synthetic-{seed}",
+        results=folder,
+        pruner="none",
+        keep_checkpoints=0,
+        report=False,
+    )
+    plan = prepare(options, silent)
+    with choose_executor(plan, options) as choice:
+        outcome = run_trials(plan, options, choice, Console(quiet=True))
+    if outcome.ended != "done":
+        raise StudyError(f"the study {plan.metadata.name} ended as {outcome.ended} {outcome.reason}")
+    study = read_study(plan.metadata.name, folder)
+    return curves_of(study.trials, study.epochs, study.info.metric)
+
+
 def read_curves(report: Path) -> list[TrialCurve]:
     """Read the completed trials of a report, by number."""
     trials, epochs = pd.read_csv(report / "trials.csv"), pd.read_csv(report / "epochs.csv")
     metric = json.loads((report / "summary.json").read_text())["study"]["metric"]
+    return curves_of(trials, epochs, metric)
+
+
+def curves_of(trials: pd.DataFrame, epochs: pd.DataFrame, metric: str) -> list[TrialCurve]:
+    """Return the curves of the completed trials, by number; arguments as in ``StudyResults``."""
     complete = trials[trials["state"] == "COMPLETE"]
     by_trial = epochs.sort_values("step").groupby("trial")
     curves = []
@@ -137,28 +176,40 @@ def _shares(curves: Sequence[TrialCurve], effect: Replay) -> dict[str, float]:
     }
 
 
-def table(measured: dict[str, dict[str, Any]]) -> ResultTable:
-    """Return two rows for each pruner: its own order, and the mean over random orders."""
+def table(measured: Mapping[str, Sequence[Mapping[str, Any]]]) -> ResultTable:
+    """Return two rows for each pruner: own order and random orders, means over studies with 95 % intervals."""
     rows = []
-    for pruner, effect in measured.items():
-        rows.append((pruner, "own", *(f"{share:.0%}" for share in effect["own"].values())))
-        if effect["random"]:
-            columns = [[shares[name] for shares in effect["random"]] for name in effect["own"]]
-            cells = (f"{np.mean(values):.0%} ({min(values):.0%} to {max(values):.0%})" for values in columns)
-            rows.append((pruner, "random", *cells))
+    for pruner, studies in measured.items():
+        own = [study["own"] for study in studies]
+        rows.append((pruner, "own", *(_mean([shares[name] for shares in own]) for name in own[0])))
+        if studies[0]["random"]:
+            means = [{name: np.mean([s[name] for s in study["random"]]) for name in own[0]} for study in studies]
+            rows.append((pruner, "random", *(_mean([float(shares[name]) for shares in means]) for name in own[0])))
     return _COLUMNS, rows
 
 
-def run(report: Path, orders: int, seed: int, progress: Callable[[str], None]) -> dict[str, Any]:
-    """Replay a report under each pruner; return the result as it is written to JSON."""
-    curves, measured = read_curves(report), {}
+def _mean(values: Sequence[float]) -> str:
+    estimate = mean_estimate(values)
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.0%}"
+    return f"{estimate.value:.0%} ({estimate.low:.0%} to {estimate.high:.0%})"
+
+
+def run(
+    studies: Mapping[str, Sequence[TrialCurve]], orders: int, seed: int, progress: Callable[[str], None]
+) -> dict[str, Any]:
+    """Replay studies under each pruner; return the result as it is written to JSON."""
+    measured = {}
     for pruner in PRUNERS:
         progress(pruner)
-        measured[pruner] = measure(curves, pruner, orders, seed)
+        measured[pruner] = [measure(curves, pruner, orders, seed) for curves in studies.values()]
+    label = next(iter(studies)) if len(studies) == 1 else f"{len(studies)} studies of rendered images"
     return {
-        **describe_run("pruners", f"replayed on {report.name}"),
-        "trials": len(curves),
-        "control": sum(curve.control for curve in curves),
+        **describe_run("pruners", f"replayed on {label}"),
+        "studies": [
+            {"name": name, "trials": len(curves), "control": sum(curve.control for curve in curves)}
+            for name, curves in studies.items()
+        ],
         "orders": orders,
         "seed": seed,
         "pruners": measured,
@@ -166,16 +217,29 @@ def run(report: Path, orders: int, seed: int, progress: Callable[[str], None]) -
 
 
 def main() -> None:
-    """Replay, print, write."""
+    """Search, replay, print, write."""
     parser = command_parser("pruners", __doc__)
-    parser.add_argument("--study", type=Path, default=Path("results/reference/idrid"), help="folder of a report")
-    parser.add_argument("--orders", type=int, default=50, help="random orders in addition to the study's own")
+    parser.add_argument("--studies", type=int, default=20, help="studies of rendered data sets, by seed from 101")
+    parser.add_argument("--trials", type=int, default=45, help="trials of each")
+    parser.add_argument("--folder", type=Path, default=Path("results/pruners"), help="where these studies are kept")
+    parser.add_argument("--report", type=Path, help="folder of a report, to replay it instead")
+    parser.add_argument("--orders", type=int, default=10, help="random orders in addition to the study's own")
     parser.add_argument("--seed", type=int, default=0)
     args, console = parser.parse_args(), Console()
-    result = run(args.study, args.orders, args.seed, console.print)
-    counts = f"{result['trials']} completed trials, {result['control']} of them of the control arm"
-    notes = (f"{counts}; {result['orders']} random orders.", _DEFINITIONS, _LIMITS)
-    publish("Pruners", args.out / "pruners", result, [table(result["pruners"])], notes, console)
+    studies: dict[str, Sequence[TrialCurve]] = {}
+    if args.report:
+        studies[args.report.name] = read_curves(args.report)
+    else:
+        for seed in range(FIRST_SEED, FIRST_SEED + args.studies):
+            studies[f"synthetic:{seed}"] = search(seed, args.trials, args.folder)
+            console.print(f"searched synthetic:{seed}")
+    result = run(studies, args.orders, args.seed, console.print)
+    total = sum(study["trials"] for study in result["studies"])
+    control = sum(study["control"] for study in result["studies"])
+    counts = f"{total} completed trials, {control} of them of the control arm, in {len(studies)} studies"
+    notes = (f"{counts}; {args.orders} random orders.", _DEFINITIONS, _LIMITS if args.report else _NOT_REPLAYED)
+    stem = args.out / (f"pruners-{args.report.name}" if args.report else "pruners")
+    publish("Pruners", stem, result, [table(result["pruners"])], notes, console)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from sklearn.linear_model import BayesianRidge
 
 from drft.config.trial_config import TrialConfig
 from drft.config.validation import contradictions
+from study.pruners.predictive import predict_final
 from study.results.confirmation_plan import at_possible_depth
 from study.results.finalists_plan import MOST_DEPTHS, UNTUNED, Finalist
 from study.results.metric_names import epoch_scores
@@ -65,10 +66,7 @@ def choose_finalists(study: StudyResults, space: BoundSpace) -> tuple[Finalist, 
 
 
 def final_scores(study: StudyResults, trials: pd.DataFrame) -> NDArray[np.float64]:
-    """Return the scores of trials, shape (trials,), with what a pruned one would probably have gained.
-
-    A pruned trial gains what completed trials gained on average after the epoch at which it was stopped.
-    """
+    """Return the scores of trials, shape (trials,); that of a pruned one is predicted from the completed ones."""
     scores = trials["score"].to_numpy(dtype=np.float64).copy()
     completed = set(study.complete["number"].astype(int))
     curves = [
@@ -77,9 +75,10 @@ def final_scores(study: StudyResults, trials: pd.DataFrame) -> NDArray[np.float6
         if number in completed
     ]
     for position, (state, last) in enumerate(zip(trials["state"], trials["last_step"].astype(int), strict=True)):
-        if state != "COMPLETE":
-            gains = [curve[-1] - curve[last - 1] for curve in curves if len(curve) >= last]
-            scores[position] += np.mean(gains) if gains else 0.0
+        longer = [curve for curve in curves if len(curve) >= last]
+        if state != "COMPLETE" and len(longer) > 2:
+            early, final = zip(*((curve[last - 1], curve[-1]) for curve in longer), strict=True)
+            scores[position] = predict_final(early, final, scores[position]).score
     return scores
 
 

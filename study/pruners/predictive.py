@@ -1,85 +1,105 @@
 """A pruner that predicts from the study's completed trials whether a trial can still end among the best.
 
-Successive halving assumes that ranks after a few epochs are the ranks at the end. This pruner looks at how much the
-score of each completed trial rose after the same epoch. It stops a trial when hardly any of them rose as much as this
-trial would have to. It extrapolates learning curves (Domhan et al. 2015; Klein et al. 2017) without fitting a curve,
-since ten noisy epochs do not determine one.
+Successive halving assumes that ranks after a few epochs are the ranks at the end. This pruner fits a line through the
+completed trials: the score at the end, given the score after this epoch. It stops a trial whose score at the end would,
+given the spread around the line, hardly ever be among the best. It extrapolates learning curves (Domhan et al. 2015;
+Klein et al. 2017) without a model of the curve, which ten noisy epochs do not determine.
 """
 
 from collections.abc import Sequence
 from math import ceil
+from typing import NamedTuple
 
+import numpy as np
 import optuna
+from numpy.typing import ArrayLike
 from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, TrialState
 
-from study.space.seeds import CONTROL_EVERY
-
-RISK = 0.05
+RISK = 0.1
 """A trial is stopped when its chance to end among the best is below this."""
 
-TOP = 0.25
+TOP = 0.3
 """The best trials: this share of all trials that have ended, pruned ones included. Otherwise the share of the best
-among all trials would fall as more trials are pruned."""
+among all trials would fall as more trials are pruned. ``benchmarks.pruners`` measures this value and ``RISK``."""
 
-BORROWED = 8
-"""A depth with so many completed trials of its own gives the trials of other depths half weight."""
+LEAST = 10
+"""Completed trials before the first prediction."""
 
 
 class PredictivePruner(BasePruner):
-    """Stops trials that will hardly end in the best quarter of the study.
+    """Stops trials that will hardly end among the best of the study.
 
     It keeps no state: everything is read from the study, so a resumed study, or one with several tuners, is pruned in
-    the same way. With fewer than twenty completed trials no chance is below ``RISK``, so the first trials all complete.
+    the same way. The first trials all complete.
     """
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
         """Return whether the trial should stop; its last report is its best score so far."""
         ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
         complete = [other for other in ended if other.state == TrialState.COMPLETE]
-        return bool(complete) and chance(trial, complete, pruned=len(ended) - len(complete)) < RISK
+        return chance(trial, complete, pruned=len(ended) - len(complete)) < RISK
+
+
+class Prediction(NamedTuple):
+    """The score at the end of a training, predicted from its score after an epoch."""
+
+    score: float
+    spread: float
+    """Standard deviation of the score at the end around the predicted one."""
+    freedom: int
+    """Degrees of freedom of the spread."""
 
 
 def chance(trial: FrozenTrial, complete: Sequence[FrozenTrial], pruned: int = 0) -> float:
-    """Return the chance, above 0 and at most 1, that a trial ends in the best quarter of the trials that have ended.
-
-    It is the weighted share of completed trials whose score rose as much after this epoch as the trial's would have to,
-    the trial itself counted among them: a conformal p-value (Vovk et al. 2005; weighted: Tibshirani et al. 2019), which
-    assumes no distribution.
-
-    - Trials of the same backbone and depth have weight 1. Others have less weight, the more such trials there are:
-      ``BORROWED`` / (``BORROWED`` + number of trials of the same kind).
-    - Pruned trials are missing, and they had low scores. Trials of the control arm are never pruned; one that would
-      have been stands for the pruned ones and has ``CONTROL_EVERY`` times the weight.
+    """Return the chance that a trial ends among the best of the trials that have ended.
 
     Args:
         trial: has reported its best score so far at its last epoch.
-        complete: completed trials, at least one. Those that ended before this epoch count for the best scores only.
+        complete: completed trials. Those that ended before this epoch count for the best scores only.
         pruned: number of pruned trials; none of them is among the best.
+
+    Returns:
+        The chance, by a t distribution around the predicted score; 1 with fewer than ``LEAST`` trials to predict from.
     """
     step = trial.last_step
     assert step is not None
-    scores = sorted((_score(other) for other in complete), reverse=True)
-    best = min(ceil(TOP * (len(scores) + pruned)), len(scores))
-    needed_rise = scores[best - 1] - trial.intermediate_values[step]
     compared = [other for other in complete if step in other.intermediate_values]
-    alike = [_kind(other) == _kind(trial) for other in compared]
-    other_weight = BORROWED / (BORROWED + sum(alike))
-    weights = [
-        (1 if is_alike else other_weight) * (CONTROL_EVERY if "would_prune" in other.user_attrs else 1)
-        for other, is_alike in zip(compared, alike, strict=True)
-    ]
-    enough = sum(
-        weight
-        for other, weight in zip(compared, weights, strict=True)
-        if _score(other) - other.intermediate_values[step] >= needed_rise
+    if len(compared) < LEAST:
+        return 1.0
+    # Imported here, since SciPy takes half a second to import, and the first trials do not need it.
+    from scipy.special import stdtr  # noqa: PLC0415
+
+    finals = sorted((_score(other) for other in complete), reverse=True)
+    needed = finals[min(ceil(TOP * (len(finals) + pruned)), len(finals)) - 1]
+    predicted = predict_final(
+        [other.intermediate_values[step] for other in compared],
+        [_score(other) for other in compared],
+        trial.intermediate_values[step],
     )
-    return (1 + enough) / (1 + sum(weights))  # the trial itself has weight 1, and rises as much as needed
+    if not predicted.spread:
+        return float(predicted.score >= needed)
+    return float(stdtr(predicted.freedom, (predicted.score - needed) / predicted.spread))
 
 
-def _kind(trial: FrozenTrial) -> tuple[object, ...]:
-    """Return backbone and depth; of a running trial, Optuna passes a pruner the parameters only."""
-    return tuple(trial.params.get(path) for path in ("backbone.name", "depth", "depth_fraction"))
+def predict_final(early: ArrayLike, final: ArrayLike, score: float) -> Prediction:
+    """Predict the score at the end of a training by a line through completed ones (least squares).
+
+    That weak trials were pruned does not bend the line: they were chosen by what it predicts from.
+
+    Args:
+        early: best score of the completed trainings after some epoch, shape (trainings,), at least three.
+        final: their score at the end, shape (trainings,).
+        score: best score of the training after this epoch; the predicted score is never below it.
+    """
+    x, y = np.asarray(early, dtype=np.float64), np.asarray(final, dtype=np.float64)
+    centre, scale = x.mean(), x.std()
+    z, at = ((x - centre) / scale, (score - centre) / scale) if scale else (np.zeros_like(x), 0.0)
+    slope = float(z @ y) / len(x)
+    freedom = len(x) - 2
+    residuals = y - y.mean() - slope * z
+    variance = float(residuals @ residuals) / freedom * (1 + (1 + at**2) / len(x))
+    return Prediction(max(score, float(y.mean()) + slope * at), variance**0.5, freedom)
 
 
 def _score(trial: FrozenTrial) -> float:

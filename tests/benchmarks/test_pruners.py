@@ -29,7 +29,9 @@ def test_shares_of_the_best_that_were_stopped() -> None:
     effect = measure(curves, "predictive", orders=2, seed=0)
     assert effect["own"] == {"stopped": 0, "saved": 0, "few": 0, "quarter": 0}
     assert effect["random"] == measure(curves, "predictive", orders=2, seed=0)["random"]
-    assert [row[:2] for row in table({"predictive": effect})[1]] == [("predictive", "own"), ("predictive", "random")]
+    rows = table({"predictive": [effect] * 5})[1]
+    assert [row[:2] for row in rows] == [("predictive", "own"), ("predictive", "random")]
+    assert rows[0][3].startswith("0%")
 
 
 def test_curves_are_read_from_a_report(tmp_path) -> None:
