@@ -1,6 +1,6 @@
 """Checks of studies in which each trial trains once for each fold (``drft.run_folds``)."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from drft.config.trial_config import SplitConfig
 from drft.errors import UsageError
@@ -14,11 +14,10 @@ COMPARED = 3
 test decides nothing: if both of two folds are worse, p = 1/4."""
 
 
-def chosen_pruner(requested: Pruner | None, split: SplitConfig, goal: Literal["depth", "best"] = "best") -> Pruner:
-    """Return the pruner of a study: the requested one, else the default for its split and its goal.
+def chosen_pruner(requested: Pruner | None, split: SplitConfig) -> Pruner:
+    """Return the pruner of a study: the requested one, else the default for its split.
 
-    With the goal depth, the default is the pruner that stops fewest of the best trials (``benchmarks.pruners``): depths
-    are to be compared by completed trials.
+    The default without folds is the pruner that stops fewest of the best trials (``benchmarks.pruners``).
 
     Raises:
         UsageError: when the requested pruner compares epochs and trials have folds, or the other way round.
@@ -27,7 +26,7 @@ def chosen_pruner(requested: Pruner | None, split: SplitConfig, goal: Literal["d
     if not split.every_fold:
         if requested == "wilcoxon":
             raise UsageError("--pruner wilcoxon: it compares folds, and these trials have none; add --folds 5")
-        return requested or ("predictive" if goal == "depth" else "asha")
+        return requested or "predictive"
     if requested == "wilcoxon" and too_few:
         raise UsageError(
             f"--pruner wilcoxon: it stops a trial after {COMPARED} folds at the earliest, and a trial has no more; use "

@@ -53,8 +53,8 @@ class RunOptions:
     folds: int | None = None
     """Number of folds. Each trial trains once for each fold, so every training image is validated once."""
     pruner: Pruner | None = None
-    """By default ``asha``; ``predictive`` with the goal depth; ``wilcoxon`` if trials have more than three folds,
-    ``none`` if they have two or three."""
+    """By default ``predictive``; ``wilcoxon`` if trials have more than three folds, ``none`` if they have two or
+    three."""
     metric: Metric | None = None
     max_gap: float | None = None
     """A trial with a larger gap at its best epoch is infeasible: it cannot be the best trial. None for no limit."""

@@ -240,7 +240,7 @@ def _make_metadata(
         base_config=base,
         seed=options.seed,
         sampler=options.sampler,
-        pruner=chosen_pruner(options.pruner, base.split, goal),
+        pruner=chosen_pruner(options.pruner, base.split),
         command=options.command,
         versions=versions(),
         trials_wanted=options.trials,

@@ -106,8 +106,7 @@ def test_resuming_with_other_folds_is_refused(scheduler, tmp_path):
 
 def test_the_default_pruner_depends_on_the_folds():
     few = SplitConfig(folds=3, fold=None)
-    assert [chosen_pruner(None, split) for split in (ONE, EVERY, few)] == ["asha", "wilcoxon", "none"]
-    assert chosen_pruner(None, ONE, "depth") == "predictive"
+    assert [chosen_pruner(None, split) for split in (ONE, EVERY, few)] == ["predictive", "wilcoxon", "none"]
     assert chosen_pruner("none", EVERY) == "none"
     assert chosen_pruner("median", ONE) == chosen_pruner("median", SplitConfig(folds=5)) == "median"
 
