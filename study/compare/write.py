@@ -10,7 +10,7 @@ from study.report.json_csv import plain
 from study.report.page import environment, figures_json
 from study.report.write import png_files, write_files
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> Path:
@@ -45,7 +45,7 @@ def default_folder(comparison: Comparison, results: Path) -> Path:
 
 
 def _summary(comparison: Comparison) -> str:
-    """Return ``schema`` (1), ``studies``, ``against`` (pairs) and ``changes`` as JSON, like a report's summary."""
+    """Return ``schema`` (2), ``studies``, ``against`` (pairs) and ``changes`` as JSON, like a report's summary."""
     summary = {
         "schema": SCHEMA,
         "studies": plain(comparison.sides),
