@@ -16,7 +16,7 @@ _STUDIES_CAPTION = (
     "more trials is higher by chance alone. Floor: a linear model on frozen features, out of fold. With 95% intervals, "
     "each for itself."
 )
-_PAIR_HEADINGS = ("one", "other", "images", "difference, points", "image by image")
+_PAIR_HEADINGS = ("one", "other", "difference, points", "image by image")
 _PAIR_CAPTION = (
     "Expected accuracy of one study minus that of the other, with 95% interval. Image by image: both were scored on "
     "the same images, and what is easy for both cancels out. The interval between two verdicts counts images and "
@@ -59,7 +59,7 @@ def side_by_side(comparison: Comparison) -> tuple[tuple[str, ...], list[tuple[st
     """Return headings and rows of the table of the studies: one column for each study."""
     columns = [_describe(side) for side in comparison.sides]
     rows = [(what, *(column[what] for column in columns)) for what in columns[0]]
-    return ("", *(side.name for side in comparison.sides)), rows
+    return ("study", *(side.name for side in comparison.sides)), rows
 
 
 def _describe(side: ComparedStudy) -> dict[str, str]:
@@ -85,7 +85,7 @@ def _describe(side: ComparedStudy) -> dict[str, str]:
         said["answer"] = f"no verdict, {best.reason}"
     else:
         said |= {
-            "answer": f"no verdict: the best of {side.completed} trials, {best.trial}",
+            "answer": f"no verdict: trial {best.trial}, the best of {side.completed}",
             "depth": f"{best.depth} of {best.blocks} blocks",
             "trained share of the parameters": percent(best.trainable_fraction),
         }
@@ -111,8 +111,8 @@ def _pair_row(against: StudyDifference) -> tuple[str, ...]:
     difference = against.difference
     if isinstance(difference, Withheld):
         return ()
-    how = "yes" if against.unpaired is None else f"no: {against.unpaired}"
-    return (against.one, against.other, str(difference.n), between(difference, value=True), how)
+    how = f"yes, n = {difference.n}" if against.unpaired is None else f"no: {against.unpaired}"
+    return (against.one, against.other, between(difference, value=True), how)
 
 
 def _curves(sides: tuple[ComparedStudy, ...]) -> Figure:

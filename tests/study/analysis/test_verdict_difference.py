@@ -34,7 +34,7 @@ def coverage(runs, one, other, **sizes):
 
 
 def test_the_interval_holds_the_true_difference_of_the_recommended_depths():
-    """A few runs of each; in 300 runs of each pair of curves it held in 95 to 98 %."""
+    """A few runs of each; in 150 runs of each pair it held in 95 to 98 %, and in 92 % where both are random walks."""
     assert np.mean([coverage(10, *pair) for pair in ((flat, flat), (rising, peaked), (peaked, flat))]) > 0.85
 
 
