@@ -241,7 +241,7 @@ def test_parquet_needs_a_file_and_pyarrow(results, tmp_path, monkeypatch):
 @pytest.mark.parametrize("width", [1440, 390])
 def test_the_page_opens_offline_on_wide_and_narrow_screens(browser, results, tmp_path, width):
     out = tmp_path / "side"
-    CliRunner().invoke(command, ["one", "two", "--results", str(results), "--out", str(out)], catch_exceptions=False)
+    CliRunner().invoke(command, ["deep", "one", "--results", str(results), "--out", str(out)], catch_exceptions=False)
     browser.open((out / "index.html").as_uri(), width=width)
     browser.wait(lambda driver: driver.find_elements("css selector", ".js-plotly-plot .main-svg"), "figures")
     assert browser.driver.execute_script("return performance.getEntriesByType('resource').map(e => e.name)") == []
