@@ -43,6 +43,9 @@ class TrainingHistory:
 
     @property
     def _best(self) -> EpochRecord:
+        """The first epoch with the highest validation score; the last one if no image validates."""
+        if not len(self._context.indices("validation")):
+            return self.pooled[-1]
         return best_record(self.pooled, self._context.config.metric)
 
     @property

@@ -1,13 +1,16 @@
 """One phase of a fine-tuning: a new optimizer, its epochs, and the scores after each epoch."""
 
+import math
 import time
 from collections.abc import Generator
 
-from drft.metrics import score
+from drft.metrics import Scores, score
 from drft.training.context import TrainingContext
 from drft.training.records import EpochRecord, LogProbabilities, Phase
 from drft.training.regularization.stoch_norm import stochastic_norms
 from drft.training.trainer import Trainer
+
+_UNSCORED = Scores(math.nan, math.nan, math.nan, math.nan)
 
 
 def run_phase(
@@ -17,6 +20,7 @@ def run_phase(
 
     The head phase trains the head alone (depth 0), the depth phase the configured depth. While this generator is
     suspended, the network holds the weights that were scored. When it ends, the network keeps those of the last epoch.
+    Without validation images, validation scores are NaN.
 
     Args:
         context: network, images and split of the training.
@@ -38,7 +42,7 @@ def run_phase(
                 log_probabilities = trainer.predict()
                 record = EpochRecord.from_scores(
                     score(log_probabilities["train"], train),
-                    score(log_probabilities["validation"], validation),
+                    score(log_probabilities["validation"], validation) if len(validation) else _UNSCORED,
                     step=step,
                     phase=phase,
                     epoch=epoch,

@@ -47,6 +47,12 @@ class Evidence(NamedTuple):
 
 def read_verdict(study: StudyResults) -> Verdict | Withheld:
     """Return the verdict of a study's finalists; withheld before two depths are cross-validated."""
+    evidence = find_evidence(study)
+    return evidence if isinstance(evidence, Withheld) else judge(evidence, study.floor)
+
+
+def find_evidence(study: StudyResults) -> Evidence | Withheld:
+    """Return the evidence for the verdict of a study; withheld before two depths are cross-validated."""
     if study.info.goal != "depth":
         return Withheld("the study was not run with --goal depth, so no depth was cross-validated")
     finalists = read_finalists(study)
@@ -55,10 +61,15 @@ def read_verdict(study: StudyResults) -> Verdict | Withheld:
     evidence = read_evidence(finalists)
     if len(evidence.depths) < 2:
         return Withheld("fewer than two depths are cross-validated yet: resume the run")
+    return evidence
+
+
+def judge(evidence: Evidence, floor: Floor | NoFloor) -> Verdict:
+    """Return the verdict that follows from the evidence, compared with the floor of the same study."""
     return decide_depth(
         evidence.depths,
         evidence.untuned,
-        _floor_correct(study.floor, evidence.images),
+        _floor_correct(floor, evidence.images),
         lambda members: ensemble_gain(evidence.probabilities, evidence.grades, members),
     )
 

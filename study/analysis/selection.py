@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from drft.config.trial_config import Metric
 from study.analysis.estimators.intervals import (
     Estimate,
     Withheld,
@@ -61,7 +62,9 @@ def winners_curse(right_validation: int, n_validation: int, right_test: int, n_t
     return WinnersCurse(validation, test, difference_of_proportions(validation, test))
 
 
-def corrected_selection(candidates: Candidates, resamples: int = RESAMPLES, seed: int = 0) -> CorrectedScore | Withheld:
+def corrected_selection(
+    candidates: Candidates, resamples: int = RESAMPLES, seed: int = 0, scored_by: Metric | None = None
+) -> CorrectedScore | Withheld:
     """Estimate the selected trial's score on new images, by bootstrap bias correction (BBC).
 
     On each resample of the validation images the best candidate, trial and epoch at once, is selected as the study does
@@ -73,20 +76,65 @@ def corrected_selection(candidates: Candidates, resamples: int = RESAMPLES, seed
     some 37 % of the images. A resample holds fewer different images than the set, so that the corrected score is rather
     too low than too high. It does not account for an adaptive sampler that used the same images, nor for pruned trials.
     Withheld with fewer than two candidates, and below ``MIN_IMAGES`` images.
+
+    Args:
+        candidates: what could be selected.
+        resamples: number of resamples.
+        seed: of the resamples.
+        scored_by: metric of the scores, other than ``nll``; None for the one that selects.
     """
     k, n = candidates.predicted.shape
     if k < 2:
         return Withheld("there was nothing to select from")
     if n < MIN_IMAGES:
         return Withheld(f"a resampled selection needs at least {MIN_IMAGES} validation images, there are {n}")
-    weights = resampled_weights(n, resamples, seed)
-    outside = np.asarray(weights == 0, dtype=np.float32)
-    some = outside.any(axis=1)  # a resample that holds all images has nothing to score on
-    selected = zip(select(candidates, weights[some]), outside[some], strict=True)
-    scores = np.array([candidates.at(np.array([best])).scores(rest[None])[0, 0] for best, rest in selected], np.float64)
-    observed = float(candidates.scores(np.ones((1, n), dtype=np.float32)).max())
+    weights = _some_left_out(n, resamples, seed)
+    scores = _scores_outside(candidates, weights, scored_by)
+    everything = np.ones((1, n), dtype=np.float32)
+    observed = float(_scored(candidates, scored_by).at(select(candidates, everything)).scores(everything)[0, 0])
     mean = float(scores.mean())
     return CorrectedScore(observed, Estimate(mean, *percentile_interval(scores), n), observed - mean, k)
+
+
+def corrected_difference(
+    one: Candidates, other: Candidates, resamples: int = RESAMPLES, seed: int = 0
+) -> Estimate | Withheld:
+    """Estimate the difference in accuracy on new images of the selected trials of two studies, by the same method.
+
+    Both studies select on the same resample, and both selected trials are scored on the same images that were not
+    drawn, so that images which are easy for both cancel out. Conditions and limits are those of
+    :func:`corrected_selection`.
+
+    Args:
+        one: candidates of the first study.
+        other: of the second study, on the same images in the same order.
+        resamples: number of resamples.
+        seed: of the resamples.
+    """
+    n = one.predicted.shape[1]
+    if n < MIN_IMAGES:
+        return Withheld(f"a resampled selection needs at least {MIN_IMAGES} validation images, there are {n}")
+    weights = _some_left_out(n, resamples, seed)
+    differences = _scores_outside(one, weights, "accuracy") - _scores_outside(other, weights, "accuracy")
+    return Estimate(float(differences.mean()), *percentile_interval(differences), n)
+
+
+def _some_left_out(n_images: int, resamples: int, seed: int) -> Weights:
+    """Draw resamples; one that holds all images has nothing to score on, and is left out."""
+    weights = resampled_weights(n_images, resamples, seed)
+    return np.asarray(weights[(weights == 0).any(axis=1)])
+
+
+def _scores_outside(candidates: Candidates, weights: Weights, metric: Metric | None) -> NDArray[np.float64]:
+    """Return the score of the candidate that each sample selects, on the images that are not in it."""
+    outside, scored = np.asarray(weights == 0, dtype=np.float32), _scored(candidates, metric)
+    selected = zip(select(candidates, weights), outside, strict=True)
+    return np.array([scored.at(np.array([best])).scores(rest[None])[0, 0] for best, rest in selected], np.float64)
+
+
+def _scored(candidates: Candidates, metric: Metric | None) -> Candidates:
+    """Return the candidates with another metric than the study's, which needs no likelihoods."""
+    return candidates if metric is None else candidates._replace(metric=metric, losses=None)
 
 
 def select(candidates: Candidates, weights: Weights) -> NDArray[np.int64]:

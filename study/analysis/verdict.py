@@ -205,10 +205,10 @@ def accuracy_covariance(evidence: Sequence[DepthEvidence]) -> tuple[NDArray[np.f
     """
     training_sd = _training_variance(evidence) ** 0.5
     shares = np.array([depth.correct.mean(axis=0) for depth in evidence])
-    return _covariance(shares, [training_sd**2 / len(depth.gaps) for depth in evidence]), training_sd
+    return covariance_of_shares(shares, [training_sd**2 / len(depth.gaps) for depth in evidence]), training_sd
 
 
-def _covariance(shares: NDArray[np.float64], training_variances: Sequence[float]) -> NDArray[np.float64]:
+def covariance_of_shares(shares: NDArray[np.float64], training_variances: Sequence[float]) -> NDArray[np.float64]:
     """Return the covariance of accuracies, from each image's share of correct predictions, shape (rows, images)."""
     between_images: NDArray[np.float64] = np.atleast_2d(np.cov(shares)) / shares.shape[1]
     return between_images + np.diag(training_variances)
@@ -231,7 +231,7 @@ def _fit_accuracies(
             shares.append(row.astype(np.float64))
             variances.append(0.0)
     means = np.array(shares).mean(axis=1)
-    return fit_depth_curve(positions, means, _covariance(np.array(shares), variances), seed)
+    return fit_depth_curve(positions, means, covariance_of_shares(np.array(shares), variances), seed)
 
 
 def _training_variance(evidence: Sequence[DepthEvidence]) -> float:

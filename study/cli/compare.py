@@ -15,14 +15,19 @@ def command(studies: tuple[str, ...], out: Path | None, results: Path, storage: 
     """Compare two or more STUDIES, and print the path of the page.
 
     Each is a name under --results, or the path of a study folder. They may
-    differ in anything: backbone, data, space.
+    differ in anything: backbone, data, space. Verdicts are compared image by
+    image where the images are the same. A study without a verdict is compared
+    by the accuracy that is expected of its best trial, not by its best score.
     """
-    from study.compare.chapters import against_text
+    from study.cli.tables import print_table
+    from study.compare.chapters import against_text, side_by_side
     from study.compare.comparison import compare
     from study.compare.write import default_folder, write_comparison
 
     comparison = compare(studies, results, storage)
     page = write_comparison(comparison, out or default_folder(comparison, results))
+    print_table(*side_by_side(comparison))
+    click.echo()
     for against in comparison.against:
         click.echo(against_text(against))
     click.echo(page)

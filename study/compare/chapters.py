@@ -3,24 +3,25 @@
 from collections.abc import Iterator
 
 from study.analysis import Curve, Estimate, Withheld
-from study.compare.comparison import BestDifference, ComparedStudy, Comparison
+from study.compare.comparison import ComparedStudy, Comparison, StudyDifference
 from study.report import figures
 from study.report.chapters import Chapter, Figure, FigurePair, Part, Table, Text
 from study.report.chapters.parts import make_figure
-from study.report.wording import between, number, percent, points
+from study.report.wording import between, percent, points
 
-_BEST_HEADINGS = (
-    *("study", "completed", "best trial", "depth", "depth fraction", "trainable share", "validation accuracy"),
-    *("floor", "QWK", "gap, points", "best epoch"),
+_STUDIES_CAPTION = (
+    "Of a study with a verdict: the depth that it recommends, the accuracy to expect of one training there, and that "
+    "of the ensemble that it hands over. Of a study without one: its best trial, and the accuracy to expect of it, "
+    "corrected for its selection (BBC, Tsamardinos et al. 2018). The score that selected it is not shown: the best of "
+    "more trials is higher by chance alone. Floor: a linear model on frozen features, out of fold. With 95% intervals, "
+    "each for itself."
 )
-_BEST_CAPTION = (
-    "The best completed trial of each study at its best epoch; accuracy with Wilson's 95% interval. The best of more "
-    "trials is higher by chance alone. Floor: a linear model on frozen features, out of fold over all training images."
-)
-_PAIR_HEADINGS = ("one", "other", "images", "only one right", "only other right", "difference, points", "p")
+_PAIR_HEADINGS = ("one", "other", "difference, points", "image by image")
 _PAIR_CAPTION = (
-    "Accuracy of the best trial of one study minus that of the other on the same validation images: paired "
-    "bootstrap over images, and McNemar's exact test. Both trials were selected on these images."
+    "Expected accuracy of one study minus that of the other, with 95% interval. Image by image: both were scored on "
+    "the same images, and what is easy for both cancels out. The interval between two verdicts counts images and "
+    "trainings as random. It is estimated from both studies together, so its middle may differ by some tenths from the "
+    "difference of the accuracies above. Where the images differ, they count as independent."
 )
 _DEPTHS_CAPTION = (
     "over the completed trials of each depth, with 95% t intervals. The horizontal axis is the share of blocks "
@@ -41,61 +42,77 @@ def comparison_chapters(comparison: Comparison) -> tuple[Chapter, ...]:
     )
 
 
-def against_text(against: BestDifference) -> str:
-    """Return the difference between the best trials of two studies, and whether it is more than chance explains."""
-    paired = against.paired
-    lead = f"{against.one} against {against.other}"
-    if isinstance(paired, Withheld):
-        return f"{lead}: no paired difference, since {paired.reason}."
-    low, high = paired.difference.low, paired.difference.high
+def against_text(against: StudyDifference) -> str:
+    """Return the difference between the expected accuracies of two studies, and whether chance explains it."""
+    lead, difference = f"{against.one} against {against.other}", against.difference
+    if isinstance(difference, Withheld):
+        return f"{lead}: no difference is estimated, since {difference.reason}."
+    low, high = difference.low, difference.high
     sure = low is not None and high is not None and not low <= 0 <= high
-    verdict = "more than chance explains" if sure and paired.p_value < 0.05 else "within what chance explains"
-    return (
-        f"{lead}: {points(paired.difference.value)} (95% interval {between(paired.difference)}, "
-        f"n = {paired.n_images} images, McNemar p = {paired.p_value:.2g}), {verdict}."
-    )
+    how = f"image by image, n = {difference.n}" if against.unpaired is None else "not image by image"
+    why = f"; {against.unpaired}" if against.unpaired else ""
+    verdict = "more than chance explains" if sure else "within what chance explains"
+    return f"{lead}: {points(difference.value)} (95% interval {between(difference)}, {how}), {verdict}{why}."
+
+
+def side_by_side(comparison: Comparison) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return headings and rows of the table of the studies: one column for each study."""
+    columns = [_describe(side) for side in comparison.sides]
+    rows = [(what, *(column[what] for column in columns)) for what in columns[0]]
+    return ("study", *(side.name for side in comparison.sides)), rows
+
+
+def _describe(side: ComparedStudy) -> dict[str, str]:
+    """Return what is known of a study; an empty text where a study without a verdict has nothing to say."""
+    verdict, best, expected = side.verdict, side.best, side.expected
+    said = dict.fromkeys(("answer", "depth", "trained share of the parameters", "certain"), "")
+    said["accuracy of one training"] = expected.reason if isinstance(expected, Withheld) else _accuracy(expected)
+    said |= dict.fromkeys(("promise for the ensemble", "gap at the epoch kept", "gap at the last epoch"), "")
+    if not isinstance(verdict, Withheld):
+        chosen = next(row for row in verdict.by_depth if row.depth == verdict.recommended_depth)
+        deepest, promise = verdict.by_depth[-1], verdict.promise
+        within = f"within {100 * verdict.tolerance:g} points of the best depth: {chosen.probability_within:.0%}"
+        said |= {
+            "answer": "verdict",
+            "depth": f"{chosen.depth} of {round(deepest.depth / deepest.depth_fraction)} blocks",
+            "trained share of the parameters": percent(chosen.trainable_fraction),
+            "certain": f"{'yes' if verdict.certain else 'no'} ({within})",
+            "promise for the ensemble": f"{_accuracy(Estimate(*promise[:3], verdict.images))} of {promise.members}",
+            "gap at the epoch kept": f"{between(verdict.gap, value=True)} points",
+            "gap at the last epoch": f"{between(verdict.gap_last, value=True)} points",
+        }
+    elif isinstance(best, Withheld):
+        said["answer"] = f"no verdict, {best.reason}"
+    else:
+        said |= {
+            "answer": f"no verdict: trial {best.trial}, the best of {side.completed}",
+            "depth": f"{best.depth} of {best.blocks} blocks",
+            "trained share of the parameters": percent(best.trainable_fraction),
+        }
+    said["floor"] = "not computed" if isinstance(side.floor, Withheld) else _accuracy(side.floor.accuracy)
+    return said | {"trainings": str(side.trainings)}
 
 
 def _answer(comparison: Comparison) -> Iterator[Part]:
     for against in comparison.against:
         yield Text(against_text(against))
-    rows = [_best_row(side) for side in comparison.sides]
-    yield Table("The best trial of each study", _BEST_CAPTION, _BEST_HEADINGS, rows)
-    pairs = [_pair_row(against) for against in comparison.against if not isinstance(against.paired, Withheld)]
+    yield Table("The studies side by side", _STUDIES_CAPTION, *side_by_side(comparison))
+    pairs = [row for against in comparison.against if (row := _pair_row(against))]
     if pairs:
-        yield Table("Paired differences", _PAIR_CAPTION, _PAIR_HEADINGS, pairs)
-
-
-def _best_row(side: ComparedStudy) -> tuple[str, ...]:
-    floor = "" if isinstance(side.floor, Withheld) else _accuracy(side.floor.accuracy)
-    if isinstance(side.best, Withheld):
-        return (side.name, "0", *("",) * (len(_BEST_HEADINGS) - 6), floor, "", "", "")
-    best = side.best
-    return (
-        side.name,
-        str(side.completed),
-        str(best.trial),
-        str(best.depth),
-        percent(best.depth_fraction),
-        percent(best.trainable_fraction),
-        _accuracy(best.accuracy),
-        floor,
-        number(best.qwk, 2),
-        number(100 * best.gap),
-        f"{best.step} of {best.last_step}",
-    )
+        yield Table("Differences in expected accuracy", _PAIR_CAPTION, _PAIR_HEADINGS, pairs)
 
 
 def _accuracy(estimate: Estimate) -> str:
     return f"{percent(estimate.value)} ({between(estimate)})"
 
 
-def _pair_row(against: BestDifference) -> tuple[str, ...]:
-    paired = against.paired
-    assert not isinstance(paired, Withheld)
-    counts = (str(paired.n_images), str(paired.only_one), str(paired.only_other))
-    difference = between(paired.difference, value=True)
-    return (against.one, against.other, *counts, difference, f"{paired.p_value:.2g}")
+def _pair_row(against: StudyDifference) -> tuple[str, ...]:
+    """Return the row of a pair; empty if there is no difference."""
+    difference = against.difference
+    if isinstance(difference, Withheld):
+        return ()
+    how = f"yes, n = {difference.n}" if against.unpaired is None else f"no: {against.unpaired}"
+    return (against.one, against.other, between(difference, value=True), how)
 
 
 def _curves(sides: tuple[ComparedStudy, ...]) -> Figure:

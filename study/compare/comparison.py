@@ -4,16 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import NamedTuple
 
 from drft.errors import StudyError
-from study.analysis import Curve, DepthRow, Withheld, proportion
+from study.analysis import Curve, DepthRow, Withheld
 from study.analysis.depth import depth_curves, depth_table
-from study.analysis.estimators.intervals import Estimate
-from study.analysis.estimators.paired import PairedDifference, paired_difference
+from study.analysis.estimators.intervals import Estimate, difference_of_proportions
+from study.analysis.estimators.resampling import Candidates
+from study.analysis.evidence import Evidence, find_evidence, judge
 from study.analysis.floor import FloorScores, score_floor
+from study.analysis.predictions import stored_candidates
+from study.analysis.selection import corrected_difference, corrected_selection
+from study.analysis.verdict import Verdict
+from study.analysis.verdict_difference import paired_difference_of_depths
 from study.compare.changes import SettingDifference, changes
 from study.results.study_results import StudyInfo, StudyResults, read_study
 
@@ -22,16 +25,13 @@ MOST = 8
 
 
 class BestTrial(NamedTuple):
-    """The best completed trial of a study."""
+    """The trial that a study without a verdict selected, without its score: that is the maximum of many."""
 
     trial: int
     depth: int
-    depth_fraction: float
+    blocks: int
+    """Of its backbone."""
     trainable_fraction: float
-    accuracy: Estimate
-    """Validation accuracy with Wilson's interval."""
-    qwk: float
-    gap: float
     step: int
     last_step: int
 
@@ -41,8 +41,16 @@ class ComparedStudy(NamedTuple):
 
     name: str
     completed: int
+    """Completed trials of the search."""
     finished: int
+    trainings: int
+    """Trainings of the search and, if there is a verdict, of the cross-validation that it rests on."""
+    verdict: Verdict | Withheld
+    expected: Estimate | Withheld
+    """Expected accuracy on new images: of one training at the recommended depth or, without a verdict, of the best
+    trial, corrected for its selection."""
     best: BestTrial | Withheld
+    """Of the search; None of its scores is compared."""
     floor: FloorScores | Withheld
     """Of a linear model on frozen features."""
     curve: Curve | Withheld
@@ -50,12 +58,28 @@ class ComparedStudy(NamedTuple):
     depths: tuple[DepthRow, ...] | Withheld
 
 
-class BestDifference(NamedTuple):
-    """The best trial of one study compared with that of another."""
+class StudyDifference(NamedTuple):
+    """The expected accuracy of one study minus that of another."""
 
     one: str
     other: str
-    paired: PairedDifference | Withheld
+    difference: Estimate | Withheld
+    unpaired: str | None
+    """Why the difference is not one image by image; None if it is."""
+
+
+class _Read(NamedTuple):
+    """A study with what its expected accuracy rests on."""
+
+    side: ComparedStudy
+    data: str
+    """Fingerprint of the data set."""
+    source: Evidence | Candidates | Withheld
+    """Out-of-fold predictions; those of the search if there is no verdict."""
+    depth: int | None
+    """The recommended depth, if there is a verdict."""
+    images: tuple[str, ...]
+    """Names of the images of the source, in its order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +88,7 @@ class Comparison:
 
     infos: tuple[StudyInfo, ...]
     sides: tuple[ComparedStudy, ...]
-    against: tuple[BestDifference, ...]
+    against: tuple[StudyDifference, ...]
     changes: tuple[SettingDifference, ...]
 
 
@@ -86,66 +110,87 @@ def compare(studies: Sequence[str], results: Path = Path("results"), storage: st
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise StudyError(f"study {twice[0]!r} is named twice: name different studies, with different names")
+    read = [_read(study) for study in loaded]
     return Comparison(
         infos=tuple(study.info for study in loaded),
-        sides=tuple(map(_side, loaded)),
-        against=tuple(
-            BestDifference(one.info.name, other.info.name, _paired(one, other))
-            for one, other in combinations(loaded, 2)
-        ),
+        sides=tuple(study.side for study in read),
+        against=tuple(_difference(one, other) for one, other in combinations(read, 2)),
         changes=changes([study.info for study in loaded]),
     )
 
 
-def _side(study: StudyResults) -> ComparedStudy:
-    complete, n_validation = study.complete, int(study.info.split["n_validation"])
+def _read(study: StudyResults) -> _Read:
+    """Return the figures of a study; the best score of a search is never one of them."""
+    complete, finished = study.complete, study.finished
+    trainings = int(finished["folds"].fillna(1).sum())
+    evidence = find_evidence(study)
+    source: Evidence | Candidates | Withheld
+    verdict: Verdict | Withheld
+    expected: Estimate | Withheld
+    depth: int | None = None
+    images: tuple[str, ...] = ()
+    if isinstance(evidence, Withheld):
+        verdict, source = evidence, stored_candidates(study)
+        corrected = source if isinstance(source, Withheld) else corrected_selection(source, scored_by="accuracy")
+        expected = corrected if isinstance(corrected, Withheld) else corrected.corrected
+        if not isinstance(source, Withheld):
+            predictions = study.predictions(int(source.trials[0]))
+            images = predictions.ids if predictions else ()
+    else:
+        verdict, source, images = judge(evidence, study.floor), evidence, evidence.images
+        expected, depth = verdict.accuracy, verdict.recommended_depth
+        finalists = (*evidence.depths, *([evidence.untuned] if evidence.untuned else []))
+        trainings += sum(len(finalist.gaps) for finalist in finalists)
     curves = depth_curves(complete.assign(depth=0), study.epochs)
-    return ComparedStudy(
+    side = ComparedStudy(
         name=study.info.name,
         completed=len(complete),
-        finished=int(study.trials["state"].isin(["COMPLETE", "PRUNED"]).sum()),
-        best=_best(study.eligible.iloc[0].to_dict(), n_validation) if len(study.eligible) else Withheld(study.no_best),
+        finished=len(finished),
+        trainings=trainings,
+        verdict=verdict,
+        expected=expected,
+        best=_best(study),
         floor=score_floor(study.floor),
         curve=curves if isinstance(curves, Withheld) else curves[0],
-        depths=depth_table(complete, n_validation),
+        depths=depth_table(complete, int(study.info.split["n_validation"])),
     )
+    return _Read(side, str(study.info.dataset["fingerprint"]), source, depth, images)
 
 
-def _best(row: dict[Any, Any], n_validation: int) -> BestTrial:
+def _best(study: StudyResults) -> BestTrial | Withheld:
+    if study.eligible.empty:
+        return Withheld(study.no_best)
+    row = study.eligible.iloc[0].to_dict()
     return BestTrial(
         trial=int(row["number"]),
         depth=int(row["depth"]),
-        depth_fraction=float(row["depth_fraction"]),
+        blocks=study.info.block_count(row.get("backbone.name")),
         trainable_fraction=float(row["trainable_fraction"]),
-        accuracy=proportion(round(float(row["val_accuracy_best"]) * n_validation), n_validation),
-        qwk=float(row["val_qwk_best"]),
-        gap=float(row["gap_best"]),
         step=int(row["best_step"]),
         last_step=int(row["last_step"]),
     )
 
 
-def _paired(one: StudyResults, other: StudyResults) -> PairedDifference | Withheld:
-    if one.info.dataset["fingerprint"] != other.info.dataset["fingerprint"]:
-        return Withheld("their data are not the same")
-    right, other_right = _best_correct(one), _best_correct(other)
-    if isinstance(right, Withheld):
-        return right
-    if isinstance(other_right, Withheld):
-        return other_right
-    if right.keys() != other_right.keys():
-        shared = len(right.keys() & other_right.keys())
-        return Withheld(f"they were validated on different images ({shared} in common)")
-    return paired_difference(np.array(list(right.values())), np.array([other_right[name] for name in right]))
-
-
-def _best_correct(study: StudyResults) -> dict[str, bool] | Withheld:
-    """Return whether the best trial graded each validation image correctly, by id."""
-    if study.eligible.empty:
-        return Withheld(f"{study.info.name} has no best trial, {study.no_best}")
-    best = study.eligible.iloc[0]
-    predictions = study.predictions(int(best["number"]))
-    if predictions is None:
-        return Withheld(f"the predictions of trial {best['number']} of {study.info.name} are not in its folder")
-    predicted = predictions.probabilities[int(best["best_step"]) - 1].argmax(axis=1)
-    return dict(zip(predictions.ids, (predicted == predictions.grades).tolist(), strict=True))
+def _difference(one: _Read, other: _Read) -> StudyDifference:
+    """Return the difference of two studies, image by image where both were scored on the same images."""
+    names, expected, other_expected = (one.side.name, other.side.name), one.side.expected, other.side.expected
+    if isinstance(expected, Withheld):
+        return StudyDifference(*names, Withheld(f"{names[0]} has no expected accuracy: {expected.reason}"), None)
+    if isinstance(other_expected, Withheld):
+        return StudyDifference(*names, Withheld(f"{names[1]} has no expected accuracy: {other_expected.reason}"), None)
+    if one.data != other.data:
+        reason = "their data are not the same"
+    elif one.images != other.images:
+        shared = len({*one.images} & {*other.images})
+        reason = f"they were scored on different images, {len(one.images)} and {len(other.images)} ({shared} in common)"
+    else:
+        match one.source, other.source:
+            case Evidence() as evidence, Evidence() as other_evidence:
+                assert one.depth is not None
+                assert other.depth is not None
+                paired = paired_difference_of_depths(evidence.depths, one.depth, other_evidence.depths, other.depth)
+                return StudyDifference(*names, paired, None)
+            case Candidates() as candidates, Candidates() as other_candidates:
+                return StudyDifference(*names, corrected_difference(candidates, other_candidates), None)
+        reason = "only one of them has a verdict"
+    return StudyDifference(*names, difference_of_proportions(expected, other_expected), reason)

@@ -10,7 +10,7 @@ from study.report.json_csv import plain
 from study.report.page import environment, figures_json
 from study.report.write import png_files, write_files
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> Path:
@@ -45,10 +45,17 @@ def default_folder(comparison: Comparison, results: Path) -> Path:
 
 
 def _summary(comparison: Comparison) -> str:
-    """Return ``schema`` (1), ``studies``, ``against`` (pairs) and ``changes`` as JSON, like a report's summary."""
+    """Return ``schema`` (2), ``studies``, ``against`` (pairs) and ``changes`` as JSON, like a report's summary.
+
+    The highest score of a depth is left out: beside that of another study it would be taken for its accuracy.
+    """
+    studies = plain(comparison.sides)
+    for study in studies:
+        for row in study["depths"] if isinstance(study["depths"], list) else ():
+            del row["best"], row["best_trial"]
     summary = {
         "schema": SCHEMA,
-        "studies": plain(comparison.sides),
+        "studies": studies,
         "against": plain(comparison.against),
         "changes": plain(comparison.changes),
     }

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from drft.config.trial_config import TrialConfig
 from study.analysis import Estimate, Withheld, proportion
 from study.analysis.estimators.grading import grading
-from study.analysis.verdict import Verdict
+from study.analysis.verdict import Verdict, promise_of
 from study.analysis.verdict_text import describe_verdict
 from study.export.names import CONFIG, MEMBERS, MODEL, ONNX
 from study.report.disclaimer import FULL_DISCLAIMER, RENDERED
@@ -21,6 +21,17 @@ Trial = Mapping[str, Any]
 
 _PRIVATE = {"Command", "Data", "Backbone"}
 """Terms of a study's provenance that may contain paths of its machine."""
+
+
+class Refitted(NamedTuple):
+    """The epochs of a network that was trained on all images."""
+
+    epoch: int
+    """The last one, whose weights were kept."""
+    planned: int
+    """Epochs of the whole schedule."""
+    scored: tuple[int, ...]
+    """The epoch that was scored of each training of the cross-validation, ascending."""
 
 
 def model_card(
@@ -79,6 +90,45 @@ def ensemble_card(
     return _card(study, f"depth {verdict.recommended_depth}, ensemble of {members}", sections)
 
 
+def refit_card(
+    study: StudyResults,
+    verdict: Verdict,
+    config: TrialConfig,
+    refitted: Refitted,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    onnx: bool,
+) -> str:
+    """Return the card of one network of the recommended depth that was trained on all training images, as Markdown.
+
+    Args:
+        study: the study of the model.
+        verdict: the study's verdict on depth.
+        config: of the training.
+        refitted: its epochs.
+        mean: channel means of the network's input, for images in [0, 1].
+        std: channel standard deviations, likewise.
+        onnx: whether there is an ONNX file.
+    """
+    # The study's promise is that of an ensemble, which this network is not.
+    of_one = verdict._replace(promise=promise_of(verdict.accuracy, None, 1))
+    expected = (
+        *describe_verdict(of_one),
+        "These figures are those of the cross-validation: of networks that were trained on a part of the images. No",
+        "image is left to measure this one on.",
+    )
+    sections = {
+        "Model": _refit(study, config, refitted),
+        "Trained on": (*_counts(study, f"All {verdict.images} images that a training of the study may use."),),
+        "Expected accuracy": expected,
+        "Floor": (_floor(study),),
+        "Test images": ("Not scored.",),
+        **_common(study, config, mean, std, files=f"`{MODEL}` holds", onnx=onnx),
+    }
+    return _card(study, f"depth {verdict.recommended_depth}, trained on all images", sections)
+
+
 def _common(
     study: StudyResults, config: TrialConfig, mean: Sequence[float], std: Sequence[float], *, files: str, onnx: bool
 ) -> dict[str, Iterable[str]]:
@@ -115,6 +165,15 @@ def _ensemble(study: StudyResults, config: TrialConfig, members: int) -> Iterato
     yield f"alone, then the head and {_trained_part(config, study.info.block_count(backbone))}. Each was trained"
     yield "without one fold of the images, and has the weights of its best epoch on that fold. The model predicts the"
     yield f"mean of their probabilities. `{CONFIG}` holds every setting; the networks differ in seed and fold alone."
+
+
+def _refit(study: StudyResults, config: TrialConfig, refitted: Refitted) -> Iterator[str]:
+    backbone, weights = config.backbone.name, config.backbone.weights
+    yield f"One network `{backbone}` (timm), pretrained weights `{weights}`, fine-tuned in two phases: the head alone,"
+    yield f"then the head and {_trained_part(config, study.info.block_count(backbone))}. It was trained on all images,"
+    yield f"and has the weights of its last epoch, {refitted.epoch} of {refitted.planned} in its schedule of learning"
+    yield f"rates. Cross-validation chose this epoch: it is the median of {', '.join(map(str, refitted.scored))}."
+    yield f"`{CONFIG}` holds every other setting; its split had no effect."
 
 
 def _trained_part(config: TrialConfig, blocks: int) -> str:

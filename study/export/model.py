@@ -1,20 +1,26 @@
 """Export a study's model as a folder that needs no other file of the study."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median_low
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from rich.console import Console
 
 from drft.config.trial_config import TrialConfig, with_values
 from drft.errors import StudyError
-from drft.models.checkpoint import load_checkpoint, save_model
+from drft.models.checkpoint import load_checkpoint, save_checkpoint, save_model
 from study.analysis import Withheld
-from study.analysis.evidence import read_verdict
-from study.export.card import ensemble_card, model_card
+from study.analysis.evidence import read_evidence, read_verdict
+from study.analysis.verdict import Verdict
+from study.callbacks.progress_reporter import preparation
+from study.export.card import Refitted, ensemble_card, model_card, refit_card
 from study.export.names import CARD, CONFIG, MEMBER, MODEL, ONNX
 from study.results.files import whole_folder
-from study.results.finalists_plan import read_finalists
+from study.results.finalists_plan import Finalists, read_finalists
+from study.results.open_dataset import data_source, reopen_dataset
 from study.results.study_results import StudyResults
 
 if TYPE_CHECKING:  # torch takes seconds to import
@@ -38,12 +44,7 @@ def export_model(study: StudyResults, out: Path, number: int | None = None, *, o
         StudyError: when there is no such trial, its checkpoint was not kept, or the folder cannot be written.
         WeightsError: when the pretrained weights that the checkpoint needs are missing.
     """
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise StudyError(f"{out} already exists: name a new folder with --out")
-    if onnx:
-        from study.export.onnx import check_packages  # noqa: PLC0415 (torch takes seconds to import)
-
-        check_packages()
+    _check_output(out, onnx=onnx)
     if number is None and study.info.goal == "depth":
         return _export_ensemble(study, out, onnx=onnx)
     trial = _find_trial(study, number)
@@ -58,12 +59,86 @@ def export_model(study: StudyResults, out: Path, number: int | None = None, *, o
     return f"{out}: {description}"
 
 
-def _export_ensemble(study: StudyResults, out: Path, *, onnx: bool) -> str:
-    """Write the fold models of the recommended depth, which cross-validation has trained."""
+def export_refit(
+    study: StudyResults,
+    out: Path,
+    *,
+    data: str | None = None,
+    data_options: Mapping[str, str] | None = None,
+    onnx: bool = False,
+    console: Console | None = None,
+) -> str:
+    """Train the recommended depth once more, on all training images, and write this network like any other model.
+
+    It stops at the epoch that cross-validation chose, the median over the depth's trainings, and keeps its last
+    weights: no image is left that could choose another epoch. The test images are not predicted.
+
+    Args:
+        study: the study.
+        out: a folder that does not exist or is empty.
+        data: where the images of the study are now; None for the recorded source.
+        data_options: options of the data source that override the recorded ones.
+        onnx: whether to write the model as ONNX, too.
+        console: for the progress; None for none.
+
+    Returns:
+        A sentence about what was written.
+
+    Raises:
+        StudyError: when the study has no verdict, or the folder cannot be written.
+        DataError: when the images cannot be read, or are not those of the study.
+        NonFiniteLossError: when the training diverges.
+    """
+    from drft.training.refit import run_refit  # noqa: PLC0415 (torch takes seconds to import)
+
+    _check_output(out, onnx=onnx)
+    finalists, verdict = _recommended(study, "leave --refit out")
+    depth = verdict.recommended_depth
+    evidence = next(other for other in read_evidence(finalists).depths if other.depth == depth)
+    numbers = finalists.of_depth(depth)
+    config = finalists.plan.config(min(index for index, number in finalists.done.items() if number in numbers))
+    chosen = Refitted(median_low(evidence.epochs), config.steps, tuple(sorted(evidence.epochs)))
+    source, options = data_source(study.info, data, data_options or {})
+    with preparation(console or Console(quiet=True)) as progress:
+        dataset = reopen_dataset(study.info, source, options, progress)
+        work = f"training on {verdict.images} images, epochs"
+        progress(work, 0, chosen.epoch)
+        refit = run_refit(config, dataset, chosen.epoch, lambda record: progress(work, record.step, chosen.epoch))
+    description = f"one network at depth {depth} of {study.info.name}, trained on {refit.images} images"
+    classes = len(study.info.dataset["grades"])
+    with TemporaryDirectory() as folder, whole_folder(out, "name another folder with --out") as draft:
+        checkpoint = Path(folder) / MODEL
+        save_checkpoint(checkpoint, refit.state, refit.config, classes)
+        (model,), config = _write_models(draft, [checkpoint], [MODEL], classes)
+        if onnx:
+            description += _write_onnx(draft, [model], config)
+        card = refit_card(study, verdict, config, chosen, mean=model.mean, std=model.std, onnx=onnx)
+        (draft / CARD).write_text(card, encoding="utf-8")
+    return f"{out}: {description}"
+
+
+def _check_output(out: Path, *, onnx: bool) -> None:
+    """Check that a model can be written, before anything is read or trained."""
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise StudyError(f"{out} already exists: name a new folder with --out")
+    if onnx:
+        from study.export.onnx import check_packages  # noqa: PLC0415 (torch takes seconds to import)
+
+        check_packages()
+
+
+def _recommended(study: StudyResults, advice: str) -> tuple[Finalists, Verdict]:
+    """Return the finalists and the verdict of a study, or refuse with the reason why there is none."""
     finalists, verdict = read_finalists(study), read_verdict(study)
     if isinstance(verdict, Withheld) or finalists is None:
         reason = verdict.reason if isinstance(verdict, Withheld) else "there are no finalists"
-        raise StudyError(f"study {study.info.name!r} recommends no depth, {reason}; or name a trial with --trial")
+        raise StudyError(f"study {study.info.name!r} recommends no depth, {reason}; or {advice}")
+    return finalists, verdict
+
+
+def _export_ensemble(study: StudyResults, out: Path, *, onnx: bool) -> str:
+    """Write the fold models of the recommended depth, which cross-validation has trained."""
+    finalists, verdict = _recommended(study, "name a trial with --trial")
     numbers = finalists.of_depth(verdict.recommended_depth)
     checkpoints = [_find_checkpoint(finalists.results, number) for number in numbers]
     names = [MEMBER.format(position) for position in range(1, len(numbers) + 1)]

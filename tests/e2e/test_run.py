@@ -204,6 +204,10 @@ def test_the_goal_depth_ends_with_a_verdict(workdir, data):
     code, output = run(workdir, "predict", "model", str(data), "--csv", "grades.csv")
     assert code == 0, output
     assert pd.read_csv(workdir / "grades.csv")["grade"].isin(range(5)).sum() == 40
+    code, output = run(workdir, "export", "tiny", "--refit", "--out", "one")
+    assert code == 0, output
+    assert f"one network at depth {recommended} of tiny, trained on 40 images" in output
+    assert (workdir / "one" / "model.safetensors").exists()
 
 
 def test_interrupted_and_killed_studies_are_resumed(workdir, data):

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from benchmarks.postgres import Postgres, binaries
 from drft.config.trial_config import TrialConfig, parse_config, with_values
 from drft.data import ImageDataset, open_dataset
 from drft.training.records import EpochRecord, TrialResult, best_record
+from study.results.finalists_plan import UNTUNED, Finalist, FinalistsPlan
 from study.results.study_folder import StudyFolder
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -188,6 +189,58 @@ def make_study() -> StudyMaker:
         return results
 
     return write
+
+
+@pytest.fixture(scope="session")
+def add_finalists(make_study: StudyMaker) -> Callable[..., None]:
+    """Cross-validate a study's depths 0, 1, ... without training them.
+
+    ``accuracies`` are about the shares of images that a depth gets right. All studies find the same images easy; what a
+    training adds depends on ``seed``. Each training is best at ``epoch``, and no prediction is right at another one.
+    """
+
+    def add(
+        results: Path,
+        name: str,
+        accuracies: Sequence[float],
+        *,
+        ids: Sequence[str] = tuple(f"train/{number}" for number in range(100)),
+        base: TrialConfig | None = None,
+        rounds: int = 2,
+        seed: int = 0,
+        epoch: int = 7,
+        **changes: Any,
+    ) -> None:
+        base = base or TrialConfig()
+        configs = [with_values(base, {"depth": depth}) for depth in range(len(accuracies))]
+        named = [Finalist(f"depth {config.depth}", config.depth, 0, 0.5, config) for config in configs]
+        plan = FinalistsPlan(name, seed, 60, 5, rounds, (*named, Finalist(UNTUNED, base.depth, None, None, base)))
+        make_study(results, f"{name}.finalists", [], name, sampler="planned", space=plan.text, **changes)
+        storage = f"sqlite:///{results / name / 'study.db'}"
+        study = optuna.load_study(study_name=f"{name}.finalists", storage=storage)
+        ease, rng = np.random.default_rng(0).random(len(ids)), np.random.default_rng([seed, 1])
+        for index in range(plan.size):
+            turn, fold, position = plan.locate(index)
+            images = np.flatnonzero((np.arange(len(ids)) + turn) % plan.folds == fold)
+            right = ease[images] + rng.normal(0, 0.1, len(images)) < [*accuracies, 0.3][position]
+            grades = images % 2
+            probabilities = np.zeros((base.steps, len(images), 2), np.float16)
+            probabilities[:, np.arange(len(images)), 1 - grades] = 1
+            probabilities[epoch - 1, right] = np.eye(2)[grades[right]]
+            config = plan.config(index)
+            records = [
+                made_record(step, config.head_phase.epochs, 0.9, float(right.mean()) if step == epoch else 0.0)
+                for step in range(1, base.steps + 1)
+            ]
+            attributes = trial_attributes(config, records, "completed") | {"place": index}
+            study.add_trial(optuna.trial.create_trial(value=0.5, user_attrs=attributes))
+            folder = results / name / "finalists" / "trials" / f"{index:04d}"
+            folder.mkdir(parents=True)
+            names = np.array([ids[image] for image in images])
+            stored = {"ids": names, "grades": grades, "probabilities": probabilities}
+            np.savez(folder / "predictions.npz", **{f"validation_{key}": value for key, value in stored.items()})
+
+    return add
 
 
 @pytest.fixture(scope="session")

@@ -48,7 +48,11 @@ class DepthCurve(NamedTuple):
 
 
 def fit_depth_curve(
-    positions: NDArray[np.float64], means: NDArray[np.float64], covariance: NDArray[np.float64], seed: int = 0
+    positions: NDArray[np.float64],
+    means: NDArray[np.float64],
+    covariance: NDArray[np.float64],
+    seed: int = 0,
+    curves: NDArray[np.int64] | None = None,
 ) -> DepthCurve:
     """Return the posterior of the means at all depths, and of other means that were estimated together with them.
 
@@ -58,8 +62,11 @@ def fit_depth_curve(
             about the others, but their errors may go with those of the depths.
         covariance: covariance of the errors, shape (depths + others, depths + others).
         seed: of the draws.
+        curves: the curve that each depth is on, shape (depths,), where there are several: nothing is assumed about how
+            they go together, but they are equally smooth. None for one curve.
     """
     depths, count = len(positions), len(means)
+    together = 1.0 if curves is None else np.where(curves[:, None] == curves[None, :], 1.0, 0.0)
     distances = (positions[:, None] - positions[None, :]) ** 2
     identity = np.eye(count)
     flat = np.diag(np.where(np.arange(count) < depths, 0.0, _LEVEL_SD**2))
@@ -67,7 +74,7 @@ def fit_depth_curve(
     log_weights, posteriors = [], []
     for length, height, deviation in product(_LENGTHS, _HEIGHTS, _DEVIATIONS):
         prior = flat.copy()
-        prior[:depths, :depths] = height**2 * np.exp(-distances / (2 * length**2)) + _LEVEL_SD**2
+        prior[:depths, :depths] = (height**2 * np.exp(-distances / (2 * length**2)) + _LEVEL_SD**2) * together
         prior[:depths, :depths] += deviation**2 * np.eye(depths)
         total = prior + covariance + 1e-12 * identity
         lower = np.linalg.cholesky(total)

@@ -19,7 +19,7 @@ from study.analysis.indistinguishable import indistinguishable_mask, indistingui
 from study.analysis.noise import detectable_difference, images_needed
 from study.analysis.overtuning import incumbents, overtuning, overtuning_by_halves
 from study.analysis.running import compare_running, noise_verdict
-from study.analysis.selection import corrected_selection, first_best, winners_curse
+from study.analysis.selection import corrected_difference, corrected_selection, first_best, winners_curse
 
 SIMULATIONS = {simulation.name: simulation for simulation in simulations()}
 
@@ -73,6 +73,39 @@ def test_correction_removes_the_optimism_of_noise():
     assert np.mean([x.observed for x in result]) > 0.66
     assert np.mean([x.corrected.value for x in result]) == pytest.approx(0.6, abs=0.03)
     assert all(x.optimism == pytest.approx(x.observed - x.corrected.value) for x in result)
+
+
+def test_what_was_selected_by_another_metric_is_scored_by_accuracy():
+    """The first of two candidates has the higher balanced accuracy, the second the higher accuracy."""
+    grades = np.repeat([0, 1], [90, 10])
+    predicted = np.array([np.where(grades == 1, 1, np.arange(100) < 30), np.zeros(100)], dtype=np.int8)
+    candidates = Candidates(np.arange(2), predicted, grades, "balanced_accuracy")
+    result = corrected_selection(candidates, scored_by="accuracy")
+    assert result.observed == pytest.approx(0.7)
+    assert result.corrected.value == pytest.approx(0.7, abs=0.01)
+    assert corrected_selection(candidates).observed == pytest.approx(0.5 * (60 / 90 + 1))
+
+
+def test_the_difference_of_two_selections_is_not_one_of_their_maxima():
+    """The second study tried fifty times as many candidates of the same accuracy: it is not better for that."""
+    differences, maxima, held = [], [], []
+    for seed in range(40):
+        correct = draw_correct(np.random.default_rng(seed), np.full(51, 0.6), 83)
+        one, other = as_candidates(correct[:1]), as_candidates(correct[1:])
+        difference = corrected_difference(one, other, 200, seed)
+        differences.append(difference.value)
+        maxima.append(correct[0].mean() - correct[1:].mean(axis=1).max())
+        held.append(difference.low <= 0 <= difference.high)
+    assert np.mean(maxima) < -0.07
+    assert np.mean(differences) == pytest.approx(0, abs=0.025)
+    assert np.mean(held) >= 0.9
+
+
+def test_the_difference_of_two_selections_is_paired_by_image():
+    correct = draw_correct(np.random.default_rng(0), np.full(10, 0.6), 83)
+    result = corrected_difference(as_candidates(correct), as_candidates(correct))
+    assert result == (0, 0, 0, 83, None)
+    assert isinstance(corrected_difference(as_candidates(correct[:, :10]), as_candidates(correct[:, :10])), Withheld)
 
 
 def test_first_candidate_is_selected_on_ties():

@@ -11,9 +11,10 @@ from optuna.trial import TrialState
 from drft.config.trial_config import TrialConfig, with_values
 from drft.errors import StudyError
 from study.analysis import Withheld
-from study.analysis.estimators.paired import PairedDifference
+from study.analysis.evidence import read_verdict
 from study.cli.compare import command
 from study.cli.export import command as export
+from study.compare.chapters import against_text, side_by_side
 from study.compare.comparison import compare
 from study.results.study_results import read_study
 
@@ -23,44 +24,129 @@ OTHER_DATA = {"name": "idrid", "fingerprint": "ee" * 32, "rendered": False, "cou
 
 
 @pytest.fixture(scope="module")
-def results(make_study, tmp_path_factory):
-    """Three studies: ``one`` and ``two`` on the same data, ``three`` on other data and without a completed trial."""
+def results(make_study, add_finalists, tmp_path_factory):
+    """Without a verdict: ``one`` and ``two`` on the same data, ``three`` on other data, with no completed trial.
+
+    With a verdict: ``deep`` and ``shallow`` on the same images, ``fewer`` on half of them, ``elsewhere`` on other data.
+    """
     folder = tmp_path_factory.mktemp("results")
     make_study(folder, "one", [COMPLETE] * 6 + [PRUNED])
     base = with_values(TrialConfig(), {"backbone.name": "resnet10t", "batch_size": 8})
     make_study(folder, "two", [COMPLETE] * 4, base_config=base.model_dump_json(), sampler="random")
     make_study(folder, "three", [PRUNED] * 2, cohort=json.dumps(OTHER_DATA))
-    for name, shift in (("one", 0), ("two", 20)):
-        add_predictions(read_study(name, folder), shift)
+    for name, chance in (("one", 0.6), ("two", 0.75)):
+        add_predictions(read_study(name, folder), chance)
+    images = [f"train/{number}" for number in range(100)]
+    for name, accuracies, ids, changes in (
+        ("deep", (0.3, 0.5, 0.8), images, {}),
+        ("shallow", (0.6, 0.6, 0.6), images, {}),
+        ("fewer", (0.6, 0.6, 0.6), images[:50], {}),
+        ("elsewhere", (0.6, 0.6, 0.6), images, {"cohort": json.dumps(OTHER_DATA)}),
+    ):
+        make_study(folder, name, [COMPLETE] * 6 + [PRUNED], goal="depth", **changes)
+        add_finalists(folder, name, accuracies, ids=ids, seed=len(name), **changes)
     return folder
 
 
-def add_predictions(study, shift):
-    """Store predictions of the best trial: images with a number below 50 + ``shift`` are right, in a random order."""
-    best = study.complete.iloc[0]
-    order = np.random.default_rng(shift).permutation(83)
-    right = order < 50 + shift
-    probabilities = np.zeros((int(best["last_step"]), 83, 2), np.float16)
-    probabilities[int(best["best_step"]) - 1, np.arange(83), np.where(right, 0, 1)] = 1
-    file = study.predictions_file(int(best["number"]))
-    file.parent.mkdir(parents=True)
-    ids = np.array([f"train/{number}" for number in order])
-    np.savez(file, validation_ids=ids, validation_grades=np.zeros(83, int), validation_probabilities=probabilities)
+def add_predictions(study, chance):
+    """Store predictions of all trials: each image is right with this chance after every epoch."""
+    rng = np.random.default_rng(0)
+    ids = np.array([f"train/{number}" for number in range(83)])
+    for row in study.complete.to_dict("records"):
+        epochs = int(row["last_step"])
+        right = rng.random((epochs, 83)) < chance
+        probabilities = np.stack([right, ~right], axis=2).astype(np.float16)
+        file = study.predictions_file(int(row["number"]))
+        file.parent.mkdir(parents=True)
+        np.savez(file, validation_ids=ids, validation_grades=np.zeros(83, int), validation_probabilities=probabilities)
 
 
-def test_best_trials_are_paired_by_image(results):
-    (against,) = compare(["two", "one"], results).against
-    assert isinstance(against.paired, PairedDifference)
-    assert (against.paired.only_one, against.paired.only_other, against.paired.n_images) == (20, 0, 83)
-    assert against.paired.difference.value == pytest.approx(20 / 83)
+def against(results, *names):
+    (difference,) = compare(names, results).against
+    return difference
 
 
-def test_best_trials_on_other_data_or_without_predictions_are_not_paired(results, make_study, tmp_path):
-    assert isinstance(compare(["one", "three"], results).against[0].paired, Withheld)
+def test_verdicts_on_the_same_images_are_compared_image_by_image(results):
+    difference = against(results, "deep", "shallow")
+    assert difference.unpaired is None
+    deep, shallow = (read_verdict(read_study(name, results)) for name in ("deep", "shallow"))
+    assert deep.recommended_depth == 2
+    assert difference.difference.value == pytest.approx(deep.accuracy.value - shallow.accuracy.value, abs=0.03)
+    assert difference.difference.n == 100
+    assert difference.difference.low > 0
+    # Both studies find the same images easy, so independent intervals would be wider.
+    width = difference.difference.high - difference.difference.low
+    assert width < 0.9 * np.hypot(*(v.accuracy.high - v.accuracy.low for v in (deep, shallow)))
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (("deep", "elsewhere"), "their data are not the same"),
+        (("deep", "fewer"), "they were scored on different images, 100 and 50 (50 in common)"),
+        (("deep", "one"), "they were scored on different images, 100 and 83 (83 in common)"),
+    ],
+)
+def test_other_studies_are_compared_without_pairing_and_the_reason_is_given(results, names, reason):
+    difference = against(results, *names)
+    assert difference.unpaired == reason
+    one, other = compare(names, results).sides
+    assert difference.difference.value == pytest.approx(one.expected.value - other.expected.value)
+    assert difference.difference.low < difference.difference.value < difference.difference.high
+    assert f"not image by image), more than chance explains; {reason}." in against_text(difference) or (
+        f"not image by image), within what chance explains; {reason}." in against_text(difference)
+    )
+
+
+def test_without_a_verdict_the_best_trials_are_corrected_for_their_selection(results):
+    """Every candidate is right for 60 or 75 % of the images but for chance; the best of them scores higher."""
+    one, two = compare(["one", "two"], results).sides
+    assert isinstance(one.verdict, Withheld)
+    assert one.expected.value == pytest.approx(0.6, abs=0.06)
+    assert two.expected.value == pytest.approx(0.75, abs=0.06)
+    difference = against(results, "one", "two")
+    assert difference.unpaired is None
+    assert difference.difference.value == pytest.approx(one.expected.value - two.expected.value)
+
+
+def test_no_score_that_selected_a_trial_is_shown(results):
+    out = results / "shown"
+    printed = invoke(command, "one", "two", "deep", "--results", results, "--out", out).output
+    summary = json.loads((out / "summary.json").read_text())
+    for side in summary["studies"]:
+        assert not any("best" in key for row in side["depths"] for key in row if key != "gap_best")
+        del side["depths"], side["curve"]  # means and medians over trials, of few of them at times
+    texts = [printed, (out / "compare.md").read_text(), json.dumps(summary)]
+    best = [read_study(name, results).complete["val_accuracy_best"][0] for name in ("one", "two", "deep")]
+    found = [(score, text) for text in texts for score in best if f"{100 * score:.1f}%" in text or str(score) in text]
+    assert not found
+
+
+def test_a_verdict_is_shown_with_its_promise_gap_and_trainings(results):
+    heading, rows = side_by_side(compare(["deep", "one"], results))
+    assert heading == ("study", "deep", "one")
+    shown = {what: said for what, *said in rows}
+    verdict = read_verdict(read_study("deep", results))
+    promise = f"{verdict.promise.value:.1%} ({100 * verdict.promise.low:.1f} to {100 * verdict.promise.high:.1f}) of 10"
+    assert shown["answer"] == [
+        "verdict",
+        f"no verdict: trial {read_study('one', results).complete['number'][0]}, the best of 6",
+    ]
+    assert shown["depth"][0] == "2 of 5 blocks"
+    assert shown["promise for the ensemble"] == [promise, ""]
+    assert shown["gap at the last epoch"][0].startswith(f"{100 * verdict.gap_last.value:.1f} (")
+    assert shown["trainings"] == [str(7 + 4 * 2 * 5), "7"]
+    assert shown["certain"][0].startswith("yes (within 2 points of the best depth: ")
+
+
+def test_a_study_without_an_expected_accuracy_says_why(results, make_study, tmp_path):
+    assert (
+        "three has no expected accuracy: no trial has completed" in against(results, "one", "three").difference.reason
+    )
     make_study(tmp_path, "a", [COMPLETE])
     make_study(tmp_path, "b", [PRUNED])
-    (against,) = compare(["a", "b"], tmp_path).against
-    assert "predictions of trial 0 of a are not in its folder" in against.paired.reason
+    difference = against(tmp_path, "a", "b")
+    assert "a has no expected accuracy: the study's folder holds the predictions of 0 of 1" in against_text(difference)
 
 
 def test_exactly_the_differing_settings_are_listed(results):
@@ -76,7 +162,8 @@ def test_compared_studies_agree_with_their_results(results):
     one, _, three = compare(["one", "two", "three"], results).sides
     complete = read_study("one", results).complete
     assert (one.completed, one.finished, one.best.trial) == (6, 7, complete["number"][0])
-    assert one.best.accuracy.value == pytest.approx(complete["val_accuracy_best"][0])
+    assert one.best.depth == complete["depth"][0]
+    assert one.trainings == 7
     assert one.curve.n == 6
     assert sum(row.n for row in one.depths) == 6
     assert isinstance(three.best, Withheld)
@@ -100,7 +187,8 @@ def test_the_command_writes_page_markdown_figures_and_summary(results):
     result = invoke(command, "one", "two", "three", "--results", results)
     folder = results / "compare-one-two-three"
     assert result.output.splitlines()[-1] == str(folder / "index.html")
-    assert "24.1 points (95% interval" in result.output
+    assert "one against two: " in result.output
+    assert "accuracy of one training" in result.output
     page = (folder / "index.html").read_text()
     assert page.startswith("<!doctype html>")
     assert "src=" not in page.replace("plotly", "").split("<script>")[0]
@@ -111,7 +199,9 @@ def test_the_command_writes_page_markdown_figures_and_summary(results):
     assert images == {"curves.png", "accuracy-of-studies.png", "gap-of-studies.png"}
     summary = json.loads((folder / "summary.json").read_text())
     assert [study["name"] for study in summary["studies"]] == ["one", "two", "three"]
-    assert summary["against"][1]["paired"] == {"withheld": "their data are not the same"}
+    assert summary["schema"] == 2
+    assert summary["against"][0]["unpaired"] is None
+    assert summary["against"][1]["difference"] == {"withheld": "three has no expected accuracy: no trial has completed"}
 
 
 def test_studies_without_a_completed_trial_can_be_compared(make_study, tmp_path):
@@ -151,7 +241,7 @@ def test_parquet_needs_a_file_and_pyarrow(results, tmp_path, monkeypatch):
 @pytest.mark.parametrize("width", [1440, 390])
 def test_the_page_opens_offline_on_wide_and_narrow_screens(browser, results, tmp_path, width):
     out = tmp_path / "side"
-    CliRunner().invoke(command, ["one", "two", "--results", str(results), "--out", str(out)], catch_exceptions=False)
+    CliRunner().invoke(command, ["deep", "one", "--results", str(results), "--out", str(out)], catch_exceptions=False)
     browser.open((out / "index.html").as_uri(), width=width)
     browser.wait(lambda driver: driver.find_elements("css selector", ".js-plotly-plot .main-svg"), "figures")
     assert browser.driver.execute_script("return performance.getEntriesByType('resource').map(e => e.name)") == []

@@ -201,8 +201,11 @@ def test_an_onnx_file_that_differs_is_removed(export, monkeypatch, tmp_path):
     [
         ((), "name the folder of the model with --out"),
         (("--format", "csv"), "--format is for tables"),
-        (("--table", "trials", "--trial", 1), "--trial and --onnx are for models"),
-        (("--table", "trials", "--onnx"), "--trial and --onnx are for models"),
+        (("--table", "trials", "--trial", 1), "--trial, --refit and --onnx are for models"),
+        (("--table", "trials", "--onnx"), "--trial, --refit and --onnx are for models"),
+        (("--table", "trials", "--refit"), "--trial, --refit and --onnx are for models"),
+        (("--refit", "--trial", 1), "--refit trains the recommended depth: leave --trial out"),
+        (("--out", "model", "--data", "idrid"), "only --refit reads images"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(export, arguments, message):
