@@ -3,12 +3,12 @@
 ::
 
     python -m benchmarks.verdict --quick
-    python -m benchmarks.verdict --data-sets 20
+    python -m benchmarks.verdict --data-sets 20 --contestants default optuna
 
 On several rendered data sets, three contestants train equally often: the goal depth with its finalists (``default``),
 the goal best with its pruner (``best``), and plain Optuna: TPE on one split without a pruner, and the highest score
 (``optuna``). Each hands over a model and promises an accuracy. The truth is the accuracy on 2,064 images that no
-contestant has seen. A data set that is in the result file already is not run again.
+contestant has seen. What is in the result file already is not run again.
 """
 
 import json
@@ -35,7 +35,6 @@ from study import RunOptions, run_study
 from study.analysis import Estimate, Withheld, proportion
 from study.analysis.estimators.intervals import mean_estimate
 from study.analysis.evidence import read_verdict
-from study.pruners.names import Pruner
 from study.results.finalists_plan import UNTUNED, Finalists, read_finalists
 from study.results.study_results import StudyResults, read_study
 
@@ -85,30 +84,32 @@ class FreshImages:
         return float((probabilities.argmax(axis=1) == self.grades).mean())
 
 
-def judge(seed: int, trials: int, fresh: FreshImages, folder: Path, console: Console) -> dict[str, Any]:
-    """Run all contestants on one data set; return what they promised and what is true."""
-    shared = RunOptions(data=f"synthetic:{seed}", results=folder, report=False, seed=seed)
+def judge_default(seed: int, trials: int, fresh: FreshImages, folder: Path, console: Console) -> dict[str, Any]:
+    """Run the goal depth on one data set; return what it promised and what is true."""
+    options = RunOptions(data=f"synthetic:{seed}", results=folder, report=False, seed=seed, study="default")
     started = time.perf_counter()
-    run_study(replace(shared, trials=trials, goal="depth", study="default", keep_checkpoints=1000), console)
-    entry: dict[str, Any] = {"seed": seed, "default": _judge_default(read_study("default", folder), fresh)}
-    entry["default"]["seconds"] = time.perf_counter() - started
-    trainings = entry["default"]["trainings"]
-    pruners: dict[str, Pruner | None] = {"best": None, "optuna": "none"}
-    for name, pruner in pruners.items():
-        started = time.perf_counter()
-        run_study(replace(shared, trials=trainings, goal="best", study=name, pruner=pruner), console)
-        seconds = time.perf_counter() - started
-        study = read_study(name, folder)
-        best = study.eligible.iloc[0]
-        true = fresh.accuracy(fresh.probabilities(study.checkpoint_file(int(best["number"]))))
-        entry[name] = {
-            "trainings": trainings,
-            "seconds": seconds,
-            "depth": int(best["depth"]),
-            "promise": float(best["val_accuracy_best"]),
-            "true": true,
-        }
-    return entry
+    run_study(replace(options, trials=trials, goal="depth", keep_checkpoints=1000), console)
+    seconds = time.perf_counter() - started
+    return {**_judge_default(read_study("default", folder), fresh), "seconds": seconds}
+
+
+def judge_best(
+    name: str, seed: int, trainings: int, fresh: FreshImages, folder: Path, console: Console
+) -> dict[str, Any]:
+    """Run a contestant that hands over its best trial, as ``judge_default``."""
+    options = RunOptions(data=f"synthetic:{seed}", results=folder, report=False, seed=seed, study=name)
+    started = time.perf_counter()
+    run_study(replace(options, trials=trainings, goal="best", pruner="none" if name == "optuna" else None), console)
+    seconds = time.perf_counter() - started
+    study = read_study(name, folder)
+    best = study.eligible.iloc[0]
+    return {
+        "trainings": trainings,
+        "seconds": seconds,
+        "depth": int(best["depth"]),
+        "promise": float(best["val_accuracy_best"]),
+        "true": fresh.accuracy(fresh.probabilities(study.checkpoint_file(int(best["number"])))),
+    }
 
 
 def _judge_default(study: StudyResults, fresh: FreshImages) -> dict[str, Any]:
@@ -168,8 +169,10 @@ def contestant_rows(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...
     """Return the table of contestants."""
     rows = []
     for name in CONTESTANTS:
-        parts = [entry[name] for entry in entries]
-        gains = [entry[name]["true"] - entry["optuna"]["true"] for entry in entries]
+        parts = [entry[name] for entry in entries if name in entry]
+        gains = [entry[name]["true"] - entry["optuna"]["true"] for entry in entries if {name, "optuna"} <= {*entry}]
+        if not parts:
+            continue
         rows.append(
             (
                 name,
@@ -178,12 +181,14 @@ def contestant_rows(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...
                 _mean([part["promise"] for part in parts]),
                 _mean([part["true"] for part in parts]),
                 _mean([part["promise"] - part["true"] for part in parts]),
-                "" if name == "optuna" else _mean(gains),
+                "" if name == "optuna" or not gains else _mean(gains),
             )
         )
     untuned = [entry["default"]["untuned"]["ensemble"] for entry in entries]
-    gains = [entry["default"]["untuned"]["ensemble"] - entry["optuna"]["true"] for entry in entries]
-    return [*rows, ("untuned, ensemble of 5", "5", "", "", _mean(untuned), "", _mean(gains))]
+    gains = [
+        entry["default"]["untuned"]["ensemble"] - entry["optuna"]["true"] for entry in entries if "optuna" in entry
+    ]
+    return [*rows, ("untuned, ensemble of 5", "5", "", "", _mean(untuned), "", _mean(gains) if gains else "")]
 
 
 def claim_rows(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
@@ -235,22 +240,32 @@ def main() -> None:
     """Run the data sets that are missing, print, write."""
     parser = command_parser("verdict", __doc__)
     parser.add_argument("--data-sets", type=int, help="rendered data sets, by seed from 1; default: 20")
-    parser.add_argument("--trials", type=int, help="trials of the default's search; default: 100")
-    parser.add_argument("--quick", action="store_true", help="2 data sets, 27 trials; about ten minutes")
+    parser.add_argument("--trials", type=int, help="trials of the default's search; default: 45")
+    parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, help="default: all")
+    parser.add_argument("--quick", action="store_true", help="1 data set, 18 trials, without best; about ten minutes")
     args, console = parser.parse_args(), Console()
-    count, trials = args.data_sets or (2 if args.quick else 20), args.trials or (27 if args.quick else 100)
+    count, trials = args.data_sets or (1 if args.quick else 20), args.trials or (18 if args.quick else 45)
+    contestants = args.contestants or (("default", "optuna") if args.quick else CONTESTANTS)
     stem = args.out / ("verdict-quick" if args.quick else "verdict")
     entries: list[dict[str, Any]] = []
     if stem.with_suffix(".json").exists():
         stored = json.loads(stem.with_suffix(".json").read_text())
         entries = stored["data_sets"] if stored["trials"] == trials else []
     fresh = FreshImages(96)
+    label = f"rendered data sets, {len(fresh.grades):,} fresh images"
     for seed in range(1, count + 1):
-        if seed not in {entry["seed"] for entry in entries}:
+        entry = next((entry for entry in entries if entry["seed"] == seed), None)
+        if entry is not None and entry.keys() >= {"default", *contestants}:
+            continue
+        if entry is None:
             with TemporaryDirectory(prefix="drft-verdict-") as folder:
-                entries.append(judge(seed, trials, fresh, Path(folder), console))
-        label = f"{len(entries)} rendered data sets, {len(fresh.grades):,} fresh images"
-        result = {**describe_run("verdict", label), "trials": trials, "data_sets": entries}
+                entry = {"seed": seed, "default": judge_default(seed, trials, fresh, Path(folder), console)}
+            entries.append(entry)
+        for name in {"best", "optuna"} & {*contestants} - {*entry}:
+            with TemporaryDirectory(prefix="drft-verdict-") as folder:
+                trainings = entry["default"]["trainings"]
+                entry[name] = judge_best(name, seed, trainings, fresh, Path(folder), console)
+        result = {**describe_run("verdict", f"{len(entries)} {label}"), "trials": trials, "data_sets": entries}
         tables = [(_COLUMNS, contestant_rows(entries)), (_CLAIM_COLUMNS, claim_rows(entries))]
         publish("Verdict", stem, result, tables, [_NOTE], console)
 
