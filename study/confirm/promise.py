@@ -20,7 +20,7 @@ from study.results.test_set import (
     RECOMMENDED,
     OpenedTestSet,
     PromisedAccuracy,
-    TestedModel,
+    ModelPredictions,
     predict_by_ensemble,
 )
 from study.setup.floor import predict_test_images
@@ -55,11 +55,11 @@ def open_test_set(study: StudyResults, options: RunOptions, data: str | None, pr
         )
     numbers, untuned = finalists.of_depth(verdict.recommended_depth), finalists.of_name(UNTUNED)
     predictions, predicted = predict_by_ensemble(finalists, numbers)
-    models = [TestedModel(RECOMMENDED, verdict.recommended_depth, tuple(numbers), predicted)]
+    models = [ModelPredictions(RECOMMENDED, verdict.recommended_depth, tuple(numbers), predicted)]
     missing: dict[str, str] = {}
     if untuned:
         depth = next(finalist.depth for finalist in finalists.plan.finalists if finalist.name == UNTUNED)
-        models.append(TestedModel(UNTUNED, depth, tuple(untuned), predict_by_ensemble(finalists, untuned)[1]))
+        models.append(ModelPredictions(UNTUNED, depth, tuple(untuned), predict_by_ensemble(finalists, untuned)[1]))
     else:
         missing[UNTUNED] = "all of its trainings diverged"
     if isinstance(study.floor, NoFloor):
@@ -70,7 +70,7 @@ def open_test_set(study: StudyResults, options: RunOptions, data: str | None, pr
         floor = predict_test_images(study.floor, dataset, slots, options.cache_size)
         if floor.ids != predictions.ids or (floor.grades != predictions.grades).any():
             raise StudyError(f"the predictions in {finalists.results.info.folder} are not of this study's test images")
-        models.append(TestedModel(FLOOR_MODEL, None, (), floor.predicted))
+        models.append(ModelPredictions(FLOOR_MODEL, None, (), floor.predicted))
     promise = verdict.promise
     return OpenedTestSet(
         opened=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -83,7 +83,7 @@ def write_ensemble_predictions(
     )
 
 
-class TestedModel(NamedTuple):
+class ModelPredictions(NamedTuple):
     """What one model predicts for the test images."""
 
     name: str
@@ -118,7 +118,7 @@ class OpenedTestSet(NamedTuple):
     ids: tuple[str, ...]
     grades: NDArray[np.int64]
     """True class of each image, shape (images,)."""
-    models: tuple[TestedModel, ...]
+    models: tuple[ModelPredictions, ...]
     """The recommended one first."""
     missing: Mapping[str, str]
     """Why a model has no predictions, by its name."""
@@ -163,7 +163,7 @@ def read_opened_test_set(study: StudyResults) -> OpenedTestSet | None:
             tuple(map(str, values["ids"])),
             np.array(values["grades"], dtype=np.int64),
             tuple(
-                TestedModel(
+                ModelPredictions(
                     model["name"], model["depth"], tuple(model["trials"]), np.array(model["predicted"], dtype=np.int64)
                 )
                 for model in values["models"]
