@@ -18,9 +18,9 @@ from study.results.study_results import StudyResults
 from study.results.test_set import (
     FLOOR_MODEL,
     RECOMMENDED,
+    ModelPredictions,
     OpenedTestSet,
     PromisedAccuracy,
-    ModelPredictions,
     predict_by_ensemble,
 )
 from study.setup.floor import predict_test_images

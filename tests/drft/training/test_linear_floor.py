@@ -94,8 +94,7 @@ def test_test_images_are_predicted_by_a_model_of_all_training_images_alone(tiny_
     assert predictions.predicted.tolist() == model.predict(features["test"].double().numpy()).tolist()
 
     relabelled = tuple(
-        replace(image, grade=(image.grade + 1) % 5) if image.origin == "test" else image
-        for image in tiny_dataset.images
+        replace(image, grade=(image.grade + (image.origin == "test")) % 5) for image in tiny_dataset.images
     )
     other = TrainingSession(replace(tiny_dataset, images=relabelled), device="cpu", cache_size=0)
     assert predict_test_images(CONFIG, other).predicted.tolist() == predictions.predicted.tolist()

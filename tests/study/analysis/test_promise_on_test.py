@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
 from study.analysis.promise_on_test import POWER, check_promise, promise_on_test
-from study.results.test_set import OpenedTestSet, PromisedAccuracy, ModelPredictions
+from study.results.test_set import ModelPredictions, OpenedTestSet, PromisedAccuracy
 
 
 def promise(value, sd=0.02):
@@ -49,8 +49,7 @@ def test_the_outcome_follows_from_the_accuracy(value, sd, n, data):
     assert 0 <= check.least <= 1
     assert (check.outcome == "not kept") == (check.measured.value < check.least) == (check.probability <= 0.025)
     assert (check.outcome == "not decidable") == (check.least == 0) == (check.detectable is None)
-    assume(check.outcome == "kept")
-    assert check_promise(promise(value, sd), n, n).outcome == "kept"
+    assert check_promise(promise(value, sd), n, n).outcome != "not kept"
 
 
 def test_an_uncertain_promise_allows_more_and_more_images_allow_less():
