@@ -101,6 +101,7 @@ def confirm_study(
 def _check_promise(name: str, study: StudyResults, options: RunOptions, data: str | None, console: Console) -> None:
     """Open the test set of a study with the goal depth unless it is open; print what it shows."""
     opened = read_opened_test_set(study)
+    is_new = opened is None
     if opened is None:
         # Without a terminal, work is shown as lines that stay; the first line is to say whether the promise was kept.
         with preparation(console if console.is_terminal else Console(quiet=True)) as progress:
@@ -108,9 +109,10 @@ def _check_promise(name: str, study: StudyResults, options: RunOptions, data: st
         with _locked(study):
             opened = read_opened_test_set(study)  # another process may have been faster
             if opened is None:
-                write_opened_test_set(study, opened := computed)
+                opened = computed
+                write_opened_test_set(study, opened)
     print_lines(console, promise_lines(promise_on_test(opened)))
-    _write_figures(name, study, options, console, is_new=False)
+    _write_figures(name, study, options, console, is_new=is_new)
 
 
 def _retrain(

@@ -185,11 +185,11 @@ def test_the_promise_is_checked_once_and_the_same_is_printed_again(depths, tmp_p
 
 def test_with_top_and_seeds_the_trials_of_the_goal_depth_are_retrained(depths, tmp_path):
     folder = shutil.copytree(depths["finished"], tmp_path / "folder")
-    code, output = run(folder, "confirm", "tiny", "--jobs", "1", "--no-report")
-    assert code == 0, output
-    code, output = run(folder, "confirm", "tiny", "--top", "1", "--seeds", "2", "--jobs", "1")
+    code, output = run(folder, "confirm", "tiny", "--top", "1", "--seeds", "2", "--jobs", "1", "--no-report")
     assert code == 0, output
     assert "4 of 4 retrainings finished" in output
+    code, output = run(folder, "confirm", "tiny", "--jobs", "1")  # and the promise can still be checked
+    assert code == 0, output
     summary = json.loads((folder / "results" / "tiny" / "confirm" / "summary.json").read_text())
     assert summary["promise"]["n_images"] == summary["test"]["n_images"] == 10
     report = (folder / "results" / "tiny" / "report" / "report.md").read_text()

@@ -37,9 +37,8 @@ def test_a_shortfall_that_is_called_detectable_is_found_as_often_as_stated(n):
 def test_an_exact_promise_is_tested_by_the_binomial_distribution():
     check = check_promise(PromisedAccuracy(0.6, 0.6, 0.6, 400), 50, 103)
     assert check.probability == pytest.approx(stats.binomtest(50, 103, 0.6, "less").pvalue)
-    assert (
-        stats.binom.cdf(round(check.least * 103) - 1, 103, 0.6) <= 0.025 < stats.binom.cdf(check.least * 103, 103, 0.6)
-    )
+    least = round(check.least * 103)
+    assert stats.binom.cdf(least - 1, 103, 0.6) <= 0.025 < stats.binom.cdf(least, 103, 0.6)
 
 
 @given(st.floats(0, 1), st.floats(0, 0.2), st.integers(1, 200), st.data())
