@@ -10,8 +10,8 @@ from study.cli.options import data_options, limit_options, placement_options, st
 
 @click.command()
 @click.argument("study")
-@click.option("--top", type=click.IntRange(1), show_default="5", help="Best completed trials to retrain.")
-@click.option("--seeds", type=click.IntRange(1), show_default="5", help="New seeds, each with its split.")
+@click.option("--top", type=click.IntRange(1), help="Best completed trials to retrain; 5 by default.")
+@click.option("--seeds", type=click.IntRange(1), help="New seeds, each with its split; 5 by default.")
 @click.option("--data", help="Data source; that of the study by default.")
 @data_options
 @study_options

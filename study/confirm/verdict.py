@@ -90,7 +90,7 @@ def _model_line(model: ModelOnTest) -> str:
     line += f", QWK {between(model.qwk, 1, value=True)}"
     if model.difference is not None:
         difference = model.difference.difference
-        line += f"; recommended minus this {points(difference.value)} ({between(difference)})"
+        line += f"; recommended minus {model.name} {points(difference.value)} ({between(difference)})"
     return line
 
 

@@ -85,8 +85,8 @@ def power_text(check: PromiseCheck) -> str:
     if check.outcome == "not kept" or check.detectable <= SEEN_EASILY:
         return ""
     return (
-        f"So few test images can easily miss a shortfall of {100 * SEEN_EASILY:.0f} points; one of "
-        f"{points(check.detectable)} or more breaks the promise with a probability of {POWER:.0%}."
+        f"So few test images can easily miss a shortfall of {100 * SEEN_EASILY:.0f} points: one of "
+        f"{points(check.detectable)} is found with a probability of {POWER:.0%}."
     )
 
 
