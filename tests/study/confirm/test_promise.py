@@ -1,17 +1,22 @@
-"""The promise in words: whether it was kept, and what so few test images cannot show."""
+"""The promise: when it can be checked, and in words, whether it was kept and what few test images cannot show."""
 
+import json
 import re
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from optuna.trial import TrialState
 
+from drft.errors import StudyError
 from study.analysis import Withheld
 from study.analysis.promise_on_test import check_promise, promise_on_test
+from study.confirm.run import confirm_study
 from study.confirm.verdict import promise_lines
 from study.report.chapters.parts import Table, Text
 from study.report.chapters.test_set import HELD_OUT, chapter, power_text, promise_text
 from study.results.test_set import ModelPredictions, OpenedTestSet, PromisedAccuracy
+from study.setup.options import RunOptions
 
 PROMISE = PromisedAccuracy(0.61, 0.572, 0.648, 413)
 
@@ -80,3 +85,19 @@ def test_the_chapter_shows_it_once_the_test_set_is_open(opened):
     assert not any(HELD_OUT in text for text in texts)
     statistics.promise_on_test = Withheld("it is damaged")
     assert [part.text for part in chapter(results, statistics).parts] == ["Not shown: it is damaged."]
+
+
+@pytest.mark.parametrize(
+    ("n_test", "words"),
+    [
+        (0, "has no test images, so it cannot be confirmed"),
+        (9, "makes no promise yet, the finalists of the depths are not trained yet: resume the run with `drft-study"),
+    ],
+)
+def test_a_study_without_test_images_or_finalists_is_refused_in_one_line(make_study, tmp_path, n_test, words):
+    split = {"n_train": 330, "n_validation": 83, "n_test": n_test, "seed": 0, "validation_fraction": 0.2}
+    results = make_study(tmp_path, states=[TrialState.COMPLETE] * 3, goal="depth", split=json.dumps(split))
+    with pytest.raises(StudyError, match=words) as caught:
+        confirm_study("demo", RunOptions(results=results))
+    assert len(str(caught.value).splitlines()) == 1
+    assert not (results / "demo" / "confirm").exists()
