@@ -148,6 +148,15 @@ class FloorPredictions:
 
 
 @dataclass(frozen=True, slots=True)
+class FloorTestPredictions:
+    """Predictions of the test images by a linear model on frozen features; all have one entry per image."""
+
+    ids: tuple[str, ...]
+    grades: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
 class TrialResult:
     """The result of one training.
 

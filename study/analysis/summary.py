@@ -31,6 +31,7 @@ from study.analysis.noise import Noise, noise
 from study.analysis.overtuning import Overtuning, overtuning_by_halves
 from study.analysis.peak import BestVersusLast, Peak, Phases, best_versus_last, peak, phases
 from study.analysis.predictions import at_best_epochs, stored_candidates
+from study.analysis.promise_on_test import PromiseOnTest, promise_on_test
 from study.analysis.pruning import PrunerAudit, pruner_audit
 from study.analysis.selection import CorrectedScore, corrected_selection
 from study.analysis.somers_d import Association, gap_associations
@@ -39,7 +40,7 @@ from study.analysis.sweep_on_test import SweepOnTest, sweep_on_test
 from study.analysis.verdict import Verdict
 from study.results.retrained import read_test_set
 from study.results.study_results import StudyResults
-from study.results.test_set import HeldOutTestSet, read_confirmation
+from study.results.test_set import HeldOutTestSet, read_confirmation, read_opened_test_set
 
 COMPARED = 20
 """How many of the best trials are compared with the best one, image by image."""
@@ -88,8 +89,10 @@ class Statistics:
     referable: Referable | Withheld
     calibration: Calibration | Withheld
     suspects: LabelErrors | Withheld
+    promise_on_test: PromiseOnTest | Withheld | None
+    """Of a study with the goal depth; None as long as the test set is held out."""
     test: Confirmed | Withheld | None
-    """None as long as the test set is held out."""
+    """Of retrained trials; None as long as the test set is held out."""
     swept: SweepOnTest | Withheld | None
     """Likewise."""
     mixtures: EnsemblesOnTest | Withheld | None
@@ -143,6 +146,7 @@ def summarize(results: StudyResults) -> Statistics:
         suspects=find_label_errors(collect_predictions(graders))
         if graders
         else Withheld("no trial with stored predictions has completed"),
+        promise_on_test=score_promise(results),
         test=score_test_set(results),
         swept=score_sweep(results),
         mixtures=score_ensembles(results),
@@ -154,6 +158,15 @@ def _cross_fitted(results: StudyResults) -> tuple[CrossFitted, ...] | Withheld:
         return Withheld(f"halves choose by accuracy, and this study chose its epochs by {results.info.metric}")
     stored = {int(number): results.predictions(int(number)) for number in results.eligible["number"].head(CROSS_FITTED)}
     return cross_fitted({n: trial.probabilities.argmax(axis=2) == trial.grades for n, trial in stored.items() if trial})
+
+
+def score_promise(results: StudyResults) -> PromiseOnTest | Withheld | None:
+    """Score the model of a study with the goal depth on the test images; None as long as they are held out."""
+    try:
+        opened = read_opened_test_set(results)
+    except StudyError as error:
+        return Withheld(str(error))
+    return opened and promise_on_test(opened)
 
 
 def score_test_set(results: StudyResults) -> Confirmed | Withheld | None:

@@ -13,7 +13,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "run": "Run a study: many short two-phase trainings, then a report.",
         "report": "Write the report of a study.",
-        "confirm": "Retrain the best trials, then open the test set once.",
+        "confirm": "Open the test set once: was the promise kept?",
         "soup": "Combine the best trials of a study: soups and ensembles.",
         "compare": "Compare studies side by side.",
         "export": "Write the model of a study, or its tables.",

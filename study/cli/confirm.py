@@ -1,4 +1,4 @@
-"""``drft-study confirm``: retrain the best trials of a study, then open its test set once."""
+"""``drft-study confirm``: open the test set of a study once, perhaps after its best trials are retrained."""
 
 import sys
 from typing import Any
@@ -10,20 +10,25 @@ from study.cli.options import data_options, limit_options, placement_options, st
 
 @click.command()
 @click.argument("study")
-@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Best completed trials to retrain.")
-@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="New seeds, each with its split.")
+@click.option("--top", type=click.IntRange(1), help="Best completed trials to retrain; 5 by default.")
+@click.option("--seeds", type=click.IntRange(1), help="New seeds, each with its split; 5 by default.")
 @click.option("--data", help="Data source; that of the study by default.")
 @data_options
 @study_options
 @limit_options
 @placement_options
 @click.option("--report/--no-report", default=True, show_default=True, help="Write the report again at the end.")
-def command(study: str, top: int, seeds: int, data: str | None, **values: Any) -> None:
-    """Retrain the best trials of STUDY, then open the test set once.
+def command(study: str, top: int | None, seeds: int | None, data: str | None, **values: Any) -> None:
+    """Open the test set of STUDY once, and say whether its promise was kept.
 
-    The best trials and the base configuration are trained with new seeds and
-    new splits, the same for all of them. After the last training, the held-out
-    test images are scored. Rerun the same command to resume.
+    The recommended model of a study with --goal depth, its untuned
+    configuration and its floor are scored on the held-out test images. Nothing
+    is trained for that.
+
+    A study with --goal best makes no promise: its best trials and the base
+    configuration are trained with new seeds and new splits, the same for all
+    of them, and then scored. --top or --seeds does the same with --goal depth.
+    Rerun the same command to resume.
 
     STUDY is a name under --results, or the path of a study folder.
     """

@@ -1,4 +1,4 @@
-"""Run a confirmation: plan, retrain, and score the held-out test set once."""
+"""Run a confirmation: check the promise, or plan and retrain; and score the held-out test set once."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,15 +8,23 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from drft.errors import StudyError
+from study.analysis.promise_on_test import promise_on_test
 from study.analysis.summary import score_ensembles, score_test_set
 from study.callbacks.progress_reporter import preparation
 from study.confirm.ensembles import predict_test_images
 from study.confirm.prepare import plan_confirmation, prepare, retraining_options
-from study.confirm.verdict import configuration_lines, ensemble_lines, write_summary
+from study.confirm.promise import open_test_set
+from study.confirm.verdict import configuration_lines, ensemble_lines, promise_lines, write_summary
 from study.report.disclaimer import DISCLAIMER
 from study.results.confirmation_plan import ConfirmationPlan
 from study.results.study_results import StudyInfo, StudyResults, read_study
-from study.results.test_set import SUMMARY, confirmation_location, read_confirmation
+from study.results.test_set import (
+    SUMMARY,
+    confirmation_location,
+    read_confirmation,
+    read_opened_test_set,
+    write_opened_test_set,
+)
 from study.run_trials import print_lines, run_trials
 from study.setup.options import RunOptions
 from study.setup.placement import choose_executor
@@ -24,25 +32,31 @@ from study.setup.plan import StudyPlan
 from study.tuner.runtime_estimate import expected_seconds, past_trainings
 from study.tuner.stopping import RunOutcome
 
+_RETRAINED = 5
+"""Trials and seeds of a confirmation, unless the caller gives other numbers."""
+
 
 def confirm_study(
     study: str,
     options: RunOptions = RunOptions(),  # noqa: B008 (frozen)
     *,
-    top: int = 5,
-    seeds: int = 5,
+    top: int | None = None,
+    seeds: int | None = None,
     data: str | None = None,
     console: Console | None = None,
 ) -> RunOutcome | None:
-    """Retrain the best trials of a study and its base configuration, then score them once on the held-out test set.
+    """Open the held-out test set of a study, once.
 
-    An interrupted confirmation is resumed; a finished one is not changed.
+    Of a study with the goal depth, check whether its promise was kept: score the recommended model, the untuned
+    configuration and the floor, without further training. Of any other study, or if ``top`` or ``seeds`` is given,
+    retrain the best trials and the base configuration, and score them. An interrupted confirmation is resumed; a
+    finished one is not changed.
 
     Args:
         study: a name under ``options.results``, the path of a study folder or, with ``options.storage``, a name there.
         options: where trainings run, when they stop, and options of the data; options of the search are ignored.
-        top: number of best completed trials to retrain.
-        seeds: number of seeds, each with its own split; every configuration is trained on all of them.
+        top: number of best completed trials to retrain; 5 if only ``seeds`` is given.
+        seeds: number of seeds, each with its own split; every configuration is trained on all of them. Likewise 5.
         data: where the images of the study are now; None for the recorded source.
         console: for the progress; None for none.
 
@@ -53,9 +67,13 @@ def confirm_study(
         UsageError: when something cannot be used; nothing is written.
     """
     console = console or Console(quiet=True)
+    results = read_study(study, options.results, options.storage)
+    if results.info.goal == "depth" and top is None and seeds is None:
+        _check_promise(study, results, options, data, console)
+        return None
+    top, seeds = (_RETRAINED if number is None else number for number in (top, seeds))
     if min(top, seeds) < 1:
         raise StudyError(f"top and seeds must be at least 1, not {top} and {seeds}")
-    results = read_study(study, options.results, options.storage)
     confirmation = read_confirmation(results)
     plan = plan_confirmation(results, confirmation, top, seeds)
     if confirmation is not None and confirmation.finished:
@@ -78,6 +96,23 @@ def confirm_study(
         return replace(outcome, ended="failing") if outcome.ended == "done" else outcome
     _conclude(study, results, options, data, console, is_new=True)
     return outcome
+
+
+def _check_promise(name: str, study: StudyResults, options: RunOptions, data: str | None, console: Console) -> None:
+    """Open the test set of a study with the goal depth unless it is open; print what it shows."""
+    opened = read_opened_test_set(study)
+    is_new = opened is None
+    if opened is None:
+        # Without a terminal, work is shown as lines that stay; the first line is to say whether the promise was kept.
+        with preparation(console if console.is_terminal else Console(quiet=True)) as progress:
+            computed = open_test_set(study, options, data, progress)
+        with _locked(study):
+            opened = read_opened_test_set(study)  # another process may have been faster
+            if opened is None:
+                opened = computed
+                write_opened_test_set(study, opened)
+    print_lines(console, promise_lines(promise_on_test(opened)))
+    _write_figures(name, study, options, console, is_new=is_new)
 
 
 def _retrain(
@@ -111,16 +146,21 @@ def _opening_lines(info: StudyInfo, plan: StudyPlan[ConfirmationPlan], executor:
 def _conclude(
     name: str, study: StudyResults, options: RunOptions, data: str | None, console: Console, *, is_new: bool
 ) -> None:
-    """Print the test scores; write the summary and the report if there are new scores or no summary."""
+    """Print the test scores of the retrained trials, and write summary and report."""
     with preparation(console) as progress:
         is_new |= predict_test_images(study, options, data, progress)
     scores = score_test_set(study)
     assert scores is not None
     print_lines(console, [*configuration_lines(scores), *ensemble_lines(score_ensembles(study))])
+    _write_figures(name, study, options, console, is_new=is_new)
+
+
+def _write_figures(name: str, study: StudyResults, options: RunOptions, console: Console, *, is_new: bool) -> None:
+    """Write summary and report if the scores are new or there is no summary, and print where they are."""
     summary = confirmation_location(study.location).folder / SUMMARY
     is_new |= not summary.exists()
     if is_new:
-        write_summary(study, scores)
+        write_summary(study)
     print_lines(console, [f"Figures: {summary}"])
     if is_new and options.report:
         from study.report.write import write_report  # noqa: PLC0415 (plotly takes seconds to import)

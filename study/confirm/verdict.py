@@ -6,21 +6,23 @@ from typing import Any
 from study.analysis import Withheld
 from study.analysis.confirmation import Confirmed, ConfirmedScore
 from study.analysis.ensembles_on_test import EnsembleOnTest, EnsemblesOnTest
-from study.analysis.summary import score_ensembles
-from study.report.chapters.test_set import survival_text
+from study.analysis.promise_on_test import ModelOnTest, PromiseOnTest
+from study.analysis.summary import score_ensembles, score_promise, score_test_set
+from study.report.chapters.test_set import power_text, promise_text, survival_text
 from study.report.json_csv import plain
 from study.report.wording import between, percent, points
 from study.results.files import write_whole
 from study.results.study_results import StudyResults
-from study.results.test_set import SUMMARY, read_confirmation
+from study.results.test_set import SUMMARY, confirmation_location, read_confirmation
 
 SCHEMA = 1
 
 
-def write_summary(study: StudyResults, scores: Confirmed | Withheld) -> None:
-    """Write ``confirm/summary.json`` of a study whose confirmation is finished.
+def write_summary(study: StudyResults) -> None:
+    """Write ``confirm/summary.json`` of a study whose test set was opened.
 
-    It holds ``schema`` (1), ``study``, ``plan`` (what was trained), ``diverged`` (indices of trainings), ``test`` and
+    It holds ``schema`` (1), ``study``, ``promise`` (the models of a study with the goal depth, or null), ``plan`` (what
+    was retrained, or null), ``diverged`` (indices of trainings), ``test`` (the retrained trials, or null) and
     ``mixtures`` (the soups and ensembles, or null). Every figure is an object of its fields, as in the report's
     ``summary.json``.
 
@@ -28,17 +30,30 @@ def write_summary(study: StudyResults, scores: Confirmed | Withheld) -> None:
         StudyError: when the file cannot be written.
     """
     confirmation = read_confirmation(study)
-    assert confirmation is not None
+    finished = confirmation if confirmation and confirmation.finished else None
     content: dict[str, Any] = {
         "schema": SCHEMA,
         "study": study.info.name,
-        "plan": confirmation.plan.to_dict(),
-        "diverged": sorted(confirmation.diverged),
-        "test": plain(scores),
+        "promise": plain(score_promise(study)),
+        "plan": finished and finished.plan.to_dict(),
+        "diverged": sorted(finished.diverged) if finished else [],
+        "test": plain(score_test_set(study)),
         "mixtures": plain(score_ensembles(study)),
     }
     text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-    write_whole(confirmation.results.info.folder / SUMMARY, text)
+    write_whole(confirmation_location(study.location).folder / SUMMARY, text)
+
+
+def promise_lines(scores: PromiseOnTest) -> list[str]:
+    """Return whether the promise was kept, and the scores of all models, as lines for the terminal."""
+    power = power_text(scores.check)
+    return [
+        promise_text(scores.check),
+        *([f"  {power}"] if power else []),
+        *(_model_line(model) for model in scores.models),
+        *(f"  {name}: not scored, {reason}" for name, reason in scores.missing.items()),
+        f"The test set was opened once, on {scores.opened[:10]}.",
+    ]
 
 
 def configuration_lines(scores: Confirmed | Withheld) -> list[str]:
@@ -67,6 +82,16 @@ def ensemble_lines(scores: EnsemblesOnTest | Withheld | None) -> list[str]:
         return [f"The test scores of ensembles and soups are withheld: {scores.reason}."]
     lines = [_ensemble_line(score) for score in scores.scores]
     return [f"Ensembles and soups of the best trials, on {scores.n_images} test images:", *lines]
+
+
+def _model_line(model: ModelOnTest) -> str:
+    of = f" (depth {model.depth}, ensemble of {model.members})" if model.members else " on frozen features"
+    line = f"  {model.name}{of}: test {percent(model.accuracy.value)} ({between(model.accuracy)})"
+    line += f", QWK {between(model.qwk, 1, value=True)}"
+    if model.difference is not None:
+        difference = model.difference.difference
+        line += f"; recommended minus {model.name} {points(difference.value)} ({between(difference)})"
+    return line
 
 
 def _configuration_line(score: ConfirmedScore) -> str:

@@ -89,6 +89,13 @@ def run_finalists(
     return outcome
 
 
+def are_finished(finalists: Finalists) -> bool:
+    """Return whether no training of any round is left: then the verdict and the model do not change any more."""
+    over, plan = {*finalists.done, *finalists.diverged}, finalists.plan
+    rounds = (plan.indices(number, _contenders(plan, finalists, number)) for number in range(plan.rounds))
+    return all(over.issuperset(indices) for indices in rounds)
+
+
 def _drop_checkpoints(study: StudyResults, kept: int) -> None:
     """Remove the finalists' checkpoints but those of the recommended depth and of the ``kept`` best trainings."""
     finalists, verdict = read_finalists(study), read_verdict(study)

@@ -84,7 +84,7 @@ def ensemble_card(
         "Trained on": (*_counts(study, f"{verdict.images} images of the data set `{study.info.dataset['name']}`."),),
         "Expected accuracy": describe_verdict(verdict),
         "Floor": (_floor(study),),
-        "Test images": ("Not scored.",),
+        "Test images": _test_of_ensemble(study),
         **_common(study, config, mean, std, files=f"Each file `{MEMBERS}` holds", onnx=onnx),
     }
     return _card(study, f"depth {verdict.recommended_depth}, ensemble of {members}", sections)
@@ -239,8 +239,7 @@ def _floor(study: StudyResults) -> str:
 
 def _test(study: StudyResults, trial: Trial) -> Iterator[str]:
     """Yield the scores of a confirmation, read from its summary: an export reads no test predictions."""
-    path = confirmation_location(study.location).folder / SUMMARY
-    test = json.loads(path.read_text(encoding="utf-8"))["test"] if path.is_file() else {}
+    test = _read_confirmed(study, "test")
     score = next((score for score in test.get("scores", ()) if score["trial"] == trial["number"]), None)
     if not test:
         yield f"Not scored: test predictions are not read before `drft-study confirm {study.info.name}` has finished."
@@ -254,6 +253,27 @@ def _test(study: StudyResults, trial: Trial) -> Iterator[str]:
         yield "|---|---:|---|"
         yield _row("accuracy, mean", Estimate(**score["accuracy"]))
         yield _row("quadratic weighted kappa, mean", Estimate(**score["qwk"]), scale=1)
+
+
+def _test_of_ensemble(study: StudyResults) -> Iterator[str]:
+    """Yield the scores of a study's recommended model, read likewise."""
+    promise = _read_confirmed(study, "promise")
+    if "models" not in promise:
+        yield f"Not scored: test predictions are not read before `drft-study confirm {study.info.name}` has run."
+        return
+    yield f"The promise of the section above was {promise['check']['outcome']}, as `drft-study confirm` found once."
+    yield ""
+    yield "| figure | value | 95% interval |"
+    yield "|---|---:|---|"
+    yield _row("accuracy", Estimate(**promise["models"][0]["accuracy"]))
+    yield _row("quadratic weighted kappa", Estimate(**promise["models"][0]["qwk"]), scale=1)
+
+
+def _read_confirmed(study: StudyResults, name: str) -> dict[str, Any]:
+    """Return one part of the summary of a confirmation; empty as long as there is none."""
+    path = confirmation_location(study.location).folder / SUMMARY
+    summary = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return summary.get(name) or {}
 
 
 def _row(name: str, estimate: Estimate | Withheld, scale: float = 100) -> str:

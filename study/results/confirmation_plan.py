@@ -16,7 +16,7 @@ from drft.config.trial_config import TrialConfig, with_values
 from drft.config.validation import contradictions
 from drft.errors import StudyError
 from study.results.planned_study import TrainingPlan
-from study.results.study_results import StudyResults
+from study.results.study_results import StudyInfo, StudyResults
 from study.space.seeds import confirmation_seeds
 
 BASELINE = "baseline"
@@ -118,11 +118,7 @@ def make_plan(study: StudyResults, top: int, seeds: int) -> ConfirmationPlan:
         StudyError: when the study has fewer completed trials than ``top``, or no test images.
     """
     name = study.info.name
-    if not study.info.split["n_test"]:
-        raise StudyError(
-            f"study {name!r} has no test images, so it cannot be confirmed: run a study that has some "
-            "(--origin-column marks them in a table)"
-        )
+    check_has_test_images(study.info)
     best = _best_candidates(study)
     if len(best) < top:
         limit = "" if study.info.max_gap is None else f" with a gap of {study.info.max_gap:g} or less"
@@ -134,6 +130,19 @@ def make_plan(study: StudyResults, top: int, seeds: int) -> ConfirmationPlan:
     baseline = Candidate(BASELINE, None, None, without_seeds(base))
     pairs = tuple(SeedAndSplit(*confirmation_seeds(study.info.seed, index)) for index in range(seeds))
     return ConfirmationPlan(name, top, seeds, pairs, (baseline, *best[:top]))
+
+
+def check_has_test_images(info: StudyInfo) -> None:
+    """Check that a study can be confirmed.
+
+    Raises:
+        StudyError: when it has no test images.
+    """
+    if not info.split["n_test"]:
+        raise StudyError(
+            f"study {info.name!r} has no test images, so it cannot be confirmed: run a study that has some "
+            "(--origin-column marks them in a table)"
+        )
 
 
 def at_possible_depth(base: TrialConfig, blocks: int) -> TrialConfig:

@@ -122,8 +122,12 @@ class Finalists(PlannedStudy[FinalistsPlan]):
 
     def of_depth(self, depth: int) -> list[int]:
         """Return the numbers of the trials at a depth, without those of the untuned configuration."""
-        name = next(other.name for other in self.plan.finalists if other.depth == depth and other.name != UNTUNED)
-        position = [other.name for other in self.plan.finalists].index(name)
+        depths = {finalist.depth: finalist.name for finalist in self.plan.finalists if finalist.name != UNTUNED}
+        return self.of_name(depths[depth])
+
+    def of_name(self, name: str) -> list[int]:
+        """Return the numbers of the completed trials of a finalist, in the order of the plan."""
+        position = [finalist.name for finalist in self.plan.finalists].index(name)
         return [number for index, number in sorted(self.done.items()) if self.plan.locate(index)[2] == position]
 
 

@@ -2,27 +2,36 @@
 
 Each trial stores its predictions for the test images beside its other predictions. They are read only after the
 confirmation of the study is finished; before that, they could influence the search, the pruning or the choice of a
-trial.
+trial. Of a study with the goal depth, ``confirm`` reads those of two finalists when all finalists are trained, and
+keeps what they predict in a file: :class:`OpenedTestSet`.
 """
 
 import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from drft.errors import StudyError
 from drft.training.records import Predictions
 from study.results.confirmation_plan import ConfirmationPlan
 from study.results.files import write_whole
+from study.results.finalists_plan import Finalists
 from study.results.locate import CONFIRMATION, StudyLocation
 from study.results.planned_study import PlannedStudy, read_planned_study
 from study.results.study_results import StudyResults
 
 SUMMARY = "summary.json"
 """The file with the figures of a confirmation, in its folder."""
+
+
+RECOMMENDED, FLOOR_MODEL = "recommended", "linear model"
+"""Names of tested models; the third one is ``study.results.finalists_plan.UNTUNED``."""
+
+_OPENED_SCHEMA = 1
 
 
 Confirmation = PlannedStudy[ConfirmationPlan]
@@ -72,6 +81,137 @@ def write_ensemble_predictions(
     write_whole(
         ensemble_predictions_file(study.location), content.getvalue(), "free disk space and run the command again"
     )
+
+
+class ModelPredictions(NamedTuple):
+    """What one model predicts for the test images."""
+
+    name: str
+    """``recommended``, ``untuned`` or ``linear model``."""
+    depth: int | None
+    """None for the linear model."""
+    trials: tuple[int, ...]
+    """Numbers of the finalists' trials whose mean probabilities it predicts; none for the linear model."""
+    predicted: NDArray[np.int64]
+    """Class of each image, shape (images,)."""
+
+
+class PromisedAccuracy(NamedTuple):
+    """What the verdict promised when the test set was opened."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    """Training images that it rests on."""
+
+
+class OpenedTestSet(NamedTuple):
+    """The test set of a study with the goal depth, after it was opened: all that its figures follow from.
+
+    It is written once, so that whatever happens to the study later, the figures stay those of that moment.
+    """
+
+    opened: str
+    """Date and time, in ISO 8601."""
+    promise: PromisedAccuracy
+    ids: tuple[str, ...]
+    grades: NDArray[np.int64]
+    """True class of each image, shape (images,)."""
+    models: tuple[ModelPredictions, ...]
+    """The recommended one first."""
+    missing: Mapping[str, str]
+    """Why a model has no predictions, by its name."""
+
+
+def opened_test_set_file(study: StudyLocation) -> Path:
+    """Return the file of a study's opened test set, whether or not it exists."""
+    return confirmation_location(study).folder / "opened.json"
+
+
+def write_opened_test_set(study: StudyResults, opened: OpenedTestSet) -> None:
+    """Write the opened test set of a study; the file appears whole or not at all.
+
+    Raises:
+        StudyError: when it cannot be written.
+    """
+    values = {
+        "schema": _OPENED_SCHEMA,
+        "study": study.info.name,
+        **opened._asdict(),
+        "promise": opened.promise._asdict(),
+        "grades": opened.grades.tolist(),
+        "models": [model._asdict() | {"predicted": model.predicted.tolist()} for model in opened.models],
+    }
+    text = json.dumps(values, allow_nan=False, ensure_ascii=False) + "\n"
+    write_whole(opened_test_set_file(study.location), text, "free disk space and run the command again")
+
+
+def read_opened_test_set(study: StudyResults) -> OpenedTestSet | None:
+    """Read the opened test set of a study; None as long as it is held out.
+
+    Raises:
+        StudyError: when the file is damaged or of another version.
+    """
+    path = opened_test_set_file(study.location)
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        schema = values["schema"]
+        opened = OpenedTestSet(
+            str(values["opened"]),
+            PromisedAccuracy(**values["promise"]),
+            tuple(map(str, values["ids"])),
+            np.array(values["grades"], dtype=np.int64),
+            tuple(
+                ModelPredictions(
+                    model["name"], model["depth"], tuple(model["trials"]), np.array(model["predicted"], dtype=np.int64)
+                )
+                for model in values["models"]
+            ),
+            dict(values["missing"]),
+        )
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise StudyError(f"{path} cannot be read: restore it from a copy") from None
+    sizes = {len(opened.ids), len(opened.grades), *(len(model.predicted) for model in opened.models)}
+    names = [model.name for model in opened.models]
+    if schema != _OPENED_SCHEMA or len(sizes) > 1 or not opened.ids or names[:1] != [RECOMMENDED]:
+        raise StudyError(f"{path} is damaged or of another version: restore it from a copy")
+    return opened
+
+
+def predict_by_ensemble(finalists: Finalists, numbers: Sequence[int]) -> tuple[Predictions, NDArray[np.int64]]:
+    """Return what an ensemble of fold models predicts for the test images: the mean of their class probabilities.
+
+    Each fold model has the weights of its best epoch, as its checkpoint has. Only ``confirm`` calls this, after the
+    last training of the finalists.
+
+    Args:
+        finalists: of a study.
+        numbers: trials of the finalists, at least one.
+
+    Returns:
+        Test predictions of the first trial, for names and true classes, and the predicted classes, shape (images,).
+
+    Raises:
+        StudyError: when predictions are missing.
+    """
+    results = finalists.results
+    steps = results.complete.set_index("number")["best_step"]
+    stored = {number: _read_test_predictions(results.predictions_file(number)) for number in numbers}
+    missing = [str(number) for number, predictions in stored.items() if predictions is None]
+    if missing:
+        folder = results.info.folder / "trials"
+        raise StudyError(f"the predictions of trials {', '.join(missing)} are missing in {folder}: restore the folder")
+    together = [
+        predictions.probabilities[int(steps[number]) - 1].astype(np.float64)
+        for number, predictions in stored.items()
+        if predictions is not None
+    ]
+    first = stored[numbers[0]]
+    assert first is not None
+    return first, np.mean(together, axis=0).argmax(axis=1)
 
 
 class HeldOutTestSet:

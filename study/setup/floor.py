@@ -1,18 +1,18 @@
-"""Compute the floor of a study before its search, in a process that may import torch."""
+"""Compute the floor of a study, before its search and for its test images, in a process that may import torch."""
 
 import os
 import threading
 import time
 import warnings
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
 
 from drft.config.trial_config import TrialConfig
 from drft.data.dataset import ImageDataset
 from drft.errors import DrftError
-from drft.training.records import FloorPredictions
+from drft.training.records import FloorPredictions, FloorTestPredictions
 from study.executors.local.process import THREADS
-from study.executors.resources import cores, thread_limit
+from study.executors.resources import Slot, cores, thread_limit
 from study.results.floor import Floor, NoFloor, read_floor, write_floor
 from study.setup.torch_process import TorchProcess
 
@@ -50,14 +50,10 @@ def find_floor(plan: "StudyPlan[BoundSpace]") -> Floor | NoFloor:
     if isinstance(stored, Floor) and stored.inputs == inputs:
         return stored
     started = time.monotonic()
-    # The device is that of the first worker; with Ray, the first GPU of this machine, if it has one. No worker runs
-    # yet, so all cores are used.
-    device: Mapping[str, str] = plan.slots[0].environment if plan.slots else {}
-    environment = {**device, **dict.fromkeys(THREADS, str(thread_limit(cores())))}
     floor: Floor | NoFloor
     try:
-        with TorchProcess("drft-floor", "computes the floor", environment) as process:
-            process.begin(_predict, config, plan.dataset, plan.workload.cache_size)
+        with _floor_process(plan.slots) as process:
+            process.begin(_predict, config, plan.dataset, plan.workload.cache_size, "train")
             # This import takes a second, in which the other process computes.
             from study.analysis.estimators.intervals import proportion  # noqa: PLC0415
 
@@ -72,14 +68,54 @@ def find_floor(plan: "StudyPlan[BoundSpace]") -> Floor | NoFloor:
     return floor
 
 
-def _predict(config: TrialConfig, dataset: ImageDataset, cache_size: int | None) -> FloorPredictions:
+def predict_test_images(
+    floor: Floor, dataset: ImageDataset, slots: Sequence[Slot], cache_size: int | None
+) -> FloorTestPredictions:
+    """Predict the test images by the linear model of a floor, fitted on all training images.
+
+    Its penalty is chosen as for the floor's folds, on training images only.
+
+    Args:
+        floor: of the study.
+        dataset: the images of the study.
+        slots: where trainings would run.
+        cache_size: as for ``TrainingSession``.
+
+    Raises:
+        DrftError: when the features cannot be computed.
+    """
+    inputs = floor.inputs
+    config = TrialConfig.model_validate(
+        {
+            **{name: inputs[name] for name in ("backbone", "image_size", "precision", "seed")},
+            "split": {"seed": inputs["split_seed"]},
+        }
+    )
+    with _floor_process(slots) as process:
+        process.begin(_predict, config, dataset, cache_size, "test")
+        predictions: FloorTestPredictions = process.result()
+    return predictions
+
+
+def _floor_process(slots: Sequence[Slot]) -> TorchProcess:
+    # The device is that of the first worker; with Ray, the first GPU of this machine, if it has one. No worker runs
+    # yet, so all cores are used.
+    device: Mapping[str, str] = slots[0].environment if slots else {}
+    environment = {**device, **dict.fromkeys(THREADS, str(thread_limit(cores())))}
+    return TorchProcess("drft-floor", "computes the floor", environment)
+
+
+def _predict(
+    config: TrialConfig, dataset: ImageDataset, cache_size: int | None, part: Literal["train", "test"]
+) -> FloorPredictions | FloorTestPredictions:
     import torch  # noqa: PLC0415
     from tqdm import tqdm  # noqa: PLC0415
 
-    from drft.training.linear_floor import predict_floor  # noqa: PLC0415 (imports torch)
+    from drft.training.linear_floor import predict_floor, predict_test_images  # noqa: PLC0415 (imports torch)
     from drft.training.session import TrainingSession  # noqa: PLC0415
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # torch was imported before this was set
     tqdm.set_lock(threading.RLock())  # torch.fx has bars; tqdm's own lock is a semaphore that outlives the process
     warnings.simplefilter("ignore")  # the terminal belongs to the tuner
-    return predict_floor(config, TrainingSession(dataset, cache_size=cache_size))
+    session = TrainingSession(dataset, cache_size=cache_size)
+    return predict_floor(config, session) if part == "train" else predict_test_images(config, session)

@@ -3,15 +3,19 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 
+import jsonschema
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from study.cli import main
+from study.report.schema import summary_schema
 from tests.helpers import ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -107,6 +111,100 @@ def test_a_killed_confirmation_is_resumed_and_a_finished_one_is_not_repeated(fol
     code, output = run(folder, *CONFIRM)
     assert (code, "already confirmed; no training is repeated" in output) == (0, True), output
     assert "Held-out test set: 10 images" in output
+    assert listing(folder) == before
+
+
+@pytest.fixture(scope="module")
+def depths(tmp_path_factory):
+    """Two folders with a study of the goal depth: killed among its finalists, and finished; copy them."""
+    finished = tmp_path_factory.mktemp("depths") / "finished"
+    finished.mkdir()
+    lay_out(finished)
+    shallow = SPACE.replace("high: all", "high: 1").replace("depth_phase.epochs: 2", "depth_phase.epochs: 1")
+    (finished / "tiny.yaml").write_text(shallow)
+    inputs = ("--space", "tiny.yaml", "--data", "labels.csv", "--backbone", "test_resnet", "--weights", "none")
+    search = ("--study", "tiny", "--trials", "4", "--goal", "depth", "--jobs", "1", "--no-report")
+    whole = ("run", *inputs, *search, "--origin-column", "split", "--images", str(finished))
+    process = start(finished, *whole)
+    output = ""
+    while "12/15 finished" not in output:
+        line = process.stdout.readline()
+        assert line, output
+        output += line
+    process.kill()
+    process.communicate()
+    unfinished = shutil.copytree(finished, finished.parent / "unfinished")
+    code, output = run(finished, *whole)
+    assert code == 0, output
+    return {"finished": finished, "unfinished": unfinished}
+
+
+@pytest.mark.timeout(600)  # it waits for the studies, too
+def test_the_promise_is_checked_once_and_the_same_is_printed_again(depths, tmp_path):
+    folder = shutil.copytree(depths["finished"], tmp_path / "folder")
+    study = folder / "results" / "tiny"
+    assert run(folder, "export", "tiny", "--out", "model")[0] == 0
+    trained = listing(study / "finalists")
+    code, output = run(folder, "confirm", "tiny", "--jobs", "1")
+    assert code == 0, output
+    lines = output.splitlines()
+    outcome = "was kept|was not kept|cannot be checked"
+    assert re.match(rf"The promise ({outcome}): promised .*, measured .* on 10 test images \(95% interval .*", lines[0])
+    names = [line.split()[0] for line in lines if "QWK" in line]
+    assert names == ["recommended", "untuned", "linear"]
+    assert "recommended minus untuned" in output
+    assert "recommended minus linear model" in output
+    assert listing(study / "finalists") == trained  # nothing is trained
+
+    summary = json.loads((study / "confirm" / "summary.json").read_text())
+    scores = summary["promise"]["models"]
+    assert [score["name"] for score in scores] == ["recommended", "untuned", "linear model"]
+    assert summary["promise"]["check"]["measured"] == scores[0]["accuracy"]
+    assert summary["promise"]["missing"] == {}
+    report = json.loads((study / "report" / "summary.json").read_text())
+    jsonschema.validate(report, summary_schema())
+    assert report["statistics"]["promise_on_test"] == summary["promise"]
+    assert [report["promise"][end] for end in ("value", "low", "high")] == [
+        summary["promise"]["check"]["promised"][end] for end in ("value", "low", "high")
+    ]
+    assert lines[0] in (study / "report" / "report.md").read_text().replace("\\", "")
+
+    before = listing(folder)
+    code, again = run(folder, "confirm", "tiny", "--jobs", "1")
+    assert (code, again.splitlines()) == (0, [line for line in lines if not line.startswith("Report: ")])
+    assert listing(folder) == before
+
+    # The model that was scored is the model that is exported.
+    opened = json.loads((study / "confirm" / "opened.json").read_text())
+    images = [f"photo{index}.png" for index in range(40, 50)]
+    assert run(folder, "predict", "model", *images, "--csv", "grades.csv")[0] == 0
+    predicted = dict(pd.read_csv(folder / "grades.csv")[["id", "grade"]].to_numpy())
+    assert [predicted[name.split("/")[-1]] for name in opened["ids"]] == opened["models"][0]["predicted"]
+    assert run(folder, "export", "tiny", "--out", "again")[0] == 0
+    assert f"was {summary['promise']['check']['outcome']}" in (folder / "again" / "README.md").read_text()
+
+
+def test_with_top_and_seeds_the_trials_of_the_goal_depth_are_retrained(depths, tmp_path):
+    folder = shutil.copytree(depths["finished"], tmp_path / "folder")
+    code, output = run(folder, "confirm", "tiny", "--top", "1", "--seeds", "2", "--jobs", "1", "--no-report")
+    assert code == 0, output
+    assert "4 of 4 retrainings finished" in output
+    code, output = run(folder, "confirm", "tiny", "--jobs", "1")  # and the promise can still be checked
+    assert code == 0, output
+    summary = json.loads((folder / "results" / "tiny" / "confirm" / "summary.json").read_text())
+    assert summary["promise"]["n_images"] == summary["test"]["n_images"] == 10
+    report = (folder / "results" / "tiny" / "report" / "report.md").read_text()
+    assert "The promise " in report
+    assert "trained again on 2 new seeds" in report
+
+
+def test_an_unfinished_study_makes_no_promise(depths, tmp_path, capsys, monkeypatch):
+    folder = shutil.copytree(depths["unfinished"], tmp_path / "folder")
+    before = listing(folder)
+    code, output = fail(capsys, monkeypatch, folder, "confirm", "tiny")
+    assert (code, output.count("\n")) == (2, 1), output
+    assert "makes no promise yet" in output
+    assert "resume the run with `drft-study run" in output
     assert listing(folder) == before
 
 

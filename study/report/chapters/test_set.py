@@ -1,10 +1,11 @@
-"""The held-out test set: closed until the best configurations are confirmed on it."""
+"""The held-out test set: closed until the study is confirmed on it."""
 
 from collections.abc import Iterator
 
-from study.analysis import Statistics, Withheld
+from study.analysis import Estimate, Statistics, Withheld
 from study.analysis.confirmation import Confirmed, ConfirmedAdvantage, ConfirmedScore, Difference
 from study.analysis.ensembles_on_test import EnsembleOnTest, EnsemblesOnTest
+from study.analysis.promise_on_test import POWER, ModelOnTest, PromiseCheck, PromiseOnTest
 from study.analysis.sweep_on_test import SweepOnTest
 from study.report import figures
 from study.report.chapters.parts import Chapter, Part, Table, Text, make_figure
@@ -13,12 +14,13 @@ from study.results.study_results import StudyResults
 
 HELD_OUT = (
     "The held-out test set has not been opened. Search, pruning and the choice of the best epoch used training and "
-    "validation images only. The test set is opened once, to confirm the best configurations."
+    "validation images only. The test set is opened once, to confirm the results."
 )
 HEADINGS = (
     *("configuration", "depth", "seeds", "test accuracy", "test QWK", "validation of the retrainings"),
     *("validation minus test", "validation in the sweep", "sweep minus test"),
 )
+MODELS = ("model", "depth", "networks", "test accuracy", "test QWK", "recommended minus this, points")
 COMPARED = ("configuration", "minus", "seeds", "test accuracy, points", "test QWK")
 ENSEMBLES = (
     *("ensemble", "made of", "test accuracy", "test QWK", "NLL"),
@@ -31,6 +33,13 @@ _TABLE_CAPTION = (
 _PAIRS_CAPTION = (
     "Paired by seed, split and image. Each interval is 95% by itself; of many, some exclude zero by chance."
 )
+_MODELS_CAPTION = (
+    "Accuracies in percent, with 95% intervals. Differences are paired by image. The models were fixed before the test "
+    "set was opened; an ensemble predicts the mean of its networks, each with the weights of its best epoch."
+)
+SEEN_EASILY = 0.1
+"""A shortfall that test images should be able to show; where they cannot, the text says so."""
+
 _ENSEMBLES_CAPTION = (
     "Weights or probabilities of the sweep's best trials, combined without training (drft-study soup) as chosen on "
     "validation images. Differences are paired by image with the best trial; each 95% interval is by itself."
@@ -39,18 +48,46 @@ _ENSEMBLES_CAPTION = (
 
 def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
     """Show the scores on the test set, or state that it has not been opened."""
-    test = statistics.test
-    if test is None:
-        parts: list[Part] = [Text(f"{HELD_OUT} The command is: drft-study confirm {results.info.name}.")]
+    test, promise = statistics.test, statistics.promise_on_test
+    parts: list[Part] = []
+    if isinstance(promise, Withheld):
+        parts.append(Text(f"Not shown: {promise.reason}."))
+    elif promise is not None:
+        parts += _promise(promise)
+    if test is None and promise is None:
+        parts.append(Text(f"{HELD_OUT} The command is: drft-study confirm {results.info.name}."))
     elif isinstance(test, Withheld):
-        parts = [Text(f"Not shown: {test.reason}.")]
-    else:
-        parts = list(_opened(test, results))
+        parts.append(Text(f"Not shown: {test.reason}."))
+    elif test is not None:
+        parts += _opened(test, results)
         if (sweep := statistics.swept) is not None:
             title = "The trials of the sweep on the test images"
             parts.append(make_figure("swept", title, sweep, figures.validation_against_test, sweep_text))
         parts += _ensembles(statistics.mixtures)
     return Chapter("test", "Test set", "The test set", parts)
+
+
+def promise_text(check: PromiseCheck) -> str:
+    """Return whether the promise was kept, in one sentence."""
+    promised, measured = check.promised, check.measured
+    outcome = {"kept": "was kept", "not kept": "was not kept", "not decidable": "cannot be checked"}[check.outcome]
+    images = "image" if measured.n == 1 else "images"
+    return (
+        f"The promise {outcome}: promised {percent(promised.value)} ({between(Estimate(*promised))}), measured "
+        f"{percent(measured.value)} on {measured.n} test {images} (95% interval {between(measured)})."
+    )
+
+
+def power_text(check: PromiseCheck) -> str:
+    """Return what so many test images can show; empty if they show a shortfall of ten points, or one was found."""
+    if check.detectable is None:
+        return "So few test images cannot show that a promise was broken: even if no prediction is right."
+    if check.outcome == "not kept" or check.detectable <= SEEN_EASILY:
+        return ""
+    return (
+        f"So few test images can easily miss a shortfall of {100 * SEEN_EASILY:.0f} points: one of "
+        f"{points(check.detectable)} is found with a probability of {POWER:.0%}."
+    )
 
 
 def survival_text(survival: ConfirmedAdvantage | Withheld) -> str:
@@ -64,6 +101,31 @@ def survival_text(survival: ConfirmedAdvantage | Withheld) -> str:
     if isinstance(survival.share, Withheld):
         return f"{lead}. No share of it is given: {survival.share.reason}."
     return f"{lead}: {percent(survival.share.value)} of the promise ({between(survival.share)})."
+
+
+def _promise(promise: PromiseOnTest) -> Iterator[Part]:
+    """Yield whether the promise was kept, and the scores of the three models."""
+    check = promise.check
+    kept = (
+        f"A test accuracy of {percent(check.least)} or more keeps the promise: a lower one has a probability of at "
+        "most 2.5% if the promise holds, by the uncertainty of the promise and of the test images together."
+    )
+    opened = f"The test set was opened once, on {promise.opened[:10]}."
+    yield Text(" ".join(filter(None, [promise_text(check), power_text(check), kept, opened])))
+    yield Table("The promise on the test set", _MODELS_CAPTION, MODELS, [_model_row(model) for model in promise.models])
+    for name, reason in promise.missing.items():
+        yield Text(f"Not scored: {name}, {reason}.")
+
+
+def _model_row(model: ModelOnTest) -> tuple[str, ...]:
+    return (
+        model.name,
+        "" if model.depth is None else str(model.depth),
+        str(model.members or ""),
+        between(model.accuracy, value=True),
+        between(model.qwk, 1, value=True),
+        between(model.difference.difference, value=True) if model.difference else "",
+    )
 
 
 def _opened(test: Confirmed, results: StudyResults) -> Iterator[Part]:

@@ -15,7 +15,7 @@ from drft.config.trial_config import TrialConfig, parse_config, with_values
 from drft.data import open_dataset, stratified_folds
 from drft.errors import BackboneError, DataError, TrainingError
 from drft.training import linear_floor
-from drft.training.linear_floor import FOLDS, predict_floor, predict_out_of_fold
+from drft.training.linear_floor import FOLDS, predict_floor, predict_out_of_fold, predict_test_images
 from drft.training.session import TrainingSession
 
 CONFIG = parse_config({"image_size": 32, "precision": "fp32", "backbone": {"name": "test_resnet", "weights": "none"}})
@@ -75,6 +75,29 @@ def test_groups_stay_in_one_fold_and_away_from_the_test_images(tiny_dataset):
     assert max(map(len, folds.values())) == 1
     assert "patient 0" not in folds
     assert len(floor.ids) == 46
+
+
+def test_test_images_are_predicted_by_a_model_of_all_training_images_alone(tiny_dataset, session, monkeypatch):
+    rng = np.random.default_rng(0)
+    parts = {"train": 38, "validation": 10, "test": 12}
+    features = {part: torch.from_numpy(rng.normal(size=(count, 6))).float() for part, count in parts.items()}
+    monkeypatch.setattr(linear_floor, "frozen_features", lambda _context, part: features[part])
+    predictions = predict_test_images(CONFIG, session)
+    test = [image for image in tiny_dataset.images if image.origin == "test"]
+    assert predictions.ids == tuple(image.id for image in test)
+    assert predictions.grades.tolist() == [image.grade for image in test]
+
+    context = session.prepare(CONFIG)
+    grades = context.grades[np.concatenate([context.indices("train"), context.indices("validation")])]
+    model = make_pipeline(StandardScaler(), RidgeClassifierCV(np.logspace(0, 6, 13)))
+    model.fit(np.concatenate([features["train"], features["validation"]]).astype(np.float64), grades)
+    assert predictions.predicted.tolist() == model.predict(features["test"].double().numpy()).tolist()
+
+    relabelled = tuple(
+        replace(image, grade=(image.grade + (image.origin == "test")) % 5) for image in tiny_dataset.images
+    )
+    other = TrainingSession(replace(tiny_dataset, images=relabelled), device="cpu", cache_size=0)
+    assert predict_test_images(CONFIG, other).predicted.tolist() == predictions.predicted.tolist()
 
 
 def test_too_few_groups_are_refused(tiny_dataset):

@@ -83,7 +83,7 @@ def test_soups_and_ensembles_are_scored_on_the_test_images_once(results):
     held_out = HeldOutTestSet(study, read_confirmation(study))
     recorded = held_out.searched(trial).probabilities[epoch - 1]
     assert np.allclose(held_out.ensembles()[1].probabilities[0], recorded, atol=2e-3)
-    statistics = SimpleNamespace(test=score_test_set(study), swept=None, mixtures=scored)
+    statistics = SimpleNamespace(promise_on_test=None, test=score_test_set(study), swept=None, mixtures=scored)
     tables = [part for part in test_set.chapter(study, statistics).parts if isinstance(part, Table)]
     assert [row[0] for row in tables[-1].rows] == [score.name for score in scored.scores]
 

@@ -100,6 +100,17 @@ def test_one_module_writes_test_predictions_and_one_reads_them():
     assert sorted(modules) == ["study/results/study_folder.py", "study/results/test_set.py"]
 
 
+def test_one_command_reads_the_test_predictions_of_finalists():
+    """Only ``confirm`` opens the test set; only it and the statistics of the report's test section see it opened."""
+    users = {}
+    for path in (ROOT / "study").rglob("*.py"):
+        for name in ("predict_by_ensemble", "read_opened_test_set"):
+            if name in path.read_text():
+                users.setdefault(name, set()).add(path.relative_to(ROOT / "study").as_posix())
+    assert users["predict_by_ensemble"] == {"results/test_set.py", "confirm/promise.py"}
+    assert users["read_opened_test_set"] == {"results/test_set.py", "confirm/run.py", "analysis/summary.py"}
+
+
 def test_each_training_runs_the_planned_configuration(study):
     plan = make_plan(study)
     confirmation = retrain(study, plan)

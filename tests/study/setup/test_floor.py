@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from drft.data.dataset import ImageDataset
+from drft.errors import DrftError
 from study.results.floor import FLOOR, Floor, NoFloor, read_floor
 from study.setup import floor as module
-from study.setup.floor import find_floor
+from study.setup.floor import find_floor, predict_test_images
 from study.setup.options import RunOptions
 from study.setup.plan import prepare
 
@@ -79,6 +80,20 @@ def test_the_floor_is_stored_and_not_computed_again(computed, no_process):
     assert floor.interval[0] < floor.accuracy < floor.interval[1]
     assert floor.backbone == "test_resnet"
     assert np.array_equal(read_floor(computed.folder).correct, floor.correct)
+
+
+def test_its_model_predicts_the_test_images(computed):
+    floor, dataset = read_floor(computed.folder), computed.dataset
+    predictions = predict_test_images(floor, dataset, computed.slots, None)
+    assert predictions.ids == tuple(image.id for image in dataset.images if image.origin == "test")
+    assert set(predictions.predicted.tolist()) <= set(range(5))
+
+
+def test_weights_that_are_gone_are_an_error_for_test_images(computed):
+    floor = read_floor(computed.folder)
+    floor = replace(floor, inputs={**floor.inputs, "backbone": {"name": "test_resnet", "weights": "gone.pth"}})
+    with pytest.raises(DrftError, match=r"gone\.pth"):
+        predict_test_images(floor, computed.dataset, computed.slots, None)
 
 
 @pytest.mark.parametrize("change", ["data", "seed", "backbone"])
