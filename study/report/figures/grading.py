@@ -1,4 +1,4 @@
-"""Confusion matrix and calibration of the best trial."""
+"""Confusion matrix and calibration."""
 
 from collections.abc import Sequence
 
@@ -45,8 +45,7 @@ def reliability_curve(calibration: Calibration) -> go.Figure:
         y=rounded(accuracy.value for accuracy in accuracies),
         error_y=errors(accuracies),
         customdata=[[accuracy.n] for accuracy in accuracies],
-        mode="lines+markers",
-        line={"color": VALIDATION, "width": 1},
+        mode="markers",
         marker={"color": VALIDATION, "size": 9},
         hovertemplate="confidence %{x:.0%}: %{y:.0%} right, n = %{customdata[0]}<extra></extra>",
     )

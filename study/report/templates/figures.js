@@ -1,6 +1,6 @@
 "use strict";
 const Figures = (() => {
-  const drawn = document.getElementById("figures").textContent;
+  const drawings = document.getElementById("figures").textContent;
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const narrow = matchMedia("(max-width: 600px)");
   // The same hues, lightened for dark mode.
@@ -12,9 +12,12 @@ const Figures = (() => {
 
   const forScheme = (text) => (dark.matches ? lightened.reduce((all, [from, to]) => all.replaceAll(from, to), text) : text);
 
-  function draw() {
-    const figures = JSON.parse(forScheme(drawn));
-    for (const element of document.querySelectorAll(".plot[data-figure]")) {
+  // A figure has no width in a closed section, so it is drawn when the section opens.
+  function draw(part) {
+    const shown = [...part.querySelectorAll(".plot[data-figure]")].filter((element) => !element.closest("details:not([open])"));
+    if (!shown.length) return;
+    const figures = JSON.parse(forScheme(drawings));
+    for (const element of shown) {
       const sizes = figures[element.dataset.figure];
       const { data, layout } = (narrow.matches && sizes.narrow) || sizes.wide;
       if (narrow.matches) Object.assign(layout.margin, { l: 46, r: 8 });
@@ -24,8 +27,29 @@ const Figures = (() => {
     }
   }
 
-  dark.addEventListener("change", draw);
-  narrow.addEventListener("change", draw);
-  draw();
+  // Opens the sections around the target of the page's address, which not every browser does.
+  function reveal() {
+    const target = document.getElementById(location.hash.slice(1));
+    for (let section = target?.closest("details:not([open])"); section; section = target.closest("details:not([open])")) {
+      section.open = true;
+      draw(section);
+      target.scrollIntoView();
+    }
+  }
+
+  let closed = [];
+  addEventListener("beforeprint", () => {
+    closed = [...document.querySelectorAll("main details:not([open])")];
+    for (const section of closed) section.open = true;
+    for (const section of closed) draw(section);
+  });
+  addEventListener("afterprint", () => {
+    for (const section of closed) section.open = false;
+  });
+  document.addEventListener("toggle", ({ target }) => target.open && draw(target), true);
+  addEventListener("hashchange", reveal);
+  for (const query of [dark, narrow]) query.addEventListener("change", () => draw(document));
+  draw(document);
+  reveal();
   return { forScheme };
 })();
