@@ -98,7 +98,7 @@ def answer(statistics: Statistics, metric: Metric = "accuracy") -> tuple[Answer,
         text = describe_verdict(statistics.verdict)
         return (
             Answer("How deep should one fine-tune?", f"{text.recommendation} {text.undecided}".rstrip()),
-            Answer("What does it gain?", f"{text.accuracy} {text.gain}".rstrip()),
+            Answer("What accuracy can be expected?", f"{text.accuracy} {text.gain}".rstrip()),
             Answer("What does it cost in generalization?", text.cost),
         )
     sentences = (
@@ -136,8 +136,9 @@ def expected_sentence(selection: CorrectedScore | Withheld, metric: Metric) -> s
     if isinstance(selection, Withheld):
         return ""
     corrected = selection.corrected
+    value = percent(corrected.value) if metric == "accuracy" else score(metric, corrected.value)
     return (
-        f"It was selected on these images: on others, {score(metric, corrected.value)} are expected of it "
+        f"The same images selected the best trial; on other images, about {value} are expected of it "
         f"({score_interval(metric, corrected)} images)."
     )
 

@@ -71,9 +71,11 @@ def _source(found: Grading, results: StudyResults, statistics: Statistics) -> st
     recommended, split = statistics.recommended, results.info.split
     if not isinstance(recommended, Withheld):
         rounds = recommended.rounds
-        several = f" in each of {rounds} rounds, and their probabilities are averaged" if rounds > 1 else ""
+        several = (
+            f", once in each of {rounds} rounds; the probabilities of the rounds are averaged" if rounds > 1 else ""
+        )
         return (
-            f"Each of {found.n} images is predicted by the training at depth {recommended.depth} that has not seen "
+            f"Each of {found.n} images is predicted by a training at depth {recommended.depth} that has not seen "
             f"it{several}. The other folds chose the epoch. The search chose the settings on the same images, "
             "which makes the values slightly optimistic."
         )

@@ -139,7 +139,7 @@ def _next_commands(results: StudyResults, statistics: Statistics) -> Iterator[tu
     """Yield what each command does, and the command."""
     info = results.info
     if results.eligible.empty or (info.goal == "depth" and isinstance(statistics.verdict, Withheld)):
-        yield "The study is not finished. This command resumes it.", info.command
+        yield "There is no answer yet. This command continues the study.", info.command
         return
     study, own_storage = info.name, str((info.folder / "study.db").resolve())
     if info.url != own_storage:

@@ -68,10 +68,11 @@ def _kept_caption(recommended: RecommendedDepth) -> str:
 
 
 def _kept_last_caption(recommended: RecommendedDepth) -> str:
+    differences = [each.accuracy - each.accuracy_last for each in recommended.kept]
     return (
-        "Each point is a training, scored on its own fold; above the dotted diagonal, the kept epoch is better than "
-        f"the last one. It is in {sum(each.accuracy > each.accuracy_last for each in recommended.kept)} of "
-        f"{len(recommended.kept)} trainings. The fold did not choose the epoch, so the gain is not optimistic."
+        "Each point is a training, scored on its own fold. Above the dotted diagonal the kept epoch is better than the "
+        f"last one: so it is in {sum(each > 0 for each in differences)} of {len(differences)} trainings, and worse in "
+        f"{sum(each < 0 for each in differences)}. The fold did not choose the epoch, so this is not optimistic."
     )
 
 

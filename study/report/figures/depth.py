@@ -53,9 +53,7 @@ def accuracy_by_depth(
     """Draw the validation accuracy of every trial at its best epoch, the best of each depth, and the floor (a line)."""
     drawing = figure(320, yaxis_title="validation accuracy", xaxis_title=DEPTH_AXIS)
     # The golden ratio spreads any run of trial numbers evenly to both sides of their depth.
-    add_trials(
-        drawing, history, lambda point: point.depth + _JITTER * (2 * (point.number * 0.6180339887 % 1) - 1), 0.55
-    )
+    add_trials(drawing, history, lambda point: point.depth + _JITTER * (2 * (point.number * 0.6180339887 % 1) - 1), 0.8)
     drawing.add_scatter(
         x=[row.depth for row in depths],
         y=rounded(row.best.value for row in depths),

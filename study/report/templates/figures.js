@@ -7,7 +7,7 @@ const Figures = (() => {
   const lightened = [
     ["#0072b2", "#56b4e9"], ["#d55e00", "#f0944d"], ["rgba(0,114,178,0.16)", "rgba(86,180,233,0.2)"],
     ["rgba(213,94,0,0.16)", "rgba(240,148,77,0.2)"], ["#333a44", "#d5dbe3"], ["#4c63d2", "#7d90f0"],
-    ["#009e73", "#3fc79f"],
+    ["#009e73", "#3fc79f"], ["#8a8f98", "#aab1bb"],
   ];
 
   const forScheme = (text) => (dark.matches ? lightened.reduce((all, [from, to]) => all.replaceAll(from, to), text) : text);
