@@ -45,11 +45,16 @@ def read_recommended(study: StudyResults, depth: int) -> RecommendedDepth | With
     Withheld when no round of them is complete.
     """
     finalists = read_finalists(study)
-    evidence = finalists and read_evidence(finalists)
-    by_depth = {row.depth: number for number, row in enumerate(evidence.depths)} if evidence else {}
-    if finalists is None or evidence is None or depth not in by_depth:
+    if finalists is None:
+        return Withheld("no depth is cross-validated")
+    evidence = read_evidence(finalists)
+    by_depth = {
+        row.depth: (row, probabilities)
+        for row, probabilities in zip(evidence.depths, evidence.probabilities, strict=True)
+    }
+    if depth not in by_depth:
         return Withheld(f"depth {depth} is not cross-validated")
-    trainings, probabilities = evidence.depths[by_depth[depth]], evidence.probabilities[by_depth[depth]]
+    trainings, probabilities = by_depth[depth]
     table = finalists.results.complete
     curves = depth_curves(table[table["number"].isin(trainings.trials)], finalists.results.epochs)
     if isinstance(curves, Withheld):
