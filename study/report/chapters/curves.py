@@ -9,7 +9,7 @@ from study.report.wording import percent
 from study.results.study_results import StudyResults
 
 
-def chapter(_results: StudyResults, statistics: Statistics) -> Chapter:
+def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
     """Show the curves of the recommended depth; without a verdict, those of the search at each depth."""
     recommended = statistics.recommended
     figure = (

@@ -84,11 +84,10 @@ def _settings(results: StudyResults, verdict: Verdict) -> Part:
     plan = finalists.plan.finalists
     chosen = next(finalist.config for finalist in plan if finalist.depth == verdict.recommended_depth)
     untuned = next(finalist.config for finalist in plan if finalist.name == UNTUNED)
-    rows = [
-        (path, *(f"{value:.3g}" if isinstance(value, float) else str(value) for value in values))
-        for path in results.info.dimensions
-        for values in [(get_setting(chosen, path), get_setting(untuned, path))]
-    ]
+    rows = []
+    for path in results.info.dimensions:
+        values = [get_setting(config, path) for config in (chosen, untuned)]
+        rows.append((path, *(f"{value:.3g}" if isinstance(value, float) else str(value) for value in values)))
     caption = (
         "The settings of the recommended depth, by their paths in the configuration, and those of the untuned "
         "configuration. All trials together expect the best score of them at this depth."
