@@ -28,6 +28,8 @@ class FoldTraining(NamedTuple):
     """Validation score after each epoch, higher is better, shape (epochs,)."""
     gaps: NDArray[np.float64]
     """Train minus validation accuracy after each epoch, shape (epochs,)."""
+    trial: int
+    """Number of its trial."""
 
 
 class Evidence(NamedTuple):
@@ -147,7 +149,7 @@ def out_of_fold(
     correct = np.zeros((len(rounds), len(images)), dtype=np.bool_)
     fold_of = np.zeros((len(rounds), len(images)), dtype=np.int64)
     probabilities = np.zeros((len(rounds), len(images), rounds[0][0].probabilities.shape[2]), dtype=np.float32)
-    gaps, gaps_last, epochs = [], [], []
+    gaps, gaps_last, epochs, trials = [], [], [], []
     for row, folds in enumerate(rounds):
         scores = np.array([fold.scores for fold in folds])
         for number, fold in enumerate(folds):
@@ -159,8 +161,17 @@ def out_of_fold(
             gaps.append(fold.gaps[epoch])
             gaps_last.append(fold.gaps[-1])
             epochs.append(epoch + 1)
+            trials.append(fold.trial)
     evidence = DepthEvidence(
-        depth, depth_fraction, trainable_fraction, correct, fold_of, np.array(gaps), np.array(gaps_last), tuple(epochs)
+        depth,
+        depth_fraction,
+        trainable_fraction,
+        correct,
+        fold_of,
+        np.array(gaps),
+        np.array(gaps_last),
+        tuple(epochs),
+        tuple(trials),
     )
     return evidence, probabilities
 
@@ -181,5 +192,6 @@ def _read_trainings(finalists: Finalists) -> dict[int, FoldTraining]:
             predictions.probabilities,
             np.array(epoch_scores(records, results.info.metric), dtype=np.float64),
             (records["train_accuracy"] - records["val_accuracy"]).to_numpy(dtype=np.float64),
+            number,
         )
     return trainings

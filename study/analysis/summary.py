@@ -33,6 +33,7 @@ from study.analysis.peak import BestVersusLast, Peak, Phases, best_versus_last, 
 from study.analysis.predictions import at_best_epochs, stored_candidates
 from study.analysis.promise_on_test import PromiseOnTest, promise_on_test
 from study.analysis.pruning import PrunerAudit, pruner_audit
+from study.analysis.recommended import RecommendedDepth, read_recommended
 from study.analysis.selection import CorrectedScore, corrected_selection
 from study.analysis.somers_d import Association, gap_associations
 from study.analysis.survival import PeakSurvival, peak_survival
@@ -57,6 +58,8 @@ class Statistics:
     """The figures of a report; a statistic that would be invalid is ``Withheld``."""
 
     verdict: Verdict | Withheld
+    recommended: RecommendedDepth | Withheld
+    """The cross-validated trainings that the verdict recommends."""
     history: tuple[TrialPoint, ...] | Withheld
     depths: tuple[DepthRow, ...] | Withheld
     """Of the best trial's backbone, where there are several; so are ``curves``, ``gaps`` and ``equal_depths``."""
@@ -110,8 +113,10 @@ def summarize(results: StudyResults) -> Statistics:
     best = _of_best_trial(results, predicted)
     graders = [trial for trial in predicted[:GRADERS] if trial]
     one_backbone = results.of_best_backbone(complete)
+    verdict = read_verdict(results)
     return Statistics(
-        verdict=read_verdict(results),
+        verdict=verdict,
+        recommended=verdict if isinstance(verdict, Withheld) else read_recommended(results, verdict.recommended_depth),
         history=history(trials),
         depths=depth_table(one_backbone, n_validation),
         backbones=backbone_table(complete, info.backbones, n_validation),

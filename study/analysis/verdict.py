@@ -40,6 +40,8 @@ class DepthEvidence(NamedTuple):
     """The same at the last epoch."""
     epochs: tuple[int, ...] = ()
     """The epoch that was scored, of every training."""
+    trials: tuple[int, ...] = ()
+    """Number of the trial of every training."""
 
 
 class DepthVerdict(NamedTuple):

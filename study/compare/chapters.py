@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from study.analysis import Curve, Estimate, Withheld
 from study.compare.comparison import ComparedStudy, Comparison, StudyDifference
 from study.report import figures
-from study.report.chapters import Chapter, Figure, FigurePair, Part, Table, Text
+from study.report.chapters import Chapter, Figure, Pair, Part, Table, Text
 from study.report.chapters.parts import make_figure
 from study.report.wording import between, percent, points
 
@@ -148,7 +148,7 @@ def _depths(sides: tuple[ComparedStudy, ...]) -> Part:
     depths = {side.name: side.depths for side in sides if not isinstance(side.depths, Withheld)}
     if not depths:
         return Text("Not shown: no trial has completed.")
-    return FigurePair(
+    return Pair(
         make_figure(
             "accuracy-of-studies",
             "Validation accuracy at the best epoch",

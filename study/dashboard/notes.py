@@ -89,7 +89,7 @@ def _add_findings(study: optuna.Study, results: StudyResults) -> None:
     if written and not written.startswith(NOTE_HEADING):
         return
     banner = [f"> **{RENDERED}**"] if results.info.dataset["rendered"] else []
-    answers = [f"**{sentence.question}** {sentence.text}" for sentence in answer(statistics)]
+    answers = [f"**{sentence.question}** {sentence.text}" for sentence in answer(statistics, results.info.metric)]
     report = f"The whole report: `drft-study report {results.info.name}`."
     note = "\n\n".join([NOTE_HEADING, *banner, *answers, report, FULL_DISCLAIMER])
     if note != written:  # else an open page would refuse the edits of a reader, whose version is older

@@ -58,7 +58,7 @@ def _context(results: StudyResults, statistics: Statistics, chapters: Sequence[C
         "images": describe_split(info.split, f"{n_train} training and {n_validation} validation images"),
         "backbone": ", ".join(info.backbones) or info.base_config.get("backbone", {}).get("name", "?"),
         "rendered": info.dataset["rendered"],
-        "answers": answer(statistics),
+        "answers": answer(statistics, info.metric),
         "tiles": _tiles(results, statistics),
         "chapters": chapters,
         "limits": limits(results),
@@ -67,6 +67,9 @@ def _context(results: StudyResults, statistics: Statistics, chapters: Sequence[C
 
 
 def _tiles(results: StudyResults, statistics: Statistics) -> list[tuple[str, str]]:
+    """Return figures of the best trial; with a verdict, which is not about a trial, the test accuracy alone."""
+    if not isinstance(statistics.verdict, Withheld):
+        return _test_tile(statistics.test)
     counts = trials_by_state(results)
     tiles = [(f"{counts['COMPLETE']}", f"completed, {counts['PRUNED']} pruned, {counts['FAIL']} failed")]
     if results.eligible.empty:
@@ -74,7 +77,7 @@ def _tiles(results: StudyResults, statistics: Statistics) -> list[tuple[str, str
     best = results.eligible.iloc[0]
     return [
         *tiles,
-        (percent(best["val_accuracy_best"]), f"validation accuracy of the best, trial {best['number']}"),
+        (percent(best["val_accuracy_best"]), f"validation accuracy of the best, trial {best['number']} (optimistic)"),
         *_floor_tile(statistics.floor),
         *_test_tile(statistics.test),
         (

@@ -13,7 +13,7 @@ import matplotlib as mpl
 import numpy as np
 import plotly.graph_objects as go
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, MultipleLocator, NullLocator, PercentFormatter
 
@@ -129,7 +129,11 @@ def _bar(axes: Axes, trace: Any, stacked: Counter[Any]) -> None:
     if not lengths:
         return
     draw, base = axes.barh if across else axes.bar, [stacked[axes, position] for position in positions]
-    style = {"color": _color(trace.marker.color), "ecolor": _color(trace.error_y.color), "label": _label(trace)}
+    style = {
+        "color": to_rgba(_color(trace.marker.color), trace.marker.opacity),
+        "ecolor": _color(trace.error_y.color),
+        "label": _label(trace),
+    }
     draw(positions, lengths, 0.8, base, yerr=_reaches(trace.error_y), **style)
     for position, length in zip(positions, lengths, strict=True):
         stacked[axes, position] += length
@@ -142,10 +146,10 @@ def _heatmap(axes: Axes, trace: Any, _: object) -> None:
     mesh = axes.pcolormesh(columns, rows, cells, shading="nearest", vmin=trace.zmin, vmax=trace.zmax, **style)
     axes.set_xticks(columns, trace.x)
     axes.set_yticks(rows, trace.y)
-    dark = np.asarray(mesh.norm(cells)) > 0.6
+    ink, dark = trace.textfont.color, np.asarray(mesh.norm(cells)) > 0.6
     for (row, column), value in np.ndenumerate(cells):
         text = f"{value:g}" if trace.text is None else trace.text[row][column]
-        axes.text(column, row, text, ha="center", va="center", color="white" if dark[row, column] else INK)
+        axes.text(column, row, text, ha="center", va="center", color=ink or ("white" if dark[row, column] else INK))
 
 
 _DRAW = MappingProxyType({"scatter": _scatter, "bar": _bar, "heatmap": _heatmap})

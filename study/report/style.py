@@ -38,7 +38,7 @@ def styled(drawing: go.Figure, height: int, **layout: Any) -> go.Figure:
         font={"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 13, "color": INK},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        margin={"l": 56, "r": 16, "t": 44, "b": 58},
+        margin={"l": 56, "r": 16, "t": 14 if layout.get("showlegend") is False else 44, "b": 58},
         legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
         hoverlabel={"namelength": -1},
         modebar={"bgcolor": "rgba(0,0,0,0)", "color": QUIET},

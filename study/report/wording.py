@@ -7,6 +7,7 @@ from study.analysis import DepthRow, Estimate, Statistics, Withheld
 from study.analysis.floor import FloorScores
 from study.analysis.noise import Noise
 from study.analysis.peak import BestVersusLast, Peak
+from study.analysis.selection import CorrectedScore
 from study.analysis.verdict_text import describe_verdict
 from study.results.metric_names import displayed_score
 
@@ -91,25 +92,24 @@ def exact_interval(share: Estimate) -> str:
     return f"exact 95% interval {percent_range(share)}"
 
 
-def answer(statistics: Statistics) -> tuple[Answer, ...]:
+def answer(statistics: Statistics, metric: Metric = "accuracy") -> tuple[Answer, ...]:
     """Answer the questions of a study, each in a sentence or two with their uncertainty, or give the reason why not."""
-    epoch = Answer("Which epoch should be kept?", epoch_sentence(statistics.peak, statistics.best_versus_last))
     if not isinstance(statistics.verdict, Withheld):
         text = describe_verdict(statistics.verdict)
         return (
-            Answer("How deep should one fine-tune?", f"{text.recommendation} {text.accuracy}"),
-            *([Answer("What does it gain?", text.gain)] if text.gain else []),
+            Answer("How deep should one fine-tune?", f"{text.recommendation} {text.undecided}".rstrip()),
+            Answer("What accuracy can be expected?", f"{text.accuracy} {text.gain}".rstrip()),
             Answer("What does it cost in generalization?", text.cost),
-            *([Answer("What is open?", text.undecided)] if text.undecided else []),
-            epoch,
         )
+    sentences = (
+        depth_sentence(statistics.depths, statistics.noise),
+        expected_sentence(statistics.corrected, metric),
+        floor_sentence(statistics.floor),
+    )
     return (
-        Answer(
-            "What does training deeper gain?",
-            f"{depth_sentence(statistics.depths, statistics.noise)} {floor_sentence(statistics.floor)}".rstrip(),
-        ),
+        Answer("What does training deeper gain?", " ".join(filter(None, sentences))),
         Answer("What does it cost in generalization?", gap_sentence(statistics.depths)),
-        epoch,
+        Answer("Which epoch should be kept?", epoch_sentence(statistics.peak, statistics.best_versus_last)),
     )
 
 
@@ -129,6 +129,18 @@ def depth_sentence(depths: tuple[DepthRow, ...] | Withheld, noise: Noise | Withh
     if best is depths[0]:
         return f"{reached}, the shallowest with completed trials: training deeper gained nothing here."
     return f"{reached}; {_against(depths[0], noise)}."
+
+
+def expected_sentence(selection: CorrectedScore | Withheld, metric: Metric) -> str:
+    """Return the score of the best trial on images that did not select it; empty if it is unknown."""
+    if isinstance(selection, Withheld):
+        return ""
+    corrected = selection.corrected
+    value = percent(corrected.value) if metric == "accuracy" else score(metric, corrected.value)
+    return (
+        f"The same images selected the best trial; on other images, about {value} are expected of it "
+        f"({score_interval(metric, corrected)} images)."
+    )
 
 
 def floor_sentence(floor: FloorScores | Withheld) -> str:

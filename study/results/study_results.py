@@ -16,7 +16,7 @@ import pandas as pd
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
-from drft.config.trial_config import Metric
+from drft.config.trial_config import Metric, TrialConfig
 from drft.errors import StudyError
 from drft.training.records import EpochRecord, Predictions, best_record
 from study.results.epochs import unpack
@@ -143,6 +143,11 @@ class StudyResults:
         if self.complete.empty:
             return "no trial has completed"
         return f"all {len(self.complete)} completed trials have a gap above {self.info.max_gap:g} at their best epoch"
+
+    def config(self, number: int) -> TrialConfig | None:
+        """Return the configuration of a trial; None if it is not recorded."""
+        recorded = self.location.open().get_trials(deepcopy=False)[number].user_attrs.get("config")
+        return None if recorded is None else TrialConfig.model_validate_json(recorded)
 
     def predictions(self, number: int, part: Literal["train", "validation"] = "validation") -> Predictions | None:
         """Return the class probabilities of a trial at every epoch; None if they are not stored.

@@ -18,7 +18,8 @@ from benchmarks.postgres import Postgres, binaries
 from drft.config.trial_config import TrialConfig, parse_config, with_values
 from drft.data import ImageDataset, open_dataset
 from drft.training.records import EpochRecord, TrialResult, best_record
-from study.results.finalists_plan import UNTUNED, Finalist, FinalistsPlan
+from study.results.finalists_plan import UNTUNED, Finalist, FinalistsPlan, finalists_location
+from study.results.locate import find_study
 from study.results.study_folder import StudyFolder
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -247,6 +248,53 @@ def add_finalists(make_study: StudyMaker) -> Callable[..., None]:
 def demo(make_study: StudyMaker, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A results folder with one study, ``demo``, of 60 trials; do not change it."""
     return make_study(tmp_path_factory.mktemp("results"))
+
+
+@pytest.fixture(scope="session")
+def add_graded_finalists() -> Callable[..., FinalistsPlan]:
+    """Add finalists with five grades to a study of ``make_study``: of depths 0, 2 and all, and of the untuned configuration.
+
+    Two rounds of five folds of 100 images. All trainings are best at epoch 4 of 6, where they are right about 60, 70
+    and 80 % of the images, and right about 50, 60 and 70 % at the last epoch. None predicts the class ``never``.
+    """
+
+    def write(results: Path, study: str, never: int = 1) -> FinalistsPlan:
+        settings = {"head_phase.epochs": 2, "depth_phase.epochs": 4, "depth_phase.lr": 0.00123}
+        finalists = [
+            Finalist(f"depth {depth}", depth, 0, 0.5, with_values(TrialConfig(), {**settings, "depth": depth}))
+            for depth in (0, 2, BLOCKS)
+        ]
+        untuned = Finalist(UNTUNED, 2, None, None, with_values(TrialConfig(), settings))
+        plan = FinalistsPlan(study, seed=0, trials=60, folds=5, rounds=2, finalists=(*finalists, untuned))
+        location = finalists_location(find_study(study, results))
+        stored = optuna.create_study(study_name=location.name, storage=location.url, direction="maximize")
+        for key, value in study_attributes(TrialConfig(), sampler="planned", space=plan.text).items():
+            stored.set_user_attr(key, value)
+        stored.add_trials([_made_training(plan, index, location.folder, never) for index in range(plan.size)])
+        return plan
+
+    return write
+
+
+def _made_training(plan: FinalistsPlan, index: int, folder: Path, never: int) -> optuna.trial.FrozenTrial:
+    """Return the trial of one training of the finalists, and write its predictions."""
+    round_number, fold, position = plan.locate(index)
+    grades = np.arange(100) % 5
+    images = np.flatnonzero(np.random.default_rng(round_number).permutation(100) % plan.folds == fold)
+    accuracies = 0.1 * position + np.array([0.3, 0.4, 0.5, 0.6, 0.4, 0.5])
+    right = np.random.default_rng(index).random((6, len(images))) < accuracies[:, None]
+    predicted = np.where(right & (grades[images] != never), grades[images], (never + 1) % 5)
+    trial = folder / "trials" / f"{index:04d}"
+    trial.mkdir(parents=True)
+    np.savez(
+        trial / "predictions.npz",
+        validation_ids=np.array([f"train/{image:03d}" for image in images]),
+        validation_grades=grades[images],
+        validation_probabilities=(0.1 + 0.5 * np.eye(5)[predicted]).astype(np.float16),
+    )
+    records = [made_record(step, 2, 0.95, float(accuracy)) for step, accuracy in enumerate(accuracies, start=1)]
+    attributes = trial_attributes(plan.config(index), records, "completed") | {"place": index}
+    return optuna.trial.create_trial(state=TrialState.COMPLETE, value=float(max(accuracies)), user_attrs=attributes)
 
 
 @pytest.fixture(scope="session")

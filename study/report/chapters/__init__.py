@@ -1,10 +1,13 @@
 """The chapters of a report, one module each: they turn statistics into figures, tables and text."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from study.analysis import Statistics
 from study.report.chapters import (
+    confusion,
     cost,
+    curves,
     depth,
     early,
     grading,
@@ -18,13 +21,21 @@ from study.report.chapters import (
     test_set,
     trials,
 )
-from study.report.chapters.parts import Chapter, Figure, FigurePair, ImageGallery, Part, Table, Text
+from study.report.chapters.parts import Chapter, Code, Figure, ImageGallery, Pair, Part, Table, Text
 from study.results.study_results import StudyResults
 
-CHAPTERS: Sequence[Callable[[StudyResults, Statistics], Chapter]] = (
+FIRST_LEVEL: Sequence[Callable[[StudyResults, Statistics], Chapter]] = (
     opening.chapter,
-    depth.chapter,
+    curves.chapter,
     peak.chapter,
+    confusion.chapter,
+    test_set.chapter,
+)
+"""What every reader needs, in the order of the page. The template adds the answers to the first chapter."""
+
+STATISTICS: Sequence[Callable[[StudyResults, Statistics], Chapter]] = (
+    depth.chapter,
+    peak.search_chapter,
     importance.chapter,
     selection.chapter,
     noise.chapter,
@@ -33,15 +44,17 @@ CHAPTERS: Sequence[Callable[[StudyResults, Statistics], Chapter]] = (
     cost.chapter,
     grading.chapter,
     suspects.chapter,
-    test_set.chapter,
     trials.chapter,
 )
-"""In the order of the page. The template adds the answers to the first chapter and the trial table to the last."""
+"""Everything else, in the section "Statistics". The template adds the trial table to the last chapter."""
 
 
 def write_chapters(results: StudyResults, statistics: Statistics) -> tuple[Chapter, ...]:
     """Return all chapters of a study's report."""
-    return tuple(chapter(results, statistics) for chapter in CHAPTERS)
+    return (
+        *(chapter(results, statistics) for chapter in FIRST_LEVEL),
+        *(replace(chapter(results, statistics), folded=True) for chapter in STATISTICS),
+    )
 
 
 def all_figures(chapters: Sequence[Chapter]) -> list[Figure]:
@@ -50,11 +63,13 @@ def all_figures(chapters: Sequence[Chapter]) -> list[Figure]:
 
 
 __all__ = [
-    "CHAPTERS",
+    "FIRST_LEVEL",
+    "STATISTICS",
     "Chapter",
+    "Code",
     "Figure",
-    "FigurePair",
     "ImageGallery",
+    "Pair",
     "Part",
     "Table",
     "Text",

@@ -42,8 +42,8 @@ def cost_text(cost: Cost) -> str:
         else ""
     )
     return (
-        f"Each point is one of {cost.n} completed trials at its best epoch. The large points, joined by the dotted "
-        "line, are the Pareto front: no other trial was both faster and better. The best score on it, trial "
+        f"Each point is one of {cost.n} completed trials at its best epoch. The large points are the Pareto "
+        "front: no other trial was both faster and better. The best score on it, trial "
         f"{best.trial} at depth {best.depth}, took {number(best.seconds)} s ({percent(best.accuracy.value)} accuracy, "
         f"95% interval {between(best.accuracy)}), the fastest one, trial {fastest.trial} at depth {fastest.depth}, "
         f"{number(fastest.seconds)} s ({percent(fastest.accuracy.value)}, {between(fastest.accuracy)}). "

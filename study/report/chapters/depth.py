@@ -1,4 +1,4 @@
-"""What training deeper gains."""
+"""What training deeper gains, by the trials of the search."""
 
 from study.analysis import DepthRow, Statistics, Withheld
 from study.analysis.backbones import BackboneRow
@@ -6,11 +6,15 @@ from study.analysis.best_of_k import EqualDepths
 from study.analysis.floor import FloorScores
 from study.analysis.generalization_gap import Gaps
 from study.analysis.history import TrialPoint
+from study.analysis.verdict import Verdict
 from study.report import figures
-from study.report.chapters.parts import Chapter, Part, Table, Text, make_figure
+from study.report.chapters.curves import search_curves
+from study.report.chapters.parts import Chapter, Pair, Part, Table, Text, make_figure
 from study.report.tables import BACKBONE_HEADINGS, DEPTH_HEADINGS, backbone_rows, depth_rows
-from study.report.wording import between, number, p_value, percent, plus_minus
+from study.report.wording import between, number, p_value, percent, plus_minus, points
+from study.results.finalists_plan import UNTUNED, read_finalists
 from study.results.study_results import StudyResults
+from study.space.settings import get_setting
 
 _TABLE_CAPTION = (
     "Completed trials by depth. Accuracies in percent and gaps in points: mean ± half the 95% t interval over trials."
@@ -27,27 +31,17 @@ _GAP_CAPTION = (
 
 
 def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
-    """Show the accuracy of each depth, and the table of depths."""
-    depths, history = statistics.depths, statistics.history
-    both: tuple[tuple[DepthRow, ...], tuple[TrialPoint, ...]] | Withheld
-    if isinstance(depths, Withheld):
-        both = depths
-    elif isinstance(history, Withheld):
-        both = history
-    else:
-        trials = set(results.of_best_backbone(results.trials)["number"])
-        both = depths, tuple(point for point in history if point.number in trials)
+    """Show the table of depths and their comparison at equal numbers; with a verdict, all figures of the search too."""
+    verdict = statistics.verdict
+    of_search: tuple[Part, ...] = ()
+    if not isinstance(verdict, Withheld):
+        curves = search_curves("search-curves", statistics)
+        of_search = (_settings(results, verdict), search_by_depth(results, statistics), curves)
     parts = (
-        *_backbones(results, statistics.backbones),
-        make_figure(
-            "depth",
-            "Accuracy at each depth",
-            both,
-            lambda b: figures.accuracy_by_depth(*b, statistics.floor),
-            lambda b: _accuracy_caption(b[0]),
-        ),
+        *_backbones(statistics.backbones),
+        *of_search,
         Text(_floor_text(statistics.floor)),
-        _table(depths),
+        _table(statistics.depths),
         make_figure(
             "equal-depths",
             "Depths at equal numbers of trials",
@@ -57,20 +51,55 @@ def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
         ),
         _gaps_table(statistics.gaps),
     )
-    return Chapter("depth", "Depth", "What training deeper gains", parts)
+    return Chapter("depth", "Depth", "What training deeper gains in the search", parts)
 
 
-def _backbones(results: StudyResults, rows: tuple[BackboneRow, ...] | Withheld) -> tuple[Part, ...]:
-    """Return the table of backbones and the one whose depths follow; empty for a study with one backbone."""
+def search_by_depth(results: StudyResults, statistics: Statistics) -> Pair:
+    """Return accuracy and gap of the search's trials at each depth."""
+    depths, history = statistics.depths, statistics.history
+    both: tuple[tuple[DepthRow, ...], tuple[TrialPoint, ...]] | Withheld
+    if isinstance(depths, Withheld):
+        both = depths
+    elif isinstance(history, Withheld):
+        both = history
+    else:
+        trials = set(results.of_best_backbone(results.trials)["number"])
+        both = depths, tuple(point for point in history if point.number in trials)
+    return Pair(
+        make_figure(
+            "depth",
+            "Accuracy at each depth",
+            both,
+            lambda b: figures.accuracy_by_depth(*b, statistics.floor),
+            lambda b: _accuracy_caption(b[0]),
+        ),
+        make_figure("gap", "The gap at each depth", depths, figures.gap_by_depth, _gap_caption),
+    )
+
+
+def _settings(results: StudyResults, verdict: Verdict) -> Part:
+    """Return the searched settings of the recommended depth beside those of the untuned configuration."""
+    finalists = read_finalists(results)
+    assert finalists is not None
+    plan = finalists.plan.finalists
+    chosen = next(finalist.config for finalist in plan if finalist.depth == verdict.recommended_depth)
+    untuned = next(finalist.config for finalist in plan if finalist.name == UNTUNED)
+    rows = []
+    for path in results.info.dimensions:
+        values = [get_setting(config, path) for config in (chosen, untuned)]
+        rows.append((path, *(f"{value:.3g}" if isinstance(value, float) else str(value) for value in values)))
+    caption = (
+        "The settings of the recommended depth, by their paths in the configuration, and those of the untuned "
+        "configuration. All trials together expect the best score of them at this depth."
+    )
+    return Table("Recommended settings", caption, ("setting", "recommended", "untuned"), rows)
+
+
+def _backbones(rows: tuple[BackboneRow, ...] | Withheld) -> tuple[Part, ...]:
+    """Return the table of backbones; empty for a study with one backbone."""
     if isinstance(rows, Withheld):
         return ()
-    best = results.of_best_backbone(results.complete)["backbone.name"].iloc[0]
-    text = (
-        f"The study has {len(results.info.backbones)} backbones, and the same number of blocks is a different share "
-        "of each. All results by depth, including the gaps and the curves, are those of "
-        f"{best} alone, the backbone of the best trial."
-    )
-    return (Text(text), Table("Table by backbone", _BACKBONES_CAPTION, BACKBONE_HEADINGS, backbone_rows(rows)))
+    return (Table("Table by backbone", _BACKBONES_CAPTION, BACKBONE_HEADINGS, backbone_rows(rows)),)
 
 
 def _table(depths: tuple[DepthRow, ...] | Withheld) -> Part:
@@ -99,6 +128,16 @@ def _floor_text(floor: FloorScores | Withheld) -> str:
         f"fitted on the other {floor.folds - 1} of {floor.folds} folds, with its penalty chosen inside them, in "
         f"{floor.seconds:.0f} s for all. A tuned fine-tuning should beat it. The best of many trials is "
         "optimistic, the floor is not."
+    )
+
+
+def _gap_caption(depths: tuple[DepthRow, ...]) -> str:
+    first, last = depths[0], depths[-1]
+    return (
+        "Training minus validation accuracy, mean over the completed trials of each depth with 95% t interval. "
+        f"At the best epoch the gap is {points(first.gap_best.value)} at depth {first.depth} and "
+        f"{points(last.gap_best.value)} at depth {last.depth}; at the last epoch it is {points(first.gap_last.value)} "
+        f"and {points(last.gap_last.value)}. Trials of one depth also differ in all other dimensions."
     )
 
 

@@ -3,7 +3,7 @@
 from study.analysis import Estimate, Statistics, Withheld
 from study.analysis.early import EarlyGroup, EarlyRanking
 from study.report import figures
-from study.report.chapters.parts import Chapter, FigurePair, Table, Text, make_figure
+from study.report.chapters.parts import Chapter, Pair, Table, Text, make_figure
 from study.report.wording import between, exact_interval
 from study.results.study_results import StudyResults
 
@@ -31,7 +31,7 @@ def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
     heading = "How early can the best trials be recognized?"
     if isinstance(early, Withheld):
         return Chapter("early", "Early", heading, (Text(early_text(early)),))
-    pair = FigurePair(
+    pair = Pair(
         make_figure("early-ranks", "Do early ranks hold?", early, figures.early_ranks, _ranks_caption),
         make_figure(
             "early-recall",

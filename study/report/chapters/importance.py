@@ -4,7 +4,7 @@ from study.analysis import Statistics, Withheld
 from study.analysis.importance import Importance
 from study.analysis.somers_d import Association
 from study.report import figures
-from study.report.chapters.parts import Chapter, FigurePair, Part, Table, Text, make_figure
+from study.report.chapters.parts import Chapter, Pair, Part, Table, Text, make_figure
 from study.report.wording import between, p_value, percent
 from study.results.study_results import StudyResults
 
@@ -15,7 +15,7 @@ _FIXED = {"granulated": "everything else", "within depths": "depth", "plain": "n
 def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
     """Show the importance of each dimension for scores and gaps, by two methods."""
     bars = figures.importance_bars
-    best = FigurePair(
+    best = Pair(
         make_figure(
             "score-importance", "What the best scores depend on", statistics.score_importance, bars, _ped_anova_caption
         ),
@@ -23,7 +23,7 @@ def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
             "gap-importance", "What the smallest gaps depend on", statistics.gap_importance, bars, _ped_anova_caption
         ),
     )
-    spread = FigurePair(
+    spread = Pair(
         make_figure(
             "score-fanova", "What the spread of scores depends on", statistics.score_fanova, bars, _fanova_caption
         ),

@@ -1,4 +1,4 @@
-"""The parts of a chapter: figures with captions, tables, texts and image galleries."""
+"""The parts of a chapter: figures with captions, tables, texts, code to copy and image galleries."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,12 +24,22 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class FigurePair:
-    """Two figures, side by side on a wide screen."""
+class Code:
+    """Texts to copy, such as commands. A click selects the whole of one."""
+
+    kind: ClassVar = "code"
+    title: str
+    entries: Sequence[tuple[str, str]]
+    """What each text is for, and the text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two parts, side by side on a wide screen."""
 
     kind: ClassVar = "pair"
-    left: Figure
-    right: Figure
+    left: Figure | Code
+    right: Figure | Code
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +75,7 @@ class ImageGallery:
     """Image id and text of each image."""
 
 
-Part = Figure | FigurePair | Table | Text | ImageGallery
+Part = Figure | Pair | Code | Table | Text | ImageGallery
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +87,15 @@ class Chapter:
     """Link text in the navigation."""
     heading: str
     parts: Sequence[Part]
+    folded: bool = False
+    """Whether it is part of the section "Statistics", which is closed at first."""
 
     @property
     def figures(self) -> Iterator[Figure]:
         """The figures, in order."""
         for part in self.parts:
-            if isinstance(part, Figure):
-                yield part
-            elif isinstance(part, FigurePair):
-                yield from (part.left, part.right)
+            sides = (part.left, part.right) if isinstance(part, Pair) else (part,)
+            yield from (side for side in sides if isinstance(side, Figure))
 
     @property
     def images(self) -> Iterator[str]:

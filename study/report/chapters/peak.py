@@ -1,19 +1,85 @@
 """Which epoch to keep."""
 
+from statistics import fmean, median
+
 from study.analysis import Statistics, Withheld
 from study.analysis.estimators.crossfit import CrossFitted
 from study.analysis.peak import BestVersusLast, Peak, PhasePeak, Phases
+from study.analysis.recommended import RecommendedDepth
 from study.analysis.survival import PeakSurvival
+from study.analysis.verdict import Verdict
 from study.report import figures
-from study.report.chapters.parts import Chapter, FigurePair, Text, make_figure
+from study.report.chapters.parts import Chapter, Pair, Text, make_figure
 from study.report.wording import interval, percent, points
 from study.results.study_results import StudyResults
 
 
 def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
-    """Show when validation peaked, and what keeping that epoch gained."""
+    """Show the epochs that are kept and what that gains; without a verdict, the best epochs of the search's trials."""
+    name, heading = "Best epoch", "Which epoch to keep"
+    verdict, recommended = statistics.verdict, statistics.recommended
+    if isinstance(verdict, Withheld) or isinstance(recommended, Withheld):
+        return Chapter("peak", name, heading, (_search_peaks(results, statistics),))
+    pair = Pair(
+        make_figure("kept", "The epochs that are kept", recommended, figures.kept_epochs, _kept_caption),
+        make_figure(
+            "kept-last", "The kept epoch against the last", recommended, figures.kept_against_last, _kept_last_caption
+        ),
+    )
+    return Chapter("peak", name, heading, (Text(kept_text(recommended, verdict)), pair))
+
+
+def search_chapter(results: StudyResults, statistics: Statistics) -> Chapter:
+    """Show how long validation rose in the search, and what its best epochs gain on other images."""
+    rising = make_figure(
+        "rising", "How long validation rises", statistics.peak_survival, figures.still_rising, _rising_caption
+    )
+    parts = (
+        *(() if isinstance(statistics.recommended, Withheld) else (_search_peaks(results, statistics),)),
+        rising,
+        Text(phases_text(statistics.phases)),
+        Text(cross_fitted_text(statistics.cross_fitted)),
+    )
+    return Chapter("search-peak", "Epochs", "When the trials of the search peak", parts)
+
+
+def kept_text(recommended: RecommendedDepth, verdict: Verdict) -> str:
+    """Return which epochs are kept, and accuracy and gap there and at the last epoch."""
+    kept, gain = recommended.kept, recommended.gain
+    epochs, last = [each.epoch for each in kept], max(each.last_epoch for each in kept)
+    first, final = min(epochs), max(epochs)
+    which = f"epoch {first}" if first == final else f"epoch {first} to {final}"
+    middle = "" if first == final else f", median {median(epochs):g}"
+    better = "more" if gain.value >= 0 else "less"
+    return (
+        f"The {len(kept)} trainings at depth {recommended.depth} keep {which} of {last}{middle}: the epoch that the "
+        f"other folds choose. On average, accuracy is {percent(fmean(each.accuracy for each in kept))} there and "
+        f"{percent(fmean(each.accuracy_last for each in kept))} at the last epoch, {points(abs(gain.value))} {better} "
+        f"({interval(gain)} trainings). The gap is {points(verdict.gap.value)} there and "
+        f"{points(verdict.gap_last.value)} at the last epoch."
+    )
+
+
+def _kept_caption(recommended: RecommendedDepth) -> str:
+    return (
+        f"Of each of {len(recommended.kept)} trainings at depth {recommended.depth}, the epoch with the best mean "
+        "score on the other folds of its round."
+    )
+
+
+def _kept_last_caption(recommended: RecommendedDepth) -> str:
+    differences = [each.accuracy - each.accuracy_last for each in recommended.kept]
+    return (
+        "Each point is a training, scored on its own fold. Above the dotted diagonal the kept epoch is better than the "
+        f"last one: so it is in {sum(each > 0 for each in differences)} of {len(differences)} trainings, and worse in "
+        f"{sum(each < 0 for each in differences)}. The fold did not choose the epoch, so this is not optimistic."
+    )
+
+
+def _search_peaks(results: StudyResults, statistics: Statistics) -> Pair:
+    """Return the best epochs of the search's trials, and their accuracy there against the last epoch."""
     folds = "folds" in results.info.split
-    pair = FigurePair(
+    return Pair(
         make_figure(
             "peak",
             "When validation peaked",
@@ -29,11 +95,6 @@ def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
             _saved_caption,
         ),
     )
-    rising = make_figure(
-        "rising", "How long validation rises", statistics.peak_survival, figures.still_rising, _rising_caption
-    )
-    texts = (Text(phases_text(statistics.phases)), Text(cross_fitted_text(statistics.cross_fitted)))
-    return Chapter("peak", "Best epoch", "Which epoch to keep", (pair, rising, *texts))
 
 
 def phases_text(phases: Phases | Withheld) -> str:

@@ -8,7 +8,7 @@ from study.report.figures.early import early_ranks, early_recall
 from study.report.figures.grading import confusion_map, reliability_curve
 from study.report.figures.history import trial_history
 from study.report.figures.importance import importance_bars
-from study.report.figures.peak import best_steps, best_versus_last, still_rising
+from study.report.figures.peak import best_steps, best_versus_last, kept_against_last, kept_epochs, still_rising
 from study.report.figures.selection import incumbent_path, indistinguishable_trials
 from study.report.figures.test_set import test_scores, validation_against_test
 
@@ -30,6 +30,8 @@ __all__ = [
     "importance_bars",
     "incumbent_path",
     "indistinguishable_trials",
+    "kept_against_last",
+    "kept_epochs",
     "reliability_curve",
     "still_rising",
     "test_scores",

@@ -9,7 +9,6 @@ from study.report.figures.axes import errors
 from study.report.style import PERCENT, SERIES, figure, rounded
 
 _SYMBOLS = ("circle", "square", "diamond", "x", "circle-open")
-_DASHES = ("solid", "dash", "dot")
 
 
 def accuracy_of_studies(studies: Mapping[str, Sequence[DepthRow]]) -> go.Figure:
@@ -34,8 +33,7 @@ def _by_fraction(
             error_y=errors(estimates),
             customdata=[[row.depth, row.n] for row in rows],
             name=name,
-            mode="lines+markers",
-            line={"color": color, "width": 1.5, "dash": _DASHES[index % len(_DASHES)]},
+            mode="markers",
             marker={"color": color, "symbol": _SYMBOLS[index % len(_SYMBOLS)], "size": 9},
             hovertemplate=f"{name}, depth %{{customdata[0]}}: %{{y:.1%}}, n = %{{customdata[1]}}<extra></extra>",
         )

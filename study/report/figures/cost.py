@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 from drft.config.trial_config import Metric
 from study.analysis.cost import Cost
 from study.report.figures.axes import better_up, depth_markers
-from study.report.style import QUIET, figure, rounded
+from study.report.style import figure, rounded
 from study.results.metric_names import displayed_score, metric_name
 
 _WIDE = 20
@@ -16,16 +16,9 @@ _TICKS = [digit * 10.0**power for power in range(-2, 7) for digit in (1, 2, 5)]
 
 
 def cost_front(cost: Cost, metric: Metric) -> go.Figure:
-    """Draw seconds and score of every completed trial, coloured by depth, and the Pareto front; better is up."""
+    """Draw seconds and score of every completed trial, coloured by depth; those of the Pareto front are larger."""
     title = f"validation {metric_name(metric)}"
     drawing = figure(380, xaxis_title="seconds of training", yaxis_title=title, showlegend=False)
-    drawing.add_scatter(
-        x=rounded(point.seconds for point in cost.front),
-        y=rounded(displayed_score(metric, point.score) for point in cost.front),
-        mode="lines",
-        line={"shape": "hv", "color": QUIET, "dash": "dot", "width": 2},
-        hoverinfo="skip",
-    )
     front = {point.trial for point in cost.front}
     drawing.add_scatter(
         x=rounded(point.seconds for point in cost.points),

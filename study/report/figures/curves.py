@@ -43,7 +43,8 @@ def curve_panels(curves: Sequence[Curve], columns: int, names: Sequence[str] = (
             drawing.add_trace(trace, **panel)
         drawing.add_vline(x=curve.head_steps + 0.5, line={"dash": "dot", "width": 1, "color": QUIET}, **panel)
     drawing.update_annotations(font_size=12)
-    styled(drawing, 110 + 190 * rows, legend={"y": 1 + 34 / (190 * rows)}, margin={"t": 70})
+    height = 190 * rows if len(shown) > 1 else 250
+    styled(drawing, 110 + height, legend={"y": 1 + 34 / height}, margin={"t": 70})
     drawing.update_yaxes(tickformat=PERCENT)
     drawing.update_xaxes(title_text="epoch", row=rows)
     drawing.update_xaxes(**whole_ticks(max(curve.steps[-1] for curve in shown), ticks=5))

@@ -22,11 +22,14 @@ def gap_by_depth(depths: Sequence[DepthRow]) -> go.Figure:
         [row.depth for row in depths],
         [row.n for row in depths],
         {"best epoch": [row.gap_best for row in depths], "last epoch": [row.gap_last for row in depths]},
+        mode="markers",
     )
 
 
-def _gaps(depths: Sequence[int], counts: Sequence[int], gaps: Mapping[str, Sequence[Estimate]]) -> go.Figure:
-    drawing = figure(360, yaxis_title="gap, in points of accuracy", xaxis_title=DEPTH_AXIS)
+def _gaps(
+    depths: Sequence[int], counts: Sequence[int], gaps: Mapping[str, Sequence[Estimate]], *, mode: str
+) -> go.Figure:
+    drawing = figure(320, yaxis_title="gap, in points of accuracy", xaxis_title=DEPTH_AXIS)
     looks = ((VALIDATION, "circle", "solid", -0.1), (TRAIN, "square", "dash", 0.1))
     for (name, estimates), (color, symbol, dash, shift) in zip(gaps.items(), looks, strict=True):
         drawing.add_scatter(
@@ -35,7 +38,7 @@ def _gaps(depths: Sequence[int], counts: Sequence[int], gaps: Mapping[str, Seque
             error_y=errors(estimates, 100),
             customdata=list(zip(depths, counts, strict=True)),
             name=f"at the {name}",
-            mode="lines+markers",
+            mode=mode,
             line={"color": color, "width": 1, "dash": dash},
             marker={"color": color, "symbol": symbol, "size": 9},
             hovertemplate=f"depth %{{customdata[0]}}, {name}: %{{y:.1f}} points, n = %{{customdata[1]}}<extra></extra>",
@@ -48,11 +51,9 @@ def accuracy_by_depth(
     depths: Sequence[DepthRow], history: Sequence[TrialPoint], floor: FloorScores | Withheld
 ) -> go.Figure:
     """Draw the validation accuracy of every trial at its best epoch, the best of each depth, and the floor (a line)."""
-    drawing = figure(380, yaxis_title="validation accuracy", xaxis_title=DEPTH_AXIS)
+    drawing = figure(320, yaxis_title="validation accuracy", xaxis_title=DEPTH_AXIS)
     # The golden ratio spreads any run of trial numbers evenly to both sides of their depth.
-    add_trials(
-        drawing, history, lambda point: point.depth + _JITTER * (2 * (point.number * 0.6180339887 % 1) - 1), 0.55
-    )
+    add_trials(drawing, history, lambda point: point.depth + _JITTER * (2 * (point.number * 0.6180339887 % 1) - 1), 0.8)
     drawing.add_scatter(
         x=[row.depth for row in depths],
         y=rounded(row.best.value for row in depths),
@@ -63,18 +64,22 @@ def accuracy_by_depth(
         marker={"symbol": "diamond", "color": TRAIN, "size": 10},
         hovertemplate="depth %{x}: best %{y:.1%}, trial %{customdata[0]} of n = %{customdata[1]}<extra></extra>",
     )
+    _add_floor(drawing, depths[0].depth, depths[-1].depth, floor)
+    drawing.update_yaxes(tickformat=PERCENT)
+    drawing.update_xaxes(**whole_ticks(depths[-1].depth, ticks=14))
+    return drawing
+
+
+def _add_floor(drawing: go.Figure, first: int, last: int, floor: FloorScores | Withheld) -> None:
     if isinstance(floor, FloorScores):
         drawing.add_scatter(
-            x=[depths[0].depth - 0.5, depths[-1].depth + 0.5],
+            x=[first - 0.5, last + 0.5],
             y=rounded([floor.accuracy.value] * 2),
             name="floor",
             mode="lines",
             line={"color": QUIET, "dash": "dash", "width": 2},
             hovertemplate="floor: linear model on frozen features, %{y:.1%}<extra></extra>",
         )
-    drawing.update_yaxes(tickformat=PERCENT)
-    drawing.update_xaxes(**whole_ticks(depths[-1].depth, ticks=14))
-    return drawing
 
 
 def best_of_k(equal: EqualDepths) -> go.Figure:
@@ -99,31 +104,35 @@ def best_of_k(equal: EqualDepths) -> go.Figure:
     return drawing
 
 
-def verdict_accuracy(verdict: Verdict) -> go.Figure:
-    """Draw the expected accuracy of each cross-validated depth with its interval; a diamond is recommended."""
-    drawing = figure(340, yaxis_title="accuracy on new images", xaxis_title=DEPTH_AXIS, showlegend=False)
+def verdict_accuracy(verdict: Verdict, floor: FloorScores | Withheld) -> go.Figure:
+    """Draw the curve of expected accuracy over depth with its intervals, and the floor; a diamond is recommended."""
+    drawing = figure(320, yaxis_title="accuracy on new images", xaxis_title=DEPTH_AXIS)
     chosen = [row for row in verdict.by_depth if row.depth == verdict.recommended_depth]
-    looks = (("all", verdict.by_depth, "lines+markers", "circle", 9), ("recommended", chosen, "markers", "diamond", 15))
+    looks = (
+        ("one training, 95% interval", verdict.by_depth, "lines+markers", "circle", 9),
+        ("recommended", chosen, "markers", "diamond", 15),
+    )
     for name, rows, mode, symbol, size in looks:
         drawing.add_scatter(
             x=[row.depth for row in rows],
             y=rounded(row.accuracy.value for row in rows),
-            error_y=errors([row.accuracy for row in rows]) if name == "all" else None,
+            error_y=errors([row.accuracy for row in rows]) if name != "recommended" else None,
             customdata=[[row.trainings, f"{row.probability_best:.0%}"] for row in rows],
             name=name,
             mode=mode,
             line={"color": VALIDATION, "width": 1},
-            marker={"symbol": symbol, "size": size, "color": VALIDATION if name == "all" else TRAIN},
+            marker={"symbol": symbol, "size": size, "color": TRAIN if name == "recommended" else VALIDATION},
             hovertemplate="depth %{x}: %{y:.1%}, best with probability %{customdata[1]}, "
             "%{customdata[0]} trainings<extra></extra>",
         )
+    _add_floor(drawing, verdict.by_depth[0].depth, verdict.by_depth[-1].depth, floor)
     drawing.update_yaxes(tickformat=PERCENT)
     drawing.update_xaxes(**whole_ticks(verdict.by_depth[-1].depth, ticks=14))
     return drawing
 
 
 def verdict_gap(verdict: Verdict) -> go.Figure:
-    """Draw the gap of each cross-validated depth, at the epoch that is kept and at the last one."""
+    """Draw the curves of the gap over depth with their intervals, at the epoch that is kept and at the last one."""
     return _gaps(
         [row.depth for row in verdict.by_depth],
         [row.trainings for row in verdict.by_depth],
@@ -131,4 +140,5 @@ def verdict_gap(verdict: Verdict) -> go.Figure:
             "epoch that is kept": [row.gap for row in verdict.by_depth],
             "last epoch": [row.gap_last for row in verdict.by_depth],
         },
+        mode="lines+markers",
     )

@@ -8,7 +8,7 @@ from plotly.colors import sample_colorscale
 from study.analysis import Estimate, Withheld
 from study.analysis.early import EarlyGroup, EarlyRanking
 from study.report.figures.axes import errors, whole_ticks
-from study.report.style import DEPTH_SCALE, PERCENT, QUIET, TRAIN, VALIDATION, figure, rounded
+from study.report.style import DEPTH_SCALE, INK, PERCENT, QUIET, TRAIN, VALIDATION, figure, rounded
 
 
 def early_ranks(early: EarlyRanking) -> go.Figure:
@@ -41,8 +41,8 @@ def early_recall(early: EarlyRanking) -> go.Figure:
     drawing.add_bar(
         x=[step for step, _ in shares],
         y=rounded(share.value for _, share in shares),
-        error_y={**errors([share for _, share in shares]), "color": QUIET},
-        marker={"color": VALIDATION},
+        error_y={**errors([share for _, share in shares]), "color": INK},
+        marker={"color": VALIDATION, "opacity": 0.5},
         customdata=[share.n for _, share in shares],
         hovertemplate="epoch %{x}: %{y:.0%} of %{customdata} kept<extra></extra>",
         showlegend=False,

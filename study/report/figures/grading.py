@@ -1,4 +1,4 @@
-"""Confusion matrix and calibration of the best trial."""
+"""Confusion matrix and calibration."""
 
 from collections.abc import Sequence
 
@@ -7,14 +7,15 @@ import plotly.graph_objects as go
 from study.analysis.estimators.calibration import Calibration
 from study.analysis.estimators.grading import Grading
 from study.report.figures.axes import add_diagonal, errors
-from study.report.style import PERCENT, VALIDATION, figure, rounded
+from study.report.style import INK, PERCENT, VALIDATION, figure, rounded
 
-_BLUES = [[0.0, "rgba(0,114,178,0.04)"], [1.0, "#0072b2"]]
+_BLUES = [[0.0, "rgba(0,114,178,0.04)"], [1.0, "rgba(0,114,178,0.55)"]]
+"""Light enough for dark numbers on white paper, and dark enough for light ones on black."""
 
 
 def confusion_map(grading: Grading, names: Sequence[str]) -> go.Figure:
     """Draw a confusion matrix: rows are true grades, the lowest on top; colours are shares of a row."""
-    drawing = figure(380, xaxis_title="predicted grade", yaxis_title="true grade")
+    drawing = figure(340, xaxis_title="predicted grade", yaxis_title="true grade", showlegend=False)
     rows = list(zip(names, grading.confusion, strict=True))[::-1]
     drawing.add_heatmap(
         z=[rounded(count / max(1, sum(counts)) for count in counts) for _, counts in rows],
@@ -22,6 +23,7 @@ def confusion_map(grading: Grading, names: Sequence[str]) -> go.Figure:
         y=[name for name, _ in rows],
         text=[list(map(str, counts)) for _, counts in rows],
         texttemplate="%{text}",
+        textfont={"color": INK},
         colorscale=_BLUES,
         zmin=0,
         zmax=1,
@@ -30,7 +32,7 @@ def confusion_map(grading: Grading, names: Sequence[str]) -> go.Figure:
         ygap=2,
         hovertemplate="%{y}, predicted %{x}: %{text} images, %{z:.0%} of the grade<extra></extra>",
     )
-    drawing.update_xaxes(type="category", showgrid=False)
+    drawing.update_xaxes(type="category", showgrid=False, automargin=True)
     drawing.update_yaxes(type="category", showgrid=False, automargin=True)
     return drawing
 
@@ -45,8 +47,7 @@ def reliability_curve(calibration: Calibration) -> go.Figure:
         y=rounded(accuracy.value for accuracy in accuracies),
         error_y=errors(accuracies),
         customdata=[[accuracy.n] for accuracy in accuracies],
-        mode="lines+markers",
-        line={"color": VALIDATION, "width": 1},
+        mode="markers",
         marker={"color": VALIDATION, "size": 9},
         hovertemplate="confidence %{x:.0%}: %{y:.0%} right, n = %{customdata[0]}<extra></extra>",
     )

@@ -3,6 +3,7 @@
 import plotly.graph_objects as go
 
 from study.analysis.peak import BestVersusLast, Peak
+from study.analysis.recommended import RecommendedDepth
 from study.analysis.survival import PeakSurvival
 from study.report.figures.axes import add_diagonal, depth_markers, whole_ticks
 from study.report.style import PERCENT, QUIET, TRAIN, VALIDATION, band, figure, rounded
@@ -44,6 +45,43 @@ def best_versus_last(compared: BestVersusLast) -> go.Figure:
         mode="markers",
         marker=depth_markers([pair.depth for pair in pairs]),
         hovertemplate="trial %{customdata[0]}, depth %{customdata[1]}: best %{y:.1%}, last %{x:.1%}<extra></extra>",
+    )
+    drawing.update_xaxes(tickformat=PERCENT)
+    drawing.update_yaxes(tickformat=PERCENT)
+    return drawing
+
+
+def kept_epochs(recommended: RecommendedDepth) -> go.Figure:
+    """Draw the number of trainings that keep each epoch."""
+    drawing = figure(300, yaxis_title="trainings", xaxis_title="epoch that is kept", bargap=0.15, showlegend=False)
+    epochs, last = [each.epoch for each in recommended.kept], max(each.last_epoch for each in recommended.kept)
+    drawing.add_bar(
+        x=list(range(1, last + 1)),
+        y=[epochs.count(epoch) for epoch in range(1, last + 1)],
+        marker={"color": VALIDATION},
+        hovertemplate="epoch %{x}: %{y} trainings<extra></extra>",
+    )
+    drawing.update_xaxes(**whole_ticks(last, ticks=12), range=[0.5, last + 0.5])
+    drawing.update_yaxes(**whole_ticks(max(epochs.count(epoch) for epoch in epochs), ticks=6))
+    return drawing
+
+
+def kept_against_last(recommended: RecommendedDepth) -> go.Figure:
+    """Draw validation accuracy at the epoch that is kept against the last; above the diagonal it is higher."""
+    drawing = figure(
+        300, xaxis_title="validation accuracy at the last epoch", yaxis_title="at the kept epoch", showlegend=False
+    )
+    kept = recommended.kept
+    values = [value for each in kept for value in (each.accuracy, each.accuracy_last)]
+    add_diagonal(drawing, min(values) - 0.01, max(values) + 0.01)
+    drawing.add_scatter(
+        x=rounded(each.accuracy_last for each in kept),
+        y=rounded(each.accuracy for each in kept),
+        customdata=[[each.trial, each.epoch] for each in kept],
+        mode="markers",
+        marker={"color": VALIDATION, "size": 10, "opacity": 0.85},
+        hovertemplate="training %{customdata[0]}: %{y:.1%} at epoch %{customdata[1]}, %{x:.1%} at the last"
+        "<extra></extra>",
     )
     drawing.update_xaxes(tickformat=PERCENT)
     drawing.update_yaxes(tickformat=PERCENT)

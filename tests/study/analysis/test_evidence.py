@@ -11,7 +11,7 @@ def fold(names, right, scores, gaps=(0.1, 0.2, 0.3)):
     right = np.array(right, dtype=float)
     probabilities = np.stack([1 - right, right], axis=-1) * 0.8 + 0.1
     return FoldTraining(
-        tuple(names), np.ones(len(names), dtype=np.int64), probabilities, np.array(scores), np.array(gaps)
+        tuple(names), np.ones(len(names), dtype=np.int64), probabilities, np.array(scores), np.array(gaps), 7
     )
 
 
@@ -39,7 +39,7 @@ def test_every_image_is_predicted_once_in_each_round_in_the_given_order():
     assert probabilities.shape == (2, 6, 2)
     assert probabilities.sum(axis=2) == pytest.approx(np.ones((2, 6)))
     assert ((probabilities.argmax(axis=2) == 1) == evidence.correct).all()
-    assert len(evidence.gaps) == len(evidence.epochs) == 6
+    assert len(evidence.gaps) == len(evidence.epochs) == len(evidence.trials) == 6
 
 
 def test_an_epoch_that_all_folds_prefer_is_chosen():

@@ -45,7 +45,7 @@ def test_gaps_in_loss_and_kappa_have_a_row_per_depth(study):
 
 
 def test_survival_curve_falls_from_all_within_its_band(study):
-    figure = {figure.id: figure for figure in peak.chapter(*study).figures}["rising"]
+    figure = {figure.id: figure for figure in peak.search_chapter(*study).figures}["rising"]
     low, high, curve = (np.array(trace.y) for trace in figure.drawings["wide"].data)
     assert curve[0] == 1
     assert (np.diff(curve) <= 0).all()

@@ -197,3 +197,4 @@ def test_an_opened_test_set_is_on_the_first_screen_and_in_its_section(read):
     for words in ("baseline", "trial 7", "winner's curse", "Kendall's tau"):
         assert words.replace("'", "&#39;") in section
     assert HELD_OUT not in text
+    assert text.index('<section id="test"') < text.index('<details id="statistics"')
