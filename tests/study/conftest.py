@@ -252,7 +252,7 @@ def demo(make_study: StudyMaker, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(scope="session")
 def add_graded_finalists() -> Callable[..., FinalistsPlan]:
-    """Add finalists with five grades to a study of ``make_study``: of depths 0, 2 and all, and of the untuned configuration.
+    """Add finalists with five grades to a study of ``make_study``: of depths 0, 2 and all, and the untuned one.
 
     Two rounds of five folds of 100 images. All trainings are best at epoch 4 of 6, where they are right about 60, 70
     and 80 % of the images, and right about 50, 60 and 70 % at the last epoch. None predicts the class ``never``.
