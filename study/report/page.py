@@ -12,6 +12,7 @@ from plotly.offline import get_plotlyjs
 from study.analysis import Statistics, Withheld
 from study.analysis.confirmation import Confirmed
 from study.analysis.floor import FloorScores
+from study.analysis.promise_on_test import PromiseOnTest
 from study.report.chapters import Chapter, Figure, Table, all_figures
 from study.report.disclaimer import FULL_DISCLAIMER, RENDERED
 from study.report.explorer import explorer_json
@@ -69,7 +70,7 @@ def _context(results: StudyResults, statistics: Statistics, chapters: Sequence[C
 def _tiles(results: StudyResults, statistics: Statistics) -> list[tuple[str, str]]:
     """Return figures of the best trial; with a verdict, which is not about a trial, the test accuracy alone."""
     if not isinstance(statistics.verdict, Withheld):
-        return _test_tile(statistics.test)
+        return [*_promise_tile(statistics.promise_on_test), *_test_tile(statistics.test)]
     counts = trials_by_state(results)
     tiles = [(f"{counts['COMPLETE']}", f"completed, {counts['PRUNED']} pruned, {counts['FAIL']} failed")]
     if results.eligible.empty:
@@ -95,6 +96,15 @@ def _floor_tile(floor: FloorScores | Withheld) -> list[tuple[str, str]]:
         return []
     label = f"floor: a linear model on frozen features, out of fold ({between(floor.accuracy)})"
     return [(percent(floor.accuracy.value), label)]
+
+
+def _promise_tile(promise: PromiseOnTest | Withheld | None) -> list[tuple[str, str]]:
+    """Return the test accuracy of the recommended model, once the test set is open, and whether it was promised."""
+    if not isinstance(promise, PromiseOnTest):
+        return []
+    measured, outcome = promise.check.measured, promise.check.outcome
+    label = f"test accuracy of the recommended model ({between(measured)}); the promise: {outcome}"
+    return [(percent(measured.value), label)]
 
 
 def _test_tile(test: Confirmed | Withheld | None) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ def limits(results: StudyResults) -> list[str]:
     """Return what a reader should not conclude from a study, in one or two sentences each."""
     info, counts = results.info, trials_by_state(results)
     limits = [
-        _split_limit(info.split),
+        _split_limit(results),
         (
             f"The best of {counts['COMPLETE']} trials was selected on the images that score it, so its "
             "score is optimistic (winner's curse)."
@@ -25,7 +25,7 @@ def limits(results: StudyResults) -> list[str]:
             f"{counts['PRUNED']} trials were pruned before their end. Statistics over whole trials leave them out and "
             f"so describe the better trials only (censoring).{folds}"
         )
-    if info.sampler not in {"random", "qmc", "grid"}:
+    if info.sampler not in {"random", "qmc", "grid"} and info.goal == "best":
         limits.append(
             f"The sampler ({info.sampler}) learns while it searches: it tries promising depths and settings more "
             "often, so depths have unequal numbers of trials and their other settings differ."
@@ -38,7 +38,15 @@ def limits(results: StudyResults) -> list[str]:
     return [*limits, *info.dataset.get("notes", ())]
 
 
-def _split_limit(split: Mapping[str, Any]) -> str:
+def _split_limit(results: StudyResults) -> str:
+    split = results.info.split
+    if results.splits_change:
+        return (
+            f"A trial of the search validates on {split['n_validation']} images, and on others in each block of "
+            "trials: scores of single trials are noise within about ten points. The verdict rests on the "
+            f"cross-validation, in which each of {split['n_train'] + split['n_validation']} images is predicted by "
+            "networks that were not trained on it."
+        )
     if "folds" not in split:
         return (
             f"The validation set is small: {split['n_validation']} images, one split. Another split would "

@@ -147,10 +147,12 @@ def _next_commands(results: StudyResults, statistics: Statistics) -> Iterator[tu
         where += [] if info.folder.parent == Path("results") else ["--results", str(info.folder.parent)]
     else:
         where = [study if info.folder == Path("results") / study else str(info.folder)]
-    if statistics.test is None and info.split["n_test"]:
-        opens = f"Opens the {info.split['n_test']} held-out test images, once, after new trainings."
+    closed = statistics.test is None and statistics.promise_on_test is None and info.split["n_test"]
+    if closed:
+        after = ", after new trainings" if isinstance(statistics.verdict, Withheld) else ""
+        opens = f"Opens the {info.split['n_test']} held-out test images, once{after}."
         yield opens, shlex.join(["drft-study", "confirm", *where])
     model = "the best trial's model" if isinstance(statistics.verdict, Withheld) else "the ensemble"
     yield f"Writes {model} with a model card.", shlex.join(["drft-study", "export", *where, "--out", "model"])
-    if statistics.test is not None or not info.split["n_test"]:
+    if not closed:
         yield "Grades the images of a folder with the exported model.", "drft-study predict model IMAGES"
