@@ -5,7 +5,7 @@ from typing import NamedTuple
 from study.analysis.depth import Curve, depth_curves
 from study.analysis.estimators.grading import Grading, grading
 from study.analysis.estimators.intervals import Estimate, Withheld, bootstrap_mean
-from study.analysis.evidence import read_evidence
+from study.analysis.evidence import Evidence
 from study.results.finalists_plan import read_finalists
 from study.results.study_results import StudyResults
 
@@ -39,15 +39,18 @@ class RecommendedDepth(NamedTuple):
     """Of the out-of-fold predictions; those of several rounds are averaged."""
 
 
-def read_recommended(study: StudyResults, depth: int) -> RecommendedDepth | Withheld:
+def read_recommended(study: StudyResults, evidence: Evidence, depth: int) -> RecommendedDepth | Withheld:
     """Read the finalists' trainings at a depth.
 
     Withheld when no round of them is complete.
+
+    Args:
+        study: the study.
+        evidence: of its finalists.
+        depth: the depth.
     """
     finalists = read_finalists(study)
-    if finalists is None:
-        return Withheld("no depth is cross-validated")
-    evidence = read_evidence(finalists)
+    assert finalists is not None
     by_depth = {
         row.depth: (row, probabilities)
         for row, probabilities in zip(evidence.depths, evidence.probabilities, strict=True)

@@ -20,7 +20,7 @@ from study.analysis.estimators.crossfit import CrossFitted, cross_fitted
 from study.analysis.estimators.grading import Grading, grading
 from study.analysis.estimators.intervals import Withheld
 from study.analysis.estimators.referable import Referable, referable
-from study.analysis.evidence import read_verdict
+from study.analysis.evidence import Evidence, find_evidence, judge
 from study.analysis.floor import FloorScores, score_floor
 from study.analysis.generalization_gap import Gaps, gaps
 from study.analysis.history import TrialPoint, history
@@ -50,7 +50,7 @@ CROSS_FITTED = 5
 """How many of the best trials are cross-fitted, epoch by epoch."""
 
 GRADERS = 10
-"""How many of the best trials grade the images whose labels may be wrong."""
+"""How many of the best trials grade the images whose labels may be wrong, where no depth is cross-validated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +111,19 @@ def summarize(results: StudyResults) -> Statistics:
     adaptive = info.sampler not in NON_ADAPTIVE_SAMPLERS
     predicted = _predictions(results)
     best = _of_best_trial(results, predicted)
-    graders = [trial for trial in predicted[:GRADERS] if trial]
     one_backbone = results.of_best_backbone(complete)
-    verdict = read_verdict(results)
+    evidence = find_evidence(results)
+    graders = _graders(evidence, predicted)
+    verdict: Verdict | Withheld
+    recommended: RecommendedDepth | Withheld
+    if isinstance(evidence, Withheld):
+        verdict = recommended = evidence
+    else:
+        verdict = judge(evidence, results.floor)
+        recommended = read_recommended(results, evidence, verdict.recommended_depth)
     return Statistics(
         verdict=verdict,
-        recommended=verdict if isinstance(verdict, Withheld) else read_recommended(results, verdict.recommended_depth),
+        recommended=recommended,
         history=history(trials),
         depths=depth_table(one_backbone, n_validation),
         backbones=backbone_table(complete, info.backbones, n_validation),
@@ -222,6 +229,14 @@ def _predictions(results: StudyResults) -> list[TrialPredictions | None]:
         stored = results.predictions(int(number))
         predicted.append((stored.ids, stored.grades, stored.probabilities[int(step) - 1]) if stored else None)
     return predicted
+
+
+def _graders(evidence: Evidence | Withheld, predicted: Sequence[TrialPredictions | None]) -> Sequence[TrialPredictions]:
+    """Return the predictions that may contradict labels: out of fold, else those of the best trials."""
+    if isinstance(evidence, Withheld):
+        return [trial for trial in predicted[:GRADERS] if trial]
+    rounds = [turn for probabilities in evidence.probabilities for turn in probabilities]
+    return [(evidence.images, evidence.grades, probabilities) for probabilities in rounds]
 
 
 def _of_best_trial(

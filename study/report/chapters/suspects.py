@@ -31,12 +31,15 @@ def _parts(errors: LabelErrors | Withheld, results: StudyResults) -> tuple[Part,
 
 
 def _text(errors: LabelErrors, results: StudyResults) -> str:
-    subject = (
-        f"Each of the {errors.n_images} images was graded by models of the {errors.n_trials} best trials that were not "
-        "trained on it."
-        if "folds" in results.info.split
-        else f"The {errors.n_trials} best trials were not trained on the {errors.n_images} validation images."
-    )
+    if results.info.goal == "depth":
+        subject = f"Each of the {errors.n_images} images was graded by {errors.n_trials} models not trained on it."
+    elif "folds" in results.info.split:
+        subject = (
+            f"Each of the {errors.n_images} images was graded by models of the {errors.n_trials} best trials that "
+            "were not trained on it."
+        )
+    else:
+        subject = f"The {errors.n_trials} best trials were not trained on the {errors.n_images} validation images."
     beyond = (
         f"{errors.beyond_chance} of them are more than the usual errors of such trials explain"
         if errors.beyond_chance

@@ -4,8 +4,9 @@ import pytest
 from optuna.trial import TrialState
 
 from study.analysis import Withheld
-from study.analysis.evidence import read_verdict
+from study.analysis.evidence import find_evidence, read_verdict
 from study.analysis.recommended import read_recommended
+from study.analysis.summary import summarize
 from study.results.study_results import read_study
 
 
@@ -18,7 +19,7 @@ def study(make_study, add_graded_finalists, tmp_path_factory):
 
 def test_the_epoch_that_the_other_folds_choose_is_compared_with_the_last(study):
     assert read_verdict(study).recommended_depth == 5
-    recommended = read_recommended(study, 5)
+    recommended = read_recommended(study, find_evidence(study), 5)
     assert (recommended.depth, recommended.rounds, len(recommended.kept)) == (5, 2, 10)
     assert len({each.trial for each in recommended.kept}) == 10
     assert {(each.epoch, each.last_epoch) for each in recommended.kept} == {(4, 6)}
@@ -28,7 +29,7 @@ def test_the_epoch_that_the_other_folds_choose_is_compared_with_the_last(study):
 
 
 def test_curve_and_predictions_are_those_of_the_depth(study):
-    shallow, deep = read_recommended(study, 0), read_recommended(study, 5)
+    shallow, deep = read_recommended(study, find_evidence(study), 0), read_recommended(study, find_evidence(study), 5)
     assert (deep.curve.depth, deep.curve.n, deep.curve.head_steps) == (5, 10, 2)
     assert [median for _, median, _ in deep.curve.validation] == pytest.approx([0.5, 0.6, 0.7, 0.8, 0.6, 0.7])
     assert deep.grading.n == shallow.grading.n == 100
@@ -36,7 +37,10 @@ def test_curve_and_predictions_are_those_of_the_depth(study):
     assert deep.grading.recall[1].value == 0
 
 
-def test_a_depth_that_is_not_cross_validated_has_none(study, make_study, tmp_path):
-    assert read_recommended(study, 3) == Withheld("depth 3 is not cross-validated")
-    make_study(tmp_path, "other", [TrialState.COMPLETE], goal="depth")
-    assert isinstance(read_recommended(read_study("other", tmp_path), 0), Withheld)
+def test_a_depth_that_is_not_cross_validated_has_none(study):
+    assert read_recommended(study, find_evidence(study), 3) == Withheld("depth 3 is not cross-validated")
+
+
+def test_labels_are_checked_by_networks_that_were_not_trained_on_their_image(study):
+    suspects = summarize(study).suspects
+    assert (suspects.n_images, suspects.n_trials) == (100, 6)  # three depths in two rounds

@@ -100,9 +100,10 @@ def test_commands_name_the_study_as_the_command_line_takes_it(deep, folder, url,
     assert f"drft-study confirm {where}</pre>" in page_of(read, statistics)
 
 
-def test_after_the_confirmation_the_next_commands_export_and_predict(deep):
+@pytest.mark.parametrize("opened", ["test", "promise_on_test"])
+def test_after_the_confirmation_the_next_commands_export_and_predict(deep, opened):
     read, statistics = deep
-    first = first_level(page_of(read, replace(statistics, test=Withheld("the test images are elsewhere"))))
+    first = first_level(page_of(read, replace(statistics, **{opened: Withheld("the test images are elsewhere")})))
     assert "drft-study confirm" not in first
     assert "drft-study predict model IMAGES</pre>" in first
 
