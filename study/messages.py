@@ -1,5 +1,7 @@
 """The lines that a run prints first and last: the study that it runs, and the results."""
 
+import shlex
+
 import pandas as pd
 
 from study.results.finalists_plan import FOLDS, trainings_of_finalists
@@ -55,7 +57,9 @@ def closing_lines(results: StudyResults, outcome: RunOutcome, command: str) -> l
     """Return how the run ended, the results with their uncertainty, and the command that resumes the study."""
     lines = ["", _ending(outcome)]
     complete = results.complete
-    if not complete.empty:
+    if results.info.goal == "depth" and not complete.empty:
+        lines += [floor_line(results.floor), *_verdict(results)]
+    elif not complete.empty:
         n = int(results.info.split["n_validation"])
         rendered = " These are rendered images, not patients." if results.info.dataset["rendered"] else ""
         lines += [
@@ -65,8 +69,6 @@ def closing_lines(results: StudyResults, outcome: RunOutcome, command: str) -> l
             *_gap_by_depth(results.of_best_backbone(complete)),
             f"One of {n} validation images changes the accuracy by {1 / n:.3f}: small differences are noise.{rendered}",
         ]
-        if results.info.goal == "depth":
-            lines += _verdict(results)
     if outcome.ended not in {"done", "noise"}:
         requeued = f"Trials stopped and queued again: {outcome.requeued}. " if outcome.requeued else ""
         lines.append(f"{requeued}To resume: {command}")
@@ -79,8 +81,16 @@ def _verdict(results: StudyResults) -> list[str]:
     from study.analysis.evidence import read_verdict  # noqa: PLC0415
     from study.analysis.verdict_text import verdict_lines  # noqa: PLC0415
 
-    verdict = read_verdict(results)
-    return [f"No verdict: {verdict.reason}."] if isinstance(verdict, Withheld) else verdict_lines(verdict)
+    verdict, info = read_verdict(results), results.info
+    if isinstance(verdict, Withheld):
+        return [f"No verdict: {verdict.reason}."]
+    study = shlex.join(info.arguments())
+    opens = f"drft-study confirm {study} opens the {info.split['n_test']} test images once;  "
+    return [
+        *verdict_lines(verdict),
+        *(["  These are rendered images, not patients."] if info.dataset["rendered"] else []),
+        f"Next: {opens if info.split['n_test'] else ''}drft-study export {study} --out model",
+    ]
 
 
 def floor_line(floor: Floor | NoFloor) -> str:

@@ -76,6 +76,13 @@ class StudyInfo:
     started: datetime | None
     finished: datetime | None
 
+    def arguments(self) -> list[str]:
+        """Return the arguments by which a command finds this study: its name, its path, or its storage."""
+        if self.url == str((self.folder / "study.db").resolve()):
+            return [self.name if self.folder == Path("results") / self.name else str(self.folder)]
+        results = [] if self.folder.parent == Path("results") else ["--results", str(self.folder.parent)]
+        return [self.name, "--storage", self.url, *results]
+
     def block_count(self, backbone: object = None) -> int:
         """Return the number of blocks of a backbone: a trial's ``backbone.name``, or None if the study has one."""
         return self.backbones.get(str(backbone), len(self.blocks))

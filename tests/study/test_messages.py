@@ -95,3 +95,20 @@ def test_status_shows_whether_a_tuner_process_is_running(make_study, tmp_path):
 def test_status_of_a_missing_study_is_an_error(tmp_path):
     with pytest.raises(StudyError, match="no study 'demo'"):
         status_lines("demo", tmp_path)
+
+
+def test_a_study_with_the_goal_depth_ends_with_its_verdict_and_the_next_commands(
+    make_study, add_graded_finalists, tmp_path
+):
+    place = make_study(tmp_path, "deep", goal="depth")
+    progress = count(find_study("deep", place).open().trials)
+    without = closing_lines(read_study("deep", place), RunOutcome("done", progress, 95.0), "again")
+    assert without[-1] == "No verdict: the finalists of the depths are not trained yet: resume the run."
+    add_graded_finalists(place, "deep")
+    said = closing_lines(read_study("deep", place), RunOutcome("done", progress, 95.0), "again")
+    assert said[3].startswith("Train 5 of 5 blocks (")
+    assert "Best is trial" not in "\n".join(said)  # the best of many trials is no answer
+    study = place / "deep"
+    assert said[-1] == (
+        f"Next: drft-study confirm {study} opens the 103 test images once;  drft-study export {study} --out model"
+    )

@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Iterator
-from pathlib import Path
 
 import yaml
 
@@ -141,12 +140,7 @@ def _next_commands(results: StudyResults, statistics: Statistics) -> Iterator[tu
     if results.eligible.empty or (info.goal == "depth" and isinstance(statistics.verdict, Withheld)):
         yield "There is no answer yet. This command continues the study.", info.command
         return
-    study, own_storage = info.name, str((info.folder / "study.db").resolve())
-    if info.url != own_storage:
-        where = [study, "--storage", info.url]
-        where += [] if info.folder.parent == Path("results") else ["--results", str(info.folder.parent)]
-    else:
-        where = [study if info.folder == Path("results") / study else str(info.folder)]
+    where = info.arguments()
     closed = statistics.test is None and statistics.promise_on_test is None and info.split["n_test"]
     if closed:
         after = ", after new trainings" if isinstance(statistics.verdict, Withheld) else ""
