@@ -14,6 +14,7 @@ import re
 import urllib.error
 import urllib.request
 import zipfile
+from _compat_pickle import IMPORT_MAPPING
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -289,14 +290,15 @@ def _objects_beside_tensors(path: Path) -> list[str]:
         for _ in range(_LEGACY_PICKLES):
             for opcode, argument, _ in pickletools.genops(file):
                 if opcode.name == "GLOBAL":
-                    names.add(str(argument).replace(" ", "."))
+                    module, _, name = str(argument).partition(" ")
+                    names.add(f"{IMPORT_MAPPING.get(module, module)}.{name}")  # of Python 2, as torch reads it
     return sorted(name for name in names if not name.startswith(("torch.", "collections.OrderedDict")))
 
 
 def _is_harmless(name: str) -> bool:
     """Return whether a name in a torch file may be that of an object beside the weights, such as arguments."""
     module, _, function = name.rpartition(".")
-    if module in {"builtins", "__builtin__"}:
+    if module == "builtins":
         return isinstance(getattr(builtins, function, None), type)
     return module.partition(".")[0] not in {"os", "posix", "nt", "sys", "subprocess", "runpy", "shutil"}
 
@@ -311,7 +313,7 @@ def _stand_in(name: str, *, filled: bool) -> tuple[type, str]:
         filled: whether items may be put into the object, as into a dictionary; then its state must be named, too.
     """
     module, _, qualified = name.rpartition(".")
-    if module in {"builtins", "__builtin__"}:
+    if module == "builtins":
         return getattr(builtins, qualified), name
     as_dictionary = filled and not module.startswith("numpy")
     skip = {"__init__": lambda *_: None, "__setstate__": lambda *_: None}
