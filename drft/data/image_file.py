@@ -64,7 +64,7 @@ _TOO_MANY_PIXELS = (
     f"has more than {MAX_PIXELS // 1_000_000} million pixels or {MAX_SIDE} in a row: make it smaller or remove its line"
 )
 _SIGNATURES = re.compile(rb"\xff\xd8|\x89PNG\r\n\x1a\n|RIFF....WEBP|BM|II[*+]\0|MM\0[*+]", re.DOTALL)
-_JPEG_MARKER = re.compile(rb"\xff+([^\x00\x01\xd0-\xd8\xff])")
+_JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
 """The end of a JPEG file or a marker with a length; other markers stand among the pixels."""
 _JPEG_END = b"\xff\xd9"
 
@@ -113,12 +113,13 @@ class ImageFile:
                 "replace it or remove its line from the label table"
             )
         file_format, size = _open(path, content, lambda image: (str(image.format), image.size))
-        scans = content.startswith(b"\xff\xd8") and sum(marker == 0xDA for marker, _, _ in _jpeg_segments(content))
-        if scans > _MAX_SCANS:
+        markers = [marker for marker, _, _ in _jpeg_segments(content)] if content.startswith(b"\xff\xd8") else []
+        if (scans := markers.count(0xDA)) > _MAX_SCANS:
             raise DataError(f"{path} has {scans} scans, which take too long to decode: save it anew or remove its line")
         if size[0] * size[1] > MAX_PIXELS or max(size) > MAX_SIDE:
             raise DataError(f"{path} {_TOO_MANY_PIXELS}")
-        return cls(path, _to_its_end(path, content), file_format, size, hashlib.sha256(content).hexdigest())
+        whole = content if 0xD9 in markers else _to_its_end(path, content)
+        return cls(path, whole, file_format, size, hashlib.sha256(content).hexdigest())
 
     def rgb(self, least: int) -> Image.Image:
         """Return the image as 8-bit RGB, upright, at least ``least`` pixels high and wide where the file is.

@@ -17,7 +17,7 @@ from drft.files.atomic import default_cache_dir, whole_file
 MAX_SOURCES = 64
 """Sources whose digests are stored; when there are more, those unused for longest are deleted."""
 
-_VERSION = 2
+_VERSION = 1
 """Raise it when files are checked differently: all files are then checked again."""
 
 _SETTLED_NS = 2_000_000_000

@@ -14,7 +14,6 @@ import re
 import urllib.error
 import urllib.request
 import zipfile
-from _compat_pickle import IMPORT_MAPPING
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +54,9 @@ _WRAPPERS = {
 
 _LEGACY_PICKLES = 4
 """Pickles at the beginning of a file of torch before version 1.6; the last one is the content."""
+
+_RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg"}
+"""Modules that such files name as Python 2 did; torch reads them by their new names."""
 
 _COMPILED = re.compile(r"(?:(?<=\.)|^)_orig_mod\.")
 
@@ -234,10 +236,6 @@ def _read_torch(path: Path) -> dict[str, dict[str, Tensor]]:
         raise WeightsError(f"{path}: damaged or not a weight file, it would run {unsafe[0]}: {OPTIONS}")
     try:
         content = _load(path, objects, filled=False)
-    except RuntimeError as error:
-        if "TorchScript" not in str(error):
-            raise
-        raise WeightsError(f"{path}: is a TorchScript program: save its state_dict(), or {OPTIONS}") from None
     except pickle.UnpicklingError:
         if not objects:
             raise
@@ -283,15 +281,17 @@ def _objects_beside_tensors(path: Path) -> list[str]:
     if zipfile.is_zipfile(path):
         try:
             return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
-        except ValueError:  # a TorchScript program
-            return []
+        except ValueError as error:
+            if "torchscript" not in str(error).lower():
+                raise
+            raise WeightsError(f"{path}: is a TorchScript program: save its state_dict(), or {OPTIONS}") from None
     names = set()
     with path.open("rb") as file:
         for _ in range(_LEGACY_PICKLES):
             for opcode, argument, _ in pickletools.genops(file):
                 if opcode.name == "GLOBAL":
                     module, _, name = str(argument).partition(" ")
-                    names.add(f"{IMPORT_MAPPING.get(module, module)}.{name}")  # of Python 2, as torch reads it
+                    names.add(f"{_RENAMED.get(module, module)}.{name}")
     return sorted(name for name in names if not name.startswith(("torch.", "collections.OrderedDict")))
 
 
