@@ -58,6 +58,18 @@ _LEGACY_PICKLES = 4
 _RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 """Modules that such files name as Python 2 did; torch reads them by their new names."""
 
+_PYTHON_OBJECTS = {
+    "builtins.bool", "builtins.complex", "builtins.float", "builtins.frozenset", "builtins.int", "builtins.list",
+    "builtins.object", "builtins.slice", "builtins.str", "builtins.tuple",
+}  # fmt: skip
+"""Classes that are themselves in a file; a stand-in takes the place of every other one."""
+
+_ATTACKS = re.compile(
+    r"builtins\.(?:__import__|breakpoint|compile|eval|exec|input|open|print)|io\.open|"
+    r"(?:os|posix|nt|subprocess|commands)\..*"  # Python 2 had functions of subprocess in commands
+)
+"""Names that stand in no file of weights, but in files that attack who reads them."""
+
 _COMPILED = re.compile(r"(?:(?<=\.)|^)_orig_mod\.")
 
 _AVERAGED = re.compile(r"(?:^|[._])(?:ema|swa)(?:[._]|$)")
@@ -232,7 +244,7 @@ def _rank(label: str) -> tuple[bool, bool]:
 def _read_torch(path: Path) -> dict[str, dict[str, Tensor]]:
     """Return the tensors of a torch file by name, by the names of the dictionaries around them."""
     objects = _objects_beside_tensors(path)
-    if unsafe := [name for name in objects if not _is_harmless(name)]:
+    if unsafe := [name for name in objects if _ATTACKS.fullmatch(name)]:
         raise WeightsError(f"{path}: damaged or not a weight file, it would run {unsafe[0]}: {OPTIONS}")
     try:
         content = _load(path, objects, filled=False)
@@ -295,14 +307,6 @@ def _objects_beside_tensors(path: Path) -> list[str]:
     return sorted(name for name in names if not name.startswith(("torch.", "collections.OrderedDict")))
 
 
-def _is_harmless(name: str) -> bool:
-    """Return whether a name in a torch file may be that of an object beside the weights, such as arguments."""
-    module, _, function = name.rpartition(".")
-    if module == "builtins":
-        return isinstance(getattr(builtins, function, None), type)
-    return module.partition(".")[0] not in {"os", "posix", "nt", "sys", "subprocess", "runpy", "shutil"}
-
-
 def _stand_in(name: str, *, filled: bool) -> tuple[type, str]:
     """Return a class that takes the place of an object in a torch file, and the object's name.
 
@@ -313,7 +317,7 @@ def _stand_in(name: str, *, filled: bool) -> tuple[type, str]:
         filled: whether items may be put into the object, as into a dictionary; then its state must be named, too.
     """
     module, _, qualified = name.rpartition(".")
-    if module == "builtins":
+    if name in _PYTHON_OBJECTS:
         return getattr(builtins, qualified), name
     as_dictionary = filled and not module.startswith("numpy")
     skip = {"__init__": lambda *_: None, "__setstate__": lambda *_: None}

@@ -2,9 +2,11 @@
 
 import argparse
 import collections
+import contextlib
 import math
-import pickle
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -171,13 +173,40 @@ class TestNotDamaged:
         assert_refuses(tmp_path, "no such weight file")
 
 
-@pytest.mark.parametrize("code", [print, eval, pickle.loads])
-def test_code_is_never_run(tmp_path, code, state):
-    torch.save({"state_dict": state, "run": code}, tmp_path / "weights.pth")
-    if code is pickle.loads:  # not called, since its name is only that of a stand-in
-        assert_reads(tmp_path / "weights.pth", state)
+class Attack:
+    """An object whose unpickling runs a function."""
+
+    def __init__(self, function, *arguments) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize("function", [print, eval, exec, open, os.system, subprocess.call])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_files_that_attack_are_refused(tmp_path, function, state, zipped):
+    torch.save(
+        {"state_dict": state, "run": Attack(function, f"touch {tmp_path / 'marker'}")},
+        tmp_path / "weights.pth",
+        _use_new_zipfile_serialization=zipped,
+    )
+    assert_refuses(tmp_path / "weights.pth", r"not a weight file, it would run (builtins|io|posix|commands)\.")
+    assert not (tmp_path / "marker").exists()
+
+
+@pytest.mark.parametrize("function", [Path.touch, shutil.rmtree, getattr])
+def test_functions_beside_the_weights_are_not_run(tmp_path, function, state):
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    torch.save({"state_dict": state, "run": Attack(function, kept, "name")}, tmp_path / "weights.pth")
+    before = kept.stat().st_mtime_ns
+    if function is Path.touch:  # its name has a dot, which torch does not read
+        with contextlib.suppress(WeightsError):
+            build(tmp_path / "weights.pth")
     else:
-        assert_refuses(tmp_path / "weights.pth", rf"not a weight file, it would run builtins\.{code.__name__}")
+        assert_reads(tmp_path / "weights.pth", state)
+    assert kept.stat().st_mtime_ns == before
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
