@@ -7,6 +7,7 @@ image; missing pixels cost the image.
 
 import contextlib
 import hashlib
+import logging
 import re
 import stat
 import struct
@@ -79,8 +80,9 @@ _Result = TypeVar("_Result")
 
 _one_large = threading.Lock()
 
-# Pillow's warnings are about metadata, which no training uses, and about sizes, which are limited here.
+# Pillow's messages are about metadata, which no training uses, and about faults that are errors here.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True, slots=True)
