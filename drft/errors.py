@@ -10,7 +10,7 @@
     │   │   └── WeightsError    weights that are missing, unreachable or of another model
     │   └── StudyError          a study, its storage or its folder that cannot be used
     └── TrainingError           a training that failed (its trial gets the state FAIL, the study continues)
-        └── NonFiniteLossError  the loss became NaN or infinite
+        └── NonFiniteLossError  the loss became NaN or infinite, or predictions NaN
 
 Any other exception is a bug of the program and keeps its traceback.
 """
@@ -59,4 +59,4 @@ class TrainingError(DrftError):
 
 
 class NonFiniteLossError(TrainingError):
-    """The training loss became NaN or infinite."""
+    """The training loss became NaN or infinite, or the predictions NaN."""

@@ -14,7 +14,7 @@ from drft.data.datasets.faults import DataErrors
 from drft.data.images import decode
 from drft.data.parallel import attempts
 from drft.data.progress import Progress, silent
-from drft.errors import DataError
+from drft.errors import DataError, WeightsError
 from drft.models.backbone import Model
 from drft.models.devices import pick_device
 
@@ -29,6 +29,7 @@ def predict_images(
     *,
     device: torch.device | None = None,
     progress: Progress = silent,
+    faults: list[str] | None = None,
 ) -> NDArray[np.float32]:
     """Return the class probabilities of images, in their order, shape (images, classes).
 
@@ -41,24 +42,36 @@ def predict_images(
         paths: the image files.
         device: where to compute; None for the first GPU that the process sees, else the CPU.
         progress: called with the number of decoded images.
+        faults: gets a line for every file that cannot be decoded, whose row is NaN then; None to raise them.
 
     Raises:
         ValueError: when there are no paths.
-        DataError: naming every file that cannot be decoded.
+        DataError: naming every file that cannot be decoded, without ``faults`` or when there is no other file.
+        WeightsError: when a prediction is not finite.
     """
     device = device or pick_device()
     model.net.to(device).eval()
     model.probabilities.to(device)
-    faults = DataErrors()
-    predictions: list[NDArray[np.float32]] = []
+    if not paths:
+        raise ValueError("no images to predict")
+    unreadable = DataErrors()
+    predicted: dict[int, NDArray[np.float32]] = {}
     with attempts(partial(decode, image_size=image_size), paths, "decoding images", progress) as results:
-        while batch := list(islice(results, _BATCH)):
-            faults.add(line for result in batch if isinstance(result, DataError) for line in result.faults)
-            # After the first fault the other files are still decoded, to name all faults, but no longer predicted.
-            if not faults.lines:
-                images = [result for result in batch if not isinstance(result, DataError)]
-                views = Views(np.stack(images), model.mean, model.std, device=device)
+        numbered = enumerate(results)
+        while batch := list(islice(numbered, _BATCH)):
+            unreadable.add(line for _, result in batch if isinstance(result, DataError) for line in result.faults)
+            images = {row: result for row, result in batch if not isinstance(result, DataError)}
+            # After a fault that is raised, the other files are still decoded, to name all faults, but not predicted.
+            if images and (faults is not None or not unreadable.lines):
+                views = Views(np.stack(list(images.values())), model.mean, model.std, device=device)
                 inputs = views.normalize(views.plain(np.arange(len(views))))
-                predictions.append(np.asarray(model.log_probabilities(inputs).exp().float().cpu()))
-    faults.raise_all()
-    return np.concatenate(predictions)
+                probabilities = np.asarray(model.log_probabilities(inputs).exp().float().cpu())
+                if not np.isfinite(probabilities).all():
+                    raise WeightsError("the model predicts numbers that are NaN or infinite: use another checkpoint")
+                predicted.update(zip(images, probabilities, strict=True))
+    if faults is None or not predicted:
+        unreadable.raise_all()
+    else:
+        faults.extend(unreadable.lines)
+    missing = np.full_like(next(iter(predicted.values())), np.nan)
+    return np.stack([predicted.get(row, missing) for row in range(len(paths))])

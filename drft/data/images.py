@@ -13,10 +13,11 @@ from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageChops, ImageOps
+from PIL import Image, ImageChops
 
 from drft.data.dataset import ImageDataset, LabeledImage
 from drft.data.datasets.faults import DataErrors
+from drft.data.image_file import ImageFile
 from drft.data.parallel import attempts
 from drft.data.progress import Progress, silent
 from drft.errors import DataError
@@ -80,22 +81,9 @@ def decode(path: Path, image_size: int) -> NDArray[np.uint8]:
     Raises:
         DataError: when the file cannot be decoded to its end.
     """
-    image = read_rgb(path, image_size)
+    image = ImageFile.read(path).rgb(2 * image_size)
     square = image.crop(field_of_view(image))
     return np.asarray(square.resize((image_size, image_size), Image.Resampling.BICUBIC))
-
-
-def read_rgb(path: Path, image_size: int) -> Image.Image:
-    """Return an image as 8-bit RGB, at least twice as large as ``image_size`` where the file is.
-
-    Raises:
-        DataError: when the file cannot be decoded to its end.
-    """
-    try:
-        with Image.open(path) as opened:
-            return _as_rgb(opened, image_size)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} cannot be decoded ({error}): copy it again or remove its line") from None
 
 
 def field_of_view(image: Image.Image) -> Box:
@@ -149,16 +137,6 @@ def _write_decoded(images: Sequence[LabeledImage], image_size: int, path: Path, 
             f"decoded images cannot be written to {path.parent} ({error.strerror or error}): "
             "make room there or name another folder with the environment variable DRFT_CACHE"
         ) from error
-
-
-def _as_rgb(opened: Image.Image, image_size: int) -> Image.Image:
-    # A large JPEG is decoded at a fraction of its size, which is much faster.
-    opened.draft("RGB", (2 * image_size, 2 * image_size))
-    if opened.mode.startswith("I") or opened.mode == "F":
-        raise ValueError("more than 8 bits per channel, convert it to 8 bits")
-    ImageOps.exif_transpose(opened, in_place=True)
-    opened.load()
-    return opened if opened.mode == "RGB" else opened.convert("RGB")
 
 
 def _percentile(histogram: Sequence[int], percent: float) -> float:

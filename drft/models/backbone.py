@@ -25,8 +25,8 @@ from drft.models.weights import (
     WITHOUT_HUB,
     Channels,
     WeightFile,
-    check_fit,
     embedded_weights,
+    fit_weights,
     hub_offline,
     hub_reachable,
     read_weights,
@@ -192,14 +192,14 @@ def _from_file(config: TrialConfig, classes: int, file: WeightFile) -> nn.Module
         for name, tensor in skeleton.state_dict().items()
         if name not in head and not name.endswith("num_batches_tracked")
     }
-    check_fit(file, backbone, expected)
-    source = {"state_dict": dict(file.tensors), "num_classes": _OTHER_CLASS_COUNT, "custom_load": False}
+    tensors = fit_weights(file, backbone, expected)
+    source = {"state_dict": dict(tensors), "num_classes": _OTHER_CLASS_COUNT, "custom_load": False}
     net = _create(config, classes, pretrained=True, pretrained_cfg_overlay=source)
     # timm resamples some tensors for another input size. All others must be those of the file: timm may also convert
     # weights that it takes for those of a related model.
     state = net.state_dict()
-    same_shape = [name for name in expected if state[name].shape == file.tensors[name].shape]
-    if not all(torch.equal(state[name], file.tensors[name].to(state[name].dtype)) for name in same_shape):
+    same_shape = [name for name in expected if state[name].shape == tensors[name].shape]
+    if not all(torch.equal(state[name], tensors[name].to(state[name].dtype)) for name in same_shape):
         raise WeightsError(f"{file.path}: timm reads these weights as those of another model than {backbone}")
     _pretrained_cfg(net).update(state_dict=None, num_classes=classes)
     return net
@@ -241,8 +241,8 @@ def _create(config: TrialConfig, classes: int, **options: Any) -> nn.Module:
 def _normalization(backbone: BackboneConfig, net: nn.Module, file: WeightFile | None) -> tuple[Channels, Channels]:
     if backbone.normalization != "auto":
         return _NORMALIZATIONS[backbone.normalization]
-    if file and file.mean and file.std:
-        return file.mean, file.std
+    if file and (stored := file.normalization()):
+        return stored
     mean, std = (tuple(_pretrained_cfg(net)[key]) for key in ("mean", "std"))
     return mean, std
 

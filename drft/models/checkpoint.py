@@ -9,7 +9,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,8 @@ if TYPE_CHECKING:  # the tuner process saves checkpoints and must not import tor
 
 _SCHEMA = "1"
 
+Channels = tuple[float, float, float]
+
 
 class StoredCheckpoint(NamedTuple):
     """The content of a checkpoint file."""
@@ -35,7 +37,7 @@ class StoredCheckpoint(NamedTuple):
     tensors: dict[str, "Tensor"]
     config: TrialConfig
     classes: int
-    normalization: tuple[tuple[float, float, float], tuple[float, float, float]] | None
+    normalization: tuple[Channels, Channels] | None
     """Mean and standard deviation of the inputs if the file holds all tensors; None if only the changed ones."""
 
 
@@ -106,6 +108,10 @@ def load_checkpoint(path: Path | str) -> tuple["Model", TrialConfig]:
     model = build_model(with_values(config, {"backbone.weights": "none"}) if whole else config, stored.classes)
     own = model.net.state_dict() | {PREFIX + name: tensor for name, tensor in model.probabilities.state_dict().items()}
     wrong = [name for name, tensor in tensors.items() if name not in own or own[name].shape != tensor.shape]
+    for name in tensors.keys() - wrong:
+        if tensors[name].is_floating_point() != own[name].is_floating_point():
+            kinds = [str(tensor.dtype).removeprefix("torch.") for tensor in (tensors[name], own[name])]
+            raise WeightsError(f"{path}: {name} is {kinds[0]}, not {kinds[1]}: use the file as drft-study wrote it")
     wrong += [name for name in own if (whole or name.startswith(PREFIX)) and name not in tensors]
     if wrong:
         raise WeightsError(f"{path}: {len(wrong)} tensors do not fit {config.backbone.name} (first: {min(wrong)})")
@@ -128,8 +134,10 @@ def read_checkpoint(path: Path) -> StoredCheckpoint:
     """Return the content of a checkpoint, without building its model.
 
     Raises:
-        WeightsError: when the file is missing, damaged or not a checkpoint.
+        WeightsError: when the file is missing, damaged, not a checkpoint, or has numbers that are NaN or infinite.
     """
+    import torch  # noqa: PLC0415  see TYPE_CHECKING
+
     if not path.is_file():
         raise WeightsError(f"{path}: no such checkpoint: check the path")
     try:
@@ -143,6 +151,13 @@ def read_checkpoint(path: Path) -> StoredCheckpoint:
     try:
         config, classes = TrialConfig.model_validate_json(metadata["config"]), int(metadata["classes"])
         mean, std = json.loads(metadata.get("normalization", "[null, null]"))
-        return StoredCheckpoint(tensors, config, classes, (tuple(mean), tuple(std)) if mean and std else None)
+        normalization = (tuple(map(float, mean)), tuple(map(float, std))) if mean and std else None
     except (ValidationError, KeyError, ValueError, TypeError):
         raise WeightsError(f"{path}: its configuration cannot be read: it was written by another version") from None
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor.float()).all():
+            raise WeightsError(f"{path}: {name} has values that are NaN or infinite: use another checkpoint")
+    finite = all(len(part) == 3 and np.isfinite(part).all() for part in normalization or ())
+    if normalization and not (finite and min(std) > 0):
+        raise WeightsError(f"{path}: mean {mean} and deviation {std} of its inputs are none: use another checkpoint")
+    return StoredCheckpoint(tensors, config, classes, cast("tuple[Channels, Channels] | None", normalization))

@@ -162,12 +162,18 @@ class Trainer:
         """Return the log-probabilities of each part's plain images, in evaluation mode.
 
         Where outputs become probabilities by learned thresholds, these are fitted on the training part alone.
+
+        Raises:
+            NonFiniteLossError: when a prediction is NaN.
         """
         model = self.context.model
         model.net.eval()
         outputs = {part: self._outputs(part) for part in PARTS}
         model.probabilities.fit(outputs["train"], self.grades)
-        return {part: np.asarray(model.probabilities(logits).cpu()) for part, logits in outputs.items()}
+        predictions = {part: np.asarray(model.probabilities(logits).cpu()) for part, logits in outputs.items()}
+        if any(np.isnan(log_probabilities).any() for log_probabilities in predictions.values()):
+            raise NonFiniteLossError("the predictions became NaN; a lower learning rate may help")
+        return predictions
 
     def _outputs(self, part: Part) -> Tensor:
         if part not in self._plain:

@@ -1,5 +1,6 @@
 """``drft-study predict``: grade images with a trained model."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,11 +23,12 @@ def command(checkpoint: Path, images: Sequence[Path], table: Path | None) -> Non
 
     CHECKPOINT is a folder written by `drft-study export`, or a .safetensors
     file: that of such a folder, or the best.safetensors of a trial.
+    Images that cannot be read are named; the exit status is then 1.
     """
     from study.cli.tables import print_table
     from study.export.predict import CAUTION, COLUMNS, find_images, predict, write_predictions
 
-    predictions = predict(checkpoint, find_images(images))
+    predictions, faults = predict(checkpoint, find_images(images))
     if table is None:
         columns = [f"p{grade}" for grade in range(len(predictions[0].probabilities))]
         print_table(
@@ -37,4 +39,8 @@ def command(checkpoint: Path, images: Sequence[Path], table: Path | None) -> Non
     else:
         write_predictions(table, predictions)
         click.echo(table)
+    for fault in faults:
+        click.echo(f"error: {fault}", err=True)
     click.echo(CAUTION, err=True)
+    if faults:
+        sys.exit(1)

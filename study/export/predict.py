@@ -41,11 +41,11 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
     faults: list[str] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(file for file in path.iterdir() if file.is_file() and file.suffix.lower() in SUFFIXES)
+            inside = sorted(file for file in path.iterdir() if not file.is_dir() and file.suffix.lower() in SUFFIXES)
             images += inside
             if not inside:
                 faults.append(f"{path} holds no image ({', '.join(SUFFIXES)}): name an image, or a folder of images")
-        elif path.is_file():
+        elif path.exists():  # reading refuses what is no file
             images.append(path)
         else:
             faults.append(f"{path} does not exist: name an image, or a folder of images")
@@ -54,16 +54,19 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
     return images
 
 
-def predict(checkpoint: Path, images: Sequence[Path]) -> list[Prediction]:
+def predict(checkpoint: Path, images: Sequence[Path]) -> tuple[list[Prediction], list[str]]:
     """Predict images with the model of a checkpoint; an ensemble predicts the mean of its members' probabilities.
 
     Args:
         checkpoint: a ``.safetensors`` file, or the folder of an exported model.
         images: at least one.
 
+    Returns:
+        The predictions of the images that can be decoded, in their order, and one line for each other image.
+
     Raises:
-        WeightsError: when the checkpoint cannot be used.
-        DataError: naming every image that cannot be decoded.
+        WeightsError: when the checkpoint cannot be used, or a prediction is not finite.
+        DataError: naming every image, when none can be decoded.
     """
     from drft.inference import predict_images  # noqa: PLC0415 (torch takes seconds to import)
 
@@ -72,11 +75,16 @@ def predict(checkpoint: Path, images: Sequence[Path]) -> list[Prediction]:
     models = [load_checkpoint(file) for file in members or [single]]
     counts = Counter(path.stem for path in images)
     ids = [str(path) if counts[path.stem] > 1 else path.stem for path in images]
-    probabilities = np.mean([predict_images(model, config.image_size, images) for model, config in models], axis=0)
-    return [
-        Prediction(name, int(row.argmax()), tuple(map(float, row)))
-        for name, row in zip(ids, probabilities, strict=True)
+    faults: list[str] = []
+    members_probabilities = [
+        predict_images(model, config.image_size, images, faults=faults) for model, config in models
     ]
+    predictions = [
+        Prediction(name, int(row.argmax()), tuple(map(float, row)))
+        for name, row in zip(ids, np.mean(members_probabilities, axis=0), strict=True)
+        if not np.isnan(row).any()
+    ]
+    return predictions, list(dict.fromkeys(faults))  # each member of an ensemble names the same images
 
 
 def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from drft.config.trial_config import parse_config
-from drft.errors import DataError
+from drft.errors import DataError, WeightsError
 from drft.inference import predict_images
 from drft.models.checkpoint import load_checkpoint, save_checkpoint
 from drft.training.trial import run_trial
@@ -53,3 +53,24 @@ def test_every_file_that_cannot_be_decoded_is_named(tiny_dataset, model, tmp_pat
     with pytest.raises(DataError) as caught:
         predict_images(model, 32, [tmp_path / "a.png", tiny_dataset.images[0].path, tmp_path / "b.png"])
     assert [line.split()[0] for line in caught.value.faults] == [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+
+
+@pytest.mark.parametrize("tensor", ["fc.weight", "fc.bias", "layer4.0.bn1.weight"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_prediction_that_is_not_finite_is_an_error(tiny_dataset, model, tensor, value):
+    changed = model.net.state_dict()[tensor]
+    before = changed.clone()
+    changed.fill_(value)
+    with pytest.raises(WeightsError, match="predicts numbers that are NaN or infinite"):
+        predict_images(model, 32, [tiny_dataset.images[0].path])
+    changed.copy_(before)
+
+
+def test_files_that_cannot_be_decoded_do_not_stop_the_others(tiny_dataset, model, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no image")
+    paths = [image.path for image in tiny_dataset.images]
+    faults = []
+    predicted = predict_images(model, 32, [*paths[:35], tmp_path / "a.png", *paths[35:]], faults=faults)
+    assert np.isnan(predicted[35]).all()
+    assert np.delete(predicted, 35, axis=0) == pytest.approx(predict_images(model, 32, paths), abs=1e-6)
+    assert [fault.split()[0] for fault in faults] == [str(tmp_path / "a.png")]

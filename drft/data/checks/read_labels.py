@@ -10,7 +10,7 @@ from drft.data.datasets.ddr import find_ddr
 from drft.data.datasets.files import ImageFiles, files_below, leads_out
 from drft.data.datasets.idrid import changed_grades
 from drft.data.datasets.image_folder import read_image_folder
-from drft.data.datasets.labels import LabelRow, SourceLabels, parse_grade, repeated_rows, unused_images
+from drft.data.datasets.labels import LabelRow, SourceLabels, links_elsewhere, parse_grade, repeated_rows, unused_images
 from drft.data.datasets.open import is_rendered, open_dataset, path_of, read_source
 from drft.data.progress import Progress
 from drft.errors import DataError
@@ -87,6 +87,7 @@ def _check_labels(labels: SourceLabels) -> CheckedLabels:
             rows.setdefault(row.id, row)
     used = {row.path for row in rows.values()}
     findings += [Finding("note", "unlisted files", note) for note in unused_images(labels, used)]
+    findings += [Finding("note", "links elsewhere", note) for note in links_elsewhere(labels)]
     named = len(labels.rows) + len(labels.faults)
     return CheckedLabels(labels.name, named, tuple(rows.values()), tuple(findings), labels.grades)
 

@@ -1,16 +1,13 @@
 """Check the files of a data set: report unreadable ones, and group files with the same bytes."""
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
-
-from PIL import Image, UnidentifiedImageError
 
 from drft.data.dataset import LabeledImage
 from drft.data.datasets.faults import DataErrors
+from drft.data.image_file import ImageFile
 from drft.data.parallel import attempts
 from drft.data.progress import Progress
 from drft.errors import DataError
@@ -63,27 +60,10 @@ def checked_digest(path: Path) -> str:
     Raises:
         DataError: when the file is empty, cut off, unreadable or not an image.
     """
-    try:
-        content = path.read_bytes()
-        with Image.open(BytesIO(content)) as image:
-            file_format = image.format
-    except UnidentifiedImageError:
-        problem = "is no image file" if content else "is empty"
-        raise DataError(f"{path} {problem}: replace it or remove its line from the label table") from None
-    except (OSError, Image.DecompressionBombError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{path} cannot be read ({reason}): fix it or remove its line") from None
-    if _is_cut_off(content, file_format):
-        raise DataError(f"{path} is cut off, its end is missing: copy it again or remove its line")
-    return hashlib.sha256(content).hexdigest()
-
-
-def _is_cut_off(content: bytes, file_format: str | None) -> bool:
-    """Return whether a JPEG or PNG file lacks its end marker."""
-    if file_format == "JPEG":
-        # A thumbnail inside the file has an end marker too, but that comes before the start of the last scan.
-        return content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda")
-    return file_format == "PNG" and b"IEND" not in content[-64:]
+    file = ImageFile.read(path)
+    if file.format in {"TIFF", "BMP"}:  # without an end that could be checked
+        file.rgb(1)
+    return file.digest
 
 
 def same_bytes(images: Sequence[LabeledImage], digests: Sequence[str]) -> list[list[LabeledImage]]:

@@ -8,20 +8,41 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from drft.errors import DataError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 """Suffixes of image files, in lower case; upper case is recognised too."""
 
 _MAX_DEPTH = 6
-"""Levels of subfolders that are searched; the limit ends circles of links."""
+"""Levels of subfolders that are searched."""
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """Yield the files in a folder and its subfolders in a fixed order, without hidden ones; links are followed."""
-    for parent, subfolders, names in os.walk(folder, followlinks=True):
+    """Yield the files in a folder and its subfolders in a fixed order, without hidden ones.
+
+    Links to files are followed. Links to folders are not: what they lead to inside the folder is found there, and what
+    is elsewhere was not named. Of pipes, devices and broken links only those with the name of an image are yielded,
+    for opening them to refuse them by name.
+    """
+    for files, _ in _folders_below(folder):
+        yield from files
+
+
+def links_out_of(folder: Path) -> list[Path]:
+    """Return the links below a folder that lead to folders outside it, which are not followed."""
+    whole = folder.resolve()
+    links = (link for _, links in _folders_below(folder) for link in links)
+    return [link for link in links if not link.resolve().is_relative_to(whole)]
+
+
+def _folders_below(folder: Path) -> Iterator[tuple[list[Path], list[Path]]]:
+    """Yield the files and the links to folders in each folder."""
+    for parent, subfolders, names in os.walk(folder, followlinks=False):
         depth = len(Path(parent).relative_to(folder).parts)
+        visible = sorted(filter(_is_visible, subfolders))
         # os.walk continues with the subfolders that are left in this list.
-        subfolders[:] = sorted(filter(_is_visible, subfolders)) if depth < _MAX_DEPTH else []
-        yield from (Path(parent, name) for name in sorted(filter(_is_visible, names)))
+        subfolders[:] = visible if depth < _MAX_DEPTH else []
+        files = [Path(parent, name) for name in sorted(filter(_is_visible, names))]
+        links = [Path(parent, name) for name in visible if Path(parent, name).is_symlink()]
+        yield [file for file in files if file.suffix.lower() in SUFFIXES or file.is_file()], links
 
 
 def stem_of(name: str) -> str:
@@ -43,6 +64,8 @@ class ImageFiles:
     """Files by their full path below the folder, with and without suffix."""
     _by_tail: Mapping[str, Sequence[Path]]
     """Files by the end of that path: name, folder and name, and so on."""
+    links: Sequence[Path] = ()
+    """Links to folders elsewhere, which are not followed."""
 
     @classmethod
     def of(cls, path: Path) -> "ImageFiles":
@@ -56,7 +79,7 @@ class ImageFiles:
                 tail = "/".join(parts[start:])
                 for name in (tail, stem_of(tail)):
                     (by_tail if start else by_path)[name].append(file)
-        return cls(path, files, by_path, by_tail)
+        return cls(path, files, by_path, by_tail, links_out_of(path))
 
     def find(self, name: str) -> Path:
         """Return the image that a table calls ``name``, with or without folders and suffix.
@@ -71,7 +94,8 @@ class ImageFiles:
         candidates = (index.get(key) for index in (self._by_path, self._by_tail) for key in keys)
         matches = next(filter(None, candidates), ())
         if not matches:
-            raise DataError(f"no image {name!r} in {self.path}: add the file or remove the line")
+            hint = f" (the link {self.links[0]} leads elsewhere and is not followed)" if self.links else ""
+            raise DataError(f"no image {name!r} in {self.path}{hint}: add the file or remove the line")
         if len(matches) > 1:
             paths = " and ".join(str(file.relative_to(self.path)) for file in matches[:2])
             raise DataError(f"image {name!r} is ambiguous, it may be {paths}: write the one meant in the table")

@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from drft.data.datasets.audit import checked_digest
-from drft.data.images import lit_box, read_rgb
-from drft.errors import DataError
+from drft.data.image_file import ImageFile
+from drft.data.images import lit_box
 
 SIDE = 96
 """Height and width of the thumbnails: they show vessels and larger lesions, but not the noise of a JPEG."""
@@ -57,20 +56,15 @@ def fingerprint_image(path: Path) -> ImageFingerprint:
     Raises:
         DataError: when the file is empty, cut off, unreadable or not an image.
     """
-    digest = checked_digest(path)
-    try:
-        with Image.open(path) as image:
-            size, file_format = image.size, str(image.format)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error}): fix it or remove its line") from None
-    grey = read_rgb(path, SIDE).convert("L")
+    file = ImageFile.read(path)
+    grey = file.rgb(2 * SIDE).convert("L")
     values = np.asarray(grey.reduce(max(1, max(grey.size) // 256)))
     stretched = ImageOps.autocontrast(grey, cutoff=1)  # the frame of a copy of lower contrast is grey, not black
     box = lit_box(stretched.convert("RGB"))
     return ImageFingerprint(
-        digest=digest,
-        size=size,
-        file_format=file_format,
+        digest=file.digest,
+        size=file.size,
+        file_format=file.format,
         brightest=float(np.percentile(values, 99)),
         deviation=float(values.std()),
         thumbnail=np.asarray(stretched.resize((SIDE, SIDE), Image.Resampling.BOX, box=box)),

@@ -6,6 +6,7 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,7 +51,7 @@ def read_image_folder(folder: Path) -> SourceLabels | None:
     if class_images is None:
         return None
     grades, numbers = _grades({image.class_ for image in class_images})
-    below_top = ImageFiles.of(top)
+    below_top = replace(ImageFiles.of(top), links=images.links)
     rows = [_label_row(image, numbers[image.class_], below_top) for image in class_images]
     notes = []
     if grades != GRADES:

@@ -79,6 +79,7 @@ def build_dataset(labels: SourceLabels, progress: Progress, cache_dir: Path | No
         notes=(
             *labels.notes,
             *unused_images(labels, {image.path for image in images}),
+            *links_elsewhere(labels),
             *missing_test(images),
             *audit.notes,
             *pair_notes(pairs),
@@ -122,6 +123,17 @@ def unused_images(labels: SourceLabels, used: set[Path]) -> Iterator[str]:
     for folder in {row.folder.path: row.folder for row in labels.rows}.values():
         if count := sum(file not in known for file in folder.files):
             yield f"{count} images in {folder.path.name} have no line in the label table and are not used."
+
+
+def links_elsewhere(labels: SourceLabels) -> Iterator[str]:
+    """Yield one sentence for each folder with links to folders outside it."""
+    for folder in {row.folder.path: row.folder for row in labels.rows}.values():
+        if folder.links:
+            names = ", ".join(str(link) for link in folder.links[:3])
+            yield (
+                f"{len(folder.links)} links in {folder.path.name} lead to folders elsewhere and are not followed "
+                f"({names}): put these folders there to use their images."
+            )
 
 
 def missing_test(images: Sequence[LabeledImage]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from drft.data.dataset import LabeledImage
+from drft.data.datasets.faults import DataErrors
 from drft.data.datasets.image_fingerprint import fingerprint_image
 from drft.data.parallel import attempts
 from drft.data.progress import Progress
@@ -67,13 +68,15 @@ def _compare(by_digest: Mapping[str, LabeledImage], progress: Progress) -> list[
     """Decode every file and return the digests of the pairs."""
     from drft.data.datasets.perceptual_hash import find_near_duplicates  # noqa: PLC0415  SciPy is slow to import
 
-    fingerprints = []
+    fingerprints, faults = [], DataErrors()
     paths = [image.path for image in by_digest.values()]
     with attempts(fingerprint_image, paths, "comparing images", progress) as results:
         for result in results:
             if isinstance(result, DataError):
-                raise result
-            fingerprints.append(result)
+                faults.add(result.faults)
+            else:
+                fingerprints.append(result)
+    faults.raise_all()
     digests = list(by_digest)
     pairs, _ = find_near_duplicates(fingerprints)
     return [(digests[pair.first], digests[pair.second]) for pair in pairs]

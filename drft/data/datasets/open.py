@@ -11,7 +11,7 @@ from drft.data.dataset import ImageDataset
 from drft.data.datasets import corrections, csv_table, idrid, known_tables, near_duplicates
 from drft.data.datasets.ddr import find_ddr, read_ddr
 from drft.data.datasets.download import DOWNLOADS, fetch
-from drft.data.datasets.files import files_below
+from drft.data.datasets.files import files_below, links_out_of
 from drft.data.datasets.image_folder import read_image_folder
 from drft.data.datasets.labels import SourceLabels, build_dataset
 from drft.data.datasets.retinamnist import find_retinamnist, is_retinamnist, read_retinamnist
@@ -153,8 +153,10 @@ def _read_folder(folder: Path, options: Mapping[str, str], cache_dir: Path | Non
     if labels := read_image_folder(folder):
         _check_options(options, (), str(folder))
         return labels
+    links = links_out_of(folder)
+    hint = f" (the link {links[0]} leads elsewhere and is not followed)" if links else ""
     raise DataError(
-        f"{folder} holds neither a known data set nor a label table, nor a folder of images for each class: "
+        f"{folder} holds neither a known data set nor a label table, nor a folder of images for each class{hint}: "
         "name a folder with a CSV, or the CSV itself"
     )
 

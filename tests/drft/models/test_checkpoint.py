@@ -136,3 +136,48 @@ def test_a_whole_model_that_lacks_tensors_is_refused(tmp_path, config, trained):
     safetensors.numpy.save_file(tensors, path, metadata)
     with pytest.raises(WeightsError, match=r"1 tensors do not fit test_resnet \(first: conv1"):
         load_checkpoint(path)
+
+
+def rewrite(path, change, metadata=None):
+    """Write a checkpoint again with changed tensors and metadata."""
+    with safetensors.safe_open(path, "np") as file:
+        known, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    change(tensors)
+    safetensors.numpy.save_file(tensors, path, known | (metadata or {}))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["fc.weight", "layer4.0.bn1.running_var", "conv1.0.weight"])
+def test_numbers_that_are_none_are_refused_by_name(tmp_path, config, trained, value, name):
+    path = tmp_path / "model.safetensors"
+    save_model(path, trained, config, classes=4)
+    rewrite(path, lambda tensors: tensors[name].__setitem__(..., value))
+    with pytest.raises(WeightsError, match=rf"model\.safetensors: {name} has values that are NaN or infinite"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int64", "bool"])
+def test_tensors_of_other_types_are_refused(tmp_path, config, trained, kind):
+    path = tmp_path / "best.safetensors"
+    save_checkpoint(path, changed_tensors(trained.net, trained.pretrained), config, classes=4)
+    rewrite(path, lambda tensors: tensors.update({"fc.weight": np.ones_like(tensors["fc.weight"]).astype(kind)}))
+    with pytest.raises(WeightsError, match=rf"fc\.weight is {kind}, not float32"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "normalization",
+    [
+        "[[NaN, 0, 0], [1, 1, 1]]",
+        "[[0, 0, 0], [1, 1, Infinity]]",
+        "[[0, 0, 0], [1, 0, 1]]",
+        "[[0, 0], [1, 1, 1]]",
+        "[[0], 1]",
+    ],
+)
+def test_a_normalization_that_is_none_is_refused(tmp_path, config, trained, normalization):
+    path = tmp_path / "model.safetensors"
+    save_model(path, trained, config, classes=4)
+    rewrite(path, lambda tensors: None, {"normalization": normalization})
+    with pytest.raises(WeightsError, match=r"of its inputs are none|its configuration cannot be read"):
+        load_checkpoint(path)

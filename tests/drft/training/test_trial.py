@@ -142,6 +142,12 @@ def test_the_metric_picks_the_best_epoch(tiny_dataset, result):
     assert result.best.val_accuracy == max(r.val_accuracy for r in result.records)
 
 
+def test_predictions_that_are_nan_are_an_error_with_a_remedy(tiny_dataset, monkeypatch):
+    monkeypatch.setattr("drft.training.trainer.Trainer._outputs", lambda trainer, part: torch.full((60, 5), torch.nan))
+    with pytest.raises(NonFiniteLossError, match=r"predictions became NaN.*lower learning rate"):
+        run_trial(TINY, tiny_dataset)
+
+
 def test_divergence_is_an_error_with_a_remedy(tiny_dataset):
     config = with_values(TINY, {"optimizer.name": "sgd", "head_phase.lr": 1e30})
     with pytest.raises(NonFiniteLossError, match="lower learning rate"):

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import sys
 
 import numpy as np
@@ -268,6 +269,19 @@ def test_predict_names_all_missing_paths(call, trained, tmp_path):
     first, second = err.splitlines()
     assert first == f"error: {tmp_path / 'no.jpg'} does not exist: name an image, or a folder of images"
     assert "holds no image (.jpg" in second
+
+
+def test_predict_names_unreadable_images_and_predicts_the_others(call, trained, tiny_dataset, tmp_path):
+    checkpoint = trained[0] / "real" / "trials" / "0001" / "best.safetensors"
+    content = tiny_dataset.images[0].path.read_bytes()
+    for name, part in {"a": content, "b": content[:-100], "c": b"%!PS-Adobe-3.0 EPSF-3.0", "e": b""}.items():
+        (tmp_path / f"{name}.png").write_bytes(part)
+    os.mkfifo(tmp_path / "d.png")
+    code, out, err = call("predict", checkpoint, tmp_path)
+    assert code == 1
+    assert [row.split()[0] for row in out.splitlines()[1:]] == ["a"]
+    faults = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert [line.split()[1] for line in faults] == [str(tmp_path / f"{name}.png") for name in "bcde"]
 
 
 @pytest.mark.parametrize("name", ["nowhere.safetensors", "pretrained.safetensors", "real"])

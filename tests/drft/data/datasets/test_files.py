@@ -1,0 +1,120 @@
+"""Folders that others made: links, pipes and devices in them end no command and never run in circles."""
+
+import os
+import threading
+
+import pytest
+
+from drft.data import open_dataset
+from drft.data.checks import check_source
+from drft.data.datasets.files import ImageFiles, files_below
+from drft.errors import DataError
+
+
+@pytest.fixture
+def classes(tmp_path, draw_image):
+    """A folder of two classes of 4 images each."""
+    for number in range(8):
+        draw_image(tmp_path / "data" / str(number % 2) / f"{number}.png", number)
+    return tmp_path / "data"
+
+
+def names(folder):
+    return [file.relative_to(folder).as_posix() for file in files_below(folder)]
+
+
+ALL = [f"{number % 2}/{number}.png" for number in (0, 2, 4, 6, 1, 3, 5, 7)]
+
+
+@pytest.mark.parametrize("target", [".", "..", "0", "../data/0", "/", "again", "nowhere"])
+@pytest.mark.parametrize("place", ["again", "0/again", "0/.again"])
+def test_links_to_folders_add_no_image(classes, target, place):
+    (classes / place).symlink_to(target)
+
+    assert names(classes) == ALL
+    assert len(open_dataset(str(classes))) == 8
+    assert check_source(str(classes)).named == 8
+
+
+def test_folders_that_link_to_each_other_end(classes):
+    (classes / "0" / "other").symlink_to(classes / "1")
+    (classes / "1" / "other").symlink_to(classes / "0")
+
+    assert names(classes) == ALL
+
+
+def test_links_to_folders_elsewhere_are_named(classes, tmp_path, draw_image):
+    draw_image(tmp_path / "outside" / "9.png")
+    (classes / "2").symlink_to(tmp_path / "outside")
+
+    dataset = open_dataset(str(classes))
+
+    assert dataset.grades == ("0", "1")
+    assert f"1 links in data lead to folders elsewhere and are not followed ({classes / '2'})" in " ".join(
+        dataset.notes
+    )
+    assert any("are not followed" in finding.text for finding in check_source(str(classes)).findings)
+
+
+def test_a_test_part_that_is_a_link_elsewhere_is_named(tmp_path, classes):
+    (tmp_path / "parts").mkdir()
+    classes.rename(tmp_path / "parts" / "train")
+    (tmp_path / "outside" / "0").mkdir(parents=True)
+    (tmp_path / "parts" / "test").symlink_to(tmp_path / "outside")
+
+    assert "parts/test): put these folders there" in " ".join(open_dataset(str(tmp_path / "parts")).notes)
+
+
+def test_images_that_only_a_link_leads_to_are_missing_and_the_link_is_named(tmp_path, draw_image):
+    draw_image(tmp_path / "outside" / "a.png")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "images").symlink_to(tmp_path / "outside")
+    (tmp_path / "data" / "labels.csv").write_text("image,grade\na,1\n")
+
+    with pytest.raises(DataError, match=r"no image 'a' in .*the link .*images leads elsewhere.*: add the file"):
+        open_dataset(str(tmp_path / "data"))
+    (tmp_path / "data" / "labels.csv").unlink()
+    with pytest.raises(DataError, match=r"holds neither .*the link .*images leads elsewhere"):
+        open_dataset(str(tmp_path / "data"))
+
+
+def test_a_folder_that_is_itself_a_link_and_links_to_files_are_followed(tmp_path, classes):
+    (tmp_path / "link").symlink_to(classes)
+    (classes / "0" / "0.png").rename(tmp_path / "8.png")
+    (classes / "1" / "8.png").symlink_to(tmp_path / "8.png")
+
+    assert len(ImageFiles.of(tmp_path / "link").files) == 8
+
+
+def test_pipes_with_the_names_of_tables_are_not_read(classes):
+    for name in ("labels.csv", "train.csv", "train.txt", "trainLabels.csv", "retinamnist.npz", "idrid_labels.csv"):
+        os.mkfifo(classes / name)
+    opened = []
+    thread = threading.Thread(target=lambda: opened.append(open_dataset(str(classes))), daemon=True)
+    thread.start()
+    thread.join(60)
+
+    assert len(opened[0]) == 8
+
+
+SPECIAL = {
+    "a named pipe": os.mkfifo,
+    "a device": lambda path: path.symlink_to("/dev/zero"),
+    "cannot be read": lambda path: path.symlink_to("nowhere"),
+    "cannot be read (Too many levels": lambda path: path.symlink_to(path.name),
+}
+
+
+@pytest.mark.parametrize("what", SPECIAL)
+def test_special_files_are_named_and_the_others_checked(classes, what):
+    SPECIAL[what](classes / "1" / "8.png")
+
+    with pytest.raises(DataError) as raised:
+        open_dataset(str(classes))
+    check = check_source(str(classes))
+
+    (fault,) = raised.value.faults
+    assert fault.startswith(f"{classes / '1' / '8.png'} ")
+    assert what in fault
+    assert [finding.ids for finding in check.defects if finding.kind == "unreadable file"] == [("train/1/8",)]
+    assert len(check.files) == 8
