@@ -10,6 +10,20 @@
 Names are imported when they are first used, so that ``drft-study --help`` stays fast.
 """
 
+import os
+import sys
+
+# ``python -m study`` puts the working folder in front of Python's own library, and users keep their data there. This
+# must be done before the first import of a module that such a folder could hold. ``argv`` begins with -m only while
+# Python looks for the module to run. The source folder of this program stays.
+if (
+    sys.argv[:1] == ["-m"]
+    and "-m study" in " ".join(sys.orig_argv)
+    and not sys.flags.safe_path
+    and sys.path[0] != os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120 (pathlib may lie in that folder)
+):
+    del sys.path[0]
+
 import importlib
 from typing import TYPE_CHECKING, Any
 

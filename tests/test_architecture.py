@@ -31,7 +31,7 @@ FLOORS = [
     {"drft.feature_cache"},
     {"drft.data", "drft.models"},
     {"drft.config"},
-    {"drft.files", "drft.metrics", "drft.errors"},
+    {"drft.files", "drft.metrics", "drft.errors", "drft.python_path"},
 ]
 """The rooms of the product. A room imports itself and rooms of lower floors."""
 

@@ -1,12 +1,14 @@
 """The command line: one module per command, imported when the command is used, so that ``--help`` stays fast."""
 
 import importlib
+import os
 import sys
 from collections.abc import Mapping
 from types import MappingProxyType
 
 import click
 
+from drft.python_path import SAFE_PATH
 from study.report.disclaimer import DISCLAIMER
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
@@ -58,6 +60,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted."""
+    os.environ.update(SAFE_PATH)  # for all processes that this one starts, those of libraries included
     try:
         cli(standalone_mode=False)
     except click.exceptions.Abort:

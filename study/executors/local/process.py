@@ -18,6 +18,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from drft.python_path import child_environment
+
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext, SpawnContext
 
@@ -39,9 +41,10 @@ def warm_up() -> None:
     if CONTEXT.get_start_method() != "forkserver":
         return
     CONTEXT.set_forkserver_preload(["study.executors.local.preload"])
-    resource_tracker.ensure_running()  # its start unblocks SIGINT, so it comes first
-    with set_environment({**MEMORY, **dict.fromkeys(THREADS, "1")}), _block_interrupts():
-        forkserver.ensure_running()
+    with set_environment({**MEMORY, **dict.fromkeys(THREADS, "1"), **child_environment()}):
+        resource_tracker.ensure_running()  # its start unblocks SIGINT, so it comes first
+        with _block_interrupts():
+            forkserver.ensure_running()
 
 
 def start(target: Callable[..., None], *args: object, name: str, environment: Mapping[str, str]) -> BaseProcess:
@@ -52,7 +55,7 @@ def start(target: Callable[..., None], *args: object, name: str, environment: Ma
     """
     warm_up()
     process = CONTEXT.Process(target=_run, args=({**os.environ, **environment}, target, args), name=name)
-    with set_environment(environment):  # spawned processes read it before they call ``_run``
+    with set_environment({**environment, **child_environment()}):  # spawned processes read it before they call ``_run``
         process.start()
     return process
 
