@@ -1,10 +1,12 @@
 """The model card (Mitchell et al. 2019): training data, scores and limits of an exported model."""
 
+import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from drft.config.trial_config import TrialConfig
+from drft.errors import StudyError
 from study.analysis import Estimate, Withheld, proportion
 from study.analysis.estimators.grading import grading
 from study.analysis.verdict import Verdict, promise_of
@@ -14,6 +16,7 @@ from study.report.disclaimer import FULL_DISCLAIMER, RENDERED
 from study.report.provenance import limits, provenance
 from study.report.wording import between, percent
 from study.results.floor import NoFloor
+from study.results.predictions_file import reading
 from study.results.study_results import StudyResults
 from study.results.test_set import SUMMARY, confirmation_location
 
@@ -240,7 +243,18 @@ def _floor(study: StudyResults) -> str:
 def _test(study: StudyResults, trial: Trial) -> Iterator[str]:
     """Yield the scores of a confirmation, read from its summary: an export reads no test predictions."""
     path = confirmation_location(study.location).folder / SUMMARY
-    test = json.loads(path.read_text(encoding="utf-8"))["test"] if path.is_file() else {}
+    test: dict[str, Any] = {}
+    try:
+        with contextlib.suppress(FileNotFoundError), reading(path):
+            test = json.loads(path.read_text(encoding="utf-8"))["test"]
+            _ = [
+                (score["trial"], score["n_draws"], score["accuracy"], score["qwk"]) for score in test.get("scores", ())
+            ]
+    except StudyError as error:
+        advice = f"delete it, and `drft-study confirm {study.info.name}` writes it again"
+        study.name_damage(f"{error}: the model card has no test scores; {advice}")
+        yield f"Scored, but {path.name} of the confirmation is damaged: {advice}."
+        return
     score = next((score for score in test.get("scores", ()) if score["trial"] == trial["number"]), None)
     if not test:
         yield f"Not scored: test predictions are not read before `drft-study confirm {study.info.name}` has finished."
