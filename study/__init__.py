@@ -18,7 +18,7 @@ import sys
 # Python looks for the module to run. The source folder of this program stays.
 if (
     sys.argv[:1] == ["-m"]
-    and "-m study" in " ".join(sys.orig_argv)
+    and any(option in " ".join(sys.orig_argv) for option in ("-m study", "-mstudy"))
     and not sys.flags.safe_path
     and sys.path[0] != os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120 (pathlib may lie in that folder)
 ):

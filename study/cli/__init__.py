@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 import click
 
@@ -32,6 +33,12 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
 
 class _LazyGroup(click.Group):
     """Imports ``study.cli.NAME`` (its ``command``) only when NAME is called."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EOFError as error:  # click would take it for an interruption by the user
+            raise RuntimeError("a file or a pipe ended too early") from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

@@ -40,6 +40,14 @@ FURTHER_COLUMNS = ("score", "last_step", "ending", "device", "control", "would_p
 WHOLE_NUMBERS = ("number", "depth", "best_step", "last_step", "retry_of", "would_prune", "folds", "block")
 
 
+_EXPECTED: Mapping[str, tuple[type, Sequence[str]]] = {
+    "cohort": (dict, ("fingerprint", "grades")),
+    "split": (dict, ("n_train", "n_validation")),
+    "blocks": (list, ()),
+}
+"""Type of the attributes that are stored as JSON, other than objects, and keys without which they are foreign."""
+
+
 @dataclass(frozen=True, slots=True)
 class StudyInfo:
     """The metadata of a study, as the run that created it recorded them."""
@@ -257,11 +265,11 @@ def _decode(location: StudyLocation, attributes: Mapping[str, Any], name: str, d
     Raises:
         StudyError: when both are damaged.
     """
-    kind = list if name == "blocks" else dict
+    kind, keys = _EXPECTED.get(name, (dict, ()))
     where = f"attribute {name!r} of study {location.name!r} in {public_url(location.url)}"
     try:
         value = json.loads(attributes.get(name, "{}"))
-        if isinstance(value, kind):
+        if isinstance(value, kind) and set(keys) <= set(value if keys else ()):
             return value
     except (ValueError, TypeError):
         pass
@@ -270,7 +278,7 @@ def _decode(location: StudyLocation, attributes: Mapping[str, Any], name: str, d
         value = yaml.safe_load(copy.read_text(encoding="utf-8"))[name]
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
         value = None
-    if not isinstance(value, kind):
+    if not isinstance(value, kind) or not set(keys) <= set(value if keys else ()):
         raise StudyError(f"{where} is damaged, and {copy} has no copy of it: restore one of the two from a backup")
     damaged.append(f"{where} is damaged: its copy in {copy} is used")
     return value

@@ -139,7 +139,9 @@ def test_no_command_runs_a_module_of_the_working_folder(studied: Path, command: 
     result = command(name, *CALLS[name], wait=name == "dashboard")
     assert nothing_ran(studied), (studied / "ran").read_text()
     assert "Traceback" not in result.stdout
-    assert result.returncode == 0, result.stdout
+    assert result.returncode in {"data": {0, 1}, "dashboard": {0, 130}}.get(name, {0}), (
+        result.stdout
+    )  # 1: the images have defects
 
 
 def test_predict_runs_no_module_of_the_working_folder(studied: Path, command: Command):
