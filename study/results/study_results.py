@@ -4,7 +4,7 @@ Everything but the predictions comes from the Optuna storage, so a study can be 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import cached_property
@@ -40,12 +40,8 @@ FURTHER_COLUMNS = ("score", "last_step", "ending", "device", "control", "would_p
 WHOLE_NUMBERS = ("number", "depth", "best_step", "last_step", "retry_of", "would_prune", "folds", "block")
 
 
-_EXPECTED: Mapping[str, tuple[type, Sequence[str]]] = {
-    "cohort": (dict, ("fingerprint", "grades")),
-    "split": (dict, ("n_train", "n_validation")),
-    "blocks": (list, ()),
-}
-"""Type of the attributes that are stored as JSON, other than objects, and keys without which they are foreign."""
+_KEYS: Mapping[str, Collection[str]] = {"cohort": ("fingerprint", "grades"), "split": ("n_train", "n_validation")}
+"""Keys of attributes that are stored as JSON; without them they are foreign."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,11 +261,14 @@ def _decode(location: StudyLocation, attributes: Mapping[str, Any], name: str, d
     Raises:
         StudyError: when both are damaged.
     """
-    kind, keys = _EXPECTED.get(name, (dict, ()))
+
+    def fits(value: object) -> bool:
+        return isinstance(value, list if name == "blocks" else dict) and {*_KEYS.get(name, ())} <= {*map(str, value)}
+
     where = f"attribute {name!r} of study {location.name!r} in {public_url(location.url)}"
     try:
         value = json.loads(attributes.get(name, "{}"))
-        if isinstance(value, kind) and set(keys) <= set(value if keys else ()):
+        if fits(value):
             return value
     except (ValueError, TypeError):
         pass
@@ -278,7 +277,7 @@ def _decode(location: StudyLocation, attributes: Mapping[str, Any], name: str, d
         value = yaml.safe_load(copy.read_text(encoding="utf-8"))[name]
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
         value = None
-    if not isinstance(value, kind) or not set(keys) <= set(value if keys else ()):
+    if not fits(value):
         raise StudyError(f"{where} is damaged, and {copy} has no copy of it: restore one of the two from a backup")
     damaged.append(f"{where} is damaged: its copy in {copy} is used")
     return value

@@ -11,13 +11,15 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from multiprocessing import forkserver, resource_tracker
+from multiprocessing import forkserver, resource_tracker, util
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from drft.files.scratch import ScratchFolder
 from drft.python_path import child_environment
 
 if TYPE_CHECKING:
@@ -36,12 +38,18 @@ the same large tensors in every step; if the kernel took the pages back and clea
 time."""
 
 
+_LONGEST_TEMP = 60
+"""Characters of a temporary folder that leave room for the path of the fork server's socket."""
+
+_scratch: ScratchFolder | None = None
+
+
 def warm_up() -> None:
     """Start the fork server if there is none: it imports torch while this process does something else."""
     if CONTEXT.get_start_method() != "forkserver":
         return
     CONTEXT.set_forkserver_preload(["study.executors.local.preload"])
-    with set_environment({**MEMORY, **dict.fromkeys(THREADS, "1"), **child_environment()}):
+    with set_environment({**MEMORY, **dict.fromkeys(THREADS, "1"), **child_environment()}), _own_temporary_folder():
         resource_tracker.ensure_running()  # its start unblocks SIGINT, so it comes first
         with _block_interrupts():
             forkserver.ensure_running()
@@ -101,6 +109,27 @@ def set_environment(variables: Mapping[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _own_temporary_folder() -> Iterator[None]:
+    """Let multiprocessing make its folder, which has the socket of the fork server, in a scratch folder.
+
+    Its own would stay for good when this process is killed. It makes one in a process, at the first call.
+    """
+    global _scratch  # noqa: PLW0603 (one for the process, as the fork server)
+    before = tempfile.tempdir
+    if _scratch is None:
+        _scratch = ScratchFolder(_LONGEST_TEMP)
+        util.Finalize(
+            None, _scratch.delete, exitpriority=-101
+        )  # after that of multiprocessing's folder, which has -100
+    tempfile.tempdir = _scratch.path
+    try:
+        with set_environment({"DRFT_SCRATCH": _scratch.path, "DRFT_TUNER": str(os.getpid())}):
+            yield
+    finally:
+        tempfile.tempdir = before
 
 
 @contextlib.contextmanager

@@ -4,19 +4,18 @@ import contextlib
 import logging
 import math
 import os
-import shutil
 import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ray
 
 from drft.errors import UsageError
 from drft.files.atomic import default_cache_dir
+from drft.files.scratch import ScratchFolder
 from drft.python_path import child_environment
 from study.executors.local.process import set_environment
 from study.executors.resources import cores
@@ -177,12 +176,8 @@ def _quotient(total: float, part: float) -> int:
 @contextmanager
 def _temporary_folder() -> Iterator[str]:
     """Make a temporary folder with a short path, and delete it even if something is still being written there."""
-    usual = tempfile.gettempdir()
-    folder = tempfile.mkdtemp(prefix="drft-", dir=usual if len(usual) <= _LONGEST_TEMP else "/tmp")  # noqa: S108
+    folder = ScratchFolder(_LONGEST_TEMP)
     try:
-        yield folder
+        yield folder.path
     finally:
-        for _ in range(3):  # a process that is just ending may write the last line of its log
-            shutil.rmtree(folder, ignore_errors=True)
-            if not Path(folder).exists():
-                break
+        folder.delete()
