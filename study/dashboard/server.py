@@ -25,6 +25,7 @@ from study.dashboard.access import (
     is_loopback,
     only_from_here,
     read_password,
+    well_formed,
     with_limits,
     with_password,
 )
@@ -118,6 +119,7 @@ def open_dashboard(
     )
     application = with_limits(application, read_only=read_only)
     application = only_from_here(application) if password is None else with_password(application, password)
+    application = well_formed(application)
     listening, address = _listen(host, port)
     sockets: dict[int, Any] = {}
     server = waitress.create_server(

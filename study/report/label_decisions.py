@@ -8,6 +8,7 @@ import pandas as pd
 
 from drft.data.datasets.csv_table import read_table
 from drft.errors import DataError
+from drft.files.csv_cells import text_of_cell
 from study.results.predictions_file import name_damage
 
 
@@ -49,4 +50,5 @@ def _decided(path: Path) -> dict[str, Mapping[str, str]]:
         shutil.copyfile(path, copy)
         name_damage(f"{path} holds no decisions that can be read: it is kept as {copy.name}, and a new one begun")
         return {}
-    return {cells["id"]: cells for _, cells in table.rows if cells["decision"]}
+    rows = ((text_of_cell(cells["id"]), cells) for _, cells in table.rows if cells["decision"])
+    return {id_: {**cells, "id": id_} for id_, cells in rows}

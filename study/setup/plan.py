@@ -8,7 +8,7 @@ import importlib.util
 import platform
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Generic, TypeVar
@@ -66,8 +66,8 @@ class StudyPlan(Generic[Suggesting_co]):
     """All image sizes of the trials, in pixels; the images are decoded at each of them."""
     slots: Sequence[Slot]
     """Slots for trials on this machine; empty where another executor has its own."""
-    storage: str
-    """URL of the storage."""
+    storage: str = field(repr=False)
+    """URL of the storage, with its password."""
     folder: Path
     """``results/STUDY``."""
     goal_reason: str = ""
