@@ -40,7 +40,7 @@ FURTHER_COLUMNS = ("score", "last_step", "ending", "device", "control", "would_p
 WHOLE_NUMBERS = ("number", "depth", "best_step", "last_step", "retry_of", "would_prune", "folds", "block")
 
 
-_KEYS: Mapping[str, Collection[str]] = {"cohort": ("fingerprint", "grades"), "split": ("n_train", "n_validation")}
+_KEYS: Mapping[str, Collection[str]] = {"cohort": ("fingerprint",), "split": ("n_train",)}
 """Keys of attributes that are stored as JSON; without them they are foreign."""
 
 
@@ -167,10 +167,9 @@ class StudyResults:
             number: of the trial that it belongs to, whose epochs it must hold; None for a file without epochs.
         """
         last = self.trials.loc[self.trials["number"] == number, "last_step"].dropna()
+        epochs, grades = (None if last.empty else int(last.iloc[0])), self.info.dataset.get("grades")
         try:
-            return load_predictions(
-                path, part, None if last.empty else int(last.iloc[0]), len(self.info.dataset["grades"])
-            )
+            return load_predictions(path, part, epochs, len(grades) if grades else None)
         except FileNotFoundError:
             return None
         except StudyError as error:
