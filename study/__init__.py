@@ -4,8 +4,7 @@
 
     from study import RunOptions, run_study
 
-    if __name__ == "__main__":  # worker processes may import the calling script again
-        outcome = run_study(RunOptions(trials=20, space="quick"))
+    outcome = run_study(RunOptions(trials=20, space="quick"))  # also in a notebook; needs no main guard
 
 Names are imported when they are first used, so that ``drft-study --help`` stays fast.
 """

@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 import threading
+import types
 from collections.abc import Callable, Iterator, Mapping
 from multiprocessing import forkserver, resource_tracker, util
 from multiprocessing.process import BaseProcess
@@ -63,7 +64,8 @@ def start(target: Callable[..., None], *args: object, name: str, environment: Ma
     """
     warm_up()
     process = CONTEXT.Process(target=_run, args=({**os.environ, **environment}, target, args), name=name)
-    with set_environment({**environment, **child_environment()}):  # spawned processes read it before they call ``_run``
+    # Spawned processes read the environment before they call ``_run``.
+    with set_environment({**environment, **child_environment()}), _without_main_module():
         process.start()
     return process
 
@@ -109,6 +111,21 @@ def set_environment(variables: Mapping[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _without_main_module() -> Iterator[None]:
+    """Hide the main module from multiprocessing, whose processes would run it again before anything else.
+
+    They need nothing of it. It would be run without end where a script has no main guard, and it cannot be run at all
+    where it came from standard input.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @contextlib.contextmanager
