@@ -33,6 +33,7 @@ from study.dashboard.multi_storage import MultiStorage
 from study.dashboard.notes import StudyNotes
 from study.results.locate import find_study
 from study.results.study_results import read_study
+from study.storage.open import is_read_only, public_url
 
 _THREADS = 8
 _LARGEST_REQUEST = 1 << 20
@@ -111,6 +112,9 @@ def open_dashboard(
     password = None if password_file is None else read_password(password_file)
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # else Optuna logs each study that it has in memory
     sources = {find_study(study, results, storage): study for study in dict.fromkeys(studies)}
+    archived = [location.url for location in sources if is_read_only(location.url)]
+    if archived and not read_only:
+        raise StudyError(f"{public_url(archived[0])} cannot be written: add --read-only to look at it")
     joined = MultiStorage(list(sources), read_only=read_only)
     if joined.note_fault is not None:
         notify(f"notes of trials are not shown, and no notes are written: {joined.note_fault}")

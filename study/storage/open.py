@@ -5,9 +5,11 @@ A path that ends in ``.journal`` is an Optuna journal, for file systems that sev
 before anything is written.
 """
 
+import atexit
 import contextlib
 import os
 import re
+import shutil
 import sqlite3
 import sys
 import tempfile
@@ -101,7 +103,7 @@ def open_storage(
         url_or_path: path of a SQLite file, path of a journal (``*.journal``, or any as ``journal://PATH``), or any
             database URL that SQLAlchemy knows.
         create: whether a missing storage may be created, and a SQLite file of an older Optuna upgraded after a copy of
-            it was made.
+            it was made. Without it, a SQLite file that cannot be written is read, too.
         notify: gets a line that names this copy; None prints it to stderr.
 
     Raises:
@@ -118,6 +120,8 @@ def open_storage(
             return _open_url(url)
         if url.startswith(_JOURNAL):
             return _open_journal(path, create)
+        if not create and is_read_only(url):
+            path = _copy_to_read(path)
         try:
             return _open_sqlite(url, path)
         except RuntimeError as error:
@@ -125,6 +129,26 @@ def open_storage(
                 raise
         _upgrade(url, path, notify or partial(print, file=sys.stderr))
         return _open_sqlite(url, path)
+
+
+def is_read_only(url_or_path: str | Path) -> bool:
+    """Return whether a storage is a SQLite file that cannot be written, such as one in an archive."""
+    url = _as_url(url_or_path)
+    path = _path(url) if url.startswith(_SQLITE) else None
+    return path is not None and path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+
+
+def _copy_to_read(path: Path) -> Path:
+    """Copy a SQLite file that cannot be written into a temporary folder: in write-ahead mode SQLite must write to read.
+
+    The copy is deleted when this process ends.
+    """
+    folder = tempfile.TemporaryDirectory(prefix="drft-read-")
+    atexit.register(folder.cleanup)
+    for name in (path.name, f"{path.name}-wal"):  # the second one holds the latest changes
+        if (path.parent / name).exists():
+            shutil.copyfile(path.parent / name, Path(folder.name, name))
+    return Path(folder.name, path.name)
 
 
 def close_storage(storage: Storage) -> None:
