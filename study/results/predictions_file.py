@@ -36,14 +36,13 @@ def reading(path: Path) -> Iterator[None]:
         raise StudyError(f"{path} is damaged or of another program ({type(error).__name__}: {lines[0]})") from None
 
 
-def load_predictions(path: Path, part: str, epochs: int | None = None, classes: int | None = None) -> Predictions:
+def load_predictions(path: Path, part: str, epochs: int = 0) -> Predictions:
     """Return one part of a file of predictions.
 
     Args:
         path: the ``.npz`` file.
         part: the first word of its keys.
-        epochs: how many epochs it must hold; None for any number.
-        classes: how many classes it must have; None for any number.
+        epochs: how many epochs it must hold at least.
 
     Raises:
         FileNotFoundError: when there is no such file.
@@ -52,10 +51,10 @@ def load_predictions(path: Path, part: str, epochs: int | None = None, classes: 
     with reading(path):
         with np.load(path, allow_pickle=False) as stored:
             ids, grades, probabilities = (stored[f"{part}_{name}"] for name in ("ids", "grades", "probabilities"))
-        images, shape = len(ids), (epochs, len(ids), classes)
-        if probabilities.ndim != 3 or any(b not in {None, a} for a, b in zip(probabilities.shape, shape, strict=True)):
-            expected = " x ".join("?" if size is None else str(size) for size in shape)
-            raise ValueError(f"probabilities of shape {' x '.join(map(str, probabilities.shape))}, not {expected}")
+        images = len(ids)
+        if probabilities.ndim != 3 or probabilities.shape[1] != images or len(probabilities) < epochs:
+            shape = " x ".join(map(str, probabilities.shape))
+            raise ValueError(f"probabilities of shape {shape} for {epochs} epochs and {images} images")
         if grades.shape != (images,) or not np.issubdtype(grades.dtype, np.integer):
             raise ValueError(f"grades of shape {grades.shape} and type {grades.dtype} for {images} images")
         if not np.issubdtype(probabilities.dtype, np.floating) or not np.isfinite(probabilities).all():

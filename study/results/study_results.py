@@ -167,9 +167,8 @@ class StudyResults:
             number: of the trial that it belongs to, whose epochs it must hold; None for a file without epochs.
         """
         last = self.trials.loc[self.trials["number"] == number, "last_step"].dropna()
-        epochs, grades = (None if last.empty else int(last.iloc[0])), self.info.dataset.get("grades")
         try:
-            return load_predictions(path, part, epochs, len(grades) if grades else None)
+            return load_predictions(path, part, 0 if last.empty else int(last.iloc[0]))
         except FileNotFoundError:
             return None
         except StudyError as error:

@@ -60,16 +60,14 @@ def flipped_byte(path: Path) -> None:
     path.write_bytes(content)
 
 
-def other_epochs(path: Path) -> None:
+def too_few_epochs(path: Path) -> None:
     with np.load(path) as stored:
-        shape = stored["validation_probabilities"].shape
-    change(path, validation_probabilities=np.full((shape[0] + 3, *shape[1:]), 0.2, np.float16))
+        change(path, validation_probabilities=stored["validation_probabilities"][:-1])
 
 
-def other_classes(path: Path) -> None:
+def other_images(path: Path) -> None:
     with np.load(path) as stored:
-        shape = stored["validation_probabilities"].shape
-    change(path, validation_probabilities=np.full((*shape[:2], shape[2] + 1), 0.1, np.float16))
+        change(path, validation_probabilities=stored["validation_probabilities"][:, 1:])
 
 
 def not_finite(path: Path) -> None:
@@ -89,8 +87,8 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "a byte flipped": flipped_byte,
     "foreign arrays": foreign_npz,
     "one array": npy,
-    "more epochs": other_epochs,
-    "more classes": other_classes,
+    "too few epochs": too_few_epochs,
+    "other images": other_images,
     "not finite": not_finite,
     "too few grades": too_few_grades,
 }
