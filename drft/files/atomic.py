@@ -9,11 +9,20 @@ from pathlib import Path
 
 import platformdirs
 
+from drft.errors import StudyError
+
 
 def default_cache_dir() -> Path:
-    """Return the folder that ``DRFT_CACHE`` names, or ``drft-study`` in the user's cache folder."""
+    """Return the folder that ``DRFT_CACHE`` names, or ``drft-study`` in the user's cache folder.
+
+    Raises:
+        StudyError: when the user has no home folder.
+    """
     named = os.environ.get("DRFT_CACHE")
-    return Path(named).expanduser() if named else platformdirs.user_cache_path("drft-study")
+    path = Path(os.path.expanduser(named)) if named else platformdirs.user_cache_path("drft-study")  # noqa: PTH111
+    if path.parts[:1] and path.parts[0].startswith("~"):  # it would be a folder of that name in the working folder
+        raise StudyError(f"cache folder {path}: this user has no home folder; name a folder with DRFT_CACHE")
+    return path
 
 
 @contextmanager
