@@ -19,9 +19,12 @@ def default_cache_dir() -> Path:
         StudyError: when the user has no home folder.
     """
     named = os.environ.get("DRFT_CACHE")
-    path = Path(os.path.expanduser(named)) if named else platformdirs.user_cache_path("drft-study")  # noqa: PTH111
-    if path.parts[:1] and path.parts[0].startswith("~"):  # it would be a folder of that name in the working folder
-        raise StudyError(f"cache folder {path}: this user has no home folder; name a folder with DRFT_CACHE")
+    try:
+        path = Path(named).expanduser() if named else platformdirs.user_cache_path("drft-study")
+    except RuntimeError:
+        path = Path("~")
+    if path.parts[:1] and path.parts[0].startswith("~"):  # older platformdirs name a folder in the working folder
+        raise StudyError(f"cache folder {named or path}: this user has no home folder; name a folder with DRFT_CACHE")
     return path
 
 
