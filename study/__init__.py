@@ -4,11 +4,24 @@
 
     from study import RunOptions, run_study
 
-    if __name__ == "__main__":  # worker processes may import the calling script again
-        outcome = run_study(RunOptions(trials=20, space="quick"))
+    outcome = run_study(RunOptions(trials=20, space="quick"))  # also in a notebook; needs no main guard
 
 Names are imported when they are first used, so that ``drft-study --help`` stays fast.
 """
+
+import os
+import sys
+
+# ``python -m study`` puts the working folder in front of Python's own library, and users keep their data there. This
+# must be done before the first import of a module that such a folder could hold. ``argv`` begins with -m only while
+# Python looks for the module to run. The source folder of this program stays.
+if (
+    sys.argv[:1] == ["-m"]
+    and any(option in " ".join(sys.orig_argv) for option in ("-m study", "-mstudy"))
+    and not sys.flags.safe_path
+    and sys.path[0] != os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120 (pathlib may lie in that folder)
+):
+    del sys.path[0]
 
 import importlib
 from typing import TYPE_CHECKING, Any

@@ -9,11 +9,23 @@ from pathlib import Path
 
 import platformdirs
 
+from drft.errors import StudyError
+
 
 def default_cache_dir() -> Path:
-    """Return the folder that ``DRFT_CACHE`` names, or ``drft-study`` in the user's cache folder."""
+    """Return the folder that ``DRFT_CACHE`` names, or ``drft-study`` in the user's cache folder.
+
+    Raises:
+        StudyError: when the user has no home folder.
+    """
     named = os.environ.get("DRFT_CACHE")
-    return Path(named).expanduser() if named else platformdirs.user_cache_path("drft-study")
+    try:
+        path = Path(named).expanduser() if named else platformdirs.user_cache_path("drft-study")
+    except RuntimeError:
+        path = Path("~")
+    if path.parts[:1] and path.parts[0].startswith("~"):  # older platformdirs name a folder in the working folder
+        raise StudyError(f"cache folder {named or path}: this user has no home folder; name a folder with DRFT_CACHE")
+    return path
 
 
 @contextmanager

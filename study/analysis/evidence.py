@@ -183,7 +183,7 @@ def _read_trainings(finalists: Finalists) -> dict[int, FoldTraining]:
     trainings = {}
     for index, number in finalists.done.items():
         predictions = results.predictions(number)
-        if predictions is None:
+        if predictions is None or number not in epochs:  # missing, or damaged
             continue
         records = epochs[number]
         trainings[index] = FoldTraining(

@@ -23,6 +23,8 @@ def stored_candidates(results: StudyResults) -> Candidates | Withheld:
     stored = [trial for number in numbers if (trial := results.predictions(number)) is not None]
     if len(stored) < len(numbers):
         return Withheld(f"the study's folder holds the predictions of {len(stored)} of {len(numbers)} completed trials")
+    if len({trial.ids for trial in stored}) > 1:
+        return Withheld("the predictions of the trials are of different images")
     predicted = [trial.probabilities.argmax(axis=2).astype(np.int8) for trial in stored]
     trials = np.repeat(numbers, [len(steps) for steps in predicted])
     losses = None

@@ -1,12 +1,16 @@
 """The command line: one module per command, imported when the command is used, so that ``--help`` stays fast."""
 
+import errno
 import importlib
+import os
 import sys
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any, NoReturn
 
 import click
 
+from drft.python_path import SAFE_PATH
 from study.report.disclaimer import DISCLAIMER
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
@@ -30,6 +34,12 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
 
 class _LazyGroup(click.Group):
     """Imports ``study.cli.NAME`` (its ``command``) only when NAME is called."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EOFError as error:  # click would take it for an interruption by the user
+            raise RuntimeError("a file or a pipe ended too early") from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -56,10 +66,26 @@ def cli() -> None:
     """Group the commands."""
 
 
+_SURROUNDINGS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+"""Errors of the system that are no faults of this program, wherever they come from."""
+
+
+def _leave(line: str) -> NoReturn:
+    """Print a line and exit with 1, without a second complaint about an output that cannot be written."""
+    click.echo(line, err=True)
+    try:
+        sys.stdout.flush()
+    except OSError:  # Python would try again at its end, and fail with a traceback
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(1)
+
+
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted."""
+    os.environ.update(SAFE_PATH)  # for all processes that this one starts, those of libraries included
     try:
         cli(standalone_mode=False)
+        sys.stdout.flush()  # here, where a full disk can be named
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
         sys.exit(130)
@@ -71,6 +97,8 @@ def main() -> None:
     except Exception as error:
         from drft.errors import DrftError, UsageError
 
+        if isinstance(error, OSError) and error.errno in _SURROUNDINGS:
+            _leave(f"error: {error.filename or 'the output'}: {error.strerror}: choose a place that can be written")
         if not isinstance(error, DrftError):
             raise
         for line in str(error).splitlines():

@@ -166,7 +166,7 @@ def to_run_options(values: dict[str, Any]) -> "RunOptions":
 def shown_command(storage: str | None) -> str:
     """Return the command as it was typed, without the password of a database, since it is stored and printed."""
     arguments = sys.argv[1:]
-    if storage and "@" in storage:
+    if storage and "://" in storage:
         from study.storage.open import public_url
 
         arguments = [argument.replace(storage, public_url(storage)) for argument in arguments]

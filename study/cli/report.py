@@ -11,7 +11,8 @@ from study.cli.options import study_options
 @click.argument("study")
 @study_options
 @click.option("--images/--no-images", default=True, help="Show small copies of images whose labels are suspect.")
-def command(study: str, results: Path, storage: str | None, *, images: bool) -> None:
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the report; that of the study by default.")
+def command(study: str, results: Path, storage: str | None, *, images: bool, out: Path | None) -> None:
     """Write the report of STUDY and print its path.
 
     STUDY is a name under --results, or the path of a study folder. It may still
@@ -19,4 +20,4 @@ def command(study: str, results: Path, storage: str | None, *, images: bool) -> 
     """
     from study.report.write import write_report
 
-    click.echo(write_report(study, results, storage, images=images))
+    click.echo(write_report(study, results, storage, images=images, out=out))

@@ -8,6 +8,7 @@ from drft.data import Progress
 from drft.errors import StudyError
 from drft.training.records import Predictions
 from study.results.open_dataset import data_source, reopen_dataset
+from study.results.predictions_file import reading
 from study.results.study_results import StudyResults
 from study.results.test_set import (
     HeldOutTestSet,
@@ -38,7 +39,11 @@ def predict_test_images(study: StudyResults, options: RunOptions, data: str | No
     if not report.is_file() or ensemble_predictions_file(study.location).exists():
         return False
     HeldOutTestSet(study, read_confirmation(study))  # checks that the confirmation is finished
-    recipes = [scored["recipe"] for scored in json.loads(report.read_text(encoding="utf-8"))["judged"]]
+    try:
+        with reading(report):
+            recipes = [scored["recipe"] for scored in json.loads(report.read_text(encoding="utf-8"))["judged"]]
+    except StudyError as error:
+        raise StudyError(f"{error}: run `drft-study soup {study.info.name}` again") from None
     # The first recipe is the best trial; the evaluator takes backbone, image size and split from the first trial.
     trials = list(dict.fromkeys(trial for recipe in recipes for trial in recipe["trials"]))
     missing = [str(trial) for trial in trials if not study.checkpoint_file(trial).is_file()]

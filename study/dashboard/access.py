@@ -11,15 +11,17 @@ import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from drft.errors import UsageError
 
 Environment = dict[str, Any]
 Application = Callable[[Environment, Callable[..., Any]], Iterable[bytes]]
 
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-"""Names of this machine."""
+_HOST = re.compile(r"(?:\[(?P<ipv6>[0-9a-fA-F:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::(?P<port>[0-9]{1,5}))?")
+"""The value of a header ``Host`` (RFC 9110): a name or an address, and a port; no user, path or blank."""
+
+_ORIGIN = re.compile(r"https?://(?P<host>[^/]*)", re.IGNORECASE)
+"""The value of a header ``Origin`` (RFC 6454), other than ``null``."""
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -32,11 +34,11 @@ _REFUSED = (
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether an address can be reached from this machine only."""
+    """Return whether an address can be reached from this machine only: ``localhost``, 127.0.0.0/8 or ``::1``."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost"
+        return host.lower() == "localhost"
 
 
 def read_password(path: Path) -> bytes:
@@ -61,12 +63,37 @@ def only_from_here(application: Application) -> Application:
     """Refuse requests whose ``Host`` or ``Origin`` is another machine (DNS rebinding, cross-site requests)."""
 
     def guarded(environ: Environment, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        host = urlsplit(f"//{environ.get('HTTP_HOST', '')}").hostname
-        if host in LOOPBACK and _of_same_origin(environ):
+        host = _HOST.fullmatch(environ.get("HTTP_HOST", ""))
+        if host and is_loopback(host["ipv6"] or host["name"]) and _of_same_origin(environ):
             return application(environ, start_response)
         return _refuse(start_response, "this dashboard answers only requests from its own machine")
 
     return guarded
+
+
+def well_formed(application: Application) -> Application:
+    """Answer 400 to requests whose ``Host`` or ``Origin`` is not what browsers send."""
+
+    def checked(environ: Environment, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        host, origin = environ.get("HTTP_HOST", ""), environ.get("HTTP_ORIGIN", "null")
+        if not _is_host(host):
+            return _refuse(start_response, "the header Host must be HOST or HOST:PORT", "400 Bad Request")
+        parsed = _ORIGIN.fullmatch(origin)
+        if origin != "null" and not (parsed and _is_host(parsed["host"])):
+            return _refuse(start_response, "the header Origin must be http://HOST:PORT", "400 Bad Request")
+        return application(environ, start_response)
+
+    return checked
+
+
+def _is_host(value: str) -> bool:
+    host = _HOST.fullmatch(value)
+    if not host or int(host["port"] or 0) > 65535:
+        return False
+    try:
+        return not host["ipv6"] or bool(ipaddress.IPv6Address(host["ipv6"]))
+    except ValueError:
+        return False
 
 
 def with_password(application: Application, password: bytes) -> Application:
@@ -105,7 +132,8 @@ def with_limits(application: Application, *, read_only: bool) -> Application:
 
 def _of_same_origin(environ: Environment) -> bool:
     origin = environ.get("HTTP_ORIGIN")
-    return origin is None or urlsplit(origin).netloc == environ.get("HTTP_HOST")
+    parsed = _ORIGIN.fullmatch(origin or "")
+    return origin is None or bool(parsed and parsed["host"].lower() == environ["HTTP_HOST"].lower())
 
 
 def _given_password(environ: Environment) -> bytes:

@@ -19,6 +19,7 @@ from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 
 from drft.config.trial_config import Metric
+from drft.errors import StudyError
 from study.dashboard.svg import confusion_svg, curves_svg
 from study.results.metric_names import epoch_scores
 from study.results.study_folder import CHECKPOINT
@@ -128,6 +129,8 @@ class TrialArtifacts:
             return (trial.path / kind.filename).open("rb")
         except FileNotFoundError:
             raise ArtifactNotFound(f"trial {trial.number} has no {kind.filename}") from None
+        except (StudyError, ValueError, KeyError, IndexError, OSError) as error:  # pandas raises all of these
+            raise ArtifactNotFound(f"trial {trial.number}: {kind.filename} cannot be drawn, {error}") from None
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
         """Keep nothing: the content is in the folder of the trial."""

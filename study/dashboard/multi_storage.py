@@ -126,7 +126,9 @@ class MultiStorage(BaseStorage):
     def _add_study(self, url: str, name: str, directions: Sequence[StudyDirection], attributes: dict[str, Any]) -> int:
         location, folder = self._locations.get((url, name)), None
         if location is not None:
-            grades = json.loads(attributes.get("cohort", "{}")).get("grades", ())
+            grades: Sequence[str] = ()
+            with contextlib.suppress(ValueError, TypeError, AttributeError):  # a damaged attribute costs the names
+                grades = json.loads(attributes.get("cohort", "{}")).get("grades", ())
             folder = TrialFolder(location.folder / "trials", -1, attributes.get("metric", "accuracy"), grades)
         shown_name = self._shown_name(url, name)
         if shown_name in optuna.get_all_study_names(self.memory):  # a study that is newer than this dashboard

@@ -25,6 +25,7 @@ from study.dashboard.access import (
     is_loopback,
     only_from_here,
     read_password,
+    well_formed,
     with_limits,
     with_password,
 )
@@ -32,6 +33,7 @@ from study.dashboard.multi_storage import MultiStorage
 from study.dashboard.notes import StudyNotes
 from study.results.locate import find_study
 from study.results.study_results import read_study
+from study.storage.open import is_read_only, public_url
 
 _THREADS = 8
 _LARGEST_REQUEST = 1 << 20
@@ -110,6 +112,9 @@ def open_dashboard(
     password = None if password_file is None else read_password(password_file)
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # else Optuna logs each study that it has in memory
     sources = {find_study(study, results, storage): study for study in dict.fromkeys(studies)}
+    archived = [location.url for location in sources if is_read_only(location.url)]
+    if archived and not read_only:
+        raise StudyError(f"{public_url(archived[0])} cannot be written: add --read-only to look at it")
     joined = MultiStorage(list(sources), read_only=read_only)
     if joined.note_fault is not None:
         notify(f"notes of trials are not shown, and no notes are written: {joined.note_fault}")
@@ -118,6 +123,7 @@ def open_dashboard(
     )
     application = with_limits(application, read_only=read_only)
     application = only_from_here(application) if password is None else with_password(application, password)
+    application = well_formed(application)
     listening, address = _listen(host, port)
     sockets: dict[int, Any] = {}
     server = waitress.create_server(

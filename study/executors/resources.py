@@ -73,7 +73,7 @@ def visible_gpus() -> list[str]:
     if not _has_gpu_driver():
         return []
     script = "import torch; print(torch.cuda.device_count() if torch.cuda.is_available() else 0)"
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)  # noqa: S603
+    result = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, check=False)  # noqa: S603
     count = int(result.stdout.strip() or 0) if result.returncode == 0 else 0
     allowed = [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
     return allowed[:count] if allowed else [str(index) for index in range(count)]

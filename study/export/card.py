@@ -1,10 +1,12 @@
 """The model card (Mitchell et al. 2019): training data, scores and limits of an exported model."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from drft.config.trial_config import TrialConfig
+from drft.errors import StudyError
 from study.analysis import Estimate, Withheld, proportion
 from study.analysis.estimators.grading import grading
 from study.analysis.verdict import Verdict, promise_of
@@ -14,6 +16,7 @@ from study.report.disclaimer import FULL_DISCLAIMER, RENDERED
 from study.report.provenance import limits, provenance
 from study.report.wording import between, percent
 from study.results.floor import NoFloor
+from study.results.predictions_file import reading
 from study.results.study_results import StudyResults
 from study.results.test_set import SUMMARY, confirmation_location
 
@@ -52,7 +55,7 @@ def model_card(
         "Trained on": _data(study),
         "Validation images": _validation(study, trial),
         "Floor": (_floor(study),),
-        "Test images": _test(study, trial),
+        "Test images": _tested(study, partial(_test, study, trial)),
         **_common(study, config, mean, std, files=f"`{MODEL}` holds", onnx=onnx),
     }
     return _card(study, f"trial {trial['number']}", sections)
@@ -84,7 +87,7 @@ def ensemble_card(
         "Trained on": (*_counts(study, f"{verdict.images} images of the data set `{study.info.dataset['name']}`."),),
         "Expected accuracy": describe_verdict(verdict),
         "Floor": (_floor(study),),
-        "Test images": _test_of_ensemble(study),
+        "Test images": _tested(study, partial(_test_of_ensemble, study)),
         **_common(study, config, mean, std, files=f"Each file `{MEMBERS}` holds", onnx=onnx),
     }
     return _card(study, f"depth {verdict.recommended_depth}, ensemble of {members}", sections)
@@ -237,9 +240,25 @@ def _floor(study: StudyResults) -> str:
     return f"For comparison, without any fine-tuning of `{study.floor.backbone}`: {study.floor}."
 
 
-def _test(study: StudyResults, trial: Trial) -> Iterator[str]:
-    """Yield the scores of a confirmation, read from its summary: an export reads no test predictions."""
-    test = _read_confirmed(study, "test")
+def _tested(study: StudyResults, describe: Callable[[Mapping[str, Any]], Iterator[str]]) -> Iterator[str]:
+    """Yield what a function says of the summary of a confirmation, which is empty as long as there is none.
+
+    An export reads no test predictions. A damaged summary is named, and costs the scores.
+    """
+    path = confirmation_location(study.location).folder / SUMMARY
+    try:
+        with reading(path):
+            lines = list(describe(json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}))
+    except StudyError as error:
+        advice = f"delete it, and `drft-study confirm {study.info.name}` writes it again"
+        study.name_damage(f"{error}: the model card has no test scores; {advice}")
+        lines = [f"Scored, but {path.name} of the confirmation is damaged: {advice}."]
+    yield from lines
+
+
+def _test(study: StudyResults, trial: Trial, summary: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the test scores of a trial's configuration."""
+    test = summary.get("test") or {}
     score = next((score for score in test.get("scores", ()) if score["trial"] == trial["number"]), None)
     if not test:
         yield f"Not scored: test predictions are not read before `drft-study confirm {study.info.name}` has finished."
@@ -255,9 +274,9 @@ def _test(study: StudyResults, trial: Trial) -> Iterator[str]:
         yield _row("quadratic weighted kappa, mean", Estimate(**score["qwk"]), scale=1)
 
 
-def _test_of_ensemble(study: StudyResults) -> Iterator[str]:
-    """Yield the scores of a study's recommended model, read likewise."""
-    promise = _read_confirmed(study, "promise")
+def _test_of_ensemble(study: StudyResults, summary: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the test scores of a study's recommended model."""
+    promise = summary.get("promise") or {}
     if "models" not in promise:
         yield f"Not scored: test predictions are not read before `drft-study confirm {study.info.name}` has run."
         return
@@ -267,13 +286,6 @@ def _test_of_ensemble(study: StudyResults) -> Iterator[str]:
     yield "|---|---:|---|"
     yield _row("accuracy", Estimate(**promise["models"][0]["accuracy"]))
     yield _row("quadratic weighted kappa", Estimate(**promise["models"][0]["qwk"]), scale=1)
-
-
-def _read_confirmed(study: StudyResults, name: str) -> dict[str, Any]:
-    """Return one part of the summary of a confirmation; empty as long as there is none."""
-    path = confirmation_location(study.location).folder / SUMMARY
-    summary = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return summary.get(name) or {}
 
 
 def _row(name: str, estimate: Estimate | Withheld, scale: float = 100) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from drft.data.datasets.files import SUFFIXES
 from drft.errors import DataError
+from drft.files.csv_cells import text_cell
 from drft.models.checkpoint import load_checkpoint
 from study.export.names import MEMBERS, MODEL
 from study.report.disclaimer import FULL_DISCLAIMER
@@ -88,7 +89,7 @@ def predict(checkpoint: Path, images: Sequence[Path]) -> tuple[list[Prediction],
 
 
 def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
-    """Write predictions as CSV: id, grade and the probability of each grade.
+    """Write predictions as CSV: id, grade and the probability of each grade. No id is a formula of a spreadsheet.
 
     Raises:
         StudyError: when the file cannot be written.
@@ -96,5 +97,5 @@ def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*COLUMNS, *(f"p{grade}" for grade in range(len(predictions[0].probabilities)))])
-    writer.writerows([p.id, p.grade, *(f"{value:.6f}" for value in p.probabilities)] for p in predictions)
+    writer.writerows([text_cell(p.id), p.grade, *(f"{value:.6f}" for value in p.probabilities)] for p in predictions)
     write_whole(path, text.getvalue(), "name another file with --csv")

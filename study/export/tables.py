@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from drft.errors import StudyError
+from study.report.json_csv import csv
 from study.results.files import write_whole
 from study.results.study_results import StudyResults
 
@@ -32,7 +33,7 @@ def export_table(study: StudyResults, table: Table, form: Format, out: Path | No
         except ImportError:
             raise StudyError("--format parquet needs pyarrow: pip install 'drft-study[parquet]'") from None
     else:
-        content = str(rows.to_csv(index=False, lineterminator="\n"))
+        content = csv(rows)
         if out is None:
             return content
     write_whole(out, content, "name another file with --out")

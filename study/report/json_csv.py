@@ -15,7 +15,9 @@ from datetime import datetime
 from typing import Any
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
+from drft.files.csv_cells import text_cell
 from study.analysis import Statistics, Withheld
 from study.analysis.label_errors import LabelErrors, SuspectLabel
 from study.report.tables import trials_by_state
@@ -49,8 +51,13 @@ def summary_json(results: StudyResults, statistics: Statistics) -> str:
 
 
 def csv(table: pd.DataFrame) -> str:
-    """Return a table as CSV text; unknown values are empty cells."""
-    return str(table.to_csv(index=False, lineterminator="\n"))
+    """Return a table as CSV text; unknown values are empty cells, and no text is a formula of a spreadsheet."""
+    cells = {
+        str(name): column.map(lambda value: text_cell(value) if isinstance(value, str) else value)
+        for name, column in table.items()
+        if not is_numeric_dtype(column)
+    }
+    return str(table.assign(**cells).to_csv(index=False, lineterminator="\n"))
 
 
 def suspects_table(errors: LabelErrors | Withheld) -> pd.DataFrame:

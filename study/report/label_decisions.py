@@ -1,5 +1,6 @@
 """Decisions on suspect labels, in the column ``decision`` of ``suspects.csv``; a new report keeps them."""
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import pandas as pd
 
 from drft.data.datasets.csv_table import read_table
 from drft.errors import DataError
+from drft.files.csv_cells import text_of_cell
+from study.results.predictions_file import name_damage
 
 
 def with_decisions(suspects: pd.DataFrame, before: Path) -> pd.DataFrame:
@@ -35,10 +38,17 @@ def _decided(path: Path) -> dict[str, Mapping[str, str]]:
     """Return the rows with a decision by id; empty if there is no such table."""
     if not path.is_file():
         return {}
+    columns: set[str] = set()
     try:
         table = read_table(path)
+        columns = set(table.columns)
     except DataError:
-        return {}  # a file that cannot be read holds no decisions
-    if not {"id", "proposed", "decision"} <= set(table.columns):
+        pass
+    if not {"id", "proposed", "decision"} <= columns:
+        # Someone may have worked on it for hours, and the new report replaces it.
+        copy = path.with_suffix(".unreadable.csv")
+        shutil.copyfile(path, copy)
+        name_damage(f"{path} holds no decisions that can be read: it is kept as {copy.name}, and a new one begun")
         return {}
-    return {cells["id"]: cells for _, cells in table.rows if cells["decision"]}
+    rows = ((text_of_cell(cells["id"]), cells) for _, cells in table.rows if cells["decision"])
+    return {id_: {**cells, "id": id_} for id_, cells in rows}

@@ -35,6 +35,9 @@ def limits(results: StudyResults) -> list[str]:
     )
     if info.backbones:
         limits.append("Depths compare within one backbone: results by depth are those of the best trial's backbone.")
+    # Without the folders of this machine: a report is passed on.
+    damaged = [line.replace(f"{info.folder.resolve()}/", "").replace(f"{info.folder}/", "") for line in results.damaged]
+    limits += [f"Damaged, so that figures are missing or rest on fewer trials: {line}." for line in damaged]
     return [*limits, *info.dataset.get("notes", ())]
 
 

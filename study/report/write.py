@@ -15,7 +15,12 @@ from study.results.study_results import read_study
 
 
 def write_report(
-    study: str, results: Path = Path("results"), storage: str | None = None, *, images: bool = True
+    study: str,
+    results: Path = Path("results"),
+    storage: str | None = None,
+    *,
+    images: bool = True,
+    out: Path | None = None,
 ) -> Path:
     """Write the report of a study, finished or not, and return the path of its page.
 
@@ -26,6 +31,7 @@ def write_report(
         results: folder of studies.
         storage: URL of an Optuna storage; None for the ``study.db`` of the study's folder.
         images: whether the page shows small copies of images; otherwise it lists their ids only.
+        out: folder of the report; None for ``report`` in the study's folder.
 
     Raises:
         StudyError: when there is no such study, or its folder cannot be written.
@@ -33,7 +39,8 @@ def write_report(
     loaded = read_study(study, results, storage)
     statistics = summarize(loaded)
     chapters = write_chapters(loaded, statistics)
-    folder = loaded.info.folder / "report"
+    usual = loaded.info.folder / "report"
+    folder = out or usual
     small = NO_THUMBNAILS
     if images:
         small = thumbnails(loaded.info, [name for chapter in chapters for name in chapter.images])
@@ -41,7 +48,7 @@ def write_report(
         **png_files(chapters),
         "trials.csv": csv(loaded.trials),
         "epochs.csv": csv(loaded.epochs),
-        "suspects.csv": csv(with_decisions(suspects_table(statistics.suspects), folder / "suspects.csv")),
+        "suspects.csv": csv(with_decisions(suspects_table(statistics.suspects), usual / "suspects.csv")),
         "summary.json": summary_json(loaded, statistics),
         "report.md": markdown_page(loaded, statistics, chapters),
         "index.html": html_page(loaded, statistics, chapters, small),

@@ -52,6 +52,12 @@ def find_study(study: str, results: Path = Path("results"), storage: str | None 
     folder = next((path for path in (results / study, Path(study)) if (path / "study.db").is_file()), None)
     if folder is None:
         names = sorted(path.parent.name for path in results.glob("*/study.db"))
+        lost = next((path for path in (results / study, Path(study)) if (path / "trials").is_dir()), None)
+        if lost is not None:
+            raise StudyError(
+                f"{lost} has no study.db, which holds the study: restore it from a backup, or name the storage with "
+                "--storage"
+            )
         raise StudyError(f"no study {study!r} in {results}: {_existing(study, names)}")
     url = f"sqlite:///{(folder / 'study.db').resolve()}"
     return StudyLocation(_study_name_in(folder, url), url, folder)

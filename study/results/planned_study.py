@@ -16,7 +16,7 @@ import yaml
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from drft.config.trial_config import TrialConfig
-from drft.errors import StudyError
+from drft.errors import DrftError, StudyError
 from study.results.locate import StudyLocation
 from study.results.study_results import StudyResults, read_study_at
 from study.storage.open import open_storage
@@ -67,6 +67,9 @@ class TrainingPlan(ABC):
 
 
 PlanT = TypeVar("PlanT", bound=TrainingPlan)
+
+_DAMAGED = (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, DrftError)
+"""What reading a damaged plan raises."""
 
 
 @dataclass(frozen=True)
@@ -126,4 +129,23 @@ def read_planned_study(location: StudyLocation, plan_type: type[PlanT]) -> Plann
         raise StudyError(
             f"study {location.name!r} has the name of a planned part of study {owner!r}, but is none: rename it"
         )
-    return PlannedStudy(plan_type.read(results.info.space), results, tuple(opened.get_trials(deepcopy=False)))
+    return PlannedStudy(_read_plan(results, plan_type), results, tuple(opened.get_trials(deepcopy=False)))
+
+
+def _read_plan(results: StudyResults, plan_type: type[PlanT]) -> PlanT:
+    """Return the plan that a planned study records or, if that is damaged, the copy in its folder.
+
+    Raises:
+        StudyError: when both are damaged.
+    """
+    copy = results.info.folder / "space.yaml"
+    try:
+        return plan_type.read(results.info.space)
+    except _DAMAGED as error:
+        line = f"the plan of {results.info.name!r} in {results.info.url} is damaged ({str(error).splitlines()[0]})"
+    try:
+        plan = plan_type.read(copy.read_text(encoding="utf-8"))
+    except (OSError, *_DAMAGED):
+        raise StudyError(f"{line}, and {copy} has no copy of it: restore one of the two from a backup") from None
+    results.name_damage(f"{line}: its copy in {copy} is used")
+    return plan

@@ -22,6 +22,7 @@ import numpy as np
 import yaml
 
 from drft.config.trial_config import TrialConfig
+from drft.errors import StudyError
 from drft.files.atomic import whole_file, whole_folder
 from drft.models.checkpoint import save_checkpoint
 from drft.training.records import PARTS, EpochRecord, TrialResult
@@ -39,6 +40,19 @@ EPOCH_COLUMNS = (
     *_FIRST_COLUMNS,
     *(field.name for field in dataclasses.fields(EpochRecord) if field.name not in _FIRST_COLUMNS),
 )
+
+
+def check_no_trials(folder: Path) -> None:
+    """Refuse the folder of a new study that holds trials of another one: the files of both would be mixed.
+
+    Raises:
+        StudyError: when there are such trials.
+    """
+    if any((folder / "trials").glob("[0-9]*")):
+        raise StudyError(
+            f"{folder / 'trials'} holds trials of a study that its storage does not know (is study.db lost? another "
+            "--storage?): restore the storage, move the folder away, or choose another name with --study"
+        )
 
 
 class StudyFolder:
@@ -111,7 +125,16 @@ class StudyFolder:
 
     @contextmanager
     def _new_trial(self, number: int) -> Iterator[Path]:
-        """Yield a hidden folder to fill; it then replaces the trial's folder, and both are flushed to disk."""
+        """Yield a hidden folder to fill; it then replaces the trial's folder, and both are flushed to disk.
+
+        Raises:
+            StudyError: when the folder of the trials is gone; a new one would hide that its files are lost.
+        """
+        if not self.trials.is_dir():
+            raise StudyError(
+                f"{self.trials} is gone: it was moved or deleted while the study ran; put it back and run the same "
+                "command again, which makes a new folder if there is none"
+            )
         with whole_folder(self.trial(number), replace=True) as draft:
             yield draft
             _sync(draft)

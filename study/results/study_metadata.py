@@ -140,7 +140,13 @@ def check_study(metadata: StudyMetadata, storage: BaseStorage) -> None:
     if incomplete and "drft_schema" in (recorded or {"drft_schema"}):
         return  # a tuner was killed while it wrote the attributes; they are written again
     check_schema(metadata.name, recorded)
-    conflicts = metadata.conflicts(recorded)
+    try:
+        conflicts = metadata.conflicts(recorded)
+    except (ValueError, TypeError, KeyError):
+        raise StudyError(
+            f"study {metadata.name!r} exists, and its attributes are damaged: restore its storage from a backup, or "
+            "choose another name with --study"
+        ) from None
     if conflicts:
         raise StudyError(
             f"study {metadata.name!r} exists with {'; '.join(conflicts)}: choose another name with --study, "

@@ -4,15 +4,15 @@ Everything but the predictions comes from the Optuna storage, so a study can be 
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
+import yaml
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
@@ -22,6 +22,7 @@ from drft.training.records import EpochRecord, Predictions, best_record
 from study.results.epochs import unpack
 from study.results.floor import Floor, NoFloor, read_floor
 from study.results.locate import StudyLocation, find_study
+from study.results.predictions_file import load_predictions, name_damage
 from study.results.progress import FINISHED, is_feasible
 from study.results.study_folder import CHECKPOINT
 from study.results.study_metadata import READABLE, SCHEMA
@@ -37,6 +38,10 @@ OUTCOME_COLUMNS = (
 )
 FURTHER_COLUMNS = ("score", "last_step", "ending", "device", "control", "would_prune", "folds", "block", "feasible")
 WHOLE_NUMBERS = ("number", "depth", "best_step", "last_step", "retry_of", "would_prune", "folds", "block")
+
+
+_KEYS: Mapping[str, Collection[str]] = {"cohort": ("fingerprint",), "split": ("n_train",)}
+"""Keys of attributes that are stored as JSON; without them they are foreign."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,8 @@ class StudyResults:
     """
     epochs: pd.DataFrame
     """One row per trial and epoch, in that order."""
+    damaged: list[str] = field(default_factory=list)
+    """Files and attributes of the study that cannot be read, as far as they were needed, and what each costs."""
 
     @property
     def finished(self) -> pd.DataFrame:
@@ -157,12 +164,34 @@ class StudyResults:
         return None if recorded is None else TrialConfig.model_validate_json(recorded)
 
     def predictions(self, number: int, part: Literal["train", "validation"] = "validation") -> Predictions | None:
-        """Return the class probabilities of a trial at every epoch; None if they are not stored.
+        """Return the class probabilities of a trial at every epoch; None if they are not stored, or damaged.
 
         There is no part ``test``: only ``study.results.test_set`` reads test predictions.
         """
-        file = self.predictions_file(number)
-        return read_predictions(file.parent, part) if file.is_file() else None
+        return self.read_part(self.predictions_file(number), part, number)
+
+    def read_part(self, path: Path, part: str, number: int | None = None) -> Predictions | None:
+        """Return a part of a file of predictions; None if there is none. If it is damaged, that is named.
+
+        Args:
+            path: the file.
+            part: the first word of its keys.
+            number: of the trial that it belongs to, whose epochs it must hold; None for a file without epochs.
+        """
+        last = self.trials.loc[self.trials["number"] == number, "last_step"].dropna()
+        try:
+            return load_predictions(path, part, 0 if last.empty else int(last.iloc[0]))
+        except FileNotFoundError:
+            return None
+        except StudyError as error:
+            self.name_damage(f"{error}: the study is read without it")
+            return None
+
+    def name_damage(self, line: str) -> None:
+        """Add a line to ``damaged``, and print it once."""
+        if line not in self.damaged:
+            self.damaged.append(line)
+        name_damage(line)
 
     def predictions_file(self, number: int) -> Path:
         """Return the file for the predictions of a trial, whether or not it exists."""
@@ -192,8 +221,9 @@ def read_study_at(location: StudyLocation) -> StudyResults:
             f"(its schema is {attributes.get('drft_schema')!r}): read it with the version that created it"
         )
     trials = opened.get_trials(deepcopy=False)
-    info = _read_info(location, attributes, trials)
-    records = {trial.number: unpack(trial.user_attrs) for trial in trials}
+    damaged: list[str] = []
+    info = _read_info(location, attributes, trials, damaged)
+    records = {trial.number: _read_epochs(location, trial, damaged) for trial in trials}
     searched = [name for name in info.dimensions if name not in {"depth", "depth_fraction"}]
     columns = ["number", "state", "depth", "depth_fraction", "trainable_fraction", *searched]
     trials_table = pd.DataFrame(
@@ -208,7 +238,10 @@ def read_study_at(location: StudyLocation) -> StudyResults:
         ],
         columns=list(EPOCH_COLUMNS),
     )
-    return StudyResults(location, info, trials_table.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64")), epochs_table)
+    for line in damaged:
+        name_damage(line)
+    trials_table = trials_table.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
+    return StudyResults(location, info, trials_table, epochs_table, damaged)
 
 
 def read_predictions(trial: Path, part: Literal["train", "validation"]) -> Predictions:
@@ -216,13 +249,53 @@ def read_predictions(trial: Path, part: Literal["train", "validation"]) -> Predi
 
     Raises:
         FileNotFoundError: when there are none.
+        StudyError: when they are damaged.
     """
-    with np.load(trial / "predictions.npz", allow_pickle=False) as stored:
-        ids = tuple(str(name) for name in stored[f"{part}_ids"])
-        return Predictions(ids, stored[f"{part}_grades"], stored[f"{part}_probabilities"])
+    return load_predictions(trial / "predictions.npz", part)
 
 
-def _read_info(location: StudyLocation, attributes: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> StudyInfo:
+def _read_epochs(location: StudyLocation, trial: FrozenTrial, damaged: list[str]) -> list[EpochRecord]:
+    try:
+        return unpack(trial.user_attrs)
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        damaged.append(
+            f"the epochs of trial {trial.number} of study {location.name!r} in {public_url(location.url)} are damaged "
+            f"({error}): the study is read without them"
+        )
+        return []
+
+
+def _decode(location: StudyLocation, attributes: Mapping[str, Any], name: str, damaged: list[str]) -> Any:
+    """Return an attribute that is stored as JSON, or, if it is damaged, the copy in ``study.yaml``.
+
+    Raises:
+        StudyError: when both are damaged.
+    """
+
+    def fits(value: object) -> bool:
+        return isinstance(value, list if name == "blocks" else dict) and {*_KEYS.get(name, ())} <= {*map(str, value)}
+
+    where = f"attribute {name!r} of study {location.name!r} in {public_url(location.url)}"
+    try:
+        value = json.loads(attributes.get(name, "{}"))
+        if fits(value):
+            return value
+    except (ValueError, TypeError):
+        pass
+    copy = location.folder / "study.yaml"
+    try:
+        value = yaml.safe_load(copy.read_text(encoding="utf-8"))[name]
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+        value = None
+    if not fits(value):
+        raise StudyError(f"{where} is damaged, and {copy} has no copy of it: restore one of the two from a backup")
+    damaged.append(f"{where} is damaged: its copy in {copy} is used")
+    return value
+
+
+def _read_info(
+    location: StudyLocation, attributes: Mapping[str, Any], trials: Sequence[FrozenTrial], damaged: list[str]
+) -> StudyInfo:
     started = [trial.datetime_start for trial in trials if trial.datetime_start]
     finished = [trial.datetime_complete for trial in trials if trial.datetime_complete]
     texts = ("metric", "source", "space", "space_fingerprint", "seed", "sampler", "pruner", "command", "trials_wanted")
@@ -241,12 +314,12 @@ def _read_info(location: StudyLocation, attributes: Mapping[str, Any], trials: S
         started=min(started, default=None),
         finished=max(finished, default=None),
         **{name: attributes[name] for name in texts},
-        dataset=json.loads(attributes["cohort"]),
-        **{name: json.loads(attributes[name]) for name in decoded},
+        dataset=_decode(location, attributes, "cohort", damaged),
+        **{name: _decode(location, attributes, name, damaged) for name in decoded},
         goal=attributes.get("goal", "best"),
         max_gap=attributes.get("max_gap"),
-        source_options=json.loads(attributes.get("source_options", "{}")),
-        backbones=json.loads(attributes.get("backbones", "{}")),
+        source_options=_decode(location, attributes, "source_options", damaged),
+        backbones=_decode(location, attributes, "backbones", damaged),
     )
 
 

@@ -22,11 +22,13 @@ from study.results.files import write_whole
 from study.results.finalists_plan import Finalists
 from study.results.locate import CONFIRMATION, StudyLocation
 from study.results.planned_study import PlannedStudy, read_planned_study
+from study.results.predictions_file import reading
 from study.results.study_results import StudyResults
 
 SUMMARY = "summary.json"
 """The file with the figures of a confirmation, in its folder."""
 
+_PART = "sealed_test"
 
 RECOMMENDED, FLOOR_MODEL = "recommended", "linear model"
 """Names of tested models; the third one is ``study.results.finalists_plan.UNTUNED``."""
@@ -199,7 +201,7 @@ def predict_by_ensemble(finalists: Finalists, numbers: Sequence[int]) -> tuple[P
     """
     results = finalists.results
     steps = results.complete.set_index("number")["best_step"]
-    stored = {number: _read_test_predictions(results.predictions_file(number)) for number in numbers}
+    stored = {number: results.read_part(results.predictions_file(number), _PART, number) for number in numbers}
     missing = [str(number) for number, predictions in stored.items() if predictions is None]
     if missing:
         folder = results.info.folder / "trials"
@@ -234,25 +236,22 @@ class HeldOutTestSet:
 
     def retrained(self, index: int) -> Predictions | None:
         """Return the test predictions of a retraining at every epoch; None if the file is missing."""
-        return _read_test_predictions(self._confirmation.results.predictions_file(self._confirmation.done[index]))
+        results, number = self._confirmation.results, self._confirmation.done[index]
+        return results.read_part(results.predictions_file(number), _PART, number)
 
     def ensembles(self) -> tuple[list[dict[str, Any]], Predictions] | None:
         """Return the recipes of the study's ensembles and soups, and their test predictions; None if there are none."""
         path = ensemble_predictions_file(self._study.location)
-        predictions = _read_test_predictions(path)
+        predictions = self._study.read_part(path, _PART)
         if predictions is None:
             return None
-        with np.load(path, allow_pickle=False) as stored:
-            return json.loads(str(stored["recipes"])), predictions
+        try:
+            with reading(path), np.load(path, allow_pickle=False) as stored:
+                return json.loads(str(stored["recipes"])), predictions
+        except StudyError as error:
+            self._study.name_damage(f"{error}: delete it, and `drft-study confirm {self._study.info.name}` makes it")
+            return None
 
     def searched(self, number: int) -> Predictions | None:
         """Return the test predictions of a trial of the search at every epoch; None if the file is missing."""
-        return _read_test_predictions(self._study.predictions_file(number))
-
-
-def _read_test_predictions(path: Path) -> Predictions | None:
-    if not path.is_file():
-        return None
-    with np.load(path, allow_pickle=False) as stored:
-        ids = tuple(str(name) for name in stored["sealed_test_ids"])
-        return Predictions(ids, stored["sealed_test_grades"], stored["sealed_test_probabilities"])
+        return self._study.read_part(self._study.predictions_file(number), _PART, number)

@@ -41,7 +41,7 @@ class RunOptions:
     """Options of the data source, as ``drft.data.open_dataset`` takes them."""
     study: str | None = None
     """Name of the study; by default, the names of space, data and backbone."""
-    storage: str | None = None
+    storage: str | None = field(default=None, repr=False)  # it may contain a password
     """Path or URL of an Optuna storage (``study.storage.open.open_storage``); by default ``results/STUDY/study.db``."""
     results: Path = Path("results")
     backbone: str | None = None

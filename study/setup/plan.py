@@ -8,7 +8,7 @@ import importlib.util
 import platform
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Generic, TypeVar
@@ -25,6 +25,7 @@ from study.executors import Slot, Workload, choose_slots
 from study.executors.local.process import warm_up
 from study.pruners.factory import make_pruner
 from study.pruners.folds import check_folds, chosen_pruner
+from study.results.study_folder import check_no_trials
 from study.results.study_metadata import StudyMetadata, check_study
 from study.samplers.factory import make_sampler
 from study.samplers.names import Goal
@@ -65,8 +66,8 @@ class StudyPlan(Generic[Suggesting_co]):
     """All image sizes of the trials, in pixels; the images are decoded at each of them."""
     slots: Sequence[Slot]
     """Slots for trials on this machine; empty where another executor has its own."""
-    storage: str
-    """URL of the storage."""
+    storage: str = field(repr=False)
+    """URL of the storage, with its password."""
     folder: Path
     """``results/STUDY``."""
     goal_reason: str = ""
@@ -153,7 +154,7 @@ def _make_plan(
     trials = 0
     sampler: BaseSampler | None = None
     with faults:
-        trials = _count_trials(url, metadata)
+        trials = _count_trials(url, metadata, options.results / name)
     with faults:
         sampler = make_sampler(options.sampler, seed=options.seed, space=space, finished_trials=trials, goal=goal)
     faults.raise_all()
@@ -293,16 +294,18 @@ def _default_name(space: Space, data: str, backbone: str) -> str:
     return "-".join(word for word in words if word)[:100]
 
 
-def _count_trials(url: str, metadata: StudyMetadata) -> int:
+def _count_trials(url: str, metadata: StudyMetadata, folder: Path) -> int:
     """Return how many trials the study has already, after checking that it can be resumed with this metadata."""
     if not storage_exists(url):
         check_new_storage(url)
+        check_no_trials(folder)
         return 0
     storage = open_storage(url)
     check_study(metadata, storage)
     try:
         study_id = storage.get_study_id_from_name(metadata.name)
     except KeyError:
+        check_no_trials(folder)
         return 0
     return storage.get_n_trials(study_id)
 

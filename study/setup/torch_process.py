@@ -55,7 +55,7 @@ class TorchProcess:
         """
         try:
             result, error = self._pipe.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):  # the second one if the process has not read what it was sent
             self._process.join()
             raise DrftError(f"the process that {self._purpose} {describe_exit(self._process.exitcode)}") from None
         if error is not None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from drft.config.trial_config import TrialConfig
-from drft.errors import StudyError
+from drft.errors import StudyError, WeightsError
 from drft.models.checkpoint import read_checkpoint
 from study.results.study_results import StudyResults
 
@@ -44,7 +44,6 @@ def find_ingredients(study: StudyResults, top: int) -> tuple[list[Ingredient], l
 
     Raises:
         StudyError: when fewer than two can be combined, or when they started from random weights.
-        WeightsError: when a checkpoint cannot be read.
     """
     ingredients: list[Ingredient] = []
     left_out: list[LeftOut] = []
@@ -52,7 +51,12 @@ def find_ingredients(study: StudyResults, top: int) -> tuple[list[Ingredient], l
         if not study.checkpoint_file(number).is_file():
             left_out.append(LeftOut(number, "its checkpoint was not kept (--keep-checkpoints)"))
             continue
-        (ingredient,) = read_ingredients(study, [number])
+        try:
+            (ingredient,) = read_ingredients(study, [number])
+        except WeightsError as error:
+            study.name_damage(str(error))
+            left_out.append(LeftOut(number, "its checkpoint is damaged"))
+            continue
         reason = _difference(ingredient, ingredients[0]) if ingredients else None
         if reason is None:
             ingredients.append(ingredient)

@@ -5,15 +5,18 @@ A path that ends in ``.journal`` is an Optuna journal, for file systems that sev
 before anything is written.
 """
 
+import atexit
 import contextlib
 import os
 import re
+import shutil
 import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from urllib.parse import unquote, unquote_plus
 
 import optuna
 import sqlalchemy
@@ -30,6 +33,8 @@ BUSY_SECONDS = 60.0
 _SQLITE = "sqlite:///"
 _JOURNAL = "journal://"
 _SQLITE_MAGIC = b"SQLite format 3\x00"
+_PASSWORD = re.compile(r"(?P<before>://[^:@/?]*:)(?P<password>.*)@", re.DOTALL)
+_SECRET_PARAMETER = re.compile(r"(?P<name>[?&][^=&]*(?:pass|secret|token|key)[^=&]*)=(?P<value>[^&]*)", re.IGNORECASE)
 _LOCK = sqlalchemy.text(f"SELECT pg_advisory_xact_lock({int.from_bytes(b'drft')})")
 
 
@@ -98,7 +103,7 @@ def open_storage(
         url_or_path: path of a SQLite file, path of a journal (``*.journal``, or any as ``journal://PATH``), or any
             database URL that SQLAlchemy knows.
         create: whether a missing storage may be created, and a SQLite file of an older Optuna upgraded after a copy of
-            it was made.
+            it was made. Without it, a SQLite file that cannot be written is read, too.
         notify: gets a line that names this copy; None prints it to stderr.
 
     Raises:
@@ -106,6 +111,8 @@ def open_storage(
     """
     url = _as_url(url_or_path)
     path = _path(url)
+    if path is None:
+        _check_password(url)
     if path is not None and not create and not path.exists():
         raise StudyError(f"storage {path} does not exist; start a study with 'drft-study run'")
     with _one_line_errors(url):
@@ -113,6 +120,8 @@ def open_storage(
             return _open_url(url)
         if url.startswith(_JOURNAL):
             return _open_journal(path, create)
+        if not create and is_read_only(url):
+            path = _copy_to_read(path)
         try:
             return _open_sqlite(url, path)
         except RuntimeError as error:
@@ -120,6 +129,26 @@ def open_storage(
                 raise
         _upgrade(url, path, notify or partial(print, file=sys.stderr))
         return _open_sqlite(url, path)
+
+
+def is_read_only(url_or_path: str | Path) -> bool:
+    """Return whether a storage is a SQLite file that cannot be written, such as one in an archive."""
+    url = _as_url(url_or_path)
+    path = _path(url) if url.startswith(_SQLITE) else None
+    return path is not None and path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+
+
+def _copy_to_read(path: Path) -> Path:
+    """Copy a SQLite file that cannot be written into a temporary folder: in write-ahead mode SQLite must write to read.
+
+    The copy is deleted when this process ends.
+    """
+    folder = tempfile.TemporaryDirectory(prefix="drft-read-")
+    atexit.register(folder.cleanup)
+    for name in (path.name, f"{path.name}-wal"):  # the second one holds the latest changes
+        if (path.parent / name).exists():
+            shutil.copyfile(path.parent / name, Path(folder.name, name))
+    return Path(folder.name, path.name)
 
 
 def close_storage(storage: Storage) -> None:
@@ -267,11 +296,12 @@ def _one_line_errors(url: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         advice = "run: pip install 'drft-study[postgres]'" if error.name == "psycopg" else f"install {error.name}"
         raise StudyError(f"storage {public_url(url)} needs one more package; {advice}") from None
-    except (ArgumentError, ImportError) as error:
-        raise StudyError(f"storage {public_url(url)}: {_first_line(error)}") from None
+    except (ArgumentError, ImportError, ValueError) as error:  # ValueError: a port that is no number
+        raise StudyError(f"storage {public_url(url)}: {_without_secrets(_first_line(error), url)}") from None
     except (SQLAlchemyError, sqlite3.Error, OSError, optuna.exceptions.StorageInternalError) as error:
         cause = error.__cause__ or error
-        raise StudyError(f"storage {public_url(url)} cannot be opened: {_first_line(cause)}") from None
+        reason = _without_secrets(_first_line(cause), url)
+        raise StudyError(f"storage {public_url(url)} cannot be opened: {reason}") from None
     except RuntimeError as error:
         advice = "'drft-study run' upgrades a SQLite file; else back it up and run 'optuna storage upgrade'"
         if "upgrade" not in str(error):
@@ -287,10 +317,34 @@ def _first_line(error: BaseException) -> str:
 
 
 def public_url(url: str) -> str:
-    """Return a URL without its password; for a file, its path."""
+    """Return a URL without its password; for a file, its path.
+
+    All from the first colon to the last ``@`` counts as the password, so that none is shown in part if it contains
+    characters that should be encoded; and so do parameters such as ``?password=``.
+    """
     if (path := _path(url)) is not None:
         return str(path)
-    try:
-        return sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
-    except (ArgumentError, ValueError):
-        return url.rsplit("@", maxsplit=1)[-1]
+    public = _PASSWORD.sub(r"\g<before>***@", url)
+    return _SECRET_PARAMETER.sub(r"\g<name>=***", public)
+
+
+def _check_password(url: str) -> None:
+    """Refuse a password with an ``@`` that is not encoded: what follows would be taken for the host and be shown.
+
+    Raises:
+        StudyError: when there is more than one ``@`` before the parameters.
+    """
+    if url.partition("?")[0].count("@") > 1:
+        raise StudyError(
+            f"storage {public_url(url)}: its password contains an @; write it encoded in the URL: @ as %40, : as %3A, "
+            "/ as %2F"
+        )
+
+
+def _without_secrets(text: str, url: str) -> str:
+    """Return a message of a library without the passwords of a URL, whether it has them encoded or decoded."""
+    secrets = [found["password"] for found in _PASSWORD.finditer(url) if found["password"]]
+    secrets += [found["value"] for found in _SECRET_PARAMETER.finditer(url)]
+    for secret in sorted({*secrets, *map(unquote, secrets), *map(unquote_plus, secrets)} - {""}, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text

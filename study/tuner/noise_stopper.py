@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from drft.errors import StudyError
 from drft.training.records import Predictions, TrialResult
+from study.results.predictions_file import load_predictions, name_damage, reading
 from study.results.progress import BestCertainty
 
 
@@ -30,14 +32,17 @@ class NoiseStopper:
 
         Args:
             best_steps: the best step of each completed trial, by number.
-            folder: the folder with the trial folders; missing ones are left out.
+            folder: the folder with the trial folders; missing and damaged ones are left out.
         """
         for number, step in best_steps.items():
             path = folder / f"{number:04d}" / "predictions.npz"
-            if path.is_file():
-                with np.load(path, allow_pickle=False) as stored:
-                    fields = (stored[f"validation_{name}"] for name in ("ids", "grades", "probabilities"))
-                    self._add(number, step, Predictions(*fields))
+            try:
+                with reading(path):
+                    self._add(number, step, load_predictions(path, "validation"))
+            except FileNotFoundError:
+                continue
+            except StudyError as error:
+                name_damage(f"{error}: trial {number} is not among the trials that decide whether to stop")
 
     def add(self, number: int, result: TrialResult) -> None:
         """Add a finished trial, unless it was pruned: its best epoch might have come later."""

@@ -251,7 +251,7 @@ class Tuner:
         """Write files; on a full disk wait for space, so that a finished training is not lost.
 
         Raises:
-            StudyError: when the user stops the run during the wait.
+            StudyError: when the user stops the run during the wait, or the folder cannot be written.
         """
         announced = False
         while True:
@@ -259,7 +259,10 @@ class Tuner:
                 return write(*args, **kwargs)
             except OSError as error:
                 if error.errno not in _DISK_FULL:
-                    raise
+                    raise StudyError(
+                        f"cannot write {error.filename or self.folder.trials}: {error.strerror or error}; make it "
+                        "writable and run the same command again, which continues the study"
+                    ) from None
             if not announced:
                 announced = True
                 self._message(f"no space left for {self.folder.path}: free some, and the study continues by itself")

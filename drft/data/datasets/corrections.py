@@ -15,6 +15,7 @@ from drft.data.datasets.csv_table import read_table
 from drft.data.datasets.faults import DataErrors
 from drft.data.datasets.labels import SourceLabels, parse_grade
 from drft.errors import DataError
+from drft.files.csv_cells import text_of_cell
 from drft.files.digests import file_digest
 
 Kind = Literal["exclude", "relabel"]
@@ -142,7 +143,7 @@ def _read_file(kind: Kind, path: Path, faults: DataErrors) -> _CorrectionFile:
         decision = cells[decision_column].casefold() if decision_column else kind
         location = table.location(line)
         if decision == kind:
-            rows.append(_Row(cells[id_column], cells[grade_column] if grade_column else "", location))
+            rows.append(_Row(text_of_cell(cells[id_column]), cells[grade_column] if grade_column else "", location))
         elif decision in OPTIONS:
             others += 1
         elif decision not in _UNCHANGED:

@@ -1,6 +1,6 @@
 """Render many images at once, in processes of their own.
 
-The processes run ``python -m drft.data.rendering.pool``. They therefore also start from daemonic workers and from
+The processes run ``python -P`` with this module. They therefore also start from daemonic workers and from
 scripts without a main guard, where ``multiprocessing`` cannot start any. Each process reads its jobs from standard
 input, one JSON list per line, and writes one line for each image that it has saved.
 """
@@ -19,6 +19,7 @@ from PIL import Image
 
 from drft.data.rendering.fundus_image import render_image
 from drft.errors import DataError
+from drft.python_path import child_environment
 
 JPEG_QUALITY = 92
 
@@ -72,9 +73,11 @@ def render_files(jobs: Sequence[RenderJob], on_saved: Callable[[int], None], pro
 
 
 def _start(stdout: int) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, **child_environment(), "OMP_NUM_THREADS": "1"}
+    # The path of this process comes behind Python's own, in case this module is found there only.
+    script = f"import sys; sys.path += {list(filter(None, sys.path))!r}; from {__name__} import work; work()"
     return subprocess.Popen(  # noqa: S603 - our own module, no input of the user
-        [sys.executable, "-m", __spec__.name],
+        [sys.executable, "-P", "-c", script],
         stdin=subprocess.PIPE,
         stdout=stdout,
         stderr=subprocess.PIPE,
@@ -92,7 +95,7 @@ def save_image(job: RenderJob) -> None:
         os.fsync(file.fileno())
 
 
-def _work() -> None:
+def work() -> None:
     """Do the jobs from standard input; on an interruption end without a message, because the parent reports it."""
     try:
         for line in sys.stdin.readlines():
@@ -101,7 +104,3 @@ def _work() -> None:
             print(path, flush=True)
     except (KeyboardInterrupt, BrokenPipeError):
         os._exit(130)
-
-
-if __name__ == "__main__":
-    _work()

@@ -112,8 +112,15 @@ class LocalExecutor:
         self._retired.append(worker)
 
     def __enter__(self) -> Self:
-        for worker in self._workers:
-            worker.start()
+        started: list[_LocalWorker] = []
+        try:
+            for worker in self._workers:
+                worker.start()
+                started.append(worker)
+        except BaseException:  # Ctrl-C: at its end, Python would wait for workers that still prepare
+            for worker in started:
+                worker.kill()
+            raise
         return self
 
     def __exit__(self, *exc: object) -> None:

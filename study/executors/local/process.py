@@ -11,12 +11,17 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
+import types
 from collections.abc import Callable, Iterator, Mapping
-from multiprocessing import forkserver, resource_tracker
+from multiprocessing import forkserver, resource_tracker, util
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from drft.files.scratch import ScratchFolder
+from drft.python_path import child_environment
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext, SpawnContext
@@ -34,14 +39,21 @@ the same large tensors in every step; if the kernel took the pages back and clea
 time."""
 
 
+_LONGEST_TEMP = 60
+"""Characters of a temporary folder that leave room for the path of the fork server's socket."""
+
+_scratch: ScratchFolder | None = None
+
+
 def warm_up() -> None:
     """Start the fork server if there is none: it imports torch while this process does something else."""
     if CONTEXT.get_start_method() != "forkserver":
         return
     CONTEXT.set_forkserver_preload(["study.executors.local.preload"])
-    resource_tracker.ensure_running()  # its start unblocks SIGINT, so it comes first
-    with set_environment({**MEMORY, **dict.fromkeys(THREADS, "1")}), _block_interrupts():
-        forkserver.ensure_running()
+    with set_environment({**MEMORY, **dict.fromkeys(THREADS, "1"), **child_environment()}), _own_temporary_folder():
+        resource_tracker.ensure_running()  # its start unblocks SIGINT, so it comes first
+        with _block_interrupts():
+            forkserver.ensure_running()
 
 
 def start(target: Callable[..., None], *args: object, name: str, environment: Mapping[str, str]) -> BaseProcess:
@@ -52,7 +64,8 @@ def start(target: Callable[..., None], *args: object, name: str, environment: Ma
     """
     warm_up()
     process = CONTEXT.Process(target=_run, args=({**os.environ, **environment}, target, args), name=name)
-    with set_environment(environment):  # spawned processes read it before they call ``_run``
+    # Spawned processes read the environment before they call ``_run``.
+    with set_environment({**environment, **child_environment()}), _without_main_module():
         process.start()
     return process
 
@@ -98,6 +111,42 @@ def set_environment(variables: Mapping[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _without_main_module() -> Iterator[None]:
+    """Hide the main module from multiprocessing, whose processes would run it again before anything else.
+
+    They need nothing of it. It would be run without end where a script has no main guard, and it cannot be run at all
+    where it came from standard input.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+@contextlib.contextmanager
+def _own_temporary_folder() -> Iterator[None]:
+    """Let multiprocessing make its folder, which has the socket of the fork server, in a scratch folder.
+
+    Its own would stay for good when this process is killed. It makes one in a process, at the first call.
+    """
+    global _scratch  # noqa: PLW0603 (one for the process, as the fork server)
+    before = tempfile.tempdir
+    if _scratch is None:
+        _scratch = ScratchFolder(_LONGEST_TEMP)
+        util.Finalize(
+            None, _scratch.delete, exitpriority=-101
+        )  # after that of multiprocessing's folder, which has -100
+    tempfile.tempdir = _scratch.path
+    try:
+        with set_environment({"DRFT_SCRATCH": _scratch.path, "DRFT_TUNER": str(os.getpid())}):
+            yield
+    finally:
+        tempfile.tempdir = before
 
 
 @contextlib.contextmanager

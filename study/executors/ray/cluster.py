@@ -4,18 +4,19 @@ import contextlib
 import logging
 import math
 import os
-import shutil
 import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ray
 
 from drft.errors import UsageError
+from drft.files.atomic import default_cache_dir
+from drft.files.scratch import ScratchFolder
+from drft.python_path import child_environment
 from study.executors.local.process import set_environment
 from study.executors.resources import cores
 
@@ -89,20 +90,39 @@ def join_cluster(address: str | None, cpus: float | None, gpus: float | None, jo
             if address in {None, "local"}:
                 scratch = stack.enter_context(_temporary_folder())
                 with set_environment({"RAY_TMPDIR": scratch}):
-                    _init("local", num_cpus=max(cores(), math.ceil((jobs or 1) * (cpus or 1))), include_dashboard=False)
+                    _init(
+                        "local",
+                        scratch,
+                        num_cpus=max(cores(), math.ceil((jobs or 1) * (cpus or 1))),
+                        include_dashboard=False,
+                    )
             else:
                 assert address is not None
                 _check_reachable(address)
-                _init(address)
+                with tempfile.TemporaryDirectory() as empty:
+                    _init(address, empty)
             stack.callback(ray.shutdown)
         yield Cluster(_trial_resources(cpus, gpus), scratch)
 
 
-def _init(address: str, **options: Any) -> None:
+def _init(address: str, folder: str, **options: Any) -> None:
+    """Join or start a cluster, with ``folder`` as the working folder.
+
+    Ray puts the working folder on the path of its workers, in front of Python's own library: it must be an empty one.
+    A cluster that is started here keeps it, so a relative ``DRFT_CACHE`` is made absolute.
+    """
+    environment = {**child_environment(), "DRFT_CACHE": str(default_cache_dir().absolute())}
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns; workers set their GPUs anyway
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True, **options)
+        with set_environment(environment), contextlib.chdir(folder):
+            ray.init(
+                address=address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                configure_logging=True,
+                **options,
+            )
     except (OSError, RuntimeError, ValueError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise UsageError(f"--ray-address {address}: Ray reports: {lines[0]}") from error
@@ -156,12 +176,8 @@ def _quotient(total: float, part: float) -> int:
 @contextmanager
 def _temporary_folder() -> Iterator[str]:
     """Make a temporary folder with a short path, and delete it even if something is still being written there."""
-    usual = tempfile.gettempdir()
-    folder = tempfile.mkdtemp(prefix="drft-", dir=usual if len(usual) <= _LONGEST_TEMP else "/tmp")  # noqa: S108
+    folder = ScratchFolder(_LONGEST_TEMP)
     try:
-        yield folder
+        yield folder.path
     finally:
-        for _ in range(3):  # a process that is just ending may write the last line of its log
-            shutil.rmtree(folder, ignore_errors=True)
-            if not Path(folder).exists():
-                break
+        folder.delete()

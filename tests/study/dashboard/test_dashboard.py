@@ -16,7 +16,7 @@ from optuna_dashboard import get_note, save_note
 from drft.errors import StudyError, UsageError
 from study.cli import cli
 from study.dashboard import open_dashboard
-from study.dashboard.access import is_loopback, only_from_here, read_password
+from study.dashboard.access import is_loopback, only_from_here, read_password, well_formed
 from study.dashboard.artifacts import TrialArtifacts, TrialFolder
 from study.dashboard.multi_storage import MultiStorage
 from study.dashboard.notes import NOTE_HEADING, StudyNotes
@@ -126,6 +126,54 @@ def test_requests_without_a_local_host_are_refused(host):
     body = guarded({"HTTP_HOST": host}, lambda code, headers: called.append(code))
     assert called == ["403 Forbidden"]
     assert b"own machine" in b"".join(body)
+
+
+def answer(environ):
+    """Return the status of a request to a dashboard without a password."""
+    called = []
+    application = well_formed(only_from_here(lambda environ, start_response: start_response("200 OK", []) or [b""]))
+    list(application({"REQUEST_METHOD": "GET", **environ}, lambda code, headers: called.append(code)))
+    return called[0][:3]
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["", "[::1", "::1", "127.0.0.1:", "127.0.0.1:99999", "a@127.0.0.1", "127.0.0.1/x", "127.0.0.1 ", "[1]", "a, b"],
+)
+def test_a_malformed_host_is_a_bad_request(host):
+    assert answer({"HTTP_HOST": host}) == "400"
+
+
+@pytest.mark.parametrize("origin", ["", "127.0.0.1", "http://", "http://127.0.0.1/x", "http://a@127.0.0.1", "ftp://x"])
+def test_a_malformed_origin_is_a_bad_request(origin):
+    assert answer({"HTTP_HOST": "127.0.0.1", "HTTP_ORIGIN": origin}) == "400"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "evil-localhost",
+        "127.1",
+        "2130706433",
+        "0x7f.0.0.1",
+        "128.0.0.1",
+    ],
+)
+def test_a_host_that_looks_like_this_machine_is_refused(host):
+    assert answer({"HTTP_HOST": host}) == "403"
+    assert answer({"HTTP_HOST": "127.0.0.1", "HTTP_ORIGIN": f"http://{host}"}) == "403"
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:8080", "127.0.0.2", "127.255.255.254:1", "localhost", "LOCALHOST:1", "[::1]:80"]
+)
+def test_every_loopback_address_is_served(host):
+    assert answer({"HTTP_HOST": host}) == "200"
+    assert answer({"HTTP_HOST": host, "HTTP_ORIGIN": f"http://{host}"}) == "200"
+    assert answer({"HTTP_HOST": host, "HTTP_ORIGIN": "null"}) == "403"
+    assert answer({"HTTP_HOST": host, "HTTP_ORIGIN": "http://127.0.0.1:9"}) == "403"
 
 
 def test_a_study_without_parameters_has_empty_importances(serve, make_study, tmp_path, quiet):

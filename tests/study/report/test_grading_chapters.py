@@ -155,7 +155,7 @@ def test_command_passes_the_images_option(option, images, monkeypatch):
     given = {}
     monkeypatch.setattr("study.report.write.write_report", lambda *arguments, **options: given.update(options))
     CliRunner().invoke(command, ["judged", option], catch_exceptions=False)
-    assert given == {"images": images}
+    assert given == {"images": images, "out": None}
 
 
 def test_thumbnails_are_of_the_requested_images(read):

@@ -154,11 +154,11 @@ def test_predictions_are_read_from_the_trial_folder(make_study, tmp_path):
         folder / "predictions.npz",
         validation_ids=np.array(["train/a", "train/b"]),
         validation_grades=np.array([0, 4]),
-        validation_probabilities=np.full((3, 2, 5), 0.2, dtype=np.float16),
+        validation_probabilities=np.full((10, 2, 5), 0.2, dtype=np.float16),
     )
     results = read_study("p", tmp_path)
     predictions = results.predictions(0)
     assert predictions is not None
     assert predictions.ids == ("train/a", "train/b")
-    assert predictions.probabilities.shape == (3, 2, 5)
+    assert predictions.probabilities.shape == (10, 2, 5)
     assert results.predictions(1) is None

@@ -102,7 +102,7 @@ def test_a_failing_process_is_reported(tmp_path: Path):
 
 
 def test_a_process_that_cannot_start_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("drft.data.rendering.pool.__spec__.name", "drft.no_such_module")
+    monkeypatch.setattr("drft.data.rendering.pool.__name__", "drft.no_such_module")
     with pytest.raises(DataError, match=r"could not be rendered: .*no_such_module"):
         render_files([RenderJob(str(tmp_path / "1.jpg"), (0,), 0, 48)] * 2000, lambda _: None, processes=2)
 
