@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 RISK = 0.1
 """A trial is stopped when its chance to end among the best is below this."""
 
-TOP = 0.3
+TOP = 0.25
 """The best trials: this share of all trials that have ended, pruned ones included. Otherwise the share of the best
 among all trials would fall as more trials are pruned. ``benchmarks.pruners`` measures this value and ``RISK``."""
 
