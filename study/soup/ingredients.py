@@ -43,8 +43,14 @@ def find_ingredients(study: StudyResults, top: int) -> tuple[list[Ingredient], l
         top: how many of its best trials are considered.
 
     Raises:
-        StudyError: when fewer than two can be combined, or when they started from random weights.
+        StudyError: when fewer than two can be combined, when they started from random weights, or when their split
+            changes from trial to trial (goal ``depth``).
     """
+    if study.splits_change:
+        raise StudyError(
+            f"trials of study {study.info.name!r} cannot be combined: {study.splits_change}; "
+            "drft-study export writes the ensemble of its recommended depth"
+        )
     ingredients: list[Ingredient] = []
     left_out: list[LeftOut] = []
     for number in map(int, study.eligible["number"].head(top)):

@@ -38,3 +38,11 @@ def test_trials_from_random_weights_cannot_be_averaged(make_study, tiny_config, 
     save_checkpoint(path, {"fc.bias": np.zeros(5, np.float32)}, tiny_config("none"), 5)
     with pytest.raises(StudyError, match="other random weights"):
         find_ingredients(study, 2)
+
+
+def test_trials_whose_split_changes_cannot_be_combined(make_study, tmp_path):
+    make_study(tmp_path, "deep", states=[TrialState.COMPLETE] * 2, goal="depth")
+    study = read_study("deep", tmp_path)
+    study.trials["block"] = [0, 1]
+    with pytest.raises(StudyError, match=r"cannot be combined: .* validate on different images; "):
+        find_ingredients(study, 2)
