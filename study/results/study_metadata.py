@@ -94,17 +94,7 @@ class StudyMetadata:
         conflicts = []
         if recorded["space_fingerprint"] != self.space_fingerprint:
             conflicts.append("another search space")
-        dataset = json.loads(recorded["cohort"])
-        if dataset["fingerprint"] != self.dataset["fingerprint"]:
-            before = _source_and_corrections(recorded["source"], dataset)
-            now = _source_and_corrections(self.source, self.dataset)
-            if before == now and self.dataset.get("rendered"):
-                conflicts.append(f"other images of {now}, rendered by another version")
-            else:
-                conflicts.append(f"other data ({before} there, {now} here)")
-        # Older versions do not record the grouping: None matches every grouping.
-        elif len({dataset.get("grouping"), self.dataset.get("grouping")} - {None}) > 1:
-            conflicts.append("other groups of images (see --group-column and --group-lookalikes)")
+        conflicts += self._data_conflicts(recorded)
         if recorded["seed"] != self.seed:
             conflicts.append(f"another seed ({recorded['seed']} there, {self.seed} here)")
         goal = recorded.get("goal", "best")  # version 0.1 has no goals
@@ -119,6 +109,21 @@ class StudyMetadata:
             if before != now and path not in _FOLLOW_SEED:
                 conflicts.append(f"another {path} ({before} there, {now} here)")
         return conflicts
+
+    def _data_conflicts(self, recorded: Mapping[str, Any]) -> list[str]:
+        """Return how the data differ from those of a recorded study."""
+        dataset = json.loads(recorded["cohort"])
+        if dataset["fingerprint"] == self.dataset["fingerprint"]:
+            # Older versions do not record the grouping: None matches every grouping.
+            several = len({dataset.get("grouping"), self.dataset.get("grouping")} - {None}) > 1
+            return ["other groups of images (see --group-column and --group-lookalikes)"] if several else []
+        before = _source_and_corrections(recorded["source"], dataset)
+        now = _source_and_corrections(self.source, self.dataset)
+        if before != now:
+            return [f"other data ({before} there, {now} here)"]
+        if self.dataset.get("rendered"):
+            return [f"other images of {now}, rendered by another version"]
+        return [f"other images or labels in {now}: {_difference(dataset, self.dataset)}"]
 
 
 _FOLLOW_SEED = {"seed", "split.seed", "augmentation.seed"}
@@ -204,6 +209,17 @@ def describe_split(split: Mapping[str, Any], single_split: str) -> str:
     if "folds" not in split:
         return single_split
     return f"{split['n_validation']} images in {split['folds']} folds, each validating once"
+
+
+def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return how two data sets of the same source differ, as far as a study records it."""
+    differences = []
+    for part in ("train", "test"):
+        counts = [dataset.get(f"counts_{part}") for dataset in (before, now)]
+        if counts[0] != counts[1]:
+            there, here = (", ".join(map(str, count or ())) for count in counts)
+            differences.append(f"{part} images by grade {there} there, {here} here")
+    return "; ".join(differences) or "as many images of each grade, but not the same files and labels"
 
 
 def _source_and_corrections(source: str, dataset: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from drft.data.checks.findings import Finding
 from drft.data.dataset import GRADES, Origin
+from drft.data.datasets.csv_table import SUFFIXES
 from drft.data.datasets.ddr import find_ddr
 from drft.data.datasets.files import ImageFiles, files_below, leads_out
 from drft.data.datasets.idrid import changed_grades
@@ -68,7 +69,7 @@ def read_labels(
 def _unlabelled_images(folder: Path) -> Sequence[tuple[str, Path]]:
     """Return names and paths of the images in a folder without labels; empty when it has labels."""
     files = list(files_below(folder))
-    if any(file.suffix.lower() == ".csv" for file in files) or find_ddr(files) or read_image_folder(folder):
+    if any(file.suffix.lower() in SUFFIXES for file in files) or find_ddr(files) or read_image_folder(folder):
         return ()
     return [(file.relative_to(folder).as_posix(), file) for file in ImageFiles.of(folder).files]
 

@@ -38,6 +38,12 @@ USUAL_COLUMNS: Mapping[str, tuple[str, ...]] = {
 PAIRS = "messidor-2.csv"
 """Messidor-2's list of the two eyes of each patient, as ADCIS names it: columns ``left`` and ``right``."""
 
+SUFFIXES = frozenset({".csv", ".tsv"})
+"""Suffixes of label tables, in lower case."""
+
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?')
+"""The first line of some tables that Excel writes."""
+
 _GRADABLE = "adjudicated gradable"
 _EYE = re.compile(r"(.+)_(left|right)", re.IGNORECASE)
 _ORIGINS: Mapping[str, Origin] = {
@@ -84,6 +90,9 @@ class ColumnRoles:
 def read_table(path: Path) -> CsvTable:
     """Read a CSV; a byte order mark, CRLF, blanks around names, empty columns and empty rows are accepted.
 
+    Columns are separated by commas, semicolons, tabs or ``|``, whichever is most frequent in the first line with text,
+    or as Excel's line ``sep=;`` says.
+
     Raises:
         DataError: when it cannot be read, is empty or has no rows.
     """
@@ -95,13 +104,20 @@ def read_table(path: Path) -> CsvTable:
         raise DataError(f"{path} is not UTF-8 text: save it as 'CSV UTF-8'") from None
     if not text.strip():
         raise DataError(f"{path} is empty: it should name one image and its grade per line")
-    delimiter = max(",;\t", key=text.splitlines()[0].count)
-    reader = csv.reader(StringIO(text), delimiter=delimiter)
+    lines = StringIO(text).readlines()
+    skipped = next(number for number, line in enumerate(lines) if line.strip())
+    separator = _SEPARATOR_LINE.fullmatch(lines[skipped].strip())
+    skipped += separator is not None
+    first = lines[skipped] if skipped < len(lines) else ""
+    delimiter = separator[1] if separator else max(",;\t|", key=first.count)
+    reader = csv.reader(lines[skipped:], delimiter=delimiter)
     try:
-        header = [name.strip() for name in next(reader)]
-        rows = tuple((reader.line_num, _cells(header, row)) for row in reader if any(cell.strip() for cell in row))
+        header = [name.strip() for name in next(reader, ())]
+        rows = tuple(
+            (skipped + reader.line_num, _cells(header, row)) for row in reader if any(cell.strip() for cell in row)
+        )
     except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num} is not CSV ({error}): fix the line") from None
+        raise DataError(f"{path}, line {skipped + reader.line_num} is not CSV ({error}): fix the line") from None
     if not rows:
         raise DataError(f"{path} has no rows below its header: it should name one image and its grade per line")
     return CsvTable(path, tuple(name for name in header if name), rows)

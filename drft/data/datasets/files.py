@@ -1,6 +1,7 @@
 """Find the images that label tables name, always inside one folder."""
 
 import os
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ def _folders_below(folder: Path) -> Iterator[tuple[list[Path], list[Path]]]:
     """Yield the files and the links to folders in each folder."""
     for parent, subfolders, names in os.walk(folder, followlinks=False):
         depth = len(Path(parent).relative_to(folder).parts)
+        _check_names(Path(parent), [*subfolders, *names])
         visible = sorted(filter(_is_visible, subfolders))
         # os.walk continues with the subfolders that are left in this list.
         subfolders[:] = visible if depth < _MAX_DEPTH else []
@@ -64,6 +66,8 @@ class ImageFiles:
     """Files by their full path below the folder, with and without suffix."""
     _by_tail: Mapping[str, Sequence[Path]]
     """Files by the end of that path: name, folder and name, and so on."""
+    _folded: Mapping[str, Sequence[Path]]
+    """Files by all of these names in lower case: tables made on other systems may differ in case."""
     links: Sequence[Path] = ()
     """Links to folders elsewhere, which are not followed."""
 
@@ -73,13 +77,15 @@ class ImageFiles:
         files = [file for file in files_below(path) if file.suffix.lower() in SUFFIXES]
         by_path: dict[str, list[Path]] = defaultdict(list)
         by_tail: dict[str, list[Path]] = defaultdict(list)
+        folded: dict[str, list[Path]] = defaultdict(list)
         for file in files:
             parts = file.relative_to(path).parts
             for start in range(len(parts)):
                 tail = "/".join(parts[start:])
-                for name in (tail, stem_of(tail)):
+                for name in map(_comparable, (tail, stem_of(tail))):
                     (by_tail if start else by_path)[name].append(file)
-        return cls(path, files, by_path, by_tail, links_out_of(path))
+                    folded[name.casefold()].append(file)
+        return cls(path, files, by_path, by_tail, folded, links_out_of(path))
 
     def find(self, name: str) -> Path:
         """Return the image that a table calls ``name``, with or without folders and suffix.
@@ -89,9 +95,13 @@ class ImageFiles:
         """
         if leads_out(name):
             raise DataError(f"image name {name!r} leads out of {self.path}: use names of files in that folder")
-        normalized = PurePosixPath(name.replace("\\", "/")).as_posix()
+        normalized = _comparable(PurePosixPath(name.replace("\\", "/")).as_posix())
         keys = (normalized, stem_of(normalized))
-        candidates = (index.get(key) for index in (self._by_path, self._by_tail) for key in keys)
+        candidates = (
+            index.get(key.casefold() if index is self._folded else key)
+            for index in (self._by_path, self._by_tail, self._folded)
+            for key in keys
+        )
         matches = next(filter(None, candidates), ())
         if not matches:
             hint = f" (the link {self.links[0]} leads elsewhere and is not followed)" if self.links else ""
@@ -108,5 +118,26 @@ def leads_out(name: str) -> bool:
     return ".." in windows.parts or bool(windows.drive or windows.root) or name.startswith("~")
 
 
+_OF_SYSTEMS = (".", "__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information")
+"""How names begin that file managers and storage devices add to a folder."""
+
+
 def _is_visible(name: str) -> bool:
-    return not name.startswith((".", "__MACOSX"))
+    return not name.startswith(_OF_SYSTEMS)
+
+
+def _check_names(folder: Path, names: Sequence[str]) -> None:
+    """Refuse names that are not UTF-8: no table can name them, and no result file can hold them.
+
+    Raises:
+        DataError: when there are such names.
+    """
+    wrong = sorted(name for name in names if any("\ud800" <= letter <= "\udfff" for letter in name))
+    if wrong:
+        shown = wrong[0].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        raise DataError(f"{folder}: {len(wrong)} names are not UTF-8, such as {shown}: rename them")
+
+
+def _comparable(name: str) -> str:
+    """Return a name in composed Unicode: some systems store letters and their accents apart."""
+    return unicodedata.normalize("NFC", name)

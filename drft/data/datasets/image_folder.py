@@ -13,17 +13,12 @@ from typing import NamedTuple
 from drft.data.dataset import GRADES, Origin
 from drft.data.datasets.csv_table import eyes_of
 from drft.data.datasets.files import ImageFiles, stem_of
-from drft.data.datasets.labels import LabelRow, SourceLabels
+from drft.data.datasets.labels import GRADE_WORDS, LabelRow, SourceLabels, words_of
 
 MAX_CLASSES = 10
 """Most folders that are taken as classes; more folders are probably patients."""
 
 _PART = re.compile(r"\b(?:(train)(?:ing)?|(val)(?:id|idation)?|(test)(?:ing)?)\b")
-_GRADE_NAMES: Mapping[str, int] = {
-    "no dr": 0, "nodr": 0, "no": 0, "normal": 0, "mild": 1, "moderate": 2, "severe": 3,
-    "proliferative": 4, "proliferate": 4, "proliferative dr": 4, "proliferate dr": 4, "pdr": 4,
-}  # fmt: skip
-"""Usual folder names of the five grades."""
 
 
 class _ClassImage(NamedTuple):
@@ -64,7 +59,7 @@ def read_image_folder(folder: Path) -> SourceLabels | None:
 
 def _class_images(paths: Sequence[Path]) -> list[_ClassImage] | None:
     """Return part and class of each image; None where a folder is neither."""
-    matches = [_PART.search(_normalize(path.parts[0])) for path in paths]
+    matches = [_PART.search(words_of(path.parts[0])) for path in paths]
     parts = [next(filter(None, match.groups())) if match else None for match in matches]
     levels = 0 if None in parts else 1  # levels of folders above the class
     if levels == 0 and any(parts):
@@ -77,7 +72,7 @@ def _class_images(paths: Sequence[Path]) -> list[_ClassImage] | None:
 
 def _grades(classes: set[str]) -> tuple[tuple[str, ...], Mapping[str, int]]:
     """Return the names of the grades and the number of each class."""
-    scale = {name: int(name) if name.isdecimal() else _GRADE_NAMES.get(_normalize(name), -1) for name in classes}
+    scale = {name: int(name) if name.isdecimal() else GRADE_WORDS.get(words_of(name), -1) for name in classes}
     if len(classes) == len(GRADES) and set(scale.values()) == set(range(len(GRADES))):
         return GRADES, scale
     numeric = all(name.isdecimal() for name in classes)
@@ -100,7 +95,3 @@ def _label_row(image: _ClassImage, grade: int, images: ImageFiles) -> LabelRow:
         location=name,
         group=eyes_of(Path(stem).name),
     )
-
-
-def _normalize(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", " ", name.casefold()).strip()

@@ -15,6 +15,12 @@ from drft.data.datasets.near_duplicates import near_duplicate_pairs, pair_notes
 from drft.data.progress import Progress
 from drft.errors import DataError
 
+GRADE_WORDS: Mapping[str, int] = {
+    "no dr": 0, "nodr": 0, "no": 0, "normal": 0, "mild": 1, "moderate": 2, "severe": 3,
+    "proliferative": 4, "proliferate": 4, "proliferative dr": 4, "proliferate dr": 4, "pdr": 4,
+}  # fmt: skip
+"""Usual names of the five grades, as ``words_of`` writes them."""
+
 _WHOLE_NUMBER = re.compile(r"(\d)(\.0*)?")
 
 
@@ -89,15 +95,26 @@ def build_dataset(labels: SourceLabels, progress: Progress, cache_dir: Path | No
 
 
 def parse_grade(text: str, grades: Sequence[str] = GRADES) -> int:
-    """Return a grade, by default of the international scale.
+    """Return a grade, by default of the international scale: a number, or a usual name such as ``Proliferate_DR``.
 
     Raises:
-        DataError: when the text is not a whole number from 0 to the last grade.
+        DataError: when the text is neither a whole number from 0 to the last grade nor the name of a grade.
     """
+    names = {words_of(name): number for number, name in enumerate(grades)}
+    known = {**GRADE_WORDS, **names} if tuple(grades) == GRADES else names
     number = _WHOLE_NUMBER.fullmatch(text)
-    if number is None or int(number[1]) >= len(grades):
-        raise DataError(f"grade {text!r} should be a whole number from 0 to {len(grades) - 1}: correct the line")
-    return int(number[1])
+    if number is not None and int(number[1]) < len(grades):
+        return int(number[1])
+    if words_of(text) in known:
+        return known[words_of(text)]
+    raise DataError(
+        f"grade {text!r} should be a whole number from 0 to {len(grades) - 1}, or the name of a grade: correct the line"
+    )
+
+
+def words_of(name: str) -> str:
+    """Return the letters and digits of a name in lower case, with blanks between words."""
+    return re.sub(r"[^a-z0-9]+", " ", name.casefold()).strip()
 
 
 def _labeled_image(row: LabelRow, grades: Sequence[str]) -> LabeledImage:

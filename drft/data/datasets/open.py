@@ -126,7 +126,7 @@ def _read_path(source: str, options: Mapping[str, str], cache_dir: Path | None) 
     path = path_of(source)
     if path.is_dir():
         return _read_folder(path, options, cache_dir)
-    if path.is_file() and path.suffix.lower() == ".csv":
+    if path.is_file() and path.suffix.lower() in csv_table.SUFFIXES:
         return _read_csv(path, options, cache_dir)
     if path.is_file() and is_retinamnist(path):
         _check_options(options, (), source)
@@ -144,7 +144,7 @@ def _read_folder(folder: Path, options: Mapping[str, str], cache_dir: Path | Non
     files = list(files_below(folder))
     if labels := _read_published(folder, files, options, cache_dir):
         return labels
-    tables = [file for file in files if file.suffix.lower() == ".csv"]
+    tables = [file for file in files if file.suffix.lower() in csv_table.SUFFIXES]
     if len(tables) > 1:
         names = ", ".join(str(file.relative_to(folder)) for file in tables[:5])
         raise DataError(f"{folder} holds {len(tables)} CSV files ({names}): name the one that is the label table")

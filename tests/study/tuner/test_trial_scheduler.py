@@ -338,6 +338,14 @@ class TestSameStudy:
         [
             ({"space_fingerprint": "zz"}, "another search space"),
             ({"dataset": {"fingerprint": "zz"}, "source": "idrid"}, r"other data \(synthetic there, idrid here\)"),
+            (
+                {"dataset": {"fingerprint": "zz", "counts_train": [3, 2]}},
+                "other images or labels in synthetic: train images by grade  there, 3, 2 here",
+            ),
+            (
+                {"dataset": {"fingerprint": "zz"}},
+                "other images or labels in synthetic: as many images of each grade, but not the same files and labels",
+            ),
             ({"seed": 7}, "another seed"),
             ({"base_config": scripted(backbone={"name": "resnet18"})}, "another backbone.name"),
             ({"base_config": scripted(image_size=128)}, r"another image_size \(96 there, 128 here\)"),

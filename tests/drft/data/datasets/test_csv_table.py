@@ -219,3 +219,47 @@ def test_a_table_that_is_not_text(tmp_path):
 
     with pytest.raises(DataError, match="is not UTF-8 text"):
         open_dataset(str(path))
+
+
+@pytest.mark.parametrize("start", ["", "sep=;\n", '"sep=;"\n', "\n", "\n  \n", "\nsep=;\n"])
+def test_the_first_lines_of_other_programs_are_skipped(table, start):
+    path = table(f"{start}image;grade\na;0\nb;4\n")
+    assert grades(open_dataset(str(path))) == {"train/a": 0, "train/b": 4}
+    path = table(f"{start}image;grade\na;0\nb;7\n")
+    with pytest.raises(DataError, match=f"labels.csv, line {start.count(chr(10)) + 3}: grade '7'"):
+        open_dataset(str(path))
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_the_separator_is_found(table, separator):
+    assert grades(open_dataset(str(table("image,grade\na,0\nb,4\n".replace(",", separator))))) == {
+        "train/a": 0,
+        "train/b": 4,
+    }
+
+
+@pytest.mark.parametrize("text", ["sep=;", "sep=;\n", "sep=;\n\n"])
+def test_a_separator_alone_is_no_table(table, text):
+    with pytest.raises(DataError, match="has no rows below its header"):
+        open_dataset(str(table(text)))
+
+
+def test_a_table_of_tabs_may_be_called_tsv(table):
+    path = table("image\tgrade\na\t0\nb\t4\n")
+    named = path.rename(path.with_suffix(".tsv"))
+    for source in (named, named.parent):
+        assert grades(open_dataset(str(source))) == {"train/a": 0, "train/b": 4}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("No_DR", "Proliferate_DR"), (0, 4)),
+        (("normal", "PDR"), (0, 4)),
+        (("mild", "Severe"), (1, 3)),
+        (("no DR", "2"), (0, 2)),
+    ],
+)
+def test_grades_may_be_written_as_words(table, words, expected):
+    dataset = open_dataset(str(table(f"image,grade\na,{words[0]}\nb,{words[1]}\n")))
+    assert tuple(grades(dataset).values()) == expected

@@ -118,3 +118,38 @@ def test_special_files_are_named_and_the_others_checked(classes, what):
     assert what in fault
     assert [finding.ids for finding in check.defects if finding.kind == "unreadable file"] == [("train/1/8",)]
     assert len(check.files) == 8
+
+
+@pytest.mark.parametrize("folder", ["@eaDir", "#recycle", "$RECYCLE.BIN", "__MACOSX", ".thumbnails"])
+def test_folders_of_systems_hold_no_images(classes, draw_image, folder):
+    draw_image(classes / "0" / folder / "copy.png", 9)
+    draw_image(classes / folder / "copy.png", 9)
+    assert names(classes) == ALL
+
+
+@pytest.mark.parametrize(
+    ("file", "written"),
+    [("e\u0301il.png", "\u00e9il"), ("\u00e9il.png", "e\u0301il.png"), ("Eye.PNG", "eye.png"), ("eye.png", "EYE")],
+)
+def test_names_are_found_in_other_unicode_forms_and_letter_case(tmp_path, draw_image, file, written):
+    draw_image(tmp_path / file, 0)
+    assert ImageFiles.of(tmp_path).find(written).name == file
+
+
+def test_a_name_in_its_own_letter_case_is_preferred(tmp_path, draw_image):
+    for name in ("eye.png", "EYE.png"):
+        draw_image(tmp_path / name, 0)
+    images = ImageFiles.of(tmp_path)
+    assert [images.find(name).name for name in ("eye", "EYE")] == ["eye.png", "EYE.png"]
+    with pytest.raises(DataError, match="is ambiguous"):
+        images.find("Eye")
+
+
+@pytest.mark.parametrize("place", [b"0/\xe9il.png", b"\xe9/1.png", b"0/\xff.csv"])
+def test_names_that_are_not_utf8_are_one_line(classes, place):
+    path = classes / os.fsdecode(place)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    for read in (open_dataset, check_source):
+        with pytest.raises(DataError, match=r"1 names are not UTF-8, such as \\x[ef][9f].*: rename them"):
+            read(str(classes))
