@@ -215,9 +215,8 @@ def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """Return how two data sets of the same source differ, as far as a study records it."""
     differences = []
     for part in ("train", "test"):
-        counts = [dataset.get(f"counts_{part}") for dataset in (before, now)]
-        if counts[0] != counts[1]:
-            there, here = (", ".join(map(str, count or ())) for count in counts)
+        there, here = (", ".join(map(str, dataset.get(f"counts_{part}", ()))) for dataset in (before, now))
+        if there != here:
             differences.append(f"{part} images by grade {there} there, {here} here")
     return "; ".join(differences) or "as many images of each grade, but not the same files and labels"
 
