@@ -29,6 +29,15 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture(autouse=True)
+def own_environment() -> Iterator[None]:
+    """A command that is called in this process sets the safe path of its children; other tests do not inherit it."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    yield
+    if before is None:
+        os.environ.pop("PYTHONSAFEPATH", None)
+
+
+@pytest.fixture(autouse=True)
 def seeded():
     """Random weights and images of a test are the same in every run."""
     torch.manual_seed(0)

@@ -77,7 +77,7 @@ def test_explain_prints_what_a_report_can_conclude(
     code, out, err = call(monkeypatch, capsys, "spaces", "explain", "quick", "--backbone", "test_resnet")
     assert (code, err) == (0, "")
     assert "Question of quick: Does everything work here?" in out
-    assert "depth: 0 to 5" in out
+    assert "depth: 0 to 2" in out
     assert "head_phase.epochs = 1" in out
     assert "With 100 trials and 83 of 413 images" in out
 
