@@ -3,7 +3,7 @@
 ::
 
     python -m benchmarks.pruners
-    python -m benchmarks.pruners --studies 3 --trials 27
+    python -m benchmarks.pruners --seeds 101 102 --trials 27
     python -m benchmarks.pruners --report results/reference/idrid --orders 20
 
 Searches rendered data sets without pruning, or takes a report, and replays the completed trials, epoch by epoch, in
@@ -41,8 +41,8 @@ PRUNERS = ("asha", "median", "predictive")
 FEW = 5
 """The number of best trials on which a report audits pruners."""
 
-FIRST_SEED = 101
-"""Of the rendered data sets; those of the judge (``benchmarks.verdict``) have lower seeds."""
+SEEDS = range(101, 121)
+"""Of rendered data sets; those of the judge (``benchmarks.verdict``) have lower seeds."""
 
 _MAX_DEPTH = 1000
 _COLUMNS = ("pruner", "order", "stopped", "epochs saved", f"of the best {FEW}, stopped", "of the best quarter, stopped")
@@ -219,7 +219,7 @@ def run(
 def main() -> None:
     """Search, replay, print, write."""
     parser = command_parser("pruners", __doc__)
-    parser.add_argument("--studies", type=int, default=20, help="studies of rendered data sets, by seed from 101")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[*SEEDS], help="of rendered data sets; 101 to 120")
     parser.add_argument("--trials", type=int, default=45, help="trials of each")
     parser.add_argument("--folder", type=Path, default=Path("results/pruners"), help="where these studies are kept")
     parser.add_argument("--report", type=Path, help="folder of a report, to replay it instead")
@@ -230,7 +230,7 @@ def main() -> None:
     if args.report:
         studies[args.report.name] = read_curves(args.report)
     else:
-        for seed in range(FIRST_SEED, FIRST_SEED + args.studies):
+        for seed in args.seeds:
             studies[f"synthetic:{seed}"] = search(seed, args.trials, args.folder)
             console.print(f"searched synthetic:{seed}")
     result = run(studies, args.orders, args.seed, console.print)
