@@ -24,9 +24,8 @@ from rich.console import Console
 
 from benchmarks.arguments import command_parser
 from benchmarks.machine import describe_run
-from benchmarks.pages import ResultTable, publish
+from benchmarks.pages import ResultTable, mean_text, publish
 from drft.config.trial_config import TrialConfig, with_values
-from study.analysis.estimators.intervals import mean_estimate
 from study.design.choose_finalists import SettingsEncoder, choose_finalists
 from study.results.finalists_plan import UNTUNED
 from study.results.study_results import StudyResults
@@ -136,16 +135,9 @@ def table(results: Mapping[str, Sequence[Mapping[str, float]]]) -> ResultTable:
         for name in scores[0]:
             sampler, _, choice = name.partition(", ")
             lead = [each[name] - each["tpe, expected"] for each in scores]
-            score = _percent([each[name] for each in scores])
-            rows.append((trials, sampler, choice, score, _percent(lead) if any(lead) else ""))
+            score = mean_text([each[name] for each in scores])
+            rows.append((trials, sampler, choice, score, mean_text(lead) if any(lead) else ""))
     return _COLUMNS, rows
-
-
-def _percent(values: Sequence[float]) -> str:
-    estimate = mean_estimate(values)
-    if estimate.low is None or estimate.high is None:
-        return f"{100 * estimate.value:.1f}"
-    return f"{100 * estimate.value:.1f} ({100 * estimate.low:.1f} to {100 * estimate.high:.1f})"
 
 
 def main() -> None:

@@ -10,9 +10,24 @@ from rich.console import Console
 from rich.table import Table
 
 from drft.files.atomic import whole_file
+from study.analysis.estimators.intervals import mean_estimate
 
 ResultTable = tuple[Sequence[str], Sequence[Sequence[str]]]
 """Column titles and rows."""
+
+
+def mean_text(shares: Sequence[float], form: str = "{:.1f}") -> str:
+    """Return the mean of shares in percent with its 95 % t interval, such as ``44.7 (43.2 to 46.3)``.
+
+    Args:
+        shares: between 0 and 1.
+        form: of a number.
+    """
+    estimate = mean_estimate(shares)
+    if estimate.low is None or estimate.high is None:
+        return form.format(100 * estimate.value)
+    value, low, high = (form.format(100 * part) for part in (estimate.value, estimate.low, estimate.high))
+    return f"{value} ({low} to {high})"
 
 
 def work_line(work: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@
     python -m benchmarks.pruners --seeds 101 102 --trials 27
     python -m benchmarks.pruners --report results/reference/idrid --orders 20
 
-Searches rendered data sets without pruning, or takes a report, and replays the completed trials, epoch by epoch, in
+Searches rendered data sets without pruning, or takes a report. The completed trials are replayed, epoch by epoch, in
 their own order and in random ones. As in a study, pruners see the best score so far, and cannot prune before the head
 phase and one more epoch are over. The control arm is never pruned. Searches are kept in a folder, and resumed.
 """
@@ -25,10 +25,9 @@ from rich.console import Console
 
 from benchmarks.arguments import command_parser
 from benchmarks.machine import describe_run
-from benchmarks.pages import ResultTable, publish
+from benchmarks.pages import ResultTable, mean_text, publish
 from drft.data.progress import silent
 from drft.errors import StudyError
-from study.analysis.estimators.intervals import mean_estimate
 from study.pruners.factory import make_pruner
 from study.pruners.predictive import TOP
 from study.results.study_results import read_study
@@ -45,6 +44,7 @@ SEEDS = range(101, 121)
 """Of rendered data sets; those of the judge (``benchmarks.verdict``) have lower seeds."""
 
 _MAX_DEPTH = 1000
+_SHARE = "{:.0f}%"
 _COLUMNS = ("pruner", "order", "stopped", "epochs saved", f"of the best {FEW}, stopped", "of the best quarter, stopped")
 _DEFINITIONS = (
     "Stopped: trials that would not have run to their end; trials of the control arm run on and count as stopped all "
@@ -181,18 +181,12 @@ def table(measured: Mapping[str, Sequence[Mapping[str, Any]]]) -> ResultTable:
     rows = []
     for pruner, studies in measured.items():
         own = [study["own"] for study in studies]
-        rows.append((pruner, "own", *(_mean([shares[name] for shares in own]) for name in own[0])))
+        rows.append((pruner, "own", *(mean_text([shares[name] for shares in own], _SHARE) for name in own[0])))
         if studies[0]["random"]:
             means = [{name: np.mean([s[name] for s in study["random"]]) for name in own[0]} for study in studies]
-            rows.append((pruner, "random", *(_mean([float(shares[name]) for shares in means]) for name in own[0])))
+            random = (mean_text([float(shares[name]) for shares in means], _SHARE) for name in own[0])
+            rows.append((pruner, "random", *random))
     return _COLUMNS, rows
-
-
-def _mean(values: Sequence[float]) -> str:
-    estimate = mean_estimate(values)
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.0%}"
-    return f"{estimate.value:.0%} ({estimate.low:.0%} to {estimate.high:.0%})"
 
 
 def run(

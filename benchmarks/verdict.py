@@ -26,14 +26,13 @@ from rich.console import Console
 
 from benchmarks.arguments import command_parser
 from benchmarks.machine import describe_run
-from benchmarks.pages import publish
+from benchmarks.pages import mean_text, publish
 from drft.data import load_images
 from drft.data.augment import Views
 from drft.data.datasets.synthetic import render_dataset
 from drft.models.checkpoint import load_checkpoint
 from study import RunOptions, run_study
-from study.analysis import Estimate, Withheld, proportion
-from study.analysis.estimators.intervals import mean_estimate
+from study.analysis import Withheld, proportion
 from study.analysis.evidence import read_verdict
 from study.results.finalists_plan import UNTUNED, Finalists, read_finalists
 from study.results.study_results import StudyResults, read_study
@@ -90,7 +89,7 @@ def judge_default(seed: int, trials: int, fresh: FreshImages, folder: Path, cons
     started = time.perf_counter()
     run_study(replace(options, trials=trials, goal="depth", keep_checkpoints=1000), console)
     seconds = time.perf_counter() - started
-    return {**_judge_default(read_study("default", folder), fresh), "seconds": seconds}
+    return {**_describe_default(read_study("default", folder), fresh), "seconds": seconds}
 
 
 def judge_best(
@@ -112,7 +111,7 @@ def judge_best(
     }
 
 
-def _judge_default(study: StudyResults, fresh: FreshImages) -> dict[str, Any]:
+def _describe_default(study: StudyResults, fresh: FreshImages) -> dict[str, Any]:
     finalists, verdict = read_finalists(study), read_verdict(study)
     assert finalists is not None
     if isinstance(verdict, Withheld):
@@ -178,17 +177,17 @@ def contestant_rows(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...
                 name,
                 f"{np.mean([part['trainings'] for part in parts]):.0f}",
                 f"{np.mean([part['seconds'] for part in parts]):.0f}",
-                _mean([part["promise"] for part in parts]),
-                _mean([part["true"] for part in parts]),
-                _mean([part["promise"] - part["true"] for part in parts]),
-                "" if name == "optuna" or not gains else _mean(gains),
+                mean_text([part["promise"] for part in parts]),
+                mean_text([part["true"] for part in parts]),
+                mean_text([part["promise"] - part["true"] for part in parts]),
+                "" if name == "optuna" or not gains else mean_text(gains),
             )
         )
     untuned = [entry["default"]["untuned"]["ensemble"] for entry in entries]
     gains = [
         entry["default"]["untuned"]["ensemble"] - entry["optuna"]["true"] for entry in entries if "optuna" in entry
     ]
-    return [*rows, ("untuned, ensemble of 5", "5", "", "", _mean(untuned), "", _mean(gains) if gains else "")]
+    return [*rows, ("untuned, ensemble of 5", "5", "", "", mean_text(untuned), "", mean_text(gains) if gains else "")]
 
 
 def claim_rows(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
@@ -211,8 +210,8 @@ def claim_rows(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
         _share("a contrast excludes 0", [contrast in clear for contrast in contrasts]),
         _share("such a claim is wrong", [contrast in wrong for contrast in clear]),
         _share("a depth said to be within the tolerance is", certain),
-        ("regret of the recommended depth", _mean(regret), "", str(len(regret))),
-        ("gain of the ensemble over its members", _mean(gain), "", str(len(gain))),
+        ("regret of the recommended depth", mean_text(regret), "", str(len(regret))),
+        ("gain of the ensemble over its members", mean_text(gain), "", str(len(gain))),
     ]
 
 
@@ -227,13 +226,6 @@ def _share(name: str, events: Sequence[bool]) -> tuple[str, ...]:
     assert share.low is not None
     assert share.high is not None
     return name, f"{share.value:.1%}", f"{share.low:.1%} to {share.high:.1%}", str(share.n)
-
-
-def _mean(values: Sequence[float]) -> str:
-    estimate: Estimate = mean_estimate(values)
-    if estimate.low is None or estimate.high is None:
-        return f"{100 * estimate.value:.1f}"
-    return f"{100 * estimate.value:.1f} ({100 * estimate.low:.1f} to {100 * estimate.high:.1f})"
 
 
 def main() -> None:

@@ -69,9 +69,9 @@ def run_plan(plan: StudyPlan[BoundSpace], options: RunOptions, console: Console)
             share = options.trials / (options.trials + later)  # the finalists need their part of the time
             limits = replace(options, timeout=share * options.timeout)
         outcome = run_trials(plan, limits, choice, console)
-        study = read_study(plan.metadata.name, options.results, options.storage)
-        if outcome.ended not in {"done", "time"} or study.finished.empty:
+        if outcome.ended not in {"done", "time"} or not outcome.progress.finished:
             return outcome
+        study = read_study(plan.metadata.name, options.results, options.storage)
         # Imported here, since scikit-learn takes a second to import, and a run needs it after its search only.
         from study.design.run_finalists import run_finalists  # noqa: PLC0415
 

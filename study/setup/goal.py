@@ -4,7 +4,7 @@ from drft.errors import UsageError
 from study.samplers.names import Goal
 from study.setup.options import RunOptions
 from study.space import BoundSpace
-from study.storage.open import open_storage, storage_exists
+from study.storage.backend import Storage
 
 
 def choose_goal(options: RunOptions, space: BoundSpace, recorded: Goal | None) -> tuple[Goal, str]:
@@ -41,11 +41,8 @@ def _space_faults(space: BoundSpace) -> list[str]:
     return []
 
 
-def recorded_goal(url: str, name: str) -> Goal | None:
+def recorded_goal(storage: Storage, name: str) -> Goal | None:
     """Return the goal of a study; None if there is no such study."""
-    if not storage_exists(url):
-        return None
-    storage = open_storage(url)
     try:
         attributes = storage.get_study_user_attrs(storage.get_study_id_from_name(name))
     except KeyError:

@@ -36,6 +36,7 @@ from study.setup.options import RunOptions
 from study.setup.resolve import ResolvedSpace, config_of, resolve_space
 from study.space import BoundSpace, Space
 from study.space.suggester import Suggester
+from study.storage.backend import Storage
 from study.storage.open import (
     check_new_storage,
     check_study_name,
@@ -148,13 +149,14 @@ def _make_plan(
     backbone = "" if resolved.written.backbones is not None else base.backbone.name
     name = options.study or _default_name(resolved.written, options.data, backbone)
     url = options.storage or study_url(options.results, name)
-    goal, goal_reason = choose_goal(options, space, recorded_goal(url, name))
+    storage = open_storage(url) if storage_exists(url) else None
+    goal, goal_reason = choose_goal(options, space, None if storage is None else recorded_goal(storage, name))
     metadata = _make_metadata(options, resolved, dataset, name, goal)
     faults = OptionErrors()
     trials = 0
     sampler: BaseSampler | None = None
     with faults:
-        trials = _count_trials(url, metadata, options.results / name)
+        trials = _count_trials(storage, url, metadata, options.results / name)
     with faults:
         sampler = make_sampler(options.sampler, seed=options.seed, space=space, finished_trials=trials, goal=goal)
     faults.raise_all()
@@ -294,13 +296,12 @@ def _default_name(space: Space, data: str, backbone: str) -> str:
     return "-".join(word for word in words if word)[:100]
 
 
-def _count_trials(url: str, metadata: StudyMetadata, folder: Path) -> int:
+def _count_trials(storage: Storage | None, url: str, metadata: StudyMetadata, folder: Path) -> int:
     """Return how many trials the study has already, after checking that it can be resumed with this metadata."""
-    if not storage_exists(url):
+    if storage is None:
         check_new_storage(url)
         check_no_trials(folder)
         return 0
-    storage = open_storage(url)
     check_study(metadata, storage)
     try:
         study_id = storage.get_study_id_from_name(metadata.name)

@@ -5,6 +5,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from drft.errors import DataError
@@ -97,12 +98,9 @@ class ImageFiles:
             raise DataError(f"image name {name!r} leads out of {self.path}: use names of files in that folder")
         normalized = _comparable(PurePosixPath(name.replace("\\", "/")).as_posix())
         keys = (normalized, stem_of(normalized))
-        candidates = (
-            index.get(key.casefold() if index is self._folded else key)
-            for index in (self._by_path, self._by_tail, self._folded)
-            for key in keys
-        )
-        matches = next(filter(None, candidates), ())
+        exact = (index.get(key) for index in (self._by_path, self._by_tail) for key in keys)
+        folded = (self._folded.get(key.casefold()) for key in keys)
+        matches = next(filter(None, chain(exact, folded)), ())
         if not matches:
             hint = f" (the link {self.links[0]} leads elsewhere and is not followed)" if self.links else ""
             raise DataError(f"no image {name!r} in {self.path}{hint}: add the file or remove the line")

@@ -100,11 +100,11 @@ def parse_grade(text: str, grades: Sequence[str] = GRADES) -> int:
     Raises:
         DataError: when the text is neither a whole number from 0 to the last grade nor the name of a grade.
     """
-    names = {words_of(name): number for number, name in enumerate(grades)}
-    known = {**GRADE_WORDS, **names} if tuple(grades) == GRADES else names
     number = _WHOLE_NUMBER.fullmatch(text)
     if number is not None and int(number[1]) < len(grades):
         return int(number[1])
+    names = {words_of(name): position for position, name in enumerate(grades)}
+    known = {**GRADE_WORDS, **names} if tuple(grades) == GRADES else names
     if words_of(text) in known:
         return known[words_of(text)]
     raise DataError(

@@ -6,20 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from study.cli import main
 from study.space import shipped_spaces
-
-
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Return the exit code, standard output and standard error of ``drft-study ARGUMENTS``."""
-    monkeypatch.setattr(sys, "argv", ["drft-study", *arguments])
-    try:
-        main()
-        code = 0
-    except SystemExit as leaving:
-        code = int(leaving.code or 0)
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
+from tests.helpers.command_line import call
 
 
 def test_list_names_every_shipped_space_with_its_question(

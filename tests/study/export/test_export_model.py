@@ -3,7 +3,7 @@
 import importlib.util
 import json
 import os
-import sys
+from functools import partial
 
 import numpy as np
 import optuna
@@ -17,11 +17,11 @@ from drft.data.images import decode
 from drft.models.backbone import build_model
 from drft.models.checkpoint import load_checkpoint
 from drft.training.trial import run_trial
-from study.cli import main
 from study.export.card import _trained_part
 from study.export.onnx import write_onnx
 from study.results.study_folder import StudyFolder
 from study.results.study_results import StudyResults
+from tests.helpers import command_line
 
 
 @pytest.fixture(scope="module")
@@ -48,18 +48,7 @@ def trained(tiny_dataset, make_study, completed_trial, tiny_config, tmp_path_fac
 @pytest.fixture
 def call(trained, monkeypatch, capsys):
     """Run ``drft-study ARGUMENTS`` and return exit code, standard output and standard error."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["drft-study", *map(str, arguments)])
-        try:
-            main()
-            code = 0
-        except SystemExit as error:
-            code = int(error.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+    return partial(command_line.call, monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from functools import partial
 
 import pytest
 import yaml
@@ -14,6 +15,7 @@ from drft.training import refit
 from study.analysis.evidence import read_verdict
 from study.cli import main
 from study.results.study_results import read_study
+from tests.helpers import command_line
 
 ALL = 48
 """Training images of the tiny data set."""
@@ -50,18 +52,7 @@ def results(tiny_dataset, make_study, add_finalists, tiny_config, tmp_path_facto
 @pytest.fixture
 def export(results, monkeypatch, capsys):
     """Run ``drft-study export ARGUMENTS`` and return exit code, standard output and standard error."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["drft-study", "export", "--results", str(results), *map(str, arguments)])
-        try:
-            main()
-            code = 0
-        except SystemExit as error:
-            code = int(error.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+    return partial(command_line.call, monkeypatch, capsys, "export", "--results", results)
 
 
 @pytest.fixture
