@@ -229,7 +229,7 @@ def test_interrupted_and_killed_studies_are_resumed(workdir, data):
     trials = check_files(workdir, 6)
     lost = [trial for trial in trials if trial.state.name == "FAIL"]
     retries = {trial.user_attrs["retry_of"]: trial for trial in trials if "retry_of" in trial.user_attrs}
-    assert {trial.user_attrs["fail_reason"] for trial in lost} <= {"interrupted", "its driver died"}
+    assert {trial.user_attrs["fail_reason"] for trial in lost} <= {"interrupted", "its tuner died"}
     assert [retries[trial.number].params for trial in lost] == [trial.params for trial in lost]
     assert len(trials) == 6 + len(lost)
 
