@@ -22,8 +22,8 @@ from drft.config.trial_config import Metric
 from drft.errors import StudyError
 from study.dashboard.svg import confusion_svg, curves_svg
 from study.results.metric_names import epoch_scores
+from study.results.predictions_file import load_predictions
 from study.results.study_folder import CHECKPOINT
-from study.results.study_results import read_predictions
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def _curves(trial: TrialFolder) -> str:
 
 def _confusion(trial: TrialFolder) -> str:
     step = _best_step(trial, pd.read_csv(trial.path / "epochs.csv"))
-    predictions = read_predictions(trial.path, "validation")
+    predictions = load_predictions(trial.path / "predictions.npz", "validation")
     predicted = predictions.probabilities[step - 1].argmax(axis=-1)
     heading = f"Trial {trial.number}, epoch {step}: {len(predicted)} validation images"
     return confusion_svg(predictions.grades, predicted, trial.grades, title=heading)

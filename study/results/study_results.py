@@ -244,16 +244,6 @@ def read_study_at(location: StudyLocation) -> StudyResults:
     return StudyResults(location, info, trials_table, epochs_table, damaged)
 
 
-def read_predictions(trial: Path, part: Literal["train", "validation"]) -> Predictions:
-    """Return the class probabilities in the folder of a trial; ``study.results.test_set`` reads the part ``test``.
-
-    Raises:
-        FileNotFoundError: when there are none.
-        StudyError: when they are damaged.
-    """
-    return load_predictions(trial / "predictions.npz", part)
-
-
 def _read_epochs(location: StudyLocation, trial: FrozenTrial, damaged: list[str]) -> list[EpochRecord]:
     try:
         return unpack(trial.user_attrs)
