@@ -21,6 +21,9 @@ TOLERANCE = 0.02
 CONFIDENCE = 0.9
 """Probability with which the recommended depth must be within the tolerance."""
 
+_TRAINING_SDS = np.linspace(0, 0.1, 201)
+"""Possible standard deviations of the true accuracy between trainings, equally probable beforehand."""
+
 _Z = float(stats.norm.ppf((1 + LEVEL) / 2))
 
 
@@ -240,7 +243,9 @@ def _training_variance(evidence: Sequence[DepthEvidence]) -> float:
     """Return the variance of true accuracy between trainings of one depth.
 
     In every fold of a repeat that all depths have, the depths' accuracies minus their own means and minus the mean of
-    the fold are residuals. Their variance is that of trainings plus that of a mean over the images of the fold.
+    the fold are residuals. Their variance is that of trainings plus that of a mean over the images of the fold. Few
+    residuals cannot show that trainings do not differ: the result is the posterior mean under a uniform prior of the
+    standard deviation (Gelman 2006, Bayesian Analysis 1(3)), which is never 0.
     """
     repeats = min(len(depth.correct) for depth in evidence)
     if len(evidence) < 2:
@@ -263,7 +268,10 @@ def _training_variance(evidence: Sequence[DepthEvidence]) -> float:
     if not freedom or not noises:
         return 0.0
     explained = float(np.mean([noise / size for noise, size in zip(noises, sizes, strict=True)]))
-    return float(max(0.0, (residual**2).sum() / freedom - explained))
+    variances = _TRAINING_SDS**2
+    scale = variances + max(explained, 1e-12)
+    log_likelihood = -0.5 * (freedom * np.log(scale) + (residual**2).sum() / scale)
+    return float(np.average(variances, weights=np.exp(log_likelihood - log_likelihood.max())))
 
 
 def _fit_gaps(

@@ -22,7 +22,7 @@ _LENGTHS = (0.15, 0.3, 0.6, 1.2)
 _HEIGHTS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
 """Standard deviations of the smooth curve around its mean level."""
 
-_DEVIATIONS = (0.0, 0.005, 0.01, 0.02)
+_DEVIATIONS = (0.0, 0.005, 0.01, 0.02, 0.04)
 """Standard deviations of single depths from the smooth curve."""
 
 _LEVEL_SD = 1.0

@@ -35,7 +35,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
 
 
 def test_the_shallowest_depth_that_is_good_enough_is_recommended():
-    data = simulated(lambda _: np.array([0.0, 1.2, 1.2, 1.2]), images=4000)
+    data = simulated(lambda _: np.array([0.0, 1.2, 1.2, 1.2]), images=4000, repeats=4)
     verdict = decide_depth(data.evidence)
     assert verdict.recommended_depth == 1
     assert verdict.certain

@@ -1,6 +1,7 @@
 """``CachedStorage`` equals Optuna's own storages, sees other tuners, and writes in few transactions."""
 
 import json
+import math
 import sqlite3
 
 import optuna
@@ -177,6 +178,7 @@ def test_reports_of_a_trial_of_another_tuner_are_seen(path):
 
 
 def test_other_tuners_are_read_again_after_a_while(path, monkeypatch):
+    monkeypatch.setattr(cached_storage, "REFRESH_SECONDS", math.inf)
     (_, first), (_, second) = open_cached(path), open_cached(path)
     second.ask()
     assert first.get_trials() == []
