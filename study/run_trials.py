@@ -46,7 +46,8 @@ def run_trials(
     scheduler = TrialScheduler(
         plan.metadata, plan.space, storage, plan.sampler, plan.pruner, options.max_retries, reconnect
     )
-    folder.write_study(plan.metadata.space, plan.metadata.overview())
+    if scheduler.tally.finished < options.trials:
+        folder.write_study(plan.metadata.space, scheduler.record_metadata().overview())
     for attributes in queue or ():
         scheduler.enqueue(**attributes)
     with choice.make(folder.worker_log) as executor:

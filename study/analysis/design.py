@@ -1,13 +1,13 @@
 """How trials were assigned to depths: whether depths may be compared with each other."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import yaml
 
 from study.analysis.estimators.intervals import Withheld
 
-NON_ADAPTIVE_SAMPLERS = ("random", "qmc", "grid")
+_NON_ADAPTIVE_SAMPLERS = frozenset({"random", "qmc", "grid"})
 """Samplers that choose independently of scores."""
 
 
@@ -22,32 +22,37 @@ class Design(NamedTuple):
     """What limits the comparison, in words; empty for nothing."""
 
 
-def depth_design(space: str, sampler: str, pruned: int) -> Design | Withheld:
+def is_adaptive(samplers: Sequence[str]) -> bool:
+    """Return whether scores of earlier trials decided on the settings of later ones."""
+    return not _NON_ADAPTIVE_SAMPLERS.issuperset(samplers)
+
+
+def depth_design(space: str, samplers: Sequence[str], pruned: int) -> Design | Withheld:
     """Return whether trials of different depths may be compared as random draws.
 
     Withheld for an adaptive sampler over a space that does not give every depth a sub-study of its own.
 
     Args:
         space: the search space as written (YAML).
-        sampler: name of the study's sampler.
+        samplers: names of the samplers that drew the trials.
         pruned: how many trials were pruned.
     """
-    learning = sampler not in NON_ADAPTIVE_SAMPLERS
+    learning = " and ".join(name for name in samplers if is_adaptive([name]))
     document = yaml.safe_load(space)
     isolated = isinstance(document, dict) and _isolates_depth(document)
     if learning and not isolated:
         return Withheld(
-            f"the sampler {sampler} gave more trials, and better ones, to depths that scored well early; "
+            f"the sampler {learning} gave more trials, and better ones, to depths that scored well early; "
             "search_spaces/depth_isolation.yaml, or --sampler random, gives all depths the same chance"
         )
     notes = []
     if learning:
         notes.append(
-            f"at each depth {sampler} learned from its earlier trials, and the figures treat them as independent"
+            f"at each depth {learning} learned from its earlier trials, and the figures treat them as independent"
         )
     if pruned:
         notes.append(f"{pruned} pruned trials count with their best score so far")
-    return Design(pruned > 0, learning, "; ".join(notes))
+    return Design(pruned > 0, bool(learning), "; ".join(notes))
 
 
 def _isolates_depth(document: Mapping[str, Any]) -> bool:

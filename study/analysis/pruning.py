@@ -1,6 +1,6 @@
 """What pruning saved and what it may have cost, measured on the control arm: trials that are never pruned."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -49,7 +49,11 @@ class PrunerAudit(NamedTuple):
 
 
 def pruner_audit(
-    trials: pd.DataFrame, complete: pd.DataFrame, epochs: pd.DataFrame, base_config: Mapping[str, Any], pruner: str
+    trials: pd.DataFrame,
+    complete: pd.DataFrame,
+    epochs: pd.DataFrame,
+    base_config: Mapping[str, Any],
+    pruners: Sequence[str],
 ) -> PrunerAudit | Withheld:
     """Estimate the share of winners among the trials that the pruner stops, and the epochs it saved.
 
@@ -58,10 +62,13 @@ def pruner_audit(
     its interval.
 
     Valid because the control arm is drawn by trial number alone, so that its trials represent all. Withheld without a
-    pruner, and below ``MIN_CONTROL`` completed trials of the control arm; the winners where none of them is flagged.
+    pruner or with several, and below ``MIN_CONTROL`` completed trials of the control arm; the winners where none of
+    them is flagged.
     """
-    if pruner == "none":
+    if {*pruners} == {"none"}:
         return Withheld("the study ran without a pruner")
+    if len(pruners) > 1:
+        return Withheld(f"the study ran with several pruners ({', '.join(pruners)}), and an audit is of one")
     control = complete[complete["control"].eq(True)]
     if len(control) < MIN_CONTROL:
         return Withheld(

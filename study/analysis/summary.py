@@ -12,7 +12,7 @@ from study.analysis.best_of_k import EqualDepths, equal_depths
 from study.analysis.confirmation import Confirmed, score_retrained
 from study.analysis.cost import Cost, cost
 from study.analysis.depth import Curve, DepthRow, depth_curves, depth_table
-from study.analysis.design import NON_ADAPTIVE_SAMPLERS, depth_design
+from study.analysis.design import depth_design, is_adaptive
 from study.analysis.early import EarlyRanking, early_ranking
 from study.analysis.ensembles_on_test import EnsemblesOnTest, ensembles_on_test
 from study.analysis.estimators.calibration import Calibration, calibration
@@ -107,8 +107,7 @@ def summarize(results: StudyResults) -> Statistics:
     info, trials, complete, epochs = results.info, results.trials, results.complete, results.epochs
     n_validation = int(info.split["n_validation"])
     candidates = stored_candidates(results)
-    design = depth_design(info.space, info.sampler, int(trials["state"].eq("PRUNED").sum()))
-    adaptive = info.sampler not in NON_ADAPTIVE_SAMPLERS
+    design = depth_design(info.space, info.samplers, int(trials["state"].eq("PRUNED").sum()))
     predicted = _predictions(results)
     best = _of_best_trial(results, predicted)
     one_backbone = results.of_best_backbone(complete)
@@ -144,8 +143,8 @@ def summarize(results: StudyResults) -> Statistics:
         cross_fitted=_cross_fitted(results),
         early=early_ranking(trials, complete, epochs, info.base_config, info.metric),
         equal_depths=equal_depths(results.of_best_backbone(trials), design),
-        gap_associations=gap_associations(complete, info.dimensions, adaptive=adaptive),
-        pruner=pruner_audit(trials, complete, epochs, info.base_config, info.pruner),
+        gap_associations=gap_associations(complete, info.dimensions, adaptive=is_adaptive(info.samplers)),
+        pruner=pruner_audit(trials, complete, epochs, info.base_config, info.pruners),
         cost=cost(complete, epochs, n_validation, one_backbone),
         corrected=candidates if isinstance(candidates, Withheld) else corrected_selection(candidates),
         overtuning=candidates if isinstance(candidates, Withheld) else overtuning_by_halves(candidates),

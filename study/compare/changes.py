@@ -37,8 +37,10 @@ def _recorded(study: StudyInfo) -> Iterator[tuple[str, str]]:
     yield "images", f"{parts}, {split['n_test']} test"
     yield "blocks", ", ".join(map(str, study.backbones.values())) or str(len(study.blocks))
     yield from _settings(study)
-    for name in ("metric", "sampler", "pruner", "seed"):
-        yield name if name != "seed" else "study seed", str(getattr(study, name))
+    yield "metric", study.metric
+    yield "sampler", " and ".join(study.samplers)
+    yield "pruner", " and ".join(study.pruners)
+    yield "study seed", str(study.seed)
     for name, version in study.versions.items():
         yield f"version of {name}", version
 

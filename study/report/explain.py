@@ -96,7 +96,7 @@ def _depth_questions(space: Space, dimensions: Sequence[Dimension], trials: int)
     yield _by_depth("How does the gap differ by depth?", MIN_FOR_T, "completed trials", depths, trials)
     gain = _by_depth("What does training deeper gain, at equal n?", PER_DEPTH, "trials", depths, trials)
     if not gain.answer.startswith("no"):
-        if isinstance(depth_design(space.text, "tpe", 0), Withheld):
+        if isinstance(depth_design(space.text, ["tpe"], 0), Withheld):
             gain = gain._replace(
                 answer="no with --sampler tpe, which favours depths; with --sampler random, or isolate"
             )

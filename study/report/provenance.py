@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from study.analysis.design import is_adaptive
 from study.report.tables import trials_by_state
 from study.results.study_metadata import describe_split
 from study.results.study_results import StudyInfo, StudyResults
@@ -25,10 +26,15 @@ def limits(results: StudyResults) -> list[str]:
             f"{counts['PRUNED']} trials were pruned before their end. Statistics over whole trials leave them out and "
             f"so describe the better trials only (censoring).{folds}"
         )
-    if info.sampler not in {"random", "qmc", "grid"} and info.goal == "best":
+    if is_adaptive(info.samplers) and info.goal == "best":
         limits.append(
-            f"The sampler ({info.sampler}) learns while it searches: it tries promising depths and settings more "
-            "often, so depths have unequal numbers of trials and their other settings differ."
+            f"The sampler ({' and '.join(info.samplers)}) learns while it searches: it tries promising depths and "
+            "settings more often, so depths have unequal numbers of trials and their other settings differ."
+        )
+    if len(info.samplers) > 1 or len(info.pruners) > 1:
+        limits.append(
+            f"The study is mixed: it was resumed with other options, and its trials come from "
+            f"{_named('sampler', info.samplers)} and {_named('pruner', info.pruners)}."
         )
     limits.append(
         "Equal depth is not equal capacity: blocks differ in size. The trainable share is next to each depth."
@@ -73,7 +79,7 @@ def provenance(info: StudyInfo) -> list[tuple[str, str]]:
     return [
         ("Command", info.command),
         ("Study", f"{info.name}, seed {info.seed}, {info.trials_wanted} trials wanted"),
-        ("Searched with", f"sampler {info.sampler}, pruner {info.pruner}, metric {metric}"),
+        ("Searched with", f"{_named('sampler', info.samplers)}, {_named('pruner', info.pruners)}, metric {metric}"),
         *_backbones(info),
         ("Data", f"{info.source} ({dataset['n']} images), fingerprint {dataset['fingerprint'][:16]}…"),
         *_corrections(dataset.get("corrections", ())),
@@ -82,6 +88,10 @@ def provenance(info: StudyInfo) -> list[tuple[str, str]]:
         ("Ran", f"{_moment(info.started)} to {_moment(info.finished)}"),
         ("Versions", ", ".join(f"{name} {version}" for name, version in info.versions.items())),
     ]
+
+
+def _named(kind: str, names: Sequence[str]) -> str:
+    return f"{kind}{'s' if len(names) > 1 else ''} {' and '.join(names)}"
 
 
 def _corrections(corrections: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:

@@ -124,7 +124,7 @@ def read_planned_study(location: StudyLocation, plan_type: type[PlanT]) -> Plann
     if "trials_wanted" not in opened.user_attrs and not opened.get_trials(deepcopy=False):
         return None  # its tuner was killed while it wrote the attributes; they are written again
     results = read_study_at(location)
-    if results.info.sampler != PLANNED:
+    if results.info.samplers != (PLANNED,):
         owner = location.name.rpartition(".")[0]
         raise StudyError(
             f"study {location.name!r} has the name of a planned part of study {owner!r}, but is none: rename it"

@@ -3,7 +3,7 @@
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any, Literal
 
@@ -39,8 +39,10 @@ class StudyMetadata:
     """The configuration that trials share; the values of the search space replace parts of it."""
     seed: int
     sampler: str
+    """Of the run that created the study; each trial records its own, and so it is with the pruner."""
     pruner: str
     command: str
+    """Of the last run that started trials."""
     versions: Mapping[str, str]
     trials_wanted: int
     source_options: Mapping[str, str] = field(default_factory=dict)
@@ -170,9 +172,15 @@ def open_study(metadata: StudyMetadata, storage: BaseStorage) -> int:
     return storage.get_study_id_from_name(metadata.name)
 
 
-def record_metadata(metadata: StudyMetadata, study: optuna.Study) -> None:
-    """Write the attributes that are missing or differ, and name the study's value for the axes of the dashboard."""
+def record_metadata(metadata: StudyMetadata, study: optuna.Study) -> StudyMetadata:
+    """Write the attributes that are missing or differ, and name the study's value for the axes of the dashboard.
+
+    Returns:
+        What is recorded now: sampler and pruner stay those of the first run, since older trials do not record theirs.
+    """
     recorded = study.user_attrs
+    first = {name: recorded[name] for name in ("sampler", "pruner") if name in recorded}
+    metadata = replace(metadata, **first)
     for name, value in metadata.attributes().items():
         if recorded.get(name) != value:
             study.set_user_attr(name, value)
@@ -181,6 +189,7 @@ def record_metadata(metadata: StudyMetadata, study: optuna.Study) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.set_metric_names(names)
+    return metadata
 
 
 def check_schema(name: str, attributes: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pandas as pd
 import yaml
 from optuna.distributions import BaseDistribution
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from drft.config.trial_config import Metric, TrialConfig
 from drft.errors import StudyError
@@ -67,8 +67,10 @@ class StudyInfo:
     space: str
     space_fingerprint: str
     seed: int
-    sampler: str
-    pruner: str
+    samplers: Sequence[str]
+    """Samplers of its trials, in the order of their first trials; several if it was resumed with another one."""
+    pruners: Sequence[str]
+    """Pruners of its trials, likewise."""
     command: str
     versions: Mapping[str, str]
     trials_wanted: int
@@ -288,9 +290,9 @@ def _read_info(
 ) -> StudyInfo:
     started = [trial.datetime_start for trial in trials if trial.datetime_start]
     finished = [trial.datetime_complete for trial in trials if trial.datetime_complete]
-    texts = ("metric", "source", "space", "space_fingerprint", "seed", "sampler", "pruner", "command", "trials_wanted")
+    texts = ("metric", "source", "space", "space_fingerprint", "seed", "command", "trials_wanted")
     decoded = ("split", "blocks", "base_config", "versions")
-    missing = [name for name in (*texts, "cohort", *decoded) if name not in attributes]
+    missing = [name for name in (*texts, "sampler", "pruner", "cohort", *decoded) if name not in attributes]
     if missing:
         raise StudyError(
             f"study {location.name!r} in {public_url(location.url)} is incomplete, it lacks {', '.join(missing)}: "
@@ -304,6 +306,8 @@ def _read_info(
         started=min(started, default=None),
         finished=max(finished, default=None),
         **{name: attributes[name] for name in texts},
+        samplers=_names(trials, "sampler", attributes),
+        pruners=_names(trials, "pruner", attributes),
         dataset=_decode(location, attributes, "cohort", damaged),
         **{name: _decode(location, attributes, name, damaged) for name in decoded},
         goal=attributes.get("goal", "best"),
@@ -311,6 +315,12 @@ def _read_info(
         source_options=_decode(location, attributes, "source_options", damaged),
         backbones=_decode(location, attributes, "backbones", damaged),
     )
+
+
+def _names(trials: Sequence[FrozenTrial], kind: str, attributes: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the samplers or pruners of the trials. Trials of older versions do not record theirs: the study does."""
+    used = (trial.user_attrs.get(kind, attributes[kind]) for trial in trials if trial.state != TrialState.WAITING)
+    return tuple(dict.fromkeys(used)) or (attributes[kind],)
 
 
 def _trial_row(trial: FrozenTrial, records: list[EpochRecord], metric: Metric) -> dict[str, Any]:

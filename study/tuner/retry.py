@@ -6,7 +6,7 @@ from typing import Any
 from drft.config.trial_config import TrialConfig
 from study.executors.base import Kind
 
-_COPIED = ("seed", "control", "attempt", "micro_batch", "place", "block")
+_COPIED = ("seed", "control", "attempt", "micro_batch", "place", "block", "sampler")
 """User attributes that make a retry the same training."""
 
 _SMALLEST_MICRO_BATCH = 2

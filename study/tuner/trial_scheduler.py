@@ -83,7 +83,15 @@ class TrialScheduler:
         self._sends_heartbeats = spans_machines(storage)
         self._next_heartbeat = 0.0
         self._running: dict[int, RunningTrial] = {}
-        record_metadata(metadata, self._study)
+        if "trials_wanted" not in self._study.user_attrs:
+            self.record_metadata()
+
+    def record_metadata(self) -> StudyMetadata:
+        """Record what this run asks for, and return what is recorded.
+
+        It is not called for a run that starts no trial of a study that exists.
+        """
+        return record_metadata(self._metadata, self._study)
 
     @property
     def running(self) -> int:
@@ -123,7 +131,13 @@ class TrialScheduler:
                     config = config.model_copy(update={"split": split})
                     self._set_attributes(trial.number, block=block)
                 self._set_attributes(
-                    trial.number, seed=seed, control=control, depth=config.depth, config=config.model_dump_json()
+                    trial.number,
+                    seed=seed,
+                    control=control,
+                    sampler=attributes.get("sampler", self._metadata.sampler),
+                    pruner=self._metadata.pruner,
+                    depth=config.depth,
+                    config=config.model_dump_json(),
                 )
         except GoalReachedError:
             return None

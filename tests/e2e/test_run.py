@@ -131,6 +131,12 @@ def test_a_study_is_run_and_resumed(workdir, data):
     before = {path: path.read_bytes() for path in (folder / "trials").rglob("*") if path.is_file()}
     check_files(workdir, 3)
 
+    record = (folder / "study.yaml").read_bytes(), open_storage(folder / "study.db").get_study_user_attrs(1)
+    code, output = run(workdir, *arguments(workdir, data, "--trials", "2", "--sampler", "random", "--pruner", "none"))
+    assert code == 0, output
+    again = (folder / "study.yaml").read_bytes(), open_storage(folder / "study.db").get_study_user_attrs(1)
+    assert again == record  # it started no trial
+
     logged = ("--log", "tensorboard")
     code, output = run(workdir, *arguments(workdir, data, "--trials", "5", "--keep-checkpoints", "40", *logged))
     assert code == 0, output

@@ -112,16 +112,16 @@ def test_equal_depths_are_withheld_with_the_reason(scores, reason):
 
 
 def test_adaptive_sampler_is_withheld_unless_depths_are_isolated():
-    withheld = depth_design(OPEN, "tpe", 0)
+    withheld = depth_design(OPEN, ["tpe"], 0)
     assert isinstance(withheld, Withheld)
     assert equal_depths(drawn(0), withheld) is withheld
     assert "depth_isolation.yaml" in withheld.reason
-    isolated = depth_design(ISOLATED, "tpe", 0)
+    isolated = depth_design(ISOLATED, ["tpe"], 0)
     assert (isolated.learning, "treat them as independent" in isolated.note) == (True, True)
-    assert isinstance(depth_design("isolate: dropout\n" + OPEN, "tpe", 0), Withheld)
+    assert isinstance(depth_design("isolate: dropout\n" + OPEN, ["tpe"], 0), Withheld)
 
 
 @pytest.mark.parametrize("sampler", ["random", "qmc", "grid"])
 def test_non_adaptive_sampler_allows_comparing_depths(sampler):
-    assert depth_design(OPEN, sampler, 0) == RANDOM
-    assert "12 pruned trials" in depth_design(OPEN, sampler, 12).note
+    assert depth_design(OPEN, [sampler], 0) == RANDOM
+    assert "12 pruned trials" in depth_design(OPEN, [sampler], 12).note

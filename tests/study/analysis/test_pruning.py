@@ -38,7 +38,7 @@ STUDY = [
 
 
 def test_audit_by_hand():
-    audit = pruner_audit(*tables(STUDY), BASE, "asha")
+    audit = pruner_audit(*tables(STUDY), BASE, ["asha"])
     assert (audit.control, audit.flagged.value, audit.winners.value) == (5, 0.4, 0.5)
     exact = stats.beta.ppf([0.025, 0.975], [1, 2], [2, 1])  # Clopper-Pearson of one in two
     assert (audit.winners.low, audit.winners.high) == pytest.approx(tuple(exact))
@@ -48,7 +48,7 @@ def test_audit_by_hand():
 
 
 def test_savings_by_hand():
-    saved = pruner_audit(*tables(STUDY), BASE, "asha").savings
+    saved = pruner_audit(*tables(STUDY), BASE, ["asha"]).savings
     assert (saved.pruned, saved.epochs_run, saved.epochs_saved) == (6, 15 * 10 + 6 * 3, 6 * 7)
     assert saved.share == pytest.approx(42 / 210)
     assert saved.hours == pytest.approx(42 * 36 / 3600)
@@ -58,7 +58,7 @@ def test_folds_that_did_not_run_are_saved():
     trials, complete, epochs = tables([trial(n, 0.5, control=True) for n in range(5)] + [trial(5, 0.4, state="PRUNED")])
     base = {**BASE, "split": {"folds": 5, "fold": None}}
     trials["folds"] = [5] * 5 + [3]
-    saved = pruner_audit(trials, complete, epochs, base, "wilcoxon").savings
+    saved = pruner_audit(trials, complete, epochs, base, ["wilcoxon"]).savings
     assert (saved.pruned, saved.epochs_run, saved.epochs_saved) == (1, 5 * 50 + 30, 20)
     assert saved.hours == pytest.approx(20 * 36 / 3600)
 
@@ -66,12 +66,12 @@ def test_folds_that_did_not_run_are_saved():
 def test_searched_epochs_are_planned_trial_by_trial():
     trials, complete, epochs = tables(STUDY)
     trials["depth_phase.epochs"] = [None, *[4] * (len(trials) - 1)]
-    assert pruner_audit(trials, complete, epochs, BASE, "asha").savings.epochs_saved == 6 * (2 + 4 - 3)
+    assert pruner_audit(trials, complete, epochs, BASE, ["asha"]).savings.epochs_saved == 6 * (2 + 4 - 3)
 
 
 def test_winners_are_withheld_where_nothing_is_flagged():
     unflagged = [row | {"would_prune": None} for row in STUDY]
-    audit = pruner_audit(*tables(unflagged), BASE, "asha")
+    audit = pruner_audit(*tables(unflagged), BASE, ["asha"])
     assert audit.flagged.value == 0
     assert audit.flagged.high > 0.3
     assert isinstance(audit.winners, Withheld)
@@ -80,5 +80,5 @@ def test_winners_are_withheld_where_nothing_is_flagged():
 
 
 def test_audit_is_withheld_without_a_pruner_or_a_control_arm():
-    assert "without a pruner" in pruner_audit(*tables(STUDY), BASE, "none").reason
-    assert "there are 4" in pruner_audit(*tables(STUDY[:-1]), BASE, "asha").reason
+    assert "without a pruner" in pruner_audit(*tables(STUDY), BASE, ["none"]).reason
+    assert "there are 4" in pruner_audit(*tables(STUDY[:-1]), BASE, ["asha"]).reason

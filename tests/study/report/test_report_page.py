@@ -4,6 +4,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
+import optuna
 import pytest
 from optuna.trial import TrialState
 from plotly.offline import get_plotlyjs
@@ -177,6 +178,25 @@ def test_limits_mention_pruning_an_adaptive_sampler_and_another_metric(text, mak
     goal = "The best trial and the best epoch are those with the highest quadratic weighted kappa"
     assert goal in plain
     assert goal not in text
+
+
+def test_a_study_of_several_samplers_is_reported_as_mixed_and_as_adaptive(make_study, tmp_path):
+    make_study(tmp_path, "mixed", [COMPLETE] * 20, sampler="random", pruner="none")
+    study = optuna.load_study(study_name="mixed", storage=f"sqlite:///{tmp_path / 'mixed' / 'study.db'}")
+    more = study.get_trials()[:4]  # copies
+    for trial in more:
+        trial.set_user_attr("sampler", "tpe")
+        trial.set_user_attr("pruner", "asha")
+    study.add_trials(more)
+    results = read_study("mixed", tmp_path)
+    assert (results.info.samplers, results.info.pruners) == (("random", "tpe"), ("none", "asha"))
+    page = page_of(results)
+    assert "its trials come from samplers random and tpe and pruners none and asha" in page
+    assert "The sampler (random and tpe) learns" in page
+    statistics = summarize(results)
+    assert "the sampler tpe gave more trials" in statistics.equal_depths.reason
+    assert all(row.p is None for row in statistics.gap_associations)
+    assert "several pruners" in statistics.pruner.reason
 
 
 def test_an_opened_test_set_is_on_the_first_screen_and_in_its_section(read):

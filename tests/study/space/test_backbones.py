@@ -167,8 +167,8 @@ def test_only_trials_of_the_same_backbone_are_compared() -> None:
 
 def test_only_shares_of_one_backbone_are_isolated() -> None:
     one = "{isolate: depth_fraction, search: {depth_fraction: {type: float, low: 0, high: 1, step: 0.5}}}"
-    assert not isinstance(depth_design(one, "tpe", 0), Withheld)
-    assert isinstance(depth_design(TWO + "isolate: depth_fraction\n", "tpe", 0), Withheld)
+    assert not isinstance(depth_design(one, ["tpe"], 0), Withheld)
+    assert isinstance(depth_design(TWO + "isolate: depth_fraction\n", ["tpe"], 0), Withheld)
 
 
 def test_a_report_shows_depths_of_the_best_backbone_and_states_that(make_study, tmp_path) -> None:

@@ -358,11 +358,23 @@ class TestSameStudy:
             open_scheduler(tmp_path, **change)
         assert open_storage(tmp_path / "study.db").get_study_user_attrs(1) == before
 
-    def test_more_trials_and_another_sampler_are_accepted(self, tmp_path):
+    def test_opening_a_study_again_changes_no_record(self, tmp_path):
         open_scheduler(tmp_path)
-        open_scheduler(tmp_path, trials_wanted=20, sampler="qmc")
-        attributes = open_storage(tmp_path / "study.db").get_study_user_attrs(1)
-        assert (attributes["trials_wanted"], attributes["sampler"]) == (20, "qmc")
+        before = open_storage(tmp_path / "study.db").get_study_user_attrs(1)
+        open_scheduler(tmp_path, trials_wanted=20, sampler="qmc", command="drft-study run again")
+        assert open_storage(tmp_path / "study.db").get_study_user_attrs(1) == before
+
+    def test_more_trials_of_another_sampler_are_accepted_and_each_trial_records_what_asked_for_it(self, tmp_path):
+        open_scheduler(tmp_path).ask()
+        again = open_scheduler(tmp_path, trials_wanted=20, sampler="qmc")
+        recorded = again.record_metadata()
+        again.ask()
+        storage = open_storage(tmp_path / "study.db")
+        attributes = storage.get_study_user_attrs(1)
+        assert (attributes["trials_wanted"], attributes["sampler"]) == (20, "random")
+        assert (recorded.trials_wanted, recorded.sampler, recorded.pruner) == (20, "random", "none")
+        asked = [(trial.user_attrs["sampler"], trial.user_attrs["pruner"]) for trial in storage.get_all_trials(1)]
+        assert asked == [("random", "none"), ("qmc", "none")]
 
     def test_a_study_of_another_program_is_refused(self, tmp_path):
         storage = open_storage(tmp_path / "study.db")
