@@ -6,9 +6,11 @@ import pandas as pd
 
 from study.results.finalists_plan import FOLDS, trainings_of_finalists
 from study.results.floor import Floor, NoFloor
+from study.results.locate import StudyLocation
 from study.results.metric_names import score_text
 from study.results.study_metadata import describe_split
 from study.results.study_results import StudyResults
+from study.results.test_set_openings import find_openings, openings_text
 from study.samplers.factory import sampler_notes
 from study.setup.plan import StudyPlan
 from study.space import BoundSpace
@@ -18,10 +20,13 @@ from study.tuner.stopping import RunOutcome
 def opening_lines(plan: StudyPlan[BoundSpace], executor: str = "here") -> list[str]:
     """Return a description of the study. ``executor`` is the number of trials at once and their devices, as text."""
     metadata, split = plan.metadata, plan.metadata.split
+    location = StudyLocation(metadata.name, plan.storage, plan.folder)
+    openings = find_openings(location, metadata.dataset["fingerprint"]) if split["n_test"] else ()
+    test = f"for the test, {openings_text(openings)}" if openings else "held out for the test"
     parts = describe_split(split, f"{split['n_train']} to train, {split['n_validation']} to validate")
     lines = [
         f"Study {metadata.name} in {plan.folder}",
-        f"  data      {metadata.dataset['name']}: {parts}, {split['n_test']} held out for the test",
+        f"  data      {metadata.dataset['name']}: {parts}, {split['n_test']} {test}",
     ]
     for backbone in plan.backbones:
         blocks = plan.space.block_counts[backbone.name]
@@ -49,6 +54,8 @@ def opening_lines(plan: StudyPlan[BoundSpace], executor: str = "here") -> list[s
         for backbone in plan.backbones
         if backbone.weights not in {"embedded", "hub", "none"} and backbone.normalization == "auto"
     ]
+    if openings:
+        notes.append("the test images were opened before: later choices are not tested on unseen images")
     notes += sampler_notes(metadata.sampler, plan.space, metadata.max_gap, plan.metadata.goal)
     return [*lines, *(f"  note      {note}" for note in notes)]
 

@@ -25,6 +25,7 @@ from study.results.test_set import (
     read_opened_test_set,
     write_opened_test_set,
 )
+from study.results.test_set_openings import find_openings, openings_text, record_opening
 from study.run_trials import print_lines, run_trials
 from study.setup.options import RunOptions
 from study.setup.placement import choose_executor
@@ -94,6 +95,7 @@ def confirm_study(
         lines = [f"The test predictions have not been read{reason}. To resume: {options.command}", DISCLAIMER]
         print_lines(console, lines)
         return replace(outcome, ended="failing") if outcome.ended == "done" else outcome
+    record_opening(results.location, results.info.dataset["fingerprint"])
     _conclude(study, results, options, data, console, is_new=True)
     return outcome
 
@@ -110,8 +112,9 @@ def _check_promise(name: str, study: StudyResults, options: RunOptions, data: st
             opened = read_opened_test_set(study)  # another process may have been faster
             if opened is None:
                 opened = computed
+                record_opening(study.location, study.info.dataset["fingerprint"])
                 write_opened_test_set(study, opened)
-    print_lines(console, promise_lines(promise_on_test(opened)))
+    print_lines(console, [*promise_lines(promise_on_test(opened)), *_opened_by_others(study)])
     _write_figures(name, study, options, console, is_new=is_new)
 
 
@@ -151,8 +154,19 @@ def _conclude(
         is_new |= predict_test_images(study, options, data, progress)
     scores = score_test_set(study)
     assert scores is not None
-    print_lines(console, [*configuration_lines(scores), *ensemble_lines(score_ensembles(study))])
+    print_lines(
+        console, [*configuration_lines(scores), *ensemble_lines(score_ensembles(study)), *_opened_by_others(study)]
+    )
     _write_figures(name, study, options, console, is_new=is_new)
+
+
+def _opened_by_others(study: StudyResults) -> list[str]:
+    """Return a line that names other studies which opened the same test images; no line if there are none."""
+    openings = find_openings(study.location, study.info.dataset["fingerprint"])
+    others = [opening for opening in openings if opening.study != study.info.name]
+    if not others:
+        return []
+    return [f"These test images were also {openings_text(others)}: later choices are not tested on unseen images."]
 
 
 def _write_figures(name: str, study: StudyResults, options: RunOptions, console: Console, *, is_new: bool) -> None:

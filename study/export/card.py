@@ -19,6 +19,7 @@ from study.results.floor import NoFloor
 from study.results.predictions_file import reading
 from study.results.study_results import StudyResults
 from study.results.test_set import SUMMARY, confirmation_location
+from study.results.test_set_openings import find_openings, openings_text
 
 Trial = Mapping[str, Any]
 
@@ -138,7 +139,7 @@ def _common(
     return {
         "Limits": (f"- {limit}" for limit in limits(study)),
         "Use": _use(config, mean, std, files=files, onnx=onnx),
-        "Provenance": (f"- {term}: {text}" for term, text in provenance(study.info) if term not in _PRIVATE),
+        "Provenance": (f"- {term}: {text}" for term, text in provenance(study) if term not in _PRIVATE),
         "Licence": ("The licences of the pretrained weights and of the images also apply to this model.",),
     }
 
@@ -246,9 +247,14 @@ def _tested(study: StudyResults, describe: Callable[[Mapping[str, Any]], Iterato
     An export reads no test predictions. A damaged summary is named, and costs the scores.
     """
     path = confirmation_location(study.location).folder / SUMMARY
+    openings = find_openings(study.location, study.info.dataset["fingerprint"])
+    if openings:
+        yield f"The test images were {openings_text(openings)}."
+        yield ""
+    confirmed = any(opening.study == study.info.name for opening in openings)  # a file alone proves nothing
     try:
         with reading(path):
-            lines = list(describe(json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}))
+            lines = list(describe(json.loads(path.read_text(encoding="utf-8")) if confirmed and path.is_file() else {}))
     except StudyError as error:
         advice = f"delete it, and `drft-study confirm {study.info.name}` writes it again"
         study.name_damage(f"{error}: the model card has no test scores; {advice}")

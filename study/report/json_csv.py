@@ -22,6 +22,7 @@ from study.analysis import Statistics, Withheld
 from study.analysis.label_errors import LabelErrors, SuspectLabel
 from study.report.tables import trials_by_state
 from study.results.study_results import StudyInfo, StudyResults
+from study.results.test_set_openings import find_openings
 
 SCHEMA = 1
 
@@ -34,7 +35,12 @@ def summary(results: StudyResults, statistics: Statistics) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "study": _study(results.info),
-        "data": {"source": results.info.source, **results.info.dataset, "split": results.info.split},
+        "data": {
+            "source": results.info.source,
+            **results.info.dataset,
+            "split": results.info.split,
+            "test_set_openings": plain(find_openings(results.location, results.info.dataset["fingerprint"])),
+        },
         "trials": trials_by_state(results),
         "best": _best(results),
         "verdict": plain(verdict),
@@ -89,7 +95,8 @@ def plain(value: Any) -> Any:
 def _study(info: StudyInfo) -> dict[str, Any]:
     elsewhere = {"dataset", "split", "source", "dimensions", "folder", "url", "blocks"}
     values = {field.name: getattr(info, field.name) for field in fields(info) if field.name not in elsewhere}
-    return {**plain(values), "dimensions": list(info.dimensions), "blocks": plain(info.blocks)}
+    used = {name: " and ".join(values.pop(f"{name}s")) for name in ("sampler", "pruner")}
+    return {**plain(values), **used, "dimensions": list(info.dimensions), "blocks": plain(info.blocks)}
 
 
 def _best(results: StudyResults) -> dict[str, Any] | None:

@@ -63,7 +63,7 @@ def _context(results: StudyResults, statistics: Statistics, chapters: Sequence[C
         "tiles": _tiles(results, statistics),
         "chapters": chapters,
         "limits": limits(results),
-        "provenance": provenance(info),
+        "provenance": provenance(results),
     }
 
 

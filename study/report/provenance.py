@@ -8,6 +8,7 @@ from study.analysis.design import is_adaptive
 from study.report.tables import trials_by_state
 from study.results.study_metadata import describe_split
 from study.results.study_results import StudyInfo, StudyResults
+from study.results.test_set_openings import find_openings, openings_text
 
 
 def limits(results: StudyResults) -> list[str]:
@@ -36,6 +37,7 @@ def limits(results: StudyResults) -> list[str]:
             f"The study is mixed: it was resumed with other options, and its trials come from "
             f"{_named('sampler', info.samplers)} and {_named('pruner', info.pruners)}."
         )
+    limits += _opened_limit(results)
     limits.append(
         "Equal depth is not equal capacity: blocks differ in size. The trainable share is next to each depth."
     )
@@ -45,6 +47,18 @@ def limits(results: StudyResults) -> list[str]:
     damaged = [line.replace(f"{info.folder.resolve()}/", "").replace(f"{info.folder}/", "") for line in results.damaged]
     limits += [f"Damaged, so that figures are missing or rest on fewer trials: {line}." for line in damaged]
     return [*limits, *info.dataset.get("notes", ())]
+
+
+def _opened_limit(results: StudyResults) -> list[str]:
+    """Return who had seen the test images before the last trial of this study was chosen."""
+    early = [
+        opening
+        for opening in find_openings(results.location, results.info.dataset["fingerprint"])
+        if opening.study != results.info.name or opening.before(results.info.finished)
+    ]
+    if not early:
+        return []
+    return [f"The test images were {openings_text(early)}: later choices are not tested on unseen images."]
 
 
 def _split_limit(results: StudyResults) -> str:
@@ -70,11 +84,13 @@ def _split_limit(results: StudyResults) -> str:
     )
 
 
-def provenance(info: StudyInfo) -> list[tuple[str, str]]:
+def provenance(results: StudyResults) -> list[tuple[str, str]]:
     """Return the data, settings and versions of a study, as terms and descriptions."""
+    info = results.info
     split, dataset = info.split, info.dataset
     metric = "nll (minimized: its negative is the score)" if info.metric == "nll" else info.metric
-    test = f"{split['n_test']} test (held out of the search)"
+    openings = find_openings(results.location, dataset["fingerprint"])
+    test = f"{split['n_test']} test ({openings_text(openings) if openings else 'held out of the search'})"
     parts = describe_split(split, f"{split['n_train']} train, {split['n_validation']} validation")
     return [
         ("Command", info.command),

@@ -45,7 +45,7 @@ def summary_schema() -> dict[str, Any]:
     properties = {
         "schema": {"const": SCHEMA},
         "study": {"description": "Metadata of the study, as the run recorded it.", "type": "object"},
-        "data": {"description": "Source, data set and split.", "type": "object"},
+        "data": {"description": "Source, data set and split; which studies opened the test images.", "type": "object"},
         "trials": _object(dict.fromkeys(STATES, _PLAIN[int])),
         "best": {"description": "Row of the best completed trial, or null.", "type": ["object", "null"]},
         "verdict": {"anyOf": [_schema(Verdict, shared), _schema(Withheld, shared)]},

@@ -1,5 +1,6 @@
 """The state of a study, in lines for the terminal."""
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from study.results.locate import StudyLocation, find_study
 from study.results.metric_names import score_text
 from study.results.progress import FINISHED, StudyProgress, count, time_left
 from study.results.study_metadata import check_schema
+from study.results.test_set_openings import find_openings, openings_text
 from study.storage import heartbeat
 from study.storage.open import open_storage
 
@@ -39,6 +41,7 @@ def status_lines(study: str, results: Path = Path("results"), storage: str | Non
     progress, wanted = count(trials), int(attributes["trials_wanted"])
     finalists = _finalist_trials(location) if attributes.get("goal") == "depth" else None
     floor = read_floor(location.folder)
+    openings = find_openings(location, json.loads(attributes["cohort"])["fingerprint"])
     page = location.folder / "report" / "index.html"
     return [
         f"Study {location.name} in {location.folder}",
@@ -47,6 +50,7 @@ def status_lines(study: str, results: Path = Path("results"), storage: str | Non
         f"  tuner     {_tuner([*trials, *(finalists or ())], progress, wanted)}",
         f"  best      {_best(progress, trials, attributes['metric'])}",
         *([f"  floor     {floor}"] if isinstance(floor, Floor) else []),
+        *([f"  test set  {openings_text(openings)}"] if openings else []),
         *_failures(trials),
         f"  report    {page if page.exists() else f'not written yet: drft-study report {location.name}'}",
     ]

@@ -6,6 +6,7 @@ trial. Of a study with the goal depth, ``confirm`` reads those of two finalists 
 keeps what they predict in a file: :class:`OpenedTestSet`.
 """
 
+import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -34,6 +35,9 @@ RECOMMENDED, FLOOR_MODEL = "recommended", "linear model"
 """Names of tested models; the third one is ``study.results.finalists_plan.UNTUNED``."""
 
 _OPENED_SCHEMA = 1
+
+_DIGEST = "test_set_digest"
+"""User attribute of a study: SHA-256 of the file of its opened test set, so that no other file can pass for it."""
 
 
 Confirmation = PlannedStudy[ConfirmationPlan]
@@ -146,6 +150,7 @@ def write_opened_test_set(study: StudyResults, opened: OpenedTestSet) -> None:
         "models": [model._asdict() | {"predicted": model.predicted.tolist()} for model in opened.models],
     }
     text = json.dumps(values, allow_nan=False, ensure_ascii=False) + "\n"
+    study.location.open().set_user_attr(_DIGEST, hashlib.sha256(text.encode()).hexdigest())
     write_whole(opened_test_set_file(study.location), text, "free disk space and run the command again")
 
 
@@ -153,11 +158,12 @@ def read_opened_test_set(study: StudyResults) -> OpenedTestSet | None:
     """Read the opened test set of a study; None as long as it is held out.
 
     Raises:
-        StudyError: when the file is damaged or of another version.
+        StudyError: when the file is damaged, of another version, or was not written by the confirmation of the study.
     """
     path = opened_test_set_file(study.location)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_bytes()
+        values = json.loads(text)
         schema = values["schema"]
         opened = OpenedTestSet(
             str(values["opened"]),
@@ -180,6 +186,11 @@ def read_opened_test_set(study: StudyResults) -> OpenedTestSet | None:
     names = [model.name for model in opened.models]
     if schema != _OPENED_SCHEMA or len(sizes) > 1 or not opened.ids or names[:1] != [RECOMMENDED]:
         raise StudyError(f"{path} is damaged or of another version: restore it from a copy")
+    if study.location.open().user_attrs.get(_DIGEST) != hashlib.sha256(text).hexdigest():
+        raise StudyError(
+            f"{path} is not what the confirmation of study {study.info.name!r} wrote, if it ever ran: restore it from "
+            f"a copy, or delete it and run `drft-study confirm {study.info.name}`"
+        )
     return opened
 
 

@@ -181,7 +181,19 @@ def test_the_promise_is_checked_once_and_the_same_is_printed_again(depths, tmp_p
     predicted = dict(pd.read_csv(folder / "grades.csv")[["id", "grade"]].to_numpy())
     assert [predicted[name.split("/")[-1]] for name in opened["ids"]] == opened["models"][0]["predicted"]
     assert run(folder, "export", "tiny", "--out", "again")[0] == 0
-    assert f"was {summary['promise']['check']['outcome']}" in (folder / "again" / "README.md").read_text()
+    card = (folder / "again" / "README.md").read_text()
+    assert f"was {summary['promise']['check']['outcome']}" in card
+
+    # From now on, every study of these images says that they were opened.
+    seen = r"opened on \d{4}-\d\d-\d\d by study tiny"
+    assert re.search(f"The test images were {seen}", card)
+    assert re.search(f"10 test \\({seen}", (study / "report" / "report.md").read_text().replace("\\", ""))
+    other = ("run", "--space", "tiny.yaml", "--data", "labels.csv", "--backbone", "test_resnet", "--weights", "none")
+    other = (*other, "--study", "other", "--trials", "1", "--goal", "best", "--jobs", "1", "--no-report")
+    code, output = run(folder, *other, "--origin-column", "split", "--images", str(folder))
+    assert code == 0, output
+    assert re.search(f"10 for the test, {seen}", output)
+    assert "later choices are not tested on unseen images" in output
 
 
 def test_with_top_and_seeds_the_trials_of_the_goal_depth_are_retrained(depths, tmp_path):

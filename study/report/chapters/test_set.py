@@ -11,10 +11,11 @@ from study.report import figures
 from study.report.chapters.parts import Chapter, Part, Table, Text, make_figure
 from study.report.wording import between, percent, points
 from study.results.study_results import StudyResults
+from study.results.test_set_openings import find_openings, openings_text
 
 HELD_OUT = (
-    "The held-out test set has not been opened. Search, pruning and the choice of the best epoch used training and "
-    "validation images only. The test set is opened once, to confirm the results."
+    "This study has not opened its held-out test set. Search, pruning and the choice of the best epoch used training "
+    "and validation images only. The test set is opened once, to confirm the results."
 )
 HEADINGS = (
     *("configuration", "depth", "seeds", "test accuracy", "test QWK", "validation of the retrainings"),
@@ -55,7 +56,7 @@ def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
     elif promise is not None:
         parts += _promise(promise)
     if test is None and promise is None:
-        parts.append(Text(f"{HELD_OUT} The command is: drft-study confirm {results.info.name}."))
+        parts.append(Text(f"{HELD_OUT} The command is: drft-study confirm {results.info.name}.{_seen(results)}"))
     elif isinstance(test, Withheld):
         parts.append(Text(f"Not shown: {test.reason}."))
     elif test is not None:
@@ -65,6 +66,12 @@ def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
             parts.append(make_figure("swept", title, sweep, figures.validation_against_test, sweep_text))
         parts += _ensembles(statistics.mixtures)
     return Chapter("test", "Test set", "The test set", parts)
+
+
+def _seen(results: StudyResults) -> str:
+    """Return which other studies opened these test images, as a sentence; empty if none did."""
+    openings = find_openings(results.location, results.info.dataset["fingerprint"])
+    return f" Its images were {openings_text(openings)}, though." if openings else ""
 
 
 def promise_text(check: PromiseCheck) -> str:

@@ -15,6 +15,7 @@ from study.confirm.run import confirm_study
 from study.confirm.verdict import promise_lines
 from study.report.chapters.parts import Table, Text
 from study.report.chapters.test_set import HELD_OUT, chapter, power_text, promise_text
+from study.results.locate import StudyLocation
 from study.results.test_set import ModelPredictions, OpenedTestSet, PromisedAccuracy
 from study.setup.options import RunOptions
 
@@ -70,8 +71,9 @@ def test_the_first_line_says_whether_the_promise_was_kept(opened):
     assert lines[5] == "The test set was opened once, on 2026-11-26."
 
 
-def test_the_chapter_shows_it_once_the_test_set_is_open(opened):
-    results = SimpleNamespace(info=SimpleNamespace(name="demo"))
+def test_the_chapter_shows_it_once_the_test_set_is_open(opened, tmp_path):
+    location = StudyLocation("demo", f"sqlite:///{tmp_path / 'demo' / 'study.db'}", tmp_path / "demo")
+    results = SimpleNamespace(info=SimpleNamespace(name="demo", dataset={"fingerprint": "ab"}), location=location)
     statistics = SimpleNamespace(promise_on_test=None, test=None, swept=None, mixtures=None)
     (closed,) = chapter(results, statistics).parts
     assert HELD_OUT in closed.text

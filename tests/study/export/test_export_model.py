@@ -21,6 +21,7 @@ from study.export.card import _trained_part
 from study.export.onnx import write_onnx
 from study.results.study_folder import StudyFolder
 from study.results.study_results import StudyResults
+from study.results.test_set_openings import Opening
 from tests.helpers import command_line
 
 
@@ -108,7 +109,9 @@ def test_the_card_has_validation_scores_and_the_disclaimer(export, trained, tmp_
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_the_card_has_the_test_scores_of_a_confirmation(export, trained, number, tmp_path):
+def test_the_card_has_the_test_scores_of_a_confirmation(export, trained, number, tmp_path, monkeypatch):
+    opening = Opening("real", "2026-11-26T12:00:00+00:00")
+    monkeypatch.setattr("study.export.card.find_openings", lambda *_: (opening,))
     estimate = {"value": 0.514, "low": 0.4, "high": 0.6, "n": 12, "sd": None}
     score = {"trial": number, "n_draws": 5, "accuracy": estimate, "qwk": estimate}
     summary = trained[0] / "real" / "confirm" / "summary.json"
@@ -120,6 +123,7 @@ def test_the_card_has_the_test_scores_of_a_confirmation(export, trained, number,
         summary.unlink()
         summary.parent.rmdir()
     card = (tmp_path / "model" / "README.md").read_text()
+    assert "The test images were opened on 2026-11-26 by study real." in card
     assert ("| accuracy, mean | 51.4% | 40.0 to 60.0 |" in card) == (number == 1)
     assert ("did not retrain this trial" in card) == (number == 0)
 

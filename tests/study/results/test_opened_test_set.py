@@ -62,12 +62,24 @@ def without_the_recommended_model(values):
     del values["models"][0]
 
 
+def with_more_right_predictions(values):
+    values["models"][0]["predicted"] = values["grades"]
+
+
 def without_a_promise(values):
     del values["promise"]
 
 
 @pytest.mark.parametrize(
-    "damage", [without_an_image, of_a_later_version, without_the_recommended_model, without_a_promise, None]
+    "damage",
+    [
+        without_an_image,
+        of_a_later_version,
+        without_the_recommended_model,
+        without_a_promise,
+        with_more_right_predictions,
+        None,
+    ],
 )
 def test_a_damaged_file_is_one_line_and_withheld_in_the_report(study, damage):
     write_opened_test_set(study, OPENED)

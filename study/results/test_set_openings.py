@@ -1,0 +1,119 @@
+"""When and by which study the test images of a data set were opened.
+
+A study records its own opening in its storage, so that a copy of the study says so too. A file beside the studies lists
+the openings of all of them by the fingerprint of the data set, so that other studies of the same images know.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import optuna
+
+from drft.errors import StudyError
+from study.results.confirmation_plan import ConfirmationPlan
+from study.results.locate import CONFIRMATION, StudyLocation
+from study.results.planned_study import read_planned_study
+from study.results.predictions_file import name_damage
+from study.storage.open import open_storage, storage_exists
+
+FILE = "test_set_openings.jsonl"
+"""The list, in the folder of the studies: one JSON object per line."""
+
+ATTRIBUTE = "test_set_opened"
+"""User attribute of a study: date and time of its opening, in ISO 8601."""
+
+
+class Opening(NamedTuple):
+    """One study opened the test images."""
+
+    study: str
+    opened: str
+    """Date and time, in ISO 8601."""
+
+    def before(self, moment: datetime | None) -> bool:
+        """Return whether it was before a moment of local time, as Optuna records it; not before None."""
+        opened = datetime.fromisoformat(self.opened)
+        return moment is not None and opened.astimezone().replace(tzinfo=None) < moment
+
+
+def record_opening(location: StudyLocation, fingerprint: str) -> None:
+    """Record that a study opens the test images now, unless it did before.
+
+    Args:
+        location: of the study.
+        fingerprint: of its data set.
+
+    Raises:
+        StudyError: when the list cannot be written.
+    """
+    own = own_opening(location) or Opening(location.name, datetime.now(UTC).isoformat(timespec="seconds"))
+    location.open().set_user_attr(ATTRIBUTE, own.opened)
+    path = location.folder.parent / FILE
+    if own in _listed(path, fingerprint):
+        return
+    line = json.dumps({**own._asdict(), "fingerprint": fingerprint}, ensure_ascii=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
+    except OSError as error:
+        raise StudyError(f"cannot write {path}: {error.strerror}; the test set stays closed") from None
+
+
+def find_openings(location: StudyLocation, fingerprint: str) -> tuple[Opening, ...]:
+    """Return the openings of the test images of a study's data set, earliest first.
+
+    Args:
+        location: of the study, which need not exist yet.
+        fingerprint: of its data set.
+    """
+    own = own_opening(location)
+    found = {*_listed(location.folder.parent / FILE, fingerprint), *([own] if own else [])}
+    return tuple(sorted(found, key=lambda opening: (opening.opened, opening.study)))
+
+
+def own_opening(location: StudyLocation) -> Opening | None:
+    """Return when a study opened its test images, from its storage; None if it did not, or does not exist.
+
+    Studies of older versions did so by a finished confirmation and recorded nothing else.
+    """
+    if not storage_exists(location.url):
+        return None
+    storage = open_storage(location.url, create=False)
+    if location.name not in optuna.get_all_study_names(storage):
+        return None
+    recorded = optuna.load_study(study_name=location.name, storage=storage).user_attrs.get(ATTRIBUTE)
+    if recorded is not None:
+        return Opening(location.name, str(recorded))
+    place = StudyLocation(f"{location.name}{CONFIRMATION}", location.url, location.folder / "confirm")
+    confirmation = read_planned_study(place, ConfirmationPlan)
+    if confirmation is None or not confirmation.finished or confirmation.results.info.finished is None:
+        return None
+    return Opening(location.name, confirmation.results.info.finished.isoformat(timespec="seconds"))
+
+
+def openings_text(openings: Sequence[Opening]) -> str:
+    """Return who opened the test images, as "opened on 2026-11-26 by study x"; there is at least one."""
+    return f"opened {' and '.join(f'on {opening.opened[:10]} by study {opening.study}' for opening in openings)}"
+
+
+def _listed(path: Path, fingerprint: str) -> list[Opening]:
+    """Read the openings of a data set from the list; a line that cannot be read is named and left out."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StudyError(f"cannot read {path}, which lists who opened the test images: {error.strerror}") from None
+    found = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            values = json.loads(line)
+            if values["fingerprint"] == fingerprint:
+                found.append(Opening(str(values["study"]), str(values["opened"])))
+        except (ValueError, KeyError, TypeError):
+            name_damage(f"line {number} of {path}, which lists who opened the test images, is damaged: it is left out")
+    return found

@@ -1,0 +1,111 @@
+"""Who opened the test images is known to the study, to its copies, and to other studies of the same images."""
+
+import json
+import re
+import shutil
+from datetime import datetime, timedelta
+
+import pytest
+from optuna.trial import TrialState
+
+from study.analysis import summarize
+from study.analysis.evidence import read_verdict
+from study.export.card import ensemble_card
+from study.report.json_csv import summary
+from study.report.provenance import limits, provenance
+from study.report.status import status_lines
+from study.results.locate import StudyLocation
+from study.results.study_results import read_study
+from study.results.test_set_openings import FILE, Opening, find_openings, own_opening, record_opening
+
+COMPLETE = TrialState.COMPLETE
+DATA = "ab" * 32
+"""Fingerprint of the data set of the made studies."""
+
+
+@pytest.fixture
+def results(make_study, tmp_path):
+    """A folder with the studies ``one``, which opened its test images, and ``two`` of the same data set."""
+    for name in ("one", "two"):
+        make_study(tmp_path, name, [COMPLETE] * 3)
+    record_opening(read_study("one", tmp_path).location, DATA)
+    return tmp_path
+
+
+def openings(results, name="two", data=DATA):
+    return find_openings(StudyLocation(name, f"sqlite:///{results / name / 'study.db'}", results / name), data)
+
+
+def test_nobody_has_opened_the_images_of_a_new_study(tmp_path):
+    assert openings(tmp_path) == ()
+
+
+def test_another_study_of_the_same_data_set_knows_and_one_of_others_does_not(results):
+    (opening,) = openings(results)
+    assert opening.study == "one"
+    assert opening.before(datetime.now() + timedelta(seconds=5))  # noqa: DTZ005 (Optuna's times are naive)
+    assert not opening.before(datetime.now() - timedelta(days=1))  # noqa: DTZ005
+    assert openings(results, "three") == (opening,)  # which does not exist yet
+    assert openings(results, data="cd" * 32) == ()
+
+
+def test_it_is_recorded_once(results):
+    before = (results / FILE).read_text(), openings(results, "one")
+    record_opening(read_study("one", results).location, DATA)
+    assert ((results / FILE).read_text(), openings(results, "one")) == before
+
+
+def test_a_copy_of_the_study_knows_under_any_name_and_in_any_folder(results, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    shutil.copytree(results / "one", elsewhere / "renamed")
+    copied = read_study("renamed", elsewhere)
+    assert find_openings(copied.location, DATA) == openings(results, "one")
+    assert own_opening(copied.location) is not None
+
+
+def test_several_openings_are_listed_by_date(results):
+    with (results / FILE).open("a") as file:
+        file.write(json.dumps({"study": "zero", "opened": "2020-02-02T00:00:00+00:00", "fingerprint": DATA}) + "\n")
+    assert [opening.study for opening in openings(results)] == ["zero", "one"]
+
+
+def test_a_damaged_line_is_named_and_costs_itself_alone(results, capsys):
+    (results / FILE).write_bytes(b'{"study": \xff\n[]\n' + (results / FILE).read_bytes())
+    assert [opening.study for opening in openings(results)] == ["one"]
+    told = capsys.readouterr().err
+    assert "line 1 of" in told
+    assert "line 2 of" in told
+
+
+def test_status_report_summary_and_card_say_so(results):
+    two = read_study("two", results)
+    opened = r"opened on \d{4}-\d\d-\d\d by study one"
+    assert any(re.search(f"test set  {opened}", line) for line in status_lines("two", results))
+    assert any(re.search(opened, limit) for limit in limits(two))
+    assert re.search(opened, dict(provenance(two))["Split"])
+    assert [entry["study"] for entry in summary(two, summarize(two))["data"]["test_set_openings"]] == ["one"]
+    one = read_study("one", results)
+    assert not any("The test images were" in limit for limit in limits(one))  # its trials were chosen before
+    assert any("test set  opened" in line for line in status_lines("one", results))
+
+
+def test_a_trial_after_the_opening_is_a_limit_of_the_study_itself(results):
+    one = read_study("one", results)
+    attributes = one.location.open()
+    attributes.set_user_attr("test_set_opened", "2020-02-02T00:00:00+00:00")
+    assert any("opened on 2020-02-02 by study one" in limit for limit in limits(one))
+    assert Opening("one", "2020-02-02T00:00:00+00:00") in find_openings(one.location, DATA)
+
+
+def test_a_file_that_claims_a_confirmation_is_not_believed(add_finalists, make_study, tmp_path):
+
+    make_study(tmp_path, "demo", [COMPLETE] * 3, goal="depth")
+    add_finalists(tmp_path, "demo", [0.5, 0.7])
+    study = read_study("demo", tmp_path)
+    claim = {"promise": {"check": {"outcome": "kept"}, "models": [{"accuracy": {"value": 0.99}}]}}
+    (study.info.folder / "confirm").mkdir()
+    (study.info.folder / "confirm" / "summary.json").write_text(json.dumps(claim))
+    config = study.config(0)
+    card = ensemble_card(study, read_verdict(study), config, mean=[0.5] * 3, std=[0.5] * 3, members=5, onnx=False)
+    assert "Not scored" in card
+    assert "99" not in card.partition("## Test images")[2].partition("##")[0]
