@@ -142,7 +142,7 @@ def _best_trial(results: StudyResults, outcome: RunOutcome) -> str:
 def _best_epoch_against_last(complete: pd.DataFrame) -> str:
     best, last = complete["val_accuracy_best"], complete["val_accuracy_last"]
     if (best <= last).all():
-        return f"Each of the {len(complete)} completed trials was best at its last epoch."
+        return f"No completed trial ({len(complete)}) is less accurate at its last epoch than at its best one."
     return (
         f"Best epoch against last: validation peaks at epoch {complete['best_step'].median():g} (median) of "
         f"{complete['last_step'].max()}; accuracy is {best.mean():.3f} there and {last.mean():.3f} at the last epoch, "

@@ -44,8 +44,8 @@ def describe_verdict(verdict: Verdict) -> VerdictText:
         accuracy=_promise(verdict.promise),
         gain=f"{', '.join(gains)}." if gains else "",
         cost=(
-            f"Training accuracy is ahead by {_points(verdict.gap_last)} at the last epoch, by {_points(verdict.gap)} "
-            "at the epoch that is kept."
+            f"Training minus validation accuracy is {_points(verdict.gap_last)} at the last epoch, "
+            f"{_points(verdict.gap)} at the epoch that is kept."
         ),
         undecided=_undecided(verdict, within),
     )

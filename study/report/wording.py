@@ -4,12 +4,16 @@ from typing import NamedTuple
 
 from drft.config.trial_config import Metric
 from study.analysis import DepthRow, Estimate, Statistics, Withheld
+from study.analysis.best_of_k import EqualDepths
 from study.analysis.floor import FloorScores
 from study.analysis.noise import Noise
 from study.analysis.peak import BestVersusLast, Peak
 from study.analysis.selection import CorrectedScore
 from study.analysis.verdict_text import describe_verdict
 from study.results.metric_names import displayed_score
+
+_ALPHA = 0.05
+"""Depths differ if chance alone would make them differ so much in at most this share of studies."""
 
 
 class Answer(NamedTuple):
@@ -102,7 +106,7 @@ def answer(statistics: Statistics, metric: Metric = "accuracy") -> tuple[Answer,
             Answer("What does it cost in generalization?", text.cost),
         )
     sentences = (
-        depth_sentence(statistics.depths, statistics.noise),
+        depth_sentence(statistics.depths, statistics.noise, statistics.equal_depths),
         expected_sentence(statistics.corrected, metric),
         floor_sentence(statistics.floor),
     )
@@ -113,8 +117,14 @@ def answer(statistics: Statistics, metric: Metric = "accuracy") -> tuple[Answer,
     )
 
 
-def depth_sentence(depths: tuple[DepthRow, ...] | Withheld, noise: Noise | Withheld) -> str:
-    """Return the score of the best trial, its depth, and whether the shallowest depth falls short of it."""
+def depth_sentence(
+    depths: tuple[DepthRow, ...] | Withheld, noise: Noise | Withheld, equal: EqualDepths | Withheld
+) -> str:
+    """Return the score of the best trial and its depth, and whether depths differ at equal numbers of trials.
+
+    The best trials of two depths are not compared: the depth with more trials has the better one by chance alone, and
+    its pruned trials count, too.
+    """
     if isinstance(depths, Withheld):
         return _unanswered(depths)
     if isinstance(noise, Withheld):
@@ -126,9 +136,16 @@ def depth_sentence(depths: tuple[DepthRow, ...] | Withheld, noise: Noise | Withh
     )
     if len(depths) == 1:
         return f"{reached}; only this depth has completed trials."
-    if best is depths[0]:
-        return f"{reached}, the shallowest with completed trials: training deeper gained nothing here."
-    return f"{reached}; {_against(depths[0], noise)}."
+    if isinstance(equal, Withheld):
+        return f"{reached}. Whether depth had a part in it is not answered: {equal.reason}."
+    top = equal.against_best[0].other
+    if equal.p > _ALPHA:
+        return f"{reached}. At equal numbers of trials, the depths cannot be distinguished (p = {p_value(equal.p)})."
+    clear = [str(contrast.depth) for contrast in equal.against_best if contrast.p <= _ALPHA]
+    return (
+        f"{reached}. At equal numbers of trials, depth {top} is better than depth {' and '.join(clear)} "
+        f"(p = {p_value(equal.p)})."
+    )
 
 
 def expected_sentence(selection: CorrectedScore | Withheld, metric: Metric) -> str:
@@ -165,14 +182,14 @@ def gap_sentence(depths: tuple[DepthRow, ...] | Withheld) -> str:
     first, *_, last = sure if len(sure) > 1 else (depths[0], depths[-1])
     start = f"{points(first.gap_last.value)} at depth {first.depth} ({interval(first.gap_last)})"
     if first is last:
-        return f"At the last epoch, training accuracy exceeds validation accuracy by {start}."
+        return f"At the last epoch, training minus validation accuracy is {start}."
     end = f"{points(last.gap_last.value)} at depth {last.depth} ({interval(last.gap_last)})"
     if _disjoint(first.gap_last, last.gap_last):
         verb = "grows" if last.gap_last.value > first.gap_last.value else "shrinks"
-        return f"At the last epoch, the gap between training and validation accuracy {verb} from {start} to {end}."
+        return f"At the last epoch, training minus validation accuracy {verb} from {start} to {end}."
     return (
-        f"At the last epoch, training accuracy exceeds validation accuracy by {start} and by {end}; "
-        "so few trials cannot distinguish the two."
+        f"At the last epoch, training minus validation accuracy is {start} and {end}; so few trials cannot distinguish "
+        "the two."
     )
 
 
@@ -188,22 +205,10 @@ def epoch_sentence(peak: Peak | Withheld, compared: BestVersusLast | Withheld) -
     if isinstance(compared, Withheld):
         return f"{peaked}; the gain of the best epoch over the last one is not shown: {compared.reason}."
     return (
-        f"{peaked}; keeping the best epoch instead of the last one gained {points(compared.difference.value)} of "
-        f"validation accuracy ({interval(compared.difference)}). Part of this gain is optimistic: the best epoch is "
-        "the highest of several noisy measurements."
+        f"{peaked}; validation accuracy at the best epoch minus that at the last one is "
+        f"{points(compared.difference.value)} ({interval(compared.difference)}). Part of it is optimistic: the best "
+        "epoch is the highest of several noisy measurements."
     )
-
-
-def _against(shallow: DepthRow, noise: Noise) -> str:
-    name = "the head alone (depth 0)" if shallow.depth == 0 else f"depth {shallow.depth}"
-    lead = noise.best.value - shallow.best.value
-    least = f"the {points(noise.detectable)} that {noise.n_images} images can reliably show"
-    if lead < 0:
-        return f"{name} reached {percent(shallow.best.value)}, but in no trial within the limit of the gap"
-    if lead == 0:
-        return f"{name} reached the same"
-    size = "less" if lead < noise.detectable else "more"
-    return f"{name} reached {percent(shallow.best.value)}, and the lead of {points(lead)} is {size} than {least}"
 
 
 def _disjoint(one: Estimate, other: Estimate) -> bool:

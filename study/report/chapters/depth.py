@@ -41,7 +41,7 @@ def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
         *_backbones(statistics.backbones),
         *of_search,
         Text(_floor_text(statistics.floor)),
-        _table(statistics.depths),
+        _table(statistics.depths, results),
         make_figure(
             "equal-depths",
             "Depths at equal numbers of trials",
@@ -102,10 +102,15 @@ def _backbones(rows: tuple[BackboneRow, ...] | Withheld) -> tuple[Part, ...]:
     return (Table("Table by backbone", _BACKBONES_CAPTION, BACKBONE_HEADINGS, backbone_rows(rows)),)
 
 
-def _table(depths: tuple[DepthRow, ...] | Withheld) -> Part:
+def _table(depths: tuple[DepthRow, ...] | Withheld, results: StudyResults) -> Part:
     if isinstance(depths, Withheld):
         return Text(f"The table by depth is not shown: {depths.reason}.")
-    return Table("Table by depth", _TABLE_CAPTION, DEPTH_HEADINGS, depth_rows(depths))
+    trials = results.of_best_backbone(results.trials)
+    pruned = trials.loc[trials["state"] == "PRUNED", "depth"].dropna().astype(int).value_counts().sort_index()
+    shown = {row.depth for row in depths}
+    without = [f"depth {depth} ({count} pruned)" for depth, count in pruned.items() if depth not in shown]
+    caption = f"{_TABLE_CAPTION} Without a completed trial: {', '.join(without)}." if without else _TABLE_CAPTION
+    return Table("Table by depth", caption, DEPTH_HEADINGS, depth_rows(depths))
 
 
 def _accuracy_caption(depths: tuple[DepthRow, ...]) -> str:

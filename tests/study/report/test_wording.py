@@ -1,4 +1,5 @@
 from study.analysis import DepthRow, Estimate, Withheld
+from study.analysis.best_of_k import Contrast, EqualDepths
 from study.analysis.noise import ImagesNeeded, Noise
 from study.report.wording import depth_sentence, epoch_sentence, gap_sentence, interval, number, percent, points
 
@@ -22,20 +23,31 @@ def test_number_formats():
     assert interval(Estimate(0.1, None, None, 1)) == "n = 1, too few for an interval"
 
 
-def test_small_lead_is_compared_with_the_detectable_difference():
-    text = depth_sentence((row(0, 0.55, 0.02, 1), row(5, 0.60, 0.3, 2)), noise(0.60, 2, 0.18))
-    assert "60.0% validation accuracy" in text
-    assert "the head alone (depth 0) reached 55.0%, and the lead of 5.0 points is less than the 18.0 points" in text
+DEPTHS = (row(0, 0.55, 0.02, 1), row(5, 0.60, 0.3, 2))
 
 
-def test_large_lead_is_compared_with_the_detectable_difference():
-    text = depth_sentence((row(1, 0.30, 0.02, 1), row(5, 0.60, 0.3, 2)), noise(0.60, 2, 0.18))
-    assert "depth 1 reached 30.0%, and the lead of 30.0 points is more than" in text
+def equal(p):
+    """Return three depths at equal numbers of trials, the deepest best; the widest difference has this p."""
+    against = tuple(Contrast(depth, 5, estimate(0.1), p + extra) for depth, extra in ((0, 0.0), (2, 0.5)))
+    return EqualDepths(2, 30, (), against, against, p, "")
 
 
-def test_best_trial_at_the_shallowest_depth_means_no_gain():
-    text = depth_sentence((row(0, 0.60, 0.02, 1), row(5, 0.55, 0.3, 2)), noise(0.60, 1, 0.18))
-    assert "training deeper gained nothing" in text
+def test_without_equal_chances_depths_are_not_compared():
+    """The shallowest depth has one trial, and the others have many: its best one says nothing about depth."""
+    reason = Withheld("the sampler tpe gave more trials, and better ones, to depths that scored well early")
+    for best in (1, 2):
+        text = depth_sentence(DEPTHS, noise(0.60, best, 0.18), reason)
+        assert text.startswith("The best of 18 completed trials reached 60.0% validation accuracy")
+        assert text.endswith(f"Whether depth had a part in it is not answered: {reason.reason}.")
+
+
+def test_at_equal_numbers_of_trials_depths_differ_only_beyond_chance():
+    assert "depth 5 is better than depth 0 (p = 0.010)" in depth_sentence(DEPTHS, noise(0.60, 2, 0.18), equal(0.01))
+    assert "cannot be distinguished (p = 0.300)" in depth_sentence(DEPTHS, noise(0.60, 1, 0.18), equal(0.3))
+
+
+def test_a_gap_below_zero_is_not_called_a_lead():
+    assert "training minus validation accuracy is \N{MINUS SIGN}4.0 points at" in gap_sentence((row(0, 0.5, -0.04, 1),))
 
 
 def test_gap_grows_only_when_the_intervals_are_disjoint():
@@ -53,5 +65,5 @@ def test_depths_with_too_few_trials_for_an_interval_are_skipped():
 
 def test_withheld_statistics_give_their_reason():
     reason = Withheld("no trial has completed")
-    assert depth_sentence(reason, reason) == "Not answered yet: no trial has completed."
+    assert depth_sentence(reason, reason, reason) == "Not answered yet: no trial has completed."
     assert epoch_sentence(reason, reason) == "Not answered yet: no trial has completed."

@@ -62,4 +62,4 @@ def test_a_study_that_minimizes_the_loss_is_scored_by_it(make_study, tmp_path: P
     results = read_study("likely", tmp_path)
     lowest = results.epochs.groupby("trial")["val_loss"].min()
     assert results.trials["score"].tolist() == pytest.approx((-lowest).tolist())
-    assert dict(provenance(results.info))["Searched with"].endswith("metric nll (minimized: its negative is the score)")
+    assert dict(provenance(results))["Searched with"].endswith("metric nll (minimized: its negative is the score)")

@@ -216,8 +216,8 @@ def test_corrected_labels_make_a_different_study(ready, tmp_path):
     create(plan := ready(data_options={"exclude": "out.csv"}, study="corrected"))
     (correction,) = plan.metadata.dataset["corrections"]
     assert (correction["kind"], correction["file"], correction["photographs"]) == ("exclude", "out.csv", 1)
-    info = read_study("corrected").info
-    assert dict(provenance(info))["Labels"].startswith("1 images excluded by out.csv (SHA-256 ")
+    results = read_study("corrected")
+    assert dict(provenance(results))["Labels"].startswith("1 images excluded by out.csv (SHA-256 ")
 
 
 SEVERAL = """
