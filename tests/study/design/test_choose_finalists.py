@@ -28,8 +28,7 @@ class Searched:
         base_config = TrialConfig().model_dump(mode="json")
         blocks = range(4)
         metric = "accuracy"
-
-    epochs = pd.DataFrame({"trial": [], "val_accuracy": []})
+        dataset = {"grades": range(5)}  # noqa: RUF012
 
     def __init__(self, truth, trials=120, noise=0.05, seed=0):
         rng = np.random.default_rng(seed)
@@ -43,6 +42,8 @@ class Searched:
         columns = ["depth_phase.lr", "depth_phase.layer_decay", "batch_norm", "score", "last_step"]
         self.trials = pd.DataFrame(rows, columns=["number", "state", "block", "depth", *columns])
         self.complete = self.finished = self.trials
+        numbers, scores = self.trials["number"], self.trials["score"]
+        self.epochs = pd.DataFrame({"trial": numbers, "val_accuracy": scores, "val_loss": 1.0})
 
 
 def bound(text=SPACE):
@@ -78,10 +79,50 @@ def test_the_settings_are_those_that_score_best_at_the_depth():
 def test_one_lucky_trial_decides_nothing():
     study = Searched(lambda _depth, log_rate, _norm: 0.5 - 0.1 * abs(log_rate + 3), noise=0.03)
     worst = study.trials["depth_phase.lr"].sub(1e-2).abs().idxmin()
-    study.trials.loc[worst, "score"] = study.trials["score"].max() + 0.01
+    lucky = study.trials["score"].max() + 0.01
+    study.trials.loc[worst, "score"] = study.epochs.loc[worst, "val_accuracy"] = lucky
     finalists = choose_finalists(study, bound())
     assert worst not in {finalist.trial for finalist in finalists}
     assert all(finalist.expected < study.trials["score"].max() for finalist in finalists[:-1])
+
+
+def test_likelihoods_decide_where_the_accuracy_is_noise():
+    """The same learning rates are best by both; the likelihood shows it with a tenth of the noise."""
+
+    def truth(_depth, log_rate, _norm):
+        return 0.5 - 0.1 * abs(log_rate + 3)
+
+    def loss(rate):
+        return 0.1 * abs(np.log10(rate) + 3)
+
+    lost = {"accuracy alone": [], "both": []}
+    for seed in range(6):
+        study = Searched(truth, trials=45, noise=0.1, seed=seed)
+        finalists = {"accuracy alone": choose_finalists(study, bound())}
+        noise = np.random.default_rng(seed).normal(0, 0.02, 45)
+        study.epochs["val_loss"] = 1 + 2 * study.trials["depth_phase.lr"].map(loss) + noise
+        finalists["both"] = choose_finalists(study, bound())
+        for name, chosen in finalists.items():
+            lost[name].append(np.mean([loss(finalist.config.depth_phase.lr) for finalist in chosen[:-1]]))
+    assert np.mean(lost["both"]) < 0.6 * np.mean(lost["accuracy alone"])
+
+
+def test_a_certain_error_does_not_outweigh_all_other_trials():
+    study = Searched(lambda _depth, log_rate, _norm: 0.5 - 0.1 * abs(log_rate + 3), noise=0.03)
+    before = choose_finalists(study, bound())
+    study.epochs["val_loss"] = 1 + study.trials["score"].max() - study.trials["score"]
+    worst = int(study.trials["score"].idxmin())
+    study.epochs.loc[worst, "val_loss"] = 1e6
+    after = choose_finalists(study, bound())
+    for one, other in zip(before[:-1], after[:-1], strict=True):
+        assert abs(np.log10(one.config.depth_phase.lr) - np.log10(other.config.depth_phase.lr)) < 0.5
+
+
+def test_trials_without_epochs_are_left_out():
+    study = Searched(lambda *_: 0.5)
+    study.epochs = study.epochs.iloc[10:]
+    finalists = choose_finalists(study, bound())
+    assert all(finalist.trial is None or finalist.trial >= 10 for finalist in finalists)
 
 
 def test_many_depths_are_thinned_out():
@@ -95,7 +136,7 @@ def test_pruned_trials_gain_what_completed_ones_gained_afterwards(make_study, tm
     make_study(tmp_path, states=[TrialState.COMPLETE] * 4 + [TrialState.PRUNED] * 2)
     study = read_study("demo", tmp_path)
     trials = study.finished
-    scores = final_scores(study, trials)
+    scores = final_scores(study, trials, "accuracy")
     completed = trials["state"] == "COMPLETE"
     assert scores[completed] == pytest.approx(trials.loc[completed, "score"].to_numpy(dtype=float))
     assert (scores >= trials["score"].to_numpy(dtype=float)).all()
