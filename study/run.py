@@ -10,6 +10,7 @@ from study.callbacks.progress_reporter import preparation
 from study.messages import closing_lines, floor_line, opening_lines
 from study.report.disclaimer import DISCLAIMER
 from study.results.finalists_plan import trainings_of_finalists
+from study.results.image_list import write_image_list
 from study.results.study_results import read_study
 from study.run_trials import print_lines, run_trials
 from study.setup.floor import find_floor
@@ -58,6 +59,7 @@ def run_plan(plan: StudyPlan[BoundSpace], options: RunOptions, console: Console)
     """
     with choose_executor(plan, options) as choice:
         print_lines(console, opening_lines(plan, choice.description))
+        write_image_list(plan.folder, plan.dataset.images)
         with console.status("fitting a linear model on frozen features"):
             floor = find_floor(plan)
         print_lines(console, [floor_line(floor)])

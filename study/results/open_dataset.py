@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from drft.data import ImageDataset, Progress, open_dataset
 from drft.errors import DataError
+from study.results.image_list import changed_images
 from study.results.study_results import StudyInfo
 
 
@@ -43,8 +44,10 @@ def reopen_dataset(info: StudyInfo, source: str, options: Mapping[str, str], pro
                 f"this version renders other images for {source} than study {info.name!r} was run on: run a new study, "
                 "or use the version of drft-study that ran this one"
             )
+        changed = changed_images(info.folder, dataset.images)
+        fingerprints = f"fingerprint {dataset.fingerprint[:12]}, not {info.dataset['fingerprint'][:12]}"
         raise DataError(
-            f"the images of {source} are not those that study {info.name!r} was run on (fingerprint "
-            f"{dataset.fingerprint[:12]}, not {info.dataset['fingerprint'][:12]}): name the original images with --data"
+            f"the images of {source} are not those that study {info.name!r} was run on ({changed or fingerprints}): "
+            "name the original images with --data"
         )
     return dataset

@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any, Literal
@@ -91,12 +91,17 @@ class StudyMetadata:
         encoded = ("source_options", "cohort", "split", "blocks", "backbones", "base_config", "versions")
         return {"name": self.name, **attributes, **{name: json.loads(attributes[name]) for name in encoded}}
 
-    def conflicts(self, recorded: Mapping[str, Any]) -> list[str]:
-        """Return the differences from a recorded study that make trials of the two incomparable."""
+    def conflicts(self, recorded: Mapping[str, Any], changed: Callable[[], str] = lambda: "") -> list[str]:
+        """Return the differences from a recorded study that make trials of the two incomparable.
+
+        Args:
+            recorded: the study's user attributes.
+            changed: returns how the images differ from those of the study, as far as it is known.
+        """
         conflicts = []
         if recorded["space_fingerprint"] != self.space_fingerprint:
             conflicts.append("another search space")
-        conflicts += self._data_conflicts(recorded)
+        conflicts += self._data_conflicts(recorded, changed)
         if recorded["seed"] != self.seed:
             conflicts.append(f"another seed ({recorded['seed']} there, {self.seed} here)")
         goal = recorded.get("goal", "best")  # version 0.1 has no goals
@@ -112,7 +117,7 @@ class StudyMetadata:
                 conflicts.append(f"another {path} ({before} there, {now} here)")
         return conflicts
 
-    def _data_conflicts(self, recorded: Mapping[str, Any]) -> list[str]:
+    def _data_conflicts(self, recorded: Mapping[str, Any], changed: Callable[[], str]) -> list[str]:
         """Return how the data differ from those of a recorded study."""
         dataset = json.loads(recorded["cohort"])
         if dataset["fingerprint"] == self.dataset["fingerprint"]:
@@ -125,15 +130,20 @@ class StudyMetadata:
             return [f"other data ({before} there, {now} here)"]
         if self.dataset.get("rendered"):
             return [f"other images of {now}, rendered by another version"]
-        return [f"other images or labels in {now}: {_difference(dataset, self.dataset)}"]
+        return [f"other images or labels in {now}: {changed() or _difference(dataset, self.dataset)}"]
 
 
 _FOLLOW_SEED = {"seed", "split.seed", "augmentation.seed"}
 """Set from the study's seed: a difference in the seed is reported once, not four times."""
 
 
-def check_study(metadata: StudyMetadata, storage: BaseStorage) -> None:
+def check_study(metadata: StudyMetadata, storage: BaseStorage, changed: Callable[[], str] = lambda: "") -> None:
     """Refuse to resume a study whose metadata differ; a study that does not exist yet passes.
+
+    Args:
+        metadata: of the run.
+        storage: holds the study.
+        changed: returns how the images differ from those of the study, as far as it is known.
 
     Raises:
         StudyError: naming the differences.
@@ -148,7 +158,7 @@ def check_study(metadata: StudyMetadata, storage: BaseStorage) -> None:
         return  # a tuner was killed while it wrote the attributes; they are written again
     check_schema(metadata.name, recorded)
     try:
-        conflicts = metadata.conflicts(recorded)
+        conflicts = metadata.conflicts(recorded, changed)
     except (ValueError, TypeError, KeyError):
         raise StudyError(
             f"study {metadata.name!r} exists, and its attributes are damaged: restore its storage from a backup, or "

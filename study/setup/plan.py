@@ -25,6 +25,7 @@ from study.executors import Slot, Workload, choose_slots
 from study.executors.local.process import warm_up
 from study.pruners.factory import make_pruner
 from study.pruners.folds import check_folds, chosen_pruner
+from study.results.image_list import changed_images
 from study.results.study_folder import check_no_trials
 from study.results.study_metadata import StudyMetadata, check_study
 from study.samplers.factory import make_sampler
@@ -156,7 +157,7 @@ def _make_plan(
     trials = 0
     sampler: BaseSampler | None = None
     with faults:
-        trials = _count_trials(storage, url, metadata, options.results / name)
+        trials = _count_trials(storage, url, metadata, options.results / name, dataset)
     with faults:
         sampler = make_sampler(options.sampler, seed=options.seed, space=space, finished_trials=trials, goal=goal)
     faults.raise_all()
@@ -296,13 +297,15 @@ def _default_name(space: Space, data: str, backbone: str) -> str:
     return "-".join(word for word in words if word)[:100]
 
 
-def _count_trials(storage: Storage | None, url: str, metadata: StudyMetadata, folder: Path) -> int:
+def _count_trials(
+    storage: Storage | None, url: str, metadata: StudyMetadata, folder: Path, dataset: ImageDataset
+) -> int:
     """Return how many trials the study has already, after checking that it can be resumed with this metadata."""
     if storage is None:
         check_new_storage(url)
         check_no_trials(folder)
         return 0
-    check_study(metadata, storage)
+    check_study(metadata, storage, lambda: changed_images(folder, dataset.images))
     try:
         study_id = storage.get_study_id_from_name(metadata.name)
     except KeyError:

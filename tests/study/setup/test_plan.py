@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import sqlite3
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from drft.data.datasets import synthetic
 from drft.errors import DataError, UsageError
 from study.messages import opening_lines
 from study.report.provenance import provenance
+from study.results.image_list import write_image_list
 from study.results.open_dataset import reopen_dataset
 from study.results.study_results import read_study
 from study.setup.options import RunOptions
@@ -218,6 +220,18 @@ def test_corrected_labels_make_a_different_study(ready, tmp_path):
     assert (correction["kind"], correction["file"], correction["photographs"]) == ("exclude", "out.csv", 1)
     results = read_study("corrected")
     assert dict(provenance(results))["Labels"].startswith("1 images excluded by out.csv (SHA-256 ")
+
+
+def test_an_edited_label_is_named(ready, labels, tmp_path):
+    labels = shutil.copytree(labels.parent, tmp_path / "mine") / labels.name
+    create(plan := ready(data=str(labels)))
+    write_image_list(plan.folder, plan.dataset.images)
+    rows = labels.read_text().splitlines()
+    name, grade, *others = rows[4].split(",")
+    rows[4] = ",".join([name, str((int(grade) + 1) % 5), *others])
+    labels.write_text("\n".join(rows) + "\n")
+    with pytest.raises(UsageError, match=rf"1 label differs: \w+/{name}\S* \(grade {grade} there, \d here\)"):
+        ready(data=str(labels))
 
 
 SEVERAL = """
