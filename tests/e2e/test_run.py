@@ -216,6 +216,17 @@ def test_the_goal_depth_ends_with_a_verdict(workdir, data):
     assert (workdir / "one" / "model.safetensors").exists()
 
 
+@pytest.mark.parametrize("moment", ["Study tiny in", "Floor: "])
+def test_an_interruption_before_the_first_trial_ends_the_command_without_a_traceback(workdir, data, moment):
+    process = start(workdir, *arguments(workdir, data, "--trials", "60"))
+    output = read_until(process, moment)
+    process.send_signal(signal.SIGINT)
+    rest, _ = process.communicate()
+    assert process.returncode == 130, output + rest
+    assert "nterrupted" in rest
+    assert "Traceback" not in rest
+
+
 def test_interrupted_and_killed_studies_are_resumed(workdir, data):
     whole = arguments(workdir, data, "--trials", "6")
     process = start(workdir, *whole)
