@@ -12,6 +12,7 @@ that takes longer than a minute. Every fault is listed with its seed, which make
 """
 
 import io
+import json
 import multiprocessing
 import struct
 import traceback
@@ -143,6 +144,7 @@ def _read_image(path: Path) -> Iterator[NDArray[Any]]:
 
 @cache
 def _state() -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
     return timm.create_model(_BACKBONE, num_classes=0).state_dict()
 
 
@@ -156,7 +158,15 @@ def _torch_files() -> Sequence[bytes]:
 
 
 def _safetensors_files() -> Sequence[bytes]:
-    return [save_safetensors(_state()), save_safetensors(_state(), {"mean": "[0.5, 0.5, 0.5]", "std": "(0.2,0.2,0.2)"})]
+    normalized = save_safetensors(_state(), {"mean": "[0.5, 0.5, 0.5]", "std": "(0.2,0.2,0.2)"})
+    return [save_safetensors(_state()), _in_order(normalized)]
+
+
+def _in_order(content: bytes) -> bytes:
+    """Return a safetensors file with its header in alphabetical order; the library writes metadata in a random one."""
+    (size,) = struct.unpack("<Q", content[:8])
+    header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True).encode()
+    return struct.pack("<Q", len(header)) + header + content[8 + size :]
 
 
 def _read_weights(path: Path) -> Iterator[NDArray[Any]]:
@@ -170,10 +180,11 @@ def _read_weights(path: Path) -> Iterator[NDArray[Any]]:
 
 def _checkpoints() -> Sequence[bytes]:
     config = parse_config({"backbone": {"name": _BACKBONE, "weights": "none"}, "image_size": 32})
-    with TemporaryDirectory() as folder:
+    torch.manual_seed(0)
+    with TemporaryDirectory(prefix="drft-fuzz-") as folder:
         path = Path(folder) / "model.safetensors"
         save_model(path, build_model(config, 5), config, 5)
-        return [path.read_bytes()]
+        return [_in_order(path.read_bytes())]
 
 
 def _read_checkpoint(path: Path) -> Iterator[NDArray[Any]]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.fuzz import KINDS, FileKind, _check_originals, mutate, outcome, rows
 from drft.errors import DataError
@@ -21,6 +22,13 @@ def test_a_seed_makes_the_same_file_again_and_others_make_others() -> None:
     assert len({*files}) > 30
     assert {len(file) < len(original) for file in files} == {True, False}
     mutate(b"", [b"other"], np.random.default_rng(0))  # an empty file has no parts
+
+
+@pytest.mark.parametrize("position", range(len(KINDS)))
+def test_the_valid_files_are_the_same_in_every_process(position: int) -> None:
+    made = KINDS[position].originals()
+    torch.manual_seed(7)
+    assert KINDS[position].originals() == made
 
 
 def test_every_way_to_fail_is_told_apart(tmp_path: Path) -> None:
