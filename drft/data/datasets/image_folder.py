@@ -14,6 +14,7 @@ from drft.data.dataset import GRADES, Origin
 from drft.data.datasets.csv_table import eyes_of
 from drft.data.datasets.files import ImageFiles, stem_of
 from drft.data.datasets.labels import GRADE_WORDS, LabelRow, SourceLabels, words_of
+from drft.errors import DataError
 
 MAX_CLASSES = 10
 """Most folders that are taken as classes; more folders are probably patients."""
@@ -37,6 +38,9 @@ def read_image_folder(folder: Path) -> SourceLabels | None:
 
     Returns:
         None when there are no images, or their folders are no classes.
+
+    Raises:
+        DataError: when there are too many folders to be classes.
     """
     images = ImageFiles.of(folder)
     if not images.files:
@@ -45,7 +49,13 @@ def read_image_folder(folder: Path) -> SourceLabels | None:
     class_images = _class_images([file.relative_to(top) for file in images.files])
     if class_images is None:
         return None
-    grades, numbers = _grades({image.class_ for image in class_images})
+    classes_found = {image.class_ for image in class_images}
+    if len(classes_found) > MAX_CLASSES:
+        raise DataError(
+            f"{folder} has images in {len(classes_found)} folders, and at most {MAX_CLASSES} are taken as classes "
+            "(more are probably patients): join folders, or name a table of labels"
+        )
+    grades, numbers = _grades(classes_found)
     below_top = replace(ImageFiles.of(top), links=images.links)
     rows = [_label_row(image, numbers[image.class_], below_top) for image in class_images]
     notes = []
@@ -67,7 +77,7 @@ def _class_images(paths: Sequence[Path]) -> list[_ClassImage] | None:
     if any(len(path.parts) < levels + 2 for path in paths):
         return None
     images = [_ClassImage(part or "train", path.parts[levels], path) for part, path in zip(parts, paths, strict=True)]
-    return images if 2 <= len({image.class_ for image in images}) <= MAX_CLASSES else None
+    return images if len({image.class_ for image in images}) > 1 else None
 
 
 def _grades(classes: set[str]) -> tuple[tuple[str, ...], Mapping[str, int]]:

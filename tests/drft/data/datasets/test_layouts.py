@@ -220,12 +220,18 @@ def test_folders_named_as_grades_are_the_grades(lay_out, folders, names):
         ["loose.png", "a/1.png", "b/1.png"],
         ["train/1.png", "test/1.png"],
         ["train/a/1.png", "other/b/1.png"],
-        [f"patient{number}/1.png" for number in range(11)],
     ],
 )
 def test_other_folders_are_not_classes(lay_out, names):
     with pytest.raises(DataError, match="holds neither a known data set nor a label table, nor a folder"):
         open_dataset(str(lay_out({}, names)))
+
+
+@pytest.mark.parametrize("top", ["", "train/"])
+def test_too_many_folders_to_be_classes_are_counted(lay_out, top):
+    folder = lay_out({}, [f"{top}{number}/{image}.png" for number in range(11) for image in "ab"])
+    with pytest.raises(DataError, match="has images in 11 folders, and at most 10 are taken as classes"):
+        open_dataset(str(folder))
 
 
 def test_a_check_counts_the_classes_of_the_folder(lay_out):
