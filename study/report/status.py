@@ -1,9 +1,10 @@
 """The state of a study, in lines for the terminal."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -41,7 +42,7 @@ def status_lines(study: str, results: Path = Path("results"), storage: str | Non
     progress, wanted = count(trials), int(attributes["trials_wanted"])
     finalists = _finalist_trials(location) if attributes.get("goal") == "depth" else None
     floor = read_floor(location.folder)
-    openings = find_openings(location, json.loads(attributes["cohort"])["fingerprint"])
+    openings = find_openings(location, _fingerprint(attributes))
     page = location.folder / "report" / "index.html"
     return [
         f"Study {location.name} in {location.folder}",
@@ -54,6 +55,14 @@ def status_lines(study: str, results: Path = Path("results"), storage: str | Non
         *_failures(trials),
         f"  report    {page if page.exists() else f'not written yet: drft-study report {location.name}'}",
     ]
+
+
+def _fingerprint(attributes: Mapping[str, Any]) -> str:
+    """Return the fingerprint of the data set; empty if it is damaged: then other studies of it are not found."""
+    try:
+        return str(json.loads(attributes["cohort"])["fingerprint"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def _states(progress: StudyProgress, wanted: int) -> str:

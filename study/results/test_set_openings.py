@@ -78,7 +78,7 @@ def find_openings(location: StudyLocation, fingerprint: str) -> tuple[Opening, .
 def own_opening(location: StudyLocation) -> Opening | None:
     """Return when a study opened its test images, from its storage; None if it did not, or does not exist.
 
-    Studies of older versions did so by a finished confirmation and recorded nothing else.
+    Studies of older versions did so by a finished confirmation and recorded nothing else. What cannot be read is named.
     """
     if not storage_exists(location.url):
         return None
@@ -87,9 +87,16 @@ def own_opening(location: StudyLocation) -> Opening | None:
         return None
     recorded = optuna.load_study(study_name=location.name, storage=storage).user_attrs.get(ATTRIBUTE)
     if recorded is not None:
-        return Opening(location.name, str(recorded))
+        try:
+            return _opening(location.name, recorded)
+        except (ValueError, TypeError):
+            name_damage(f"attribute {ATTRIBUTE!r} of study {location.name!r} is no date: it is left out")
     place = StudyLocation(f"{location.name}{CONFIRMATION}", location.url, location.folder / "confirm")
-    confirmation = read_planned_study(place, ConfirmationPlan)
+    try:
+        confirmation = read_planned_study(place, ConfirmationPlan)
+    except StudyError as error:
+        name_damage(str(error))
+        return None
     if confirmation is None or not confirmation.finished or confirmation.results.info.finished is None:
         return None
     return Opening(location.name, confirmation.results.info.finished.isoformat(timespec="seconds"))
@@ -98,6 +105,12 @@ def own_opening(location: StudyLocation) -> Opening | None:
 def openings_text(openings: Sequence[Opening]) -> str:
     """Return who opened the test images, as "opened on 2026-11-26 by study x"; there is at least one."""
     return f"opened {' and '.join(f'on {opening.opened[:10]} by study {opening.study}' for opening in openings)}"
+
+
+def _opening(study: str, opened: str) -> Opening:
+    """Return an opening; raises ValueError or TypeError if its date is none."""
+    datetime.fromisoformat(opened)
+    return Opening(str(study), opened)
 
 
 def _listed(path: Path, fingerprint: str) -> list[Opening]:
@@ -113,7 +126,7 @@ def _listed(path: Path, fingerprint: str) -> list[Opening]:
         try:
             values = json.loads(line)
             if values["fingerprint"] == fingerprint:
-                found.append(Opening(str(values["study"]), str(values["opened"])))
+                found.append(_opening(values["study"], values["opened"]))
         except (ValueError, KeyError, TypeError):
             name_damage(f"line {number} of {path}, which lists who opened the test images, is damaged: it is left out")
     return found

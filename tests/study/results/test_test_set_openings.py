@@ -15,6 +15,7 @@ from study.report.json_csv import summary
 from study.report.provenance import limits, provenance
 from study.report.status import status_lines
 from study.results.locate import StudyLocation
+from study.results.predictions_file import name_damage
 from study.results.study_results import read_study
 from study.results.test_set_openings import FILE, Opening, find_openings, own_opening, record_opening
 
@@ -75,6 +76,31 @@ def test_a_damaged_line_is_named_and_costs_itself_alone(results, capsys):
     told = capsys.readouterr().err
     assert "line 1 of" in told
     assert "line 2 of" in told
+
+
+@pytest.mark.parametrize("date", ["yesterday", 7])
+def test_a_date_that_is_none_is_named(results, capsys, date):
+    name_damage.cache_clear()  # each line is printed once in a process
+    read_study("two", results).location.open().set_user_attr("test_set_opened", date)
+    with (results / FILE).open("a") as file:
+        file.write(json.dumps({"study": "two", "opened": date, "fingerprint": DATA}) + "\n")
+    assert [opening.study for opening in openings(results)] == ["one"]
+    told = capsys.readouterr().err
+    assert "is no date" in told
+    assert "line 2 of" in told
+
+
+def test_a_foreign_study_with_the_name_of_a_confirmation_is_named(make_study, results, capsys):
+    make_study(results, "two.confirm", [COMPLETE], "two")
+    assert [opening.study for opening in openings(results)] == ["one"]
+    assert "has the name of a planned part" in capsys.readouterr().err
+
+
+def test_a_damaged_data_set_costs_the_status_the_openings_of_others(results):
+    read_study("one", results).location.open().set_user_attr("cohort", "{")
+    assert any("opened on" in line and "by study one" in line for line in status_lines("one", results))
+    read_study("two", results).location.open().set_user_attr("cohort", "{")
+    assert not any("opened on" in line for line in status_lines("two", results))
 
 
 def test_status_report_summary_and_card_say_so(results):
