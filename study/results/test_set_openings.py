@@ -49,7 +49,7 @@ def record_opening(location: StudyLocation, fingerprint: str) -> None:
     Raises:
         StudyError: when the list cannot be written.
     """
-    own = own_opening(location) or Opening(location.name, datetime.now(UTC).isoformat(timespec="seconds"))
+    own = own_opening(location) or Opening(location.name, datetime.now(UTC).isoformat())
     location.open().set_user_attr(ATTRIBUTE, own.opened)
     path = location.folder.parent / FILE
     if own in _listed(path, fingerprint):
@@ -99,7 +99,7 @@ def own_opening(location: StudyLocation) -> Opening | None:
         return None
     if confirmation is None or not confirmation.finished or confirmation.results.info.finished is None:
         return None
-    return Opening(location.name, confirmation.results.info.finished.isoformat(timespec="seconds"))
+    return Opening(location.name, confirmation.results.info.finished.isoformat())
 
 
 def openings_text(openings: Sequence[Opening]) -> str:
