@@ -10,6 +10,8 @@ from typing import Any, NoReturn
 
 import click
 
+from drft.errors import DrftError, UsageError
+from drft.memory_limit import low_address_space
 from drft.python_path import SAFE_PATH
 from study.report.disclaimer import DISCLAIMER
 
@@ -95,11 +97,11 @@ def main() -> None:
     except click.exceptions.Exit as exit_:
         sys.exit(exit_.exit_code)
     except Exception as error:
-        from drft.errors import DrftError, UsageError
-
         if isinstance(error, OSError) and error.errno in _SURROUNDINGS:
             _leave(f"error: {error.filename or 'the output'}: {error.strerror}: choose a place that can be written")
         if not isinstance(error, DrftError):
+            if fault := low_address_space():
+                _leave(f"error: {fault}")
             raise
         for line in str(error).splitlines():
             click.echo(f"error: {line}", err=True)

@@ -9,7 +9,7 @@ from optuna.samplers import RandomSampler
 from drft.config.trial_config import TrialConfig
 from drft.data import ImageDataset, Progress
 from drft.errors import StudyError
-from study.executors import Slot
+from study.executors import Slot, check_address_space
 from study.executors.local.process import warm_up
 from study.results.confirmation_plan import ConfirmationPlan, make_plan
 from study.results.open_dataset import data_source, reopen_dataset
@@ -65,6 +65,7 @@ def prepare(
     Raises:
         UsageError: with all faults.
     """
+    check_address_space()
     warm_up()
     info, faults = study.info, OptionErrors()
     sizes = sorted({candidate.config.image_size for candidate in plan.candidates})

@@ -2,7 +2,7 @@
 
 from study.executors.base import Event, Executor, Failed, Finished, Job, Kind, Reported, Started, WorkerLost, Workload
 from study.executors.local.executor import LocalExecutor
-from study.executors.resources import Slot, choose_slots, cpu_slots, gpu_slots
+from study.executors.resources import Slot, check_address_space, choose_slots, cpu_slots, gpu_slots
 
 __all__ = [
     "Event",
@@ -17,6 +17,7 @@ __all__ = [
     "Started",
     "WorkerLost",
     "Workload",
+    "check_address_space",
     "choose_slots",
     "cpu_slots",
     "gpu_slots",

@@ -7,7 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from drft.errors import UsageError
+from drft.memory_limit import low_address_space
 from study.executors.local.process import MEMORY, THREADS
+
+
+def check_address_space() -> None:
+    """Refuse to start where no process could load torch.
+
+    Raises:
+        UsageError: with the limit.
+    """
+    if fault := low_address_space():
+        raise UsageError(fault)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from drft.data import GRADES, ImageDataset, Progress, load_images, open_dataset,
 from drft.data.dataset import grouping
 from drft.data.datasets.open import is_rendered
 from drft.errors import UsageError
-from study.executors import Slot, Workload, choose_slots
+from study.executors import Slot, Workload, check_address_space, choose_slots
 from study.executors.local.process import warm_up
 from study.pruners.factory import make_pruner
 from study.pruners.folds import check_folds, chosen_pruner
@@ -80,8 +80,9 @@ def prepare(options: RunOptions, progress: Progress) -> StudyPlan[BoundSpace]:
     """Check everything that a run depends on and decode its images; only the cache of images is written.
 
     Raises:
-        UsageError: with the faults of all checks.
+        UsageError: with the faults of all checks; at once if the memory of processes is limited too much for any.
     """
+    check_address_space()
     warm_up()  # the backbone probe and the workers need torch: it is imported while the data are read here
     faults = OptionErrors()
     slots: Sequence[Slot] | None = None

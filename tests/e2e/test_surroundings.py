@@ -58,6 +58,33 @@ def test_a_full_output_is_one_line(words: list[str]):
     assert result.stderr == "error: the output: No space left on device: choose a place that can be written\n"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="this system has no such limit")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "--trials", "1"], "address space of a process is limited to 2.1 GB"),
+        (["blocks", "test_resnet"], "address space of a process is limited to 2.1 GB"),
+        (["status", "nothing"], "no study 'nothing' in results"),
+    ],
+)
+def test_a_limit_on_the_memory_of_processes_is_one_line(words: list[str], said: str, tmp_path: Path):
+    import resource
+
+    result = subprocess.run(
+        [sys.executable, "-m", "study", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (2 * 2**30, 2 * 2**30)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode != 0
+    assert result.stderr.count("\n") == 1, result.stderr
+    assert said in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_storage_that_cannot_be_written_is_read_from_a_copy(tmp_path: Path, monkeypatch):
     path = tmp_path / "study.db"
     close_storage(open_storage(path))
