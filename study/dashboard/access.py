@@ -5,9 +5,12 @@ import binascii
 import hmac
 import ipaddress
 import json
+import math
 import os
 import re
 import stat
+import threading
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,13 @@ _HOST = re.compile(r"(?:\[(?P<ipv6>[0-9a-fA-F:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(
 
 _ORIGIN = re.compile(r"https?://(?P<host>[^/]*)", re.IGNORECASE)
 """The value of a header ``Origin`` (RFC 6454), other than ``null``."""
+
+_FREE = 10
+"""Wrong passwords of an address that cost it no time: people mistype, and browsers ask for several files at once."""
+
+_LONGEST_WAIT = 300.0
+_ADDRESSES = 1000
+"""Addresses that are remembered."""
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -96,15 +106,59 @@ def _is_host(value: str) -> bool:
         return False
 
 
+class WrongPasswords:
+    """Makes an address wait after wrong passwords: twice as long after each one beyond the first ``_FREE``.
+
+    No thread waits: the address is refused until its time is over, whatever it sends.
+
+    Args:
+        clock: returns seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._wrong: dict[str, tuple[int, float]] = {}
+        """Wrong passwords of an address, and the time until which it has to wait."""
+
+    def seconds_left(self, address: str) -> int:
+        """Return how long an address has to wait, in whole seconds; 0 if it may try a password."""
+        with self._lock:
+            _, until = self._wrong.get(address, (0, 0.0))
+        return max(0, math.ceil(until - self._clock()))
+
+    def add(self, address: str) -> None:
+        """Count a wrong password."""
+        with self._lock:
+            count = self._wrong.pop(address, (0, 0.0))[0] + 1
+            wait = min(_LONGEST_WAIT, 2.0 ** min(count - _FREE, 10)) if count >= _FREE else 0.0
+            self._wrong[address] = count, self._clock() + wait
+            if len(self._wrong) > _ADDRESSES:
+                del self._wrong[next(iter(self._wrong))]  # the one that tried least recently
+
+    def forget(self, address: str) -> None:
+        """Forget an address, which knows the password."""
+        with self._lock:
+            self._wrong.pop(address, None)
+
+
 def with_password(application: Application, password: bytes) -> Application:
     """Require a password (HTTP Basic, RFC 7617, with any user name), and refuse changes from other sites.
 
     Browsers also send the password with requests that pages of other sites make. A change must therefore come from a
-    page of the dashboard.
+    page of the dashboard. An address that sends wrong passwords has to wait.
     """
+    wrong = WrongPasswords()
 
     def guarded(environ: Environment, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if not hmac.compare_digest(_given_password(environ), password):
+        address, tries = environ.get("REMOTE_ADDR", ""), "HTTP_AUTHORIZATION" in environ
+        if tries and (seconds := wrong.seconds_left(address)):
+            reason = f"too many wrong passwords from {address}: wait {seconds} seconds"
+            return _refuse(start_response, reason, "429 Too Many Requests", ("Retry-After", str(seconds)))
+        right = hmac.compare_digest(_given_password(environ), password)
+        if tries:
+            (wrong.forget if right else wrong.add)(address)
+        if not right:
             challenge = ("WWW-Authenticate", 'Basic realm="drft-study dashboard", charset="UTF-8"')
             return _refuse(start_response, "this dashboard needs its password", "401 Unauthorized", challenge)
         if environ["REQUEST_METHOD"] not in _READING and not _of_same_origin(environ):

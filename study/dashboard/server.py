@@ -36,6 +36,10 @@ from study.results.study_results import read_study
 from study.storage.open import is_read_only, public_url
 
 _THREADS = 8
+_CONNECTIONS = 500
+"""Open connections at once: idle ones take no thread, but they count."""
+_IDLE_SECONDS = 30
+"""An idle connection is closed after this time."""
 _LARGEST_REQUEST = 1 << 20
 """Bytes. Requests carry notes, and waitress accepts a whole request before anything checks who sent it."""
 _IMPORTANCES = re.compile(r"/api/studies/(\d+)/param_importances/?")
@@ -131,6 +135,9 @@ def open_dashboard(
         map=sockets,
         sockets=[listening],
         threads=_THREADS,
+        connection_limit=_CONNECTIONS,
+        channel_timeout=_IDLE_SECONDS,
+        cleanup_interval=_IDLE_SECONDS // 3,
         ident=None,
         max_request_body_size=_LARGEST_REQUEST,
         clear_untrusted_proxy_headers=True,

@@ -1,5 +1,6 @@
 import base64
 import json
+import socket
 import sqlite3
 import threading
 from http.client import HTTPConnection
@@ -16,7 +17,14 @@ from optuna_dashboard import get_note, save_note
 from drft.errors import StudyError, UsageError
 from study.cli import cli
 from study.dashboard import open_dashboard
-from study.dashboard.access import is_loopback, only_from_here, read_password, well_formed
+from study.dashboard.access import (
+    WrongPasswords,
+    is_loopback,
+    only_from_here,
+    read_password,
+    well_formed,
+    with_password,
+)
 from study.dashboard.artifacts import TrialArtifacts, TrialFolder
 from study.dashboard.multi_storage import MultiStorage
 from study.dashboard.notes import NOTE_HEADING, StudyNotes
@@ -344,6 +352,59 @@ def test_a_password_is_required(serve, results, quiet, password_file):
     for wrong in (basic("open"), basic(""), "Basic ???", "Bearer x", basic("open sesame\n"), "Basic"):
         assert status(dashboard.url, Authorization=wrong) == 401
     assert status(dashboard.url, Authorization=basic("open sesame")) == 200
+
+
+def test_wrong_passwords_make_their_address_wait_and_no_other():
+    now = [0.0]
+    wrong = WrongPasswords(lambda: now[0])
+    waits = []
+    for _ in range(25):
+        wrong.add("attacker")
+        waits.append(wrong.seconds_left("attacker"))
+        now[0] += waits[-1]
+    assert waits[:12] == [0] * 9 + [1, 2, 4]
+    assert waits[-1] == 300
+    assert wrong.seconds_left("somebody") == 0
+    assert wrong.seconds_left("attacker") == 0  # its time is over
+    wrong.add("attacker")
+    wrong.forget("attacker")
+    wrong.add("attacker")
+    assert wrong.seconds_left("attacker") == 0
+
+
+def test_many_addresses_take_no_more_memory():
+    wrong = WrongPasswords(lambda: 0.0)
+    for number in range(3000):
+        wrong.add(str(number))
+    assert len(wrong._wrong) == 1000
+
+
+def test_whoever_waits_is_refused_even_with_the_right_password():
+    guarded, codes = with_password(lambda environ, start_response: start_response("200 OK", []) or [b""], b"right"), []
+
+    def request(**headers):
+        environ = {"REQUEST_METHOD": "GET", "HTTP_HOST": "x", "REMOTE_ADDR": "1.2.3.4", **headers}
+        list(guarded(environ, lambda code, headers: codes.append(code[:3])))
+        return codes[-1]
+
+    assert {request(HTTP_AUTHORIZATION=basic("wrong")) for _ in range(10)} == {"401"}
+    assert request(HTTP_AUTHORIZATION=basic("right")) == "429"
+    assert request() == "401"  # without a password: a browser asks for it
+    assert request(HTTP_AUTHORIZATION=basic("right"), REMOTE_ADDR="1.2.3.5") == "200"
+
+
+def test_idle_connections_do_not_block_it(serve, results, quiet, monkeypatch):
+    monkeypatch.setattr("study.dashboard.server._IDLE_SECONDS", 3000)  # they stay
+    dashboard = serve(["demo"], results)
+    address = urlsplit(dashboard.url)
+    idle = [socket.create_connection((address.hostname, address.port)) for _ in range(120)]
+    try:
+        for connection in idle[:60]:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost:")  # and never the rest
+        assert status(dashboard.url) == 200
+    finally:
+        for connection in idle:
+            connection.close()
 
 
 def test_with_a_password_changes_must_come_from_its_own_pages(serve, results, quiet, password_file):
