@@ -77,8 +77,13 @@ def start(workdir, *args):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
         [sys.executable, "-m", "study", *args], cwd=workdir, env=environment, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=subprocess.STDOUT, preexec_fn=_heed_interrupts,  # noqa: PLW1509 (this process has one thread)
     )  # fmt: skip
+
+
+def _heed_interrupts():
+    """Undo what a shell does to programs in the background: it makes them ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run(workdir, *args):
