@@ -8,7 +8,8 @@
 Small valid files are changed at random: bits flip, parts are cut off, removed, doubled or exchanged with those of other
 files, and numbers become NaN. Each file is then read as a command would read it. An exception other than the program's
 own errors is a fault, and so are values that are accepted although they are not finite, a process that dies, and one
-that takes longer than a minute. Every fault is listed with its seed, which makes the same file again.
+that takes longer than a minute. Every fault is listed with its seed, which makes the same file again. (Files
+of torch before version 1.6 hold addresses of memory, so they differ a little from run to run.)
 """
 
 import io
@@ -18,7 +19,7 @@ import struct
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -51,7 +52,8 @@ _BACKBONE = "test_resnet"
 _SECONDS = 60.0
 """A file that takes longer to read is a fault."""
 
-_COLUMNS = ("files", "inputs", "read", "refused in one line", "exceptions", "not finite, but accepted", "died or hung")
+_COLUMNS = ("files", "inputs", "read", "refused in one line", "exceptions", "not finite, but accepted", "died", "hung")
+_OUTCOMES = ("read", "refused", "exception", "not finite", "died", "hung")
 _NOTE = (
     "Read: the change left a file that is still valid, or reached a part that is not used. Refused: one of the "
     "program's own errors, which the commands print as one line."
@@ -71,8 +73,8 @@ class FileKind(NamedTuple):
     suffix: str
     originals: Callable[[], Sequence[bytes]]
     """Makes valid files."""
-    read: Callable[[Path], Iterator[NDArray[Any]]]
-    """Reads a file and yields its numbers."""
+    read: Callable[[Path], Iterable[NDArray[Any]]]
+    """Reads a file and returns its numbers."""
 
 
 class Fault(NamedTuple):
@@ -138,10 +140,6 @@ def _images() -> Sequence[bytes]:
     return files
 
 
-def _read_image(path: Path) -> Iterator[NDArray[Any]]:
-    yield decode(path, 32)
-
-
 @cache
 def _state() -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
@@ -205,10 +203,6 @@ def _predictions() -> Sequence[bytes]:
     return files
 
 
-def _read_predictions(path: Path) -> Iterator[NDArray[Any]]:
-    yield load_predictions(path, "validation").probabilities
-
-
 def _tables() -> Sequence[bytes]:
     rows = [(f"p{index}", index % 5) for index in range(15)]
     texts = ["image,grade\n" + "".join(f"{name},{grade}\n" for name, grade in rows)]
@@ -227,10 +221,6 @@ def _read_table(path: Path) -> Iterator[NDArray[Any]]:
     yield dataset.labels().astype(np.float64)
 
 
-def _spaces() -> Sequence[bytes]:
-    return [path.read_bytes() for path in shipped_spaces().values()]
-
-
 def _read_space(path: Path) -> Iterator[NDArray[Any]]:
     space = Space.load(str(path)).bind(TrialConfig(), 8)
     for distribution in space.distributions.values():
@@ -239,13 +229,13 @@ def _read_space(path: Path) -> Iterator[NDArray[Any]]:
 
 
 KINDS = (
-    FileKind("images", ".png", _images, _read_image),
+    FileKind("images", ".png", _images, lambda path: [decode(path, 32)]),
     FileKind("weights, torch.save", ".pth", _torch_files, _read_weights),
     FileKind("weights, safetensors", ".safetensors", _safetensors_files, _read_weights),
     FileKind("checkpoints", ".safetensors", _checkpoints, _read_checkpoint),
-    FileKind("predictions", ".npz", _predictions, _read_predictions),
+    FileKind("predictions", ".npz", _predictions, lambda path: [load_predictions(path, "validation").probabilities]),
     FileKind("label tables", ".csv", _tables, _read_table),
-    FileKind("search spaces", ".yaml", _spaces, _read_space),
+    FileKind("search spaces", ".yaml", lambda: [path.read_bytes() for path in shipped_spaces().values()], _read_space),
 )
 
 
@@ -302,10 +292,11 @@ def read_all(position: int, seeds: Sequence[int], folder: Path) -> Iterator[tupl
                 answer: tuple[int, str] = receiver.recv()
                 left.remove(answer[0])
                 yield answer
+            ending = "hung"
         except EOFError:
-            pass
+            ending = "died"
         if left:
-            yield left.pop(0), "died" if process.exitcode not in {None, 0} or not process.is_alive() else "hung"
+            yield left.pop(0), ending
         process.kill()
         process.join()
 
@@ -315,9 +306,8 @@ def rows(counts: Mapping[str, Counter[str]]) -> list[tuple[str, ...]]:
     total: Counter[str] = Counter()
     for count in counts.values():
         total.update(count)
-    columns = ("read", "refused", "exception", "not finite", "died")
     return [
-        (name, f"{count.total():,}", *(f"{count[column]:,}" for column in columns))
+        (name, *(f"{cell:,}" for cell in (count.total(), *(count[each] for each in _OUTCOMES))))
         for name, count in [*counts.items(), ("all", total)]
     ]
 
@@ -332,10 +322,8 @@ def run(inputs: int, seed: int, console: Console) -> tuple[dict[str, Counter[str
         _check_originals(kind)
         with TemporaryDirectory(prefix="drft-fuzz-") as folder, console.status(f"{kind.name}: {share} files"):
             for number, what in read_all(position, range(seed, seed + share), Path(folder)):
-                known = {"read": "read", "refused": "refused", "not finite": "not finite"}
-                name = known.get(what, "died" if what in {"died", "hung"} else "exception")
-                counts[kind.name][name] += 1
-                if name not in {"read", "refused"}:
+                counts[kind.name][what if what in _OUTCOMES else "exception"] += 1
+                if what not in {"read", "refused"}:
                     faults.append(Fault(kind.name, number, what))
                     console.print(f"{kind.name}, seed {number}: {what}", markup=False, highlight=False)
     return counts, faults

@@ -8,7 +8,7 @@ import sys
 if sys.platform != "win32":
     import resource
 
-ADDRESS_SPACE = 4 * 2**30
+_ADDRESS_SPACE = 4 * 2**30
 """Address space in bytes that a process with torch needs: measured, it works with 4.6 GB, and not with 3.6."""
 
 
@@ -17,9 +17,9 @@ def low_address_space() -> str:
     if sys.platform == "win32":
         return ""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if limit == resource.RLIM_INFINITY or limit >= ADDRESS_SPACE:
+    if limit == resource.RLIM_INFINITY or limit >= _ADDRESS_SPACE:
         return ""
     return (
         f"the address space of a process is limited to {limit / 1e9:.1f} GB (ulimit -v), and torch needs "
-        f"{ADDRESS_SPACE / 1e9:.1f} GB: raise the limit"
+        f"{_ADDRESS_SPACE / 1e9:.1f} GB: raise the limit"
     )

@@ -18,6 +18,9 @@ MIN_TRIALS = 7
 
 SHUFFLES = 999
 
+_ALPHA = 0.05
+"""Depths differ if chance alone would make them differ so much in at most this share of studies."""
+
 Floats = NDArray[np.float64]
 
 
@@ -58,6 +61,16 @@ class EqualDepths(NamedTuple):
     """Of the hypothesis that depth makes no difference to the best of k (permutation test)."""
     note: str
     """What limits these figures; empty for nothing."""
+
+    @property
+    def best(self) -> int:
+        """The depth with the highest expected best."""
+        return self.against_best[0].other
+
+    @property
+    def clearly_worse(self) -> tuple[int, ...]:
+        """The depths that are below the best one by more than chance explains."""
+        return tuple(contrast.depth for contrast in self.against_best if contrast.p <= _ALPHA)
 
 
 def equal_depths(trials: pd.DataFrame, design: Design | Withheld, seed: int = 0) -> EqualDepths | Withheld:

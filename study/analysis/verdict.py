@@ -245,7 +245,7 @@ def _training_variance(evidence: Sequence[DepthEvidence]) -> float:
     In every fold of a repeat that all depths have, the depths' accuracies minus their own means and minus the mean of
     the fold are residuals. Their variance is that of trainings plus that of a mean over the images of the fold. Few
     residuals cannot show that trainings do not differ: the result is the posterior mean under a uniform prior of the
-    standard deviation (Gelman 2006, Bayesian Analysis 1(3)), which is never 0.
+    standard deviation (Gelman 2006, Bayesian Analysis 1(3)), which is 0 only if all depths are right on equal images.
     """
     repeats = min(len(depth.correct) for depth in evidence)
     if len(evidence) < 2:

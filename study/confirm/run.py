@@ -25,7 +25,7 @@ from study.results.test_set import (
     read_opened_test_set,
     write_opened_test_set,
 )
-from study.results.test_set_openings import find_openings, openings_text, record_opening
+from study.results.test_set_openings import openings_of, openings_text, record_opening
 from study.run_trials import print_lines, run_trials
 from study.setup.options import RunOptions
 from study.setup.placement import choose_executor
@@ -162,7 +162,7 @@ def _conclude(
 
 def _opened_by_others(study: StudyResults) -> list[str]:
     """Return a line that names other studies which opened the same test images; no line if there are none."""
-    openings = find_openings(study.location, study.info.dataset["fingerprint"])
+    openings = openings_of(study)
     others = [opening for opening in openings if opening.study != study.info.name]
     if not others:
         return []

@@ -28,7 +28,7 @@ from study.space.settings import get_setting
 DEPTH = "depth"
 
 _TREES = 300
-"""Trees of the regression: with more of them the expected scores differ by less than a tenth of a point."""
+"""Trees of the regression: ten times as many change expected scores by less than a tenth of a point on average."""
 
 
 def choose_finalists(study: StudyResults, space: BoundSpace) -> tuple[Finalist, ...]:
@@ -101,8 +101,10 @@ def _targets(study: StudyResults, trials: pd.DataFrame) -> NDArray[np.float64]:
     least = -np.log(2 * len(study.info.dataset["grades"]))
     likelihoods = np.maximum(final_scores(study, trials, "nll"), least)
     spread = likelihoods.std()
-    scaled = (likelihoods - likelihoods.mean()) / spread * scores.std() if spread else scores - scores.mean()
-    targets: NDArray[np.float64] = scores.mean() + (scores - scores.mean() + scaled) / 2
+    if not spread:
+        return scores
+    scaled = scores.mean() + (likelihoods - likelihoods.mean()) / spread * scores.std()
+    targets: NDArray[np.float64] = (scores + scaled) / 2
     return targets
 
 

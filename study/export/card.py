@@ -19,7 +19,7 @@ from study.results.floor import NoFloor
 from study.results.predictions_file import reading
 from study.results.study_results import StudyResults
 from study.results.test_set import SUMMARY, confirmation_location
-from study.results.test_set_openings import find_openings, openings_text
+from study.results.test_set_openings import openings_of, openings_text
 
 Trial = Mapping[str, Any]
 
@@ -247,7 +247,7 @@ def _tested(study: StudyResults, describe: Callable[[Mapping[str, Any]], Iterato
     An export reads no test predictions. A damaged summary is named, and costs the scores.
     """
     path = confirmation_location(study.location).folder / SUMMARY
-    openings = find_openings(study.location, study.info.dataset["fingerprint"])
+    openings = openings_of(study)
     if openings:
         yield f"The test images were {openings_text(openings)}."
         yield ""

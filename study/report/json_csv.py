@@ -22,7 +22,7 @@ from study.analysis import Statistics, Withheld
 from study.analysis.label_errors import LabelErrors, SuspectLabel
 from study.report.tables import trials_by_state
 from study.results.study_results import StudyInfo, StudyResults
-from study.results.test_set_openings import find_openings
+from study.results.test_set_openings import openings_of
 
 SCHEMA = 1
 
@@ -39,7 +39,7 @@ def summary(results: StudyResults, statistics: Statistics) -> dict[str, Any]:
             "source": results.info.source,
             **results.info.dataset,
             "split": results.info.split,
-            "test_set_openings": plain(find_openings(results.location, results.info.dataset["fingerprint"])),
+            "test_set_openings": plain(openings_of(results)),
         },
         "trials": trials_by_state(results),
         "best": _best(results),

@@ -8,7 +8,7 @@ from study.analysis.design import is_adaptive
 from study.report.tables import trials_by_state
 from study.results.study_metadata import describe_split
 from study.results.study_results import StudyInfo, StudyResults
-from study.results.test_set_openings import find_openings, openings_text
+from study.results.test_set_openings import openings_of, openings_text
 
 
 def limits(results: StudyResults) -> list[str]:
@@ -53,7 +53,7 @@ def _opened_limit(results: StudyResults) -> list[str]:
     """Return who had seen the test images before the last trial of this study was chosen."""
     early = [
         opening
-        for opening in find_openings(results.location, results.info.dataset["fingerprint"])
+        for opening in openings_of(results)
         if opening.study != results.info.name or opening.before(results.info.finished)
     ]
     if not early:
@@ -89,7 +89,7 @@ def provenance(results: StudyResults) -> list[tuple[str, str]]:
     info = results.info
     split, dataset = info.split, info.dataset
     metric = "nll (minimized: its negative is the score)" if info.metric == "nll" else info.metric
-    openings = find_openings(results.location, dataset["fingerprint"])
+    openings = openings_of(results)
     test = f"{split['n_test']} test ({openings_text(openings) if openings else 'held out of the search'})"
     parts = describe_split(split, f"{split['n_train']} train, {split['n_validation']} validation")
     return [

@@ -12,9 +12,6 @@ from study.analysis.selection import CorrectedScore
 from study.analysis.verdict_text import describe_verdict
 from study.results.metric_names import displayed_score
 
-_ALPHA = 0.05
-"""Depths differ if chance alone would make them differ so much in at most this share of studies."""
-
 
 class Answer(NamedTuple):
     """One of the three questions of a report, with its answer."""
@@ -138,12 +135,11 @@ def depth_sentence(
         return f"{reached}; only this depth has completed trials."
     if isinstance(equal, Withheld):
         return f"{reached}. Whether depth had a part in it is not answered: {equal.reason}."
-    top = equal.against_best[0].other
-    if equal.p > _ALPHA:
+    if not equal.clearly_worse:
         return f"{reached}. At equal numbers of trials, the depths cannot be distinguished (p = {p_value(equal.p)})."
-    clear = [str(contrast.depth) for contrast in equal.against_best if contrast.p <= _ALPHA]
+    worse = " and ".join(map(str, equal.clearly_worse))
     return (
-        f"{reached}. At equal numbers of trials, depth {top} is better than depth {' and '.join(clear)} "
+        f"{reached}. At equal numbers of trials, depth {equal.best} is better than depth {worse} "
         f"(p = {p_value(equal.p)})."
     )
 

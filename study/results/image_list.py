@@ -42,11 +42,11 @@ def changed_images(folder: Path, images: Iterable[LabeledImage]) -> str:
     before = _read(folder / FILE)
     if before is None:
         return ""
-    now = {image.id: (str(image.grade), str(image.origin)) for image in images}
+    now = {image.id: str(image.grade) for image in images}
     changed = [
-        f"{name} (grade {before[name][0]} there, {now[name][0]} here)"
-        for name in before
-        if name in now and before[name][0] != now[name][0]
+        f"{name} (grade {grade} there, {now[name]} here)"
+        for name, grade in before.items()
+        if now.get(name, grade) != grade
     ]
     parts = (
         _named("1 label differs", "{} labels differ", changed),
@@ -56,14 +56,15 @@ def changed_images(folder: Path, images: Iterable[LabeledImage]) -> str:
     return "; ".join(filter(None, parts)) or "names and labels are the same, but not the contents of the files"
 
 
-def _read(path: Path) -> Mapping[str, tuple[str, str]] | None:
+def _read(path: Path) -> Mapping[str, str] | None:
+    """Return the grade of each image; a part is part of the name. None if the list cannot be read."""
     try:
         rows = list(csv.reader(io.StringIO(path.read_bytes().decode(), newline="")))
     except (OSError, UnicodeDecodeError, csv.Error):
         return None
     if not rows or tuple(rows[0]) != _COLUMNS or any(len(row) != len(_COLUMNS) for row in rows):
         return None
-    return {text_of_cell(name): (grade, origin) for name, grade, origin in rows[1:]}
+    return {text_of_cell(name): grade for name, grade, _ in rows[1:]}
 
 
 def _named(one: str, many: str, names: list[str]) -> str:

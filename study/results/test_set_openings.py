@@ -14,9 +14,11 @@ import optuna
 
 from drft.errors import StudyError
 from study.results.confirmation_plan import ConfirmationPlan
-from study.results.locate import CONFIRMATION, StudyLocation
+from study.results.locate import StudyLocation
 from study.results.planned_study import read_planned_study
 from study.results.predictions_file import name_damage
+from study.results.study_results import StudyResults
+from study.results.test_set import confirmation_location
 from study.storage.open import open_storage, storage_exists
 
 FILE = "test_set_openings.jsonl"
@@ -75,6 +77,11 @@ def find_openings(location: StudyLocation, fingerprint: str) -> tuple[Opening, .
     return tuple(sorted(found, key=lambda opening: (opening.opened, opening.study)))
 
 
+def openings_of(results: StudyResults) -> tuple[Opening, ...]:
+    """Return the openings of the test images of a study that was read."""
+    return find_openings(results.location, results.info.dataset["fingerprint"])
+
+
 def own_opening(location: StudyLocation) -> Opening | None:
     """Return when a study opened its test images, from its storage; None if it did not, or does not exist.
 
@@ -91,9 +98,8 @@ def own_opening(location: StudyLocation) -> Opening | None:
             return _opening(location.name, recorded)
         except (ValueError, TypeError):
             name_damage(f"attribute {ATTRIBUTE!r} of study {location.name!r} is no date: it is left out")
-    place = StudyLocation(f"{location.name}{CONFIRMATION}", location.url, location.folder / "confirm")
     try:
-        confirmation = read_planned_study(place, ConfirmationPlan)
+        confirmation = read_planned_study(confirmation_location(location), ConfirmationPlan)
     except StudyError as error:
         name_damage(str(error))
         return None

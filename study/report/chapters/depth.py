@@ -147,9 +147,8 @@ def _gap_caption(depths: tuple[DepthRow, ...]) -> str:
 
 
 def _equal_caption(equal: EqualDepths) -> str:
-    clear = [str(contrast.depth) for contrast in equal.against_best if contrast.p <= 0.05]
-    best = equal.against_best[0].other
-    worse = f"Clearly below depth {best}: depth {', '.join(clear)}." if clear else f"No depth is clearly below {best}."
+    clear, best = ", ".join(map(str, equal.clearly_worse)), equal.best
+    worse = f"Clearly below depth {best}: depth {clear}." if clear else f"No depth is clearly below {best}."
     note = f" Note: {equal.note}." if equal.note else ""
     score = "score of a random trial" if equal.k == 1 else f"best score of {equal.k} random trials"
     return (

@@ -11,7 +11,7 @@ from study.report import figures
 from study.report.chapters.parts import Chapter, Part, Table, Text, make_figure
 from study.report.wording import between, percent, points
 from study.results.study_results import StudyResults
-from study.results.test_set_openings import find_openings, openings_text
+from study.results.test_set_openings import openings_of, openings_text
 
 HELD_OUT = (
     "This study has not opened its held-out test set. Search, pruning and the choice of the best epoch used training "
@@ -70,7 +70,7 @@ def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
 
 def _seen(results: StudyResults) -> str:
     """Return which other studies opened these test images, as a sentence; empty if none did."""
-    openings = find_openings(results.location, results.info.dataset["fingerprint"])
+    openings = openings_of(results)
     return f" Its images were {openings_text(openings)}, though." if openings else ""
 
 

@@ -111,7 +111,7 @@ def test_the_card_has_validation_scores_and_the_disclaimer(export, trained, tmp_
 @pytest.mark.parametrize("number", [0, 1])
 def test_the_card_has_the_test_scores_of_a_confirmation(export, trained, number, tmp_path, monkeypatch):
     opening = Opening("real", "2026-11-26T12:00:00+00:00")
-    monkeypatch.setattr("study.export.card.find_openings", lambda *_: (opening,))
+    monkeypatch.setattr("study.results.test_set_openings.find_openings", lambda *_: (opening,))
     estimate = {"value": 0.514, "low": 0.4, "high": 0.6, "n": 12, "sd": None}
     score = {"trial": number, "n_draws": 5, "accuracy": estimate, "qwk": estimate}
     summary = trained[0] / "real" / "confirm" / "summary.json"
