@@ -5,10 +5,11 @@ from typing import Any
 
 import click
 
+from study.cli.grouped_command import GroupedCommand
 from study.cli.options import data_options, limit_options, placement_options, study_options, to_run_options
 
 
-@click.command()
+@click.command(cls=GroupedCommand, explained=("Data", "Compute"))
 @click.argument("study")
 @click.option("--top", type=click.IntRange(1), help="Best completed trials to retrain; 5 by default.")
 @click.option("--seeds", type=click.IntRange(1), help="New seeds, each with its split; 5 by default.")

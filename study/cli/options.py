@@ -3,7 +3,7 @@
 import re
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -160,7 +160,27 @@ def to_run_options(values: dict[str, Any]) -> "RunOptions":
             raise click.UsageError("--no-cache stores nothing: leave --cache-size out")
         others["cache_size"] = 0
     others["gpus"] = values["gpus"].split(",") if values["gpus"] else None
+    others["settings"] = read_settings(values.get("settings", ()))
     return RunOptions(**others, data_options=select_data_options(values), command=shown_command(values["storage"]))
+
+
+def read_settings(assignments: Sequence[str]) -> dict[str, Any]:
+    """Return the values of ``PATH=VALUE``, by path; values are read as in a search space.
+
+    Raises:
+        UsageError: when one is written otherwise, or a path is given twice.
+    """
+    from study.space.document import read_value
+
+    settings: dict[str, Any] = {}
+    for assignment in assignments:
+        path, equals, text = map(str.strip, assignment.partition("="))
+        if not path or not equals:
+            raise click.UsageError(f"--set {assignment}: write PATH=VALUE, such as batch_size=16")
+        if path in settings:
+            raise click.UsageError(f"--set {path} is given twice: keep one")
+        settings[path] = read_value(text)
+    return settings
 
 
 def shown_command(storage: str | None) -> str:

@@ -7,12 +7,21 @@ import click
 
 from drft.config.trial_config import METRICS, NORMALIZATIONS, PRECISIONS
 from study.callbacks.names import LOGS
+from study.cli.grouped_command import GroupedCommand
 from study.cli.options import data_options, limit_options, placement_options, study_options, to_run_options
 from study.pruners.names import PRUNERS
 from study.samplers.names import GOALS, SAMPLERS
 
 
-@click.command()
+@click.command(
+    cls=GroupedCommand,
+    epilog="""\b
+Examples:
+  drft-study run --trials 100
+  drft-study run --data idrid/ --backbone mobilenetv2_100 --weights hub
+  drft-study run --data labels.csv --image-size 128 --set batch_size=16
+""",
+)
 @click.option("--trials", type=click.IntRange(1), default=100, show_default=True, help="Finished trials to reach.")
 @click.option(
     "--goal",
@@ -29,6 +38,13 @@ from study.samplers.names import GOALS, SAMPLERS
 @click.option("--weights", help="embedded, hub, none, or a .safetensors or .pth file.")
 @click.option("--normalization", type=click.Choice(NORMALIZATIONS), help="Mean and deviation of inputs for --weights.")
 @click.option("--image-size", type=click.IntRange(16, 2048), help="Side of the network's input in pixels.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="PATH=VALUE",
+    help="Fix any other setting, such as depth_phase.epochs=10; repeatable.",
+)
 @click.option("--precision", type=click.Choice(PRECISIONS), help="Number type of the computation; auto by default.")
 @click.option("--sampler", type=click.Choice(SAMPLERS), default="tpe", show_default=True, help="Draws the trials.")
 @click.option("--folds", type=click.IntRange(2), help="Cross-validation: train each trial once for each fold.")

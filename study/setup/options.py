@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from drft.config.trial_config import Metric, Normalization, Precision
 from drft.errors import UsageError
@@ -47,6 +47,9 @@ class RunOptions:
     backbone: str | None = None
     weights: str | None = None
     normalization: Normalization | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Values of further settings by their paths in ``TrialConfig``, such as ``{"depth_phase.epochs": 10}``, in place of
+    those that the space fixes."""
     image_size: int | None = None
     precision: Precision | None = None
     sampler: Sampler = "tpe"

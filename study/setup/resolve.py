@@ -38,13 +38,19 @@ def config_of(options: RunOptions) -> TrialConfig:
 def resolve_space(options: RunOptions, probe: BackboneProbe, faults: OptionErrors) -> ResolvedSpace:
     """Bind the search space of a run to its backbones.
 
-    A value comes from the options, else from what the space fixes, else from the study's seed, else from the defaults.
+    A value comes from the options, ``settings`` among them, else from what the space fixes, else from the study's
+    seed, else from the defaults.
 
     Raises:
         UsageError: when the space or a backbone cannot be used. Options that the space searches are added to
         ``faults``.
     """
     written, base, values = Space.load(options.space), config_of(options), options.config_values
+    fixed = written
+    with faults:
+        fixed = written.fix(options.settings)
+        if twice := sorted(options.settings.keys() & values.keys()):
+            raise UsageError(f"--set {path}: --{_option(path)} sets it, too; keep one" for path in twice)
     searched = {dimension.path for dimension in written.dimensions}
     if written.backbones is not None:
         searched.add("backbone.weights")
@@ -62,7 +68,7 @@ def resolve_space(options: RunOptions, probe: BackboneProbe, faults: OptionError
         with backbone_faults:
             blocks[name] = probe.blocks(name)
     backbone_faults.raise_all()
-    space = written.bind(base, {name: len(blocks[name]) for name in names})
+    space = fixed.bind(base, {name: len(blocks[name]) for name in names})
     return ResolvedSpace(written, replace(space, base=with_values(space.base, values)), blocks[names[0]])
 
 

@@ -38,7 +38,7 @@ class SpaceErrors:
         self._faults: list[tuple[int, str]] = []
 
     def add(self, line: int, problem: str) -> None:
-        """Add a fault; lines count from 1."""
+        """Add a fault; lines count from 1, and 0 stands for a setting that does not come from the file."""
         self._faults.append((line, problem))
 
     def raise_all(self) -> None:
@@ -48,7 +48,10 @@ class SpaceErrors:
             ConfigError: with one line per fault.
         """
         if self._faults:
-            raise ConfigError(f"{self.file}:{line}: {problem}" for line, problem in sorted(self._faults))
+            raise ConfigError(
+                f"{self.file}:{line}: {problem}" if line else f"--set {problem}"
+                for line, problem in sorted(self._faults)
+            )
 
 
 class YamlDocument:
@@ -127,6 +130,14 @@ class YamlDocument:
             # PyYAML raises any of these for a scalar that does not fit its tag, such as `!!bool maybe`.
             self.fault(node, f"{node.value!r} cannot be read as {node.tag.rpartition(':')[2]}; put quotes around it")
             return None
+
+
+def read_value(text: str) -> Any:
+    """Return what a text means as a value in a space: a number, a truth value, null, or the text itself."""
+    try:
+        return _Loader(text).get_single_data()
+    except (yaml.YAMLError, ValueError):
+        return text
 
 
 def line_of(node: Node) -> int:

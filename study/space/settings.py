@@ -42,6 +42,9 @@ NEVER_SEARCHED: Mapping[str, str] = MappingProxyType(
 )
 """Settings that a space cannot search, since trials would not be comparable, and what to do instead."""
 
+_OTHER_NAMES = {"learning_rate": "lr", "epoch": "epochs", "wd": "weight_decay", "augment": "strength"}
+"""Usual names of settings in other programs, and theirs here."""
+
 _FRACTION: Mapping[str, Any] = MappingProxyType(
     {
         "type": "number",
@@ -80,7 +83,16 @@ def unknown_setting(path: str) -> str | None:
     group = [known for known in PATHS if known.startswith(f"{path}.")]
     if group:
         return f"{path} is a group of settings; name one of them: {', '.join(group)}"
+    if len(meant := settings_named(path)) > 1:
+        return f"unknown setting {path!r} (did you mean {' or '.join(map(repr, meant))}?)"
     return f"unknown setting {path!r}{nearest(path, list(PATHS)) or '; `drft-study spaces schema` prints all settings'}"
+
+
+def settings_named(word: str) -> list[str]:
+    """Return the settings that end in a word, such as every learning rate for ``lr`` or ``learning-rate``."""
+    leaf = word.replace("-", "_").rpartition(".")[2]
+    leaf = _OTHER_NAMES.get(leaf, leaf)
+    return [path for path in PATHS if f".{path}".endswith((f".{leaf}", f".{leaf}.name")) and path not in NEVER_FIXED]
 
 
 def check_value(path: str, value: Any) -> tuple[Any, str | None]:

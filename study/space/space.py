@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from drft.config.trial_config import TrialConfig, nearest, with_values
 from drft.errors import ConfigError
@@ -16,7 +16,7 @@ from study.space.dimension import ALL, Dimension, FixedSetting, Range
 from study.space.document import SpaceErrors, YamlDocument
 from study.space.parse import check_conditions, parse
 from study.space.ranges import range_faults
-from study.space.settings import DEPTH_FRACTION
+from study.space.settings import DEPTH_FRACTION, NEVER_FIXED, check_value, unknown_setting
 
 _SHIPPED = Path(__file__).parents[2] / "search_spaces"
 """Next to the packages, in the repository and where a wheel is installed."""
@@ -85,6 +85,32 @@ class Space:
         """The backbones, if the space searches them."""
         domains = (dimension.domain for dimension in self.dimensions)
         return next((domain for domain in domains if isinstance(domain, Backbones)), None)
+
+    def fix(self, values: Mapping[str, Any]) -> Self:
+        """Return the space with settings fixed to these values by path, in place of those in its file.
+
+        Raises:
+            ConfigError: with every fault of the values; a setting that the space searches is one.
+        """
+        faults = SpaceErrors(self.file)
+        fixed = {setting.path: setting for setting in self.fixed}
+        searched = {dimension.path for dimension in self.dimensions}
+        for path, value in values.items():
+            twin = {"depth": DEPTH_FRACTION, DEPTH_FRACTION: "depth"}.get(path, path)
+            if problem := unknown_setting(path):
+                faults.add(0, problem)
+            elif path in NEVER_FIXED:
+                faults.add(0, f"{path}: {NEVER_FIXED[path]}")
+            elif conflicts := searched & {path, twin}:
+                faults.add(0, f"{path}: {self.file} searches {conflicts.pop()}; take it out there, or leave this out")
+            else:
+                checked, problem = (value, None) if (path, value) == ("depth", ALL) else check_value(path, value)
+                if problem:
+                    faults.add(0, f"{path}: {problem}")
+                fixed.pop(twin, None)
+                fixed[path] = FixedSetting(path, checked)
+        faults.raise_all()
+        return replace(self, fixed=tuple(fixed.values()))
 
     def bind(self, base: TrialConfig, blocks: int | Mapping[str, int]) -> BoundSpace:
         """Set the fixed values in ``base``, and replace ``all`` by the number of blocks.

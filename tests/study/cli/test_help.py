@@ -1,5 +1,6 @@
 """The help of every command: quick, and readable on a terminal of 80 columns."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from study.cli import COMMANDS, cli
+from study.cli.grouped_command import GROUPS
+from study.cli.run import command as run
 
 IMPORTS = """
 import sys, click
@@ -55,3 +58,40 @@ def test_every_option_has_a_description():
     for path, command in commands():
         options = [option for option in command.params if isinstance(option, click.Option) and not option.hidden]
         assert all(option.help for option in options), path
+
+
+def test_every_option_of_a_run_is_under_a_heading():
+    known = {name for names in GROUPS.values() for name in names}
+    assert {option.name for option in run.params} <= known
+    assert len(known) == sum(map(len, GROUPS.values()))
+    output = CliRunner().invoke(cli, ["run", "--help"], prog_name="drft-study").output
+    headings = re.findall(r"^(\S.*):$", output, re.MULTILINE)
+    assert headings == list(GROUPS)
+    assert output.rstrip().splitlines()[-3].startswith("    drft-study run")
+
+
+def test_confirm_names_what_run_explains():
+    output = CliRunner().invoke(cli, ["confirm", "--help"], prog_name="drft-study", terminal_width=80).output
+    explained, _, named = output.partition("As explained by drft-study run --help:")
+    assert "Best completed trials to retrain" in explained
+    assert "--gpus-per-trial" not in explained
+    options = {option.strip() for option in named.replace("\n", " ").split(",")}
+    assert {"--data", "--jobs", "--no-cache", "--cpus-per-trial"} <= options
+    assert "--top" not in options
+
+
+@pytest.mark.parametrize(
+    ("option", "advice"),
+    [
+        ("--epochs", "use --set head_phase.epochs=VALUE or --set depth_phase.epochs=VALUE"),
+        ("--learning-rate", "use --set head_phase.lr=VALUE or --set depth_phase.lr=VALUE"),
+        ("--batch-size", "use --set batch_size=VALUE"),
+        ("--optimizer", "use --set optimizer.name=VALUE"),
+        ("--trails", "'--trials'"),
+    ],
+)
+def test_an_option_for_a_setting_points_to_set(option, advice):
+    result = CliRunner().invoke(cli, ["run", option, "10"], prog_name="drft-study")
+    assert result.exit_code == 2
+    assert advice in result.stderr
+    assert "Traceback" not in result.stderr

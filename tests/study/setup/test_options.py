@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from drft.config.trial_config import Metric
 from drft.errors import UsageError
-from study.cli.options import Duration, shown_command
+from study.cli.options import Duration, read_settings, shown_command
 from study.cli.run import command
 from study.setup.options import RunOptions
 
@@ -59,3 +59,28 @@ def test_the_recorded_command_has_no_password(monkeypatch):
     shown = shown_command(url)
     assert "secret" not in shown
     assert "drft:***@db/studies" in shown
+
+
+def test_settings_are_read_as_in_a_space():
+    given = ["depth_phase.epochs=10", "optimizer.weight_decay = 1e-5", "optimizer.name=sgd", "depth_phase.window=null"]
+    assert read_settings(given) == {
+        "depth_phase.epochs": 10,
+        "optimizer.weight_decay": 1e-5,
+        "optimizer.name": "sgd",
+        "depth_phase.window": None,
+    }
+    assert read_settings(["depth_phase.auto_rgn=true", "loss.kind=[1"]) == {
+        "depth_phase.auto_rgn": True,
+        "loss.kind": "[1",
+    }
+
+
+@pytest.mark.parametrize("text", ["batch_size", "=16", "batch_size 16"])
+def test_a_setting_without_a_value_is_refused(text):
+    with pytest.raises(click.UsageError, match="write PATH=VALUE"):
+        read_settings([text])
+
+
+def test_a_setting_given_twice_is_refused():
+    with pytest.raises(click.UsageError, match="--set batch_size is given twice"):
+        read_settings(["batch_size=8", "batch_size=16"])

@@ -111,6 +111,46 @@ def test_an_option_for_a_searched_setting_is_refused(ready):
         ready(searching, image_size=32)
 
 
+def test_settings_replace_those_of_the_space(ready):
+    plan = ready(settings={"head_phase.epochs": 2, "batch_size": 8})
+    assert (plan.space.base.head_phase.epochs, plan.metadata.base_config.batch_size) == (2, 8)
+    assert plan.space.max_steps == 2 + plan.space.base.depth_phase.epochs
+    assert plan.metadata.space_fingerprint == ready().metadata.space_fingerprint
+
+
+def test_wrong_settings_are_reported_together(ready):
+    wrong = {"bach_size": 8, "epochs": 3, "batch_size": "many", "depth": 2, "seed": 1, "depth_phase": 3}
+    with pytest.raises(UsageError) as caught:
+        ready(settings=wrong)
+    faults = "\n".join(caught.value.faults)
+    for part in (
+        "--set unknown setting 'bach_size' (did you mean 'batch_size'?)",
+        "--set unknown setting 'epochs' (did you mean 'head_phase.epochs' or 'depth_phase.epochs'?)",
+        "--set batch_size: input should be a valid integer",
+        "--set depth: tiny.yaml searches depth; take it out there, or leave this out",
+        "--set seed: each trial's seed follows from the study's; use --seed",
+        "--set depth_phase is a group of settings; name one of them: depth_phase.epochs",
+    ):
+        assert part in faults
+
+
+def test_a_setting_that_contradicts_the_space_is_named_as_such(ready):
+    with pytest.raises(UsageError, match=r"--set depth_phase\.window: depth 0 has no 3 blocks to train"):
+        ready(settings={"depth_phase.window": 3})
+
+
+def test_an_option_and_a_setting_for_the_same_are_refused(ready):
+    with pytest.raises(UsageError, match="--set image_size: --image-size sets it, too; keep one"):
+        ready(image_size=48, settings={"image_size": 48})
+
+
+def test_a_study_is_resumed_with_the_same_settings_only(ready):
+    create(ready(settings={"batch_size": 8}))
+    ready(settings={"batch_size": 8})
+    with pytest.raises(UsageError, match=r"another batch_size \(8 there, 32 here\)"):
+        ready()
+
+
 def test_stopping_at_noise_is_refused_for_other_metrics(ready):
     with pytest.raises(UsageError, match="--stop-when-noise: it compares accuracies, and this study maximizes qwk"):
         ready(metric="qwk", stop_when_noise=True)
