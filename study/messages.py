@@ -8,6 +8,7 @@ from study.results.finalists_plan import FOLDS, trainings_of_finalists
 from study.results.floor import Floor, NoFloor
 from study.results.locate import StudyLocation
 from study.results.metric_names import score_text
+from study.results.progress import counted
 from study.results.study_metadata import describe_split
 from study.results.study_results import StudyResults
 from study.results.test_set_openings import find_openings, openings_text
@@ -119,7 +120,7 @@ def _ending(outcome: RunOutcome) -> str:
     progress = outcome.progress
     return (
         f"{endings[outcome.ended]} after {minutes} min {seconds} s: "
-        f"{progress.complete} trials completed, {progress.pruned} pruned, {progress.failed} failed."
+        f"{counted(progress.complete, 'trial')} completed, {progress.pruned} pruned, {progress.failed} failed."
     )
 
 
@@ -127,8 +128,8 @@ def _best_trial(results: StudyResults, outcome: RunOutcome) -> str:
     info, best = results.info, outcome.progress.best
     if best is None:
         limit = "the limit" if info.max_gap is None else f"{info.max_gap:g}"
-        count = outcome.progress.infeasible
-        return f"No trial is feasible: all {count} completed trials have a gap above {limit} at their best epoch."
+        trials = counted(outcome.progress.infeasible, "completed trial")
+        return f"No trial is feasible: {trials}, each with a gap above {limit} at its best epoch."
     rows = results.trials[results.trials["number"] == best.number]
     (trial,) = rows.itertuples(index=False)
     backbone = rows["backbone.name"].item() if info.backbones else None
@@ -146,8 +147,8 @@ def _best_epoch_against_last(complete: pd.DataFrame) -> str:
     return (
         f"Best epoch against last: validation peaks at epoch {complete['best_step'].median():g} (median) of "
         f"{complete['last_step'].max()}; accuracy is {best.mean():.3f} there and {last.mean():.3f} at the last epoch, "
-        f"on average over {len(complete)} completed trials. {(best > last).mean():.0%} of them would be worse with the "
-        "last epoch."
+        f"on average over {counted(len(complete), 'completed trial')}. {(best > last).mean():.0%} of them would be "
+        "worse with the last epoch."
     )
 
 

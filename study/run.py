@@ -1,5 +1,6 @@
 """Run a study: prepare it, compute its floor, run its trials, print the results and write the report."""
 
+import shlex
 import time
 from dataclasses import replace
 
@@ -44,6 +45,8 @@ def run_study(options: RunOptions = RunOptions(), console: Console | None = None
         from study.report.write import write_report  # noqa: PLC0415 (plotting libraries take seconds to import)
 
         print_lines(console, [f"Report: {write_report(plan.metadata.name, options.results, options.storage)}"])
+    elif options.report and outcome.progress.finished:
+        print_lines(console, [f"Report of what is finished: drft-study report {shlex.join(results.info.arguments())}"])
     print_lines(console, [DISCLAIMER])
     return outcome
 

@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 
 from study.callbacks.logger_callback import LoggerCallback
-from study.callbacks.progress_reporter import progress_reporter
+from study.callbacks.progress_reporter import print_line, progress_reporter
 from study.results.study_folder import StudyFolder
 from study.setup.options import RunOptions
 from study.setup.placement import ExecutorChoice
@@ -66,6 +66,6 @@ def run_trials(
 
 
 def print_lines(console: Console, lines: Sequence[str]) -> None:
-    """Print lines as they are, without Rich's markup, highlighting and line breaks."""
+    """Print lines, see ``print_line``."""
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        print_line(console, line)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from study.analysis.estimators.intervals import Withheld
+from study.results.progress import counted
 
 _NON_ADAPTIVE_SAMPLERS = frozenset({"random", "qmc", "grid"})
 """Samplers that choose independently of scores."""
@@ -51,7 +52,7 @@ def depth_design(space: str, samplers: Sequence[str], pruned: int) -> Design | W
             f"at each depth {learning} learned from its earlier trials, and the figures treat them as independent"
         )
     if pruned:
-        notes.append(f"{pruned} pruned trials count with their best score so far")
+        notes.append(f"the best score so far counts for {counted(pruned, 'pruned trial')}")
     return Design(pruned > 0, bool(learning), "; ".join(notes))
 
 

@@ -13,6 +13,7 @@ from drft.config.trial_config import Metric
 from study.analysis.estimators.intervals import LEVEL, Estimate, Withheld
 from study.analysis.planned_epochs import head_epochs, planned_epochs
 from study.results.metric_names import epoch_scores
+from study.results.progress import counted
 
 MIN_TRIALS = 10
 """Below ten trials at risk the intervals of a survival curve span nearly everything."""
@@ -76,7 +77,7 @@ def peak_survival(
     stopped = peaks["ending"].eq("early_stopped") & ~peaks["peaked"]
     if stopped.any():
         return Withheld(
-            f"early stopping ended {int(stopped.sum())} trials because they did not rise, before a peak lasted"
+            f"early stopping ended {counted(int(stopped.sum()), 'trial')} that did not rise, before a peak lasted"
         )
     at_risk = peaks[peaks["peaked"] | (peaks["time"] >= peaks["head"])]
     if len(at_risk) < MIN_TRIALS or not at_risk["peaked"].any():

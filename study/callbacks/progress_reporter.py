@@ -18,6 +18,9 @@ from study.executors.base import Job, Started
 from study.results.metric_names import displayed_score, score_text
 from study.results.progress import StudyProgress, time_left
 
+_EVERY = 10
+"""Finished trials between two lines about the progress of the study, where the output is not a terminal."""
+
 
 def progress_reporter(console: Console) -> Callback:
     """Return the progress reporter for a console."""
@@ -48,7 +51,7 @@ def preparation(console: Console) -> Iterator[ReportWork]:
         def print_once(work: str, done: int, total: int) -> None:
             if work not in printed and done < total:
                 printed.add(work)
-                _print(console, f"{work} ({total})")
+                print_line(console, f"{work} ({total})")
 
         yield print_once
 
@@ -60,22 +63,29 @@ class RemainingTime:
     goal: int
     finished_before: int
     started: float | None = None
+    ends: float | None = None
+    """When the run is expected to end, on the clock of ``time.monotonic``."""
 
     def start(self) -> None:
         """Start the clock with the first trial, so that the start of the workers does not count."""
         if self.started is None:
             self.started = time.monotonic()
 
-    def text(self, finished: int) -> str:
-        """Return the remaining time as text, given the finished trials of the study."""
+    def update(self, finished: int) -> None:
+        """Estimate the end anew, given the finished trials of the study; until the next one, the time counts down."""
         here = finished - self.finished_before
-        if here <= 0 or self.started is None:
-            return time_left(None)
-        return time_left((time.monotonic() - self.started) / here * max(0, self.goal - finished))
+        if here > 0 and self.started is not None:
+            now = time.monotonic()
+            self.ends = now + (now - self.started) / here * max(0, self.goal - finished)
+
+    @property
+    def text(self) -> str:
+        """The remaining time, as text."""
+        return time_left(None if self.ends is None else max(0.0, self.ends - time.monotonic()))
 
 
 class PlainProgress(Callback):
-    """Prints one line per finished or failed trial."""
+    """Prints one line per finished or failed trial, and the progress of the study with every tenth."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -91,13 +101,16 @@ class PlainProgress(Callback):
         self._remaining.start()
 
     def on_trial_end(self, job: Job, outcome: TrialResult | str, progress: StudyProgress) -> None:
-        """Print the outcome of the trial and the progress of the study."""
-        tally = progress_line(progress, self._remaining.goal)
-        self.on_message(f"{trial_line(job, outcome)} | {tally} | {self._remaining.text(progress.finished)}")
+        """Print the outcome of the trial; now and then the progress of the study, too."""
+        self.on_message(trial_line(job, outcome))
+        self._remaining.update(progress.finished)
+        goal = self._remaining.goal
+        if not isinstance(outcome, str) and (progress.finished % _EVERY == 0 or progress.finished == goal):
+            self.on_message(f"{progress_line(progress, goal)}; {self._remaining.text}")
 
     def on_message(self, line: str) -> None:
         """Print the line."""
-        _print(self._console, line)
+        print_line(self._console, line)
 
 
 @dataclass(slots=True)
@@ -154,11 +167,11 @@ class LiveProgress(Callback):
         self._rows.pop(job.number, None)
         self._update(progress)
         if isinstance(outcome, str):
-            self._console.print(Text(trial_line(job, outcome), style="red"), soft_wrap=True)
+            self._console.print(Text(trial_line(job, outcome), style="red"))
 
     def on_message(self, line: str) -> None:
         """Print the line above the display, where it stays."""
-        self._console.print(Text(line, style="yellow"), soft_wrap=True)
+        self._console.print(Text(line, style="yellow"))
 
     def on_study_end(self) -> None:
         """Close the display."""
@@ -167,10 +180,11 @@ class LiveProgress(Callback):
     @property
     def remaining_time(self) -> str:
         """The remaining time, as text."""
-        return self._remaining.text(self._progress.finished)
+        return self._remaining.text
 
     def _update(self, progress: StudyProgress) -> None:
         self._progress = progress
+        self._remaining.update(progress.finished)
         self._bar.update(self._task, total=self._remaining.goal, completed=progress.finished)
 
     def _draw(self) -> Group:
@@ -219,5 +233,6 @@ def progress_line(progress: StudyProgress, goal: int) -> str:
     return ", ".join(parts)
 
 
-def _print(console: Console, line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+def print_line(console: Console, line: str) -> None:
+    """Print a line without Rich's markup and colors. Only a terminal has a width: there, it is broken at words."""
+    console.print(line, markup=False, highlight=False, soft_wrap=not console.is_terminal)

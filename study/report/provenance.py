@@ -6,6 +6,7 @@ from typing import Any
 
 from study.analysis.design import is_adaptive
 from study.report.tables import trials_by_state
+from study.results.progress import counted
 from study.results.study_metadata import describe_split
 from study.results.study_results import StudyInfo, StudyResults
 from study.results.test_set_openings import openings_of, openings_text
@@ -17,15 +18,15 @@ def limits(results: StudyResults) -> list[str]:
     limits = [
         _split_limit(results),
         (
-            f"The best of {counts['COMPLETE']} trials was selected on the images that score it, so its "
+            f"The best of {counted(counts['COMPLETE'], 'trial')} was selected on the images that score it, so its "
             "score is optimistic (winner's curse)."
         ),
     ]
     if counts["PRUNED"]:
         folds = " Their values are those of the folds that ran." if "folds" in info.split else ""
         limits.append(
-            f"{counts['PRUNED']} trials were pruned before their end. Statistics over whole trials leave them out and "
-            f"so describe the better trials only (censoring).{folds}"
+            f"{counted(counts['PRUNED'], 'trial')} pruned before the end. Statistics over whole trials leave them out "
+            f"and so describe the better trials only (censoring).{folds}"
         )
     if is_adaptive(info.samplers) and info.goal == "best":
         limits.append(

@@ -14,7 +14,7 @@ from study.results.finalists_plan import finalists_location
 from study.results.floor import Floor, read_floor
 from study.results.locate import StudyLocation, find_study
 from study.results.metric_names import score_text
-from study.results.progress import FINISHED, StudyProgress, count, time_left
+from study.results.progress import FINISHED, StudyProgress, count, counted, time_left
 from study.results.study_metadata import check_schema
 from study.results.test_set_openings import find_openings, openings_text
 from study.storage import heartbeat
@@ -82,7 +82,7 @@ def _finalists(trials: Sequence[FrozenTrial]) -> str:
         return "not begun: they follow the trials"
     progress = count(trials)
     running = "".join(f", {number} {name}" for name in ("running", "waiting") if (number := getattr(progress, name)))
-    return f"{progress.complete} trainings of the cross-validation done{running}"
+    return f"{counted(progress.complete, 'training')} of the cross-validation done{running}"
 
 
 def _tuner(trials: Sequence[FrozenTrial], progress: StudyProgress, wanted: int) -> str:

@@ -113,6 +113,11 @@ def count(trials: Iterable[FrozenTrial]) -> StudyProgress:
     return counts.progress(trial for trial in trials if not trial.state.is_finished())
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 trial``, ``2 trials``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def time_left(seconds: float | None) -> str:
     """Return the remaining time as text: ``1 h 5 min left``; None means unknown."""
     if seconds is None:

@@ -23,7 +23,7 @@ from study.results.epochs import unpack
 from study.results.floor import Floor, NoFloor, read_floor
 from study.results.locate import StudyLocation, find_study
 from study.results.predictions_file import load_predictions, name_damage
-from study.results.progress import FINISHED, is_feasible
+from study.results.progress import FINISHED, counted, is_feasible
 from study.results.study_folder import CHECKPOINT
 from study.results.study_metadata import READABLE, SCHEMA
 from study.storage.open import public_url
@@ -158,7 +158,8 @@ class StudyResults:
         """The reason why there is no best trial; valid if ``eligible`` is empty."""
         if self.complete.empty:
             return "no trial has completed"
-        return f"all {len(self.complete)} completed trials have a gap above {self.info.max_gap:g} at their best epoch"
+        trials = counted(len(self.complete), "completed trial")
+        return f"each of {trials} has a gap above {self.info.max_gap:g} at its best epoch"
 
     def config(self, number: int) -> TrialConfig | None:
         """Return the configuration of a trial; None if it is not recorded."""

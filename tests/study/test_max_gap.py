@@ -105,10 +105,10 @@ def test_all_outputs_state_that_no_trial_is_feasible(tmp_path):
     results.info.split.update(n_validation=10, n_test=5)
     results.info.dataset.update(rendered=False)
     statistics = summarize(results)
-    assert statistics.noise.reason == "all 2 completed trials have a gap above 0.15 at their best epoch"
+    assert statistics.noise.reason == "each of 2 completed trials has a gap above 0.15 at its best epoch"
     assert summary(results, statistics)["best"] is None
     assert "There is no best trial." in write_chapters(results, statistics)[0].parts[0].text
-    with pytest.raises(StudyError, match="has no best trial, all 2 completed"):
+    with pytest.raises(StudyError, match="has no best trial, each of 2 completed"):
         export_model(results, tmp_path / "out")
 
 

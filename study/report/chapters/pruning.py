@@ -4,6 +4,7 @@ from study.analysis import Statistics, Withheld
 from study.analysis.pruning import PrunerAudit
 from study.report.chapters.parts import Chapter, Text
 from study.report.wording import exact_interval, number, percent
+from study.results.progress import counted
 from study.results.study_results import StudyResults
 
 
@@ -18,10 +19,11 @@ def pruning_text(audit: PrunerAudit | Withheld) -> str:
         return f"The pruner is not audited: {audit.reason}."
     savings, stopped = audit.savings, round(audit.flagged.value * audit.control)
     return (
-        f"Pruning ended {savings.pruned} trials early and saved {savings.epochs_saved} epochs, "
+        f"Pruning ended {counted(savings.pruned, 'trial')} early and saved {counted(savings.epochs_saved, 'epoch')}, "
         f"{percent(savings.share)} of all that were planned for the finished trials, about {number(savings.hours, 2)} "
-        f"hours of work. The control arm, {audit.control} completed trials chosen by their number alone, was never "
-        f"pruned: the pruner would have stopped {stopped} of them ({exact_interval(audit.flagged)}). {_cost(audit)}"
+        f"hours of work. The control arm, {counted(audit.control, 'completed trial')} chosen by their number alone, "
+        f"was never pruned: the pruner would have stopped {stopped} of them ({exact_interval(audit.flagged)}). "
+        f"{_cost(audit)}"
     )
 
 

@@ -10,6 +10,7 @@ from study.analysis.sweep_on_test import SweepOnTest
 from study.report import figures
 from study.report.chapters.parts import Chapter, Part, Table, Text, make_figure
 from study.report.wording import between, percent, points
+from study.results.progress import counted
 from study.results.study_results import StudyResults
 from study.results.test_set_openings import openings_of, openings_text
 
@@ -196,7 +197,7 @@ def sweep_text(sweep: SweepOnTest) -> str:
 
 def _caption(test: Confirmed) -> str:
     diverged = sum(score.diverged for score in test.scores)
-    left_out = f" {diverged} trainings diverged and are left out." if diverged else ""
+    left_out = f" Left out: {counted(diverged, 'training')} that diverged." if diverged else ""
     return (
         f"Accuracy on the {test.n_images} test images, mean over {test.n_draws} seeds, each training at its own "
         "best validation epoch. The interval covers the randomness of seeds and splits and that of the images (a "

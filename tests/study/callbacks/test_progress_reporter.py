@@ -10,6 +10,7 @@ from study.callbacks.progress_reporter import (
     PlainProgress,
     RemainingTime,
     preparation,
+    print_line,
     progress_line,
     progress_reporter,
 )
@@ -45,11 +46,26 @@ def test_the_reporter_depends_on_the_console():
 def test_without_a_terminal_each_trial_is_one_line():
     console = screen(terminal=False)
     play(PlainProgress(console))
-    begin, completed, failed = console.file.getvalue().splitlines()
-    assert begin == "1 of 10 trials are finished"
-    assert completed.startswith("trial 7 (depth 3) completed: best accuracy 0.530 at epoch 3 of 5 | 3/10 finished")
-    assert "best 0.610 (trial 5)" in completed
-    assert failed.startswith("trial 7 (depth 3) failed: the loss diverged | ")
+    assert console.file.getvalue().splitlines() == [
+        "1 of 10 trials are finished",
+        "trial 7 (depth 3) completed: best accuracy 0.530 at epoch 3 of 5",
+        "trial 7 (depth 3) failed: the loss diverged",
+    ]
+
+
+@pytest.mark.parametrize(("finished", "goal", "lines"), [(9, 30, 1), (10, 30, 2), (20, 30, 2), (25, 25, 2)])
+def test_without_a_terminal_the_progress_is_printed_with_every_tenth_trial_and_the_last(finished, goal, lines):
+    console = screen(terminal=False)
+    callback = PlainProgress(console)
+    callback.on_study_begin(StudyProgress(), goal)
+    callback.on_trial_begin(JOB, Started(7, "cpu-0", "cpu"))
+    progress = StudyProgress(complete=finished, best=RankedTrial(5, 0.61))
+    callback.on_trial_end(JOB, fake_result(JOB.config, RECORDS, "completed"), progress)
+    _, _, *more = console.file.getvalue().splitlines()
+    assert len(more) == lines - 1
+    assert all(
+        f"{finished}/{goal} finished, 0 of them pruned, 0 failed, best 0.610 (trial 5); " in line for line in more
+    )
 
 
 def test_on_a_terminal_only_failures_stay():
@@ -100,13 +116,33 @@ def test_remaining_time_has_at_most_two_units(seconds, words):
 
 def test_remaining_time_is_estimated_from_trials_of_this_run(monkeypatch):
     remaining = RemainingTime(goal=10, finished_before=4, started=100.0)
-    monkeypatch.setattr("study.callbacks.progress_reporter.time.monotonic", lambda: 130.0)
-    assert remaining.text(4) == "time left unknown"
-    assert remaining.text(7) == "30 s left"
-    assert remaining.text(12) == "0 s left"
+    now = 130.0
+    monkeypatch.setattr("study.callbacks.progress_reporter.time.monotonic", lambda: now)
+    remaining.update(4)
+    assert remaining.text == "time left unknown"
+    remaining.update(7)
+    assert remaining.text == "30 s left"
+    now = 150.0
+    assert remaining.text == "10 s left"
+    now = 200.0
+    assert remaining.text == "0 s left"
+    remaining.update(8)
+    assert remaining.text == "50 s left"
+    remaining.update(12)
+    assert remaining.text == "0 s left"
 
 
 def test_the_progress_line_has_the_interval_of_the_best():
     progress = StudyProgress(complete=5, best=RankedTrial(3, 0.61), certainty=BestCertainty(0.5, 0.71, 4, 5))
     expected = "best 0.610 (trial 3; 95% 0.500 to 0.710; 4 of 5 completed are indistinguishable from it)"
     assert expected in progress_line(progress, 10)
+
+
+def test_lines_are_broken_at_words_on_a_terminal_and_not_at_all_elsewhere():
+    line = "cross-validation " * 10
+    for terminal, count in ((True, 2), (False, 1)):
+        console = screen(terminal=terminal)
+        print_line(console, line.rstrip())
+        lines = console.file.getvalue().splitlines()
+        assert len(lines) == count
+        assert " ".join(lines).split() == line.split()

@@ -33,7 +33,7 @@ def study(make_study, tmp_path_factory):
 def test_depths_at_equal_numbers_of_trials_are_drawn_with_p_and_note(study):
     figure = {figure.id: figure for figure in depth.chapter(*study).figures}["equal-depths"]
     assert "p = " in figure.caption
-    assert "30 pruned trials count with their best score so far" in figure.caption
+    assert "the best score so far counts for 30 pruned trials" in figure.caption
     (points,) = figure.drawings["wide"].data
     assert len(points.x) == len(study[1].equal_depths.depths)
 

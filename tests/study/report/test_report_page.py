@@ -169,7 +169,7 @@ def test_markdown_holds_answers_table_and_disclaimer(read):
 
 
 def test_limits_mention_pruning_an_adaptive_sampler_and_another_metric(text, make_study, tmp_path):
-    assert "trials were pruned before their end" in text
+    assert "pruned before the end. Statistics over whole trials" in text
     assert "The sampler (tpe) learns" in text
     make_study(tmp_path, "plain", [COMPLETE] * 2, sampler="random", metric="qwk")
     plain = page_of(read_study("plain", tmp_path))
