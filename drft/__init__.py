@@ -11,6 +11,7 @@ Names are imported when they are first used, so that importing the configuration
 """
 
 import importlib
+import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ _RENAMED = {"Cohort": "ImageDataset", "grade_photographs": "predict_images", "op
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.metadata.version("drft-study")
     name = _RENAMED.get(name, name)
     if name not in _MODULES:
         raise AttributeError(f"module 'drft' has no attribute {name!r}")

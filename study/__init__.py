@@ -2,9 +2,10 @@
 
 ::
 
-    from study import RunOptions, run_study
+    from study import run_study
 
-    outcome = run_study(RunOptions(trials=20, space="quick"))  # also in a notebook; needs no main guard
+    study = run_study(trials=20, space="quick")  # also in a notebook; needs no main guard
+    print(study)
 
 Names are imported when they are first used, so that ``drft-study --help`` stays fast.
 """
@@ -28,16 +29,30 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from study.analysis.evidence import read_verdict
+    from study.callbacks.callback import Callback
     from study.confirm.run import confirm_study
     from study.report.write import write_report
     from study.results.study_results import read_study
     from study.run import run_study
     from study.setup.options import RunOptions
     from study.space import Space
+    from study.study_run import StudyRun
 
-__all__ = ["RunOptions", "Space", "confirm_study", "read_study", "read_verdict", "run_study", "write_report"]
+__all__ = [
+    "Callback",
+    "RunOptions",
+    "Space",
+    "StudyRun",
+    "confirm_study",
+    "read_study",
+    "read_verdict",
+    "run_study",
+    "write_report",
+]
 
 _MODULES = {
+    "Callback": "study.callbacks.callback",
+    "StudyRun": "study.study_run",
     "RunOptions": "study.setup.options",
     "Space": "study.space",
     "confirm_study": "study.confirm.run",

@@ -2,10 +2,14 @@
 
 import shlex
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
+from drft.config.trial_config import nearest
+from drft.errors import UsageError
 from study.callbacks.logger_callback import check_logger
 from study.callbacks.progress_reporter import preparation
 from study.messages import closing_lines, floor_line, opening_lines
@@ -19,36 +23,44 @@ from study.setup.options import RunOptions
 from study.setup.placement import choose_executor
 from study.setup.plan import StudyPlan, prepare
 from study.space import BoundSpace
+from study.study_run import StudyRun
 from study.tuner.stopping import RunOutcome
 
 
-def run_study(options: RunOptions = RunOptions(), console: Console | None = None) -> RunOutcome:  # noqa: B008 (frozen)
-    """Run a study until it has ``options.trials`` finished trials, and write its report.
+def run_study(options: RunOptions | None = None, console: Console | None = None, **values: Any) -> StudyRun:
+    """Run a study until it has the wanted number of finished trials, and write its report.
 
     If a study of that name exists, it is resumed. Ctrl-C stops a run; the same call resumes it.
 
     Args:
         options: what to run.
-        console: where progress is shown; nowhere if None.
+        console: where progress is shown; the terminal or the notebook if None. ``Console(quiet=True)`` shows nothing.
+        values: fields of ``RunOptions`` by name, in place of those of ``options``: ``run_study(trials=20)``.
 
     Raises:
         UsageError: when the options, the data, the backbone or the storage cannot be used; nothing is written.
     """
-    console = console or Console(quiet=True)
+    names = [field.name for field in fields(RunOptions)]
+    if unknown := [name for name in values if name not in names]:
+        raise UsageError(f"run_study has no option {name!r}{nearest(name, names)}" for name in unknown)
+    options = RunOptions(**values) if options is None else replace(options, **values)
+    console = console or Console()
     check_logger(options.log)
     with preparation(console) as progress:
         plan = prepare(options, progress)
     outcome = run_plan(plan, options, console)
     results = read_study(plan.metadata.name, options.results, options.storage)
     print_lines(console, closing_lines(results, outcome, options.command))
+    page: Path | None = None
     if options.report and outcome.progress.finished and outcome.ended in {"done", "time", "noise"}:
         from study.report.write import write_report  # noqa: PLC0415 (plotting libraries take seconds to import)
 
-        print_lines(console, [f"Report: {write_report(plan.metadata.name, options.results, options.storage)}"])
+        page = write_report(plan.metadata.name, options.results, options.storage)
+        print_lines(console, [f"Report: {page}"])
     elif options.report and outcome.progress.finished:
         print_lines(console, [f"Report of what is finished: drft-study report {shlex.join(results.info.arguments())}"])
     print_lines(console, [DISCLAIMER])
-    return outcome
+    return StudyRun(outcome, results, page, options.command)
 
 
 def run_plan(plan: StudyPlan[BoundSpace], options: RunOptions, console: Console) -> RunOutcome:

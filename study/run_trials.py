@@ -39,7 +39,7 @@ def run_trials(
     folder = StudyFolder(plan.folder)
     storage = open_storage(plan.storage)
     interrupt, reporter = Interrupt(), progress_reporter(console)
-    callbacks = [reporter]
+    callbacks = [reporter, *options.callbacks]
     if options.log is not None:
         callbacks.append(LoggerCallback(options.log, plan.metadata.name, plan.folder, reporter.on_message))
     reconnect = Reconnect(reporter.on_message, lambda: interrupt.immediate)

@@ -20,6 +20,7 @@ FLOORS = [
     {"study", "study.__main__"},
     {"study.cli"},
     {"study.confirm", "study.run"},
+    {"study.study_run"},
     {"study.design", "study.soup", "study.dashboard", "study.export", "study.compare", "study.data_check"},
     {"study.messages", "study.report", "study.run_trials"},
     {"study.tuner", "study.setup"},

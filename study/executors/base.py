@@ -12,6 +12,9 @@ from drft.config.trial_config import TrialConfig
 from drft.data.dataset import ImageDataset
 from drft.training.records import EpochRecord, TrialResult
 
+TRAINER = "study.executors.objective:two_phase_trainer"
+"""The training function that workers call, unless they are given another one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Workload:
@@ -33,7 +36,7 @@ class Workload:
     """Number of different backbones among the trials; a worker keeps them in memory."""
     dataset: ImageDataset | None = None
     """The data set, for workers that cannot open the source; their cache has its decoded images."""
-    trainer: str = "study.executors.objective:two_phase_trainer"
+    trainer: str = TRAINER
     """``module:function``. A worker calls it once with this workload; the result runs one training."""
 
 

@@ -117,6 +117,18 @@ def export_refit(
     return f"{out}: {description}"
 
 
+def model_checkpoints(study: StudyResults) -> list[Path]:
+    """Return the checkpoints of the model that ``export_model`` writes: fold models, or that of the best trial.
+
+    Raises:
+        StudyError: when there is no such model, or its checkpoints were not kept.
+    """
+    if study.info.goal != "depth":
+        return [_find_checkpoint(study, int(_find_trial(study, None)["number"]))]
+    finalists, verdict = _recommended(study, "name a trial with --trial")
+    return [_find_checkpoint(finalists.results, number) for number in finalists.of_depth(verdict.recommended_depth)]
+
+
 def _check_output(out: Path, *, onnx: bool) -> None:
     """Check that a model can be written, before anything is read or trained."""
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
@@ -138,11 +150,10 @@ def _recommended(study: StudyResults, advice: str) -> tuple[Finalists, Verdict]:
 
 def _export_ensemble(study: StudyResults, out: Path, *, onnx: bool) -> str:
     """Write the fold models of the recommended depth, which cross-validation has trained."""
-    finalists, verdict = _recommended(study, "name a trial with --trial")
-    numbers = finalists.of_depth(verdict.recommended_depth)
-    checkpoints = [_find_checkpoint(finalists.results, number) for number in numbers]
-    names = [MEMBER.format(position) for position in range(1, len(numbers) + 1)]
-    description = f"ensemble of {len(numbers)} at depth {verdict.recommended_depth} of {study.info.name}"
+    checkpoints = model_checkpoints(study)
+    _, verdict = _recommended(study, "name a trial with --trial")
+    names = [MEMBER.format(position) for position in range(1, len(checkpoints) + 1)]
+    description = f"ensemble of {len(checkpoints)} at depth {verdict.recommended_depth} of {study.info.name}"
     with whole_folder(out, "name another folder with --out") as draft:
         models, config = _write_models(draft, checkpoints, names, len(study.info.dataset["grades"]))
         if onnx:

@@ -53,6 +53,8 @@ class StudyMetadata:
     """What the trainings are spent on, see ``study.samplers.names.Goal``."""
     max_gap: float | None = None
     """The largest gap of a feasible trial at its best epoch; None for no limit."""
+    trainer: str = ""
+    """The training function, as ``module:function``; empty for that of this program."""
 
     @property
     def metric(self) -> Metric:
@@ -80,6 +82,7 @@ class StudyMetadata:
             "versions": json.dumps(self.versions),
             "goal": self.goal,
             **({} if self.max_gap is None else {"max_gap": self.max_gap}),
+            **({"trainer": self.trainer} if self.trainer else {}),
             # Last: a study without it was interrupted while its attributes were written, and check_study lets it pass.
             "trials_wanted": self.trials_wanted,
         }
@@ -110,6 +113,9 @@ class StudyMetadata:
         if recorded.get("max_gap") != self.max_gap:
             before, now = ("none" if gap is None else f"{gap:g}" for gap in (recorded.get("max_gap"), self.max_gap))
             conflicts.append(f"another max-gap ({before} there, {now} here)")
+        if (trainer := recorded.get("trainer", "")) != self.trainer:
+            before, now = (name or "the program's own" for name in (trainer, self.trainer))
+            conflicts.append(f"another training function ({before} there, {now} here)")
         config = TrialConfig.model_validate_json(recorded["base_config"])
         for path in config_paths():
             before, now = attrgetter(path)(config), attrgetter(path)(self.base_config)

@@ -3,13 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from drft.config.trial_config import Metric, Normalization, Precision
 from drft.errors import UsageError
 from study.callbacks.names import Log
+from study.executors.base import TRAINER
 from study.pruners.names import Pruner
 from study.samplers.names import Goal, Sampler
+
+if TYPE_CHECKING:
+    from study.callbacks.callback import Callback
 
 _MINIMA = {
     "trials": 1,
@@ -33,8 +37,8 @@ class RunOptions:
     """``depth`` answers how deep to fine-tune: equally many trials at every depth, then a cross-validation of the best
     configuration of each. ``best`` looks for the trial with the highest validation score. By default the goal of the
     study that is resumed, else ``depth`` where the space searches the depth of one backbone, else ``best``."""
-    space: str = "default"
-    """Name of a shipped search space, or the path of a YAML file."""
+    space: str | Mapping[str, Any] = "default"
+    """Name of a shipped search space, the path of a YAML file, or what such a file holds, as a mapping."""
     data: str = "synthetic"
     """Data source, as ``drft.data.open_dataset`` takes it; ``synthetic:7`` is the rendered data set of seed 7."""
     data_options: Mapping[str, str] = field(default_factory=dict)
@@ -88,6 +92,12 @@ class RunOptions:
     report: bool = True
     log: Log | None = None
     """A program that trials are logged to, besides the study's own files."""
+    callbacks: Sequence["Callback"] = ()
+    """Objects that follow the search and then each round of the cross-validation, see ``study.Callback``."""
+    trainer: str = TRAINER
+    """The training function, as ``module:function``. Workers import it and call it once with their ``Workload``; what
+    it returns is called for each training, with a ``TrialConfig`` and a function that takes each ``EpochRecord``
+    and says whether to go on, and returns a ``TrialResult``."""
     command: str = "study.run_study(...)"
     """The command that started the run; it is stored with the study."""
 

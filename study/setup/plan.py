@@ -22,6 +22,7 @@ from drft.data.dataset import grouping
 from drft.data.datasets.open import is_rendered
 from drft.errors import UsageError
 from study.executors import Slot, Workload, check_address_space, choose_slots
+from study.executors.base import TRAINER
 from study.executors.local.process import warm_up
 from study.pruners.factory import make_pruner
 from study.pruners.folds import check_folds, chosen_pruner
@@ -204,6 +205,7 @@ def make_workload(options: RunOptions, slots: Sequence[Slot], networks: int = 1)
         workers=max(1, len(slots)),
         trials_per_gpu=options.trials_per_gpu or 1,
         networks=networks,
+        trainer=options.trainer,
     )
 
 
@@ -251,6 +253,7 @@ def _make_metadata(
         trials_wanted=options.trials,
         goal=goal,
         max_gap=options.max_gap,
+        trainer="" if options.trainer == TRAINER else options.trainer,
     )
 
 

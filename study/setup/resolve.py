@@ -57,7 +57,7 @@ def resolve_space(options: RunOptions, probe: BackboneProbe, faults: OptionError
     with faults:
         if conflicts := sorted(searched & values.keys()):
             raise UsageError(
-                f"--{_option(path)}: the space {options.space} searches {path}; leave the option out, "
+                f"--{_option(path)}: the space {written.file} searches {path}; leave the option out, "
                 "or take the dimension out of the space"
                 for path in conflicts
             )

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+import yaml
+
 from drft.config.trial_config import TrialConfig, nearest, with_values
 from drft.errors import ConfigError
 from study.space.backbones import Backbones, blocks_at
@@ -38,12 +40,18 @@ class Space:
     """Name of the file in faults."""
 
     @classmethod
-    def load(cls, path_or_name: str) -> Self:
-        """Read a space from a file, or a shipped space by its name (``default``).
+    def load(cls, path_or_name: str | Mapping[str, Any]) -> Self:
+        """Read a space from a file, a shipped space by its name (``default``), or one that is given as a mapping.
 
         Raises:
-            ConfigError: when there is no such file or name, or with every fault of the file, each with its line.
+            ConfigError: when there is no such file or name, or with every fault of the space, each with its line.
         """
+        if not isinstance(path_or_name, str):
+            try:
+                text = yaml.safe_dump(_plain(path_or_name), sort_keys=False, allow_unicode=True)
+            except yaml.YAMLError:
+                raise ConfigError("the space holds values that YAML cannot: use numbers, texts and lists") from None
+            return cls.parse(text, "space")
         path = Path(path_or_name)
         if path.suffix not in {".yaml", ".yml"} and len(path.parts) == 1:
             shipped = shipped_spaces()
@@ -172,6 +180,13 @@ class Space:
         check_coherence(faults, bound, self.fixed)
         faults.raise_all()
         return bound
+
+
+def _plain(value: Any) -> Any:
+    """Return mappings and tuples as YAML has them."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def shipped_spaces() -> dict[str, Path]:

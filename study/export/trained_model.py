@@ -1,0 +1,45 @@
+"""A trained model in memory: one network, or an ensemble of several."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drft.inference import predict_images
+from drft.models.backbone import Model
+from drft.models.checkpoint import load_checkpoint
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """One network, or an ensemble that predicts the mean of its members' probabilities."""
+
+    members: Sequence[Model]
+    image_size: int
+    """Side of the input in pixels."""
+    classes: Sequence[str]
+    """Names of the classes, in the order of the probabilities."""
+
+    @classmethod
+    def load(cls, checkpoints: Sequence[Path], classes: Sequence[str]) -> Self:
+        """Read a model from the checkpoints of its members, at least one."""
+        loaded = [load_checkpoint(path) for path in checkpoints]
+        return cls([model for model, _ in loaded], loaded[0][1].image_size, list(classes))
+
+    def predict(self, images: Iterable[Path | str]) -> NDArray[np.float32]:
+        """Return the class probabilities of image files, in their order, shape (images, classes).
+
+        Raises:
+            DataError: naming every file that cannot be decoded.
+        """
+        paths = [Path(image) for image in images]
+        members = [predict_images(member, self.image_size, paths) for member in self.members]
+        mean: NDArray[np.float32] = np.mean(members, axis=0, dtype=np.float32)
+        return mean
+
+    def __repr__(self) -> str:
+        kind = "one network" if len(self.members) == 1 else f"ensemble of {len(self.members)} networks"
+        return f"TrainedModel({kind}, {self.image_size} pixels, classes {', '.join(self.classes)})"
