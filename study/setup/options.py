@@ -102,11 +102,15 @@ class RunOptions:
     """The command that started the run; it is stored with the study."""
 
     def __post_init__(self) -> None:
-        """Check the numbers, and that the options fit the executor.
+        """Check the numbers, and that the options fit the executor; paths may be given as texts, and texts as paths.
 
         Raises:
             UsageError: with every fault.
         """
+        object.__setattr__(self, "results", Path(self.results))
+        for name in ("space", "data", "storage"):
+            if isinstance(value := getattr(self, name), Path):
+                object.__setattr__(self, name, str(value))
         values = {name: getattr(self, name) for name in _MINIMA}
         faults = [
             f"{name.replace('_', '-')} should be at least {_MINIMA[name]}, not {value}"

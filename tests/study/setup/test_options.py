@@ -1,6 +1,7 @@
 """Options of a run, and their checks."""
 
 import sys
+from pathlib import Path
 from typing import get_args
 
 import click
@@ -59,6 +60,11 @@ def test_the_recorded_command_has_no_password(monkeypatch):
     shown = shown_command(url)
     assert "secret" not in shown
     assert "drft:***@db/studies" in shown
+
+
+def test_paths_and_texts_are_the_same():
+    options = RunOptions(results="some", data=Path("labels.csv"), space=Path("mine.yaml"))
+    assert options == RunOptions(results=Path("some"), data="labels.csv", space="mine.yaml")
 
 
 def test_settings_are_read_as_in_a_space():
