@@ -44,7 +44,9 @@ def run_study(options: RunOptions | None = None, console: Console | None = None,
     if unknown := [name for name in values if name not in names]:
         raise UsageError(f"run_study has no option {name!r}{nearest(name, names)}" for name in unknown)
     options = RunOptions(**values) if options is None else replace(options, **values)
-    console = console or Console(force_jupyter=False)  # plain lines in a notebook; Rich's own need ipywidgets
+    console = console or Console()
+    if console.is_jupyter:  # whose output calls itself a terminal, and Rich's displays need ipywidgets: plain lines
+        console = Console(force_jupyter=False, force_terminal=False)
     check_logger(options.log)
     with preparation(console) as progress:
         plan = prepare(options, progress)
