@@ -13,6 +13,7 @@ import click
 from drft.errors import DrftError, UsageError
 from drft.memory_limit import low_address_space
 from drft.python_path import SAFE_PATH
+from study.cli.tables import say
 from study.report.disclaimer import DISCLAIMER
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
@@ -104,5 +105,5 @@ def main() -> None:
                 _leave(f"error: {fault}")
             raise
         for line in str(error).splitlines():
-            click.echo(f"error: {line}", err=True)
+            say(f"error: {line}", err=True)
         sys.exit(2 if isinstance(error, UsageError) else 1)

@@ -19,7 +19,7 @@ def command(studies: tuple[str, ...], out: Path | None, results: Path, storage: 
     image where the images are the same. A study without a verdict is compared
     by the accuracy that is expected of its best trial, not by its best score.
     """
-    from study.cli.tables import print_table
+    from study.cli.tables import print_table, say
     from study.compare.chapters import against_text, side_by_side
     from study.compare.comparison import compare
     from study.compare.write import default_folder, write_comparison
@@ -29,5 +29,5 @@ def command(studies: tuple[str, ...], out: Path | None, results: Path, storage: 
     print_table(*side_by_side(comparison))
     click.echo()
     for against in comparison.against:
-        click.echo(against_text(against))
+        say(against_text(against))
     click.echo(page)

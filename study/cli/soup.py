@@ -26,7 +26,7 @@ def command(study: str, top: int, data: str | None, results: Path, storage: str 
     """
     from rich.console import Console
 
-    from study.cli.tables import print_table
+    from study.cli.tables import print_table, say
 
     console = Console(stderr=True)
     with console.status("starting"):
@@ -41,4 +41,4 @@ def command(study: str, top: int, data: str | None, results: Path, storage: str 
     print_table(TEMPERED, tempered_rows(soups))
     click.echo()
     for line in (*verdict(soups), f"Figures, limits and weights: {folder}"):
-        click.echo(line)
+        say(line)

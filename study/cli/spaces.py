@@ -83,7 +83,7 @@ def explain_space(file: str, backbone: str | None, trials: int, images: int, pho
 
     FILE is a path, or the name of a search space of this program.
     """
-    from study.cli.tables import print_table
+    from study.cli.tables import print_table, say
     from study.report.explain import explain
     from study.space import Space
 
@@ -96,9 +96,7 @@ def explain_space(file: str, backbone: str | None, trials: int, images: int, pho
     for dimension in explanation.varies:
         when = f", when {' and '.join(map(str, dimension.when))}" if dimension.when else ""
         click.echo(f"  {dimension.path}: {dimension.domain}{when}")
-    click.echo(
-        f"Fixed: {', '.join(explanation.holds) or 'nothing'}; other settings have the defaults of docs/settings.md"
-    )
+    say(f"Fixed: {', '.join(explanation.holds) or 'nothing'}; other settings have the defaults of docs/settings.md")
     if space.isolate:
         click.echo(f"Every {space.isolate} gets a sub-study of equal budget.")
     if bound:
@@ -107,7 +105,7 @@ def explain_space(file: str, backbone: str | None, trials: int, images: int, pho
     print_table(("question", "needs", "answered"), explanation.questions)
     click.echo("")
     for line in explanation.noise:
-        click.echo(line)
+        say(line)
 
 
 def _bind(space: "Space", backbone: str | None) -> "BoundSpace | None":

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from study.cli.options import study_options
+from study.cli.tables import say
 
 
 @click.command()
@@ -19,4 +20,4 @@ def command(study: str, results: Path, storage: str | None) -> None:
     from study.report.status import status_lines
 
     for line in status_lines(study, results, storage):
-        click.echo(line)
+        say(line)

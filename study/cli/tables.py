@@ -1,11 +1,22 @@
-"""Tables on the standard output: with lines on a terminal, as plain aligned columns elsewhere."""
+"""Tables and lines of text: broken at words and with rules on a terminal, plain elsewhere."""
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 
 import click
 
 Row = Sequence[str]
+
+
+def say(line: str, *, err: bool = False) -> None:
+    """Print a line to the standard output or error; on a terminal it is broken at words, indented as it begins."""
+    if (sys.stderr if err else sys.stdout).isatty():
+        indent = line[: len(line) - len(line.lstrip())]
+        width = shutil.get_terminal_size().columns
+        line = textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    click.echo(line, err=err)
 
 
 def print_table(header: Row, rows: Sequence[Row], right: Sequence[str] = ()) -> None:

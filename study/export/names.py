@@ -6,5 +6,8 @@ MEMBER = "model-{:02d}.safetensors"
 
 MEMBERS = "model-*.safetensors"
 CONFIG = "config.yaml"
+TIMM_CONFIG = "config.json"
+"""What timm needs to build the network of this folder."""
+
 CARD = "README.md"
 ONNX = "model.onnx"

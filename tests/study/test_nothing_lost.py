@@ -170,8 +170,7 @@ class Study(NamedTuple):
         ("local", "sqlite"),
         ("local", "postgresql"),
         ("local", "journal"),
-        ("ray", "sqlite"),
-        ("ray", "postgresql"),  # executors use no storage: local trainings with a journal stand for those on Ray
+        ("ray", "postgresql"),  # executors use no storage: one of them stands for all on Ray
     ],
     ids="-".join,
 )

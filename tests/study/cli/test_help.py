@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from study.cli import COMMANDS, cli
 from study.cli.grouped_command import GROUPS
 from study.cli.run import command as run
+from study.cli.tables import say
 
 IMPORTS = """
 import sys, click
@@ -95,3 +96,15 @@ def test_an_option_for_a_setting_points_to_set(option, advice):
     assert result.exit_code == 2
     assert advice in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(("terminal", "lines"), [(True, 3), (False, 1)])
+def test_lines_are_broken_at_words_on_a_terminal_alone(terminal, lines, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal, raising=False)
+    words = "  a sentence of many words that ends after more than eighty characters of text-with-hyphens"
+    say(words, err=True)
+    printed = capsys.readouterr().err.splitlines()
+    assert len(printed) == lines
+    assert " ".join(printed).split() == words.split()
+    assert all(line.startswith("  ") for line in printed)
