@@ -15,6 +15,7 @@ from typing import Any
 
 from drft.config.trial_config import TrialConfig
 from drft.errors import UsageError
+from drft.extras import install_command
 from drft.training.records import EpochRecord, FoldEpoch, TrialResult
 from study.callbacks.callback import Callback
 from study.callbacks.logger import Logger
@@ -34,7 +35,7 @@ def check_logger(name: Log | None) -> None:
         UsageError: with the command that installs it.
     """
     if name is not None and importlib.util.find_spec(_PACKAGES[name]) is None:
-        raise UsageError(f"--log {name} needs one more package; run: pip install 'drft-study[{name}]'")
+        raise UsageError(f"--log {name} needs one more package; run: {install_command(name)}")
 
 
 def open_logger(name: Log, study: str, folder: Path) -> Logger:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from drft.errors import StudyError
+from drft.extras import install_command
 from drft.models.backbone import Model
 
 INPUT = "pictures"
@@ -56,7 +57,7 @@ def check_packages() -> None:
     """
     missing = [name for name in _PACKAGES if find_spec(name) is None]
     if missing:
-        raise StudyError(f"--onnx needs {', '.join(missing)}: pip install 'drft-study[onnx]'")
+        raise StudyError(f"--onnx needs {', '.join(missing)}: {install_command('onnx')}")
 
 
 def write_onnx(models: Sequence[Model], image_size: int, path: Path) -> float:

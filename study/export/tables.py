@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from drft.errors import StudyError
+from drft.extras import install_command
 from study.report.json_csv import csv
 from study.results.files import write_whole
 from study.results.study_results import StudyResults
@@ -31,7 +32,7 @@ def export_table(study: StudyResults, table: Table, form: Format, out: Path | No
         try:
             content: str | bytes = rows.to_parquet(index=False)
         except ImportError:
-            raise StudyError("--format parquet needs pyarrow: pip install 'drft-study[parquet]'") from None
+            raise StudyError(f"--format parquet needs pyarrow: {install_command('parquet')}") from None
     else:
         content = csv(rows)
         if out is None:

@@ -19,6 +19,7 @@ from optuna.samplers import (
 from optuna.trial import FrozenTrial, TrialState
 
 from drft.errors import ConfigError
+from drft.extras import install_command
 from study.samplers.balanced import BalancedSampler
 from study.samplers.names import SAMPLERS, Goal
 from study.space import BoundSpace, Range
@@ -94,7 +95,7 @@ def _seed(*entropy: int) -> int:
 
 def _check_cmaes(space: BoundSpace) -> None:
     if importlib.util.find_spec("cmaes") is None:
-        raise ConfigError("the sampler cmaes needs the package cmaes; run: pip install 'drft-study[cmaes]'")
+        raise ConfigError(f"the sampler cmaes needs the package cmaes; run: {install_command('cmaes')}")
     if len(_drawn_at_random("cmaes", space)) == len(space.dimensions):
         raise ConfigError(
             f"the sampler cmaes has nothing to learn in the space {space.name!r}: it needs a float or int "

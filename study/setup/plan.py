@@ -21,6 +21,7 @@ from drft.data import GRADES, ImageDataset, Progress, load_images, open_dataset,
 from drft.data.dataset import grouping
 from drft.data.datasets.open import is_rendered
 from drft.errors import UsageError
+from drft.extras import install_command
 from study.executors import Slot, Workload, check_address_space, choose_slots
 from study.executors.base import TRAINER
 from study.executors.local.process import warm_up
@@ -225,7 +226,7 @@ def find_slots(options: RunOptions) -> Sequence[Slot]:
     if options.executor == "local":
         return choose_slots(options.jobs, options.gpus, options.trials_per_gpu)
     if importlib.util.find_spec("ray") is None:
-        raise UsageError('--executor ray needs Ray: pip install "drft-study[ray]"')
+        raise UsageError(f"--executor ray needs Ray: {install_command('ray')}")
     return ()
 
 

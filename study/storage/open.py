@@ -24,6 +24,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from drft.errors import StudyError
+from drft.extras import install_command
 from study.storage.backend import Storage
 from study.storage.journal import FIRST_BYTES, Journal
 
@@ -294,7 +295,7 @@ def _one_line_errors(url: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        advice = "run: pip install 'drft-study[postgres]'" if error.name == "psycopg" else f"install {error.name}"
+        advice = f"run: {install_command('postgres')}" if error.name == "psycopg" else f"install {error.name}"
         raise StudyError(f"storage {public_url(url)} needs one more package; {advice}") from None
     except (ArgumentError, ImportError, ValueError) as error:  # ValueError: a port that is no number
         raise StudyError(f"storage {public_url(url)}: {_without_secrets(_first_line(error), url)}") from None

@@ -12,6 +12,7 @@ from drft.config.trial_config import nearest
 from drft.data.datasets import idrid
 from drft.data.datasets.files import ImageFiles, files_below
 from drft.errors import DataError
+from drft.extras import install_command
 from drft.files.atomic import default_cache_dir
 from drft.files.digests import file_digest
 
@@ -134,9 +135,7 @@ def fetch(name: str, cache_dir: Path | None = None) -> Path:
     try:
         import kagglehub  # noqa: PLC0415  an optional dependency
     except ImportError:
-        raise DataError(
-            f"downloading {wanted.title} needs kagglehub: pip install 'drft-study[kaggle]', {instead}"
-        ) from None
+        raise DataError(f"downloading {wanted.title} needs kagglehub: {install_command('kaggle')}, {instead}") from None
     download = kagglehub.competition_download if wanted.competition else kagglehub.dataset_download
     try:
         return Path(download(wanted.handle))

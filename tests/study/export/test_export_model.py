@@ -14,6 +14,7 @@ import yaml
 
 from drft.config.trial_config import parse_config
 from drft.data.images import decode
+from drft.extras import install_command
 from drft.models.backbone import build_model
 from drft.models.checkpoint import load_checkpoint
 from drft.training.trial import run_trial
@@ -176,7 +177,7 @@ def test_onnx_without_its_packages_is_one_line(export, monkeypatch, tmp_path):
     find_spec = importlib.util.find_spec
     monkeypatch.setattr("study.export.onnx.find_spec", lambda name: None if name == "onnxscript" else find_spec(name))
     code, _, err = export("--onnx", "--out", tmp_path / "model")
-    assert (code, err) == (2, "error: --onnx needs onnxscript: pip install 'drft-study[onnx]'\n")
+    assert (code, err) == (2, f"error: --onnx needs onnxscript: {install_command('onnx')}\n")
     assert list(tmp_path.iterdir()) == []
 
 
