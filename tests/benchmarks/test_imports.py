@@ -22,7 +22,8 @@ def test_every_module_imports(module):
 
 
 def test_the_documented_commands_exist():
-    documented = (ROOT / "benchmarks" / "README.md").read_text() + (ROOT / "README.md").read_text()
+    pages = (ROOT / "benchmarks" / "README.md", ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
+    documented = "".join(page.read_text() for page in pages)
     assert set(re.findall(r"python -m ((?:benchmarks|tools)\.[\w.]*\w)", documented)) <= set(COMMANDS)
     assert {"benchmarks.chaos", "benchmarks.peers", "tools.pretrain.pretrain"} <= set(COMMANDS)
 
