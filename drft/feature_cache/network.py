@@ -89,6 +89,8 @@ def _identity(config: TrialConfig, model: Model, precision: Computed, device: to
         config.backbone.name, config.image_size, model.mean, model.std, precision, device.type, torch.__version__
     )  # fmt: skip
     digest = hashlib.sha256(repr(settings).encode())
+    if model.batch_norm_eps is not None:
+        digest.update(repr(model.batch_norm_eps).encode())
     head = head_names(model.net)
     for name, tensor in model.pretrained.items():
         if name not in head:

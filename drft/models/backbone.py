@@ -21,12 +21,14 @@ from drft.models.blocks import Block, FreezeRow, freeze_map, head_module, head_n
 from drft.models.coral_head import CoralHead
 from drft.models.probabilities import ClassProbabilities, make_probabilities
 from drft.models.strided_conv import replace_strided_pointwise_convs
+from drft.models.torchvision_weights import from_torchvision, set_batch_norm_eps
 from drft.models.weights import (
     WITHOUT_HUB,
     Channels,
     WeightFile,
     embedded_weights,
     fit_weights,
+    has_names,
     hub_offline,
     hub_reachable,
     read_weights,
@@ -58,6 +60,8 @@ class Model:
     """Channel standard deviations of the inputs, for images in [0, 1]."""
     pretrained: Mapping[str, Tensor] = field(repr=False)
     """The state of ``net`` before any training, on the CPU."""
+    batch_norm_eps: float | None
+    """Eps of the batch norms where the weights need another than timm's network has; else None."""
     probabilities: ClassProbabilities = field(repr=False)
     """Maps the outputs of ``net`` to log-probabilities."""
     coral_head: CoralHead = field(repr=False)
@@ -144,6 +148,7 @@ def build_model(config: TrialConfig, classes: int = 5, seed: int | None = None) 
         mean=mean,
         std=std,
         pretrained=pretrained,
+        batch_norm_eps=file.batch_norm_eps if file else None,
         probabilities=make_probabilities(config.loss.kind, classes),
         coral_head=CoralHead(net),
     )
@@ -180,10 +185,11 @@ def _pretrained_net(config: TrialConfig, classes: int) -> tuple[nn.Module, Weigh
         return _from_hub(config, classes), None
     named = backbone.weights == "embedded"
     file = embedded_weights(backbone.name) if named else read_weights(Path(backbone.weights).expanduser())
-    return _from_file(config, classes, file), file
+    return _from_file(config, classes, file)
 
 
-def _from_file(config: TrialConfig, classes: int, file: WeightFile) -> nn.Module:
+def _from_file(config: TrialConfig, classes: int, file: WeightFile) -> tuple[nn.Module, WeightFile]:
+    """Return the network with the weights of a file, and the file with the names that the network has for them."""
     backbone = config.backbone.name
     skeleton = _skeleton(backbone)
     head = head_names(skeleton)
@@ -192,6 +198,8 @@ def _from_file(config: TrialConfig, classes: int, file: WeightFile) -> nn.Module
         for name, tensor in skeleton.state_dict().items()
         if name not in head and not name.endswith("num_batches_tracked")
     }
+    if not has_names(file, expected):
+        file = from_torchvision(file, backbone, expected) or file
     tensors = fit_weights(file, backbone, expected)
     source = {"state_dict": dict(tensors), "num_classes": _OTHER_CLASS_COUNT, "custom_load": False}
     net = _create(config, classes, pretrained=True, pretrained_cfg_overlay=source)
@@ -202,7 +210,9 @@ def _from_file(config: TrialConfig, classes: int, file: WeightFile) -> nn.Module
     if not all(torch.equal(state[name], tensors[name].to(state[name].dtype)) for name in same_shape):
         raise WeightsError(f"{file.path}: timm reads these weights as those of another model than {backbone}")
     _pretrained_cfg(net).update(state_dict=None, num_classes=classes)
-    return net
+    if file.batch_norm_eps is not None:
+        set_batch_norm_eps(net, file.batch_norm_eps)
+    return net, file
 
 
 def _from_hub(config: TrialConfig, classes: int) -> nn.Module:

@@ -84,6 +84,8 @@ class WeightFile:
     states: Mapping[str, Mapping[str, Tensor]] = field(repr=False)
     """Tensors by name, by the names of the dictionaries around them, such as ``model.state_dict``; at least one."""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    batch_norm_eps: float | None = None
+    """Eps of the batch norms that the weights were trained with; None for that of timm's network."""
 
     def normalization(self) -> tuple[Channels, Channels] | None:
         """Return mean and standard deviation of the inputs where the metadata have both; None where they have neither.
@@ -150,6 +152,11 @@ def read_weights(path: Path) -> WeightFile:
     if not tensors:
         raise WeightsError(f"{path}: holds no tensors: save the model's state_dict() or {OPTIONS}")
     return WeightFile(path, {"": tensors}, metadata)
+
+
+def has_names(file: WeightFile, expected: Mapping[str, Tensor]) -> bool:
+    """Return whether a file has all tensors of a backbone by their names and with their shapes, see ``fit_weights``."""
+    return any(not _wrong(state, expected) for _, state in _unprefixed(file, expected))
 
 
 def fit_weights(file: WeightFile, backbone: str, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
