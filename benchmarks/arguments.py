@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.plan import BenchmarkPlan, choose_trials, link_images, plan_configs
-from drft.config.trial_config import NORMALIZATIONS, PRECISIONS, STRENGTHS, SplitConfig
+from drft.config.trial_config import NAMED_WEIGHTS, NORMALIZATIONS, PRECISIONS, STRENGTHS, SplitConfig
 from drft.data import ImageDataset, open_dataset
 from drft.models.backbone import block_count
 from drft.models.weights import EMBEDDED_BACKBONE
@@ -94,7 +94,7 @@ def open_plan(args: argparse.Namespace, console: Console, peer_trials: int | Non
 def _shared_values(args: argparse.Namespace) -> dict[str, Any]:
     """Return the values of all configurations of a plan."""
     weights = args.weights or "embedded"
-    if weights not in {"embedded", "hub", "none"}:  # a file; the programs may run in other folders
+    if weights not in NAMED_WEIGHTS:  # a file; the programs may run in other folders
         weights = str(Path(weights).expanduser().absolute())
     return {
         "backbone": {"name": args.backbone, "weights": weights, "normalization": args.normalization},

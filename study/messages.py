@@ -4,6 +4,7 @@ import shlex
 
 import pandas as pd
 
+from drft.config.trial_config import NAMED_WEIGHTS
 from study.results.finalists_plan import FOLDS, trainings_of_finalists
 from study.results.floor import Floor, NoFloor
 from study.results.locate import StudyLocation
@@ -53,7 +54,7 @@ def opening_lines(plan: StudyPlan[BoundSpace], executor: str = "here") -> list[s
         f"inputs are normalized as specified in the weight file, else as by timm for {backbone.name}; "
         "--normalization overrides this"
         for backbone in plan.backbones
-        if backbone.weights not in {"embedded", "hub", "none"} and backbone.normalization == "auto"
+        if backbone.weights not in NAMED_WEIGHTS and backbone.normalization == "auto"
     ]
     if openings:
         notes.append("the test images were opened before: later choices are not tested on unseen images")

