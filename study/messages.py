@@ -51,7 +51,8 @@ def opening_lines(plan: StudyPlan[BoundSpace], executor: str = "here") -> list[s
         lines.append(f"  limit     only trials with a gap of {metadata.max_gap:g} or less can be the best")
     notes = [
         # Wrong normalization costs accuracy without any error.
-        f"inputs are normalized as specified in the weight file, else as by timm for {backbone.name}; "
+        "inputs are normalized as specified in the weight file or usual for its kind, else as by timm for "
+        f"{backbone.name}; "
         "--normalization overrides this"
         for backbone in plan.backbones
         if backbone.weights not in NAMED_WEIGHTS and backbone.normalization == "auto"

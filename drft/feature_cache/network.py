@@ -17,6 +17,7 @@ from drft.models.backbone import Model, build_model
 from drft.models.blocks import head_names
 from drft.models.devices import Computed, autocast, pick_precision
 from drft.models.probabilities import ClassProbabilities
+from drft.models.variant import Variant
 
 _EXAMPLES = 8
 """Images on which costs are measured."""
@@ -89,8 +90,8 @@ def _identity(config: TrialConfig, model: Model, precision: Computed, device: to
         config.backbone.name, config.image_size, model.mean, model.std, precision, device.type, torch.__version__
     )  # fmt: skip
     digest = hashlib.sha256(repr(settings).encode())
-    if model.batch_norm_eps is not None:
-        digest.update(repr(model.batch_norm_eps).encode())
+    if model.variant != Variant():  # the tensors alone do not tell it
+        digest.update(repr(model.variant).encode())
     head = head_names(model.net)
     for name, tensor in model.pretrained.items():
         if name not in head:

@@ -20,16 +20,18 @@ from drft.errors import BackboneError, WeightsError
 from drft.models.blocks import Block, FreezeRow, freeze_map, head_module, head_names, list_blocks
 from drft.models.coral_head import CoralHead
 from drft.models.imagenet_weights import imagenet_weights
+from drft.models.mae_weights import from_mae
 from drft.models.probabilities import ClassProbabilities, make_probabilities
 from drft.models.strided_conv import replace_strided_pointwise_convs
 from drft.models.torchvision_weights import from_torchvision, set_batch_norm_eps
+from drft.models.variant import Variant
 from drft.models.weights import (
     WITHOUT_HUB,
     Channels,
     WeightFile,
     embedded_weights,
     fit_weights,
-    has_names,
+    fitting_states,
     hub_offline,
     hub_reachable,
     read_weights,
@@ -61,8 +63,8 @@ class Model:
     """Channel standard deviations of the inputs, for images in [0, 1]."""
     pretrained: Mapping[str, Tensor] = field(repr=False)
     """The state of ``net`` before any training, on the CPU."""
-    batch_norm_eps: float | None
-    """Eps of the batch norms where the weights need another than timm's network has; else None."""
+    variant: Variant
+    """How ``net`` differs from timm's network of this name."""
     probabilities: ClassProbabilities = field(repr=False)
     """Maps the outputs of ``net`` to log-probabilities."""
     coral_head: CoralHead = field(repr=False)
@@ -116,7 +118,9 @@ def draw_head(net: nn.Module, seed: int) -> None:
                 reset()
 
 
-def build_model(config: TrialConfig, classes: int = 5, seed: int | None = None) -> Model:
+def build_model(
+    config: TrialConfig, classes: int = 5, seed: int | None = None, variant: Variant | None = None
+) -> Model:
     """Build the backbone of a configuration with a new head of ``classes`` outputs.
 
     Equal configuration, classes and seed give equal tensors. The head does not depend on the source of the weights.
@@ -125,6 +129,7 @@ def build_model(config: TrialConfig, classes: int = 5, seed: int | None = None) 
         config: its ``backbone``, ``image_size``, ``dropout`` and kind of loss are used.
         classes: number of outputs of the head.
         seed: seed of the random initialization; None for that of the configuration.
+        variant: how a network with random weights differs from timm's; other weights tell it themselves.
 
     Raises:
         BackboneError: when timm has no such model, or the model has no single classifier, or no stochastic depth
@@ -133,7 +138,7 @@ def build_model(config: TrialConfig, classes: int = 5, seed: int | None = None) 
     """
     seed = config.seed if seed is None else seed
     with _quiet_timm(), _seeded(seed):
-        net, file = _pretrained_net(config, classes)
+        net, file = _pretrained_net(config, classes, variant or Variant())
     replace_strided_pointwise_convs(net)
     draw_head(net, seed)
     has_drop_path = any(isinstance(module, DropPath) and module.drop_prob for module in net.modules())
@@ -149,7 +154,7 @@ def build_model(config: TrialConfig, classes: int = 5, seed: int | None = None) 
         mean=mean,
         std=std,
         pretrained=pretrained,
-        batch_norm_eps=file.batch_norm_eps if file else None,
+        variant=file.variant if file else variant or Variant(),
         probabilities=make_probabilities(config.loss.kind, classes),
         coral_head=CoralHead(net),
     )
@@ -178,10 +183,10 @@ def _pretrained_cfg(net: nn.Module) -> dict[str, Any]:
     return cast("dict[str, Any]", net.pretrained_cfg)
 
 
-def _pretrained_net(config: TrialConfig, classes: int) -> tuple[nn.Module, WeightFile | None]:
+def _pretrained_net(config: TrialConfig, classes: int, variant: Variant) -> tuple[nn.Module, WeightFile | None]:
     backbone = config.backbone
     if backbone.weights == "none":
-        return _create(config, classes), None
+        return _create(config, classes, variant), None
     if backbone.weights == "hub":
         return _from_hub(config, classes), None
     return _from_file(config, classes)
@@ -203,11 +208,14 @@ def _from_file(config: TrialConfig, classes: int) -> tuple[nn.Module, WeightFile
         file = imagenet_weights(backbone, expected)
     else:
         file = read_weights(Path(weights).expanduser())
-    if not has_names(file, expected):
+    file, expected = from_mae(file, backbone, skeleton, expected)
+    if not fitting_states(file, expected):
         file = from_torchvision(file, backbone, expected) or file
-    tensors = fit_weights(file, backbone, expected)
+    found = fit_weights(file, backbone, expected)
+    # timm takes some names beside those of the network for a sign of another kind of file
+    tensors = {name: tensor for name, tensor in found.items() if name in expected or name in skeleton.state_dict()}
     source = {"state_dict": dict(tensors), "num_classes": _OTHER_CLASS_COUNT, "custom_load": False}
-    net = _create(config, classes, pretrained=True, pretrained_cfg_overlay=source)
+    net = _create(config, classes, file.variant, pretrained=True, pretrained_cfg_overlay=source)
     # timm resamples some tensors for another input size. All others must be those of the file: timm may also convert
     # weights that it takes for those of a related model.
     state = net.state_dict()
@@ -215,8 +223,6 @@ def _from_file(config: TrialConfig, classes: int) -> tuple[nn.Module, WeightFile
     if not all(torch.equal(state[name], tensors[name].to(state[name].dtype)) for name in same_shape):
         raise WeightsError(f"{file.path}: timm reads these weights as those of another model than {backbone}")
     _pretrained_cfg(net).update(state_dict=None, num_classes=classes)
-    if file.batch_norm_eps is not None:
-        set_batch_norm_eps(net, file.batch_norm_eps)
     return net, file
 
 
@@ -225,7 +231,7 @@ def _from_hub(config: TrialConfig, classes: int) -> nn.Module:
     name, rng_state = config.backbone.name, torch.get_rng_state()
     try:
         with hub_offline():
-            return _create(config, classes, pretrained=True)
+            return _create(config, classes, Variant(), pretrained=True)
     except _NO_WEIGHTS:
         torch.set_rng_state(rng_state)  # the second attempt draws the same random tensors as the first
     if not hub_reachable():
@@ -233,23 +239,27 @@ def _from_hub(config: TrialConfig, classes: int) -> nn.Module:
             f"{name}: weights are not in the local cache and the hub is out of reach: {WITHOUT_HUB}"
         ) from None
     try:
-        return _create(config, classes, pretrained=True)
+        return _create(config, classes, Variant(), pretrained=True)
     except _NO_WEIGHTS as error:
         reason = str(error).strip().partition("\n")[0]
         raise WeightsError(f"{name}: no weights from timm's hub ({reason}): {WITHOUT_HUB}") from None
 
 
-def _create(config: TrialConfig, classes: int, **options: Any) -> nn.Module:
+def _create(config: TrialConfig, classes: int, variant: Variant, **options: Any) -> nn.Module:
     backbone, cfg = config.backbone, _pretrained_cfg(_skeleton(config.backbone.name))
     options |= {"num_classes": classes}
     if cfg.get("fixed_input_size") and cfg["input_size"][-1] != config.image_size:
         options["img_size"] = config.image_size
+    if variant.global_pool is not None:
+        options["global_pool"] = variant.global_pool
     if backbone.drop_path:
         options["drop_path_rate"] = backbone.drop_path
     try:
         net: nn.Module = timm.create_model(backbone.name, **options)
     except (TypeError, AssertionError) as error:
         raise BackboneError(f"{backbone.name}: timm cannot build it with these settings ({error})") from None
+    if variant.batch_norm_eps is not None:
+        set_batch_norm_eps(net, variant.batch_norm_eps)
     return net
 
 

@@ -20,6 +20,7 @@ from safetensors.numpy import save
 from drft.config.trial_config import TrialConfig, with_values
 from drft.errors import WeightsError
 from drft.files.atomic import whole_file
+from drft.models.variant import Variant
 
 if TYPE_CHECKING:  # the tuner process saves checkpoints and must not import torch
     from torch import Tensor, nn
@@ -39,8 +40,8 @@ class StoredCheckpoint(NamedTuple):
     classes: int
     normalization: tuple[Channels, Channels] | None
     """Mean and standard deviation of the inputs if the file holds all tensors; None if only the changed ones."""
-    batch_norm_eps: float | None = None
-    """Eps of the batch norms where a file that holds all tensors was trained with another than timm's."""
+    variant: Variant
+    """How the network of a file that holds all tensors differs from timm's."""
 
 
 def changed_tensors(net: "nn.Module", pretrained: Mapping[str, "Tensor"]) -> dict[str, NDArray[np.generic]]:
@@ -83,11 +84,11 @@ def save_model(path: Path, model: "Model", config: TrialConfig, classes: int) ->
     from drft.models.probabilities import learned_tensors  # noqa: PLC0415  see TYPE_CHECKING
 
     state = {name: tensor.detach().cpu().numpy() for name, tensor in model.net.state_dict().items()}
-    metadata = {} if model.batch_norm_eps is None else {"batch_norm_eps": str(model.batch_norm_eps)}
-    metadata |= {
+    metadata = {
         "config": config.model_dump_json(),
         "classes": str(classes),
         "normalization": json.dumps([model.mean, model.std]),
+        "variant": model.variant.model_dump_json(),
     }
     _write(path, state | learned_tensors(model.probabilities), metadata)
 
@@ -105,11 +106,13 @@ def load_checkpoint(path: Path | str) -> tuple["Model", TrialConfig]:
     """
     from drft.models.backbone import build_model  # noqa: PLC0415
     from drft.models.probabilities import PREFIX  # noqa: PLC0415  see TYPE_CHECKING
-    from drft.models.torchvision_weights import set_batch_norm_eps  # noqa: PLC0415
 
     stored = read_checkpoint(Path(path))
     config, tensors, whole = stored.config, stored.tensors, stored.normalization is not None
-    model = build_model(with_values(config, {"backbone.weights": "none"}) if whole else config, stored.classes)
+    if whole:
+        model = build_model(with_values(config, {"backbone.weights": "none"}), stored.classes, variant=stored.variant)
+    else:
+        model = build_model(config, stored.classes)
     own = model.net.state_dict() | {PREFIX + name: tensor for name, tensor in model.probabilities.state_dict().items()}
     wrong = [name for name, tensor in tensors.items() if name not in own or own[name].shape != tensor.shape]
     for name in tensors.keys() - wrong:
@@ -124,9 +127,7 @@ def load_checkpoint(path: Path | str) -> tuple["Model", TrialConfig]:
     model.net.load_state_dict({**model.net.state_dict(), **tensors})
     if stored.normalization is not None:
         mean, std = stored.normalization
-        model = dataclasses.replace(model, mean=mean, std=std, batch_norm_eps=stored.batch_norm_eps)
-    if stored.batch_norm_eps is not None:
-        set_batch_norm_eps(model.net, stored.batch_norm_eps)
+        model = dataclasses.replace(model, mean=mean, std=std)
     return model, config
 
 
@@ -158,7 +159,7 @@ def read_checkpoint(path: Path) -> StoredCheckpoint:
         config, classes = TrialConfig.model_validate_json(metadata["config"]), int(metadata["classes"])
         mean, std = json.loads(metadata.get("normalization", "[null, null]"))
         normalization = (tuple(map(float, mean)), tuple(map(float, std))) if mean and std else None
-        eps = float(metadata["batch_norm_eps"]) if "batch_norm_eps" in metadata else None
+        variant = Variant.model_validate_json(metadata.get("variant", "{}"))  # none before it was added
     except (ValidationError, KeyError, ValueError, TypeError):
         raise WeightsError(f"{path}: its configuration cannot be read: it was written by another version") from None
     for name, tensor in tensors.items():
@@ -167,6 +168,4 @@ def read_checkpoint(path: Path) -> StoredCheckpoint:
     finite = all(len(part) == 3 and np.isfinite(part).all() for part in normalization or ())
     if normalization and not (finite and min(std) > 0):
         raise WeightsError(f"{path}: mean {mean} and deviation {std} of its inputs are none: use another checkpoint")
-    if eps is not None and not 0 < eps < 1:
-        raise WeightsError(f"{path}: the eps {eps} of its batch norms is none: use another checkpoint")
-    return StoredCheckpoint(tensors, config, classes, cast("tuple[Channels, Channels] | None", normalization), eps)
+    return StoredCheckpoint(tensors, config, classes, cast("tuple[Channels, Channels] | None", normalization), variant)

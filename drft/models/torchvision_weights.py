@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from drft.errors import WeightsError
 from drft.models.blocks import head_module
-from drft.models.weights import OPTIONS, WeightFile, fit_weights
+from drft.models.variant import Variant
+from drft.models.weights import IMAGENET_NORMALIZATION, OPTIONS, WeightFile, fit_weights
 
 TIMM_NAMES: Mapping[str, str] = {
     **{f"convnext_{size}": f"convnext_{size}" for size in ("tiny", "small", "base", "large")},
@@ -59,9 +60,6 @@ TIMM_NAMES: Mapping[str, str] = {
     "vit_h_14": "vit_huge_patch14_224",
 }
 """torchvision's networks and the timm networks that compute the same. Only error messages rely on these names."""
-
-_NORMALIZATION = {"mean": "0.485, 0.456, 0.406", "std": "0.229, 0.224, 0.225"}
-"""Of all torchvision's weights; timm has other values for some networks, such as ViT."""
 
 _CLASSIFIER = re.compile(r"(fc|head|heads\.head|classifier(?:\.\d+)?)\.weight")
 """Names that torchvision's classifiers have."""
@@ -112,14 +110,14 @@ def from_torchvision(file: WeightFile, backbone: str, expected: Mapping[str, Ten
             f"{file.path}: weights of torchvision's {name}, whose layers are not those of {backbone}: {remedy}"
         )
     tensors = {key: state[names[key]].reshape(tensor.shape) for key, tensor in expected.items()}
-    metadata = file.metadata if {"mean", "std"} & file.metadata.keys() else _NORMALIZATION
+    metadata = file.metadata if {"mean", "std"} & file.metadata.keys() else IMAGENET_NORMALIZATION
     converted = dataclasses.replace(file, states={"": tensors}, metadata=metadata)
     fit_weights(converted, backbone, expected)
     ours: nn.Module = timm.create_model(backbone)
     ours.load_state_dict(tensors, strict=False)
     eps = _norm_eps(theirs)
     if len(eps) == len(_norm_eps(ours)) == 1 and eps != _norm_eps(ours):
-        converted = dataclasses.replace(converted, batch_norm_eps=min(eps))
+        converted = dataclasses.replace(converted, variant=Variant(batch_norm_eps=min(eps)))
         set_batch_norm_eps(ours, min(eps))
     difference = _difference(theirs, theirs.get_submodule(classifier), ours, head_module(ours), images)
     if not difference <= _TOLERANCE:  # true also for NaN

@@ -24,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from drft.errors import WeightsError
+from drft.models.variant import Variant
 
 EMBEDDED_BACKBONE = "mobilenetv3_small_050"
 """The backbone whose weights are shipped with this package."""
@@ -31,6 +32,10 @@ EMBEDDED_BACKBONE = "mobilenetv3_small_050"
 EMBEDDED_FILE = Path(__file__).parent / "embedded" / f"{EMBEDDED_BACKBONE}.safetensors"
 
 Channels = tuple[float, float, float]
+
+IMAGENET_NORMALIZATION: Mapping[str, str] = {"mean": "0.485, 0.456, 0.406", "std": "0.229, 0.224, 0.225"}
+"""Metadata of files whose weights were trained with it, as all of torchvision and MAE were; timm has other values for
+some of these networks."""
 
 _WHERE = "(--weights, or in the search space)"
 OPTIONS = f"choose hub, none or a file {_WHERE}"
@@ -84,8 +89,8 @@ class WeightFile:
     states: Mapping[str, Mapping[str, Tensor]] = field(repr=False)
     """Tensors by name, by the names of the dictionaries around them, such as ``model.state_dict``; at least one."""
     metadata: Mapping[str, str] = field(default_factory=dict)
-    batch_norm_eps: float | None = None
-    """Eps of the batch norms that the weights were trained with; None for that of timm's network."""
+    variant: Variant = field(default_factory=Variant)
+    """How the network that the weights were trained in differs from timm's."""
 
     def normalization(self) -> tuple[Channels, Channels] | None:
         """Return mean and standard deviation of the inputs where the metadata have both; None where they have neither.
@@ -154,9 +159,9 @@ def read_weights(path: Path) -> WeightFile:
     return WeightFile(path, {"": tensors}, metadata)
 
 
-def has_names(file: WeightFile, expected: Mapping[str, Tensor]) -> bool:
-    """Return whether a file has all tensors of a backbone by their names and with their shapes, see ``fit_weights``."""
-    return any(not _wrong(state, expected) for _, state in _unprefixed(file, expected))
+def fitting_states(file: WeightFile, expected: Mapping[str, Tensor]) -> list[tuple[str, dict[str, Tensor]]]:
+    """Return the parts of a file that have all tensors of a backbone with its shapes, with the names around them."""
+    return [(label, state) for label, state in _unprefixed(file, expected) if not _wrong(state, expected)]
 
 
 def fit_weights(file: WeightFile, backbone: str, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -169,9 +174,9 @@ def fit_weights(file: WeightFile, backbone: str, expected: Mapping[str, Tensor])
         WeightsError: with what was found when nothing fits, when different weights fit, and when a tensor that fits
             is not of finite real numbers.
     """
-    versions = list(_unprefixed(file, expected))
-    fitting = [(label, state) for label, state in versions if not _wrong(state, expected)]
+    fitting = fitting_states(file, expected)
     if not fitting:
+        versions = list(_unprefixed(file, expected))
         label, state = max(versions, key=lambda version: -len(_wrong(version[1], expected)))
         wrong = _wrong(state, expected)
         first = wrong[0]

@@ -88,7 +88,7 @@ def test_a_network_with_torchvisions_weights_computes_what_torchvision_does(tmp_
     torch.save(state, tmp_path / "weights.pth")
     size = 224 if name.startswith(("vit", "swin")) else 64
     model = build(TIMM_NAMES[name], tmp_path / "weights.pth", size)
-    assert model.batch_norm_eps == FAMILIES[name]
+    assert model.variant.batch_norm_eps == FAMILIES[name]
     assert model.mean == (0.485, 0.456, 0.406)  # timm has 0.5 for ViT
     assert_equal_outputs(theirs, model.net, size)
 
@@ -135,4 +135,4 @@ def test_a_saved_model_keeps_the_eps_of_its_batch_norms(tmp_path):
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         assert torch.equal(loaded.net.eval()(images), model.net.eval()(images))
-    assert loaded.batch_norm_eps == model.batch_norm_eps
+    assert loaded.variant == model.variant

@@ -81,7 +81,9 @@ def test_the_assumed_normalization_of_a_weight_file_is_printed(ready, tmp_path):
     save_file(
         {name: tensor.contiguous() for name, tensor in timm.create_model("test_resnet").state_dict().items()}, file
     )
-    note = "inputs are normalized as specified in the weight file, else as by timm for test_resnet"
+    note = (
+        "inputs are normalized as specified in the weight file or usual for its kind, else as by timm for test_resnet"
+    )
     assert note in "\n".join(opening_lines(ready(weights=str(file))))
     assert note not in "\n".join(opening_lines(ready(weights=str(file), normalization="half")))
     assert note not in "\n".join(opening_lines(ready()))
