@@ -3,7 +3,7 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +29,28 @@ class LabeledImage:
     group: str
     """Images of one group (duplicates, eyes of one patient) stay on one side of every split."""
 
+    def as_test(self) -> "LabeledImage":
+        """Return the image as one of the test part, with an id that says so."""
+        return replace(self, id=f"test/{self.id.removeprefix('train/')}", origin="test")
+
+
+@dataclass(frozen=True, slots=True)
+class TestPart:
+    """A test part that is held out of a source that publishes none."""
+
+    __test__ = False  # pytest takes names that begin with Test for tests
+
+    fraction: float
+    """Share of the images of each class, as far as whole groups allow."""
+    seed: int = 0
+
+    def __str__(self) -> str:
+        """Return a note for a reader of the results."""
+        return (
+            f"The source names no test images: {self.fraction:.0%} of its images are held out as a test part "
+            f"(--test-fraction {self.fraction:g}, seed {self.seed})."
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Correction:
@@ -53,12 +75,17 @@ class ImageDataset:
     fingerprint: str
     """SHA-256 of ids, grades, origins and file contents: equal data have equal fingerprints."""
     grades: tuple[str, ...] = GRADES
+    """Names of the classes, 0 first."""
+    ordinal: bool = True
+    """Whether the classes are ordered, as grades are: then quadratic weighted kappa and ordinal losses make sense."""
     rendered: bool = False
     """True for images drawn by this program, which no camera took."""
     notes: tuple[str, ...] = ()
     """Sentences for a reader of the results: duplicates, conflicting grades, changed grades."""
     corrections: tuple[Correction, ...] = ()
     """Files with which the user excluded or relabelled images."""
+    test_part: TestPart | None = None
+    """How the test part was held out of a source that publishes none; None for a published one, or none at all."""
 
     def __len__(self) -> int:
         return len(self.images)

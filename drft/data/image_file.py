@@ -19,6 +19,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 from PIL import (
     BmpImagePlugin,
     Image,
@@ -133,15 +134,31 @@ class ImageFile:
         def decode(image: Image.Image) -> Image.Image:
             # A large JPEG is decoded at a fraction of its size, which is much faster.
             image.draft("RGB", (least, least))
-            if image.mode.startswith("I") or image.mode == "F":
-                raise ValueError("more than 8 bits per channel, convert it to 8 bits")
             image.load()
             with contextlib.suppress(Exception):  # metadata that cannot be read say nothing about the orientation
                 ImageOps.exif_transpose(image, in_place=True)
+            if image.mode.startswith("I") or image.mode == "F":
+                image = _to_8_bits(image)
             return image if image.mode == "RGB" else image.convert("RGB")
 
         with _one_large if self.size[0] * self.size[1] > _LARGE else contextlib.nullcontext():
             return _open(self.path, self.content, decode)
+
+
+def _to_8_bits(image: Image.Image) -> Image.Image:
+    """Return grey values of 10 to 16 bits, as X-rays have them, as 8 bits.
+
+    A file of 16 bits often holds the 12 bits of a detector: its white is that of the fewest of 8, 10, 12, 14 or 16 bits
+    that hold its brightest pixel. Black stays black.
+
+    Raises:
+        ValueError: when the values are not whole numbers of at most 16 bits.
+    """
+    values = np.asarray(image)
+    if values.dtype.kind == "f" or values.min() < 0 or values.max() >= 1 << 16:
+        raise ValueError("its values are no grey values of at most 16 bits, convert it to 8 bits")
+    bits = next(bits for bits in (8, 10, 12, 14, 16) if values.max() < 1 << bits)
+    return Image.fromarray((values >> (bits - 8)).astype(np.uint8))
 
 
 def _read_bytes(path: Path) -> bytes:

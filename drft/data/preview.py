@@ -1,4 +1,4 @@
-"""Contact sheets: images of each grade, and the same images augmented.
+"""Contact sheets: images of each class, and the same images augmented.
 
 The images are shown as the networks see them, cropped to the field of view. Test images are not shown.
 """
@@ -53,7 +53,7 @@ def contact_sheet(dataset: ImageDataset, per_grade: int = 6, side: int = 192, se
     decoded = {grade: [next(pixels) for _ in images] for grade, images in chosen.items()}
     rows: list[Row] = []
     for grade, images in decoded.items():
-        caption = f"grade {grade}, {dataset.grades[grade]}: {dataset.counts('train')[grade]} to train and validate on"
+        caption = f"{dataset.grades[grade]}: {dataset.counts('train')[grade]} to train and validate on"
         rows.append((caption, [Image.fromarray(image) for image in images]))
     firsts = np.stack([images[0] for images in decoded.values()])
     views = Views(firsts, (0.0,) * 3, (1.0,) * 3, device=torch.device("cpu"), seed=seed)
@@ -61,7 +61,7 @@ def contact_sheet(dataset: ImageDataset, per_grade: int = 6, side: int = 192, se
     augmented = [views.augmented(indices, 1, strength).permute(0, 2, 3, 1).numpy() for strength in STRENGTHS]
     strengths = ", ".join(f"{strength:g}" for strength in STRENGTHS)
     for index, grade in enumerate(decoded):
-        caption = f"grade {grade}, one view at strengths {strengths}"
+        caption = f"{dataset.grades[grade]}, one view at strengths {strengths}"
         rows.append((caption, [Image.fromarray(images[index]) for images in augmented]))
     return _draw(rows, side)
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drft.config.trial_config import SplitConfig
-from drft.data.dataset import ImageDataset
+from drft.data.dataset import ImageDataset, LabeledImage
 from drft.errors import ConfigError, DataError
 
 
@@ -70,7 +70,7 @@ def stratified_folds(dataset: ImageDataset, folds: int, seed: int) -> list[NDArr
         DataError: when there are fewer groups than folds.
     """
     rng = np.random.default_rng(seed)
-    strata = sorted(_groups_by_grade(dataset).items())
+    strata = sorted(groups_by_grade(dataset.images).items())
     groups = [stratum[index] for _, stratum in strata for index in rng.permutation(len(stratum))]
     if len(groups) < folds:
         raise DataError(
@@ -96,9 +96,9 @@ def _random_split(dataset: ImageDataset, config: SplitConfig) -> tuple[NDArray[n
     rng = np.random.default_rng(config.seed)
     train: list[int] = []
     validation: list[int] = []
-    for _, groups in sorted(_groups_by_grade(dataset).items()):
+    for _, groups in sorted(groups_by_grade(dataset.images).items()):
         shuffled = [groups[index] for index in rng.permutation(len(groups))]
-        chosen = _choose_validation(shuffled, config.validation_fraction)
+        chosen = choose_groups(shuffled, config.validation_fraction)
         for index, group in enumerate(shuffled):
             (validation if index in chosen else train).extend(group)
     if not train or not validation:
@@ -109,27 +109,27 @@ def _random_split(dataset: ImageDataset, config: SplitConfig) -> tuple[NDArray[n
     return _ascending(train), _ascending(validation)
 
 
-def _groups_by_grade(dataset: ImageDataset) -> dict[int, list[list[int]]]:
+def groups_by_grade(images: Sequence[LabeledImage]) -> dict[int, list[list[int]]]:
     """Return the groups of indices of each grade, without groups that have a test image.
 
     A group of several grades counts as its most frequent one, the lowest on ties.
     """
-    held_out = {image.group for image in dataset.images if image.origin == "test"}
+    held_out = {image.group for image in images if image.origin == "test"}
     members: dict[str, list[int]] = defaultdict(list)
-    for index, image in enumerate(dataset.images):
+    for index, image in enumerate(images):
         if image.group not in held_out:
             members[image.group].append(index)
     strata: dict[int, list[list[int]]] = defaultdict(list)
     for indices in members.values():
-        grades = [dataset.images[index].grade for index in indices]
+        grades = [images[index].grade for index in indices]
         strata[max(sorted(set(grades)), key=grades.count)].append(indices)
     return strata
 
 
-def _choose_validation(groups: Sequence[Sequence[int]], fraction: float) -> set[int]:
-    """Return the positions of the groups for validation, chosen in order while each brings it closer to its share.
+def choose_groups(groups: Sequence[Sequence[int]], fraction: float) -> set[int]:
+    """Return the positions of the groups to hold out, chosen in order while each brings them closer to their share.
 
-    At least one group validates and at least one trains; a single group trains.
+    At least one group is held out and at least one is not; a single group is not.
     """
     if len(groups) < 2:
         return set()

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from study.cli.options import data_options, select_data_options
+from study.cli.options import class_options, data_options, select_data_options
 
 
 @click.group(name="data")
@@ -18,6 +18,7 @@ def command() -> None:
 @command.command()
 @click.argument("source")
 @data_options
+@class_options
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="File for all findings.")
 @click.option(
     "--html", "html_file", type=click.Path(path_type=Path, dir_okay=False), help="File for a page with images."
@@ -43,6 +44,8 @@ def check(source: str, json_file: Path | None, html_file: Path | None, **values:
     from study.data_check import text as wording
 
     click.echo(wording.opening_words(result))
+    if words := wording.label_words(result):
+        click.echo(words)
     headings = wording.headings(result)
     print_table(headings, wording.count_rows(result), right=headings[1:])
     for line in (wording.noise_words(result), wording.twin_words(result), *wording.finding_lines(result)):
@@ -61,6 +64,7 @@ def check(source: str, json_file: Path | None, html_file: Path | None, **values:
 @command.command()
 @click.argument("source")
 @data_options
+@class_options
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -68,15 +72,18 @@ def check(source: str, json_file: Path | None, html_file: Path | None, **values:
     show_default=True,
     help="PNG file to write.",
 )
-@click.option("--per-grade", type=click.IntRange(1, 50), default=6, show_default=True, help="Images per grade.")
+@click.option(
+    "--per-class", "--per-grade", "per_class", type=click.IntRange(1, 50), default=6, show_default=True,
+    help="Images per class.",
+)  # fmt: skip
 @click.option(
     "--side", type=click.IntRange(16, 1024), default=192, show_default=True, help="Pixels of an image's side."
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the augmentation.")
-def preview(source: str, out: Path, per_grade: int, side: int, seed: int, **values: Any) -> None:
-    """Draw images of SOURCE by grade, plain and augmented.
+def preview(source: str, out: Path, per_class: int, side: int, seed: int, **values: Any) -> None:
+    """Draw images of SOURCE by class, plain and augmented.
 
-    One image of each grade is shown at every augmentation strength. The images
+    One image of each class is shown at every augmentation strength. The images
     are cropped as for the network. Test images are not shown.
     """
     from rich.console import Console
@@ -87,7 +94,7 @@ def preview(source: str, out: Path, per_grade: int, side: int, seed: int, **valu
 
     with preparation(Console(stderr=True)) as progress:
         dataset = open_dataset(source, options=select_data_options(values), progress=progress)
-    sheet = contact_sheet(dataset, per_grade, side, seed)
+    sheet = contact_sheet(dataset, per_class, side, seed)
     _write(out, lambda draft: sheet.save(draft, format="PNG"))
 
 

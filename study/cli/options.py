@@ -23,6 +23,9 @@ _DATA_OPTIONS = (
     "group_column",
     "origin_column",
     "group_lookalikes",
+    "ordinal",
+    "classes",
+    "test_fraction",
     *_FILES,
 )
 
@@ -82,14 +85,32 @@ def data_options(command: Function) -> Function:
         click.option("--labels", help="Labels of IDRiD's Kaggle layout: as-given or official."),
         click.option("--images", help="Folder of the images of a table."),
         click.option("--image-column", help="Column with the names of the images."),
-        click.option("--grade-column", help="Column with the grades."),
+        click.option("--label-column", "--grade-column", "grade_column", help="Column with the labels."),
         click.option("--group-column", help="Column of groups that are not split, such as the patient."),
         click.option("--origin-column", help="Column with the part of each image: train or test."),
         click.option(
             "--group-lookalikes", flag_value="yes", help="Do not split images that occur twice in different files."
         ),
         click.option("--exclude", metavar="CSV", help="File with the ids of training images to leave out."),
-        click.option("--relabel", metavar="CSV", help="File with ids and new grades of training images."),
+        click.option("--relabel", metavar="CSV", help="File with ids and new labels of training images."),
+    )
+
+
+def class_options(command: Function) -> Function:
+    """Add the options that a study records of its classes and its test part; later commands take them from it."""
+    return _add(
+        command,
+        click.option(
+            "--ordinal", flag_value="yes", help="The classes are grades: a class next to the true one is less wrong."
+        ),
+        click.option(
+            "--classes", metavar="NAMES", help="Classes in their order, separated by commas; names for 0, 1 ..."
+        ),
+        click.option(
+            "--test-fraction",
+            type=click.FloatRange(0, 1, min_open=True, max_open=True),
+            help="Share of the images to hold out as the test part, where none is published, such as 0.2.",
+        ),
     )
 
 
@@ -146,7 +167,7 @@ def _add(command: Function, *options: Callable[[Function], Function]) -> Functio
 
 def select_data_options(values: Mapping[str, Any]) -> dict[str, str]:
     """Return the given options of the data source; paths are absolute, since a study can be resumed elsewhere."""
-    given = {name: values[name] for name in _DATA_OPTIONS if values[name] is not None}
+    given = {name: str(values[name]) for name in _DATA_OPTIONS if values.get(name) is not None}
     return {name: str(Path(value).absolute()) if name in _FILES else value for name, value in given.items()}
 
 

@@ -8,7 +8,14 @@ import click
 from drft.config.trial_config import METRICS, NORMALIZATIONS, PRECISIONS
 from study.callbacks.names import LOGS
 from study.cli.grouped_command import GroupedCommand
-from study.cli.options import data_options, limit_options, placement_options, study_options, to_run_options
+from study.cli.options import (
+    class_options,
+    data_options,
+    limit_options,
+    placement_options,
+    study_options,
+    to_run_options,
+)
 from study.pruners.names import PRUNERS
 from study.samplers.names import GOALS, SAMPLERS
 
@@ -32,6 +39,7 @@ Examples:
 @click.option("--space", default="default", show_default=True, help="Search space: a YAML file or a shipped name.")
 @click.option("--data", default="synthetic", show_default=True, help="synthetic[:SEED], idrid, a folder, a CSV ...")
 @data_options
+@class_options
 @click.option("--study", help="Name of the study; made of space, data and backbone by default.")
 @study_options
 @click.option("--backbone", help="Name of a timm model.")

@@ -23,7 +23,7 @@ from study.report.thumbnails import SIDE, Thumbnails, data_uri
 _MOST_SHOWN = 40
 """Findings of one kind that are shown with their images: an image takes about 5 kB."""
 
-_COUNTS_CAPTION = "Images by part and grade, as published and as a study divides them by default."
+_COUNTS_CAPTION = "Images by part and class, as published and as a study divides them by default."
 
 
 def check_page(check: SourceCheck) -> str:
@@ -35,7 +35,7 @@ def check_page(check: SourceCheck) -> str:
         (str(len(check.defects)), "defects to fix"),
         (str(len(check.findings) - len(check.defects)), "notes"),
     ]
-    table = Table("Images by part and grade", _COUNTS_CAPTION, headings(check), count_rows(check))
+    table = Table("Images by part and class", _COUNTS_CAPTION, headings(check), count_rows(check))
     texts = [Text(text) for text in (noise_words(check), twin_words(check)) if text]
     chapters = [Chapter("images", "Images", "Images", (table, *texts))]
     for number, findings in enumerate(findings_by_kind(check.findings)):

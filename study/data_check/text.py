@@ -39,7 +39,7 @@ def headings(check: SourceCheck) -> tuple[str, ...]:
 
 
 def count_rows(check: SourceCheck) -> list[tuple[str, ...]]:
-    """Return the images by part and grade: as published, and as a study divides them."""
+    """Return the images by part and class: as published, and as a study divides them."""
     parts = {f"published as {origin}": counts for origin, counts in check.counts.items()}
     if check.planned is not None:
         planned = check.planned
@@ -57,8 +57,20 @@ def opening_words(check: SourceCheck) -> str:
     size = f", {sizes[0]} pixels" if len(sizes) == 1 else f", {len(sizes)} sizes" if sizes else ""
     return (
         f"{check.name}: {check.named} images listed, {len(check.files)} with a readable file{size}, "
-        f"{len(check.images)} of them graded"
+        f"{len(check.images)} of them labelled"
     )
+
+
+def label_words(check: SourceCheck) -> str:
+    """Return which columns were taken for what, and whether the classes are ordered; empty without labels."""
+    if not check.images:
+        return ""
+    roles = [f"{role} = {column}" for role, column in check.columns.items()]
+    groups = len({image.group for image in check.images})
+    if "group" in check.columns:
+        roles = [f"{role} ({_counted(groups, 'group')})" if role.startswith("group =") else role for role in roles]
+    classes = f"{len(check.grades)} {'ordered' if check.ordinal else 'unordered'} classes"
+    return f"{', '.join(roles)}; {classes}" if roles else classes
 
 
 def verdict(check: SourceCheck) -> str:
@@ -118,6 +130,8 @@ def as_json(check: SourceCheck) -> str:
         # The key "photographs" is that of version 0.1.
         "photographs": {"named": check.named, "sound": len(check.files), "graded": len(check.images)},
         "grades": list(check.grades),
+        "ordinal": check.ordinal,
+        "columns": dict(check.columns),
         "counts": dict(check.counts),
         "sizes": dict(check.sizes),
         "planned": None if check.planned is None else asdict(check.planned),

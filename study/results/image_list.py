@@ -1,7 +1,7 @@
 """The images of a study and their labels, so that a changed data set can be told image by image.
 
-``images.csv`` in the folder of the study has one row per image: its name, its grade, and the part (``train`` or
-``test``) that it belongs to. Whether a data set is the same is decided by its fingerprint alone.
+``images.csv`` in the folder of the study has one row per image: its name, the number of its class, and the part
+(``train`` or ``test``) that it belongs to. Whether a data set is the same is decided by its fingerprint alone.
 """
 
 import csv
@@ -37,14 +37,14 @@ def changed_images(folder: Path, images: Iterable[LabeledImage]) -> str:
     """Return how images differ from the list of a study, the first of each kind by name.
 
     Returns:
-        "2 labels differ: train/a (grade 1 there, 2 here), ..."; empty if there is no list that can be read.
+        "2 labels differ: train/a (class 1 there, 2 here), ..."; empty if there is no list that can be read.
     """
     before = _read(folder / FILE)
     if before is None:
         return ""
     now = {image.id: str(image.grade) for image in images}
     changed = [
-        f"{name} (grade {grade} there, {now[name]} here)"
+        f"{name} (class {grade} there, {now[name]} here)"
         for name, grade in before.items()
         if now.get(name, grade) != grade
     ]

@@ -242,8 +242,8 @@ def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     for part in ("train", "test"):
         there, here = (", ".join(map(str, dataset.get(f"counts_{part}", ()))) for dataset in (before, now))
         if there != here:
-            differences.append(f"{part} images by grade {there} there, {here} here")
-    return "; ".join(differences) or "as many images of each grade, but not the same files and labels"
+            differences.append(f"{part} images by class {there} there, {here} here")
+    return "; ".join(differences) or "as many images of each class, but not the same files and labels"
 
 
 def _source_and_corrections(source: str, dataset: Mapping[str, Any]) -> str:

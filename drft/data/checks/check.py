@@ -13,14 +13,16 @@ from drft.data.checks.duplicates import DuplicatePair, describe, find_duplicates
 from drft.data.checks.findings import Finding
 from drft.data.checks.leaky_columns import find_leaky_columns
 from drft.data.checks.read_labels import CheckedRow, read_labels
-from drft.data.dataset import ImageDataset, LabeledImage
+from drft.data.dataset import ImageDataset, LabeledImage, TestPart
 from drft.data.datasets import near_duplicates
 from drft.data.datasets.audit import merge_groups, same_bytes
+from drft.data.datasets.classes import ONE_CLASS
 from drft.data.datasets.image_fingerprint import ImageFingerprint, fingerprint_image
 from drft.data.datasets.labels import missing_test
 from drft.data.parallel import attempts
 from drft.data.progress import Progress, silent
 from drft.data.splits import stratified_split
+from drft.data.test_part import hold_out
 from drft.errors import DataError
 
 _USUAL = 0.9
@@ -32,7 +34,7 @@ _SMALLEST = 64
 
 @dataclass(frozen=True, slots=True)
 class PlannedSplit:
-    """Number of images of each grade in the parts that a study makes by default."""
+    """Number of images of each class in the parts that a study makes by default."""
 
     train: tuple[int, ...]
     validation: tuple[int, ...]
@@ -49,13 +51,17 @@ class SourceCheck:
     named: int
     """Number of images that the source names."""
     images: tuple[LabeledImage, ...]
-    """Those with a readable file and a grade."""
+    """Those with a readable file and a label."""
     files: Mapping[str, Path]
     """All readable files, by id."""
     grades: tuple[str, ...]
-    """Names of the grades, 0 first."""
+    """Names of the classes, 0 first."""
+    ordinal: bool
+    """Whether the classes are ordered."""
+    columns: Mapping[str, str]
+    """The columns of a label table by role: ``image``, ``label``, ``group``, ``part``; empty without a table."""
     counts: Mapping[str, tuple[int, ...]]
-    """Graded images by origin and grade."""
+    """Labelled images by origin, as published, and class."""
     sizes: Mapping[str, int]
     """Number of files of each size, the most frequent first."""
     duplicates: tuple[DuplicatePair, ...]
@@ -92,21 +98,22 @@ def check_source(
     labels = read_labels(source, options, cache_dir, progress)
     rows, fingerprints, unreadable = _fingerprint_files(labels.rows, progress or silent)
     duplicates, compared = find_duplicates(rows, fingerprints)
-    images = _graded_images(rows, fingerprints)
+    images = _labelled_images(rows, fingerprints)
     if near_duplicates.OPTION in options:
         duplicates = [replace(pair, together=True) for pair in duplicates]
         known = {image.id: image for image in images}
         pairs = [(pair.first, pair.second) for pair in duplicates if {pair.first, pair.second} <= known.keys()]
         images = merge_groups(images, [[known[first], known[second]] for first, second in pairs])
-    dataset = ImageDataset(labels.name, images, "", labels.grades)
-    planned, split_findings = _plan_split(dataset)
+    dataset = ImageDataset(labels.name, images, "", labels.grades, labels.ordinal)
+    planned, split_findings = _plan_split(dataset, labels.test_part)
     findings = [
         *labels.findings,
         *unreadable,
         *_image_findings(rows, fingerprints),
         *(describe(pair, labels.grades) for pair in duplicates),
         *_column_findings(rows, fingerprints),
-        *_part_findings(dataset),
+        *_class_findings(dataset),
+        *([] if labels.test_part else (Finding("note", "no test part", note) for note in missing_test(images))),
         *split_findings,
     ]
     return SourceCheck(
@@ -117,6 +124,8 @@ def check_source(
         images=images,
         files={row.id: row.path for row in rows},
         grades=labels.grades,
+        ordinal=labels.ordinal,
+        columns=labels.columns,
         counts={"train": dataset.counts("train"), "test": dataset.counts("test")},
         sizes=dict(Counter(_format_size(fingerprint) for fingerprint in fingerprints).most_common()),
         duplicates=tuple(duplicates),
@@ -143,8 +152,8 @@ def _fingerprint_files(
     return readable, fingerprints, findings
 
 
-def _graded_images(rows: Sequence[CheckedRow], fingerprints: Sequence[ImageFingerprint]) -> tuple[LabeledImage, ...]:
-    """Return the images that have a grade, with files of the same bytes in common groups as in a data set."""
+def _labelled_images(rows: Sequence[CheckedRow], fingerprints: Sequence[ImageFingerprint]) -> tuple[LabeledImage, ...]:
+    """Return the images that have a label, with files of the same bytes in common groups as in a data set."""
     images, digests = [], []
     for row, fingerprint in zip(rows, fingerprints, strict=True):
         if row.grade is not None:
@@ -171,7 +180,7 @@ def _image_findings(rows: Sequence[CheckedRow], fingerprints: Sequence[ImageFing
 
 
 def _column_findings(rows: Sequence[CheckedRow], fingerprints: Sequence[ImageFingerprint]) -> Iterator[Finding]:
-    """Yield a finding for each column, and each property of the files, that reveals the grade."""
+    """Yield a finding for each column, and each property of the files, that reveals the class."""
     graded = [(row, fingerprint) for row, fingerprint in zip(rows, fingerprints, strict=True) if row.grade is not None]
     names = dict.fromkeys(name for row, _ in graded for name in row.others)
     columns = {f"column {name!r}": [row.others.get(name, "") for row, _ in graded] for name in names}
@@ -181,27 +190,38 @@ def _column_findings(rows: Sequence[CheckedRow], fingerprints: Sequence[ImageFin
     }
     grades = [row.grade for row, _ in graded if row.grade is not None]
     for name, share in find_leaky_columns(columns, grades).items():
-        why = "it may be derived from the grade" if name.startswith("column") else "a network may learn it instead"
-        text = f"{name[0].upper()}{name[1:]} reveals the grade of {share:.0%} of the images: {why}."
-        yield Finding("note", "gives the grade away", text)
+        why = "it may be derived from the label" if name.startswith("column") else "a network may learn it instead"
+        text = f"{name[0].upper()}{name[1:]} reveals the class of {share:.0%} of the images: {why}."
+        yield Finding("note", "gives the class away", text)
 
 
-def _part_findings(dataset: ImageDataset) -> Iterator[Finding]:
-    """Yield a finding for a missing test part and for grades without training images."""
+def _class_findings(dataset: ImageDataset) -> Iterator[Finding]:
+    """Yield a finding for classes that may be grades, and for classes without or with a single training image."""
     if not dataset.images:
         return
-    yield from (Finding("note", "no test part", note) for note in missing_test(dataset.images))
-    absent = [name for name, count in zip(dataset.grades, dataset.counts("train"), strict=True) if not count]
+    if not dataset.ordinal and all(name.isdecimal() for name in dataset.grades):
+        text = f"The classes {', '.join(dataset.grades)} are not ordered: add --ordinal if they are grades."
+        yield Finding("note", "order of classes", text)
+    counts = dict(zip(dataset.grades, dataset.counts("train"), strict=True))
+    if len(counts) < 2:
+        yield Finding("defect", "one class", f"{ONE_CLASS.format(dataset.name, *dataset.grades)}.")
+    absent = [name for name, count in counts.items() if not count]
     if absent:
-        text = f"No training image is graded {' or '.join(absent)}: no network can learn that."
-        yield Finding("note", "grade without images", text)
+        text = f"No training image is of class {' or '.join(absent)}: no network can learn that."
+        yield Finding("note", "class without images", text)
+    single = [name for name, count in counts.items() if count == 1]
+    if single:
+        text = f"One training image only is of class {' and '.join(single)}: check the spelling of its label."
+        yield Finding("note", "class with one image", text)
 
 
-def _plan_split(dataset: ImageDataset) -> tuple[PlannedSplit | None, list[Finding]]:
+def _plan_split(dataset: ImageDataset, test_part: TestPart | None) -> tuple[PlannedSplit | None, list[Finding]]:
     """Return the default split of a study, or None and a finding when there are too few images."""
     if not dataset.images:
         return None, []
     try:
+        if test_part is not None:
+            dataset = replace(dataset, images=hold_out(dataset.images, test_part))
         split = stratified_split(dataset, SplitConfig())
     except DataError as error:
         return None, [Finding("defect", "too few images", f"{error.faults[0]}.")]

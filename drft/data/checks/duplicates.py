@@ -34,7 +34,7 @@ class DuplicatePair:
 
     @property
     def conflict(self) -> bool:
-        """Whether their grades differ."""
+        """Whether their labels differ."""
         return None not in self.grades and self.grades[0] != self.grades[1]
 
     @property
@@ -69,12 +69,12 @@ def find_duplicates(
 def describe(pair: DuplicatePair, grades: Sequence[str]) -> Finding:
     """Return the finding on a pair: what is wrong and what to do."""
     first, second = (
-        f"{name} (grade {grade}, {grades[grade]})" if grade is not None else name
+        f"{name} (class {grades[grade]})" if grade is not None else name
         for name, grade in zip((pair.first, pair.second), pair.grades, strict=True)
     )
     properties = [SAME_FILE if pair.how == SAME_FILE else f"the same image, {pair.how}"]
     if pair.conflict:
-        properties.append("with different grades")
+        properties.append("with different labels")
     if pair.across:
         properties.append("across training and test")
     if pair.differing:
@@ -93,7 +93,7 @@ def _kind(pair: DuplicatePair) -> str:
     if pair.across:
         return "leak into test"
     if pair.conflict:
-        return "conflicting grades"
+        return "conflicting labels"
     return "same file" if pair.how == SAME_FILE else "same image"
 
 

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from drft.data.checks.findings import Finding
-from drft.data.dataset import GRADES, Origin
+from drft.data.dataset import GRADES, Origin, TestPart
+from drft.data.datasets.classes import parse_class
 from drft.data.datasets.csv_table import SUFFIXES
 from drft.data.datasets.ddr import find_ddr
 from drft.data.datasets.files import ImageFiles, files_below, leads_out
 from drft.data.datasets.idrid import changed_grades
 from drft.data.datasets.image_folder import read_image_folder
-from drft.data.datasets.labels import LabelRow, SourceLabels, links_elsewhere, parse_grade, repeated_rows, unused_images
+from drft.data.datasets.labels import LabelRow, SourceLabels, links_elsewhere, repeated_rows, unused_images
 from drft.data.datasets.open import is_rendered, open_dataset, path_of, read_source
 from drft.data.progress import Progress
 from drft.errors import DataError
@@ -42,6 +43,11 @@ class CheckedLabels:
     findings: tuple[Finding, ...]
     grades: tuple[str, ...] = GRADES
     rendered: bool = False
+    ordinal: bool = True
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """The columns of a table by role."""
+    test_part: TestPart | None = None
+    """The test part that a study would hold out."""
 
 
 def read_labels(
@@ -90,7 +96,16 @@ def _check_labels(labels: SourceLabels) -> CheckedLabels:
     findings += [Finding("note", "unlisted files", note) for note in unused_images(labels, used)]
     findings += [Finding("note", "links elsewhere", note) for note in links_elsewhere(labels)]
     named = len(labels.rows) + len(labels.faults)
-    return CheckedLabels(labels.name, named, tuple(rows.values()), tuple(findings), labels.grades)
+    return CheckedLabels(
+        labels.name,
+        named,
+        tuple(rows.values()),
+        tuple(findings),
+        labels.grades,
+        ordinal=labels.ordinal,
+        columns=labels.columns,
+        test_part=labels.test_part,
+    )
 
 
 def _source_findings(labels: SourceLabels) -> list[Finding]:
@@ -121,9 +136,9 @@ def _check_row(row: LabelRow, grades: Sequence[str]) -> tuple[CheckedRow | None,
 
     grade = None
     try:
-        grade = parse_grade(row.grade, grades)
+        grade = parse_class(row.grade if row.relabelled is None else row.relabelled, grades)
     except DataError as error:
-        add("bad grade", error)
+        add("bad label", error)
     try:
         path = row.folder.find(row.name)
     except DataError as error:

@@ -24,7 +24,11 @@ class Audit:
 
 
 def audit_files(
-    images: Sequence[LabeledImage], faults: DataErrors, progress: Progress, cache_dir: Path | None = None
+    images: Sequence[LabeledImage],
+    classes: Sequence[str],
+    faults: DataErrors,
+    progress: Progress,
+    cache_dir: Path | None = None,
 ) -> Audit:
     """Read every file once; files that were readable before and are unchanged are not read again.
 
@@ -32,6 +36,7 @@ def audit_files(
 
     Args:
         images: the images to check.
+        classes: names of the classes, for notes.
         faults: the faults of unreadable files are added to it.
         progress: called with the number of files read.
         cache_dir: where digests are stored; by default the user's cache folder.
@@ -51,7 +56,7 @@ def audit_files(
     readable = [image for image in images if image.path in known]
     digests = tuple(known[image.path] for image in readable)
     duplicates = same_bytes(readable, digests)
-    return Audit(merge_groups(readable, duplicates), digests, tuple(_notes(duplicates)))
+    return Audit(merge_groups(readable, duplicates), digests, tuple(_notes(duplicates, classes)))
 
 
 def checked_digest(path: Path) -> str:
@@ -93,12 +98,12 @@ def merge_groups(
     return tuple(replace(image, group=root(image.group)) for image in images)
 
 
-def _notes(duplicates: Sequence[Sequence[LabeledImage]]) -> Iterator[str]:
+def _notes(duplicates: Sequence[Sequence[LabeledImage]], classes: Sequence[str]) -> Iterator[str]:
     for images in duplicates:
-        names = " and ".join(f"{image.id} (grade {image.grade})" for image in images)
+        names = " and ".join(f"{image.id} ({classes[image.grade]})" for image in images)
         conflict = len({image.grade for image in images}) > 1
         across = len({image.origin for image in images}) > 1
         yield (
-            f"{names} are the same file{' with different grades' if conflict else ''}"
+            f"{names} are the same file{' with different labels' if conflict else ''}"
             f"{'; the training one is left out so that the test set stays unseen' if across else ''}."
         )

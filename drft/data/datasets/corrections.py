@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from drft.data.dataset import Correction, ImageDataset, Origin, fingerprint
+from drft.data.datasets.classes import parse_class
 from drft.data.datasets.csv_table import read_table
 from drft.data.datasets.faults import DataErrors
-from drft.data.datasets.labels import SourceLabels, parse_grade
+from drft.data.datasets.labels import SourceLabels
 from drft.errors import DataError
 from drft.files.csv_cells import text_of_cell
 from drft.files.digests import file_digest
@@ -65,7 +66,7 @@ def correct_labels(labels: SourceLabels, options: Mapping[str, str]) -> SourceLa
     """
     changes = _read_changes(options, {row.id: row.origin for row in labels.rows}, labels.grades)
     rows = [
-        replace(row, grade=str(changes.grades[row.id])) if row.id in changes.grades else row
+        replace(row, relabelled=labels.grades[changes.grades[row.id]]) if row.id in changes.grades else row
         for row in labels.rows
         if row.id not in changes.excluded
     ]
@@ -171,7 +172,7 @@ def _wrong_images(rows: Sequence[_Row], origins: Mapping[str, Origin]) -> Iterat
 
 def _parse_grade(row: _Row, grades: Sequence[str]) -> int:
     try:
-        return parse_grade(row.grade, grades)
+        return parse_class(row.grade, grades)
     except DataError as error:
         raise DataError(f"{row.location}: {error.faults[0]}") from None
 

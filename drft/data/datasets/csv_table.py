@@ -1,8 +1,8 @@
-"""Label tables: a CSV that names images and their grades, with any column names.
+"""Label tables: a CSV that names images and their labels, with any column names and any classes.
 
-Recognised by their columns: APTOS 2019 (``id_code``, ``diagnosis``), EyePACS (``image``, ``level``), Messidor-2
-(``adjudicated_dr_grade``, ``adjudicated_gradable``), DDR on Kaggle (``id_code``, ``diagnosis``). For other tables the
-user names the columns.
+Recognised by their columns as tables of retinopathy grades: APTOS 2019 (``id_code``, ``diagnosis``), EyePACS
+(``image``, ``level``), Messidor-2 (``adjudicated_dr_grade``, ``adjudicated_gradable``), DDR on Kaggle (``id_code``,
+``diagnosis``). For tables without usual column names the user names the columns.
 """
 
 import csv
@@ -14,7 +14,8 @@ from io import StringIO
 from pathlib import Path
 
 from drft.config.trial_config import nearest
-from drft.data.dataset import Origin
+from drft.data.dataset import GRADES, Origin
+from drft.data.datasets.classes import GRADE_WORDS, words_of
 from drft.data.datasets.faults import DataErrors
 from drft.data.datasets.files import ImageFiles, stem_of
 from drft.data.datasets.labels import LabelRow, SourceLabels
@@ -25,13 +26,15 @@ OPTIONS = ("image_column", "grade_column", "group_column", "origin_column", "ima
 
 USUAL_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "image": (
-        "image", "id code", "image id", "image name", "filename", "file name", "file", "image path", "path", "id",
+        "image", "id code", "image id", "image name", "filename", "file name", "file", "image path", "path",
+        "image index", "isic id", "id",
     ),
     "grade": (
         "diagnosis", "level", "grade", "retinopathy grade", "adjudicated dr grade", "dr grade", "dr", "label", "class",
+        "dx", "labels", "class name", "category", "target", "disease", "finding labels", "finding",
     ),
-    "group": ("group", "patient", "patient id", "subject", "subject id"),
-    "origin": ("origin", "split"),
+    "group": ("group", "patient", "patient id", "patientid", "subject", "subject id", "case id", "lesion id"),
+    "origin": ("origin", "split", "subset"),
 }  # fmt: skip
 """Usual names of each column, in the order in which they are tried; case, ``_`` and blanks are ignored."""
 
@@ -44,7 +47,14 @@ SUFFIXES = frozenset({".csv", ".tsv"})
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?')
 """The first line of some tables that Excel writes."""
 
+_OF_RETINOPATHY = frozenset({"retinopathy grade", "adjudicated dr grade", "dr grade", "dr"})
+"""Names of columns whose labels are grades of retinopathy."""
+
+_TABLES_OF_RETINOPATHY = frozenset({("id code", "diagnosis"), ("image", "level")})
+"""Columns of images and labels by which APTOS 2019, DDR on Kaggle and EyePACS are recognised."""
+
 _GRADABLE = "adjudicated gradable"
+_NUMBER = re.compile(r"-?\d+(\.\d*)?")
 _EYE = re.compile(r"(.+)_(left|right)", re.IGNORECASE)
 _ORIGINS: Mapping[str, Origin] = {
     "train": "train", "training": "train", "val": "train", "valid": "train", "validation": "train",
@@ -74,16 +84,23 @@ class CsvTable:
 
 @dataclass(frozen=True, slots=True)
 class ColumnRoles:
-    """The columns of a table that hold images, grades, groups and origins."""
+    """The columns of a table that hold images, labels, groups and origins."""
 
     image: str
     grade: str
+    """Of the labels, whether or not they are grades."""
     group: str | None
     origin: str | None
 
+    @property
+    def known(self) -> Mapping[str, str]:
+        """The columns that the table has, by role in words for users."""
+        roles = {"image": self.image, "label": self.grade, "group": self.group, "part": self.origin}
+        return {role: column for role, column in roles.items() if column is not None}
+
     def others(self, cells: Mapping[str, str]) -> Mapping[str, str]:
         """Return the cells of all other columns."""
-        known = {self.image, self.grade, self.group, self.origin}
+        known = self.known.values()
         return {name: cell for name, cell in cells.items() if name not in known}
 
 
@@ -103,7 +120,7 @@ def read_table(path: Path) -> CsvTable:
     except UnicodeDecodeError:
         raise DataError(f"{path} is not UTF-8 text: save it as 'CSV UTF-8'") from None
     if not text.strip():
-        raise DataError(f"{path} is empty: it should name one image and its grade per line")
+        raise DataError(f"{path} is empty: it should name one image and its label per line")
     lines = StringIO(text).readlines()
     skipped = next(number for number, line in enumerate(lines) if line.strip())
     separator = _SEPARATOR_LINE.fullmatch(lines[skipped].strip())
@@ -119,7 +136,7 @@ def read_table(path: Path) -> CsvTable:
     except csv.Error as error:
         raise DataError(f"{path}, line {skipped + reader.line_num} is not CSV ({error}): fix the line") from None
     if not rows:
-        raise DataError(f"{path} has no rows below its header: it should name one image and its grade per line")
+        raise DataError(f"{path} has no rows below its header: it should name one image and its label per line")
     return CsvTable(path, tuple(name for name in header if name), rows)
 
 
@@ -145,6 +162,9 @@ def read_label_table(path: Path, options: Mapping[str, str]) -> SourceLabels:
         path: the CSV.
         options: those of ``OPTIONS``; ``images`` is the image folder, by default the folder of the CSV.
 
+    Returns:
+        The labels; their classes are known for a table of retinopathy only.
+
     Raises:
         DataError: when the table cannot be read, or a column or the image folder is missing.
     """
@@ -164,13 +184,23 @@ def read_label_table(path: Path, options: Mapping[str, str]) -> SourceLabels:
         notes.append("Names ending in _left and _right are taken as the two eyes of one patient and stay on one side.")
     if table.find_column(_GRADABLE) and not pairs:
         notes.append(f"{PAIRS} is not there, so the two eyes of one patient may be on both sides of a split.")
-    return SourceLabels(path.stem, rows, notes, faults.lines)
+    grades = GRADES if _has_retinopathy_grades(columns, [row.grade for row in rows]) else ()
+    return SourceLabels(path.stem, rows, notes, faults.lines, grades=grades, columns=columns.known)
 
 
 def eyes_of(stem: str) -> str | None:
     """Return the group of a patient's eyes when the name has the form ``10_left``; None otherwise."""
     eye = _EYE.fullmatch(stem)
     return f"patient {eye[1]}" if eye else None
+
+
+def _has_retinopathy_grades(columns: ColumnRoles, labels: Sequence[str]) -> bool:
+    """Return whether the columns are those of a table of retinopathy grades, and few of its labels are other words."""
+    names = _normalize(columns.image), _normalize(columns.grade)
+    if names[1] not in _OF_RETINOPATHY and names not in _TABLES_OF_RETINOPATHY:
+        return False
+    others = [label for label in labels if not _NUMBER.fullmatch(label) and words_of(label) not in GRADE_WORDS]
+    return 2 * len(others) <= len(labels)
 
 
 def _normalize(name: str) -> str:
@@ -199,6 +229,7 @@ def _find_column(table: CsvTable, role: str, options: Mapping[str, str]) -> str 
         if difflib.get_close_matches(_normalize(column), USUAL_COLUMNS[role], n=1, cutoff=0.75)
     )
     hint = f" (did you mean {column!r}?)" if (column := next(similar, None)) else ""
+    role = "label" if role == "grade" else role
     raise DataError(
         f"{table.path.name} has no column that names the {role}{hint}; {existing}: name it with --{role}-column"
     )
@@ -241,6 +272,10 @@ def _label_row(
     name = cells[columns.image]
     if not name:
         raise DataError(f"{table.location(line)}: no image is named in column {columns.image!r}: complete the line")
+    if not cells[columns.grade]:
+        raise DataError(
+            f"{table.location(line)}: there is no label in column {columns.grade!r}: complete or remove the line"
+        )
     part = "train" if columns.origin is None else cells[columns.origin]
     if part.casefold() not in _ORIGINS:
         raise DataError(f"{table.location(line)}: {columns.origin} {part!r} should be 'train' or 'test'")

@@ -5,19 +5,16 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from drft.data.dataset import GRADES, Origin
+from drft.data.dataset import Origin
+from drft.data.datasets.classes import words_of
 from drft.data.datasets.csv_table import eyes_of
 from drft.data.datasets.files import ImageFiles, stem_of
-from drft.data.datasets.labels import GRADE_WORDS, LabelRow, SourceLabels, words_of
-from drft.errors import DataError
-
-MAX_CLASSES = 10
-"""Most folders that are taken as classes; more folders are probably patients."""
+from drft.data.datasets.labels import LabelRow, SourceLabels
 
 _PART = re.compile(r"\b(?:(train)(?:ing)?|(val)(?:id|idation)?|(test)(?:ing)?)\b")
 
@@ -33,14 +30,8 @@ class _ClassImage(NamedTuple):
 def read_image_folder(folder: Path) -> SourceLabels | None:
     """Return the labels of the images below a folder, which are the names of their folders.
 
-    Folders named 0 to 4, or as the grades of the international scale, are those grades; other folders are classes in
-    the order of their names.
-
     Returns:
         None when there are no images, or their folders are no classes.
-
-    Raises:
-        DataError: when there are too many folders to be classes.
     """
     images = ImageFiles.of(folder)
     if not images.files:
@@ -49,22 +40,12 @@ def read_image_folder(folder: Path) -> SourceLabels | None:
     class_images = _class_images([file.relative_to(top) for file in images.files])
     if class_images is None:
         return None
-    classes_found = {image.class_ for image in class_images}
-    if len(classes_found) > MAX_CLASSES:
-        raise DataError(
-            f"{folder} has images in {len(classes_found)} folders, and at most {MAX_CLASSES} are taken as classes "
-            "(more are probably patients): join folders, or name a table of labels"
-        )
-    grades, numbers = _grades(classes_found)
     below_top = replace(ImageFiles.of(top), links=images.links)
-    rows = [_label_row(image, numbers[image.class_], below_top) for image in class_images]
+    rows = [_label_row(image, below_top) for image in class_images]
     notes = []
-    if grades != GRADES:
-        classes = ", ".join(grades)
-        notes.append(f"The classes are the folders in the order of their names, taken as a scale: {classes}.")
     if any(image.part == "val" for image in class_images):
         notes.append("The images in the validation folder are used for training; each study makes its own split.")
-    return SourceLabels(folder.name, rows, notes, grades=grades)
+    return SourceLabels(folder.name, rows, notes, grades=())
 
 
 def _class_images(paths: Sequence[Path]) -> list[_ClassImage] | None:
@@ -80,17 +61,7 @@ def _class_images(paths: Sequence[Path]) -> list[_ClassImage] | None:
     return images if len({image.class_ for image in images}) > 1 else None
 
 
-def _grades(classes: set[str]) -> tuple[tuple[str, ...], Mapping[str, int]]:
-    """Return the names of the grades and the number of each class."""
-    scale = {name: int(name) if name.isdecimal() else GRADE_WORDS.get(words_of(name), -1) for name in classes}
-    if len(classes) == len(GRADES) and set(scale.values()) == set(range(len(GRADES))):
-        return GRADES, scale
-    numeric = all(name.isdecimal() for name in classes)
-    names = sorted(classes, key=lambda name: (int(name) if numeric else 0, name))
-    return tuple(names), {name: number for number, name in enumerate(names)}
-
-
-def _label_row(image: _ClassImage, grade: int, images: ImageFiles) -> LabelRow:
+def _label_row(image: _ClassImage, images: ImageFiles) -> LabelRow:
     origin: Origin = "test" if image.part == "test" else "train"
     name = image.path.as_posix()
     # From the class on, so that the id does not have the part twice.
@@ -99,7 +70,7 @@ def _label_row(image: _ClassImage, grade: int, images: ImageFiles) -> LabelRow:
     return LabelRow(
         id=f"{origin}/{folder}{stem}",
         name=name,
-        grade=str(grade),
+        grade=image.class_,
         origin=origin,
         folder=images,
         location=name,

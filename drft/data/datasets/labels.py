@@ -1,27 +1,20 @@
 """Build a data set from the labels of a data source: check every row, and report every fault."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
-from drft.data.dataset import GRADES, Correction, ImageDataset, LabeledImage, Origin, fingerprint
-from drft.data.datasets.audit import audit_files, merge_groups
+from drft.data.dataset import GRADES, Correction, ImageDataset, LabeledImage, Origin, TestPart, fingerprint
+from drft.data.datasets.audit import audit_files, merge_groups, same_bytes
+from drft.data.datasets.classes import FORMER, find_classes, former_classes, parse_class
 from drft.data.datasets.faults import DataErrors
 from drft.data.datasets.files import ImageFiles
 from drft.data.datasets.near_duplicates import near_duplicate_pairs, pair_notes
 from drft.data.progress import Progress
+from drft.data.test_part import hold_out
 from drft.errors import DataError
-
-GRADE_WORDS: Mapping[str, int] = {
-    "no dr": 0, "nodr": 0, "no": 0, "normal": 0, "mild": 1, "moderate": 2, "severe": 3,
-    "proliferative": 4, "proliferate": 4, "proliferative dr": 4, "proliferate dr": 4, "pdr": 4,
-}  # fmt: skip
-"""Usual names of the five grades, as ``words_of`` writes them."""
-
-_WHOLE_NUMBER = re.compile(r"(\d)(\.0*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +34,8 @@ class LabelRow:
     """Images of one group stay together, such as those of a patient; None for an image alone."""
     others: Mapping[str, str] = field(default_factory=dict)
     """Cells of all other columns; no training uses them, but a check compares them."""
+    relabelled: str | None = None
+    """The label that a correction has put in place of ``grade``; None without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,73 +49,124 @@ class SourceLabels:
     faults: Sequence[str] = ()
     """Faults of rows that are not usable, one sentence each."""
     grades: tuple[str, ...] = GRADES
-    """Names of the grades, 0 first."""
+    """Names of the classes, 0 first; empty as long as they have to be found in the labels."""
+    ordinal: bool = True
+    """Whether the classes are ordered."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """The columns of a table that hold images, labels, groups and parts, by role."""
     left_out: Sequence[LabelRow] = ()
     """Rows that are left out on purpose."""
     corrections: tuple[Correction, ...] = ()
     group_near_duplicates: bool = False
     """Whether the same image in different files is one group."""
+    test_part: TestPart | None = None
+    """The test part to hold out of a source that has none."""
+
+
+def with_classes(labels: SourceLabels, options: Mapping[str, str]) -> SourceLabels:
+    """Return labels whose classes are known: those of the data set, or those that are found in the labels.
+
+    A table that looks like one of retinopathy may be another one, so ``classes`` overrides its grades.
+
+    Raises:
+        DataError: when the classes cannot be found, or an option does not apply.
+    """
+    if labels.grades and not ("classes" in options and labels.columns):
+        if "classes" in options:
+            raise DataError(f"--classes does not apply to {labels.name}: its classes are {', '.join(labels.grades)}")
+        return labels
+    texts = [row.grade for row in labels.rows]
+    if not texts:  # no line can be used: the faults of all lines are named, not that there are no classes
+        return replace(labels, grades=GRADES)
+    if options.get("label_rules") == FORMER:
+        classes = former_classes(texts, folders=not labels.columns)
+    else:
+        classes = find_classes(texts, options, labels.name)
+    return replace(labels, grades=classes.names, ordinal=classes.ordinal)
 
 
 def build_dataset(labels: SourceLabels, progress: Progress, cache_dir: Path | None = None) -> ImageDataset:
     """Check every row and every file and build the data set.
 
     Raises:
-        DataError: with one line for each wrong grade or name, each repeated id and each missing or unreadable file.
+        DataError: with one line for each wrong label or name, each repeated id and each missing or unreadable file.
     """
     faults = DataErrors()
     faults.add(labels.faults)
-    images = faults.collect(partial(_labeled_image, grades=labels.grades), labels.rows)
+    images = faults.collect(partial(_labeled_image, classes=labels.grades), labels.rows)
     faults.add(repeated_rows(labels.rows))
-    audit = audit_files(images, faults, progress, cache_dir)
+    audit = audit_files(images, labels.grades, faults, progress, cache_dir)
     faults.raise_all()
     pairs = []
     if labels.group_near_duplicates:
         pairs = near_duplicate_pairs(audit.images, audit.digests, progress, cache_dir)
+    grouped = merge_groups(audit.images, pairs)
+    if labels.test_part is not None:
+        grouped = _hold_out_test(labels, grouped, audit.digests, progress, cache_dir)
     return ImageDataset(
         name=labels.name,
-        images=merge_groups(audit.images, pairs),
-        fingerprint=fingerprint(audit.images, audit.digests),
+        images=grouped,
+        fingerprint=fingerprint(grouped, audit.digests),
         grades=labels.grades,
+        ordinal=labels.ordinal,
         notes=(
             *labels.notes,
             *unused_images(labels, {image.path for image in images}),
             *links_elsewhere(labels),
-            *missing_test(images),
+            *([str(labels.test_part)] if labels.test_part else missing_test(images)),
             *audit.notes,
-            *pair_notes(pairs),
+            *pair_notes(pairs, labels.grades),
         ),
         corrections=labels.corrections,
+        test_part=labels.test_part,
     )
 
 
-def parse_grade(text: str, grades: Sequence[str] = GRADES) -> int:
-    """Return a grade, by default of the international scale: a number, or a usual name such as ``Proliferate_DR``.
+def _hold_out_test(
+    labels: SourceLabels,
+    images: tuple[LabeledImage, ...],
+    digests: Sequence[str],
+    progress: Progress,
+    cache_dir: Path | None,
+) -> tuple[LabeledImage, ...]:
+    """Return the images with a test part, which does not depend on corrections of labels.
+
+    So a study on corrected labels has the test images of the study before, whose trainings the corrections rely on.
 
     Raises:
-        DataError: when the text is neither a whole number from 0 to the last grade nor the name of a grade.
+        DataError: when no test part can be held out, or a correction names an image of it.
     """
-    number = _WHOLE_NUMBER.fullmatch(text)
-    if number is not None and int(number[1]) < len(grades):
-        return int(number[1])
-    names = {words_of(name): position for position, name in enumerate(grades)}
-    known = {**GRADE_WORDS, **names} if tuple(grades) == GRADES else names
-    if words_of(text) in known:
-        return known[words_of(text)]
-    raise DataError(
-        f"grade {text!r} should be a whole number from 0 to {len(grades) - 1}, or the name of a grade: correct the line"
-    )
+    assert labels.test_part is not None
+    corrected = {row.id: row for row in labels.rows if row.relabelled is not None}
+    excluded = DataErrors().collect(partial(_labeled_image, classes=labels.grades), labels.left_out)
+    audit = audit_files(excluded, labels.grades, DataErrors(), progress, cache_dir)
+    as_published = []
+    for image in images:
+        label = corrected[image.id].grade if image.id in corrected else ""
+        # A label that only its correction makes readable counts as corrected: without it, no study ran on these images.
+        found = DataErrors().collect(partial(parse_class, classes=labels.grades), [label] if label else [])
+        as_published.append(replace(image, grade=found[0]) if found else image)
+    everything = [*as_published, *audit.images]
+    groups = merge_groups(everything, same_bytes(everything, [*digests, *audit.digests]))
+    held_out = {
+        old.id for old, new in zip(everything, hold_out(groups, labels.test_part), strict=True) if new.origin == "test"
+    }
+    wrong = sorted(held_out & (corrected.keys() | {image.id for image in audit.images}))
+    if wrong:
+        raise DataError(
+            f"{name} is a test image of --test-fraction, and the test part stays as it is: remove its line from the "
+            "corrections"
+            for name in wrong
+        )
+    return tuple(image.as_test() if image.id in held_out else image for image in images)
 
 
-def words_of(name: str) -> str:
-    """Return the letters and digits of a name in lower case, with blanks between words."""
-    return re.sub(r"[^a-z0-9]+", " ", name.casefold()).strip()
-
-
-def _labeled_image(row: LabelRow, grades: Sequence[str]) -> LabeledImage:
+def _labeled_image(row: LabelRow, classes: Sequence[str]) -> LabeledImage:
     faults = DataErrors()
     path = faults.collect(row.folder.find, [row.name])
-    grade = faults.collect(partial(parse_grade, grades=grades), [row.grade])
+    grade = faults.collect(
+        partial(parse_class, classes=classes), [row.grade if row.relabelled is None else row.relabelled]
+    )
     if faults.lines:
         raise DataError(f"{row.location}: {fault}" for fault in faults.lines)
     return LabeledImage(row.id, path[0], grade[0], row.origin, row.group or row.id)
@@ -156,4 +202,7 @@ def links_elsewhere(labels: SourceLabels) -> Iterator[str]:
 def missing_test(images: Sequence[LabeledImage]) -> Iterator[str]:
     """Yield one sentence when there is no test part."""
     if all(image.origin == "train" for image in images):
-        yield "The source names no test images, so nothing is held out for a final test."
+        yield (
+            "The source names no test images, so nothing is held out for a final test: a new study with "
+            "--test-fraction 0.2 holds some out."
+        )

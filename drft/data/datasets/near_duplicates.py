@@ -53,13 +53,14 @@ def near_duplicate_pairs(
     return [(by_digest[first], by_digest[second]) for first, second in pairs]
 
 
-def pair_notes(pairs: Sequence[Pair]) -> Iterator[str]:
-    """Yield one sentence for each pair."""
+def pair_notes(pairs: Sequence[Pair], classes: Sequence[str]) -> Iterator[str]:
+    """Yield one sentence for each pair; ``classes`` are the names of the classes."""
     for first, second in pairs:
-        conflict = " with different grades" if first.grade != second.grade else ""
+        conflict = " with different labels" if first.grade != second.grade else ""
         across = first.origin != second.origin
         yield (
-            f"{first.id} (grade {first.grade}) and {second.id} (grade {second.grade}) are the same image{conflict}; "
+            f"{first.id} ({classes[first.grade]}) and {second.id} ({classes[second.grade]}) are the same image"
+            f"{conflict}; "
             f"{'the training one is left out' if across else 'they stay on one side of the split'}."
         )
 

@@ -7,13 +7,14 @@ from pathlib import Path
 from types import MappingProxyType
 
 from drft.config.trial_config import nearest
-from drft.data.dataset import ImageDataset
-from drft.data.datasets import corrections, csv_table, idrid, known_tables, near_duplicates
+from drft.data import test_part
+from drft.data.dataset import GRADES, ImageDataset, TestPart
+from drft.data.datasets import classes, corrections, csv_table, idrid, known_tables, near_duplicates
 from drft.data.datasets.ddr import find_ddr, read_ddr
 from drft.data.datasets.download import DOWNLOADS, fetch
 from drft.data.datasets.files import files_below, links_out_of
 from drft.data.datasets.image_folder import read_image_folder
-from drft.data.datasets.labels import SourceLabels, build_dataset
+from drft.data.datasets.labels import SourceLabels, build_dataset, with_classes
 from drft.data.datasets.retinamnist import find_retinamnist, is_retinamnist, read_retinamnist
 from drft.data.progress import Progress, silent
 from drft.errors import DataError
@@ -24,7 +25,7 @@ NAMES = ("synthetic", *DOWNLOADS)
 MAX_SEED_DIGITS = 18
 """Number of decimal digits of the largest seed of a rendered source."""
 
-_COMMON = (*corrections.OPTIONS, near_duplicates.OPTION)
+_COMMON = (*corrections.OPTIONS, near_duplicates.OPTION, *classes.OPTIONS, *test_part.OPTIONS)
 """Options of every source that has label tables."""
 
 
@@ -44,7 +45,9 @@ def open_dataset(
             a label table (CSV).
         options: ``labels`` for IDRiD; ``images`` for APTOS 2019, EyePACS and Messidor-2; ``image_column``,
             ``grade_column``, ``group_column``, ``origin_column`` and ``images`` for other label tables; ``exclude``
-            and ``relabel`` for all: files of corrections (``drft.data.datasets.corrections``);
+            and ``relabel`` for all: files of corrections (``drft.data.datasets.corrections``); ``ordinal`` (``yes``)
+            and ``classes`` as in ``drft.data.datasets.classes``; ``test_fraction`` and ``test_seed`` hold a test part
+            out of a source that publishes none;
             ``group_lookalikes`` for all except rendered ones: ``yes`` keeps the same image in different
             files on one side of every split.
         cache_dir: where rendered images and digests of files are stored; by default the user's cache folder.
@@ -54,8 +57,11 @@ def open_dataset(
         DataError: with one line for every fault: what, where and what to do.
     """
     if is_rendered(source):
-        _check_options(options, corrections.OPTIONS, source)
-        return corrections.correct_dataset(_render(source, cache_dir, progress), options)
+        _check_options(options, (*corrections.OPTIONS, "ordinal", *test_part.OPTIONS), source)
+        dataset = _render(source, cache_dir, progress)
+        if part := test_part_of(options):
+            test_part.hold_out(dataset.images, part)  # refuses: rendered images have a test part
+        return corrections.correct_dataset(dataset, options)
     return build_dataset(read_source(source, options, cache_dir), progress or silent, cache_dir)
 
 
@@ -76,12 +82,34 @@ def read_source(source: str, options: Mapping[str, str], cache_dir: Path | None 
     try:
         if source in DOWNLOADS:
             labels = _read_folder(fetch(source, cache_dir), own_options, cache_dir)
+            labels = replace(labels, grades=labels.grades or GRADES)  # all of these data sets are of retinopathy
         else:
             labels = _read_path(source, own_options, cache_dir)
-        labels = corrections.correct_labels(labels, options)
+        labels = corrections.correct_labels(with_classes(labels, options), options)
     except OSError as error:
         raise DataError(f"{source} cannot be opened ({error}): check the path and its permissions") from error
-    return replace(labels, group_near_duplicates=near_duplicates.OPTION in options)
+    part = test_part_of(options)
+    published = sum(row.origin == "test" for row in labels.rows)
+    if part and published:
+        raise DataError(test_part.HAS_TEST_PART.format(published))
+    return replace(labels, group_near_duplicates=near_duplicates.OPTION in options, test_part=part)
+
+
+def test_part_of(options: Mapping[str, str]) -> TestPart | None:
+    """Return the test part that options of a source ask for; None if they ask for none.
+
+    Raises:
+        DataError: when the share is none.
+    """
+    if "test_fraction" not in options:
+        return None
+    try:
+        part = TestPart(float(options["test_fraction"]), int(options.get("test_seed", 0)))
+    except ValueError:
+        part = TestPart(0.0)
+    if not 0 < part.fraction < 1:
+        raise DataError(f"--test-fraction should be above 0 and below 1, such as 0.2, not {options['test_fraction']}")
+    return part
 
 
 def path_of(source: str) -> Path:

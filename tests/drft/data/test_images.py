@@ -192,9 +192,21 @@ def test_every_common_kind_of_image_becomes_rgb(tmp_path, mode):
     assert decode(path, 32).shape == (32, 32, 3)
 
 
-def test_sixteen_bit_images_are_errors(tmp_path):
-    path = tmp_path / "deep.png"
-    Image.fromarray(np.full((40, 40), 40000, dtype=np.uint16)).save(path)
+@pytest.mark.parametrize(("brightest", "white"), [(255, 255), (4095, 255), (40000, 156), (65535, 255)])
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_grey_values_of_up_to_sixteen_bits_become_8_bits(tmp_path, suffix, brightest, white):
+    values = np.full((40, 40), brightest, dtype=np.uint16)
+    values[:20] = brightest // 2
+    Image.fromarray(values).save(tmp_path / f"deep.{suffix}")
+
+    pixels = decode(tmp_path / f"deep.{suffix}", 40)
+    assert pixels[-1, 0].tolist() == [white] * 3
+    assert pixels[0, 0].tolist() == [white // 2] * 3
+
+
+def test_floating_point_images_are_errors(tmp_path):
+    path = tmp_path / "deep.tif"
+    Image.fromarray(np.full((40, 40), 0.5, dtype=np.float32)).save(path)
 
     with pytest.raises(DataError, match="convert it to 8 bits"):
         decode(path, 16)

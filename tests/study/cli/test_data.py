@@ -29,7 +29,7 @@ def image(seed: int) -> Image.Image:
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """Twenty images of two grades in a table; more can be added by hand."""
-    lines = ["image,grade"]
+    lines = ["image,level"]
     for number in range(20):
         image(number).save(tmp_path / f"p{number}.png")
         lines.append(f"p{number},{number % 2}")
@@ -79,7 +79,7 @@ def test_of_many_findings_of_one_kind_the_first_are_told(source):
 
 
 def test_options_of_the_table_are_those_of_a_run(source, tmp_path):
-    source.write_text(source.read_text().replace("image,grade", "image,stage"))
+    source.write_text(source.read_text().replace("image,level", "image,stage"))
 
     result = call("check", source, "--image-column", "image", "--grade-column", "stage", "--images", tmp_path)
 
@@ -103,7 +103,7 @@ def test_json_holds_everything(source, tmp_path):
         True,
     )
     assert [finding["kind"] for finding in document["findings"] if finding["severity"] == "defect"] == [
-        "conflicting grades"
+        "conflicting labels"
     ]
 
 

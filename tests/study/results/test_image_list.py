@@ -25,13 +25,13 @@ def listed(tmp_path):
     [
         (
             {"train/a": 0, "train/b": 4, "train/=c": 2, 'train/d,"é"': 3},
-            "1 label differs: train/b (grade 1 there, 4 here)",
+            "1 label differs: train/b (class 1 there, 4 here)",
         ),
         (
             {"train/a": 0, "train/=c": 2, 'train/d,"é"': 3, "train/e": 1},
             "1 image is new: train/e; 1 image is gone: train/b",
         ),
-        ({"train/a": 1, "train/b": 2, "train/=c": 2, 'train/d,"é"': 3}, "2 labels differ: train/a (grade 0 there, 1"),
+        ({"train/a": 1, "train/b": 2, "train/=c": 2, 'train/d,"é"': 3}, "2 labels differ: train/a (class 0 there, 1"),
         ({f"train/{n}": 0 for n in range(9)}, "9 images are new: train/0, train/1, train/2 and 6 more; 4 images are"),
         (
             {"train/a": 0, "train/b": 1, "train/=c": 2, 'train/d,"é"': 3},

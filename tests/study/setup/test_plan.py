@@ -277,7 +277,7 @@ def test_an_edited_label_is_named(ready, labels, tmp_path):
     name, grade, *others = rows[4].split(",")
     rows[4] = ",".join([name, str((int(grade) + 1) % 5), *others])
     labels.write_text("\n".join(rows) + "\n")
-    with pytest.raises(UsageError, match=rf"1 label differs: \w+/{name}\S* \(grade {grade} there, \d here\)"):
+    with pytest.raises(UsageError, match=rf"1 label differs: \w+/{name}\S* \(class {grade} there, \d here\)"):
         ready(data=str(labels))
 
 

@@ -19,7 +19,7 @@ Make = Callable[..., Path]
 def table(tmp_path: Path) -> Make:
     """Write images by name, and a table of (name, grade, more cells)."""
 
-    def make(rows: list[tuple[object, ...]], images: Mapping[str, Image.Image], header: str = "image,grade") -> Path:
+    def make(rows: list[tuple[object, ...]], images: Mapping[str, Image.Image], header: str = "image,level") -> Path:
         for name, image in images.items():
             image.save(tmp_path / f"{name}.png")
         lines = [header, *(",".join(map(str, row)) for row in rows)]
@@ -83,7 +83,7 @@ def test_every_faulty_file_and_line_is_a_finding_and_the_others_are_checked(tabl
     assert ids_of(check, "name leads out") == [("train/../secret",)]
     assert ids_of(check, "near-black file") == [("train/black",)]
     assert ids_of(check, "blank file") == [("train/grey",)]
-    assert ids_of(check, "bad grade") == [("train/wrong",)]
+    assert ids_of(check, "bad label") == [("train/wrong",)]
     assert len(ids_of(check, "repeated line")) == 1
     assert len(ids_of(check, "unlisted files")) == 1
     assert len(check.images) == 10
@@ -147,10 +147,10 @@ def test_duplicates_with_conflicts_and_across_parts(table):
     rows += [("b", 1, 7, "train", "r"), ("b2", 2, 7, "train", "s")]
     rows += [("c", 3, 7, "train", "t"), ("c2", 3, 7, "test", "u")]
 
-    check = check_source(str(table(rows, images, "image,grade,oedema,split,patient")))
+    check = check_source(str(table(rows, images, "image,level,oedema,split,patient")))
 
     assert ids_of(check, "same file") == [("train/a", "train/a2")]
-    assert ids_of(check, "conflicting grades") == [("train/b", "train/b2")]
+    assert ids_of(check, "conflicting labels") == [("train/b", "train/b2")]
     assert ids_of(check, "leak into test") == [("train/c", "test/c2")]
     assert len(check.defects) == 2
     assert [pair.differing for pair in check.duplicates] == [("oedema",), (), ()]
@@ -162,7 +162,7 @@ def test_a_leak_through_a_copy_of_a_copy_is_found(table):
     images = plain(10) | {"twice": fundus_like(50), "held_out": fundus_like(50), "turned": fundus_like(50).rotate(180)}
     rows = [(name, number % 2, "test" if name == "held_out" else "train") for number, name in enumerate(images)]
 
-    check = check_source(str(table(rows, images, "image,grade,split")))
+    check = check_source(str(table(rows, images, "image,level,split")))
 
     assert ids_of(check, "leak into test") == [("train/twice", "test/held_out"), ("test/held_out", "train/turned")]
 
@@ -181,9 +181,9 @@ def test_a_column_that_reveals_the_grade_is_a_finding(table, column, leaks):
     images = plain(30)
     rows = [(name, row % 3, column(row, row % 3)) for row, name in enumerate(images)]
 
-    check = check_source(str(table(rows, images, "image,grade,extra")))
+    check = check_source(str(table(rows, images, "image,level,extra")))
 
-    texts = [finding.text for finding in check.findings if finding.kind == "gives the grade away"]
+    texts = [finding.text for finding in check.findings if finding.kind == "gives the class away"]
     assert [("'extra'" in text) for text in texts] == ([True] if leaks else [])
     assert not check.defects
 
@@ -193,7 +193,7 @@ def test_an_image_size_that_reveals_the_grade_is_a_finding(table):
 
     check = check_source(str(table(graded(images), images)))
 
-    assert any("The size of the image reveals the grade of 100%" in finding.text for finding in check.findings)
+    assert any("The size of the image reveals the class of 100%" in finding.text for finding in check.findings)
 
 
 def test_grades_changed_on_kaggle_are_defects_until_they_are_replaced(kaggle_copy):

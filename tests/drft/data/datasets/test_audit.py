@@ -16,7 +16,7 @@ def dataset_from(tmp_path, draw_image):
     """Open a table of (name, grade, origin, file seed, patient)."""
 
     def make(*rows):
-        lines = ["image,grade,split,patient"]
+        lines = ["image,level,split,patient"]
         for name, grade, origin, seed, patient in rows:
             draw_image(tmp_path / "images" / f"{name}.jpg", seed)
             lines.append(f"{name},{grade},{origin},{patient}")
@@ -31,7 +31,7 @@ def test_same_bytes_share_a_group_and_conflicts_are_noted(dataset_from):
 
     a, b, c = dataset.images
     assert a.group == b.group != c.group
-    assert "train/a (grade 1) and train/b (grade 2) are the same file with different grades." in dataset.notes
+    assert "train/a (mild) and train/b (moderate) are the same file with different labels." in dataset.notes
 
 
 def test_same_bytes_join_patients(dataset_from):

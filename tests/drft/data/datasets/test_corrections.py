@@ -24,7 +24,7 @@ def source(tmp_path, draw_image):
     for seed, name in enumerate(names):
         draw_image(tmp_path / "images" / f"{name}.png", seed)
     rows = [f"{name},{grade},{'test' if name == 't' else 'train'}" for grade, name in enumerate(names)]
-    (tmp_path / "labels.csv").write_text("\n".join(["image,grade,split", *rows, ""]))
+    (tmp_path / "labels.csv").write_text("\n".join(["image,level,split", *rows, ""]))
     return str(tmp_path / "labels.csv")
 
 

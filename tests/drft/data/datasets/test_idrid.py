@@ -99,7 +99,7 @@ def test_a_renamed_column_can_be_named(kaggle_copy):
     table = root / "idrid_labels.csv"
     table.write_text(table.read_text().replace("diagnosis", "stage"))
 
-    with pytest.raises(DataError, match=r"no column that names the grade.*--grade-column"):
+    with pytest.raises(DataError, match=r"no column that names the label.*--label-column"):
         open_dataset(str(root))
     for source in (root, table):
         assert open_dataset(str(source), options={"grade_column": "stage"}).name == "idrid-kaggle"
@@ -183,7 +183,7 @@ def test_real_official_copy(real_data, tmp_path):
     assert (len(dataset), len(split.test)) == (466, 53)
     assert len(split.train) + len(split.validation) == 412
     assert sum("same file" in note for note in dataset.notes) == 6
-    assert sum("different grades" in note for note in dataset.notes) == 3
+    assert sum("different labels" in note for note in dataset.notes) == 3
     left_out = set(range(466)) - {*split.train, *split.validation, *split.test}
     assert [dataset.images[index].id for index in left_out] == ["train/IDRiD_118"]
     assert load_images(dataset, 32, tmp_path).shape == (466, 32, 32, 3)

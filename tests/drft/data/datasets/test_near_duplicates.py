@@ -40,7 +40,7 @@ def test_near_duplicates_are_one_group_with_the_option(source, tmp_path):
     assert len(set(groups(together).values())) == 4
     assert together.fingerprint == apart.fingerprint
     assert grouping(together.images) != grouping(apart.images)
-    note = "train/a (grade 0) and train/dark (grade 2) are the same image with different grades; they stay on one side"
+    note = "train/a (0) and train/dark (2) are the same image with different labels; they stay on one side"
     assert any(text.startswith(note) for text in together.notes)
     assert any(text.endswith("are the same image; the training one is left out.") for text in together.notes)
 
