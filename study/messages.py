@@ -5,6 +5,7 @@ import shlex
 import pandas as pd
 
 from drft.config.trial_config import NAMED_WEIGHTS
+from study.results.confirmation_plan import HOLD_OUT
 from study.results.finalists_plan import FOLDS, trainings_of_finalists
 from study.results.floor import Floor, NoFloor
 from study.results.locate import StudyLocation
@@ -96,10 +97,12 @@ def _verdict(results: StudyResults) -> list[str]:
         return [f"No verdict: {verdict.reason}."]
     study = shlex.join(info.arguments())
     opens = f"drft-study confirm {study} opens the {info.split['n_test']} test images once;  "
+    export = f"drft-study export {study} --out model"
     return [
         *verdict_lines(verdict),
         *(["  These are rendered images, not patients."] if info.dataset["rendered"] else []),
-        f"Next: {opens if info.split['n_test'] else ''}drft-study export {study} --out model",
+        f"Next: {opens if info.split['n_test'] else ''}{export}",
+        *([] if info.split["n_test"] else [f"There are no test images to confirm this on: {HOLD_OUT}."]),
     ]
 
 

@@ -36,7 +36,7 @@ def run_trials(
         console: where progress is shown.
         queue: user attributes of the only trials to run; if None, the sampler draws trials.
     """
-    folder = StudyFolder(plan.folder)
+    folder = StudyFolder(plan.folder, plan.dataset.grades)
     storage = open_storage(plan.storage)
     interrupt, reporter = Interrupt(), progress_reporter(console)
     callbacks = [reporter, *options.callbacks]

@@ -20,6 +20,9 @@ Metric = Literal["accuracy", "qwk", "balanced_accuracy", "nll"]
 Normalization = Literal["auto", "imagenet", "half"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
+ORDINAL_LOSSES: tuple[LossKind, ...] = ("coral", "corn", "expected_grade")
+"""Losses that rely on the order of the classes."""
+
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """The allowed augmentation strengths. They are few, so that trials share their augmented views."""
 

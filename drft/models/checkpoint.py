@@ -7,7 +7,7 @@ all tensors and the normalization of the inputs. ``load_checkpoint`` reads both 
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -42,6 +42,8 @@ class StoredCheckpoint(NamedTuple):
     """Mean and standard deviation of the inputs if the file holds all tensors; None if only the changed ones."""
     variant: Variant
     """How the network of a file that holds all tensors differs from timm's."""
+    names: tuple[str, ...]
+    """Names of the classes; empty if the file has none, as files of version 0.1."""
 
 
 def changed_tensors(net: "nn.Module", pretrained: Mapping[str, "Tensor"]) -> dict[str, NDArray[np.generic]]:
@@ -58,7 +60,13 @@ def changed_tensors(net: "nn.Module", pretrained: Mapping[str, "Tensor"]) -> dic
     }
 
 
-def save_checkpoint(path: Path, state: Mapping[str, NDArray[np.generic]], config: TrialConfig, classes: int) -> None:
+def save_checkpoint(
+    path: Path,
+    state: Mapping[str, NDArray[np.generic]],
+    config: TrialConfig,
+    classes: int,
+    names: Sequence[str] = (),
+) -> None:
     """Write a checkpoint; the file appears complete or not at all.
 
     Args:
@@ -66,11 +74,18 @@ def save_checkpoint(path: Path, state: Mapping[str, NDArray[np.generic]], config
         state: tensors by name, such as ``TrialResult.best_state``.
         config: the configuration of the training.
         classes: number of outputs of the head.
+        names: of the classes.
     """
-    _write(path, state, {"config": config.model_dump_json(), "classes": str(classes)})
+    metadata = {"config": config.model_dump_json(), "classes": str(classes)}
+    _write(path, state, metadata | _named(names))
 
 
-def save_model(path: Path, model: "Model", config: TrialConfig, classes: int) -> None:
+def _named(names: Sequence[str]) -> dict[str, str]:
+    """Return the metadata that hold the names of classes; none without names, as in files of version 0.1."""
+    return {"names": json.dumps(list(names), ensure_ascii=False)} if names else {}
+
+
+def save_model(path: Path, model: "Model", config: TrialConfig, classes: int, names: Sequence[str] = ()) -> None:
     """Write all tensors of a model, so that loading it needs no pretrained weights.
 
     The file appears complete or not at all.
@@ -80,6 +95,7 @@ def save_model(path: Path, model: "Model", config: TrialConfig, classes: int) ->
         model: the model to save.
         config: the configuration of the training.
         classes: number of outputs of the head.
+        names: of the classes.
     """
     from drft.models.probabilities import learned_tensors  # noqa: PLC0415  see TYPE_CHECKING
 
@@ -90,7 +106,7 @@ def save_model(path: Path, model: "Model", config: TrialConfig, classes: int) ->
         "normalization": json.dumps([model.mean, model.std]),
         "variant": model.variant.model_dump_json(),
     }
-    _write(path, state | learned_tensors(model.probabilities), metadata)
+    _write(path, state | learned_tensors(model.probabilities), metadata | _named(names))
 
 
 def load_checkpoint(path: Path | str) -> tuple["Model", TrialConfig]:
@@ -131,6 +147,16 @@ def load_checkpoint(path: Path | str) -> tuple["Model", TrialConfig]:
     return model, config
 
 
+def class_names(path: Path) -> tuple[str, ...]:
+    """Return the names of the classes in a checkpoint, or their numbers where it has no names.
+
+    Raises:
+        WeightsError: as for :func:`load_checkpoint`.
+    """
+    stored = read_checkpoint(path)
+    return stored.names or tuple(map(str, range(stored.classes)))
+
+
 def _write(path: Path, state: Mapping[str, NDArray[np.generic]], metadata: Mapping[str, str]) -> None:
     tensors = {name: np.asarray(array, order="C") for name, array in state.items()}
     with whole_file(path) as draft:
@@ -157,6 +183,7 @@ def read_checkpoint(path: Path) -> StoredCheckpoint:
         raise WeightsError(f"{path}: not a checkpoint of this version of drft-study")
     try:
         config, classes = TrialConfig.model_validate_json(metadata["config"]), int(metadata["classes"])
+        names = tuple(map(str, json.loads(metadata.get("names", "[]"))))
         mean, std = json.loads(metadata.get("normalization", "[null, null]"))
         normalization = (tuple(map(float, mean)), tuple(map(float, std))) if mean and std else None
         variant = Variant.model_validate_json(metadata.get("variant", "{}"))  # none before it was added
@@ -168,4 +195,7 @@ def read_checkpoint(path: Path) -> StoredCheckpoint:
     finite = all(len(part) == 3 and np.isfinite(part).all() for part in normalization or ())
     if normalization and not (finite and min(std) > 0):
         raise WeightsError(f"{path}: mean {mean} and deviation {std} of its inputs are none: use another checkpoint")
-    return StoredCheckpoint(tensors, config, classes, cast("tuple[Channels, Channels] | None", normalization), variant)
+    if names and len(set(names)) != classes:
+        raise WeightsError(f"{path}: it names {len(set(names))} different classes and has {classes}: use another file")
+    inputs = cast("tuple[Channels, Channels] | None", normalization)
+    return StoredCheckpoint(tensors, config, classes, inputs, variant, names)

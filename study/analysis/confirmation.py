@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from drft.metrics import confusion, qwk
 from study.analysis.depth import accuracy_estimate
+from study.analysis.estimators.grading import NOT_ORDERED
 from study.analysis.estimators.intervals import Estimate, Withheld, mean_estimate
 from study.analysis.estimators.two_way_means import MeanWithVariance, crossed_mean, ratio, sum_of_variances
 from study.results.retrained import RetrainedConfig
@@ -30,7 +31,7 @@ class ConfirmedScore(NamedTuple):
     diverged: int
     accuracy: Estimate
     """Mean test accuracy over the draws; n counts images, here and below."""
-    qwk: Estimate
+    qwk: Estimate | Withheld
     """Mean quadratic weighted kappa over the draws; its interval by the jackknife over images (Efron 1982)."""
     validation: Estimate
     """Mean validation accuracy over the draws, t interval; n counts draws."""
@@ -49,7 +50,7 @@ class Difference(NamedTuple):
     other: str
     n_draws: int
     accuracy: Estimate
-    qwk: Estimate
+    qwk: Estimate | Withheld
 
 
 class ConfirmedAdvantage(NamedTuple):
@@ -76,7 +77,7 @@ class Confirmed(NamedTuple):
 
 
 def score_retrained(
-    configurations: Sequence[RetrainedConfig], grades: NDArray[np.int64], n_validation: int
+    configurations: Sequence[RetrainedConfig], grades: NDArray[np.int64], n_validation: int, *, ordinal: bool = True
 ) -> Confirmed:
     """Estimate accuracy and kappa of retrained configurations on the test images, and their differences.
 
@@ -88,6 +89,7 @@ def score_retrained(
         configurations: the baseline, then the best trials of the sweep, best first; each with a draw at least.
         grades: true grades of the test images, shape (images,).
         n_validation: number of validation images in the sweep.
+        ordinal: whether the classes are ordered; else there is no kappa.
 
     Raises:
         ValueError: when there is no configuration.
@@ -98,12 +100,17 @@ def score_retrained(
         kappas, parts = zip(*(_jackknifed_qwk(grades, row, classes) for row in config.predicted), strict=True)
         correct = (config.predicted == grades).astype(np.float64)
         tables.append(_ScoredImages(config, correct, np.array(kappas), np.array(parts)))
-    differences = [_difference(first, second) for second, first in combinations(tables, 2)]
+    scores = [_score(table, n_validation) for table in tables]
+    compared = [_difference(first, second) for second, first in combinations(tables, 2)]
+    differences = [difference for difference in compared if difference is not None]
+    if not ordinal:
+        scores = [score._replace(qwk=NOT_ORDERED) for score in scores]
+        differences = [difference._replace(qwk=NOT_ORDERED) for difference in differences]
     return Confirmed(
         n_images=len(grades),
         n_draws=len(set().union(*(config.draws for config in configurations))),
-        scores=tuple(_score(table, n_validation) for table in tables),
-        differences=tuple(difference for difference in differences if difference is not None),
+        scores=tuple(scores),
+        differences=tuple(differences),
         survival=_advantage(tables, n_validation),
     )
 

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from drft.metrics import confusion
 from study.analysis.estimators.calibration import cross_entropy, normalized
-from study.analysis.estimators.grading import kappa_estimate
-from study.analysis.estimators.intervals import Estimate, bootstrap_mean, proportion
+from study.analysis.estimators.grading import NOT_ORDERED, kappa_estimate
+from study.analysis.estimators.intervals import Estimate, Withheld, bootstrap_mean, proportion
 from study.analysis.estimators.paired import PairedDifference, paired_difference
 
 
@@ -22,7 +22,7 @@ class EnsembleOnTest(NamedTuple):
     """Of an interpolation: 0 is the pretrained backbone; None for the tuned weights themselves."""
     accuracy: Estimate
     """With Wilson's interval."""
-    qwk: Estimate
+    qwk: Estimate | Withheld
     nll: Estimate
     """Mean cross-entropy in nats, bootstrap over images."""
     difference: PairedDifference | None
@@ -39,7 +39,11 @@ class EnsemblesOnTest(NamedTuple):
 
 
 def ensembles_on_test(
-    recipes: Sequence[Mapping[str, Any]], grades: NDArray[np.int64], probabilities: NDArray[np.floating]
+    recipes: Sequence[Mapping[str, Any]],
+    grades: NDArray[np.int64],
+    probabilities: NDArray[np.floating],
+    *,
+    ordinal: bool = True,
 ) -> EnsemblesOnTest:
     """Estimate the test scores of ensembles, and their differences to the best single trial.
 
@@ -51,6 +55,7 @@ def ensembles_on_test(
         recipes: name, trials and alpha of each ensemble, the best single trial first.
         grades: true grades, shape (images,).
         probabilities: class probabilities, shape (ensembles, images, grades).
+        ordinal: whether the classes are ordered; else there is no kappa.
     """
     shares = normalized(probabilities)
     right, losses = shares.argmax(axis=2) == grades, [cross_entropy(grades, ensemble) for ensemble in shares]
@@ -63,7 +68,7 @@ def ensembles_on_test(
                 trials=tuple(recipe["trials"]),
                 alpha=recipe["alpha"],
                 accuracy=proportion(int(right[index].sum()), len(grades)),
-                qwk=kappa_estimate(counts),
+                qwk=kappa_estimate(counts) if ordinal else NOT_ORDERED,
                 nll=bootstrap_mean(losses[index]),
                 difference=paired_difference(right[index], right[0]) if index else None,
                 nll_difference=bootstrap_mean(losses[index] - losses[0]) if index else None,

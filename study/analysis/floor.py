@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from drft.metrics import confusion
-from study.analysis.estimators.grading import balanced_accuracy_estimate, kappa_estimate
+from study.analysis.estimators.grading import NOT_ORDERED, balanced_accuracy_estimate, kappa_estimate
 from study.analysis.estimators.intervals import Estimate, Withheld, proportion
 from study.results.floor import Floor, NoFloor
 
@@ -24,14 +24,14 @@ class FloorScores(NamedTuple):
     """Wilson's interval over images."""
     balanced_accuracy: Estimate
     """Mean recall of the grades that occur; Wilson's intervals of the recalls combined."""
-    qwk: Estimate
+    qwk: Estimate | Withheld
     """Quadratic weighted kappa; percentile bootstrap over images."""
     seconds: float
     """Time to compute features and predictions."""
 
 
-def score_floor(floor: Floor | NoFloor) -> FloorScores | Withheld:
-    """Score the out-of-fold predictions of a floor.
+def score_floor(floor: Floor | NoFloor, *, ordinal: bool = True) -> FloorScores | Withheld:
+    """Score the out-of-fold predictions of a floor; classes that are not ``ordinal`` have no kappa.
 
     Valid for models that are fitted on as many images as a fold leaves (80 %). The intervals take images as
     independent; that folds share training images is neglected (Bengio & Grandvalet 2004). Withheld where there is no
@@ -49,6 +49,6 @@ def score_floor(floor: Floor | NoFloor) -> FloorScores | Withheld:
         n=len(predictions.ids),
         accuracy=proportion(int(floor.correct.sum()), len(predictions.ids)),
         balanced_accuracy=balanced_accuracy_estimate(counts),
-        qwk=kappa_estimate(counts),
+        qwk=kappa_estimate(counts) if ordinal else NOT_ORDERED,
         seconds=floor.seconds,
     )

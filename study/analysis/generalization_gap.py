@@ -5,6 +5,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from study.analysis.depth import NO_TRIALS
+from study.analysis.estimators.grading import NOT_ORDERED
 from study.analysis.estimators.intervals import Estimate, Withheld, mean_estimate
 
 MEASURES = ("accuracy", "loss", "qwk")
@@ -30,7 +31,7 @@ class DepthGaps(NamedTuple):
     """Train accuracy minus validation accuracy."""
     loss: MeasureGap
     """Validation loss minus train loss, in nats (mean cross-entropy, unweighted and without smoothing)."""
-    qwk: MeasureGap
+    qwk: MeasureGap | Withheld
     """Train minus validation quadratic weighted kappa."""
 
 
@@ -40,7 +41,7 @@ class Gaps(NamedTuple):
     n: int
     accuracy: MeasureGap
     loss: MeasureGap
-    qwk: MeasureGap
+    qwk: MeasureGap | Withheld
     by_depth: tuple[DepthGaps, ...]
 
 
@@ -62,22 +63,27 @@ def trial_gaps(complete: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def gaps(complete: pd.DataFrame, epochs: pd.DataFrame) -> Gaps | Withheld:
+def gaps(complete: pd.DataFrame, epochs: pd.DataFrame, *, ordinal: bool = True) -> Gaps | Withheld:
     """Estimate the mean gaps over the completed trials, with Student's t interval over trials (three or more).
 
     Valid as a description of the trials that ran to their end, with the reservations of
     :func:`~study.analysis.depth.depth_table`. The best epoch is where validation happened to score highest, so the gap
-    there is optimistic: on new images of the same kind it would be a little wider. Withheld without a completed trial.
+    there is optimistic: on new images of the same kind it would be a little wider. Withheld without a completed trial;
+    the gap in kappa also where the classes are not ``ordinal``.
     """
     if complete.empty:
         return NO_TRIALS
     table = trial_gaps(complete, epochs)
     by_depth = tuple(
-        DepthGaps(int(str(depth)), len(group), *(_measure(group, measure) for measure in MEASURES))
+        DepthGaps(int(str(depth)), len(group), *_measures(group, ordinal=ordinal))
         for depth, group in table.groupby("depth")
     )
+    return Gaps(len(table), *_measures(table, ordinal=ordinal), by_depth)
+
+
+def _measures(table: pd.DataFrame, *, ordinal: bool) -> tuple[MeasureGap, MeasureGap, MeasureGap | Withheld]:
     accuracy, loss, qwk = (_measure(table, measure) for measure in MEASURES)
-    return Gaps(len(table), accuracy, loss, qwk, by_depth)
+    return accuracy, loss, qwk if ordinal else NOT_ORDERED
 
 
 def _measure(table: pd.DataFrame, measure: str) -> MeasureGap:

@@ -8,8 +8,8 @@ import numpy as np
 from scipy import stats
 
 from drft.metrics import confusion
-from study.analysis.estimators.grading import kappa_estimate
-from study.analysis.estimators.intervals import LEVEL, Estimate, proportion
+from study.analysis.estimators.grading import NOT_ORDERED, kappa_estimate
+from study.analysis.estimators.intervals import LEVEL, Estimate, Withheld, proportion
 from study.analysis.estimators.paired import PairedDifference, paired_difference
 from study.results.test_set import OpenedTestSet, PromisedAccuracy
 
@@ -48,7 +48,7 @@ class ModelOnTest(NamedTuple):
     """Networks whose mean probabilities it predicts; 0 for the linear model."""
     accuracy: Estimate
     """With Wilson's interval."""
-    qwk: Estimate
+    qwk: Estimate | Withheld
     """Quadratic weighted kappa; percentile bootstrap over images."""
     difference: PairedDifference | None
     """Of the recommended model's accuracy minus this one's, image by image; None for the recommended model."""
@@ -106,12 +106,12 @@ def check_promise(promised: PromisedAccuracy, correct: int, n: int) -> PromiseCh
     )
 
 
-def promise_on_test(opened: OpenedTestSet) -> PromiseOnTest:
+def promise_on_test(opened: OpenedTestSet, *, ordinal: bool = True) -> PromiseOnTest:
     """Score the models of an opened test set, and check the promise of the recommended one.
 
     Valid for models that were fixed before the test set was opened. Differences are paired by image; each interval is
     95 % by itself, for these trained networks. Below five images there is no bootstrap interval, below twenty none of
-    kappa.
+    kappa, and classes that are not ``ordinal`` have no kappa at all.
     """
     n = len(opened.grades)
     classes = 1 + max(int(opened.grades.max()), *(int(model.predicted.max()) for model in opened.models))
@@ -122,7 +122,7 @@ def promise_on_test(opened: OpenedTestSet) -> PromiseOnTest:
             depth=model.depth,
             members=len(model.trials),
             accuracy=proportion(int(correct.sum()), n),
-            qwk=kappa_estimate(confusion(opened.grades, model.predicted, classes)),
+            qwk=kappa_estimate(confusion(opened.grades, model.predicted, classes)) if ordinal else NOT_ORDERED,
             difference=paired_difference(right[0], correct) if position else None,
         )
         for position, (model, correct) in enumerate(zip(opened.models, right, strict=True))

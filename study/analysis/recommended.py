@@ -73,5 +73,5 @@ def read_recommended(study: StudyResults, evidence: Evidence, depth: int) -> Rec
         curve=curves[0],
         kept=tuple(kept),
         gain=bootstrap_mean([each.accuracy - each.accuracy_last for each in kept]),
-        grading=grading(evidence.grades, probabilities.mean(axis=0)),
+        grading=grading(evidence.grades, probabilities.mean(axis=0), ordinal=study.info.ordinal),
     )

@@ -40,7 +40,7 @@ from study.analysis.survival import PeakSurvival, peak_survival
 from study.analysis.sweep_on_test import SweepOnTest, sweep_on_test
 from study.analysis.verdict import Verdict
 from study.results.retrained import read_test_set
-from study.results.study_results import StudyResults
+from study.results.study_results import StudyInfo, StudyResults
 from study.results.test_set import HeldOutTestSet, read_confirmation, read_opened_test_set
 
 COMPARED = 20
@@ -126,7 +126,7 @@ def summarize(results: StudyResults) -> Statistics:
         history=history(trials),
         depths=depth_table(one_backbone, n_validation),
         backbones=backbone_table(complete, info.backbones, n_validation),
-        floor=score_floor(results.floor),
+        floor=score_floor(results.floor, ordinal=info.ordinal),
         curves=depth_curves(one_backbone, epochs),
         peak=peak(complete),
         best_versus_last=best_versus_last(complete),
@@ -137,7 +137,7 @@ def summarize(results: StudyResults) -> Statistics:
         gap_importance=importance(complete, info.dimensions, "gap_last"),
         score_fanova=importance(complete, info.dimensions, "score", "fanova"),
         gap_fanova=importance(complete, info.dimensions, "gap_last", "fanova"),
-        gaps=gaps(one_backbone, epochs),
+        gaps=gaps(one_backbone, epochs, ordinal=info.ordinal),
         phases=phases(complete, epochs),
         peak_survival=peak_survival(trials, epochs, info.base_config, info.metric),
         cross_fitted=_cross_fitted(results),
@@ -151,8 +151,8 @@ def summarize(results: StudyResults) -> Statistics:
         alike=candidates
         if isinstance(candidates, Withheld)
         else indistinguishable_trials(at_best_epochs(candidates, results)),
-        grading=best if isinstance(best, Withheld) else grading(*best),
-        referable=best if isinstance(best, Withheld) else referable(*best),
+        grading=best if isinstance(best, Withheld) else grading(*best, ordinal=info.ordinal),
+        referable=_referable(best, info),
         calibration=best if isinstance(best, Withheld) else calibration(*best),
         suspects=find_label_errors(collect_predictions(graders))
         if graders
@@ -162,6 +162,15 @@ def summarize(results: StudyResults) -> Statistics:
         swept=score_sweep(results),
         mixtures=score_ensembles(results),
     )
+
+
+def _referable(
+    best: tuple[NDArray[np.int64], NDArray[np.floating]] | Withheld, info: StudyInfo
+) -> Referable | Withheld:
+    """Estimate how well referable retinopathy is detected, of grades of retinopathy alone."""
+    if not info.is_retinopathy:
+        return Withheld("the classes are no grades of retinopathy")
+    return best if isinstance(best, Withheld) else referable(*best)
 
 
 def _cross_fitted(results: StudyResults) -> tuple[CrossFitted, ...] | Withheld:
@@ -177,7 +186,7 @@ def score_promise(results: StudyResults) -> PromiseOnTest | Withheld | None:
         opened = read_opened_test_set(results)
     except StudyError as error:
         return Withheld(str(error))
-    return opened and promise_on_test(opened)
+    return opened and promise_on_test(opened, ordinal=results.info.ordinal)
 
 
 def score_test_set(results: StudyResults) -> Confirmed | Withheld | None:
@@ -186,7 +195,8 @@ def score_test_set(results: StudyResults) -> Confirmed | Withheld | None:
         opened = read_test_set(results)
     except StudyError as error:
         return Withheld(str(error))
-    return opened and score_retrained(opened.configurations, opened.grades, int(results.info.split["n_validation"]))
+    n_validation, ordinal = int(results.info.split["n_validation"]), results.info.ordinal
+    return opened and score_retrained(opened.configurations, opened.grades, n_validation, ordinal=ordinal)
 
 
 def score_sweep(results: StudyResults) -> SweepOnTest | Withheld | None:
@@ -212,7 +222,8 @@ def score_ensembles(results: StudyResults) -> EnsemblesOnTest | Withheld | None:
     """Score ensembles of the sweep's trials on the test images; None where there are none."""
     opened = _open_test_set(results)
     stored = opened.ensembles() if opened else None
-    return stored and ensembles_on_test(stored[0], stored[1].grades, stored[1].probabilities)
+    ordinal = results.info.ordinal
+    return stored and ensembles_on_test(stored[0], stored[1].grades, stored[1].probabilities, ordinal=ordinal)
 
 
 def _open_test_set(results: StudyResults) -> HeldOutTestSet | None:

@@ -24,7 +24,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "soup": "Combine the best trials of a study: soups and ensembles.",
         "compare": "Compare studies side by side.",
         "export": "Write the model of a study, or its tables.",
-        "predict": "Grade images with a trained model.",
+        "predict": "Classify images with a trained model.",
         "status": "Print the progress of a study.",
         "dashboard": "Open studies in the Optuna dashboard.",
         "blocks": "Print the blocks of a backbone and what each depth trains.",

@@ -1,4 +1,4 @@
-"""``drft-study predict``: grade images with a trained model."""
+"""``drft-study predict``: classify images with a trained model."""
 
 import sys
 from collections.abc import Sequence
@@ -19,25 +19,25 @@ from study.report.disclaimer import FULL_DISCLAIMER
     help="CSV file to write, in place of a table here.",
 )
 def command(checkpoint: Path, images: Sequence[Path], table: Path | None) -> None:
-    """Grade IMAGES, files or folders, with the model of CHECKPOINT.
+    """Classify IMAGES, files or folders, with the model of CHECKPOINT.
 
     CHECKPOINT is a folder written by `drft-study export`, or a .safetensors
     file: that of such a folder, or the best.safetensors of a trial.
     Images that cannot be read are named; the exit status is then 1.
     """
     from study.cli.tables import print_table
-    from study.export.predict import CAUTION, COLUMNS, find_images, predict, write_predictions
+    from study.export.predict import CAUTION, find_images, headings, predict, write_predictions
 
-    predictions, faults = predict(checkpoint, find_images(images))
+    predictions, names, faults = predict(checkpoint, find_images(images))
     if table is None:
-        columns = [f"p{grade}" for grade in range(len(predictions[0].probabilities))]
+        columns = headings(names)
         print_table(
-            (*COLUMNS, *columns),
-            [(p.id, str(p.grade), *(f"{value:.3f}" for value in p.probabilities)) for p in predictions],
-            right=("grade", *columns),
+            columns,
+            [(p.id, p.class_, *(f"{value:.3f}" for value in p.probabilities)) for p in predictions],
+            right=columns[2:],
         )
     else:
-        write_predictions(table, predictions)
+        write_predictions(table, predictions, names)
         click.echo(table)
     for fault in faults:
         click.echo(f"error: {fault}", err=True)

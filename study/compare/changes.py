@@ -31,8 +31,8 @@ def _recorded(study: StudyInfo) -> Iterator[tuple[str, str]]:
     split, dataset = study.split, study.dataset
     yield "data", f"{study.source}, {dataset['n']} images"
     yield "data fingerprint", str(dataset["fingerprint"])[:16]
-    yield "grades, training", ", ".join(map(str, dataset["counts_train"]))
-    yield "grades, test", ", ".join(map(str, dataset["counts_test"]))
+    yield "images by class, training", ", ".join(map(str, dataset["counts_train"]))
+    yield "images by class, test", ", ".join(map(str, dataset["counts_test"]))
     parts = describe_split(split, f"{split['n_train']} train, {split['n_validation']} validation")
     yield "images", f"{parts}, {split['n_test']} test"
     yield "blocks", ", ".join(map(str, study.backbones.values())) or str(len(study.blocks))

@@ -150,7 +150,7 @@ def _read(study: StudyResults) -> _Read:
         verdict=verdict,
         expected=expected,
         best=_best(study),
-        floor=score_floor(study.floor),
+        floor=score_floor(study.floor, ordinal=study.info.ordinal),
         curve=curves if isinstance(curves, Withheld) else curves[0],
         depths=depth_table(complete, int(study.info.split["n_validation"])),
     )

@@ -83,7 +83,7 @@ def prepare(
     with BackboneProbe() as probe:
         for config in configs.values():
             with faults:
-                probe.check(config, len(info.dataset["grades"]))
+                probe.check(config, len(info.classes))
     faults.raise_all()
     assert slots is not None
     assert dataset is not None

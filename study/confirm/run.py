@@ -114,7 +114,9 @@ def _check_promise(name: str, study: StudyResults, options: RunOptions, data: st
                 opened = computed
                 record_opening(study.location, study.info.dataset["fingerprint"])
                 write_opened_test_set(study, opened)
-    print_lines(console, [*promise_lines(promise_on_test(opened)), *_opened_by_others(study)])
+    print_lines(
+        console, [*promise_lines(promise_on_test(opened, ordinal=study.info.ordinal)), *_opened_by_others(study)]
+    )
     _write_figures(name, study, options, console, is_new=is_new)
 
 

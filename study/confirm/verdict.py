@@ -10,7 +10,7 @@ from study.analysis.promise_on_test import ModelOnTest, PromiseOnTest
 from study.analysis.summary import score_ensembles, score_promise, score_test_set
 from study.report.chapters.test_set import power_text, promise_text, survival_text
 from study.report.json_csv import plain
-from study.report.wording import between, percent, points
+from study.report.wording import between, percent, points, with_kappa
 from study.results.files import write_whole
 from study.results.study_results import StudyResults
 from study.results.test_set import SUMMARY, confirmation_location, read_confirmation
@@ -65,8 +65,12 @@ def configuration_lines(scores: Confirmed | Withheld) -> list[str]:
         f"Held-out test set: {scores.n_images} images, {scores.n_draws} new seeds and splits.",
         *(_configuration_line(score) for score in scores.scores),
         *(
-            f"{difference.one} minus {difference.other} on the test set: {points(difference.accuracy.value)} "
-            f"({between(difference.accuracy)}), QWK {between(difference.qwk, 1, value=True)}."
+            with_kappa(
+                f"{difference.one} minus {difference.other} on the test set: {points(difference.accuracy.value)} "
+                f"({between(difference.accuracy)})",
+                difference.qwk,
+            )
+            + "."
             for difference in scores.differences
             if difference.other == baseline.name
         ),
@@ -86,8 +90,9 @@ def ensemble_lines(scores: EnsemblesOnTest | Withheld | None) -> list[str]:
 
 def _model_line(model: ModelOnTest) -> str:
     of = f" (depth {model.depth}, ensemble of {model.members})" if model.members else " on frozen features"
-    line = f"  {model.name}{of}: test {percent(model.accuracy.value)} ({between(model.accuracy)})"
-    line += f", QWK {between(model.qwk, 1, value=True)}"
+    line = with_kappa(
+        f"  {model.name}{of}: test {percent(model.accuracy.value)} ({between(model.accuracy)})", model.qwk
+    )
     if model.difference is not None:
         difference = model.difference.difference
         line += f"; recommended minus {model.name} {points(difference.value)} ({between(difference)})"
@@ -97,7 +102,7 @@ def _model_line(model: ModelOnTest) -> str:
 def _configuration_line(score: ConfirmedScore) -> str:
     search = "" if score.sweep is None else f", {percent(score.sweep.value)} in the search"
     diverged = f", {score.diverged} diverged" if score.diverged else ""
-    test = f"test {percent(score.accuracy.value)} ({between(score.accuracy)}), QWK {between(score.qwk, 1, value=True)}"
+    test = with_kappa(f"test {percent(score.accuracy.value)} ({between(score.accuracy)})", score.qwk)
     return (
         f"  {score.name} (depth {score.depth}): {test}; validation {percent(score.validation.value)}{search}{diverged}"
     )
@@ -105,7 +110,7 @@ def _configuration_line(score: ConfirmedScore) -> str:
 
 def _ensemble_line(score: EnsembleOnTest) -> str:
     line = f"  {score.name} ({' + '.join(map(str, score.trials))}): test {percent(score.accuracy.value)}"
-    line += f" ({between(score.accuracy)}), QWK {between(score.qwk, 1, value=True)}"
+    line = with_kappa(f"{line} ({between(score.accuracy)})", score.qwk)
     if score.difference is not None:
         difference = score.difference.difference
         line += f"; minus best trial {points(difference.value)} ({between(difference)})"

@@ -74,7 +74,7 @@ def confusion_svg(grades: NDArray[np.int64], predicted: NDArray[np.int64], names
         _text(left + n * width / 2, _HEIGHT - 8, "predicted", anchor="middle"),
     ]
     for row in range(n):
-        name = names[row] if row < len(names) else f"grade {row}"
+        name = names[row] if row < len(names) else f"class {row}"
         parts.append(_text(left - 8, top + (row + 0.5) * height + 4, f"{name} ({row})", anchor="end"))
         parts.append(_text(left + (row + 0.5) * width, top - 6, str(row), anchor="middle"))
         for column in range(n):

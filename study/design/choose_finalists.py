@@ -98,7 +98,7 @@ def _targets(study: StudyResults, trials: pd.DataFrame) -> NDArray[np.float64]:
     training that is certain of wrong classes counts as one that is half as likely right as chance.
     """
     scores = final_scores(study, trials, study.info.metric)
-    least = -np.log(2 * len(study.info.dataset["grades"]))
+    least = -np.log(2 * len(study.info.classes))
     likelihoods = np.maximum(final_scores(study, trials, "nll"), least)
     spread = likelihoods.std()
     if not spread:

@@ -102,7 +102,7 @@ def _drop_checkpoints(study: StudyResults, kept: int) -> None:
     if finalists is None or isinstance(verdict, Withheld):
         return
     best = finalists.results.complete["number"].head(kept).astype(int)
-    folder = StudyFolder(finalists.results.info.folder)
+    folder = StudyFolder(finalists.results.info.folder, study.info.classes)
     folder.find_checkpoints()
     folder.keep_checkpoints([*finalists.of_depth(verdict.recommended_depth), *best])
 

@@ -15,6 +15,7 @@ from study.export.names import CONFIG, MEMBERS, MODEL, ONNX
 from study.report.disclaimer import FULL_DISCLAIMER, RENDERED
 from study.report.provenance import limits, provenance
 from study.report.wording import between, percent
+from study.results.confirmation_plan import HOLD_OUT
 from study.results.floor import NoFloor
 from study.results.predictions_file import reading
 from study.results.study_results import StudyResults
@@ -210,14 +211,23 @@ def _data(study: StudyResults) -> Iterator[str]:
 
 
 def _counts(study: StudyResults, text: str) -> Iterator[str]:
-    """Yield a text, and the number of images of each grade."""
-    dataset = study.info.dataset
-    yield f"{text} Of all of them, by grade:"
+    """Yield a text, and the number of images of each class."""
+    word = _class_word(study)
+    yield f"{text} Of all of them, by {word}:"
     yield ""
-    yield "| grade | name | images |"
+    yield f"| {word} | name | images |"
     yield "|---:|---|---:|"
-    counts = zip(dataset["grades"], dataset["counts_train"], strict=False)
-    yield from (f"| {grade} | {name} | {count} |" for grade, (name, count) in enumerate(counts))
+    counts = zip(study.info.classes, study.info.dataset["counts_train"], strict=False)
+    yield from (f"| {number} | {_cell(name)} | {count} |" for number, (name, count) in enumerate(counts))
+
+
+def _cell(text: str) -> str:
+    """Return a text for a cell of a Markdown table."""
+    return text.replace("|", "\\|")
+
+
+def _class_word(study: StudyResults) -> str:
+    return "grade" if study.info.is_retinopathy else "class"
 
 
 def _validation(study: StudyResults, trial: Trial) -> Iterator[str]:
@@ -230,16 +240,18 @@ def _validation(study: StudyResults, trial: Trial) -> Iterator[str]:
     yield "| figure | value | 95% interval |"
     yield "|---|---:|---|"
     stored = study.predictions(int(trial["number"]))
-    scores = grading(stored.grades, stored.probabilities[int(trial["best_step"]) - 1]) if stored else None
+    ordinal, step = study.info.ordinal, int(trial["best_step"]) - 1
+    scores = grading(stored.grades, stored.probabilities[step], ordinal=ordinal) if stored else None
     if scores is None or isinstance(scores, Withheld):
         yield _row("accuracy", proportion(round(float(trial["val_accuracy_best"]) * n), n))
         return
     yield _row("accuracy", scores.accuracy)
-    yield _row("quadratic weighted kappa", scores.qwk, scale=1)
+    if ordinal:
+        yield _row("quadratic weighted kappa", scores.qwk, scale=1)
     yield _row("balanced accuracy", scores.balanced_accuracy)
     yield _row("macro AUROC", scores.auroc)
-    for grade, recall in enumerate(scores.recall):
-        yield _row(f"recall of grade {grade}", recall)
+    for name, recall in zip(study.info.classes, scores.recall, strict=True):
+        yield _row(f"recall of {_class_word(study)} {_cell(name)}", recall)
 
 
 def _floor(study: StudyResults) -> str:
@@ -254,6 +266,9 @@ def _tested(study: StudyResults, describe: Callable[[Mapping[str, Any]], Iterato
 
     An export reads no test predictions. A damaged summary is named, and costs the scores.
     """
+    if not study.info.split["n_test"]:
+        yield f"The study has none: {HOLD_OUT}."
+        return
     path = confirmation_location(study.location).folder / SUMMARY
     openings = openings_of(study)
     if openings:
@@ -285,7 +300,8 @@ def _test(study: StudyResults, trial: Trial, summary: Mapping[str, Any]) -> Iter
         yield "| figure | value | 95% interval |"
         yield "|---|---:|---|"
         yield _row("accuracy, mean", Estimate(**score["accuracy"]))
-        yield _row("quadratic weighted kappa, mean", Estimate(**score["qwk"]), scale=1)
+        if study.info.ordinal:
+            yield _row("quadratic weighted kappa, mean", Estimate(**score["qwk"]), scale=1)
 
 
 def _test_of_ensemble(study: StudyResults, summary: Mapping[str, Any]) -> Iterator[str]:
@@ -299,7 +315,8 @@ def _test_of_ensemble(study: StudyResults, summary: Mapping[str, Any]) -> Iterat
     yield "| figure | value | 95% interval |"
     yield "|---|---:|---|"
     yield _row("accuracy", Estimate(**promise["models"][0]["accuracy"]))
-    yield _row("quadratic weighted kappa", Estimate(**promise["models"][0]["qwk"]), scale=1)
+    if study.info.ordinal:
+        yield _row("quadratic weighted kappa", Estimate(**promise["models"][0]["qwk"]), scale=1)
 
 
 def _row(name: str, estimate: Estimate | Withheld, scale: float = 100) -> str:

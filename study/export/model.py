@@ -51,9 +51,9 @@ def export_model(study: StudyResults, out: Path, number: int | None = None, *, o
     checkpoint = _find_checkpoint(study, int(trial["number"]))
     description = f"trial {trial['number']} of {study.info.name}"
     with whole_folder(out, "name another folder with --out") as draft:
-        (model,), config = _write_models(draft, [checkpoint], [MODEL], len(study.info.dataset["grades"]))
+        (model,), config = _write_models(draft, [checkpoint], [MODEL], study.info.classes)
         if onnx:
-            description += _write_onnx(draft, [model], config)
+            description += _write_onnx(draft, [model], config, study.info.classes)
         card = model_card(study, trial, config, mean=model.mean, std=model.std, onnx=onnx)
         (draft / CARD).write_text(card, encoding="utf-8")
     return f"{out}: {description}"
@@ -105,13 +105,13 @@ def export_refit(
         progress(work, 0, chosen.epoch)
         refit = run_refit(config, dataset, chosen.epoch, lambda record: progress(work, record.step, chosen.epoch))
     description = f"one network at depth {depth} of {study.info.name}, trained on {refit.images} images"
-    classes = len(study.info.dataset["grades"])
+    classes = study.info.classes
     with TemporaryDirectory() as folder, whole_folder(out, "name another folder with --out") as draft:
         checkpoint = Path(folder) / MODEL
-        save_checkpoint(checkpoint, refit.state, refit.config, classes)
+        save_checkpoint(checkpoint, refit.state, refit.config, len(classes))
         (model,), config = _write_models(draft, [checkpoint], [MODEL], classes)
         if onnx:
-            description += _write_onnx(draft, [model], config)
+            description += _write_onnx(draft, [model], config, study.info.classes)
         card = refit_card(study, verdict, config, chosen, mean=model.mean, std=model.std, onnx=onnx)
         (draft / CARD).write_text(card, encoding="utf-8")
     return f"{out}: {description}"
@@ -155,9 +155,9 @@ def _export_ensemble(study: StudyResults, out: Path, *, onnx: bool) -> str:
     names = [MEMBER.format(position) for position in range(1, len(checkpoints) + 1)]
     description = f"ensemble of {len(checkpoints)} at depth {verdict.recommended_depth} of {study.info.name}"
     with whole_folder(out, "name another folder with --out") as draft:
-        models, config = _write_models(draft, checkpoints, names, len(study.info.dataset["grades"]))
+        models, config = _write_models(draft, checkpoints, names, study.info.classes)
         if onnx:
-            description += _write_onnx(draft, models, config)
+            description += _write_onnx(draft, models, config, study.info.classes)
         card = ensemble_card(
             study, verdict, config, mean=models[0].mean, std=models[0].std, members=len(models), onnx=onnx
         )
@@ -166,7 +166,7 @@ def _export_ensemble(study: StudyResults, out: Path, *, onnx: bool) -> str:
 
 
 def _write_models(
-    folder: Path, checkpoints: Sequence[Path], names: Sequence[str], classes: int
+    folder: Path, checkpoints: Sequence[Path], names: Sequence[str], classes: Sequence[str]
 ) -> tuple[list["Model"], TrialConfig]:
     """Write checkpoints with all tensors, and the configuration of the last one; return models and configuration."""
     models = []
@@ -174,17 +174,17 @@ def _write_models(
         model, config = load_checkpoint(checkpoint)
         # Only the file name of the pretrained weights: their folder is a path of this machine.
         config = with_values(config, {"backbone.weights": Path(config.backbone.weights).name})
-        save_model(folder / name, model, config, classes)
+        save_model(folder / name, model, config, len(classes), classes)
         models.append(model)
     settings = config.model_dump(mode="json")
     (folder / CONFIG).write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return models, config
 
 
-def _write_onnx(folder: Path, models: Sequence["Model"], config: TrialConfig) -> str:
+def _write_onnx(folder: Path, models: Sequence["Model"], config: TrialConfig, classes: Sequence[str]) -> str:
     from study.export.onnx import write_onnx  # noqa: PLC0415 (torch takes seconds to import)
 
-    difference = write_onnx(models, config.image_size, folder / ONNX)
+    difference = write_onnx(models, config.image_size, folder / ONNX, classes)
     return f"; {ONNX} agrees with it to {difference:.1g} in every probability"
 
 

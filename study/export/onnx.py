@@ -1,5 +1,6 @@
 """Export a model as ONNX, and check that the file predicts as the model does."""
 
+import json
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -60,13 +61,14 @@ def check_packages() -> None:
         raise StudyError(f"--onnx needs {', '.join(missing)}: {install_command('onnx')}")
 
 
-def write_onnx(models: Sequence[Model], image_size: int, path: Path) -> float:
+def write_onnx(models: Sequence[Model], image_size: int, path: Path, classes: Sequence[str]) -> float:
     """Write a model as ONNX: images in [0, 1], float32 of shape (n, 3, size, size), to probabilities (n, classes).
 
     Args:
         models: one model, or the members of an ensemble, whose probabilities are averaged.
         image_size: height and width of the images in pixels.
         path: the file.
+        classes: names of the classes, which the file holds as metadata: ``classes``, a JSON list.
 
     Returns:
         The largest difference in a probability between file and model, on random images.
@@ -87,12 +89,22 @@ def write_onnx(models: Sequence[Model], image_size: int, path: Path) -> float:
         external_data=False,
         verbose=False,
     )
+    _write_classes(path, classes)
     difference = _largest_difference(module, images, path)
     if not difference <= TOLERANCE:  # not >, so that NaN is refused, too
         raise StudyError(
             f"--onnx: the file differs from the model by {difference:.2g} in a probability: export without --onnx"
         )
     return difference
+
+
+def _write_classes(path: Path, classes: Sequence[str]) -> None:
+    """Add the names of the classes to the metadata of an ONNX file."""
+    import onnx  # noqa: PLC0415 (an optional package)
+
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, {"classes": json.dumps(list(classes), ensure_ascii=False)})
+    onnx.save(model, path)
 
 
 @torch.no_grad()

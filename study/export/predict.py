@@ -12,13 +12,13 @@ import numpy as np
 from drft.data.datasets.files import SUFFIXES
 from drft.errors import DataError
 from drft.files.csv_cells import text_cell
-from drft.models.checkpoint import load_checkpoint
+from drft.models.checkpoint import class_names, load_checkpoint
 from study.export.names import MEMBERS, MODEL
 from study.report.disclaimer import FULL_DISCLAIMER
 from study.results.files import write_whole
 
-CAUTION = f"{FULL_DISCLAIMER} Grades of images from another camera or clinic than the training images may be random."
-COLUMNS = ("id", "grade")
+CAUTION = f"{FULL_DISCLAIMER} Classes of images from another camera or clinic than the training images may be random."
+COLUMNS = ("id", "class")
 
 
 class Prediction(NamedTuple):
@@ -26,10 +26,10 @@ class Prediction(NamedTuple):
 
     id: str
     """The file's name without suffix, or its path if several images have the same name."""
-    grade: int
-    """The most probable grade."""
+    class_: str
+    """Name of the most probable class; its number if the model holds no names."""
     probabilities: tuple[float, ...]
-    """Of each grade."""
+    """Of each class."""
 
 
 def find_images(paths: Iterable[Path]) -> list[Path]:
@@ -55,7 +55,7 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
     return images
 
 
-def predict(checkpoint: Path, images: Sequence[Path]) -> tuple[list[Prediction], list[str]]:
+def predict(checkpoint: Path, images: Sequence[Path]) -> tuple[list[Prediction], tuple[str, ...], list[str]]:
     """Predict images with the model of a checkpoint; an ensemble predicts the mean of its members' probabilities.
 
     Args:
@@ -63,7 +63,8 @@ def predict(checkpoint: Path, images: Sequence[Path]) -> tuple[list[Prediction],
         images: at least one.
 
     Returns:
-        The predictions of the images that can be decoded, in their order, and one line for each other image.
+        The predictions of the images that can be decoded, in their order; the names of the classes; and one line for
+        each other image.
 
     Raises:
         WeightsError: when the checkpoint cannot be used, or a prediction is not finite.
@@ -73,7 +74,8 @@ def predict(checkpoint: Path, images: Sequence[Path]) -> tuple[list[Prediction],
 
     members = sorted(checkpoint.glob(MEMBERS)) if checkpoint.is_dir() else []
     single = checkpoint / MODEL if checkpoint.is_dir() else checkpoint
-    models = [load_checkpoint(file) for file in members or [single]]
+    files = members or [single]
+    models, names = [load_checkpoint(file) for file in files], class_names(files[0])
     counts = Counter(path.stem for path in images)
     ids = [str(path) if counts[path.stem] > 1 else path.stem for path in images]
     faults: list[str] = []
@@ -81,21 +83,28 @@ def predict(checkpoint: Path, images: Sequence[Path]) -> tuple[list[Prediction],
         predict_images(model, config.image_size, images, faults=faults) for model, config in models
     ]
     predictions = [
-        Prediction(name, int(row.argmax()), tuple(map(float, row)))
+        Prediction(name, names[int(row.argmax())], tuple(map(float, row)))
         for name, row in zip(ids, np.mean(members_probabilities, axis=0), strict=True)
         if not np.isnan(row).any()
     ]
-    return predictions, list(dict.fromkeys(faults))  # each member of an ensemble names the same images
+    return predictions, names, list(dict.fromkeys(faults))  # each member of an ensemble names the same images
 
 
-def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
-    """Write predictions as CSV: id, grade and the probability of each grade. No id is a formula of a spreadsheet.
+def headings(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the headings of a table of predictions: ``p`` and the class, with a blank before a name."""
+    return (*COLUMNS, *(f"p{name}" if name.isdecimal() else f"p {name}" for name in names))
+
+
+def write_predictions(path: Path, predictions: Sequence[Prediction], names: Sequence[str]) -> None:
+    """Write predictions as CSV: id, class and the probability of each class. No cell is a formula of a spreadsheet.
 
     Raises:
         StudyError: when the file cannot be written.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*COLUMNS, *(f"p{grade}" for grade in range(len(predictions[0].probabilities)))])
-    writer.writerows([text_cell(p.id), p.grade, *(f"{value:.6f}" for value in p.probabilities)] for p in predictions)
+    writer.writerow(headings(names))
+    writer.writerows(
+        [text_cell(p.id), text_cell(p.class_), *(f"{value:.6f}" for value in p.probabilities)] for p in predictions
+    )
     write_whole(path, text.getvalue(), "name another file with --csv")

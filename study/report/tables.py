@@ -84,7 +84,8 @@ def backbone_rows(backbones: tuple[BackboneRow, ...]) -> list[tuple[str, ...]]:
 
 def trial_headings(info: StudyInfo) -> tuple[str, ...]:
     """Return the headings of the trial table."""
-    measured = ("best epoch", *_PERCENTS.values(), *_GAPS.values(), "QWK, best epoch", "seconds")
+    agreement = ("QWK, best epoch",) if info.ordinal else ()
+    measured = ("best epoch", *_PERCENTS.values(), *_GAPS.values(), *agreement, "seconds")
     return ("trial", "state", "depth", *measured, *_searched(info), "note")
 
 
@@ -93,7 +94,7 @@ def trial_rows(results: StudyResults) -> list[TrialRow]:
     best = None if results.eligible.empty else int(results.eligible.iloc[0]["number"])
     searched = _searched(results.info)
     return [
-        TrialRow(STATES[row["state"]], row["number"] == best, _trial_cells(row, searched))
+        TrialRow(STATES[row["state"]], row["number"] == best, _trial_cells(row, searched, ordinal=results.info.ordinal))
         for row in results.trials.to_dict("records")
     ]
 
@@ -108,7 +109,7 @@ def _searched(info: StudyInfo) -> tuple[str, ...]:
     return tuple(name for name in info.dimensions if name != "depth")
 
 
-def _trial_cells(row: dict[Any, Any], searched: tuple[str, ...]) -> tuple[Cell, ...]:
+def _trial_cells(row: dict[Any, Any], searched: tuple[str, ...], *, ordinal: bool) -> tuple[Cell, ...]:
     epoch = "" if pd.isna(row["best_step"]) else f"{row['best_step']} of {row['last_step']}"
     return (
         _cell(row["number"]),
@@ -117,7 +118,7 @@ def _trial_cells(row: dict[Any, Any], searched: tuple[str, ...]) -> tuple[Cell, 
         Cell(epoch, epoch and str(row["best_step"])),
         *(_cell(row[name], percent) for name in _PERCENTS),
         *(_cell(row[name], lambda gap: number(100 * gap)) for name in _GAPS),
-        _cell(row["val_qwk_best"], lambda qwk: number(qwk, 2)),
+        *([_cell(row["val_qwk_best"], lambda qwk: number(qwk, 2))] if ordinal else []),
         _cell(row["seconds"], number),
         *(
             _cell(row[name], lambda value: f"{value:.3g}" if isinstance(value, float) else str(value))

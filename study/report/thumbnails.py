@@ -13,6 +13,7 @@ from drft.data.datasets.download import DOWNLOADS
 from drft.data.images import decode
 from drft.errors import DataError
 from drft.files.atomic import default_cache_dir
+from study.results.open_dataset import data_source
 from study.results.study_results import StudyInfo
 
 SIDE = 176
@@ -43,7 +44,7 @@ def thumbnails(info: StudyInfo, ids: Sequence[str]) -> Thumbnails:
     if info.source in DOWNLOADS and not (default_cache_dir() / info.source).is_dir():
         return _none(f"the data source {info.source} would have to be downloaded, and a report downloads nothing")
     try:
-        dataset = open_dataset(info.source, options=info.source_options)
+        dataset = open_dataset(info.source, options=data_source(info, None, {})[1])
         if dataset.fingerprint != info.dataset["fingerprint"]:
             return _none(f"{info.source} now holds other data than the study used")
         paths = {image.id: image.path for image in dataset.images}

@@ -1,5 +1,6 @@
 """Numbers as text: percentages, points and intervals; and the three answers that open a report."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from drft.config.trial_config import Metric
@@ -73,6 +74,24 @@ def between(estimate: Estimate, scale: float = 100, *, value: bool = False) -> s
     else:
         ends = f"{number(scale * estimate.low, decimals)} to {number(scale * estimate.high, decimals)}"
     return f"{number(scale * estimate.value, decimals)} ({ends})" if value else ends
+
+
+def kappa(estimate: Estimate | Withheld) -> str:
+    """Format a quadratic weighted kappa: ``0.61 (0.52 to 0.70)``; empty for classes that are not ordered."""
+    return "" if isinstance(estimate, Withheld) else between(estimate, 1, value=True)
+
+
+def with_kappa(text: str, estimate: Estimate | Withheld) -> str:
+    """Return a text with a quadratic weighted kappa behind it, if there is one."""
+    return text if isinstance(estimate, Withheld) else f"{text}, QWK {kappa(estimate)}"
+
+
+def without_empty_kappa(
+    headings: Sequence[str], rows: Sequence[Sequence[str]]
+) -> tuple[Sequence[str], list[Sequence[str]]]:
+    """Return headings and rows of a table without the columns of kappa, if these are empty."""
+    shown = [place for place, name in enumerate(headings) if "QWK" not in name or any(row[place] for row in rows)]
+    return [headings[place] for place in shown], [[row[place] for place in shown] for row in rows]
 
 
 def plus_minus(estimate: Estimate, scale: float = 100, decimals: int = 1) -> str:

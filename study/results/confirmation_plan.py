@@ -21,6 +21,9 @@ from study.space.seeds import confirmation_seeds
 
 BASELINE = "baseline"
 
+HOLD_OUT = "hold some out in a new study with --test-fraction 0.2"
+"""What to do where a study has no test images."""
+
 _SEED_PATHS = ("seed", "split.seed", "augmentation.seed")
 
 
@@ -140,8 +143,8 @@ def check_has_test_images(info: StudyInfo) -> None:
     """
     if not info.split["n_test"]:
         raise StudyError(
-            f"study {info.name!r} has no test images, so it cannot be confirmed: run a study that has some "
-            "(--origin-column marks them in a table)"
+            f"study {info.name!r} has no test images, so it cannot be confirmed: {HOLD_OUT}, or name the column that "
+            "marks test images in a table with --origin-column"
         )
 
 

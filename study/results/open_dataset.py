@@ -1,11 +1,28 @@
 """Reopen the data set of a study and check that its images are the same."""
 
 from collections.abc import Mapping
+from typing import Any
 
-from drft.data import ImageDataset, Progress, open_dataset
+from drft.data import ImageDataset, Progress, open_dataset, test_part
+from drft.data.datasets import classes
 from drft.errors import DataError
 from study.results.image_list import changed_images
 from study.results.study_results import StudyInfo
+
+LABEL_OPTIONS = (*classes.OPTIONS, *test_part.OPTIONS)
+"""Options that decide what the classes and the test images of a study are; a study keeps those of its first run."""
+
+
+def recorded_labels(dataset: Mapping[str, Any], source_options: Mapping[str, str]) -> dict[str, str]:
+    """Return the options by which the labels of a study are read again as in its first run.
+
+    Args:
+        dataset: what the study recorded of its data set.
+        source_options: the options of its data source.
+    """
+    if "ordinal" not in dataset:
+        return {"label_rules": classes.FORMER}
+    return {name: value for name, value in source_options.items() if name in LABEL_OPTIONS}
 
 
 def data_source(info: StudyInfo, data: str | None, options: Mapping[str, str]) -> tuple[str, dict[str, str]]:
@@ -18,7 +35,7 @@ def data_source(info: StudyInfo, data: str | None, options: Mapping[str, str]) -
     """
     # A new source has its own image folder, so the recorded one does not apply.
     recorded = {name: value for name, value in info.source_options.items() if name != "images" or not data}
-    return data or info.source, {**recorded, **options}
+    return data or info.source, {**recorded, **recorded_labels(info.dataset, info.source_options), **options}
 
 
 def reopen_dataset(info: StudyInfo, source: str, options: Mapping[str, str], progress: Progress) -> ImageDataset:

@@ -58,8 +58,10 @@ def check_no_trials(folder: Path) -> None:
 class StudyFolder:
     """Writes the files of one study."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, classes: Sequence[str] = ()) -> None:
         self.path = path
+        self.classes = classes
+        """Names of the classes; empty for none in checkpoints."""
         self.trials = path / "trials"
         self._with_checkpoint: set[int] = set()
 
@@ -97,7 +99,7 @@ class StudyFolder:
             _write(draft / "predictions.npz", _predictions_npz(result))
             if checkpoint:
                 classes = result.predictions["train"].probabilities.shape[-1]
-                save_checkpoint(draft / CHECKPOINT, result.best_state, result.best_config, classes)
+                save_checkpoint(draft / CHECKPOINT, result.best_state, result.best_config, classes, self.classes)
         if checkpoint:
             self._with_checkpoint.add(number)
 

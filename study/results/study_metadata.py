@@ -126,9 +126,15 @@ class StudyMetadata:
     def _data_conflicts(self, recorded: Mapping[str, Any], changed: Callable[[], str]) -> list[str]:
         """Return how the data differ from those of a recorded study."""
         dataset = json.loads(recorded["cohort"])
+        before, now = describe_test_part(dataset), describe_test_part(self.dataset)
+        if before != now:
+            return [f"another --test-fraction ({before} there, {now} here)"]
         if dataset["fingerprint"] == self.dataset["fingerprint"]:
             # Older versions do not record the grouping: None matches every grouping.
             several = len({dataset.get("grouping"), self.dataset.get("grouping")} - {None}) > 1
+            before, now = describe_classes(dataset), describe_classes(self.dataset)
+            if before != now and "grades" in dataset:
+                return [f"other classes ({before} there, {now} here)"]
             return ["other groups of images (see --group-column and --group-lookalikes)"] if several else []
         before = _source_and_corrections(recorded["source"], dataset)
         now = _source_and_corrections(self.source, self.dataset)
@@ -234,6 +240,17 @@ def describe_split(split: Mapping[str, Any], single_split: str) -> str:
     if "folds" not in split:
         return single_split
     return f"{split['n_validation']} images in {split['folds']} folds, each validating once"
+
+
+def describe_classes(dataset: Mapping[str, Any]) -> str:
+    """Return the classes of a data set as text; those of a study of version 0.1 are ordered."""
+    return f"{', '.join(dataset.get('grades', ()))}, {'ordered' if dataset.get('ordinal', True) else 'not ordered'}"
+
+
+def describe_test_part(dataset: Mapping[str, Any]) -> str:
+    """Return the test part that a study holds out of its data set as text."""
+    part = dataset.get("test_part")
+    return "none" if part is None else f"{part['fraction']:g}, seed {part['seed']}"
 
 
 def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

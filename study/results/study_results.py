@@ -4,6 +4,7 @@ Everything but the predictions comes from the Optuna storage, so a study can be 
 """
 
 import json
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
@@ -17,6 +18,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from drft.config.trial_config import Metric, TrialConfig
+from drft.data.dataset import GRADES
 from drft.errors import StudyError
 from drft.training.records import EpochRecord, Predictions, best_record
 from study.results.epochs import unpack
@@ -82,6 +84,21 @@ class StudyInfo:
     """The searched dimensions by their path in TrialConfig, in order of first appearance."""
     started: datetime | None
     finished: datetime | None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes; those of the international scale when the study recorded none."""
+        return tuple(self.dataset.get("grades", GRADES))
+
+    @property
+    def ordinal(self) -> bool:
+        """Whether the classes are ordered; those of version 0.1, which did not record it, are."""
+        return bool(self.dataset.get("ordinal", True))
+
+    @property
+    def is_retinopathy(self) -> bool:
+        """Whether the classes are the grades of retinopathy."""
+        return self.ordinal and self.classes == GRADES
 
     def arguments(self) -> list[str]:
         """Return the arguments by which a command finds this study: its name, its path, or its storage."""
@@ -243,6 +260,8 @@ def read_study_at(location: StudyLocation) -> StudyResults:
     )
     for line in damaged:
         name_damage(line)
+    if not info.ordinal:  # each training computes a kappa, which means nothing for classes that are not ordered
+        trials_table["val_qwk_best"] = epochs_table["train_qwk"] = epochs_table["val_qwk"] = math.nan
     trials_table = trials_table.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
     return StudyResults(location, info, trials_table, epochs_table, damaged)
 

@@ -124,6 +124,9 @@ class RunOptions:
         faults += self._executor_faults()
         if faults:
             raise UsageError(faults)
+        if "test_fraction" in self.data_options and "test_seed" not in self.data_options:
+            # Recorded with the fraction, so that later commands, which have no seed, hold the same images out.
+            object.__setattr__(self, "data_options", {**self.data_options, "test_seed": str(self.seed)})
 
     def faults_with_goal_depth(self) -> list[str]:
         """Return the options that the goal ``depth`` does not use, as faults."""

@@ -5,10 +5,11 @@ All faults are collected and raised together, so that a user can fix a command i
 
 import importlib.metadata
 import importlib.util
+import json
 import platform
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Generic, TypeVar
@@ -16,9 +17,10 @@ from typing import Any, Generic, TypeVar
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
-from drft.config.trial_config import BackboneConfig, SplitConfig, TrialConfig
+from drft.config.trial_config import ORDINAL_LOSSES, BackboneConfig, SplitConfig, TrialConfig
 from drft.data import GRADES, ImageDataset, Progress, load_images, open_dataset, stratified_split
 from drft.data.dataset import grouping
+from drft.data.datasets.classes import ONE_CLASS
 from drft.data.datasets.open import is_rendered
 from drft.errors import UsageError
 from drft.extras import install_command
@@ -28,6 +30,7 @@ from study.executors.local.process import warm_up
 from study.pruners.factory import make_pruner
 from study.pruners.folds import check_folds, chosen_pruner
 from study.results.image_list import changed_images
+from study.results.open_dataset import recorded_labels
 from study.results.study_folder import check_no_trials
 from study.results.study_metadata import StudyMetadata, check_study
 from study.samplers.factory import make_sampler
@@ -120,7 +123,7 @@ def prepare(options: RunOptions, progress: Progress) -> StudyPlan[BoundSpace]:
     assert slots is not None
     assert dataset is not None
     assert resolved is not None
-    return _make_plan(options, resolved, dataset, slots)
+    return _make_plan(options, resolved, dataset, slots, progress)
 
 
 def _resolve(
@@ -146,7 +149,7 @@ def _resolve(
 
 
 def _make_plan(
-    options: RunOptions, resolved: ResolvedSpace, dataset: ImageDataset, slots: Sequence[Slot]
+    options: RunOptions, resolved: ResolvedSpace, dataset: ImageDataset, slots: Sequence[Slot], progress: Progress
 ) -> StudyPlan[BoundSpace]:
     """Return the plan, after comparing it with the study of that name, if there is one."""
     space, base = resolved.space, resolved.space.base
@@ -154,9 +157,15 @@ def _make_plan(
     name = options.study or _default_name(resolved.written, options.data, backbone)
     url = options.storage or study_url(options.results, name)
     storage = open_storage(url) if storage_exists(url) else None
+    if storage is not None and (labels := _labels_of_study(storage, name, options)):
+        options = replace(options, data_options={**labels, **options.data_options})
+        dataset = open_dataset(options.data, options=options.data_options, progress=progress)
+        decode(dataset, _image_sizes(space), progress)
     goal, goal_reason = choose_goal(options, space, None if storage is None else recorded_goal(storage, name))
     metadata = _make_metadata(options, resolved, dataset, name, goal)
     faults = OptionErrors()
+    with faults:
+        check_classes(dataset, space)
     trials = 0
     sampler: BaseSampler | None = None
     with faults:
@@ -179,6 +188,37 @@ def _make_plan(
         folder=options.results / metadata.name,
         goal_reason=goal_reason,
     )
+
+
+def _labels_of_study(storage: Storage, name: str, options: RunOptions) -> dict[str, str]:
+    """Return the options of a resumed study's labels that the run leaves out; empty if there is no such study."""
+    try:
+        attributes = storage.get_study_user_attrs(storage.get_study_id_from_name(name))
+        labels = recorded_labels(json.loads(attributes["cohort"]), json.loads(attributes.get("source_options", "{}")))
+    except (KeyError, ValueError, TypeError):  # no such study, or attributes that check_study names
+        return {}
+    return {option: value for option, value in labels.items() if option not in options.data_options}
+
+
+def check_classes(dataset: ImageDataset, space: BoundSpace) -> None:
+    """Check that there are classes to tell apart, and that nothing relies on an order that they do not have.
+
+    Raises:
+        UsageError: when there is one class, or a metric or a loss for ordered classes with others.
+    """
+    if len(dataset.grades) < 2:
+        raise UsageError(ONE_CLASS.format(dataset.name, *dataset.grades))
+    if dataset.ordinal:
+        return
+    losses = {config.loss.kind for config in space.base_configs}
+    searched = {value for each in space.dimensions if each.path == "loss.kind" for value in each.domain.values() or ()}
+    wrong = [f"--metric {config.metric}" for config in space.base_configs[:1] if config.metric == "qwk"]
+    wrong += [f"loss.kind {kind}" for kind in sorted(map(str, searched or losses)) if kind in ORDINAL_LOSSES]
+    if wrong:
+        raise UsageError(
+            f"{' and '.join(wrong)} need ordered classes, and those of {dataset.name} are not ordered: "
+            "add --ordinal if they are grades"
+        )
 
 
 def check_precision(config: TrialConfig, slots: Sequence[Slot]) -> None:
@@ -291,6 +331,8 @@ def about_dataset(dataset: ImageDataset) -> dict[str, Any]:
             for correction in dataset.corrections
         ],
         "grades": dataset.grades,
+        "ordinal": dataset.ordinal,
+        "test_part": None if dataset.test_part is None else asdict(dataset.test_part),
         "n": len(dataset),
     }
 

@@ -8,7 +8,7 @@ from drft.config.trial_config import Metric
 from study.analysis import Withheld
 from study.report.disclaimer import DISCLAIMER
 from study.report.json_csv import plain
-from study.report.wording import between, number, percent, points
+from study.report.wording import between, kappa, number, percent, points, without_empty_kappa
 from study.soup.evaluator import InterpolationPoint
 from study.soup.ingredients import LeftOut
 from study.soup.scores import ScoredEnsemble
@@ -76,9 +76,9 @@ def markdown_text(report: SoupReport) -> str:
         *(f"{line}\n" for line in verdict(report)),
         "On the validation images, with 95% intervals:",
         "",
-        *_table(HEADINGS, rows(report)),
+        *_table(*without_empty_kappa(HEADINGS, rows(report))),
         "",
-        "With the temperature that fits best (the predicted grades stay the same):",
+        "With the temperature that fits best (the predicted classes stay the same):",
         "",
         *_table(TEMPERED, tempered_rows(report)),
         "",
@@ -189,7 +189,7 @@ def _row(scored: ScoredEnsemble, gain_scale: float) -> tuple[str, ...]:
         recipe.name,
         " + ".join(map(str, recipe.trials)) + ("" if recipe.alpha is None else f", alpha {recipe.alpha:g}"),
         f"{percent(scored.accuracy.value)} ({between(scored.accuracy)})",
-        between(scored.qwk, 1, value=True),
+        kappa(scored.qwk),
         between(scored.nll, 1, value=True),
         "" if scored.ece is None else f"{scored.ece:.3f} ({scored.ece_by_chance:.3f})",
         percent(scored.train_accuracy.value),

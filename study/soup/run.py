@@ -8,6 +8,7 @@ from rich.console import Console
 from drft.data import Progress
 from drft.errors import StudyError
 from drft.models.checkpoint import save_checkpoint
+from study.analysis.estimators.grading import NOT_ORDERED
 from study.callbacks.progress_reporter import preparation
 from study.results.files import whole_folder
 from study.results.open_dataset import data_source, reopen_dataset
@@ -66,7 +67,8 @@ def make_soups(
     with whole_folder(out, "choose another folder with --results") as draft:
         (draft / JSON).write_text(json_text(report), encoding="utf-8")
         (draft / MARKDOWN).write_text(markdown_text(report), encoding="utf-8")
-        save_checkpoint(draft / CHECKPOINT, evaluator.checkpoint_tensors(chosen), config, evaluator.classes)
+        tensors = evaluator.checkpoint_tensors(chosen)
+        save_checkpoint(draft / CHECKPOINT, tensors, config, evaluator.classes, info.classes)
     return report, out
 
 
@@ -89,12 +91,13 @@ def _combine(
     # The best one that is a single network; rounded, so that ties go to the simplest, which comes first.
     networks = [recipe for recipe in scores if recipe.kind == "weights"]
     chosen = max(networks, key=lambda recipe: round(scores[recipe], 6))
+    judged = score_ensembles(list(scores), predictions, grades, cross_fitted_gains(candidates))
     report = SoupReport(
         study=info.name,
         metric=info.metric,
         trials=trials,
         left_out=tuple(left_out),
-        judged=score_ensembles(list(scores), predictions, grades, cross_fitted_gains(candidates)),
+        judged=judged if info.ordinal else tuple(scored._replace(qwk=NOT_ORDERED) for scored in judged),
         alphas=accuracy_by_alpha(evaluator, trials[0]),
         chosen=chosen.name,
         folds=info.split.get("folds"),

@@ -81,7 +81,7 @@ class ScoredEnsemble(NamedTuple):
     recipe: EnsembleRecipe
     accuracy: Estimate
     """On validation, with Wilson's interval."""
-    qwk: Estimate
+    qwk: Estimate | Withheld
     nll: Estimate
     """Mean cross-entropy in nats, bootstrap over images."""
     ece: float | None

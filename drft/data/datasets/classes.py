@@ -69,7 +69,7 @@ def find_classes(labels: Iterable[str], options: Mapping[str, str], source: str)
     """
     spellings: dict[str, Counter[str]] = defaultdict(Counter)
     for label in filter(None, labels):
-        spellings[class_key(label)][label] += 1
+        spellings[class_key(label)][" ".join(label.split())] += 1
     found = [
         key if _WHOLE_NUMBER.fullmatch(key) else spelling.most_common(1)[0][0] for key, spelling in spellings.items()
     ]

@@ -57,7 +57,7 @@ def open_dataset(
         DataError: with one line for every fault: what, where and what to do.
     """
     if is_rendered(source):
-        _check_options(options, (*corrections.OPTIONS, "ordinal", *test_part.OPTIONS), source)
+        _check_options(options, (*corrections.OPTIONS, "ordinal", "label_rules", *test_part.OPTIONS), source)
         dataset = _render(source, cache_dir, progress)
         if part := test_part_of(options):
             test_part.hold_out(dataset.images, part)  # refuses: rendered images have a test part

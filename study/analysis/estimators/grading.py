@@ -19,6 +19,9 @@ from study.analysis.estimators.intervals import (
 MIN_FOR_KAPPA = 20
 """Below twenty images the bootstrap of a kappa over five grades does not keep its level."""
 
+NOT_ORDERED = Withheld("the classes are not ordered")
+"""Why a quadratic weighted kappa is not shown: it takes a class next to the true one for a smaller error."""
+
 
 class Grading(NamedTuple):
     """Predicted grades of one training, on images that it was not trained on."""
@@ -26,7 +29,7 @@ class Grading(NamedTuple):
     n: int
     accuracy: Estimate
     """Wilson's interval."""
-    qwk: Estimate
+    qwk: Estimate | Withheld
     """Quadratic weighted kappa; percentile bootstrap over images."""
     balanced_accuracy: Estimate
     """Mean recall of the grades that occur; Wilson's intervals of the recalls combined."""
@@ -38,29 +41,32 @@ class Grading(NamedTuple):
     """Images by true grade (rows) and predicted grade (columns)."""
 
 
-def grading(grades: NDArray[np.int64], probabilities: NDArray[np.floating], seed: int = 0) -> Grading | Withheld:
+def grading(
+    grades: NDArray[np.int64], probabilities: NDArray[np.floating], seed: int = 0, *, ordinal: bool = True
+) -> Grading | Withheld:
     """Compare the most probable class of each image with its true grade.
 
     Args:
         grades: true grades, shape (images,).
         probabilities: class probabilities, shape (images, grades).
         seed: of the bootstrap.
+        ordinal: whether the classes are ordered; else there is no kappa.
 
     Valid for independent images that took no part in training. On images that chose the training or its epoch all
     figures are optimistic, and no interval accounts for it. A grade that does not occur has no recall and counts in no
     mean. Withheld without images.
     """
     if len(grades) == 0:
-        return Withheld("there is no image to grade")
+        return Withheld("there is no image to predict")
     counts = confusion(grades, probabilities.argmax(axis=1), probabilities.shape[1])
     return Grading(
         n=len(grades),
         accuracy=proportion(int(np.trace(counts)), len(grades)),
-        qwk=kappa_estimate(counts, seed),
+        qwk=kappa_estimate(counts, seed) if ordinal else NOT_ORDERED,
         balanced_accuracy=balanced_accuracy_estimate(counts),
         auroc=macro_auroc(grades, probabilities.astype(np.float64)),
         recall=tuple(
-            exact_proportion(int(row[grade]), int(row.sum())) if row.any() else Withheld("no image has this grade")
+            exact_proportion(int(row[grade]), int(row.sum())) if row.any() else Withheld("no image has this class")
             for grade, row in enumerate(counts)
         ),
         confusion=tuple(tuple(row) for row in counts.tolist()),

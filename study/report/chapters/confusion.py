@@ -1,8 +1,8 @@
 """Which classes are recognised, and which are taken for each other."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
-from drft.data.dataset import GRADES
 from study.analysis import Estimate, Statistics, Withheld
 from study.analysis.estimators.grading import Grading
 from study.report import figures
@@ -28,7 +28,7 @@ def _parts(found: Grading | Withheld, results: StudyResults, statistics: Statist
     if isinstance(found, Withheld):
         yield Text(f"Not shown: {found.reason}.")
         return
-    names = class_names(results)
+    names = results.info.classes
     if text := never_recognised(found, names):
         yield Text(text)
     yield Text(_source(found, results, statistics))
@@ -37,25 +37,20 @@ def _parts(found: Grading | Withheld, results: StudyResults, statistics: Statist
         "Confusion matrix",
         found,
         lambda grading: figures.confusion_map(grading, names),
-        _confusion_caption,
+        partial(_confusion_caption, ordinal=results.info.ordinal),
     )
+    kappa = measure_row("quadratic weighted kappa", found.qwk, decimal, "bootstrap")
     rows = [
         *(
             measure_row(f"recall, {name}", recall, percent, "Clopper and Pearson")
             for name, recall in zip(names, found.recall, strict=True)
         ),
         measure_row("accuracy", found.accuracy, percent, "Wilson"),
-        measure_row("quadratic weighted kappa", found.qwk, decimal, "bootstrap"),
+        *([kappa] if results.info.ordinal else []),
         measure_row("balanced accuracy", found.balanced_accuracy, percent, "Wilson, combined"),
         measure_row("macro AUROC", found.auroc, decimal, "DeLong"),
     ]
     yield Table("Recall and agreement", _TABLE_CAPTION, HEADINGS, rows)
-
-
-def class_names(results: StudyResults) -> Sequence[str]:
-    """Return the names of the classes; those of the international scale when the study recorded none."""
-    names: Sequence[str] = results.info.dataset.get("grades", GRADES)
-    return names
 
 
 def never_recognised(found: Grading, names: Sequence[str]) -> str:
@@ -108,13 +103,13 @@ def decimal(value: float) -> str:
     return number(value, 2)
 
 
-def _confusion_caption(grading: Grading) -> str:
+def _confusion_caption(grading: Grading, *, ordinal: bool) -> str:
     cells = [
         (row, column, count) for row, counts in enumerate(grading.confusion) for column, count in enumerate(counts)
     ]
     near = sum(count for row, column, count in cells if abs(row - column) == 1)
     wrong = grading.n - round(grading.accuracy.value * grading.n)
     return (
-        "Images by true and predicted grade; the stronger the colour, the larger the share of the true grade. "
-        f"{wrong} of {grading.n} images are graded wrongly, {near} of them by one grade."
+        "Images by true and predicted class; the stronger the colour, the larger the share of the true class. "
+        f"{wrong} of {grading.n} images are classified wrongly{f', {near} of them by one grade' if ordinal else ''}."
     )

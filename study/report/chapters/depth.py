@@ -1,5 +1,7 @@
 """What training deeper gains, by the trials of the search."""
 
+from collections.abc import Sequence
+
 from study.analysis import DepthRow, Statistics, Withheld
 from study.analysis.backbones import BackboneRow
 from study.analysis.best_of_k import EqualDepths
@@ -11,7 +13,7 @@ from study.report import figures
 from study.report.chapters.curves import search_curves
 from study.report.chapters.parts import Chapter, Pair, Part, Table, Text, make_figure
 from study.report.tables import BACKBONE_HEADINGS, DEPTH_HEADINGS, backbone_rows, depth_rows
-from study.report.wording import between, number, p_value, percent, plus_minus, points
+from study.report.wording import between, kappa, p_value, percent, plus_minus, points, without_empty_kappa
 from study.results.finalists_plan import UNTUNED, read_finalists
 from study.results.study_results import StudyResults
 from study.space.settings import get_setting
@@ -27,6 +29,9 @@ _GAP_HEADINGS = ("depth", "n", "loss, best epoch", "loss, last epoch", "QWK, bes
 _GAP_CAPTION = (
     "The gap in loss (validation minus train, in nats) and in quadratic weighted kappa (train minus validation): mean "
     "± half the 95% t interval over completed trials."
+)
+_LOSS_GAP_CAPTION = (
+    "The gap in loss (validation minus train, in nats): mean ± half the 95% t interval over completed trials."
 )
 
 
@@ -125,13 +130,14 @@ def _accuracy_caption(depths: tuple[DepthRow, ...]) -> str:
 def _floor_text(floor: FloorScores | Withheld) -> str:
     if isinstance(floor, Withheld):
         return f"The floor, a linear model on frozen features, is not shown: {floor.reason}."
+    agreement = "" if isinstance(floor.qwk, Withheld) else f", quadratic weighted kappa {kappa(floor.qwk)}"
     return (
         f"The floor is a linear model ({floor.model}) on the frozen features of {floor.backbone} at {floor.image_size} "
         f"pixels: {percent(floor.accuracy.value)} of {floor.n} training images ({between(floor.accuracy)}), balanced "
-        f"accuracy {percent(floor.balanced_accuracy.value)} ({between(floor.balanced_accuracy)}), quadratic weighted "
-        f"kappa {number(floor.qwk.value, 2)} ({between(floor.qwk, 1)}). Each image was predicted by the model that was "
-        f"fitted on the other {floor.folds - 1} of {floor.folds} folds, with its penalty chosen inside them, in "
-        f"{floor.seconds:.0f} s for all. A tuned fine-tuning should beat it. The best of many trials is "
+        f"accuracy {percent(floor.balanced_accuracy.value)} ({between(floor.balanced_accuracy)}){agreement}. "
+        f"Each image was predicted by the model that was fitted on the other {floor.folds - 1} of {floor.folds} folds, "
+        f"with its penalty chosen inside them, in {floor.seconds:.0f} s for all. A tuned fine-tuning should beat it. "
+        "The best of many trials is "
         "optimistic, the floor is not."
     )
 
@@ -160,12 +166,16 @@ def _equal_caption(equal: EqualDepths) -> str:
 
 def _gaps_table(gaps: Gaps | Withheld) -> Part:
     if isinstance(gaps, Withheld):
-        return Text(f"Gaps in loss and kappa are not shown: {gaps.reason}.")
-    rows = [
+        return Text(f"Gaps in loss are not shown: {gaps.reason}.")
+    rows: Sequence[Sequence[str]] = [
         (
             *(str(row.depth), str(row.n)),
-            *(plus_minus(estimate, 1, 3) for gap in (row.loss, row.qwk) for estimate in (gap.best, gap.last)),
+            *(plus_minus(estimate, 1, 3) for estimate in (row.loss.best, row.loss.last)),
+            *(("", "") if isinstance(row.qwk, Withheld) else (plus_minus(each, 1, 3) for each in row.qwk[:2])),
         )
         for row in gaps.by_depth
     ]
-    return Table("Gaps in loss and kappa by depth", _GAP_CAPTION, _GAP_HEADINGS, rows)
+    headings, rows = without_empty_kappa(_GAP_HEADINGS, rows)
+    if isinstance(gaps.qwk, Withheld):
+        return Table("Gaps in loss by depth", _LOSS_GAP_CAPTION, headings, rows)
+    return Table("Gaps in loss and kappa by depth", _GAP_CAPTION, headings, rows)

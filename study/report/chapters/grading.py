@@ -1,4 +1,4 @@
-"""How well the best trial separates referable images, and how well its confidence is calibrated."""
+"""How well the confidence of the best trial is calibrated, and how well it finds referable retinopathy."""
 
 from study.analysis import Estimate, Statistics, Withheld
 from study.analysis.estimators.calibration import Calibration
@@ -7,7 +7,7 @@ from study.report import figures
 from study.report.chapters.confusion import HEADINGS, Row, decimal, measure_row
 from study.report.chapters.parts import Chapter, Part, Table, Text, make_figure
 from study.report.wording import number, percent
-from study.results.study_results import StudyResults
+from study.results.study_results import StudyInfo, StudyResults
 
 
 def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
@@ -22,7 +22,7 @@ def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
 def _table(results: StudyResults, statistics: Statistics) -> tuple[Part, ...]:
     referable, calibration, split = statistics.referable, statistics.calibration, results.info.split
     if isinstance(calibration, Withheld) and isinstance(referable, Withheld):
-        return (Text(f"Not shown: {referable.reason}."),)
+        return (Text(f"Not shown: {calibration.reason}."),)
     best = results.eligible.iloc[0]
     folds = (
         f" The probabilities are those of {split['folds']} models, one for each fold, which may differ in scale."
@@ -40,10 +40,12 @@ def _table(results: StudyResults, statistics: Statistics) -> tuple[Part, ...]:
         rows.append(measure_row("referable: AUROC", referable.auroc, decimal, "DeLong"))
     if not isinstance(calibration, Withheld):
         rows.append(measure_row("Brier score (0 is best, 2 worst)", calibration.brier, decimal, "Student's t"))
-    return Text(intro), Table("Probabilities", _table_caption(referable), HEADINGS, rows)
+    return Text(intro), Table("Probabilities", _table_caption(referable, results.info), HEADINGS, rows)
 
 
-def _table_caption(referable: Referable | Withheld) -> str:
+def _table_caption(referable: Referable | Withheld, info: StudyInfo) -> str:
+    if not info.is_retinopathy:
+        return "Lower is better: the squared distance of the probabilities from the truth, summed over classes."
     if isinstance(referable, Withheld):
         return f"Referable retinopathy is not shown: {referable.reason}."
     chosen = (

@@ -149,4 +149,4 @@ def _next_commands(results: StudyResults, statistics: Statistics) -> Iterator[tu
     model = "the best trial's model" if isinstance(statistics.verdict, Withheld) else "the ensemble"
     yield f"Writes {model} with a model card.", shlex.join(["drft-study", "export", *where, "--out", "model"])
     if not closed:
-        yield "Grades the images of a folder with the exported model.", "drft-study predict model IMAGES"
+        yield "Classifies the images of a folder with the exported model.", "drft-study predict model IMAGES"

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from study.analysis import Statistics, Withheld
 from study.analysis.label_errors import LabelErrors, SuspectLabel
-from study.report.chapters.confusion import class_names
 from study.report.chapters.parts import Chapter, ImageGallery, Part, Text
 from study.report.wording import percent
 from study.results.study_results import StudyResults
@@ -23,7 +22,7 @@ def _parts(errors: LabelErrors | Withheld, results: StudyResults) -> tuple[Part,
         return (Text(f"Not shown: {errors.reason}."),)
     if not errors.suspects:
         return (Text(_text(errors, results)),)
-    names = class_names(results)
+    names = results.info.classes
     entries = [(suspect.id, _line(suspect, names)) for suspect in errors.suspects[:SHOWN]]
     rest = len(errors.suspects) - len(entries)
     more = f" The first {SHOWN} are shown; suspects.csv has {rest} more." if rest else ""

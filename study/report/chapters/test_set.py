@@ -9,7 +9,8 @@ from study.analysis.promise_on_test import POWER, ModelOnTest, PromiseCheck, Pro
 from study.analysis.sweep_on_test import SweepOnTest
 from study.report import figures
 from study.report.chapters.parts import Chapter, Part, Table, Text, make_figure
-from study.report.wording import between, percent, points
+from study.report.wording import between, kappa, percent, points, without_empty_kappa
+from study.results.confirmation_plan import HOLD_OUT
 from study.results.progress import counted
 from study.results.study_results import StudyResults
 from study.results.test_set_openings import openings_of, openings_text
@@ -56,7 +57,9 @@ def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
         parts.append(Text(f"Not shown: {promise.reason}."))
     elif promise is not None:
         parts += _promise(promise)
-    if test is None and promise is None:
+    if test is None and promise is None and not results.info.split["n_test"]:
+        parts.append(Text(f"There are no test images, so nothing can be confirmed: {HOLD_OUT}."))
+    elif test is None and promise is None:
         parts.append(Text(f"{HELD_OUT} The command is: drft-study confirm {results.info.name}.{_seen(results)}"))
     elif isinstance(test, Withheld):
         parts.append(Text(f"Not shown: {test.reason}."))
@@ -120,7 +123,11 @@ def _promise(promise: PromiseOnTest) -> Iterator[Part]:
     )
     opened = f"The test set was opened once, on {promise.opened[:10]}."
     yield Text(" ".join(filter(None, [promise_text(check), power_text(check), kept, opened])))
-    yield Table("The promise on the test set", _MODELS_CAPTION, MODELS, [_model_row(model) for model in promise.models])
+    yield Table(
+        "The promise on the test set",
+        _MODELS_CAPTION,
+        *without_empty_kappa(MODELS, list(map(_model_row, promise.models))),
+    )
     for name, reason in promise.missing.items():
         yield Text(f"Not scored: {name}, {reason}.")
 
@@ -131,7 +138,7 @@ def _model_row(model: ModelOnTest) -> tuple[str, ...]:
         "" if model.depth is None else str(model.depth),
         str(model.members or ""),
         between(model.accuracy, value=True),
-        between(model.qwk, 1, value=True),
+        kappa(model.qwk),
         between(model.difference.difference, value=True) if model.difference else "",
     )
 
@@ -145,10 +152,12 @@ def _opened(test: Confirmed, results: StudyResults) -> Iterator[Part]:
         f"{per_fold}{survival_text(test.survival)}"
     )
     yield make_figure("test", "The best trials, trained again", test, figures.test_scores, _caption)
-    yield Table("Configurations on the test set", _TABLE_CAPTION, HEADINGS, [_row(score) for score in test.scores])
+    yield Table(
+        "Configurations on the test set", _TABLE_CAPTION, *without_empty_kappa(HEADINGS, list(map(_row, test.scores)))
+    )
     if test.differences:
         rows = [_difference_row(difference) for difference in test.differences]
-        yield Table("Differences on the test set", _PAIRS_CAPTION, COMPARED, rows)
+        yield Table("Differences on the test set", _PAIRS_CAPTION, *without_empty_kappa(COMPARED, rows))
 
 
 def _ensembles(ensembles: EnsemblesOnTest | Withheld | None) -> Iterator[Part]:
@@ -158,7 +167,7 @@ def _ensembles(ensembles: EnsemblesOnTest | Withheld | None) -> Iterator[Part]:
     elif ensembles is not None:
         rows = [_ensemble_row(score) for score in ensembles.scores]
         caption = f"{_ENSEMBLES_CAPTION} {ensembles.n_images} test images."
-        yield Table("Ensembles of the best trials on the test set", caption, ENSEMBLES, rows)
+        yield Table("Ensembles of the best trials on the test set", caption, *without_empty_kappa(ENSEMBLES, rows))
 
 
 def _ensemble_row(score: EnsembleOnTest) -> tuple[str, ...]:
@@ -167,7 +176,7 @@ def _ensemble_row(score: EnsembleOnTest) -> tuple[str, ...]:
         score.name,
         made_of,
         between(score.accuracy, value=True),
-        between(score.qwk, 1, value=True),
+        kappa(score.qwk),
         between(score.nll, 1, value=True),
         between(score.difference.difference, value=True) if score.difference else "",
         between(score.nll_difference, 1, value=True) if score.nll_difference else "",
@@ -215,7 +224,7 @@ def _row(score: ConfirmedScore) -> tuple[str, ...]:
         str(score.depth),
         str(score.n_draws),
         between(score.accuracy, value=True),
-        between(score.qwk, 1, value=True),
+        kappa(score.qwk),
         between(score.validation, value=True),
         between(score.drop, value=True),
         *sweep,
@@ -228,5 +237,5 @@ def _difference_row(difference: Difference) -> tuple[str, ...]:
         difference.other,
         str(difference.n_draws),
         between(difference.accuracy, value=True),
-        between(difference.qwk, 1, value=True),
+        kappa(difference.qwk),
     )

@@ -15,7 +15,7 @@ _BLUES = [[0.0, "rgba(0,114,178,0.04)"], [1.0, "rgba(0,114,178,0.55)"]]
 
 def confusion_map(grading: Grading, names: Sequence[str]) -> go.Figure:
     """Draw a confusion matrix: rows are true grades, the lowest on top; colours are shares of a row."""
-    drawing = figure(340, xaxis_title="predicted grade", yaxis_title="true grade", showlegend=False)
+    drawing = figure(340, xaxis_title="predicted class", yaxis_title="true class", showlegend=False)
     rows = list(zip(names, grading.confusion, strict=True))[::-1]
     drawing.add_heatmap(
         z=[rounded(count / max(1, sum(counts)) for count in counts) for _, counts in rows],
@@ -30,7 +30,7 @@ def confusion_map(grading: Grading, names: Sequence[str]) -> go.Figure:
         showscale=False,
         xgap=2,
         ygap=2,
-        hovertemplate="%{y}, predicted %{x}: %{text} images, %{z:.0%} of the grade<extra></extra>",
+        hovertemplate="%{y}, predicted %{x}: %{text} images, %{z:.0%} of the class<extra></extra>",
     )
     drawing.update_xaxes(type="category", showgrid=False, automargin=True)
     drawing.update_yaxes(type="category", showgrid=False, automargin=True)
