@@ -123,7 +123,7 @@ def link_images(dataset: ImageDataset, folder: Path, count: int | None) -> Path:
     table = folder / "benchmark.csv"
     with table.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(("image", "grade", "group", "origin"))
+        writer.writerow(("image", "dr_grade", "group", "origin"))
         for image in images:
             link = folder / f"{image.origin}-{image.path.name}"
             link.symlink_to(image.path.resolve())

@@ -51,7 +51,7 @@ class TinyStudy:
 
     def write_files(self) -> None:
         """Write images, labels and search space."""
-        rows = [("image", "grade")]
+        rows = [("image", "level")]
         for index in range(40):
             grade, rng = index % 5, np.random.default_rng(index)
             pixels = rng.integers(0, 60, (48, 48, 3)) + 40 * grade

@@ -103,7 +103,7 @@ def find_label_errors(predictions: OutOfSamplePredictions) -> LabelErrors | With
     accuracy = proportion(int(right.sum()), n)
     most_common = float(np.bincount(known.grades).max() / n)
     if accuracy.low is None or accuracy.low <= most_common:
-        return Withheld("the best trials do not surely grade better than predicting the most common grade every time")
+        return Withheld("the best trials do not surely predict better than the most common class does every time")
     fitted = temperature(known.grades, averaged)
     if isinstance(fitted, Withheld):
         return fitted

@@ -61,7 +61,7 @@ def check_packages() -> None:
         raise StudyError(f"--onnx needs {', '.join(missing)}: {install_command('onnx')}")
 
 
-def write_onnx(models: Sequence[Model], image_size: int, path: Path, classes: Sequence[str]) -> float:
+def write_onnx(models: Sequence[Model], image_size: int, path: Path, classes: Sequence[str] = ()) -> float:
     """Write a model as ONNX: images in [0, 1], float32 of shape (n, 3, size, size), to probabilities (n, classes).
 
     Args:
@@ -89,12 +89,13 @@ def write_onnx(models: Sequence[Model], image_size: int, path: Path, classes: Se
         external_data=False,
         verbose=False,
     )
-    _write_classes(path, classes)
     difference = _largest_difference(module, images, path)
     if not difference <= TOLERANCE:  # not >, so that NaN is refused, too
         raise StudyError(
             f"--onnx: the file differs from the model by {difference:.2g} in a probability: export without --onnx"
         )
+    if classes:
+        _write_classes(path, classes)
     return difference
 
 

@@ -66,11 +66,18 @@ def csv(table: pd.DataFrame) -> str:
     return str(table.assign(**cells).to_csv(index=False, lineterminator="\n"))
 
 
-def suspects_table(errors: LabelErrors | Withheld) -> pd.DataFrame:
-    """Return one row per suspect label, most suspect first; no rows if there are none or they are withheld."""
+def suspects_table(errors: LabelErrors | Withheld, info: StudyInfo) -> pd.DataFrame:
+    """Return one row per suspect label, most suspect first; no rows if there are none or they are withheld.
+
+    Classes have their names, but grades of retinopathy their numbers.
+    """
     rows = () if isinstance(errors, Withheld) else errors.suspects
     table = pd.DataFrame(rows, columns=list(SuspectLabel._fields))
-    means = {name: [getattr(row, name).value for row in rows] for name in ("given_probability", "proposed_probability")}
+    means: dict[str, list[Any]] = {
+        name: [getattr(row, name).value for row in rows] for name in ("given_probability", "proposed_probability")
+    }
+    if not info.is_retinopathy:
+        means |= {name: [info.classes[getattr(row, name)] for row in rows] for name in ("grade", "proposed")}
     return table.assign(**means)
 
 

@@ -48,7 +48,7 @@ def write_report(
         **png_files(chapters),
         "trials.csv": csv(loaded.trials),
         "epochs.csv": csv(loaded.epochs),
-        "suspects.csv": csv(with_decisions(suspects_table(statistics.suspects), usual / "suspects.csv")),
+        "suspects.csv": csv(with_decisions(suspects_table(statistics.suspects, loaded.info), usual / "suspects.csv")),
         "summary.json": summary_json(loaded, statistics),
         "report.md": markdown_page(loaded, statistics, chapters),
         "index.html": html_page(loaded, statistics, chapters, small),

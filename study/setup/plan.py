@@ -216,8 +216,8 @@ def check_classes(dataset: ImageDataset, space: BoundSpace) -> None:
     wrong += [f"loss.kind {kind}" for kind in sorted(map(str, searched or losses)) if kind in ORDINAL_LOSSES]
     if wrong:
         raise UsageError(
-            f"{' and '.join(wrong)} need ordered classes, and those of {dataset.name} are not ordered: "
-            "add --ordinal if they are grades"
+            f"{' and '.join(wrong)} {'needs' if len(wrong) == 1 else 'need'} ordered classes, and those of "
+            f"{dataset.name} are not ordered: add --ordinal if they are grades"
         )
 
 

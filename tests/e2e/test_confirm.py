@@ -33,7 +33,7 @@ CONFIRM = ("confirm", "tiny", "--top", "2", "--seeds", "2", "--jobs", "1")
 
 def lay_out(folder, test=10):
     """Write 50 small images, brighter with the grade, the last of them test images, and a search space."""
-    rows = [("image", "grade", "split")]
+    rows = [("image", "level", "split")]
     for index in range(50):
         grade = index % 5
         noise = np.random.default_rng(index).integers(0, 60, (48, 48, 3))

@@ -45,7 +45,7 @@ FILES = {"config.yaml", "epochs.csv", "predictions.npz"}
 def data(tmp_path_factory) -> Path:
     """A label table with 40 small images, grades 0 to 4, brighter with the grade."""
     folder = tmp_path_factory.mktemp("data")
-    rows = [("image", "grade")]
+    rows = [("image", "level")]
     for index in range(40):
         grade = index % 5
         noise = np.random.default_rng(index).integers(0, 60, (48, 48, 3))

@@ -25,7 +25,7 @@ search:
 def test_two_backbones_share_a_study(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with (tmp_path / "labels.csv").open("w", newline="") as file:
-        rows = [("image", "grade"), *((f"photo{index}", str(index % 5)) for index in range(30))]
+        rows = [("image", "level"), *((f"photo{index}", str(index % 5)) for index in range(30))]
         csv.writer(file).writerows(rows)
     for index in range(30):
         pixels = np.random.default_rng(index).integers(0, 255, (40, 40, 3), np.uint8)

@@ -53,7 +53,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "images").mkdir()
     with (place / "labels.csv").open("w", newline="") as file:
         rows = csv.writer(file)
-        rows.writerow(["image", "grade", "origin"])
+        rows.writerow(["image", "level", "origin"])
         for index in range(40):
             pixels = np.random.default_rng(index).integers(0, 60, (48, 48, 3)) + 40 * (index % 3)
             Image.fromarray(pixels.astype(np.uint8)).save(place / "images" / f"p{index}.png")

@@ -360,7 +360,7 @@ def trained_study(
     weights = results / "pretrained.safetensors"
     safetensors.torch.save_file(build_model(tiny_config("none"), seed=7).net.state_dict(), weights)
     rows = [(image.path.name, image.grade, image.origin) for image in tiny_dataset.images]
-    table = pd.DataFrame(rows, columns=["image", "grade", "split"])
+    table = pd.DataFrame(rows, columns=["image", "level", "split"])
     table.to_csv(results / "labels.csv", index=False)
     source = str(results / "labels.csv")
     options = {"origin_column": "split", "images": str(tiny_dataset.images[0].path.parent)}

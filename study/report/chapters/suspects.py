@@ -31,10 +31,10 @@ def _parts(errors: LabelErrors | Withheld, results: StudyResults) -> tuple[Part,
 
 def _text(errors: LabelErrors, results: StudyResults) -> str:
     if results.info.goal == "depth":
-        subject = f"Each of the {errors.n_images} images was graded by {errors.n_trials} models not trained on it."
+        subject = f"Each of the {errors.n_images} images was predicted by {errors.n_trials} models not trained on it."
     elif "folds" in results.info.split:
         subject = (
-            f"Each of the {errors.n_images} images was graded by models of the {errors.n_trials} best trials that "
+            f"Each of the {errors.n_images} images was predicted by models of the {errors.n_trials} best trials that "
             "were not trained on it."
         )
     else:
@@ -45,14 +45,14 @@ def _text(errors: LabelErrors, results: StudyResults) -> str:
         else "None of them is more than the usual errors of such trials explain"
     )
     return (
-        f"{subject} Their mean probabilities agree with the given grade of {percent(errors.accuracy.value)} of the "
+        f"{subject} Their mean probabilities agree with the given label of {percent(errors.accuracy.value)} of the "
         f"images and disagree on {errors.otherwise}; most of these are errors of the trials. "
         "Confident learning (Northcutt, Jiang & Chuang 2021) and a majority of the trials mark "
         f"{len(errors.suspects)} labels as suspect, most suspect first. {beyond} (false discovery rate 10%). "
         "The trials share training images and backbone, so their errors agree too: the list is for a person who can "
-        "grade. On IDRiD such a list found randomly changed grades no better than the loss of one training, and it "
-        "did not find the grades that differ in another copy of the data set (results/benchmarks/label_errors.md). "
-        "Enter decisions in the last column of suspects.csv: keep, exclude, or relabel (to the grade in the column "
+        "judge the images. On IDRiD such a list found randomly changed labels no better than the loss of one training, "
+        "and it did not find those that differ in another copy of the data set (results/benchmarks/label_errors.md). "
+        "Enter decisions in the last column of suspects.csv: keep, exclude, or relabel (to the class in the column "
         "proposed). A new study applies them with --exclude suspects.csv --relabel suspects.csv."
     )
 

@@ -240,7 +240,7 @@ class TestLocal:
         for index in range(2):
             Image.new("RGB", (40, 40), (90 * index, 50, 20)).save(tmp_path / f"photo{index}.png")
         table = tmp_path / "table.csv"
-        table.write_text("image,grade\nphoto0,0\nphoto1,1\n")
+        table.write_text("image,level\nphoto0,0\nphoto1,1\n")
         slots = [Slot("a", None, 3), Slot("b", None, 2)]
         with LocalExecutor(
             Workload(str(table), trainer="tests.helpers.fake_training:thread_trainer"), slots

@@ -128,7 +128,7 @@ def test_a_node_without_the_data_and_the_weights_trains_the_same(nodes, tmp_path
     for index in range(20):
         Image.new("RGB", (40, 40), (50 * (index % 5), 50, index)).save(data / f"photo{index}.png")
     rows = "".join(f"photo{index},{index % 5}\n" for index in range(20))
-    (data / "table.csv").write_text("image,grade\n" + rows)
+    (data / "table.csv").write_text("image,level\n" + rows)
     state = timm.create_model("test_resnet").state_dict()
     save_file({name: tensor.contiguous() for name, tensor in state.items()}, weights)
     settings = {"backbone.name": "test_resnet", "backbone.weights": str(weights), "image_size": 32, "depth": 1}
@@ -203,7 +203,7 @@ def records(folder: Path) -> pd.DataFrame:
 @pytest.mark.timeout(240)
 def test_the_command_has_the_same_results_on_ray_as_on_this_machine(tmp_path, tiny_dataset):
     rows = [f"{image.path.name},{image.grade}" for image in tiny_dataset.images]
-    (tmp_path / "labels.csv").write_text("\n".join(["image,grade", *rows]))
+    (tmp_path / "labels.csv").write_text("\n".join(["image,level", *rows]))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     data = ("--data", str(tmp_path / "labels.csv"), "--images", str(tiny_dataset.images[0].path.parent))
     model = ("--backbone", "test_resnet", "--weights", "none", "--study", "tiny", "--sampler", "random")

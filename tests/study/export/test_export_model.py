@@ -86,12 +86,12 @@ def test_the_model_predicts_as_the_trial_did_without_the_pretrained_weights(
     assert code == 0
     assert "no result may guide the diagnosis" in err
     header, *rows = [line.split(",") for line in (tmp_path / "p.csv").read_text().splitlines()]
-    assert header == ["id", "grade", "p0", "p1", "p2", "p3", "p4"]
+    assert header == ["id", "class", "p no DR", "p mild", "p moderate", "p severe", "p proliferative"]
     assert [row[0] for row in rows] == [name.split("/")[1] for name in stored.ids]
     expected = stored.probabilities[result.best.step - 1].astype(np.float32)
     probabilities = np.array([row[2:] for row in rows], dtype=float)
     assert probabilities == pytest.approx(expected, abs=2e-3)
-    assert [int(row[1]) for row in rows] == probabilities.argmax(axis=1).tolist()
+    assert [row[1] for row in rows] == [header[2 + best].removeprefix("p ") for best in probabilities.argmax(axis=1)]
 
 
 def test_the_files_contain_no_path_of_the_machine(export, trained, tmp_path):
@@ -247,7 +247,7 @@ def test_predict_prints_a_table_of_a_folder(call, trained, tiny_dataset):
     code, out, err = call("predict", checkpoint, tiny_dataset.images[0].path.parent)
     assert code == 0
     header, *rows = out.splitlines()
-    assert header.split() == ["id", "grade", "p0", "p1", "p2", "p3", "p4"]
+    assert header.split() == ["id", "class", "p0", "p1", "p2", "p3", "p4"]
     assert [row.split()[0] for row in rows] == [f"photo_{index:03d}" for index in range(60)]
     assert all(sum(map(float, row.split()[2:])) == pytest.approx(1, abs=0.01) for row in rows)
     assert "Nothing here is a medical device" in err

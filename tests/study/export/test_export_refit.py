@@ -27,7 +27,7 @@ def results(tiny_dataset, make_study, add_finalists, tiny_config, tmp_path_facto
     results = tmp_path_factory.mktemp("results")
     table = results / "labels.csv"
     rows = [f"{image.path.stem},{image.grade},{image.origin}" for image in tiny_dataset.images]
-    table.write_text("\n".join(["image,grade,origin", *rows]))
+    table.write_text("\n".join(["image,level,origin", *rows]))
     options = {"origin_column": "origin", "images": str(tiny_dataset.images[0].path.parent)}
     dataset = open_dataset(str(table), options=options)
     cohort = {
@@ -119,7 +119,7 @@ def test_a_study_without_a_verdict_is_refused_in_one_line(export, lengths, tmp_p
 def test_other_images_are_refused(export, lengths, tiny_dataset, tmp_path):
     other = tmp_path / "labels.csv"
     first, second = tiny_dataset.images[:2]
-    other.write_text(f"image,grade\n{first.path.stem},1\n{second.path.stem},2\n")
+    other.write_text(f"image,level\n{first.path.stem},1\n{second.path.stem},2\n")
     code, _, err = export(
         "deep", "--refit", "--out", tmp_path / "model", "--data", other, "--images", first.path.parent
     )

@@ -39,7 +39,7 @@ def images(tmp_path_factory):
         Image.new("RGB", (48, 48), (200, 4 * n, 40)).save(folder / "images" / f"p{n}.png")
     given = np.where(np.arange(len(GRADES)) == WRONG, 2, GRADES)
     lines = (f"p{n},{grade}" for n, grade in enumerate(given))
-    (folder / "labels.csv").write_text("\n".join(["image,grade", *lines, ""]))
+    (folder / "labels.csv").write_text("\n".join(["image,level", *lines, ""]))
     return folder / "labels.csv"
 
 

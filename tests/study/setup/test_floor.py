@@ -30,7 +30,7 @@ def plan(tiny_dataset, tmp_path_factory):
     """A study of the tiny images, planned but not run."""
     folder = tmp_path_factory.mktemp("floor")
     rows = "".join(f"{image.path.name},{image.grade},{image.origin}\n" for image in tiny_dataset.images)
-    (folder / "labels.csv").write_text(f"image,grade,split\n{rows}")
+    (folder / "labels.csv").write_text(f"image,level,split\n{rows}")
     (folder / "tiny.yaml").write_text(SPACE)
     options = RunOptions(
         space=str(folder / "tiny.yaml"),

@@ -39,7 +39,7 @@ search:
 @pytest.fixture(scope="module")
 def labels(tmp_path_factory):
     folder = tmp_path_factory.mktemp("my data")
-    rows = [("image", "grade")] + [(f"photo{index}", str(index % 5)) for index in range(30)]
+    rows = [("image", "level")] + [(f"photo{index}", str(index % 5)) for index in range(30)]
     for index in range(30):
         pixels = np.random.default_rng(index).integers(0, 255, (40, 40, 3), np.uint8)
         Image.fromarray(pixels).save(folder / f"photo{index}.png")

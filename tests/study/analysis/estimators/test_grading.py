@@ -47,7 +47,7 @@ def test_intervals_contain_their_values(seed, counts):
 
 def test_grades_that_do_not_occur_have_no_recall():
     result = grading(*draw(0, (10, 0, 10, 10, 10)))
-    assert result.recall[1] == Withheld("no image has this grade")
+    assert result.recall[1] == Withheld("no image has this class")
     assert [estimate.n for grade, estimate in enumerate(result.recall) if grade != 1] == [10] * 4
 
 
@@ -105,4 +105,4 @@ def test_kappa_of_few_images_or_one_predicted_grade_has_no_interval(counts):
 
 
 def test_grading_without_images_is_withheld():
-    assert grading(np.empty(0, dtype=np.int64), np.empty((0, 5))) == Withheld("there is no image to grade")
+    assert grading(np.empty(0, dtype=np.int64), np.empty((0, 5))) == Withheld("there is no image to predict")

@@ -1,0 +1,151 @@
+"""Data sets of any classes, from the check of their labels to the predictions of an exported model."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from study.results.study_results import read_study
+from tests.helpers.command_line import call
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+SPACE = """
+name: tiny
+question: Does the program work?
+fixed: {image_size: 32, batch_size: 16, head_phase.epochs: 1, depth_phase.epochs: 1}
+search:
+  depth_phase.lr: {type: float, low: 1e-4, high: 1e-2, log: true}
+"""
+SEARCH = ("--space", "tiny.yaml", "--backbone", "test_resnet", "--weights", "none", "--study", "tiny", "--trials", 2)
+
+
+def draw(path, seed, number, *, deep=0):
+    """Write noise that is brighter with the number of the class; of 12 or 16 bits if ``deep`` is one of them."""
+    pixels = np.random.default_rng(seed).integers(0, 60, (64, 64, 3)) + 30 * number
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if deep:
+        Image.fromarray((pixels[:, :, 0] * (16 if deep == 12 else 257)).astype(np.uint16)).save(path)
+    else:
+        Image.fromarray(pixels.astype(np.uint8)).save(path)
+
+
+def write_table(folder, header, rows):
+    with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *rows])
+
+
+def text_labels(folder):
+    names = ["melanoma", "nevus", "keratosis, seborrheic"]
+    for number in range(30):
+        draw(folder / f"p{number}.png", number, number % 3)
+    write_table(folder, ["file", "diagnosis"], [(f"p{number}.png", names[number % 3]) for number in range(30)])
+
+
+def patients(folder):
+    for number in range(40):
+        draw(folder / f"x{number}.png", number, number // 2 % 2)
+    rows = [(f"x{number}", ["healthy", "sick"][number // 2 % 2], f"P{number // 2}") for number in range(40)]
+    write_table(folder, ["file", "label", "patient"], rows)
+
+
+def seven_classes(folder):
+    names = ["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"]
+    for number in range(70):
+        draw(folder / f"ISIC_{number}.png", number, number % 7)
+    write_table(folder, ["image_id", "dx"], [(f"ISIC_{number}", names[number % 7]) for number in range(70)])
+
+
+def folders(folder):
+    for number in range(40):
+        part, name = "test" if number % 5 == 4 else "train", ["cat", "dog"][number % 2]
+        draw(folder / part / name / f"{number}.png", number, number % 2)
+
+
+def x_rays(folder):
+    for number in range(32):
+        draw(folder / f"r{number}.png", number, number % 2, deep=12 if number % 4 < 2 else 16)
+    write_table(folder, ["image", "finding"], [(f"r{n}", ["normal", "pneumonia"][n % 2]) for n in range(32)])
+
+
+LAYOUTS = {
+    "text": (
+        text_labels,
+        ["keratosis, seborrheic", "melanoma", "nevus"],
+        "image = file, label = diagnosis; 3 unordered classes",
+    ),
+    "patients": (
+        patients,
+        ["healthy", "sick"],
+        "image = file, label = label, group = patient (20 groups); 2 unordered classes",
+    ),
+    "seven": (
+        seven_classes,
+        ["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"],
+        "image = image_id, label = dx; 7 unordered classes",
+    ),
+    "folders": (folders, ["cat", "dog"], "2 unordered classes"),
+    "x-rays": (x_rays, ["normal", "pneumonia"], "image = image, label = finding; 2 unordered classes"),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_from_labels_to_predictions(layout, tmp_path, monkeypatch, capsys):
+    make, classes, columns = LAYOUTS[layout]
+    make(tmp_path / "data")
+    (tmp_path / "tiny.yaml").write_text(SPACE)
+    monkeypatch.chdir(tmp_path)
+    hold_out = () if layout == "folders" else ("--test-fraction", 0.2)
+
+    code, out, err = call(monkeypatch, capsys, "data", "check", "data", *hold_out)
+    assert (code, "0 defects" in out) == (0, True), out + err
+    assert columns in out.splitlines()
+
+    code, out, err = call(monkeypatch, capsys, "run", "--data", "data", *SEARCH, *hold_out, "--jobs", 1, "--no-report")
+    assert code == 0, out + err
+    info = read_study("tiny").info
+    assert (info.classes, info.ordinal) == (tuple(classes), False)
+    assert info.split["n_test"] == 8 if layout in {"patients", "folders"} else info.split["n_test"] > 0
+    code, out, err = call(monkeypatch, capsys, "confirm", "tiny", "--top", 1, "--seeds", 1, "--jobs", 1)
+    assert (code, "Held-out test set" in out, "QWK" in out) == (0, True, False), out + err
+
+    report = (tmp_path / "results/tiny/report/report.md").read_text()
+    for word in ("QWK", "kappa", "etinopathy", "eferable", "grade"):
+        assert word not in report.replace("upgrade", ""), word
+
+    code, out, err = call(monkeypatch, capsys, "export", "tiny", "--out", "model")
+    assert code == 0, err
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert all(f"recall of class {name} |" in card for name in classes)
+    assert "kappa" not in card
+
+    images = sorted((tmp_path / "data").rglob("*.png"))[:3]
+    code, out, err = call(monkeypatch, capsys, "predict", "model", *images, "--csv", "predicted.csv")
+    assert code == 0, err
+    with (tmp_path / "predicted.csv").open(newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["id", "class", *(f"p {name}" for name in classes)]
+    assert {row[1] for row in rows} <= set(classes)
+
+    if layout == "x-rays":
+        check_refusals(tmp_path, monkeypatch, capsys, hold_out)
+
+
+def check_refusals(folder, monkeypatch, capsys, hold_out):
+    """A study keeps its classes and its test part when it is resumed, and refuses what needs ordered classes."""
+    code, out, err = call(monkeypatch, capsys, "run", "--data", "data", *SEARCH, "--jobs", 1, "--no-report")
+    assert code == 0, out + err  # --test-fraction and its images are those of the first run
+    for options, fault in (
+        ((*hold_out, "--metric", "qwk"), "--metric qwk need ordered classes.*add --ordinal"),
+        (("--ordinal",), "--ordinal needs the order of the classes normal, pneumonia"),
+        (("--test-fraction", 0.5), r"another --test-fraction \(0.2, seed 0 there, 0.5, seed 0 here\)"),
+    ):
+        code, out, err = call(monkeypatch, capsys, "run", "--data", "data", *SEARCH, *options)
+        assert code == 2
+        assert len(err.splitlines()) == 1
+        assert re.search(fault, err), err
+    recorded = json.loads(read_study("tiny").location.open().user_attrs["cohort"])
+    assert recorded["test_part"] == {"fraction": 0.2, "seed": 0}
