@@ -30,6 +30,7 @@ def opening_lines(plan: StudyPlan[BoundSpace], executor: str = "here") -> list[s
     lines = [
         f"Study {metadata.name} in {plan.folder}",
         f"  data      {metadata.dataset['name']}: {parts}, {split['n_test']} {test}",
+        *([f"  labels    {plan.dataset.label_version}"] if plan.dataset.label_version else []),
     ]
     for backbone in plan.backbones:
         blocks = plan.space.block_counts[backbone.name]

@@ -80,6 +80,8 @@ class ImageDataset:
     """Whether the classes are ordered, as grades are: then quadratic weighted kappa and ordinal losses make sense."""
     rendered: bool = False
     """True for images drawn by this program, which no camera took."""
+    label_version: str = ""
+    """Which labels are used, if there are two versions of them; else empty."""
     notes: tuple[str, ...] = ()
     """Sentences for a reader of the results: duplicates, conflicting grades, changed grades."""
     corrections: tuple[Correction, ...] = ()

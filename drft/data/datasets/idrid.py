@@ -90,8 +90,20 @@ def read_idrid(layout: Layout, options: Mapping[str, str]) -> SourceLabels:
         table = read_table(layout.training)
         columns = find_columns(table, options)
         rows = _label_rows(table, columns, ImageFiles.of(layout.training.parent))
-        rows, notes = _compare_grades(rows, replace_them=labels == "official")
-        return SourceLabels("idrid-kaggle", rows, notes)
+        changed = changed_grades(rows)
+        if not changed:
+            return SourceLabels("idrid-kaggle", rows)
+        official = labels == "official"
+        number = f"{len(changed)} of {len(rows)} grades of the Kaggle table"
+        version = (
+            f"official; {number} were replaced" if official else f"as given; {number} differ from the official ones"
+        )
+        names = ", ".join(f"{row.id} ({row.grade}, officially {grade})" for row, grade in changed)
+        if official:
+            rows = [replace(row, grade=str(OFFICIAL_GRADES.get(row.id, row.grade))) for row in rows]
+        advice = "" if official else " (--labels official)"
+        note = f"Labels {version}{advice}: {names}."
+        return SourceLabels("idrid-kaggle", rows, label_version=f"{version}{advice}", notes=[note])
     tables: list[tuple[Path, Origin]] = [(layout.training, "train")]
     notes = []
     if layout.testing:
@@ -164,18 +176,3 @@ def _label_rows(
         location, others = table.location(line), columns.others(cells)
         rows.append(LabelRow(f"{part}/{stem}", name, cells[columns.grade], part, images, location, others=others))
     return rows
-
-
-def _compare_grades(rows: Sequence[LabelRow], *, replace_them: bool) -> tuple[list[LabelRow], list[str]]:
-    """Return the rows, with official grades if wanted, and a note on the grades that differ from the official ones."""
-    changed = changed_grades(rows)
-    if not changed:
-        return list(rows), []
-    names = ", ".join(f"{row.id} ({row.grade}, officially {official})" for row, official in changed)
-    action = "were replaced by the official ones"
-    if not replace_them:
-        action = "are used as given (labels=official replaces them)"
-    note = f"{len(changed)} of {len(rows)} Kaggle grades differ from the official ones and {action}: {names}."
-    if replace_them:
-        rows = [replace(row, grade=str(OFFICIAL_GRADES.get(row.id, row.grade))) for row in rows]
-    return list(rows), [note]

@@ -61,6 +61,8 @@ class SourceLabels:
     """Whether the same image in different files is one group."""
     test_part: TestPart | None = None
     """The test part to hold out of a source that has none."""
+    label_version: str = ""
+    """Which labels these are, if there are two versions of them; else empty."""
 
 
 def with_classes(labels: SourceLabels, options: Mapping[str, str]) -> SourceLabels:
@@ -108,6 +110,7 @@ def build_dataset(labels: SourceLabels, progress: Progress, cache_dir: Path | No
         images=grouped,
         fingerprint=fingerprint(grouped, audit.digests),
         grades=labels.grades,
+        label_version=labels.label_version,
         ordinal=labels.ordinal,
         notes=(
             *labels.notes,

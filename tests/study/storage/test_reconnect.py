@@ -297,7 +297,7 @@ class TestOutage:
 
 def test_a_missing_database_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(StudyError, match=r"pip install 'drft-study\[postgres\]'"):
+    with pytest.raises(StudyError, match=r"pip install 'psycopg.*'"):
         open_storage("postgresql://drft:secret@nowhere/db")
 
 

@@ -202,7 +202,7 @@ def test_grades_changed_on_kaggle_are_defects_until_they_are_replaced(kaggle_cop
     assert ids_of(check_source(str(root)), "changed grade") == [("train/IDRiD_098",), ("test/IDRiD_062",)]
     check = check_source(str(root), options={"labels": "official"})
     assert ids_of(check, "changed grade") == []
-    assert any("were replaced by the official ones" in finding.text for finding in check.findings)
+    assert any("of the Kaggle table were replaced" in finding.text for finding in check.findings)
 
 
 def test_the_files_in_a_folder_without_a_table_are_checked(tmp_path):

@@ -131,7 +131,8 @@ def test_grades_changed_on_kaggle_are_noted_and_can_be_replaced(kaggle_copy, lab
     dataset = open_dataset(str(root), options={"labels": labels})
 
     assert [image.grade for image in dataset.images] == grades
-    assert "2 of 3 Kaggle grades differ" in dataset.notes[0]
+    assert "2 of 3 grades of the Kaggle table" in dataset.notes[0]
+    assert dataset.label_version.startswith(f"{labels.replace('-', ' ')}; 2 of 3 grades")
     assert "train/IDRiD_098 (4, officially 3)" in dataset.notes[0]
     assert "test/IDRiD_062 (2, officially 4)" in dataset.notes[0]
 
@@ -144,7 +145,7 @@ def test_unknown_value_of_labels(kaggle_copy):
 def test_download_without_kagglehub_describes_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "kagglehub", None)
 
-    with pytest.raises(DataError, match=r"pip install 'drft-study\[kaggle\]'.*--data FOLDER") as raised:
+    with pytest.raises(DataError, match=r"pip install 'kagglehub.*'.*--data FOLDER") as raised:
         open_dataset("idrid", cache_dir=tmp_path)
     assert len(raised.value.faults) == 1
 
