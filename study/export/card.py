@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+import yaml
+
 from drft.config.trial_config import TrialConfig
 from drft.errors import StudyError
 from study.analysis import Estimate, Withheld, proportion
@@ -154,7 +156,10 @@ def _common(
 
 
 def _card(study: StudyResults, what: str, sections: Mapping[str, Iterable[str]]) -> str:
-    lines = [f"# {study.info.name}, {what}", "", f"> **{FULL_DISCLAIMER}**"]
+    # The block between the dashes is what Hugging Face's hub reads.
+    about = {"library_name": "timm", "pipeline_tag": "image-classification", "license": "other", "tags": ["drft-study"]}
+    lines = ["---", *yaml.safe_dump(about, sort_keys=False).splitlines(), "---", ""]
+    lines += [f"# {study.info.name}, {what}", "", f"> **{FULL_DISCLAIMER}**"]
     if study.info.dataset["rendered"]:
         lines += [">", f"> **{RENDERED}**"]
     for title, section in sections.items():

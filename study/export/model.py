@@ -176,6 +176,10 @@ def _write_models(
         config = with_values(config, {"backbone.weights": Path(config.backbone.weights).name})
         save_model(folder / name, model, config, len(classes), classes)
         models.append(model)
+    if len(models) == 1:  # timm builds no ensembles
+        from study.export.timm_config import write_timm_config  # noqa: PLC0415 (torch takes seconds to import)
+
+        write_timm_config(folder, models[0], config, classes)
     settings = config.model_dump(mode="json")
     (folder / CONFIG).write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return models, config

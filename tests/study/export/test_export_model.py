@@ -9,6 +9,7 @@ import numpy as np
 import optuna
 import pytest
 import safetensors.torch
+import timm
 import torch
 import yaml
 
@@ -64,7 +65,12 @@ def test_the_best_trial_is_written_with_card_and_configuration(export, tmp_path)
     code, message, _ = export("--out", out)
     assert code == 0
     assert "trial 1 of real" in message
-    assert sorted(path.name for path in out.iterdir()) == ["README.md", "config.yaml", "model.safetensors"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "README.md",
+        "config.json",
+        "config.yaml",
+        "model.safetensors",
+    ]
     assert yaml.safe_load((out / "config.yaml").read_text())["depth"] == 2
     assert list(tmp_path.iterdir()) == [out]
 
@@ -92,6 +98,22 @@ def test_the_model_predicts_as_the_trial_did_without_the_pretrained_weights(
     probabilities = np.array([row[2:] for row in rows], dtype=float)
     assert probabilities == pytest.approx(expected, abs=2e-3)
     assert [row[1] for row in rows] == [header[2 + best].removeprefix("p ") for best in probabilities.argmax(axis=1)]
+
+
+def test_timm_loads_the_folder(export, tiny_dataset, tmp_path):
+    out = tmp_path / "model"
+    assert export("--out", out)[0] == 0
+    net = timm.create_model(f"local-dir:{out}", pretrained=True).eval()
+    model, config = load_checkpoint(out / "model.safetensors")
+    images = torch.rand(2, 3, config.image_size, config.image_size)
+    with torch.no_grad():
+        assert torch.equal(net(images), model.net.eval()(images))
+    settings = net.pretrained_cfg
+    assert (tuple(settings["mean"]), tuple(settings["std"])) == (model.mean, model.std)
+    assert tuple(settings["input_size"]) == (3, config.image_size, config.image_size)
+    assert len(json.loads((out / "config.json").read_text())["label_names"]) == net.num_classes
+    _, front, _ = (out / "README.md").read_text().split("---\n", 2)
+    assert yaml.safe_load(front)["library_name"] == "timm"
 
 
 def test_the_files_contain_no_path_of_the_machine(export, trained, tmp_path):

@@ -1,0 +1,31 @@
+"""The file by which timm, and Hugging Face's hub, build an exported network: ``config.json``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from shutil import copyfile
+from tempfile import TemporaryDirectory
+
+from timm.models import save_for_hf
+
+from drft.config.trial_config import TrialConfig
+from drft.models.backbone import Model
+from drft.models.probabilities import learned_tensors
+from drft.models.variant import Variant
+from study.export.names import TIMM_CONFIG
+
+
+def write_timm_config(folder: Path, model: Model, config: TrialConfig, classes: Sequence[str]) -> None:
+    """Write what ``timm.create_model("local-dir:FOLDER", pretrained=True)`` needs beside the tensors.
+
+    Nothing is written for a network that timm would build otherwise, or whose outputs are no logits of classes (those
+    of ordinal losses).
+    """
+    if model.variant != Variant() or learned_tensors(model.probabilities) or config.loss.kind != "cross_entropy":
+        return
+    inputs = {"input_size": (3, config.image_size, config.image_size), "mean": model.mean, "std": model.std}
+    data = {**inputs, "interpolation": "bicubic", "crop_pct": 1.0}
+    with TemporaryDirectory() as draft:  # timm publishes no function that writes the configuration alone
+        save_for_hf(
+            model.net, draft, model_config={"label_names": list(classes)}, data_config=data, safe_serialization=True
+        )
+        copyfile(Path(draft) / TIMM_CONFIG, folder / TIMM_CONFIG)
