@@ -76,7 +76,12 @@ def test_one_network_is_trained_on_all_training_images(export, lengths, results,
     assert (code, message) == (0, f"{out}: one network at depth 1 of deep, trained on {ALL} images\n")
     assert f"training on {ALL} images, epochs (3)" in progress
     assert lengths == [(3, [ALL, 0, 0])]
-    assert sorted(path.name for path in out.iterdir()) == ["README.md", "config.yaml", "model.safetensors"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "README.md",
+        "config.json",
+        "config.yaml",
+        "model.safetensors",
+    ]
     assert yaml.safe_load((out / "config.yaml").read_text())["depth"] == 1
     _, config = load_checkpoint(out / "model.safetensors")
     assert config.depth == 1
