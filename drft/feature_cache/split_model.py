@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 from drft.feature_cache.cache_file import Activations
 from drft.feature_cache.subgraphs import build_segments, cut_below, cut_fault
 from drft.feature_cache.trace import IsLeaf, analyze, trace
-from drft.models.blocks import head_module, list_blocks, set_trainable, train_mode, training_modes
+from drft.models.blocks import head_modules, list_blocks, set_trainable, train_mode, training_modes
 
 _log = logging.getLogger(__name__)
 
@@ -133,11 +133,11 @@ def split_model(net: nn.Module, image_size: int, transform: Transform | None = N
         transform: applied to the graph of single operations.
 
     Raises:
-        BackboneError: when the network has no blocks or no single classifier.
+        BackboneError: when the network has no blocks or no classifier.
     """
     blocks = list_blocks(net)
     block_of = {id(net.get_parameter(name)): block.index for block in blocks for name in block.parameters}
-    block_of |= {id(parameter): len(blocks) for parameter in head_module(net).parameters()}
+    block_of |= {id(parameter): len(blocks) for head in head_modules(net) for parameter in head.parameters()}
     name = type(net).__name__
     fine = _split(net, image_size, block_of, lambda _module: False, transform)
     if not fine.faults:

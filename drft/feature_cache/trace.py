@@ -18,7 +18,7 @@ from timm.layers.drop import DropPath
 from timm.models import get_notrace_functions, get_notrace_modules
 from torch import Tensor, fx, nn
 
-from drft.models.blocks import head_module
+from drft.models.blocks import head_modules
 
 IsLeaf = Callable[[nn.Module], bool]
 
@@ -72,7 +72,7 @@ def trace(net: nn.Module, is_leaf: IsLeaf = lambda _module: False) -> fx.GraphMo
     # Tracing writes into modules (caches, constants), so it uses a copy of them, with the same tensors.
     tensors = chain(net.parameters(), net.buffers())
     traced = _ImagesOnly(copy.deepcopy(net, {id(tensor): tensor for tensor in tensors})).eval()
-    graph = _Tracer(head_module(traced.net), is_leaf).trace(traced)
+    graph = _Tracer(head_modules(traced.net), is_leaf).trace(traced)
     original = _ImagesOnly(net)
     targets: dict[str, Any] = {}
     for target in {str(node.target) for node in graph.nodes if node.op in ("call_module", "get_attr")}:
@@ -123,15 +123,15 @@ class _ImagesOnly(nn.Module):
 
 
 class _Tracer(fx.Tracer):
-    def __init__(self, head: nn.Module, is_leaf: IsLeaf) -> None:
+    def __init__(self, heads: Sequence[nn.Module], is_leaf: IsLeaf) -> None:
         super().__init__(autowrap_functions=tuple(get_notrace_functions()))  # type: ignore[no-untyped-call]
-        self._head = head
+        self._heads = heads
         self._is_leaf = is_leaf
         self._leaf_types = (DropPath, *get_notrace_modules())  # type: ignore[no-untyped-call]
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return (
-            m is self._head
+            any(m is head for head in self._heads)
             or not any(m.children())
             or hasattr(m, "running_var")
             or isinstance(m, self._leaf_types)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from drft.config.trial_config import BackboneConfig, TrialConfig
 from drft.errors import BackboneError, WeightsError
-from drft.models.blocks import Block, FreezeRow, freeze_map, head_module, head_names, list_blocks
+from drft.models.blocks import Block, FreezeRow, freeze_map, head_modules, head_names, list_blocks
 from drft.models.coral_head import CoralHead
 from drft.models.imagenet_weights import imagenet_weights
 from drft.models.mae_weights import from_mae
@@ -101,7 +101,8 @@ class HeadDropout:
 
     def __init__(self, net: nn.Module, rate: float) -> None:
         self.rate = rate
-        head_module(net).register_forward_pre_hook(self._drop)
+        for head in head_modules(net):
+            head.register_forward_pre_hook(self._drop)
 
     def _drop(self, head: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         if not (head.training and self.rate):
@@ -112,7 +113,7 @@ class HeadDropout:
 def draw_head(net: nn.Module, seed: int) -> None:
     """Draw the weights of the classifier as torch initializes its layers; they depend on nothing but the seed."""
     with _seeded(seed):
-        for module in head_module(net).modules():
+        for module in (module for head in head_modules(net) for module in head.modules()):
             reset = getattr(module, "reset_parameters", None)
             if callable(reset):
                 reset()
@@ -132,7 +133,7 @@ def build_model(
         variant: how a network with random weights differs from timm's; other weights tell it themselves.
 
     Raises:
-        BackboneError: when timm has no such model, or the model has no single classifier, or no stochastic depth
+        BackboneError: when timm has no such model, or the model has no classifier, or no stochastic depth
             though the configuration sets it.
         WeightsError: when the weights are missing, damaged, unreachable or of another model.
     """

@@ -1,9 +1,10 @@
 """Blocks of a backbone: the ordered layer groups that a fine-tuning freezes or trains.
 
-The order comes from timm (``group_matcher(coarse=True)``), since that of ``parameters()`` is not reliable. The
-classifier (``get_classifier()``) is the head and no block. Norms that timm groups with the classifier belong to the
-last block; weights in that group (a ``conv_head``, an attention pool) are a block of their own. Every parameter is in
-exactly one block or in the head.
+The order comes from timm (``group_matcher(coarse=True)``), since that of ``parameters()`` is not reliable. Models
+without such groups are divided at the stages that timm takes features from (``feature_info``). The classifier
+(``get_classifier()``) is the head and no block; distilled models have two. Norms that timm groups with the classifier
+belong to the last block; weights in that group (a ``conv_head``, an attention pool) are a block of their own. Every
+parameter is in exactly one block or in the head.
 
 A depth unfreezes the last blocks. With a ``window`` only that many of them are trained, the earliest first, and the
 blocks after them stay frozen (surgical fine-tuning, Lee et al. 2023). ``parameters`` selects what is trained in these
@@ -56,7 +57,7 @@ def list_blocks(model: nn.Module) -> tuple[Block, ...]:
     """Return the blocks of a timm model, stem first, without the classifier.
 
     Raises:
-        BackboneError: when the model has no layer groups or more than one classifier.
+        BackboneError: when the model has no layer groups or no classifier.
     """
     groups = _backbone_groups(model)
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
@@ -67,23 +68,24 @@ def list_blocks(model: nn.Module) -> tuple[Block, ...]:
     )
 
 
-def head_module(model: nn.Module) -> nn.Module:
-    """Return the classifier of a timm model.
+def head_modules(model: nn.Module) -> tuple[nn.Module, ...]:
+    """Return the classifier of a timm model; distilled models have two, and their output is the mean of both.
 
     Raises:
-        BackboneError: when it is not a single module, as in distilled models.
+        BackboneError: when the model has none.
     """
     get_classifier = getattr(model, "get_classifier", None)
-    head = get_classifier() if callable(get_classifier) else None
-    if not isinstance(head, nn.Module):
-        raise BackboneError(f"{type(model).__name__} has no single classifier (distilled?): choose another backbone")
-    return head
+    found = get_classifier() if callable(get_classifier) else None
+    heads = tuple(found) if isinstance(found, tuple | list) else (found,)
+    if not heads or not all(isinstance(head, nn.Module) for head in heads):
+        raise BackboneError(f"{type(model).__name__} has no classifier in timm: choose another backbone")
+    return heads
 
 
 def head_names(model: nn.Module) -> frozenset[str]:
     """Return the state names (parameters and buffers) of the classifier."""
-    head = head_module(model)
-    tensors = {id(tensor) for tensor in chain(head.parameters(), head.buffers())}
+    heads = head_modules(model)
+    tensors = {id(tensor) for head in heads for tensor in chain(head.parameters(), head.buffers())}
     named = chain(model.named_parameters(), model.named_buffers())
     return frozenset(name for name, tensor in named if id(tensor) in tensors)
 
@@ -204,10 +206,7 @@ def _title(model: nn.Module) -> str:
 def _backbone_groups(model: nn.Module) -> list[list[str]]:
     """Return the parameter names of each block, stem first."""
     head = head_names(model)
-    matcher = getattr(model, "group_matcher", None)
-    if matcher is None:
-        raise BackboneError(f"{_title(model)} has no layer groups in timm: choose another backbone")
-    ordered = group_parameters(model, matcher(coarse=True))
+    ordered = _layer_groups(model)
     groups = [[name for name in ordered[key] if name not in head] for key in sorted(ordered)]
     shared_with_head = any(name in head for name in ordered[max(ordered)])
     groups = [group for group in groups if group]
@@ -216,6 +215,28 @@ def _backbone_groups(model: nn.Module) -> list[list[str]]:
     missing = {name for name, _ in model.named_parameters()} - head - set(chain.from_iterable(groups))
     if missing:
         raise BackboneError(f"{_title(model)}: timm groups {len(missing)} parameters nowhere: choose another backbone")
+    return groups
+
+
+def _layer_groups(model: nn.Module) -> dict[int, list[str]]:
+    """Return the parameter names of timm's layer groups; where it has none, of the stages that it takes features from.
+
+    Parameters before the first stage are the stem; parameters between and after the stages belong to the stage before.
+    """
+    if matcher := getattr(model, "group_matcher", None):
+        try:
+            patterns = matcher(coarse=True)
+        except AssertionError:  # of models with fine groups alone, such as RDNet
+            patterns = matcher(coarse=False)
+        groups: dict[int, list[str]] = group_parameters(model, patterns)
+        return groups
+    stages = [str(info["module"]) for info in getattr(model, "feature_info", [])]
+    if not stages:
+        raise BackboneError(f"{_title(model)} has no layer groups in timm: choose another backbone")
+    index, groups = 0, {}
+    for name, _ in model.named_parameters():
+        index = next((number for number, stage in enumerate(stages, 1) if name.startswith(f"{stage}.")), index)
+        groups.setdefault(index, []).append(name)
     return groups
 
 

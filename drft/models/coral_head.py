@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from drft.errors import BackboneError
-from drft.models.blocks import head_module
+from drft.models.blocks import head_modules
 
 _THRESHOLD_DISTANCE = 2.0
 """Initial distance of neighbouring thresholds, in log-odds."""
@@ -40,12 +40,12 @@ class CoralHead:
         Raises:
             BackboneError: when the classifier is not one layer with weights and biases.
         """
-        head = head_module(self._net)
+        head, *others = head_modules(self._net)
         weight, bias = getattr(head, "weight", None), getattr(head, "bias", None)
-        if not isinstance(weight, Tensor) or not isinstance(bias, Tensor):
+        if others or not isinstance(weight, Tensor) or not isinstance(bias, Tensor):
             raise BackboneError(
-                f"loss.kind: coral needs a classifier with weights and biases, and that of {type(self._net).__name__} "
-                "is another one: choose corn, or another backbone"
+                "loss.kind: coral needs one classifier with weights and biases, and that of "
+                f"{type(self._net).__name__} is another one: choose corn, or another backbone"
             )
         classes = len(bias)
         thresholds = [_THRESHOLD_DISTANCE * (classes / 2 - grade) for grade in range(1, classes)]

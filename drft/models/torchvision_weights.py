@@ -19,7 +19,7 @@ import torchvision
 from torch import Tensor, nn
 
 from drft.errors import WeightsError
-from drft.models.blocks import head_module
+from drft.models.blocks import head_modules
 from drft.models.variant import Variant
 from drft.models.weights import IMAGENET_NORMALIZATION, OPTIONS, WeightFile, fit_weights
 
@@ -119,7 +119,7 @@ def from_torchvision(file: WeightFile, backbone: str, expected: Mapping[str, Ten
     if len(eps) == len(_norm_eps(ours)) == 1 and eps != _norm_eps(ours):
         converted = dataclasses.replace(converted, variant=Variant(batch_norm_eps=min(eps)))
         set_batch_norm_eps(ours, min(eps))
-    difference = _difference(theirs, theirs.get_submodule(classifier), ours, head_module(ours), images)
+    difference = _difference(theirs, theirs.get_submodule(classifier), ours, head_modules(ours)[0], images)
     if not difference <= _TOLERANCE:  # true also for NaN
         raise WeightsError(
             f"{file.path}: weights of torchvision's {name}, whose outputs are not those of {backbone} (they differ by "

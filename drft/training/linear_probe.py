@@ -10,7 +10,7 @@ from scipy.special import log_softmax
 from torch import Tensor, nn
 
 from drft.errors import BackboneError
-from drft.models.blocks import head_module
+from drft.models.blocks import head_modules
 from drft.training.context import TrainingContext
 from drft.training.losses import class_weights
 from drft.training.records import Part
@@ -32,12 +32,12 @@ def start_from_linear_probe(context: TrainingContext) -> None:
     """Set the head to a logistic regression on the features of the plain training images, backbone frozen.
 
     Raises:
-        BackboneError: when the classifier is not a linear layer with a bias and one input vector for each image.
+        BackboneError: when the classifier is not one linear layer with a bias and one input vector for each image.
     """
-    head, features = head_module(context.model.net), frozen_features(context, "train")
-    if not isinstance(head, nn.Linear) or head.bias is None or features.ndim != 2:
+    (head, *others), features = head_modules(context.model.net), frozen_features(context, "train")
+    if others or not isinstance(head, nn.Linear) or head.bias is None or features.ndim != 2:
         raise BackboneError(
-            f"head_phase.init: the classifier of {context.network.name} is not a linear layer with one input vector "
+            f"head_phase.init: the classifier of {context.network.name} is not one linear layer with one input vector "
             "for each image, so it cannot start from a linear probe: set it to random"
         )
     grades, config = context.grades[context.split.train], context.config

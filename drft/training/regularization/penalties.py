@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from drft.models.backbone import Model
-from drft.models.blocks import head_module, head_names
+from drft.models.blocks import head_modules, head_names
 
 
 class L2SP:
@@ -57,14 +57,22 @@ def smallest_singular_value(features: Tensor) -> Tensor:
 
 @contextlib.contextmanager
 def classifier_inputs(net: nn.Module) -> Iterator[list[Tensor]]:
-    """Yield a list to which every forward pass inside the block adds the input of the classifier, before dropout."""
+    """Yield a list to which every forward pass inside the block adds the input of the classifier, before dropout.
+
+    Of two classifiers it is the mean of their inputs, as timm's features (``pre_logits``) are.
+    """
     inputs: list[Tensor] = []
+    heads, found = head_modules(net), []
 
     def record(_head: nn.Module, args: tuple[Tensor, ...]) -> None:
-        inputs.append(args[0])
+        found.append(args[0])
+        if len(found) == len(heads):
+            inputs.append(torch.stack(found).mean(0) if len(found) > 1 else found[0])
+            found.clear()
 
-    handle = head_module(net).register_forward_pre_hook(record, prepend=True)
+    handles = [head.register_forward_pre_hook(record, prepend=True) for head in heads]
     try:
         yield inputs
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()

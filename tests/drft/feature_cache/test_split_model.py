@@ -21,6 +21,12 @@ REAL_MODELS = [
     "swin_tiny_patch4_window7_224",
     "densenet121",
     "regnety_002",
+    "csatv2",
+    "deit_tiny_distilled_patch16_224",
+    "levit_128s",
+    "pit_ti_distilled_224",
+    "poolformer_s12",
+    "swiftformer_xs",
 ]
 
 SIZE = 64

@@ -7,7 +7,7 @@ from drft.config.trial_config import TrialConfig, parse_config
 from drft.errors import BackboneError, WeightsError
 from drft.models import weights as weights_module
 from drft.models.backbone import block_count, build_model, describe_backbone
-from drft.models.blocks import head_names
+from drft.models.blocks import head_modules, head_names
 from drft.models.weights import EMBEDDED_BACKBONE, EMBEDDED_FILE
 
 
@@ -193,3 +193,24 @@ def test_real_weights_fit_their_backbone_and_no_other(real_weights):
     assert_has_weights(model.net, safetensors.torch.load_file(real_weights))
     with pytest.raises(WeightsError, match="weights of another model"):
         build_model(configuration("resnet18", real_weights))
+
+
+def test_two_heads_are_drawn_by_the_seed_and_both_have_dropout():
+    first, again, other = (
+        build_model(configuration("deit_tiny_distilled_patch16_224"), seed=seed) for seed in (1, 1, 2)
+    )
+    for name in ("head.weight", "head_dist.weight"):
+        assert torch.equal(first.pretrained[name], again.pretrained[name])
+        assert not torch.equal(first.pretrained[name], other.pretrained[name])
+    first.dropout.rate = 0.999999
+    inputs = []
+    for head in head_modules(first.net.train()):
+        head.register_forward_pre_hook(lambda _head, args: inputs.append(args[0]))
+    first.net(torch.randn(2, 3, 64, 64))
+    assert [int(tensor.count_nonzero()) for tensor in inputs] == [0, 0]
+
+
+def test_weights_of_a_model_with_two_heads_are_read(tmp_path):
+    state, path = saved_state("swiftformer_xs"), tmp_path / "weights.pth"
+    torch.save(state, path)
+    assert_has_weights(build_model(configuration("swiftformer_xs", path), classes=3).net, state)

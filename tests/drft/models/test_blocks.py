@@ -6,7 +6,7 @@ from torch import nn
 from drft.errors import BackboneError
 from drft.models.blocks import (
     freeze_map,
-    head_module,
+    head_modules,
     head_names,
     list_blocks,
     set_trainable,
@@ -28,6 +28,24 @@ REAL_MODELS = {
     "densenet121": 5,
     "regnety_002": 5,
 }
+TWO_HEADS = {
+    "deit_tiny_distilled_patch16_224", "efficientformer_l1", "efficientformerv2_s0", "levit_128s",
+    "pit_ti_distilled_224", "swiftformer_xs",
+}  # fmt: skip
+UNUSUAL_MODELS = {  # two heads, or no coarse layer groups in timm
+    "deit_tiny_distilled_patch16_224": 13,
+    "efficientformer_l1": 5,
+    "efficientformerv2_s0": 5,
+    "levit_128s": 4,
+    "pit_ti_distilled_224": 4,
+    "swiftformer_xs": 5,
+    "caformer_s18": 5,
+    "csatv2": 5,
+    "pit_xs_224": 4,
+    "poolformer_s12": 5,
+    "rdnet_tiny": 8,
+}
+REFUSED_FAMILIES: dict[str, str] = {}  # messages by timm's modules; a new version of timm may bring some
 
 
 def skeleton(name: str) -> nn.Module:
@@ -129,13 +147,53 @@ def test_depth_beyond_the_blocks_is_refused():
         set_trainable(model, -1)
 
 
-def test_two_headed_models_are_refused():
-    with pytest.raises(BackboneError, match="no single classifier"):
-        list_blocks(skeleton("deit_tiny_distilled_patch16_224"))
+@pytest.mark.parametrize(("name", "blocks"), UNUSUAL_MODELS.items())
+def test_models_with_two_heads_or_without_groups_have_blocks(name, blocks):
+    model = skeleton(name)
+    listed = [parameter for block in list_blocks(model) for parameter in block.parameters]
+    names = {name for name, _ in model.named_parameters()}
+    assert len(list_blocks(model)) == blocks
+    assert sorted([*listed, *(head_names(model) & names)]) == sorted(names)
+    assert len(head_modules(model)) == len(TWO_HEADS & {name}) + 1
+
+
+@pytest.mark.parametrize("name", ["deit_tiny_distilled_patch16_224", "poolformer_s12", "swiftformer_xs"])
+def test_exactly_the_trained_blocks_of_unusual_models_change(name):
+    assert_only_trained_blocks_change(real_model(name, 64), 2, 64)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_the_output_of_two_heads_is_their_mean(training):
+    model = timm.create_model("deit_tiny_distilled_patch16_224", num_classes=5, img_size=64).train(training)
+    found = []
+    for head in head_modules(model):
+        head.register_forward_hook(lambda _head, _inputs, output: found.append(output))
+    output = model(torch.randn(2, 3, 64, 64))
+    torch.testing.assert_close(output, (found[0] + found[1]) / 2)
+
+
+def test_a_model_without_groups_has_the_stages_of_its_features():
+    assert [block.name for block in list_blocks(skeleton("poolformer_s12"))][1:] == [f"stages.{i}" for i in range(4)]
+    assert "head.norm.weight" in list_blocks(skeleton("poolformer_s12"))[-1].parameters
+    pit = list_blocks(skeleton("pit_xs_224"))
+    assert {"pos_embed", "cls_token"} <= set(pit[0].parameters)
+    assert "norm.weight" in pit[-1].parameters
+
+
+@pytest.mark.slow
+def test_every_family_of_timm_has_blocks_except_those_named_here():
+    refused = {}
+    for family in timm.list_modules():
+        name = min(timm.list_models(module=family), key=lambda name: (len(name), name))
+        try:
+            assert len(list_blocks(skeleton(name))) > 2
+        except BackboneError as error:
+            refused[family] = str(error)
+    assert refused == REFUSED_FAMILIES
 
 
 def test_models_of_other_libraries_are_refused():
-    with pytest.raises(BackboneError, match="no single classifier"):
+    with pytest.raises(BackboneError, match="no classifier"):
         list_blocks(nn.Linear(2, 2))
 
 
@@ -161,7 +219,7 @@ def test_modules_without_parameters_have_the_mode_of_their_block():
     assert not model.blocks[9].drop_path1.training
     assert model.blocks[10].drop_path1.training
     assert model.head_drop.training
-    assert head_module(model).training
+    assert all(head.training for head in head_modules(model))
 
 
 def test_frozen_network_with_dropout_is_deterministic_before_the_head():

@@ -10,7 +10,7 @@ from torch import nn
 from drft.config.trial_config import parse_config
 from drft.errors import WeightsError
 from drft.models.backbone import Model, build_model
-from drft.models.blocks import head_module
+from drft.models.blocks import head_modules
 from drft.models.checkpoint import load_checkpoint, save_model
 from drft.models.torchvision_weights import TIMM_NAMES
 
@@ -74,7 +74,7 @@ def assert_equal_outputs(theirs: nn.Module, ours: nn.Module, size: int) -> None:
     classifier = [module for module in theirs.modules() if isinstance(module, nn.Linear)][-1]
     images = torch.randn(2, 3, size, size)
     expected = features(theirs.double(), classifier, images.double())
-    found = features(ours.double(), head_module(ours), images.double())
+    found = features(ours.double(), head_modules(ours)[0], images.double())
     assert expected.std(0).mean() > 1e-4
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6 * float(expected.abs().max()))
 

@@ -6,7 +6,7 @@ import torch
 
 from drft.config.trial_config import TrialConfig, parse_config, with_values
 from drft.errors import BackboneError
-from drft.models.blocks import head_module
+from drft.models.blocks import head_modules
 from drft.training.linear_probe import fit_linear_probe, start_from_linear_probe
 from drft.training.regularization.penalties import classifier_inputs
 from drft.training.session import TrainingSession
@@ -60,7 +60,7 @@ def test_the_head_starts_as_the_probe_of_the_plain_training_images(session):
     with torch.no_grad(), classifier_inputs(net.eval()) as seen:
         net(images)
     counts = np.bincount(context.grades[train], minlength=5)
-    head = head_module(net)
+    (head,) = head_modules(net)
     found = slope(seen[0], context.grades[train], counts**-0.5, 0.02, head.weight.detach(), head.bias.detach())
     assert found < 1e-5
 

@@ -71,3 +71,15 @@ def test_the_inputs_of_the_classifier_are_seen_before_dropout(model):
     assert len(seen) == 2
     assert torch.equal(seen[0], seen[1])
     torch.testing.assert_close(head.eval()(seen[0]), evaluated)
+
+
+def test_the_features_of_two_heads_are_the_mean_of_their_inputs():
+    values = {"backbone": {"name": "deit_tiny_distilled_patch16_224", "weights": "none"}, "image_size": 64}
+    net = build_model(parse_config(values)).net.eval()
+    images = torch.randn(2, 3, 64, 64)
+    with classifier_inputs(net) as inputs, torch.no_grad():
+        net(images)
+        net(images)
+    expected = net.forward_head(net.forward_features(images), pre_logits=True)
+    assert len(inputs) == 2
+    assert all(torch.equal(found, expected) for found in inputs)
