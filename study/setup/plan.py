@@ -217,7 +217,7 @@ def check_classes(dataset: ImageDataset, space: BoundSpace) -> None:
     if wrong:
         raise UsageError(
             f"{' and '.join(wrong)} {'needs' if len(wrong) == 1 else 'need'} ordered classes, and those of "
-            f"{dataset.name} are not ordered: add --ordinal if they are grades"
+            f"the data set {dataset.name} are not ordered: add --ordinal if they are grades"
         )
 
 

@@ -139,7 +139,8 @@ def check_refusals(folder, monkeypatch, capsys, hold_out):
     code, out, err = call(monkeypatch, capsys, "run", "--data", "data", *SEARCH, "--jobs", 1, "--no-report")
     assert code == 0, out + err  # --test-fraction and its images are those of the first run
     for options, fault in (
-        ((*hold_out, "--metric", "qwk"), "--metric qwk need ordered classes.*add --ordinal"),
+        (("--study", "other", "--metric", "qwk"), "--metric qwk needs ordered classes.*: add --ordinal"),
+        (("--study", "other", "--space", "losses"), "loss.kind coral and loss.kind corn.* need ordered classes"),
         (("--ordinal",), "--ordinal needs the order of the classes normal, pneumonia"),
         (("--test-fraction", 0.5), r"another --test-fraction \(0.2, seed 0 there, 0.5, seed 0 here\)"),
     ):

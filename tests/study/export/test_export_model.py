@@ -14,6 +14,7 @@ import torch
 import yaml
 
 from drft.config.trial_config import parse_config
+from drft.data import GRADES
 from drft.data.images import decode
 from drft.extras import install_command
 from drft.models.backbone import build_model
@@ -178,6 +179,7 @@ def test_onnx_agrees_with_the_model(export, trained, tiny_dataset, tmp_path):
     assert code == 0
     assert "model.onnx agrees with it" in message
     session = runtime.InferenceSession(str(out / "model.onnx"), providers=["CPUExecutionProvider"])
+    assert json.loads(session.get_modelmeta().custom_metadata_map["classes"]) == list(GRADES)
     pixels = np.stack([decode(image.path, 32) for image in tiny_dataset.images[:5]])
     images = np.float32(pixels.transpose(0, 3, 1, 2) / 255)
     (probabilities,) = session.run(None, {"pictures": images})
