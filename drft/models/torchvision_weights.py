@@ -193,8 +193,9 @@ def _in_order(net: nn.Module, images: Tensor) -> Iterator[tuple[str, tuple[objec
     """Yield the names of a network's tensors in the order in which it computes with them, each with its kind.
 
     A kind is the role and the shape of a tensor, as far as both libraries agree on it: a convolution of single pixels
-    equals a linear layer. Convolutions are told apart by their strides, and batch norms by the convolution before
-    them, since RegNets of torchvision compute the shortcut of a block first and those of timm last.
+    equals a linear layer. Convolutions with strides are told apart by these and by their kernels, and batch norms by
+    the convolution before them, since RegNets of torchvision compute the shortcut of a block first and those of timm
+    last.
     """
     calls: dict[nn.Module, int] = {}
 
@@ -217,7 +218,7 @@ def _in_order(net: nn.Module, images: Tensor) -> Iterator[tuple[str, tuple[objec
         own = [*module.named_parameters(path, recurse=False), *module.named_buffers(path, recurse=False)]
         layer: tuple[object, ...] = ()
         if own and isinstance(module, nn.Conv2d):
-            layer = (max(module.stride),) if max(module.stride) > 1 else ()
+            layer = (*module.stride, *module.kernel_size) if max(module.stride) > 1 else ()
             last_convolution = (*module.stride, *module.weight.shape)
         elif hasattr(module, "running_var"):
             layer = last_convolution

@@ -14,7 +14,7 @@ from drft.models.blocks import head_modules
 from drft.models.checkpoint import load_checkpoint, save_model
 from drft.models.torchvision_weights import TIMM_NAMES
 
-FAMILIES = {  # the smallest member of each; torchvision's eps where timm's is another
+FAMILIES = {  # small members of each; torchvision's eps where timm's is another
     "convnext_tiny": None,
     "densenet121": None,
     "efficientnet_b0": None,
@@ -24,6 +24,7 @@ FAMILIES = {  # the smallest member of each; torchvision's eps where timm's is a
     "mobilenet_v3_small": 0.001,
     "regnet_x_400mf": None,
     "regnet_y_400mf": None,
+    "regnet_y_800mf": None,
     "resnet18": None,
     "swin_t": None,
     "vit_b_32": None,
