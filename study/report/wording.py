@@ -91,7 +91,7 @@ def without_empty_kappa(
 ) -> tuple[Sequence[str], list[Sequence[str]]]:
     """Return headings and rows of a table without the columns of kappa, if these are empty."""
     shown = [place for place, name in enumerate(headings) if "QWK" not in name or any(row[place] for row in rows)]
-    return [headings[place] for place in shown], [[row[place] for place in shown] for row in rows]
+    return [headings[place] for place in shown], [tuple(row[place] for place in shown) for row in rows]
 
 
 def plus_minus(estimate: Estimate, scale: float = 100, decimals: int = 1) -> str:
