@@ -106,7 +106,7 @@ def choose(space: BoundSpace, truth: MadeUpScores, trials: pd.DataFrame, choice:
         given = [{str(name): value for name, value in row.items() if not pd.isna(value)} for row in records]
         return float(np.mean([truth(int(row["depth"]), row) for row in given]))
     about = {"base_config": space.base.model_dump(mode="json"), "blocks": range(BLOCKS), "metric": "accuracy"}
-    info = SimpleNamespace(**about, dataset={"grades": range(5)})
+    info = SimpleNamespace(**about, classes=range(5))
     # Equal likelihoods: they say nothing here.
     epochs = pd.DataFrame({"trial": trials["number"], "val_accuracy": trials["score"], "val_loss": 1.0})
     study = SimpleNamespace(info=info, trials=trials, finished=trials, complete=trials, epochs=epochs)

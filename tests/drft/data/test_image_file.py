@@ -256,10 +256,13 @@ def test_large_images_are_decoded_one_at_a_time(write, monkeypatch):
     path, running, most = write(encoded("PNG")), [], []
 
     def load(image):
+        if not image.tile:  # its pixels are decoded already
+            return loaded(image)
         running.append(1)
         most.append(len(running))
-        loaded(image)
+        pixels = loaded(image)
         running.pop()
+        return pixels
 
     loaded = ImageFilePlugin.load
     monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", load)

@@ -161,7 +161,7 @@ def test_collecting_no_trial_is_an_error():
         (draw_trials(0, trials=4), "agreement needs at least 5 trials with stored predictions, there are 4"),
         (
             draw_trials(0, sharpness=0.0),
-            "the best trials do not surely grade better than predicting the most common grade",
+            "the best trials do not surely predict better than the most common class does every time",
         ),
         (
             OutOfSamplePredictions(("a",), np.array([0]), np.full((5, 1, 2), 0.5)),

@@ -28,7 +28,7 @@ class Searched:
         base_config = TrialConfig().model_dump(mode="json")
         blocks = range(4)
         metric = "accuracy"
-        dataset = {"grades": range(5)}  # noqa: RUF012
+        classes = ("0", "1", "2", "3", "4")
 
     def __init__(self, truth, trials=120, noise=0.05, seed=0):
         rng = np.random.default_rng(seed)

@@ -40,7 +40,9 @@ def test_the_best_epoch_has_the_lowest_loss(tmp_path):
 def test_progress_lines_show_the_loss_and_not_its_negative():
     console = Console(file=io.StringIO(), width=200)
     progress = StudyProgress(complete=1, best=RankedTrial(7, -0.9), metric="nll")
-    PlainProgress(console).on_trial_end(Job(7, CONFIG), fake_result(CONFIG, records(), "completed"), progress)
+    reporter = PlainProgress(console)
+    reporter.on_study_begin(StudyProgress(), 1)
+    reporter.on_trial_end(Job(7, CONFIG), fake_result(CONFIG, records(), "completed"), progress)
     output = console.file.getvalue()
     assert "best nll 0.900 at epoch 2 of 3" in output
     assert "best 0.900 (trial 7)" in output

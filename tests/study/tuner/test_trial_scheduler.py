@@ -340,11 +340,11 @@ class TestSameStudy:
             ({"dataset": {"fingerprint": "zz"}, "source": "idrid"}, r"other data \(synthetic there, idrid here\)"),
             (
                 {"dataset": {"fingerprint": "zz", "counts_train": [3, 2]}},
-                "other images or labels in synthetic: train images by grade  there, 3, 2 here",
+                "other images or labels in synthetic: train images by class  there, 3, 2 here",
             ),
             (
                 {"dataset": {"fingerprint": "zz"}},
-                "other images or labels in synthetic: as many images of each grade, but not the same files and labels",
+                "other images or labels in synthetic: as many images of each class, but not the same files and labels",
             ),
             ({"seed": 7}, "another seed"),
             ({"base_config": scripted(backbone={"name": "resnet18"})}, "another backbone.name"),
