@@ -12,7 +12,7 @@ contestant has seen. What is in the result file already is not run again.
 """
 
 import json
-import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -46,7 +46,7 @@ CONTESTANTS = ("default", "best", "optuna")
 _COLUMNS = (
     "contestant",
     "trainings",
-    "CPU seconds",
+    "seconds",
     "promised",
     "true accuracy",
     "promise minus truth",
@@ -84,18 +84,13 @@ class FreshImages:
         return float((probabilities.argmax(axis=1) == self.grades).mean())
 
 
-def cpu_seconds() -> float:
-    """Return the processor time of this process and of all its ended children; other programs do not add to it."""
-    return sum(os.times()[:4])
-
-
 def judge_default(seed: int, trials: int, fresh: FreshImages, folder: Path, console: Console) -> dict[str, Any]:
     """Run the goal depth on one data set; return what it promised and what is true."""
     options = RunOptions(data=f"synthetic:{seed}", results=folder, report=False, seed=seed, study="default")
-    started = cpu_seconds()
+    started = time.perf_counter()
     run_study(replace(options, trials=trials, goal="depth", keep_checkpoints=1000), console)
-    seconds = cpu_seconds() - started
-    return {**_describe_default(read_study("default", folder), fresh), "cpu_seconds": seconds}
+    seconds = time.perf_counter() - started
+    return {**_describe_default(read_study("default", folder), fresh), "seconds": seconds}
 
 
 def judge_best(
@@ -103,16 +98,16 @@ def judge_best(
 ) -> dict[str, Any]:
     """Run a contestant that hands over its best trial, as ``judge_default``."""
     options = RunOptions(data=f"synthetic:{seed}", results=folder, report=False, seed=seed, study=name)
-    started = cpu_seconds()
+    started = time.perf_counter()
     run_study(replace(options, trials=trainings, goal="best", pruner="none" if name == "optuna" else None), console)
-    seconds = cpu_seconds() - started
+    seconds = time.perf_counter() - started
     study = read_study(name, folder)
     best = study.eligible.iloc[0]
     config = study.config(int(best["number"]))
     assert config is not None
     return {
         "trainings": trainings,
-        "cpu_seconds": seconds,
+        "seconds": seconds,
         "depth": int(best["depth"]),
         "config": _changed(config),
         "promise": float(best["val_accuracy_best"]),
@@ -191,7 +186,7 @@ def contestant_rows(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...
             (
                 name,
                 f"{np.mean([part['trainings'] for part in parts]):.0f}",
-                f"{np.mean([part['cpu_seconds'] for part in parts]):.0f}",
+                f"{np.mean([part['seconds'] for part in parts]):.0f}",
                 mean_text([part["promise"] for part in parts]),
                 mean_text([part["true"] for part in parts]),
                 mean_text([part["promise"] - part["true"] for part in parts]),

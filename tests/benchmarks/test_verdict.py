@@ -10,7 +10,7 @@ def entry(seed, true, promise, optuna):
         for depth in (0, 8)
     ]
     default = {
-        "trainings": 170, "cpu_seconds": 60.0, "depth": 0, "certain": True, "tolerance": 0.02, "promise": promise,
+        "trainings": 170, "seconds": 60.0, "depth": 0, "certain": True, "tolerance": 0.02, "promise": promise,
         "low": promise - 0.04, "high": promise + 0.04, "true": true, "true_single": true - 0.01,
         "untuned": {"single": 0.5, "ensemble": 0.52}, "by_depth": depths,
         "contrasts": [
@@ -18,7 +18,7 @@ def entry(seed, true, promise, optuna):
             {"other": "untuned", **estimate, "true": -0.02},
         ],
     }  # fmt: skip
-    other = {"trainings": 170, "cpu_seconds": 30.0, "depth": 3, "promise": 0.7, "true": optuna}
+    other = {"trainings": 170, "seconds": 30.0, "depth": 3, "promise": 0.7, "true": optuna}
     return {"seed": seed, "default": default, "best": other, "optuna": other}
 
 
