@@ -7,23 +7,11 @@ from typing import Any
 
 import click
 
+from study.cli.options import DATA_OPTIONS
+
 GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "Data": (
-            "data",
-            "labels",
-            "images",
-            "image_column",
-            "grade_column",
-            "group_column",
-            "origin_column",
-            "classes",
-            "ordinal",
-            "test_fraction",
-            "group_lookalikes",
-            "exclude",
-            "relabel",
-        ),
+        "Data": ("data", *DATA_OPTIONS),
         "Model and training": (
             "backbone",
             "weights",

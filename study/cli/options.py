@@ -15,19 +15,20 @@ if TYPE_CHECKING:
 Function = Callable[..., Any]
 
 _FILES = ("exclude", "relabel")
-_DATA_OPTIONS = (
+DATA_OPTIONS = (
     "labels",
     "images",
     "image_column",
     "grade_column",
     "group_column",
     "origin_column",
-    "group_lookalikes",
-    "ordinal",
     "classes",
+    "ordinal",
     "test_fraction",
+    "group_lookalikes",
     *_FILES,
 )
+"""The parameters of a data source."""
 
 
 class Duration(click.ParamType[float]):
@@ -167,7 +168,7 @@ def _add(command: Function, *options: Callable[[Function], Function]) -> Functio
 
 def select_data_options(values: Mapping[str, Any]) -> dict[str, str]:
     """Return the given options of the data source; paths are absolute, since a study can be resumed elsewhere."""
-    given = {name: str(values[name]) for name in _DATA_OPTIONS if values.get(name) is not None}
+    given = {name: str(values[name]) for name in DATA_OPTIONS if values.get(name) is not None}
     return {name: str(Path(value).absolute()) if name in _FILES else value for name, value in given.items()}
 
 
@@ -175,7 +176,7 @@ def to_run_options(values: dict[str, Any]) -> "RunOptions":
     """Return the options of a run from those of a command."""
     from study.setup.options import RunOptions
 
-    others = {name: value for name, value in values.items() if name not in _DATA_OPTIONS}
+    others = {name: value for name, value in values.items() if name not in DATA_OPTIONS}
     if others.pop("no_cache"):
         if values["cache_size"]:
             raise click.UsageError("--no-cache stores nothing: leave --cache-size out")
