@@ -109,12 +109,13 @@ def test_from_labels_to_predictions(layout, tmp_path, monkeypatch, capsys):
     info = read_study("tiny").info
     assert (info.classes, info.ordinal) == (tuple(classes), False)
     assert info.split["n_test"] == 8 if layout in {"patients", "folders"} else info.split["n_test"] > 0
-    code, out, err = call(monkeypatch, capsys, "confirm", "tiny", "--top", 1, "--seeds", 1, "--jobs", 1)
+    report = "--report" if layout == "seven" else "--no-report"  # a report takes seconds
+    code, out, err = call(monkeypatch, capsys, "confirm", "tiny", "--top", 1, "--seeds", 1, "--jobs", 1, report)
     assert (code, "Held-out test set" in out, "QWK" in out) == (0, True, False), out + err
-
-    report = (tmp_path / "results/tiny/report/report.md").read_text()
-    for word in ("QWK", "kappa", "etinopathy", "eferable", "grade"):
-        assert word not in report.replace("upgrade", ""), word
+    if layout == "seven":
+        text = (tmp_path / "results/tiny/report/report.md").read_text()
+        for word in ("QWK", "kappa", "etinopathy", "eferable", "grade"):
+            assert word not in text.replace("upgrade", ""), word
 
     code, out, err = call(monkeypatch, capsys, "export", "tiny", "--out", "model")
     assert code == 0, err

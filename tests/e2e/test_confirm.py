@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from drft.data import GRADES
 from study.cli import main
 from study.report.schema import summary_schema
 from tests.helpers import ROOT
@@ -179,7 +180,8 @@ def test_the_promise_is_checked_once_and_the_same_is_printed_again(depths, tmp_p
     images = [f"photo{index}.png" for index in range(40, 50)]
     assert run(folder, "predict", "model", *images, "--csv", "grades.csv")[0] == 0
     predicted = dict(pd.read_csv(folder / "grades.csv")[["id", "class"]].to_numpy())
-    assert [predicted[name.split("/")[-1]] for name in opened["ids"]] == opened["models"][0]["predicted"]
+    scored = [GRADES[number] for number in opened["models"][0]["predicted"]]
+    assert [predicted[name.split("/")[-1]] for name in opened["ids"]] == scored
     assert run(folder, "export", "tiny", "--out", "again")[0] == 0
     card = (folder / "again" / "README.md").read_text()
     assert f"was {summary['promise']['check']['outcome']}" in card

@@ -58,10 +58,9 @@ def open_dataset(
     """
     if is_rendered(source):
         _check_options(options, (*corrections.OPTIONS, "ordinal", "label_rules", *test_part.OPTIONS), source)
-        dataset = _render(source, cache_dir, progress)
-        if part := test_part_of(options):
-            test_part.hold_out(dataset.images, part)  # refuses: rendered images have a test part
-        return corrections.correct_dataset(dataset, options)
+        if test_part_of(options):
+            raise DataError("--test-fraction: rendered images have a test part: leave the option out")
+        return corrections.correct_dataset(_render(source, cache_dir, progress), options)
     return build_dataset(read_source(source, options, cache_dir), progress or silent, cache_dir)
 
 

@@ -95,7 +95,7 @@ def test_a_check_counts_the_test_part(source):
 
 
 def test_the_rendered_images_have_a_test_part():
-    with pytest.raises(DataError, match="published test part of 103 images"):
+    with pytest.raises(DataError, match="rendered images have a test part: leave the option out"):
         open_dataset("synthetic", options={"test_fraction": "0.2"})
 
 

@@ -29,6 +29,7 @@ FAMILIES = {  # small members of each; torchvision's eps where timm's is another
     "swin_t": None,
     "vit_b_32": None,
 }
+LARGE = {"convnext_tiny", "efficientnet_v2_s", "swin_t", "vgg11_bn", "vit_b_32"}
 
 PUBLISHED = {  # names in torchvision's own files that its networks no longer have
     "densenet121": [("norm1.", "norm.1."), ("norm2.", "norm.2."), ("conv1.", "conv.1."), ("conv2.", "conv.2.")],
@@ -80,7 +81,9 @@ def assert_equal_outputs(theirs: nn.Module, ours: nn.Module, size: int) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6 * float(expected.abs().max()))
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else []) for name in FAMILIES]
+)
 def test_a_network_with_torchvisions_weights_computes_what_torchvision_does(tmp_path, name):
     theirs = network(name)
     state = theirs.state_dict()
