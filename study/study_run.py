@@ -116,7 +116,7 @@ class StudyRun:
         from study.export.model import model_checkpoints  # noqa: PLC0415
         from study.export.trained_model import TrainedModel  # noqa: PLC0415
 
-        return TrainedModel.load(model_checkpoints(self.results), self.results.info.dataset["grades"])
+        return TrainedModel.load(model_checkpoints(self.results), self.results.info.classes)
 
     def optuna_study(self) -> optuna.Study:
         """Return the study of the search, for Optuna's own functions and plots."""

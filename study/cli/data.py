@@ -40,17 +40,17 @@ def check(source: str, json_file: Path | None, html_file: Path | None, **values:
 
     with preparation(Console(stderr=True)) as progress:
         result = check_source(source, options=select_data_options(values), progress=progress)
-    from study.cli.tables import print_table
+    from study.cli.tables import print_table, say
     from study.data_check import text as wording
 
-    click.echo(wording.opening_words(result))
+    say(wording.opening_words(result))
     if words := wording.label_words(result):
-        click.echo(words)
+        say(words)
     headings = wording.headings(result)
     print_table(headings, wording.count_rows(result), right=headings[1:])
     for line in (wording.noise_words(result), wording.twin_words(result), *wording.finding_lines(result)):
         if line:
-            click.echo(line)
+            say(line)
     if json_file is not None:
         _write_text(json_file, wording.as_json(result))
     if html_file is not None:
@@ -104,9 +104,9 @@ def fetch(name: str) -> None:
     """Download the data set NAME from Kaggle.
 
     NAME is idrid, aptos, eyepacs, messidor2 or ddr. This needs kagglehub (pip
-    install "drft-study[kaggle]"), and for some data sets a Kaggle account. Files
-    that you put into the folder that the message names are used instead;
-    retinamnist can only be put there by hand.
+    install kagglehub), and for some data sets a Kaggle account. Files that you
+    put into the folder that the message names are used instead; retinamnist can
+    only be put there by hand.
     """
     from drft.data.datasets import download as downloads
     from study.data_check import download_text as fetching

@@ -74,8 +74,8 @@ class GroupedCommand(click.Command):
             if heading not in self._explained
         }
         elsewhere = [left.pop(name) for heading in self._explained for name in GROUPS[heading] if name in left]
-        for heading, options in {"Options": list(left.values()), **parts}.items():
-            records = [record for option in options if (record := option.get_help_record(ctx)) is not None]
+        for heading, listed in {"Options": list(left.values()), **parts}.items():
+            records = [record for option in listed if (record := option.get_help_record(ctx)) is not None]
             if records:
                 with formatter.section(heading):
                     formatter.write_dl(records)

@@ -25,7 +25,7 @@ def command(checkpoint: Path, images: Sequence[Path], table: Path | None) -> Non
     file: that of such a folder, or the best.safetensors of a trial.
     Images that cannot be read are named; the exit status is then 1.
     """
-    from study.cli.tables import print_table
+    from study.cli.tables import print_table, say
     from study.export.predict import CAUTION, find_images, headings, predict, write_predictions
 
     predictions, names, faults = predict(checkpoint, find_images(images))
@@ -40,7 +40,7 @@ def command(checkpoint: Path, images: Sequence[Path], table: Path | None) -> Non
         write_predictions(table, predictions, names)
         click.echo(table)
     for fault in faults:
-        click.echo(f"error: {fault}", err=True)
-    click.echo(CAUTION, err=True)
+        say(f"error: {fault}", err=True)
+    say(CAUTION, err=True)
     if faults:
         sys.exit(1)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from drft.data.checks import Finding, SourceCheck
 from study.analysis.noise import detectable_difference
+from study.results.progress import counted
 
 DISCORDANCES = (0.5, 0.2)
 """Shares of the validation images on which exactly one of two trainings is right. Half is the highest share for
@@ -68,7 +69,7 @@ def label_words(check: SourceCheck) -> str:
     roles = [f"{role} = {column}" for role, column in check.columns.items()]
     groups = len({image.group for image in check.images})
     if "group" in check.columns:
-        roles = [f"{role} ({_counted(groups, 'group')})" if role.startswith("group =") else role for role in roles]
+        roles = [f"{role} ({counted(groups, 'group')})" if role.startswith("group =") else role for role in roles]
     classes = f"{len(check.grades)} {'ordered' if check.ordinal else 'unordered'} classes"
     return f"{', '.join(roles)}; {classes}" if roles else classes
 
@@ -76,7 +77,7 @@ def label_words(check: SourceCheck) -> str:
 def verdict(check: SourceCheck) -> str:
     """Return how many defects and notes there are."""
     defects, notes = len(check.defects), len(check.findings) - len(check.defects)
-    return f"{_counted(defects, 'defect')}, {_counted(notes, 'note')}"
+    return f"{counted(defects, 'defect')}, {counted(notes, 'note')}"
 
 
 def noise_words(check: SourceCheck) -> str:
@@ -96,9 +97,9 @@ def noise_words(check: SourceCheck) -> str:
 def twin_words(check: SourceCheck) -> str:
     """Return how many pairs of duplicates there are, and how many pairs were compared."""
     same = sum(twin.how == "the same file" for twin in check.duplicates)
-    alike = _counted(len(check.duplicates) - same, "pair")
+    alike = counted(len(check.duplicates) - same, "pair")
     return (
-        f"Duplicates: {_counted(same, 'pair')} of the same file, {alike} of the same image in another file "
+        f"Duplicates: {counted(same, 'pair')} of the same file, {alike} of the same image in another file "
         f"(of {check.compared} that looked alike at first)."
     )
 
@@ -141,7 +142,3 @@ def as_json(check: SourceCheck) -> str:
         "findings": [asdict(finding) for finding in check.findings],
     }
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-
-
-def _counted(count: int, name: str) -> str:
-    return f"{count} {name}" if count == 1 else f"{count} {name}s"

@@ -111,7 +111,7 @@ def export_refit(
         save_checkpoint(checkpoint, refit.state, refit.config, len(classes))
         (model,), config = _write_models(draft, [checkpoint], [MODEL], classes)
         if onnx:
-            description += _write_onnx(draft, [model], config, study.info.classes)
+            description += _write_onnx(draft, [model], config, classes)
         card = refit_card(study, verdict, config, chosen, mean=model.mean, std=model.std, onnx=onnx)
         (draft / CARD).write_text(card, encoding="utf-8")
     return f"{out}: {description}"
@@ -125,7 +125,11 @@ def model_checkpoints(study: StudyResults) -> list[Path]:
     """
     if study.info.goal != "depth":
         return [_find_checkpoint(study, int(_find_trial(study, None)["number"]))]
-    finalists, verdict = _recommended(study, "name a trial with --trial")
+    return _fold_checkpoints(*_recommended(study, "name a trial with --trial"))
+
+
+def _fold_checkpoints(finalists: Finalists, verdict: Verdict) -> list[Path]:
+    """Return the checkpoints of the fold models of the recommended depth."""
     return [_find_checkpoint(finalists.results, number) for number in finalists.of_depth(verdict.recommended_depth)]
 
 
@@ -150,8 +154,8 @@ def _recommended(study: StudyResults, advice: str) -> tuple[Finalists, Verdict]:
 
 def _export_ensemble(study: StudyResults, out: Path, *, onnx: bool) -> str:
     """Write the fold models of the recommended depth, which cross-validation has trained."""
-    checkpoints = model_checkpoints(study)
-    _, verdict = _recommended(study, "name a trial with --trial")
+    finalists, verdict = _recommended(study, "name a trial with --trial")
+    checkpoints = _fold_checkpoints(finalists, verdict)
     names = [MEMBER.format(position) for position in range(1, len(checkpoints) + 1)]
     description = f"ensemble of {len(checkpoints)} at depth {verdict.recommended_depth} of {study.info.name}"
     with whole_folder(out, "name another folder with --out") as draft:

@@ -12,7 +12,7 @@ import numpy as np
 from drft.data.datasets.files import SUFFIXES
 from drft.errors import DataError
 from drft.files.csv_cells import text_cell
-from drft.models.checkpoint import class_names, load_checkpoint
+from drft.models.checkpoint import class_names
 from study.export.names import MEMBERS, MODEL
 from study.report.disclaimer import FULL_DISCLAIMER
 from study.results.files import write_whole
@@ -70,24 +70,21 @@ def predict(checkpoint: Path, images: Sequence[Path]) -> tuple[list[Prediction],
         WeightsError: when the checkpoint cannot be used, or a prediction is not finite.
         DataError: naming every image, when none can be decoded.
     """
-    from drft.inference import predict_images  # noqa: PLC0415 (torch takes seconds to import)
+    from study.export.trained_model import TrainedModel  # noqa: PLC0415 (torch takes seconds to import)
 
     members = sorted(checkpoint.glob(MEMBERS)) if checkpoint.is_dir() else []
     single = checkpoint / MODEL if checkpoint.is_dir() else checkpoint
     files = members or [single]
-    models, names = [load_checkpoint(file) for file in files], class_names(files[0])
+    model = TrainedModel.load(files, class_names(files[0]))
     counts = Counter(path.stem for path in images)
     ids = [str(path) if counts[path.stem] > 1 else path.stem for path in images]
     faults: list[str] = []
-    members_probabilities = [
-        predict_images(model, config.image_size, images, faults=faults) for model, config in models
-    ]
     predictions = [
-        Prediction(name, names[int(row.argmax())], tuple(map(float, row)))
-        for name, row in zip(ids, np.mean(members_probabilities, axis=0), strict=True)
+        Prediction(name, model.classes[int(row.argmax())], tuple(map(float, row)))
+        for name, row in zip(ids, model.predict(images, faults), strict=True)
         if not np.isnan(row).any()
     ]
-    return predictions, names, list(dict.fromkeys(faults))  # each member of an ensemble names the same images
+    return predictions, tuple(model.classes), list(dict.fromkeys(faults))
 
 
 def headings(names: Sequence[str]) -> tuple[str, ...]:

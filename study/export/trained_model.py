@@ -29,14 +29,19 @@ class TrainedModel:
         loaded = [load_checkpoint(path) for path in checkpoints]
         return cls([model for model, _ in loaded], loaded[0][1].image_size, list(classes))
 
-    def predict(self, images: Iterable[Path | str]) -> NDArray[np.float32]:
+    def predict(self, images: Iterable[Path | str], faults: list[str] | None = None) -> NDArray[np.float32]:
         """Return the class probabilities of image files, in their order, shape (images, classes).
 
+        Args:
+            images: the image files, at least one.
+            faults: as for :func:`drft.inference.predict_images`; every member names the same files.
+
         Raises:
-            DataError: naming every file that cannot be decoded.
+            DataError: naming every file that cannot be decoded, without ``faults`` or when there is no other file.
+            WeightsError: when a prediction is not finite.
         """
         paths = [Path(image) for image in images]
-        members = [predict_images(member, self.image_size, paths) for member in self.members]
+        members = [predict_images(member, self.image_size, paths, faults=faults) for member in self.members]
         mean: NDArray[np.float32] = np.mean(members, axis=0, dtype=np.float32)
         return mean
 

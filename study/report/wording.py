@@ -12,6 +12,7 @@ from study.analysis.peak import BestVersusLast, Peak
 from study.analysis.selection import CorrectedScore
 from study.analysis.verdict_text import describe_verdict
 from study.results.metric_names import displayed_score
+from study.results.progress import counted
 
 
 class Answer(NamedTuple):
@@ -147,7 +148,7 @@ def depth_sentence(
         return _unanswered(noise)
     best = next(row for row in depths if row.best_trial == noise.best_trial)
     reached = (
-        f"The best of {_counted(noise.n_trials, 'completed trial')} reached {percent(noise.best.value)} validation "
+        f"The best of {counted(noise.n_trials, 'completed trial')} reached {percent(noise.best.value)} validation "
         f"accuracy ({interval(noise.best)} images) at depth {best.depth}"
     )
     if len(depths) == 1:
@@ -214,7 +215,7 @@ def epoch_sentence(peak: Peak | Withheld, compared: BestVersusLast | Withheld) -
         return _unanswered(peak)
     early = round(peak.before_last.value * peak.n)
     peaked = (
-        f"Validation peaked before the last epoch in {early} of {_counted(peak.n, 'completed trial')}, "
+        f"Validation peaked before the last epoch in {early} of {counted(peak.n, 'completed trial')}, "
         f"at epoch {peak.best_step.value:g} of {peak.last_step:g} in the median"
     )
     if isinstance(compared, Withheld):
@@ -230,10 +231,6 @@ def _disjoint(one: Estimate, other: Estimate) -> bool:
     if one.low is None or one.high is None or other.low is None or other.high is None:
         return False
     return one.high < other.low or other.high < one.low
-
-
-def _counted(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def _unanswered(withheld: Withheld) -> str:

@@ -93,17 +93,13 @@ def read_idrid(layout: Layout, options: Mapping[str, str]) -> SourceLabels:
         changed = changed_grades(rows)
         if not changed:
             return SourceLabels("idrid-kaggle", rows)
-        official = labels == "official"
         number = f"{len(changed)} of {len(rows)} grades of the Kaggle table"
-        version = (
-            f"official; {number} were replaced" if official else f"as given; {number} differ from the official ones"
-        )
+        version = f"as given; {number} differ from the official ones (--labels official)"
         names = ", ".join(f"{row.id} ({row.grade}, officially {grade})" for row, grade in changed)
-        if official:
+        if labels == "official":
             rows = [replace(row, grade=str(OFFICIAL_GRADES.get(row.id, row.grade))) for row in rows]
-        advice = "" if official else " (--labels official)"
-        note = f"Labels {version}{advice}: {names}."
-        return SourceLabels("idrid-kaggle", rows, label_version=f"{version}{advice}", notes=[note])
+            version = f"official; {number} were replaced"
+        return SourceLabels("idrid-kaggle", rows, label_version=version, notes=[f"Labels {version}: {names}."])
     tables: list[tuple[Path, Origin]] = [(layout.training, "train")]
     notes = []
     if layout.testing:
