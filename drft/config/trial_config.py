@@ -6,6 +6,7 @@ reports all faults at once.
 """
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -41,7 +42,8 @@ class BackboneConfig(ConfigSection):
     """Which pretrained network is fine-tuned."""
 
     name: str = "mobilenetv3_small_050"
-    """Name of a timm model."""
+    """Name of a timm model, or ``module:function``: a function that takes the number of classes and returns a
+    ``torch.nn.Module``."""
 
     weights: str = "embedded"
     """``embedded`` (shipped with this package), ``imagenet`` (of ``tf_efficientnet_lite0``, with the extra
@@ -54,6 +56,11 @@ class BackboneConfig(ConfigSection):
 
     drop_path: float = Field(0.0, ge=0, lt=1)
     """Stochastic depth rate (Huang et al. 2016); a value above 0 is an error for backbones without it."""
+
+    @property
+    def is_function(self) -> bool:
+        """Whether the name is that of a function, such as ``my_networks:small``."""
+        return re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", self.name) is not None
 
 
 class SplitConfig(ConfigSection):

@@ -75,7 +75,7 @@ def build_network(config: TrialConfig, classes: int, device: torch.device) -> Sp
     model.net.eval()
     precision = pick_precision(config.precision, device, model.net)
     segments = split_model(model.net, config.image_size, optimize_graph)
-    identity = _identity(config, model, precision, device)
+    identity = _identity(config, model, segments, precision, device)
     costs = _measure_costs(segments, config.image_size, precision, device)
     return SplitNetwork(config.backbone.name, model, segments, precision, device, identity, costs)
 
@@ -85,13 +85,17 @@ def optimize_graph(traced: fx.GraphModule) -> fx.GraphModule:
     return replace_pointwise_convs(fold_batch_norms(traced))
 
 
-def _identity(config: TrialConfig, model: Model, precision: Computed, device: torch.device) -> str:
+def _identity(
+    config: TrialConfig, model: Model, segments: SplitModel, precision: Computed, device: torch.device
+) -> str:
     settings = (
         config.backbone.name, config.image_size, model.mean, model.std, precision, device.type, torch.__version__
     )  # fmt: skip
     digest = hashlib.sha256(repr(settings).encode())
     if model.variant != Variant():  # the tensors alone do not tell it
         digest.update(repr(model.variant).encode())
+    if config.backbone.is_function:  # its code may change, where the name of a timm model and the tensors tell it all
+        digest.update(repr(model.net).encode() + segments.code.encode())
     head = head_names(model.net)
     for name, tensor in model.pretrained.items():
         if name not in head:

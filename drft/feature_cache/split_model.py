@@ -62,6 +62,11 @@ class SplitModel:
         self._starts = {depth: index for index, depth in enumerate(bounds, start=1) if depth in self.cuts}
 
     @property
+    def code(self) -> str:
+        """What the parts compute, as Python code that calls their modules; "" if the network runs as a whole."""
+        return "\n".join(segment.code for segment in self._segments)
+
+    @property
     def fault_summary(self) -> str:
         """The reasons for missing boundaries, in one line; "" if no boundary is missing."""
         reasons = dict.fromkeys(self.faults.values())

@@ -1,4 +1,4 @@
-"""Backbones: any timm model by name, with pretrained weights and a new head."""
+"""Backbones: any timm model by name, or a network of one's own, with pretrained weights and a new head."""
 
 import contextlib
 import difflib
@@ -15,12 +15,13 @@ import torch.nn.functional as F
 from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
-from drft.config.trial_config import BackboneConfig, TrialConfig
+from drft.config.trial_config import NAMED_WEIGHTS, BackboneConfig, TrialConfig
 from drft.errors import BackboneError, WeightsError
 from drft.models.blocks import Block, FreezeRow, freeze_map, head_modules, head_names, list_blocks
 from drft.models.coral_head import CoralHead
 from drft.models.imagenet_weights import imagenet_weights
 from drft.models.mae_weights import from_mae
+from drft.models.own_network import build_own
 from drft.models.probabilities import ClassProbabilities, make_probabilities
 from drft.models.strided_conv import replace_strided_pointwise_convs
 from drft.models.torchvision_weights import from_torchvision, set_batch_norm_eps
@@ -52,7 +53,7 @@ class Model:
     """A pretrained network with a new head."""
 
     net: nn.Module
-    """The timm model. It maps normalized images (n, 3, size, size) to outputs (n, classes)."""
+    """The network. It maps normalized images (n, 3, size, size) to outputs (n, classes)."""
     dropout: "HeadDropout" = field(repr=False)
     """Dropout of the classifier's inputs in training."""
     blocks: tuple[Block, ...]
@@ -133,7 +134,7 @@ def build_model(
         variant: how a network with random weights differs from timm's; other weights tell it themselves.
 
     Raises:
-        BackboneError: when timm has no such model, or the model has no classifier, or no stochastic depth
+        BackboneError: when there is no such model, or the model has no classifier, or no stochastic depth
             though the configuration sets it.
         WeightsError: when the weights are missing, damaged, unreachable or of another model.
     """
@@ -188,9 +189,32 @@ def _pretrained_net(config: TrialConfig, classes: int, variant: Variant) -> tupl
     backbone = config.backbone
     if backbone.weights == "none":
         return _create(config, classes, variant), None
+    if backbone.is_function:
+        return _own_from_file(config, classes)
     if backbone.weights == "hub":
         return _from_hub(config, classes), None
     return _from_file(config, classes)
+
+
+def _own_from_file(config: TrialConfig, classes: int) -> tuple[nn.Module, WeightFile]:
+    """As ``_from_file``, of a network of one's own."""
+    name, weights = config.backbone.name, config.backbone.weights
+    if weights in NAMED_WEIGHTS:
+        raise WeightsError(
+            f"weights {weights!r} are of timm's networks: for {name}, choose none (the network as its function returns "
+            "it) or a file"
+        )
+    net = build_own(name, classes)
+    head = head_names(net)
+    expected = {
+        key: tensor
+        for key, tensor in net.state_dict().items()
+        if key not in head and not key.endswith("num_batches_tracked")
+    }
+    file = read_weights(Path(weights).expanduser())
+    found = fit_weights(file, name, expected)
+    net.load_state_dict({key: found[key] for key in expected}, strict=False)
+    return net, file
 
 
 def _from_file(config: TrialConfig, classes: int) -> tuple[nn.Module, WeightFile]:
@@ -247,7 +271,10 @@ def _from_hub(config: TrialConfig, classes: int) -> nn.Module:
 
 
 def _create(config: TrialConfig, classes: int, variant: Variant, **options: Any) -> nn.Module:
-    backbone, cfg = config.backbone, _pretrained_cfg(_skeleton(config.backbone.name))
+    backbone = config.backbone
+    if backbone.is_function:
+        return build_own(backbone.name, classes)
+    cfg = _pretrained_cfg(_skeleton(backbone.name))
     options |= {"num_classes": classes}
     if cfg.get("fixed_input_size") and cfg["input_size"][-1] != config.image_size:
         options["img_size"] = config.image_size
@@ -275,7 +302,13 @@ def _normalization(backbone: BackboneConfig, net: nn.Module, file: WeightFile | 
 
 @functools.lru_cache(maxsize=8)
 def _skeleton(name: str) -> nn.Module:
-    """Return the model at its native size on the meta device: tensors have names and shapes but no values."""
+    """Return the model at its native size on the meta device: tensors have names and shapes but no values.
+
+    A network of one's own is built as it is: its function may read files.
+    """
+    if BackboneConfig(name=name).is_function:
+        with _seeded(0):
+            return build_own(name, classes=2)
     if name not in _known_names():
         models = timm.list_models()
         near = [model for model in models if model.startswith(name)][:3] or difflib.get_close_matches(name, models, n=3)

@@ -1,8 +1,9 @@
 """Blocks of a backbone: the ordered layer groups that a fine-tuning freezes or trains.
 
 The order comes from timm (``group_matcher(coarse=True)``), since that of ``parameters()`` is not reliable. Models
-without such groups are divided at the stages that timm takes features from (``feature_info``). The classifier
-(``get_classifier()``) is the head and no block; distilled models have two. Norms that timm groups with the classifier
+without such groups are divided at the stages that timm takes features from (``feature_info``); networks that are not
+timm's, at their layers. The classifier (``get_classifier()``, else the last linear layer) is the head and no block;
+distilled models have two. Norms that timm groups with the classifier
 belong to the last block; weights in that group (a ``conv_head``, an attention pool) are a block of their own. Every
 parameter is in exactly one block or in the head.
 
@@ -75,10 +76,11 @@ def head_modules(model: nn.Module) -> tuple[nn.Module, ...]:
         BackboneError: when the model has none.
     """
     get_classifier = getattr(model, "get_classifier", None)
-    found = get_classifier() if callable(get_classifier) else None
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    found = get_classifier() if callable(get_classifier) else linear[-1:]
     heads = tuple(found) if isinstance(found, tuple | list) else (found,)
     if not heads or not all(isinstance(head, nn.Module) for head in heads):
-        raise BackboneError(f"{type(model).__name__} has no classifier in timm: choose another backbone")
+        raise BackboneError(f"{type(model).__name__} has no classifier: choose another backbone")
     return heads
 
 
@@ -232,11 +234,34 @@ def _layer_groups(model: nn.Module) -> dict[int, list[str]]:
         return groups
     stages = [str(info["module"]) for info in getattr(model, "feature_info", [])]
     if not stages:
-        raise BackboneError(f"{_title(model)} has no layer groups in timm: choose another backbone")
+        return _registered_layers(model)
     index, groups = 0, {}
     for name, _ in model.named_parameters():
         index = next((number for number, stage in enumerate(stages, 1) if name.startswith(f"{stage}.")), index)
         groups.setdefault(index, []).append(name)
+    return groups
+
+
+def _registered_layers(model: nn.Module) -> dict[int, list[str]]:
+    """Return the parameter names of each layer of a network, in the order in which it registers them.
+
+    Sequences and lists of modules are divided into their members. A layer without matrices (a norm) belongs to the one
+    before it.
+    """
+    groups: dict[int, list[str]] = {}
+    layer = ""
+    for name, parameter in model.named_parameters():
+        if not layer or not name.startswith(f"{layer}."):
+            path, *members = name.split(".")
+            while members[1:] and isinstance(model.get_submodule(path), nn.Sequential | nn.ModuleList):
+                path = f"{path}.{members.pop(0)}"
+            layer = path
+            whole = model.get_submodule(path).parameters() if members else [parameter]
+            if not groups or any(tensor.ndim > 1 for tensor in whole):
+                groups[len(groups)] = []
+        groups[len(groups) - 1].append(name)
+    if not groups:
+        raise BackboneError(f"{_title(model)} has no parameters: choose another backbone")
     return groups
 
 

@@ -42,7 +42,7 @@ Examples:
 @class_options
 @click.option("--study", help="Name of the study; made of space, data and backbone by default.")
 @study_options
-@click.option("--backbone", help="Name of a timm model.")
+@click.option("--backbone", help="Name of a timm model, or module:function.")
 @click.option("--weights", help="embedded, imagenet, hub, none, or a .safetensors or .pth file.")
 @click.option("--normalization", type=click.Choice(NORMALIZATIONS), help="Mean and deviation of inputs for --weights.")
 @click.option("--image-size", type=click.IntRange(16, 2048), help="Side of the network's input in pixels.")

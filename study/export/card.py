@@ -67,7 +67,7 @@ def model_card(
         "Test images": _tested(study, partial(_test, study, trial)),
         **_common(study, config, mean, std, files=f"`{MODEL}` holds", onnx=onnx),
     }
-    return _card(study, f"trial {trial['number']}", sections)
+    return _card(study, config, f"trial {trial['number']}", sections)
 
 
 def ensemble_card(
@@ -99,7 +99,7 @@ def ensemble_card(
         "Test images": _tested(study, partial(_test_of_ensemble, study)),
         **_common(study, config, mean, std, files=f"Each file `{MEMBERS}` holds", onnx=onnx),
     }
-    return _card(study, f"depth {verdict.recommended_depth}, ensemble of {members}", sections)
+    return _card(study, config, f"depth {verdict.recommended_depth}, ensemble of {members}", sections)
 
 
 def refit_card(
@@ -138,7 +138,7 @@ def refit_card(
         "Test images": ("Not scored.",),
         **_common(study, config, mean, std, files=f"`{MODEL}` holds", onnx=onnx),
     }
-    return _card(study, f"depth {verdict.recommended_depth}, trained on all images", sections)
+    return _card(study, config, f"depth {verdict.recommended_depth}, trained on all images", sections)
 
 
 def _common(
@@ -155,9 +155,15 @@ def _common(
     }
 
 
-def _card(study: StudyResults, what: str, sections: Mapping[str, Iterable[str]]) -> str:
+def _card(study: StudyResults, config: TrialConfig, what: str, sections: Mapping[str, Iterable[str]]) -> str:
     # The block between the dashes is what Hugging Face's hub reads.
-    about = {"library_name": "timm", "pipeline_tag": "image-classification", "license": "other", "tags": ["drft-study"]}
+    library = "pytorch" if config.backbone.is_function else "timm"
+    about = {
+        "library_name": library,
+        "pipeline_tag": "image-classification",
+        "license": "other",
+        "tags": ["drft-study"],
+    }
     lines = ["---", *yaml.safe_dump(about, sort_keys=False).splitlines(), "---", ""]
     lines += [f"# {study.info.name}, {what}", "", f"> **{FULL_DISCLAIMER}**"]
     if study.info.dataset["rendered"]:
@@ -168,39 +174,47 @@ def _card(study: StudyResults, what: str, sections: Mapping[str, Iterable[str]])
 
 
 def _model(study: StudyResults, trial: Trial, config: TrialConfig) -> Iterator[str]:
-    backbone, weights = config.backbone.name, config.backbone.weights
     share = f"{percent(float(trial['trainable_fraction']))} of the backbone's parameters"
     best = "lowest" if config.metric == "nll" else "highest"
-    yield f"`{backbone}` (timm), pretrained weights `{weights}`, fine-tuned in two phases:"
-    yield f"the head alone, then the head and {_trained_part(config, study.info.block_count(backbone))} ({share})."
+    yield f"{_network(config)}, {_phases(config, study.info.block_count(config.backbone.name))} ({share})."
     yield f"The weights are those after epoch {trial['best_step']}, which has the {best} validation {config.metric}."
     yield f"`{CONFIG}` holds every setting."
 
 
 def _ensemble(study: StudyResults, config: TrialConfig, members: int) -> Iterator[str]:
-    backbone, weights = config.backbone.name, config.backbone.weights
-    yield f"{members} networks `{backbone}` (timm), pretrained weights `{weights}`, fine-tuned in two phases: the head"
-    yield f"alone, then the head and {_trained_part(config, study.info.block_count(backbone))}. Each was trained"
+    trained = _phases(config, study.info.block_count(config.backbone.name))
+    yield f"{members} networks {_network(config)}, {trained}. Each was trained"
     yield "without one fold of the images, and has the weights of its best epoch on that fold. The model predicts the"
     yield f"mean of their probabilities. `{CONFIG}` holds every setting; the networks differ in seed and fold alone."
 
 
 def _refit(study: StudyResults, config: TrialConfig, refitted: Refitted) -> Iterator[str]:
-    backbone, weights = config.backbone.name, config.backbone.weights
-    yield f"One network `{backbone}` (timm), pretrained weights `{weights}`, fine-tuned in two phases: the head alone,"
-    yield f"then the head and {_trained_part(config, study.info.block_count(backbone))}. It was trained on all images,"
+    trained = _phases(config, study.info.block_count(config.backbone.name))
+    yield f"One network {_network(config)}, {trained}. It was trained on all images,"
     yield f"and has the weights of its last epoch, {refitted.epoch} of {refitted.planned} in its schedule of learning"
     yield f"rates. Cross-validation chose this epoch: it is the median of {', '.join(map(str, refitted.scored))}."
     yield f"`{CONFIG}` holds every other setting; its split had no effect."
 
 
-def _trained_part(config: TrialConfig, blocks: int) -> str:
-    """Return what the depth phase trains besides the head."""
+def _network(config: TrialConfig) -> str:
+    """Return the network and where its weights came from."""
+    backbone = config.backbone
+    if not backbone.is_function:
+        return f"`{backbone.name}` (timm), pretrained weights `{backbone.weights}`"
+    weights = "" if backbone.weights == "none" else f", pretrained weights `{backbone.weights}`"
+    return f"`{backbone.name}` (a Python function, needed to load the model){weights}"
+
+
+def _phases(config: TrialConfig, blocks: int) -> str:
+    """Return what the two phases train."""
+    if not config.depth:
+        return "trained in two phases, the head alone in both"
     phase, part = config.depth_phase, f"the last {config.depth} of {blocks} blocks"
     if phase.window is not None and phase.window < config.depth:
         part = f"the {phase.window} earliest of {part}"
     kind = {"all": "", "bias_and_norm": "biases and norm parameters of ", "lora": "low-rank updates of "}
-    return f"{kind[phase.parameters]}{part}{', unfrozen one by one,' if phase.gradual_epochs else ''}"
+    one_by_one = ", unfrozen one by one" if phase.gradual_epochs else ""
+    return f"fine-tuned in two phases: the head alone, then the head and {kind[phase.parameters]}{part}{one_by_one}"
 
 
 def _data(study: StudyResults) -> Iterator[str]:

@@ -17,10 +17,15 @@ from study.export.names import TIMM_CONFIG
 def write_timm_config(folder: Path, model: Model, config: TrialConfig, classes: Sequence[str]) -> None:
     """Write what ``timm.create_model("local-dir:FOLDER", pretrained=True)`` needs beside the tensors.
 
-    Nothing is written for a network that timm would build otherwise, or whose outputs are no logits of classes (those
-    of ordinal losses).
+    Nothing is written for a network that timm does not have or would build otherwise, or whose outputs are no logits
+    of classes (those of ordinal losses).
     """
-    if model.variant != Variant() or learned_tensors(model.probabilities) or config.loss.kind != "cross_entropy":
+    if (
+        config.backbone.is_function
+        or model.variant != Variant()
+        or learned_tensors(model.probabilities)
+        or config.loss.kind != "cross_entropy"
+    ):
         return
     inputs = {"input_size": (3, config.image_size, config.image_size), "mean": model.mean, "std": model.std}
     data = {**inputs, "interpolation": "bicubic", "crop_pct": 1.0}

@@ -35,8 +35,8 @@ def with_decisions(suspects: pd.DataFrame, before: Path) -> pd.DataFrame:
 
 
 def _decided(path: Path) -> dict[str, Mapping[str, str]]:
-    """Return the rows with a decision by id; empty if there is no such table."""
-    if not path.is_file():
+    """Return the rows with a decision by id; empty if there is no such table, or it has a header alone."""
+    if not path.is_file() or len(path.read_bytes().splitlines()) < 2:
         return {}
     columns: set[str] = set()
     try:

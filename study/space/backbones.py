@@ -31,8 +31,10 @@ class Backbones(Choices):
 
 
 def default_weights(name: str) -> str:
-    """Return the default weights of a backbone: those in this package for its own backbone, else timm's."""
+    """Return the default weights of a backbone: those in this package for its own, none for a function, else timm's."""
     default = BackboneConfig()
+    if BackboneConfig(name=name).is_function:
+        return "none"  # the network as the function returns it
     return default.weights if name == default.name else "hub"
 
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from scipy import special
 
@@ -89,16 +88,7 @@ def test_configurations_are_shallow_and_differ():
     assert configs == draw_configs(base, 4, 2, seed=0)
 
 
-@pytest.fixture
-def one_thread():
-    """Tiny trainings are slower with more threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def test_a_fold_is_predicted_by_a_training_on_the_given_labels(tmp_path: Path, one_thread):
+def test_a_fold_is_predicted_by_a_training_on_the_given_labels(tmp_path: Path):
     images = []
     for index in range(24):
         path = tmp_path / f"{index}.png"

@@ -37,7 +37,7 @@ def config_with(kind):
 
 
 @pytest.fixture(scope="module")
-def session(tiny_dataset, one_thread):
+def session(tiny_dataset):
     return TrainingSession(tiny_dataset, device="cpu", cache_size=0)
 
 

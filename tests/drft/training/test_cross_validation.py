@@ -35,7 +35,7 @@ STEPS = CONFIG.steps
 
 
 @pytest.fixture(scope="module")
-def session(tiny_dataset, one_thread):
+def session(tiny_dataset):
     return TrainingSession(tiny_dataset, device="cpu")
 
 

@@ -93,7 +93,7 @@ WITHOUT_EFFECT = {
 
 
 @pytest.fixture(scope="module")
-def told(tiny_dataset, one_thread):
+def told(tiny_dataset):
     """What the records of a training say that learning rates alone do not change; no training is run twice."""
     session = TrainingSession(tiny_dataset, device="cpu")
 

@@ -22,7 +22,7 @@ CONFIG = parse_config({"image_size": 32, "precision": "fp32", "backbone": {"name
 
 
 @pytest.fixture(scope="module")
-def session(tiny_dataset, one_thread):
+def session(tiny_dataset):
     return TrainingSession(tiny_dataset, device="cpu", cache_size=0)
 
 

@@ -28,7 +28,7 @@ LP_FT = parse_config(
 
 
 @pytest.fixture(scope="module")
-def session(tiny_dataset, one_thread):
+def session(tiny_dataset):
     return TrainingSession(tiny_dataset, device="cpu", cache_size=0)
 
 

@@ -1,6 +1,6 @@
 """Where to unfreeze: what moves and what does not, stage by stage, and the cache changes nothing of it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -43,15 +43,6 @@ LORA = {"depth_phase.parameters": "lora", "depth_phase.lora_rank": 2}
 def keep_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small networks are so cheap that little would be kept."""
     monkeypatch.setattr("drft.feature_cache.features._SECONDS_PER_BYTE", 0.0)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Such small trainings lose by more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,8 @@ from tests.helpers import ROOT
 from tests.helpers.fake_training import HANGS, scripted
 from tests.helpers.ray_cluster import ray_path
 
+pytestmark = pytest.mark.timeout(300)  # nodes start and end in it
+
 WAIT = 60.0
 FAST = {"health_check_period_ms": 500, "health_check_timeout_ms": 500, "health_check_failure_threshold": 2}
 
@@ -200,7 +202,6 @@ def records(folder: Path) -> pd.DataFrame:
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(240)
 def test_the_command_has_the_same_results_on_ray_as_on_this_machine(tmp_path, tiny_dataset):
     rows = [f"{image.path.name},{image.grade}" for image in tiny_dataset.images]
     (tmp_path / "labels.csv").write_text("\n".join(["image,level", *rows]))

@@ -20,7 +20,7 @@ from drft.extras import install_command
 from drft.models.backbone import build_model
 from drft.models.checkpoint import load_checkpoint
 from drft.training.trial import run_trial
-from study.export.card import _trained_part, model_card
+from study.export.card import _phases, model_card
 from study.export.model import _find_trial
 from study.export.onnx import write_onnx
 from study.results.study_folder import StudyFolder
@@ -328,14 +328,18 @@ def test_predict_refuses_files_that_are_not_images(call, trained, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "the last 3 of 5 blocks"),
-        ({"window": 3}, "the last 3 of 5 blocks"),
-        ({"window": 1, "parameters": "lora"}, "low-rank updates of the 1 earliest of the last 3 of 5 blocks"),
+        ({}, "then the head and the last 3 of 5 blocks"),
+        ({"depth": 0}, "the head alone in both"),
+        ({"depth_phase": {"window": 3}}, "then the head and the last 3 of 5 blocks"),
         (
-            {"gradual_epochs": 1, "parameters": "bias_and_norm"},
-            "biases and norm parameters of the last 3 of 5 blocks, un",
+            {"depth_phase": {"window": 1, "parameters": "lora"}},
+            "the head and low-rank updates of the 1 earliest of the last 3 of 5 blocks",
+        ),
+        (
+            {"depth_phase": {"gradual_epochs": 1, "parameters": "bias_and_norm"}},
+            "the head and biases and norm parameters of the last 3 of 5 blocks, unfrozen one by one",
         ),
     ],
 )
-def test_the_card_names_the_trained_part(settings, message):
-    assert _trained_part(parse_config({"depth": 3, "depth_phase": settings}), 5).startswith(message)
+def test_the_card_names_the_phases(settings, message):
+    assert _phases(parse_config({"depth": 3, **settings}), 5).endswith(message)

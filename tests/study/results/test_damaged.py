@@ -179,6 +179,15 @@ def test_a_damaged_checkpoint_costs_its_ingredient(results: Path, capsys):
     assert len(ingredients) == 2
 
 
+def test_a_table_without_suspects_is_replaced_silently(results: Path, capsys):
+    suspects = results / "real" / "report" / "suspects.csv"
+    suspects.parent.mkdir()
+    suspects.write_text("id,grade,proposed,decision\n")
+    write_report("real", results, images=False)
+    assert not suspects.with_name("suspects.unreadable.csv").exists()
+    assert "suspects" not in capsys.readouterr().err
+
+
 def test_decisions_that_cannot_be_read_are_kept(results: Path, capsys):
     suspects = results / "real" / "report" / "suspects.csv"
     suspects.parent.mkdir()

@@ -56,7 +56,7 @@ def even_dataset(tiny_dataset) -> ImageDataset:
 
 
 @pytest.fixture(scope="module")
-def session(even_dataset, one_thread):
+def session(even_dataset):
     return TrainingSession(even_dataset, device="cpu", cache_size=0)
 
 
