@@ -104,7 +104,7 @@ def test_damaged_files_are_refused_in_one_line(tmp_path, name, content):
 
 def test_pickles_that_run_code_are_not_run(tmp_path):
     path = tmp_path / "weights.pth"
-    torch.save({"run": print}, path)
+    torch.save({"run": eval}, path)
     with pytest.raises(WeightsError, match="damaged or not a weight file"):
         build_model(configuration(weights=path))
 
