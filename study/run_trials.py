@@ -41,7 +41,11 @@ def run_trials(
     interrupt, reporter = Interrupt(), progress_reporter(console)
     callbacks = [reporter, *options.callbacks]
     if options.log is not None:
-        callbacks.append(LoggerCallback(options.log, plan.metadata.name, plan.folder, reporter.on_message))
+        callbacks.append(
+            LoggerCallback(
+                options.log, plan.metadata.name, plan.folder, reporter.on_message, ordinal=plan.dataset.ordinal
+            )
+        )
     reconnect = Reconnect(reporter.on_message, lambda: interrupt.immediate)
     scheduler = TrialScheduler(
         plan.metadata, plan.space, storage, plan.sampler, plan.pruner, options.max_retries, reconnect

@@ -63,13 +63,15 @@ class LoggerCallback(Callback):
         study: name of the study.
         folder: folder of the study.
         notify: shows the user a line when the logger fails.
+        ordinal: whether the classes are ordered; kappa is logged for those alone.
     """
 
-    def __init__(self, name: Log, study: str, folder: Path, notify: Callable[[str], None]) -> None:
+    def __init__(self, name: Log, study: str, folder: Path, notify: Callable[[str], None], *, ordinal: bool) -> None:
         self._name = name
         self._study = study
         self._folder = folder
         self._notify = notify
+        self._ordinal = ordinal
         self._calls: queue.SimpleQueue[tuple[str, tuple[Any, ...]] | None] = queue.SimpleQueue()
         self._error = ""
         self._error_shown = False
@@ -87,14 +89,14 @@ class LoggerCallback(Callback):
         """Log the epoch; the epochs of the folds follow one another."""
         metrics = {name: float(value) for name, value in asdict(record).items() if isinstance(value, int | float)}
         step = record.step + (record.fold * job.config.steps if isinstance(record, FoldEpoch) else 0)
-        self._calls.put(("log_epoch", (job.number, step, metrics)))
+        self._calls.put(("log_epoch", (job.number, step, self._meaningful(metrics))))
 
     def on_trial_end(self, job: Job, outcome: TrialResult | str, progress: StudyProgress) -> None:
         """Log the result of the trial."""
         if isinstance(outcome, str):
             self._calls.put(("end_trial", (job.number, outcome, {})))
         else:
-            self._calls.put(("end_trial", (job.number, outcome.ending, final_metrics(outcome))))
+            self._calls.put(("end_trial", (job.number, outcome.ending, self._meaningful(final_metrics(outcome)))))
         self._show_error()
 
     def on_study_end(self) -> None:
@@ -106,6 +108,10 @@ class LoggerCallback(Callback):
         if self._thread.is_alive():
             self._error = self._error or f"it does not end within {_CLOSING_SECONDS:g} s"
         self._show_error()
+
+    def _meaningful(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Return the metrics without kappa where the classes are not ordered."""
+        return {name: value for name, value in metrics.items() if self._ordinal or "qwk" not in name}
 
     def _run(self) -> None:
         logger = Logger()

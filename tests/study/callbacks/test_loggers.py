@@ -16,9 +16,10 @@ from study.setup.options import RunOptions
 from tests.helpers.fake_training import fake_record, fake_result, scripted
 
 
-def drive(name, folder, messages=None):
+def drive(name, folder, messages=None, *, ordinal=True):
     """Log one trial that completes, one that fails, and one that is stopped."""
-    callback = LoggerCallback(name, "demo", folder, ([] if messages is None else messages).append)
+    notify = ([] if messages is None else messages).append
+    callback = LoggerCallback(name, "demo", folder, notify, ordinal=ordinal)
     config = scripted()
     records = [fake_record(config, step) for step in range(1, 6)]
     callback.on_study_begin(StudyProgress(), 3)
@@ -44,6 +45,15 @@ def scalars(path):
         values += [(value.tag, event.step, value.simple_value) for value in event.summary.value]
         at += 16 + length
     return values
+
+
+@pytest.mark.parametrize("ordinal", [True, False])
+def test_kappa_is_logged_for_ordered_classes_alone(tmp_path, ordinal):
+    pytest.importorskip("tensorboardX")
+    drive("tensorboard", tmp_path, ordinal=ordinal)
+    tags = {tag for events in tmp_path.rglob("events*") for tag, _, _ in scalars(events)}
+    assert {"val_accuracy", "final/val_accuracy_best"} <= tags
+    assert any("qwk" in tag for tag in tags) == ordinal
 
 
 def test_tensorboard_has_every_epoch_and_the_final_metrics(tmp_path):
