@@ -1,11 +1,13 @@
 """The documentation: links lead somewhere, commands and options exist, Python blocks compile, README is short."""
 
 import ast
+import importlib.metadata
 import re
 import shlex
 
 import click
 import pytest
+import yaml
 
 from study.cli import cli
 from tests.helpers import ROOT
@@ -67,3 +69,9 @@ def test_the_readme_is_short():
 def test_every_page_is_reached_from_the_readme():
     readme = (ROOT / "README.md").read_text()
     assert all(f"(docs/{page.name})" in readme for page in (ROOT / "docs").glob("*.md"))
+
+
+def test_the_citation_has_the_version_and_licence_of_the_package():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    metadata = importlib.metadata.metadata("drft-study")
+    assert (citation["version"], citation["license"]) == (metadata["Version"], metadata["License-Expression"])
