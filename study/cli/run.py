@@ -56,7 +56,7 @@ Examples:
 @click.option("--precision", type=click.Choice(PRECISIONS), help="Number type of the computation; auto by default.")
 @click.option("--sampler", type=click.Choice(SAMPLERS), default="tpe", show_default=True, help="Draws the trials.")
 @click.option("--folds", type=click.IntRange(2), help="Cross-validation: train each trial once for each fold.")
-@click.option("--pruner", type=click.Choice(PRUNERS), help="predictive by default.")
+@click.option("--pruner", type=click.Choice(PRUNERS), help="none by default; predictive with --goal best.")
 @click.option("--metric", type=click.Choice(METRICS), help="Score to maximize, nll to minimize; accuracy by default.")
 @click.option(
     "--max-gap",

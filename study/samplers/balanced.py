@@ -4,17 +4,20 @@ A sampler that looks for the best trial spends few trials on depths that started
 unequal numbers of trials.
 """
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+import copy
+from collections import Counter, defaultdict
+from collections.abc import Callable, Container, Sequence
+from functools import partial
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, PartialFixedSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from study.space import Value
-from study.storage.optuna_internals import check_filter_study, filter_study
+from study.storage.optuna_internals import check_study_view, study_view
 
 
 class BalancedSampler(BaseSampler):
@@ -26,20 +29,22 @@ class BalancedSampler(BaseSampler):
         path: name of the dimension.
         values: all its values.
         make: returns a new sampler for the value at an index of ``values``.
-        separate: whether each value has a sampler of its own, which learns from the trials with that value only. Where
-            the installed Optuna does not allow such a view of a study (``check_filter_study``), it learns from all
-            trials. If False, one sampler learns from the trials of all values.
+        reach: from how many values on each side the trials are seen when a value is drawn for. With 0, each value has a
+            sampler of its own, which learns from the trials with that value only; else they share one. Where the
+            installed Optuna does not allow such a view of a study (``check_study_view``), all trials are seen.
     """
 
     def __init__(
-        self, path: str, values: Sequence[Value], make: Callable[[int], BaseSampler], *, separate: bool = True
+        self, path: str, values: Sequence[Value], make: Callable[[int], BaseSampler], *, reach: int = 0
     ) -> None:
         self._path = path
-        inner = [make(index) for index in range(len(values))] if separate else [make(0)] * len(values)
+        inner = [make(0)] * len(values) if reach else [make(index) for index in range(len(values))]
         self._samplers = {
             value: PartialFixedSampler({path: value}, sampler) for value, sampler in zip(values, inner, strict=True)
         }
-        self._separate = separate
+        self._seen = {
+            value: frozenset(values[max(0, index - reach) : index + reach + 1]) for index, value in enumerate(values)
+        }
         self._current: tuple[int, BaseSampler, optuna.Study] | None = None
 
     def reseed_rng(self) -> None:
@@ -84,10 +89,13 @@ class BalancedSampler(BaseSampler):
             value = _assigned_value(trial, self._path)
             if value not in self._samplers:
                 value = self._value_with_fewest_trials(study, trial)
-            filtered = self._separate and not check_filter_study()
-            view = filter_study(study, self._path, value) if filtered else study
+            view = study if check_study_view() else study_view(study, partial(self._visible, self._seen[value]))
             self._current = (trial.number, self._samplers[value], view)
         return self._current[1:]
+
+    def _visible(self, seen: Container[Value], trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        """Return what a sampler sees of the trials: those with some values, and comparable scores."""
+        return [trial for trial in remove_difficulty(trials) if _assigned_value(trial, self._path) in seen]
 
     def _value_with_fewest_trials(self, study: optuna.Study, trial: FrozenTrial) -> Value:
         """Return the value with the fewest other trials; a trial and its retries count as one.
@@ -99,6 +107,40 @@ class BalancedSampler(BaseSampler):
         retried = {other.user_attrs.get("retry_of") for other in others}
         counts = Counter(_assigned_value(other, self._path) for other in others if other.number not in retried)
         return min(reversed(self._samplers), key=lambda value: counts[value])
+
+
+def remove_difficulty(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the trials with scores less the difficulty of their block, that is of the split that it trained on.
+
+    The splits of blocks differ by as much as good settings from bad ones. The difficulty of a block is the mean score
+    of its trials less that of all, shrunken as if one more trial of it had the mean score. Trials without a block or a
+    score stay as they are.
+    """
+    scores: dict[int, list[float]] = defaultdict(list)
+    for trial in trials:
+        if "block" in trial.user_attrs and (score := _score(trial)) is not None:
+            scores[trial.user_attrs["block"]].append(score)
+    mean = float(np.mean([score for block in scores.values() for score in block])) if scores else 0.0
+    difficulty = {block: sum(score - mean for score in values) / (len(values) + 1) for block, values in scores.items()}
+    return [_shifted(trial, -difficulty.get(trial.user_attrs.get("block", -1), 0.0)) for trial in trials]
+
+
+def _score(trial: FrozenTrial) -> float | None:
+    """Return the score of a completed trial, or the best one of a pruned trial so far."""
+    if trial.state == TrialState.PRUNED:
+        return max(trial.intermediate_values.values(), default=None)
+    return trial.value if trial.state == TrialState.COMPLETE else None
+
+
+def _shifted(trial: FrozenTrial, difference: float) -> FrozenTrial:
+    """Return a trial with a difference added to its scores."""
+    if not difference or _score(trial) is None:
+        return trial
+    shifted = copy.copy(trial)
+    if trial.value is not None:
+        shifted.value = trial.value + difference
+    shifted.intermediate_values = {step: value + difference for step, value in trial.intermediate_values.items()}
+    return shifted
 
 
 def _assigned_value(trial: FrozenTrial, path: str) -> Value:

@@ -23,14 +23,25 @@ from drft.extras import install_command
 from study.samplers.balanced import BalancedSampler
 from study.samplers.names import SAMPLERS, Goal
 from study.space import BoundSpace, Range
-from study.storage.optuna_internals import check_filter_study
+from study.storage.optuna_internals import check_study_view
 
 CONSTRAINED = frozenset({"tpe", "gp"})
 """Samplers that avoid trials above the limit on the gap; Optuna's other samplers ignore constraints."""
 
+LEARNING = frozenset({"tpe", "gp"})
+"""Samplers that learn from any selection of trials."""
+
 _STARTUP_TRIALS = 30
 """Random trials before a sampler uses its model: about three for each depth of a usual backbone, so every depth is
 sampled."""
+
+_NEAR_DEPTHS = 2
+"""With the goal depth, a sampler learns from the trials of so many depths on each side: what is good for a deep
+training, such as its learning rate, is not for a shallow one. Optuna's samplers cannot draw for a given depth from a
+model that has the depth in it."""
+
+_STARTUP_NEAR = 10
+"""Random trials among those before it uses its model."""
 
 
 def make_sampler(name: str, *, seed: int, space: BoundSpace, finished_trials: int, goal: Goal = "best") -> BaseSampler:
@@ -54,15 +65,25 @@ def make_sampler(name: str, *, seed: int, space: BoundSpace, finished_trials: in
         if name == "grid" or (space.isolate is None and goal == "best"):  # a grid visits all values anyway
             return _make_one(name, space, seed, finished_trials)
         path = space.isolate or "depth"
+        values = space.values(path)
+        near = 0 if space.isolate is not None else _NEAR_DEPTHS if name in LEARNING else len(values)
+        startup = _STARTUP_TRIALS if space.isolate is not None else _STARTUP_NEAR
         return BalancedSampler(
             path,
-            space.values(path),
-            lambda index: _make_one(name, space, seed, finished_trials, index),
-            separate=space.isolate is not None,
+            values,
+            lambda index: _make_one(name, space, seed, finished_trials, index, startup),
+            reach=near,
         )
 
 
-def _make_one(name: str, space: BoundSpace, study_seed: int, finished_trials: int, index: int = 0) -> BaseSampler:
+def _make_one(
+    name: str,
+    space: BoundSpace,
+    study_seed: int,
+    finished_trials: int,
+    index: int = 0,
+    startup: int = _STARTUP_TRIALS,
+) -> BaseSampler:
     """Return one sampler; ``index`` counts the samplers of a study that has several."""
     seed = _seed(study_seed, index, finished_trials)
     if name == "random":
@@ -71,7 +92,7 @@ def _make_one(name: str, space: BoundSpace, study_seed: int, finished_trials: in
         # One sequence for the whole study: the storage keeps the position in it, so the seed must stay the same.
         return QuasiRandomSampler(space, _seed(study_seed, index))
     if name == "gp":
-        return GPSampler(n_startup_trials=_STARTUP_TRIALS, seed=seed, warn_independent_sampling=False)
+        return GPSampler(n_startup_trials=startup, seed=seed, warn_independent_sampling=False)
     if name == "cmaes":
         _check_cmaes(space)
         return _CovarianceMatrixSampler(
@@ -81,7 +102,7 @@ def _make_one(name: str, space: BoundSpace, study_seed: int, finished_trials: in
         space.grid()  # raises where a dimension has endless values
         return ExhaustiveSampler(seed=seed)
     return TPESampler(
-        n_startup_trials=_STARTUP_TRIALS,
+        n_startup_trials=startup,
         multivariate=True,
         group=space.conditional,
         constant_liar=True,
@@ -156,7 +177,7 @@ def sampler_notes(name: str, space: BoundSpace, max_gap: float | None = None, go
         notes.append(f"the grid has {space.size} points; trials beyond that repeat some of them at random")
     elif space.isolate is not None:
         notes.append(f"every value of {space.isolate} gets its own {name} sampler and as many trials as the others")
-        if reason := check_filter_study():
+        if reason := check_study_view():
             notes.append(f"these samplers learn from the trials of all values, since {reason}")
     elif goal == "depth":
         notes.append("every depth gets as many trials as the others")

@@ -288,7 +288,7 @@ def _make_metadata(
         base_config=base,
         seed=options.seed,
         sampler=options.sampler,
-        pruner=chosen_pruner(options.pruner, base.split),
+        pruner=chosen_pruner(options.pruner, base.split, goal),
         command=options.command,
         versions=versions(),
         trials_wanted=options.trials,

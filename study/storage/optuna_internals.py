@@ -27,42 +27,44 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from study.storage.backend import TAKEN, AttributeKind, GoalReachedError
 
+View = Callable[[Sequence[FrozenTrial]], list[FrozenTrial]]
+"""Returns what a sampler sees in place of the trials of a study; it must not change them."""
 
-class FilteredStorage:
-    """The storage of a study, with only those trials that have one value of one parameter.
+
+class ViewStorage:
+    """The storage of a study, with what a view shows in place of its trials.
 
     Samplers read trials through ``BaseStorage.get_all_trials``, so a study on this storage shows them these trials
     alone. All other calls go to the study's own storage, for instance to store what a sampler remembers of a trial.
     """
 
-    def __init__(self, storage: BaseStorage, parameter: str, value: object) -> None:
+    def __init__(self, storage: BaseStorage, view: View) -> None:
         self._storage = storage
-        self._parameter = parameter
-        self._value = value
+        self._view = view
 
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        """Return the trials that have the value."""
-        trials = self._storage.get_all_trials(study_id, deepcopy, states)
-        return [trial for trial in trials if trial.params.get(self._parameter) == self._value]
+        """Return the trials of the view."""
+        trials = self._view(self._storage.get_all_trials(study_id, deepcopy))
+        return trials if states is None else [trial for trial in trials if trial.state in states]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._storage, name)
 
 
-def filter_study(study: optuna.Study, parameter: str, value: object) -> optuna.Study:
-    """Return a study with only those trials that have this value of a parameter.
+def study_view(study: optuna.Study, view: View) -> optuna.Study:
+    """Return a study with what a view shows in place of its trials.
 
     Unpublished: ``Study._storage``.
     """
-    storage: Any = FilteredStorage(study._storage, parameter, value)
+    storage: Any = ViewStorage(study._storage, view)
     return optuna.load_study(study_name=study.study_name, storage=storage, sampler=study.sampler, pruner=study.pruner)
 
 
 @cache
-def check_filter_study() -> str | None:
-    """Return why ``filter_study`` does not work with the installed Optuna, or None if it works."""
+def check_study_view() -> str | None:
+    """Return why ``study_view`` does not work with the installed Optuna, or None if it works."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # else Optuna logs that a study was created
     try:
@@ -72,11 +74,11 @@ def check_filter_study() -> str | None:
             trial.suggest_int("parameter", value, value)
             trial.suggest_int(f"only with {value}", 0, 0)
             study.tell(trial, 0.0)
-        view = filter_study(study, "parameter", 1)
+        view = study_view(study, lambda trials: [trial for trial in trials if trial.params["parameter"] == 1])
         # The search space that samplers infer must be that of the one trial, not what both trials have in common.
         works = len(view.trials) == 1 and len(IntersectionSearchSpace().calculate(view)) == 2
     except Exception as error:  # noqa: BLE001 (a changed Optuna can raise anything)
-        return f"Optuna {optuna.__version__} has no study of selected trials ({type(error).__name__}: {error})"
+        return f"Optuna {optuna.__version__} has no views of a study ({type(error).__name__}: {error})"
     finally:
         optuna.logging.set_verbosity(verbosity)
     return None if works else f"samplers of Optuna {optuna.__version__} do not read trials through the storage"

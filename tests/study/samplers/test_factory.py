@@ -5,8 +5,11 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from optuna.trial import FrozenTrial, TrialState
 
 from drft.config.trial_config import TrialConfig
@@ -15,10 +18,11 @@ from study.pruners.factory import AfterHeadPhase, make_pruner
 from study.pruners.names import PRUNERS
 from study.pruners.predictive import LEAST
 from study.samplers import balanced, factory
+from study.samplers.balanced import remove_difficulty
 from study.samplers.factory import make_sampler, sampler_notes
 from study.samplers.names import SAMPLERS, Goal
 from study.space import BoundSpace, Space
-from study.storage.optuna_internals import FilteredStorage, check_filter_study, filter_study
+from study.storage.optuna_internals import ViewStorage, check_study_view
 
 HEAD_EPOCHS, EPOCHS = 3, 10
 EPOCH_PRUNERS = [name for name in PRUNERS if name != "wilcoxon"]  # test_folds.py tests that one, which compares folds
@@ -234,20 +238,34 @@ def test_running_trials_count_for_their_value() -> None:
     assert Counter(space.suggest(trial).depth for trial in trials) == dict.fromkeys(range(5), 2)
 
 
-def test_the_sampler_of_a_value_learns_from_the_trials_of_that_value_only() -> None:
+def seen_by_tpe(monkeypatch: pytest.MonkeyPatch) -> list[list[FrozenTrial]]:
+    """Return the trials that TPE learns from, for every trial that it draws from now on."""
+    seen: list[list[FrozenTrial]] = []
+    sample = optuna.samplers.TPESampler.sample_relative
+    monkeypatch.setattr(
+        optuna.samplers.TPESampler,
+        "sample_relative",
+        lambda self, study, *rest: seen.append(study.get_trials()) or sample(self, study, *rest),
+    )
+    return seen
+
+
+def test_the_sampler_of_a_value_learns_from_the_trials_of_that_value_only(monkeypatch: pytest.MonkeyPatch) -> None:
     space = bound(ISOLATED)
     study = new_study(space, "tpe")
     run(space, study, 10)
-    view = filter_study(study, "depth", 3)
-    assert [trial.number for trial in view.trials] == [1, 6]
-    assert [trial.params["depth"] for trial in view.get_trials(states=(TrialState.COMPLETE,))] == [3, 3]
+    seen = seen_by_tpe(monkeypatch)
+    space.suggest(study.ask({"depth": study.trials[6].distributions["depth"]}))
+    (trials,) = seen
+    assert [trial.number for trial in trials] == [0, 5]
+    assert {trial.params["depth"] for trial in trials} == {4}
 
 
 def test_without_views_of_a_study_isolated_values_still_get_equally_many_trials(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for module in (factory, balanced):
-        monkeypatch.setattr(module, "check_filter_study", lambda: "Optuna has changed")
+        monkeypatch.setattr(module, "check_study_view", lambda: "Optuna has changed")
     space = bound(ISOLATED)
     params = run(space, new_study(space, "tpe"), 10)
     assert Counter(drawn["depth"] for drawn in params) == dict.fromkeys(range(5), 2)
@@ -259,33 +277,65 @@ def test_with_the_goal_depth_all_depths_get_equally_many_trials(sampler: str) ->
     space = bound(MIXED)
     params = run(space, new_study(space, sampler, goal="depth"), 35)
     assert Counter(drawn["depth"] for drawn in params) == dict.fromkeys(range(5), 7)
-    assert len({drawn["depth_phase.lr"] for drawn in params}) > 30
+    assert len({drawn["depth_phase.lr"] for drawn in params}) > 25
     assert sampler_notes(sampler, space, goal="depth")[-1] == "every depth gets as many trials as the others"
 
 
-def test_with_the_goal_depth_one_sampler_learns_from_the_trials_of_all_depths(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
+def test_with_the_goal_depth_a_sampler_learns_from_the_trials_of_near_depths(monkeypatch: pytest.MonkeyPatch) -> None:
     space = bound(MIXED)
     study = new_study(space, "tpe", goal="depth")
-    sample = optuna.samplers.TPESampler.sample_relative
-    monkeypatch.setattr(
-        optuna.samplers.TPESampler,
-        "sample_relative",
-        lambda self, study, *rest: seen.append(len(study.get_trials())) or sample(self, study, *rest),
-    )
+    seen = seen_by_tpe(monkeypatch)
     run(space, study, 6)
-    assert seen == [1, 2, 3, 4, 5, 6]
+    near = [sorted(trial.params["depth"] for trial in trials) for trials in seen]
+    assert near == [[], [4], [3, 4], [2, 3], [1, 2], [2, 3, 4]]  # drawn for depths 4, 3, 2, 1, 0 and 4
+
+
+def test_samplers_learn_from_scores_without_the_difficulty_of_the_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    space = bound(MIXED)
+    study = new_study(space, "tpe", goal="depth")
+    for number in range(10):  # an easy split, then a hard one
+        trial = study.ask()
+        space.suggest(trial)
+        trial.set_user_attr("block", number // 5)
+        study.tell(trial, 0.1 * (number % 5) + (0.5 if number < 5 else 0.1))
+    seen = seen_by_tpe(monkeypatch)
+    space.suggest(study.ask())
+    values = np.array([trial.value for trial in seen[0]]).reshape(2, 3)  # drawn for depth 4: those of 4, 3 and 2
+    assert np.abs(values[0] - values[1]).max() == pytest.approx(0.4 / 6)  # shrunken: the mean of five is not exact
+    assert [trial.value for trial in study.trials[:2]] == pytest.approx([0.5, 0.6])  # the study keeps the real scores
+
+
+@settings(max_examples=100)
+@given(st.lists(st.tuples(st.none() | st.integers(0, 3), st.floats(0, 1), st.booleans()), max_size=20))
+def test_removing_difficulty_keeps_the_order_within_a_split(rows: list[tuple[int | None, float, bool]]) -> None:
+    trials = [
+        optuna.create_trial(
+            state=TrialState.PRUNED if pruned else TrialState.COMPLETE,
+            value=None if pruned else score,
+            intermediate_values={0: score / 2, 1: score},
+            user_attrs={} if block is None else {"block": block},
+        )
+        for block, score, pruned in rows
+    ]
+    shown = remove_difficulty(trials)
+    assert [trial.intermediate_values[1] for trial in trials] == [score for _, score, _ in rows]
+    shifts: dict[int | None, set[float]] = {}
+    for trial, (block, score, pruned) in zip(shown, rows, strict=True):
+        assert pruned or trial.value == trial.intermediate_values[1]
+        shifts.setdefault(block, set()).add(round(trial.intermediate_values[1] - score, 9))
+    assert all(len(shift) == 1 for shift in shifts.values())
+    assert shifts.get(None, {0.0}) == {0.0}
 
 
 def test_the_installed_optuna_allows_views_of_a_study_and_a_changed_one_is_noticed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert check_filter_study() is None
-    monkeypatch.delattr(FilteredStorage, "get_all_trials")  # as if samplers read trials by another method
-    reason = check_filter_study.__wrapped__()
+    assert check_study_view() is None
+    monkeypatch.delattr(ViewStorage, "get_all_trials")  # as if samplers read trials by another method
+    reason = check_study_view.__wrapped__()
     assert reason is not None
     assert "do not read trials through the storage" in reason
     monkeypatch.setattr(optuna, "load_study", lambda **_: 1 / 0)
-    reason = check_filter_study.__wrapped__()
+    reason = check_study_view.__wrapped__()
     assert reason is not None
     assert "ZeroDivisionError" in reason
