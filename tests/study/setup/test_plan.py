@@ -326,7 +326,7 @@ def test_other_groups_of_images_make_a_different_study(ready):
 
 def test_a_space_that_searches_the_depth_has_the_goal_depth(ready):
     plan = ready()
-    assert (plan.metadata.goal, plan.metadata.pruner) == ("depth", "predictive")
+    assert (plan.metadata.goal, plan.metadata.pruner) == ("depth", "none")
     lines = opening_lines(plan)
     assert "  goal      depth (the space searches the depth)" in lines
     # test_resnet has five blocks: six depths and the untuned configuration, five folds, in two rounds.
