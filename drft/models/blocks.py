@@ -212,6 +212,8 @@ def _backbone_groups(model: nn.Module) -> list[list[str]]:
     groups = [[name for name in ordered[key] if name not in head] for key in sorted(ordered)]
     shared_with_head = any(name in head for name in ordered[max(ordered)])
     groups = [group for group in groups if group]
+    if not groups:
+        raise BackboneError(f"{_title(model)} has no layers before its classifier: choose another backbone")
     if shared_with_head and len(groups) > 1 and all(model.get_parameter(name).ndim <= 1 for name in groups[-1]):
         groups[-2:] = [groups[-2] + groups[-1]]  # a final norm is no block
     missing = {name for name, _ in model.named_parameters()} - head - set(chain.from_iterable(groups))
@@ -260,8 +262,6 @@ def _registered_layers(model: nn.Module) -> dict[int, list[str]]:
             if not groups or any(tensor.ndim > 1 for tensor in whole):
                 groups[len(groups)] = []
         groups[len(groups) - 1].append(name)
-    if not groups:
-        raise BackboneError(f"{_title(model)} has no parameters: choose another backbone")
     return groups
 
 

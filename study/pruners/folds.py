@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from drft.config.trial_config import SplitConfig
 from drft.errors import UsageError
 from study.pruners.names import Pruner
-from study.samplers.names import Goal
 
 if TYPE_CHECKING:  # reading a study needs this module, but not the search spaces
     from study.space import BoundSpace
@@ -15,12 +14,13 @@ COMPARED = 3
 test decides nothing: if both of two folds are worse, p = 1/4."""
 
 
-def chosen_pruner(requested: Pruner | None, split: SplitConfig, goal: Goal) -> Pruner:
-    """Return the pruner of a study: the requested one, else the default for its split and goal.
+def chosen_pruner(requested: Pruner | None, split: SplitConfig, default: Pruner = "predictive") -> Pruner:
+    """Return the pruner of a study: the requested one, else the default for its split.
 
-    With the goal depth none: the configurations that end best start slowly, with high rates at many trained blocks, and
-    were stopped early, so that the search learned to avoid them. With the goal best, and without folds, it is the
-    pruner that stops fewest of the best trials (``benchmarks.pruners``).
+    Args:
+        requested: what the user asks for, if anything.
+        split: of its trials.
+        default: without folds; ``predictive`` stops fewest of the best trials (``benchmarks.pruners``).
 
     Raises:
         UsageError: when the requested pruner compares epochs and trials have folds, or the other way round.
@@ -29,7 +29,7 @@ def chosen_pruner(requested: Pruner | None, split: SplitConfig, goal: Goal) -> P
     if not split.every_fold:
         if requested == "wilcoxon":
             raise UsageError("--pruner wilcoxon: it compares folds, and these trials have none; add --folds 5")
-        return requested or ("none" if goal == "depth" else "predictive")
+        return requested or default
     if requested == "wilcoxon" and too_few:
         raise UsageError(
             f"--pruner wilcoxon: it stops a trial after {COMPARED} folds at the earliest, and a trial has no more; use "
@@ -48,7 +48,7 @@ def check_folds(pruner: Pruner | None, space: "BoundSpace") -> None:
     Raises:
         UsageError: when the pruner does not fit, or when early stopping could end folds after different epochs.
     """
-    chosen_pruner(pruner, space.base.split, "best")
+    chosen_pruner(pruner, space.base.split)
     path = "early_stopping.patience"
     searched = any(dimension.path == path for dimension in space.dimensions)
     if space.base.split.every_fold and (searched or space.base.early_stopping.patience):

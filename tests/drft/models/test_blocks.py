@@ -192,8 +192,10 @@ def test_every_family_of_timm_has_blocks_except_those_named_here():
     assert refused == REFUSED_FAMILIES
 
 
-def test_models_of_other_libraries_are_refused():
+def test_networks_without_classifier_or_without_other_layers_are_refused():
     with pytest.raises(BackboneError, match="no classifier"):
+        list_blocks(nn.Conv2d(3, 2, 1))
+    with pytest.raises(BackboneError, match="no layers before its classifier"):
         list_blocks(nn.Linear(2, 2))
 
 

@@ -106,10 +106,10 @@ def test_resuming_with_other_folds_is_refused(scheduler, tmp_path):
 
 def test_the_default_pruner_depends_on_the_folds():
     few = SplitConfig(folds=3, fold=None)
-    assert [chosen_pruner(None, split, "best") for split in (ONE, EVERY, few)] == ["predictive", "wilcoxon", "none"]
-    assert chosen_pruner(None, ONE, "depth") == "none"
-    assert chosen_pruner("none", EVERY, "best") == "none"
-    assert chosen_pruner("median", ONE, "depth") == chosen_pruner("median", SplitConfig(folds=5), "best") == "median"
+    assert [chosen_pruner(None, split) for split in (ONE, EVERY, few)] == ["predictive", "wilcoxon", "none"]
+    assert chosen_pruner(None, ONE, "none") == "none"
+    assert chosen_pruner("none", EVERY) == "none"
+    assert chosen_pruner("median", ONE, "none") == chosen_pruner("median", SplitConfig(folds=5)) == "median"
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_the_default_pruner_depends_on_the_folds():
 )  # fmt: skip
 def test_unsuitable_pruners_are_refused_in_one_line(pruner, split, word):
     with pytest.raises(UsageError, match=word) as refused:
-        chosen_pruner(pruner, split, "best")
+        chosen_pruner(pruner, split)
     assert len(refused.value.faults) == 1
 
 
