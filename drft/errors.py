@@ -34,6 +34,11 @@ class UsageError(DrftError):
         super().__init__("\n".join(self.faults))
 
 
+def one_line(error: Exception) -> str:
+    """Return kind and first line of an error that is not this program's, for a message about it."""
+    return f"{type(error).__name__}: {error}".partition("\n")[0]
+
+
 class ConfigError(UsageError):
     """An invalid configuration or search space."""
 

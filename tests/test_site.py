@@ -4,9 +4,11 @@ import http.server
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -42,6 +44,26 @@ def address(site: Path) -> Iterator[str]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+def test_the_site_can_be_served():
+    pytest.importorskip("mkdocs")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "mkdocs", "serve", "--dev-addr", address]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, text=True, stderr=subprocess.PIPE) as process:
+        try:
+            printed = []
+            for line in process.stderr:
+                printed.append(line)
+                if "Serving on" in line:
+                    break
+            assert "Serving on" in printed[-1], "".join(printed)
+            with urllib.request.urlopen(f"http://{address}/docs/answer.html", timeout=60) as response:
+                assert b"How the answer is made" in response.read()
+        finally:
+            process.terminate()
 
 
 def test_commands_and_public_names_are_in_the_reference(site):

@@ -49,8 +49,14 @@ def on_config(config: Any) -> Any:
 
 
 def on_post_build(config: Any) -> None:
-    """Remove the folder."""
+    """Remove the folder; the next build makes another one."""
     shutil.rmtree(config.docs_dir)
+
+
+def on_serve(server: Any, config: Any, builder: Any) -> Any:  # noqa: ARG001 (MkDocs names the arguments)
+    """Have ``mkdocs serve`` watch the files of the repository (``watch`` in ``mkdocs.yml``) instead of the folder."""
+    server.unwatch(config.docs_dir)
+    return server
 
 
 def commands_page() -> Iterator[str]:

@@ -47,8 +47,8 @@ class BackboneConfig(ConfigSection):
 
     weights: str = "embedded"
     """``embedded`` (shipped with this package), ``imagenet`` (of ``tf_efficientnet_lite0``, with the extra
-    ``imagenet``), ``hub`` (timm's download), ``none`` (random), or the path of a ``.safetensors`` or
-    ``.pth`` file."""
+    ``imagenet``), ``hub`` (timm's download), ``none`` (random, or as the function returns it), or the path of a
+    ``.safetensors`` or ``.pth`` file."""
 
     normalization: Normalization = "auto"
     """Mean and standard deviation of the inputs. ``auto`` takes them from the weight file's metadata, else from timm.

@@ -12,6 +12,12 @@ from typing import Any, cast
 import timm
 import torch
 import torch.nn.functional as F
+from timm.data import (
+    IMAGENET_DEFAULT_MEAN,
+    IMAGENET_DEFAULT_STD,
+    IMAGENET_INCEPTION_MEAN,
+    IMAGENET_INCEPTION_STD,
+)
 from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
@@ -39,8 +45,8 @@ from drft.models.weights import (
 )
 
 _NORMALIZATIONS: Mapping[str, tuple[Channels, Channels]] = {
-    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "imagenet": (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD),
+    "half": (IMAGENET_INCEPTION_MEAN, IMAGENET_INCEPTION_STD),
 }
 
 _NO_WEIGHTS = (OSError, RuntimeError, ValueError)  # raised by timm and the hub client when they find no weights
@@ -205,12 +211,7 @@ def _own_from_file(config: TrialConfig, classes: int) -> tuple[nn.Module, Weight
             "it) or a file"
         )
     net = build_own(name, classes)
-    head = head_names(net)
-    expected = {
-        key: tensor
-        for key, tensor in net.state_dict().items()
-        if key not in head and not key.endswith("num_batches_tracked")
-    }
+    expected = _weights_to_find(net)
     file = read_weights(Path(weights).expanduser())
     found = fit_weights(file, name, expected)
     net.load_state_dict({key: found[key] for key in expected}, strict=False)
@@ -221,12 +222,7 @@ def _from_file(config: TrialConfig, classes: int) -> tuple[nn.Module, WeightFile
     """Return the network with the weights of a file, and the file with the names that the network has for them."""
     backbone, weights = config.backbone.name, config.backbone.weights
     skeleton = _skeleton(backbone)
-    head = head_names(skeleton)
-    expected = {
-        name: tensor
-        for name, tensor in skeleton.state_dict().items()
-        if name not in head and not name.endswith("num_batches_tracked")
-    }
+    expected = _weights_to_find(skeleton)
     if weights == "embedded":
         file = embedded_weights(backbone)
     elif weights == "imagenet":
@@ -249,6 +245,16 @@ def _from_file(config: TrialConfig, classes: int) -> tuple[nn.Module, WeightFile
         raise WeightsError(f"{file.path}: timm reads these weights as those of another model than {backbone}")
     _pretrained_cfg(net).update(state_dict=None, num_classes=classes)
     return net, file
+
+
+def _weights_to_find(net: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors that a file must have: all but the classifier and counters of batches."""
+    head = head_names(net)
+    return {
+        name: tensor
+        for name, tensor in net.state_dict().items()
+        if name not in head and not name.endswith("num_batches_tracked")
+    }
 
 
 def _from_hub(config: TrialConfig, classes: int) -> nn.Module:

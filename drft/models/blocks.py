@@ -3,9 +3,8 @@
 The order comes from timm (``group_matcher(coarse=True)``), since that of ``parameters()`` is not reliable. Models
 without such groups are divided at the stages that timm takes features from (``feature_info``); networks that are not
 timm's, at their layers. The classifier (``get_classifier()``, else the last linear layer) is the head and no block;
-distilled models have two. Norms that timm groups with the classifier
-belong to the last block; weights in that group (a ``conv_head``, an attention pool) are a block of their own. Every
-parameter is in exactly one block or in the head.
+distilled models have two. Norms that timm groups with the classifier belong to the last block; weights in that group (a
+``conv_head``, an attention pool) are a block of their own. Every parameter is in exactly one block or in the head.
 
 A depth unfreezes the last blocks. With a ``window`` only that many of them are trained, the earliest first, and the
 blocks after them stay frozen (surgical fine-tuning, Lee et al. 2023). ``parameters`` selects what is trained in these
@@ -70,14 +69,18 @@ def list_blocks(model: nn.Module) -> tuple[Block, ...]:
 
 
 def head_modules(model: nn.Module) -> tuple[nn.Module, ...]:
-    """Return the classifier of a timm model; distilled models have two, and their output is the mean of both.
+    """Return the classifier of a model; distilled models have two, and their output is the mean of both.
+
+    It is what ``get_classifier()`` returns, as timm's models have it, else the last linear layer.
 
     Raises:
         BackboneError: when the model has none.
     """
     get_classifier = getattr(model, "get_classifier", None)
-    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    found = get_classifier() if callable(get_classifier) else linear[-1:]
+    if callable(get_classifier):
+        found = get_classifier()
+    else:
+        found = [module for module in model.modules() if isinstance(module, nn.Linear)][-1:]
     heads = tuple(found) if isinstance(found, tuple | list) else (found,)
     if not heads or not all(isinstance(head, nn.Module) for head in heads):
         raise BackboneError(f"{type(model).__name__} has no classifier: choose another backbone")
@@ -225,6 +228,7 @@ def _backbone_groups(model: nn.Module) -> list[list[str]]:
 def _layer_groups(model: nn.Module) -> dict[int, list[str]]:
     """Return the parameter names of timm's layer groups; where it has none, of the stages that it takes features from.
 
+    Networks without either, which are not timm's, are divided at their layers.
     Parameters before the first stage are the stem; parameters between and after the stages belong to the stage before.
     """
     if matcher := getattr(model, "group_matcher", None):

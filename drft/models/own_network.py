@@ -2,12 +2,11 @@
 
 import importlib
 
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import nn
 
-from drft.errors import BackboneError
+from drft.errors import BackboneError, one_line
 from drft.models.blocks import head_modules
-
-_IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 
 def build_own(backbone: str, classes: int) -> nn.Module:
@@ -26,13 +25,13 @@ def build_own(backbone: str, classes: int) -> nn.Module:
         build = getattr(importlib.import_module(module), function, None)
     except Exception as error:  # the module is the user's: anything may fail
         hint = " (name its folder in PYTHONPATH)" if isinstance(error, ModuleNotFoundError) else ""
-        raise BackboneError(f"backbone {backbone}: {module} cannot be imported: {_one_line(error)}{hint}") from error
+        raise BackboneError(f"backbone {backbone}: {module} cannot be imported: {one_line(error)}{hint}") from error
     if not callable(build):
         raise BackboneError(f"backbone {backbone}: the module {module} has no function {function}")
     try:
         net = build(classes)
     except Exception as error:  # the function is the user's: anything may fail
-        raise BackboneError(f"backbone {backbone}: {function}({classes}) failed: {_one_line(error)}") from error
+        raise BackboneError(f"backbone {backbone}: {function}({classes}) failed: {one_line(error)}") from error
     if not isinstance(net, nn.Module):
         raise BackboneError(f"backbone {backbone}: {function}({classes}) returned no torch.nn.Module, but {net!r:.60}")
     for head in head_modules(net):
@@ -42,10 +41,7 @@ def build_own(backbone: str, classes: int) -> nn.Module:
                 f"backbone {backbone}: {function}({classes}) returned a classifier of {outputs} outputs: give its last "
                 "linear layer as many outputs as the function is told"
             )
+    usual = {"architecture": backbone, "mean": IMAGENET_DEFAULT_MEAN, "std": IMAGENET_DEFAULT_STD}
     own = getattr(net, "pretrained_cfg", None) or {}
-    setattr(net, "pretrained_cfg", {"architecture": backbone, **_IMAGENET, **own})  # noqa: B010 (torch types attributes)
+    setattr(net, "pretrained_cfg", {**usual, **own})  # noqa: B010 (torch types attributes)
     return net
-
-
-def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".partition("\n")[0]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from drft.config.trial_config import TrialConfig
-from drft.errors import UsageError
+from drft.errors import UsageError, one_line
 from drft.extras import install_command
 from drft.training.records import EpochRecord, FoldEpoch, TrialResult
 from study.callbacks.callback import Callback
@@ -118,13 +118,13 @@ class LoggerCallback(Callback):
         try:
             logger = open_logger(self._name, self._study, self._folder)
         except Exception as error:  # noqa: BLE001 (no error of a logger may stop the study)
-            self._error = _one_line(error)
+            self._error = one_line(error)
         while (call := self._calls.get()) is not None:
             method, arguments = call
             try:
                 getattr(logger, method)(*arguments)
             except Exception as error:  # noqa: BLE001 (likewise)
-                self._error, logger = _one_line(error), Logger()
+                self._error, logger = one_line(error), Logger()
 
     def _show_error(self) -> None:
         if self._error and not self._error_shown:
@@ -160,7 +160,3 @@ def final_metrics(result: TrialResult) -> dict[str, float]:
         "gap_last": last.gap,
         "seconds": result.seconds,
     }
-
-
-def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]

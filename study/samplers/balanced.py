@@ -6,8 +6,7 @@ unequal numbers of trials.
 
 import copy
 from collections import Counter, defaultdict
-from collections.abc import Callable, Container, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,13 +88,14 @@ class BalancedSampler(BaseSampler):
             value = _assigned_value(trial, self._path)
             if value not in self._samplers:
                 value = self._value_with_fewest_trials(study, trial)
-            view = study if check_study_view() else study_view(study, partial(self._visible, self._seen[value]))
+            seen = self._seen[value]
+
+            def comparable(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+                return [other for other in remove_difficulty(trials) if _assigned_value(other, self._path) in seen]
+
+            view = study if check_study_view() else study_view(study, comparable)
             self._current = (trial.number, self._samplers[value], view)
         return self._current[1:]
-
-    def _visible(self, seen: Container[Value], trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-        """Return what a sampler sees of the trials: those with some values, and comparable scores."""
-        return [trial for trial in remove_difficulty(trials) if _assigned_value(trial, self._path) in seen]
 
     def _value_with_fewest_trials(self, study: optuna.Study, trial: FrozenTrial) -> Value:
         """Return the value with the fewest other trials; a trial and its retries count as one.

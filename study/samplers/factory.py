@@ -28,20 +28,17 @@ from study.storage.optuna_internals import check_study_view
 CONSTRAINED = frozenset({"tpe", "gp"})
 """Samplers that avoid trials above the limit on the gap; Optuna's other samplers ignore constraints."""
 
-LEARNING = frozenset({"tpe", "gp"})
-"""Samplers that learn from any selection of trials."""
-
 _STARTUP_TRIALS = 30
 """Random trials before a sampler uses its model: about three for each depth of a usual backbone, so every depth is
 sampled."""
 
 _NEAR_DEPTHS = 2
-"""With the goal depth, a sampler learns from the trials of so many depths on each side: what is good for a deep
-training, such as its learning rate, is not for a shallow one. Optuna's samplers cannot draw for a given depth from a
-model that has the depth in it."""
+"""With the goal depth, TPE learns from the trials of so many depths on each side: what is good for a deep training,
+such as its learning rate, is not for a shallow one, and TPE cannot draw for a given depth from a model that has the
+depth in it. Other samplers learn from all trials; a narrower view has not been measured for them."""
 
 _STARTUP_NEAR = 10
-"""Random trials among those before it uses its model."""
+"""Random trials among those before TPE uses its model."""
 
 
 def make_sampler(name: str, *, seed: int, space: BoundSpace, finished_trials: int, goal: Goal = "best") -> BaseSampler:
@@ -66,13 +63,16 @@ def make_sampler(name: str, *, seed: int, space: BoundSpace, finished_trials: in
             return _make_one(name, space, seed, finished_trials)
         path = space.isolate or "depth"
         values = space.values(path)
-        near = 0 if space.isolate is not None else _NEAR_DEPTHS if name in LEARNING else len(values)
-        startup = _STARTUP_TRIALS if space.isolate is not None else _STARTUP_NEAR
+        reach, startup = len(values), _STARTUP_TRIALS
+        if space.isolate is not None:
+            reach = 0
+        elif name == "tpe":
+            reach, startup = _NEAR_DEPTHS, _STARTUP_NEAR
         return BalancedSampler(
             path,
             values,
             lambda index: _make_one(name, space, seed, finished_trials, index, startup),
-            reach=near,
+            reach=reach,
         )
 
 
@@ -92,7 +92,7 @@ def _make_one(
         # One sequence for the whole study: the storage keeps the position in it, so the seed must stay the same.
         return QuasiRandomSampler(space, _seed(study_seed, index))
     if name == "gp":
-        return GPSampler(n_startup_trials=startup, seed=seed, warn_independent_sampling=False)
+        return GPSampler(n_startup_trials=_STARTUP_TRIALS, seed=seed, warn_independent_sampling=False)
     if name == "cmaes":
         _check_cmaes(space)
         return _CovarianceMatrixSampler(

@@ -60,8 +60,8 @@ class RunOptions:
     folds: int | None = None
     """Number of folds. Each trial trains once for each fold, so every training image is validated once."""
     pruner: Pruner | None = None
-    """By default ``predictive``; ``wilcoxon`` if trials have more than three folds, ``none`` if they have two or
-    three."""
+    """By default ``none`` with the goal depth and ``predictive`` with the goal best; with folds ``wilcoxon`` if there
+    are more than three, else ``none``."""
     metric: Metric | None = None
     max_gap: float | None = None
     """A trial with a larger gap at its best epoch is infeasible: it cannot be the best trial. None for no limit."""
