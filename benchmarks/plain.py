@@ -23,9 +23,13 @@ from drft.config.trial_config import TrialConfig
 from drft.data import stratified_split
 from drft.models.backbone import build_model
 from drft.models.blocks import head_names, list_blocks, set_trainable, train_mode
+from drft.models.devices import Computed, autocast, pick_precision
 from study.executors.resources import cores
 
 EVALUATION_BATCH = 128
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+"""On a GPU the loop computes in the precision that drft-study would choose there, on a CPU in float32."""
 
 Loader = DataLoader[tuple[Tensor, int]]
 
@@ -73,7 +77,8 @@ class PlainPeer:
         torch.manual_seed(config.seed)
         net: Any = timm.create_model(config.backbone.name, num_classes=self._classes)
         net.load_state_dict(self._weights, strict=False)
-        net = net.to(memory_format=torch.channels_last)
+        net = net.to(DEVICE, memory_format=torch.channels_last)
+        precision = pick_precision(config.precision, DEVICE, net) if DEVICE.type == "cuda" else "fp32"
         loader, evaluation_loader = self._loaders(config)
         head, deep = config.head_phase, config.depth_phase
         epochs: list[EpochScores] = []
@@ -92,13 +97,16 @@ class PlainPeer:
             for _ in range(count):
                 train_mode(net, depth, config.batch_norm)
                 for images, grades in loader:
-                    loss = F.cross_entropy(net(images.contiguous(memory_format=torch.channels_last)), grades)
+                    images = images.to(DEVICE, memory_format=torch.channels_last, non_blocking=True)
+                    with autocast(precision, DEVICE):
+                        outputs = net(images)
+                    loss = F.cross_entropy(outputs.float(), grades.to(DEVICE, non_blocking=True))
                     optimizer.zero_grad()
                     torch.autograd.backward(loss)
                     optimizer.step()
                     if schedule:
                         schedule.step()
-                epochs.append(self._evaluate(net, evaluation_loader, len(epochs) + 1))
+                epochs.append(self._evaluate(net, evaluation_loader, precision, len(epochs) + 1))
         return epochs
 
     def _loaders(self, config: TrialConfig) -> tuple[Loader, Loader]:
@@ -116,19 +124,23 @@ class PlainPeer:
                 drop_last=len(train) % config.batch_size == 1,  # batch norm cannot train on one image
                 num_workers=processes,
                 persistent_workers=processes > 0,
+                pin_memory=DEVICE.type == "cuda",
             ),
             DataLoader(
                 Subset(plain, train + validation),
                 EVALUATION_BATCH,
                 num_workers=processes,
                 persistent_workers=processes > 0,
+                pin_memory=DEVICE.type == "cuda",
             ),
         )
 
     @torch.inference_mode()
-    def _evaluate(self, net: nn.Module, loader: Loader, step: int) -> EpochScores:
+    def _evaluate(self, net: nn.Module, loader: Loader, precision: Computed, step: int) -> EpochScores:
         net.eval()
-        logits = torch.cat([net(images.contiguous(memory_format=torch.channels_last)) for images, _ in loader])
+        batches = (images.to(DEVICE, memory_format=torch.channels_last, non_blocking=True) for images, _ in loader)
+        with autocast(precision, DEVICE):
+            logits = torch.cat([net(images) for images in batches]).float().cpu()
         grades = torch.tensor([self._grades[i] for i in np.concatenate([self._split.train, self._split.validation])])
         return score(logits, grades, len(self._split.train), step)
 

@@ -35,7 +35,8 @@ class Views:
     Views have 8 bits per channel, as the images have: they can be stored exactly in a quarter of the size of float32.
 
     Args:
-        images: decoded images, uint8, shape (images, size, size, 3); may be memory-mapped.
+        images: decoded images, uint8, shape (images, size, size, 3): an array, which may be memory-mapped, or a tensor
+            on the device.
         mean: per-channel mean of the backbone's input, for images in [0, 1].
         std: per-channel standard deviation, likewise.
         device: where batches are computed.
@@ -44,7 +45,7 @@ class Views:
 
     def __init__(
         self,
-        images: NDArray[np.uint8],
+        images: NDArray[np.uint8] | Tensor,
         mean: tuple[float, ...],
         std: tuple[float, ...],
         *,
@@ -67,7 +68,10 @@ class Views:
 
     def plain(self, indices: NDArray[np.int64]) -> Tensor:
         """Return the plain images, uint8 of shape (n, 3, size, size), channels last in memory."""
-        batch = torch.from_numpy(np.ascontiguousarray(self._images[indices])).to(self._device)
+        if isinstance(self._images, Tensor):
+            batch = self._images[torch.from_numpy(indices).to(self._device, non_blocking=True)]
+        else:
+            batch = torch.from_numpy(np.ascontiguousarray(self._images[indices])).to(self._device)
         return batch.permute(0, 3, 1, 2)
 
     def augmented(self, indices: NDArray[np.int64], view: int, strength: float) -> Tensor:

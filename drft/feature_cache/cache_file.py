@@ -45,7 +45,7 @@ class CacheEntry:
     """Activations of many images, in memory or mapped from a file.
 
     Args:
-        tensors: one for each tensor at the boundary, contiguous, on the CPU, images first.
+        tensors: one for each tensor at the boundary, contiguous, images first; on the CPU where they are in a file.
         channels_last: for each tensor, whether it has shape (images, height, width, channels) but is returned as
             (images, channels, height, width) with channels last in memory.
         stored: whether the tensors are in a file that other processes can use.
@@ -66,12 +66,16 @@ class CacheEntry:
         for tensor in activations:
             if tensor.dtype not in _DTYPES:
                 raise TypeError(f"activations of {tensor.dtype} cannot be kept: use a float type or uint8")
-        on_cpu = [tensor.detach().cpu() for tensor in activations]
+        return cls.on_device(tuple(tensor.detach().cpu() for tensor in activations))
+
+    @classmethod
+    def on_device(cls, activations: Activations) -> "CacheEntry":
+        """Return an entry that keeps the tensors where they are, and the memory format of each."""
         channels_last = tuple(
             tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
-            for tensor in on_cpu
+            for tensor in activations
         )
-        packed = (t.permute(0, 2, 3, 1) if last else t for t, last in zip(on_cpu, channels_last, strict=True))
+        packed = (t.permute(0, 2, 3, 1) if last else t for t, last in zip(activations, channels_last, strict=True))
         return cls(tuple(tensor.contiguous() for tensor in packed), channels_last, stored=False)
 
     @property
@@ -86,12 +90,13 @@ class CacheEntry:
             indices: row numbers in any order, also repeated; shape (rows,).
 
         Returns:
-            New tensors on the CPU, in the memory format of the original tensors; never views of a file.
+            New tensors where the entry is, in the memory format of the original tensors; never views of a file.
 
         Raises:
             IndexError: when there is no such row.
         """
-        selected = torch.as_tensor(indices, dtype=torch.int64, device="cpu")
+        # From the CPU without waiting for the device: a step should not wait for the one before it.
+        selected = torch.as_tensor(indices, dtype=torch.int64).to(self.tensors[0].device, non_blocking=True)
         copies = (tensor.index_select(0, selected) for tensor in self.tensors)
         pairs = zip(copies, self.channels_last, strict=True)
         return tuple(tensor.permute(0, 3, 1, 2) if last else tensor for tensor, last in pairs)

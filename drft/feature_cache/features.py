@@ -21,7 +21,7 @@ from drft.feature_cache.cache import ActivationCache
 from drft.feature_cache.cache_file import Activations, CacheEntry
 from drft.feature_cache.index import CacheGroup
 from drft.feature_cache.network import BoundaryCost, SplitNetwork
-from drft.models.devices import autocast
+from drft.models.devices import autocast, device_memory
 
 _SECONDS_PER_BYTE = 2e-9
 """Computing time per byte above which activations are cached: twice the time to copy a byte out of a mapped file."""
@@ -29,8 +29,11 @@ _SECONDS_PER_BYTE = 2e-9
 _CHUNK = 512
 """Images per cache entry, so that the activations of a large data set are never in memory all at once."""
 
-_BATCH = 32
-"""Images that pass through the frozen blocks at once."""
+_BATCH = {"cpu": 32, "cuda": 128}
+"""Images that pass through the frozen blocks at once. On a GPU, batches must outweigh the start of each kernel."""
+
+_DEVICE_SHARE = 8
+"""One over the part of a training's GPU memory that the features of one part of the images may take."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,11 @@ class FrozenPrefix:
         entries = [self._get_or_compute(self._cache, chunk, at) for chunk in images.chunks]
         return Features(self, images, [entry for entry, _ in entries], at, cached=all(found for _, found in entries))
 
+    @property
+    def batch_size(self) -> int:
+        """Number of images that pass through the frozen blocks at once."""
+        return _BATCH.get(self.network.device.type, _BATCH["cpu"])
+
     def suffix(self, activations: Activations) -> Tensor:
         """Return the logits, float32 of shape (n, classes), of features from ``Features.batch``."""
         with autocast(self.network.precision, self.network.device):
@@ -168,8 +176,7 @@ class FrozenPrefix:
         if source is None and images_at in boundaries:
             computed[images_at] = []
         count = len(chunk.indices)
-        for first in range(0, count, _BATCH):
-            rows = np.arange(first, min(first + _BATCH, count))
+        for rows in np.split(np.arange(count), range(self.batch_size, count, self.batch_size)):
             activations = source.rows(rows) if source else (chunk.pixels(self.views, rows),)
             activations = tuple(tensor.to(self.network.device) for tensor in activations)
             reached = self.advance(activations, start, stops) if stops else {}
@@ -209,12 +216,26 @@ class Features:
         self._at = at
         self.cached = cached
         """Whether all entries were in the cache before these features were requested."""
+        self._on_device = self._load() if prefix.network.device.type == "cuda" and len(self) else None
 
     def __len__(self) -> int:
         return len(self._images.indices)
 
     def batch(self, rows: NDArray[np.int64]) -> Activations:
         """Return the features of some images, by their row numbers, on the device of the network."""
+        return self._compute(rows) if self._on_device is None else self._on_device.rows(rows)
+
+    def _load(self) -> CacheEntry | None:
+        """Return all features on the GPU, or None if they are too large to stay there."""
+        limit, size = device_memory(self._prefix.network.device) / _DEVICE_SHARE, self._prefix.batch_size
+        parts: list[Activations] = []
+        for rows in np.split(np.arange(len(self)), range(size, len(self), size)):
+            parts.append(self._compute(rows))
+            if sum(tensor.nbytes for tensor in parts[0]) / len(parts[0][0]) * len(self) > limit:
+                return None
+        return CacheEntry.on_device(_joined(parts))
+
+    def _compute(self, rows: NDArray[np.int64]) -> Activations:
         prefix, network = self._prefix, self._prefix.network
         if self._entries:
             stored = _gather(self._entries, self._images.stored_rows(rows))

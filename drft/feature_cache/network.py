@@ -19,8 +19,8 @@ from drft.models.devices import Computed, autocast, pick_precision
 from drft.models.probabilities import ClassProbabilities
 from drft.models.variant import Variant
 
-_EXAMPLES = 8
-"""Images on which costs are measured."""
+_EXAMPLES = {"cpu": 8, "cuda": 64}
+"""Images on which costs are measured; on a GPU, enough for the start of a kernel not to count."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,8 @@ def _measure_costs(
     segments: SplitModel, image_size: int, precision: Computed, device: torch.device
 ) -> dict[int, BoundaryCost]:
     costs: dict[int, BoundaryCost] = {}
-    images = torch.zeros(_EXAMPLES, 3, image_size, image_size, device=device)
+    count = _EXAMPLES.get(device.type, _EXAMPLES["cpu"])
+    images = torch.zeros(count, 3, image_size, image_size, device=device)
     activations: Activations = (images.contiguous(memory_format=torch.channels_last),)
     start: int | None = None
     with autocast(precision, device):
@@ -116,8 +117,8 @@ def _measure_costs(
             segments.advance(activations, start, [depth])  # the first pass folds batch norms and allocates memory
             started = now(device)
             reached = segments.advance(activations, start, [depth])[depth]
-            seconds = (now(device) - started) / _EXAMPLES
-            costs[depth] = BoundaryCost(seconds, sum(tensor.nbytes for tensor in reached) // _EXAMPLES)
+            seconds = (now(device) - started) / count
+            costs[depth] = BoundaryCost(seconds, sum(tensor.nbytes for tensor in reached) // count)
             activations, start = reached, depth
     return costs
 

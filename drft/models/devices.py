@@ -28,6 +28,13 @@ def device_label(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
+def device_memory(device: torch.device) -> float:
+    """Return the bytes of a GPU's memory that this process may use."""
+    with torch.cuda.device(device):
+        total: int = torch.cuda.get_device_properties().total_memory
+        return total * torch.cuda.get_per_process_memory_fraction()
+
+
 def pick_precision(wanted: Precision, device: torch.device, net: nn.Module) -> Computed:
     """Return the precision to compute in: ``wanted``, or for ``auto`` the fastest one.
 

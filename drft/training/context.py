@@ -16,8 +16,8 @@ from drft.feature_cache.network import BoundaryCost, SplitNetwork
 from drft.models.backbone import Model
 from drft.training.records import Part
 
-_EVALUATION_PIXELS = 32 * 224**2
-"""Pixels evaluated at once: few enough for the processor's caches, many enough to outweigh the cost of a call."""
+_EVALUATION_PIXELS = {"cpu": 32 * 224**2, "cuda": 256 * 224**2}
+"""Pixels evaluated at once: few enough for a processor's caches, many enough to outweigh the cost of a call."""
 
 
 @dataclass(frozen=True)
@@ -80,4 +80,5 @@ class TrainingContext:
 
     def evaluation_batches(self, count: int) -> list[NDArray[np.int64]]:
         """Divide ``count`` images into batches of the size that is evaluated at once."""
-        return np.array_split(np.arange(count), -(-count * self.config.image_size**2 // _EVALUATION_PIXELS))
+        pixels = _EVALUATION_PIXELS.get(self.device.type, _EVALUATION_PIXELS["cpu"])
+        return np.array_split(np.arange(count), -(-count * self.config.image_size**2 // pixels))

@@ -8,7 +8,9 @@ from collections.abc import Hashable, Mapping
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from drft.config.trial_config import TrialConfig
 from drft.config.validation import check
@@ -21,7 +23,7 @@ from drft.feature_cache.cache import ActivationCache, default_memory
 from drft.feature_cache.index import activations_folder, default_budget
 from drft.feature_cache.network import BoundaryCost, SplitNetwork, build_network, now
 from drft.files.atomic import default_cache_dir
-from drft.models.devices import pick_device, seed_torch
+from drft.models.devices import device_memory, pick_device, seed_torch
 from drft.models.probabilities import make_probabilities
 from drft.training.context import TrainingContext
 from drft.training.regularization.stoch_norm import check_batch_norms
@@ -29,8 +31,11 @@ from drft.training.regularization.stoch_norm import check_batch_norms
 _NETWORKS = 2
 """Smallest number of networks kept in memory: one for each image size or precision in use, most often."""
 
-_EXAMPLES = 8
+_EXAMPLES = {"cpu": 8, "cuda": 64}
 """Number of views whose computing time is measured."""
+
+_DEVICE_SHARE = 8
+"""One over the part of a training's GPU memory that the decoded images may take to stay there."""
 
 
 class TrainingSession:
@@ -58,12 +63,15 @@ class TrainingSession:
     ) -> None:
         self.dataset = dataset
         self.device = pick_device(device)
+        if self.device.type == "cuda":
+            # Else convolutions in fp32 would round their inputs to 10 bits, and a network's parts would not agree.
+            torch.backends.cudnn.allow_tf32 = False
         self._cache_dir = cache_dir or default_cache_dir()
         folder = activations_folder(self._cache_dir)
         budget = default_budget(folder) if cache_size is None else cache_size
         self._cache = ActivationCache(folder, budget, default_memory(processes)) if budget else None
         self._grades = dataset.labels()
-        self._images: dict[int, NDArray[np.uint8]] = {}
+        self._images: dict[int, NDArray[np.uint8] | Tensor] = {}
         self._view_costs: dict[int, BoundaryCost] = {}
         self._max_networks = max(networks, _NETWORKS)
         self._networks: OrderedDict[Hashable, SplitNetwork] = OrderedDict()
@@ -88,7 +96,7 @@ class TrainingSession:
         model.start_anew(config.seed, config.dropout, shared_score=config.loss.kind == "coral")
         size = config.image_size
         if size not in self._images:
-            self._images[size] = load_images(self.dataset, size, cache_dir=self._cache_dir)
+            self._images[size] = self._load_images(size)
         views = Views(self._images[size], model.mean, model.std, device=self.device, seed=config.augmentation.seed)
         return TrainingContext(
             config=config,
@@ -101,6 +109,13 @@ class TrainingSession:
             grades=self._grades,
             classes=classes,
         )
+
+    def _load_images(self, size: int) -> NDArray[np.uint8] | Tensor:
+        """Return the decoded images, on the GPU if there is one and they take a small part of its memory."""
+        images = load_images(self.dataset, size, cache_dir=self._cache_dir)
+        if self.device.type != "cuda" or images.nbytes > device_memory(self.device) / _DEVICE_SHARE:
+            return images
+        return torch.from_numpy(np.array(images)).to(self.device)
 
     def _network(self, config: TrialConfig) -> SplitNetwork:
         """Return the network of a configuration; build it unless it is in memory."""
@@ -116,7 +131,7 @@ class TrainingSession:
     def _costs(self, network: SplitNetwork, views: Views) -> Mapping[int, BoundaryCost]:
         """Return the cost of every boundary, that of the augmented views first."""
         if views.size not in self._view_costs:
-            examples = np.arange(min(_EXAMPLES, len(views)))
+            examples = np.arange(min(_EXAMPLES.get(self.device.type, _EXAMPLES["cpu"]), len(views)))
             views.augmented(examples, 1, 0.5)  # the first call allocates
             started = now(self.device)
             made = views.augmented(examples, 1, 0.5)

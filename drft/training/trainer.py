@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from drft.errors import NonFiniteLossError
+from drft.feature_cache.cache_file import Activations
 from drft.feature_cache.features import Features
 from drft.models.devices import loss_scaler
 from drft.training.auto_rgn import BATCHES as RGN_BATCHES
@@ -20,6 +21,7 @@ from drft.training.regularization.ema import ExponentialMovingAverage
 from drft.training.regularization.mixup import MixedBatch, mix, mixed_batches
 from drft.training.regularization.penalties import L2SP, classifier_inputs, smallest_singular_value
 from drft.training.regularization.sam import sharpness_aware_gradient
+from drft.training.step_graph import StepGraphs
 from drft.training.unfreezing import Unfreezing
 
 
@@ -65,6 +67,27 @@ class Trainer:
         self.context.model.net.eval()
         self.prefix = self.context.prefix(self.unfreezing.depth, only_this_boundary=self.phase == "head")
         self._plain.clear()
+        self._graphs = StepGraphs(self.optimizer, self.context.device) if self._fits_a_graph() else None
+
+    def _fits_a_graph(self) -> bool:
+        """Return whether a step is the same kernels for every batch, on a GPU."""
+        config, regularization = self.context.config, self.context.config.regularization
+        return (
+            self.context.device.type == "cuda"
+            and not self.scaler.is_enabled()
+            and config.micro_batch is None
+            and not self.lora.factors
+            and not any((regularization.feature_mixup, regularization.bss, regularization.sam_rho))
+            and not any((regularization.l2_sp, regularization.stoch_norm))
+        )
+
+    def _plain_step(self, activations: Activations, grades: Tensor) -> Tensor:
+        """Make one optimizer step without the parts that only some configurations have; return the loss."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss: Tensor = self.loss(self.prefix.suffix(activations), grades)
+        torch.autograd.backward(loss)
+        self.optimizer.step()
+        return loss.detach()
 
     def train_epoch(self, step: int) -> float:
         """Train on every training image once, augmented; return the mean training loss.
@@ -124,6 +147,10 @@ class Trainer:
                 losses.append(loss.detach())
             return torch.stack(losses).sum()
 
+        if self._graphs is not None:
+            loss = self._graphs.run(self._plain_step, inputs.batch(batch.rows), self._grades_of(batch.rows))
+            self._after_step()
+            return loss
         self.optimizer.zero_grad(set_to_none=True)
         if config.sam_rho:
             trained = (parameter for group in self.optimizer.param_groups for parameter in group["params"])
@@ -138,17 +165,25 @@ class Trainer:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.lora.merge()
+        self._after_step()
+        return loss
+
+    def _after_step(self) -> None:
         self.ema.update()
         self.head_lr, self.block_lr = (current_lr(self.optimizer, head=head) for head in (True, False))
         self.scheduler.step()
-        return loss
+
+    def _grades_of(self, rows: NDArray[np.int64]) -> Tensor:
+        """Return the grades of some training images, without waiting for the device."""
+        return self.grades[torch.from_numpy(rows).to(self.context.device, non_blocking=True)]
 
     def _part_loss(self, outputs: Tensor, rows: NDArray[np.int64], batch: NDArray[np.int64]) -> Tensor:
         """Return the share of some rows in the mean loss of their batch, so that the parts of a batch add up to it."""
-        loss: Tensor = self.loss(outputs, self.grades[rows])
+        grades = self._grades_of(rows)
+        loss: Tensor = self.loss(outputs, grades)
         if len(rows) == len(batch):
             return loss
-        return loss * (self.loss.share(self.grades[rows]) / self.loss.share(self.grades[batch]))
+        return loss * (self.loss.share(grades) / self.loss.share(self._grades_of(batch)))
 
     def _scale_rates(self, inputs: Features, batches: Sequence[NDArray[np.int64]]) -> None:
         """Scale the learning rate of every layer as Auto-RGN does, in evaluation mode to keep running statistics."""

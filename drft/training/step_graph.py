@@ -1,0 +1,93 @@
+"""Optimizer steps as CUDA graphs: one call starts all kernels of a step, which Python would start one after the other.
+
+A step of a small network has several hundred short kernels, and starting them from Python takes longer than the kernels
+themselves.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from drft.feature_cache.cache_file import Activations
+
+_WARM_UP = 2
+"""Steps of each batch size that Python runs before one is captured: libraries allocate memory in their first call."""
+
+Step = Callable[[Activations, Tensor], Tensor]
+"""Takes activations and grades of a batch, makes one optimizer step, and returns the loss without a gradient."""
+
+
+class _Captured(NamedTuple):
+    graph: torch.cuda.CUDAGraph
+    inputs: tuple[Tensor, ...]
+    """The activations and the grades that the graph reads."""
+    loss: Tensor
+
+
+class StepGraphs:
+    """Runs optimizer steps, from the third of each batch size on as a CUDA graph.
+
+    A graph repeats the kernels of the step that it was captured from, on the same memory. So a step may do nothing that
+    depends on the values of its batch, and its learning rates are read from a tensor.
+
+    Args:
+        optimizer: the fused optimizer that the steps use. Its groups may have another learning rate in every step; nothing
+            else of them may change.
+        device: the GPU.
+    """
+
+    def __init__(self, optimizer: Optimizer, device: torch.device) -> None:
+        self._optimizer = optimizer
+        self._rates = torch.zeros(len(optimizer.param_groups), device=device)
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._steps: Counter[int] = Counter()
+        self._captured: dict[int, _Captured] = {}
+
+    def run(self, step: Step, activations: Activations, grades: Tensor) -> Tensor:
+        """Make a step, as ``step`` does; it must be the same one in every call."""
+        size = len(grades)
+        if size not in self._captured and self._steps[size] < _WARM_UP:
+            self._steps[size] += 1
+            self._stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(self._stream):
+                loss = step(activations, grades)
+            torch.cuda.current_stream().wait_stream(self._stream)
+            return loss
+        rates = torch.tensor([group["lr"] for group in self._optimizer.param_groups])
+        self._rates.copy_(rates, non_blocking=True)
+        if size not in self._captured:
+            self._captured[size] = self._capture(step, activations, grades)
+        captured = self._captured[size]
+        for static, values in zip(captured.inputs, (*activations, grades), strict=True):
+            static.copy_(values)
+        captured.graph.replay()
+        return captured.loss.clone()  # the next replay overwrites it
+
+    def _capture(self, step: Step, activations: Activations, grades: Tensor) -> _Captured:
+        """Record the kernels of a step; nothing is computed."""
+        inputs = tuple(tensor.clone() for tensor in (*activations, grades))
+        graph = torch.cuda.CUDAGraph()
+        groups = self._optimizer.param_groups
+        before = [dict(group) for group in groups]
+        for group, rate in zip(groups, self._rates, strict=True):
+            group.update(lr=rate, capturable=True)
+        pool = next(((other.graph.pool(),) for other in self._captured.values()), ())
+        self._stream.wait_stream(torch.cuda.current_stream())
+        try:
+            # Not ``torch.cuda.graph``, which waits for the device and frees all its memory first.
+            with torch.cuda.stream(self._stream):
+                graph.capture_begin(*pool)
+                try:
+                    loss = step(inputs[:-1], inputs[-1])
+                finally:
+                    graph.capture_end()
+        finally:
+            for group, values in zip(groups, before, strict=True):
+                group.clear()
+                group.update(values)
+        torch.cuda.current_stream().wait_stream(self._stream)
+        return _Captured(graph, inputs, loss)
