@@ -97,9 +97,9 @@ class PlainPeer:
             for _ in range(count):
                 train_mode(net, depth, config.batch_norm)
                 for images, grades in loader:
-                    images = images.to(DEVICE, memory_format=torch.channels_last, non_blocking=True)
+                    inputs = images.to(DEVICE, memory_format=torch.channels_last, non_blocking=True)
                     with autocast(precision, DEVICE):
-                        outputs = net(images)
+                        outputs = net(inputs)
                     loss = F.cross_entropy(outputs.float(), grades.to(DEVICE, non_blocking=True))
                     optimizer.zero_grad()
                     torch.autograd.backward(loss)

@@ -119,11 +119,17 @@ class HeadDropout:
 
 def draw_head(net: nn.Module, seed: int) -> None:
     """Draw the weights of the classifier as torch initializes its layers; they depend on nothing but the seed."""
+    heads = head_modules(net)
+    devices = [next(head.parameters()).device for head in heads]
     with _seeded(seed):
-        for module in (module for head in head_modules(net) for module in head.modules()):
-            reset = getattr(module, "reset_parameters", None)
-            if callable(reset):
-                reset()
+        for head in heads:
+            head.to("cpu")  # a GPU has another random generator, and equal seeds should give equal heads
+            for module in head.modules():
+                reset = getattr(module, "reset_parameters", None)
+                if callable(reset):
+                    reset()
+    for head, device in zip(heads, devices, strict=True):
+        head.to(device)
 
 
 def build_model(

@@ -35,8 +35,8 @@ class StepGraphs:
     depends on the values of its batch, and its learning rates are read from a tensor.
 
     Args:
-        optimizer: the fused optimizer that the steps use. Its groups may have another learning rate in every step; nothing
-            else of them may change.
+        optimizer: the fused optimizer that the steps use. Its groups may have another learning rate in every step;
+            nothing else of them may change.
         device: the GPU.
     """
 

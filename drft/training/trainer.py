@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from drft.errors import NonFiniteLossError
 from drft.feature_cache.cache_file import Activations
@@ -55,6 +55,7 @@ class Trainer:
         self.cached = False
         """Whether the features of the last epoch were in the cache before the epoch began."""
         self._plain: dict[Part, Features] = {}
+        self._trained: dict[str, nn.Parameter] = {}
         self._split_at_depth()
 
     def unfreeze(self, epoch: int) -> None:
@@ -67,27 +68,8 @@ class Trainer:
         self.context.model.net.eval()
         self.prefix = self.context.prefix(self.unfreezing.depth, only_this_boundary=self.phase == "head")
         self._plain.clear()
-        self._graphs = StepGraphs(self.optimizer, self.context.device) if self._fits_a_graph() else None
-
-    def _fits_a_graph(self) -> bool:
-        """Return whether a step is the same kernels for every batch, on a GPU."""
-        config, regularization = self.context.config, self.context.config.regularization
-        return (
-            self.context.device.type == "cuda"
-            and not self.scaler.is_enabled()
-            and config.micro_batch is None
-            and not self.lora.factors
-            and not any((regularization.feature_mixup, regularization.bss, regularization.sam_rho))
-            and not any((regularization.l2_sp, regularization.stoch_norm))
-        )
-
-    def _plain_step(self, activations: Activations, grades: Tensor) -> Tensor:
-        """Make one optimizer step without the parts that only some configurations have; return the loss."""
-        self.optimizer.zero_grad(set_to_none=True)
-        loss: Tensor = self.loss(self.prefix.suffix(activations), grades)
-        torch.autograd.backward(loss)
-        self.optimizer.step()
-        return loss.detach()
+        self.graphs = StepGraphs(self.optimizer, self.context.device) if self._fits_a_graph() else None
+        """Replays of optimizer steps on a GPU; None where Python starts every kernel."""
 
     def train_epoch(self, step: int) -> float:
         """Train on every training image once, augmented; return the mean training loss.
@@ -147,8 +129,8 @@ class Trainer:
                 losses.append(loss.detach())
             return torch.stack(losses).sum()
 
-        if self._graphs is not None:
-            loss = self._graphs.run(self._plain_step, inputs.batch(batch.rows), self._grades_of(batch.rows))
+        if self.graphs is not None:
+            loss = self.graphs.run(self._whole_batch_step, inputs.batch(batch.rows), self._grades_of(batch.rows))
             self._after_step()
             return loss
         self.optimizer.zero_grad(set_to_none=True)
@@ -167,6 +149,26 @@ class Trainer:
         self.lora.merge()
         self._after_step()
         return loss
+
+    def _fits_a_graph(self) -> bool:
+        """Return whether a step is the same kernels for every batch, on a GPU."""
+        config, regularization = self.context.config, self.context.config.regularization
+        return (
+            self.context.device.type == "cuda"
+            and not self.scaler.is_enabled()
+            and config.micro_batch is None
+            and not self.lora.factors
+            and not any((regularization.feature_mixup, regularization.bss, regularization.sam_rho))
+            and not any((regularization.l2_sp, regularization.stoch_norm))
+        )
+
+    def _whole_batch_step(self, activations: Activations, grades: Tensor) -> Tensor:
+        """Make one optimizer step without the parts that only some configurations have; return the loss."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss: Tensor = self.loss(self.prefix.suffix(activations), grades)
+        torch.autograd.backward(loss)
+        self.optimizer.step()
+        return loss.detach()
 
     def _after_step(self) -> None:
         self.ema.update()

@@ -149,7 +149,11 @@ def placement_options(command: Function) -> Function:
             "--jobs", type=click.IntRange(1), help="Trials at once on the CPU or on Ray; as many as fit by default."
         ),
         click.option("--gpus", help="GPUs to use, such as 0,1; all by default."),
-        click.option("--trials-per-gpu", type=click.IntRange(1), help="Trials at once on each GPU; 1 by default."),
+        click.option(
+            "--trials-per-gpu",
+            type=click.IntRange(1),
+            help="Trials at once on each GPU; by default as many as fill it.",
+        ),
         click.option("--ray-address", help="Ray cluster: auto or HOST:PORT; started here by default."),
         click.option("--gpus-per-trial", type=float, help="GPUs of each trial on Ray, such as 0.5; 1 by default."),
         click.option("--cpus-per-trial", type=float, help="CPUs of each trial on Ray; 1 by default."),

@@ -10,6 +10,19 @@ from drft.errors import UsageError
 from drft.memory_limit import low_address_space
 from study.executors.local.process import MEMORY, THREADS
 
+_PRINT_MEMORY = """
+import torch
+if torch.cuda.is_available():
+    print(*[torch.cuda.get_device_properties(index).total_memory for index in range(torch.cuda.device_count())])
+"""
+
+_MOST_PER_GPU = 8
+"""Trainings that fill a card: eight of resnet50 had a kernel running 98 % of the time on an H200, one of
+mobilenetv2_100 alone at most half of it (``results/benchmarks/gpu-h200.md``)."""
+
+_MEMORY_PER_TRAINING = 10 * 2**30
+"""Bytes of GPU memory for one training: those eight took 10 GiB each."""
+
 
 def check_address_space() -> None:
     """Refuse to start where no process could load torch.
@@ -59,8 +72,20 @@ def gpu_slots(gpus: Sequence[str], per_gpu: int = 1) -> list[Slot]:
     return [Slot(f"gpu-{gpu}-{index}", gpu, threads) for index in range(per_gpu) for gpu in gpus]
 
 
+def trainings_per_gpu(gpus: int, memory: int) -> int:
+    """Return how many trainings fill a GPU, as far as the CPU cores and the GPU's memory allow.
+
+    Args:
+        gpus: number of GPUs that share the cores.
+        memory: of the smallest of them, in bytes.
+    """
+    return max(1, min(_MOST_PER_GPU, cores() // gpus, memory // _MEMORY_PER_TRAINING))
+
+
 def choose_slots(jobs: int | None, gpus: Sequence[str] | None, per_gpu: int | None) -> list[Slot]:
     """Return the slots for these options; by default all GPUs of this machine, or the CPU if it has none.
+
+    Without ``per_gpu``, each GPU has as many slots as ``trainings_per_gpu`` says.
 
     Raises:
         UsageError: when a GPU is missing, or options contradict each other.
@@ -75,19 +100,23 @@ def choose_slots(jobs: int | None, gpus: Sequence[str] | None, per_gpu: int | No
         raise UsageError(f"--gpus: no GPU {', '.join(missing)}; this machine offers {', '.join(present) or 'none'}")
     if per_gpu and not present:
         raise UsageError("--trials-per-gpu: this machine offers no GPU; leave it out to train on the CPU")
-    chosen = gpus or present
-    return gpu_slots(chosen, per_gpu or 1) if chosen else cpu_slots()
+    chosen = gpus or list(present)
+    if not chosen:
+        return cpu_slots()
+    return gpu_slots(chosen, per_gpu or trainings_per_gpu(len(chosen), min(present[gpu] for gpu in chosen)))
 
 
-def visible_gpus() -> list[str]:
-    """Return the GPUs that this process may use. CUDA is not started here: workers must be the first to do that."""
+def visible_gpus() -> dict[str, int]:
+    """Return the bytes of memory of each GPU that this process may use, by its name in ``CUDA_VISIBLE_DEVICES``.
+
+    CUDA is not started here: workers must be the first to do that.
+    """
     if not _has_gpu_driver():
-        return []
-    script = "import torch; print(torch.cuda.device_count() if torch.cuda.is_available() else 0)"
-    result = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, check=False)  # noqa: S603
-    count = int(result.stdout.strip() or 0) if result.returncode == 0 else 0
+        return {}
+    result = subprocess.run([sys.executable, "-P", "-c", _PRINT_MEMORY], capture_output=True, text=True, check=False)  # noqa: S603
+    memory = [int(word) for word in result.stdout.split()] if result.returncode == 0 else []
     allowed = [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
-    return allowed[:count] if allowed else [str(index) for index in range(count)]
+    return dict(zip(allowed or map(str, range(len(memory))), memory, strict=False))
 
 
 def thread_limit(share: int) -> int:

@@ -244,7 +244,7 @@ def make_workload(options: RunOptions, slots: Sequence[Slot], networks: int = 1)
         tuple(sorted(options.data_options.items())),
         cache_size=options.cache_size,
         workers=max(1, len(slots)),
-        trials_per_gpu=options.trials_per_gpu or 1,
+        trials_per_gpu=max(1, sum(slot.gpu is not None and slot.gpu == slots[0].gpu for slot in slots)),
         networks=networks,
         trainer=options.trainer,
     )

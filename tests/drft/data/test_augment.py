@@ -42,6 +42,18 @@ def test_strength_zero_is_the_plain_image():
     assert torch.equal(views.augmented(everything, 3, 0.0), views.plain(everything))
 
 
+@pytest.mark.parametrize("strength", STRENGTHS)
+def test_images_on_the_device_give_the_same_views(strength):
+    pixels = np.random.default_rng(0).integers(0, 255, (COUNT, SIZE, SIZE, 3)).astype(np.uint8)
+    some = np.array([4, 0, 7])
+    from_array, from_tensor = (
+        Views(images, (0.0,) * 3, (1.0,) * 3, device=torch.device("cpu")).augmented(some, 2, strength)
+        for images in (pixels, torch.from_numpy(pixels))
+    )
+    assert torch.equal(from_array, from_tensor)
+    assert from_array.stride() == from_tensor.stride()
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 200), STRENGTH)
 def test_views_are_images_and_the_surround_stays_black(view, strength):

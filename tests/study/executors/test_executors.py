@@ -267,17 +267,19 @@ class TestSlots:
         assert len({slot.name for slot in gpu_slots(["0", "1"], 2)}) == 4
 
     def test_all_gpus_are_used_by_default(self, monkeypatch):
-        monkeypatch.setattr("study.executors.resources.visible_gpus", lambda: ["0", "1"])
+        monkeypatch.setattr("study.executors.resources.visible_gpus", lambda: {"0": 12 * 2**30, "1": 80 * 2**30})
+        monkeypatch.setattr("study.executors.resources.cores", lambda: 16)
         assert [slot.gpu for slot in choose_slots(None, None, None)] == ["0", "1"]
+        assert [slot.gpu for slot in choose_slots(None, ["1"], None)] == ["1"] * 8
         assert [slot.gpu for slot in choose_slots(None, ["1"], 2)] == ["1", "1"]
         assert [slot.gpu for slot in choose_slots(1, None, None)] == [None]
 
     def test_without_gpus_the_cpu_is_used(self, monkeypatch):
-        monkeypatch.setattr("study.executors.resources.visible_gpus", list)
+        monkeypatch.setattr("study.executors.resources.visible_gpus", dict)
         assert {slot.gpu for slot in choose_slots(None, None, None)} == {None}
 
     @pytest.mark.parametrize("options", [(2, ["0"], None), (None, ["5"], None), (None, None, 2)])
     def test_missing_devices_and_contradictions_are_refused(self, options, monkeypatch):
-        monkeypatch.setattr("study.executors.resources.visible_gpus", list)
+        monkeypatch.setattr("study.executors.resources.visible_gpus", dict)
         with pytest.raises(UsageError):
             choose_slots(*options)
