@@ -38,7 +38,7 @@ def opening_lines(plan: StudyPlan[BoundSpace], executor: str = "here") -> list[s
     lines += [
         (
             f"  search    {len(plan.space.dimensions)} dimensions of {plan.space.name}, "
-            f"{metadata.sampler}, {metadata.pruner}"
+            f"sampler {metadata.sampler}, pruner {metadata.pruner}"
         ),
         f"  goal      {metadata.goal} ({plan.goal_reason})",
         f"  trials    {metadata.trials_wanted} wanted, {executor}",

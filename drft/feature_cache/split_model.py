@@ -58,13 +58,14 @@ class SplitModel:
         """For each depth without a usable boundary, the reason."""
         self.cuts = tuple(depth for depth in bounds if depth not in self.faults)
         """Depths with a usable boundary, descending; () if the network runs as a whole."""
-        self._segments = segments
+        self.segments = segments
+        """The parts between the boundaries, in order; () if the network runs as a whole."""
         self._starts = {depth: index for index, depth in enumerate(bounds, start=1) if depth in self.cuts}
 
     @property
     def code(self) -> str:
         """What the parts compute, as Python code that calls their modules; "" if the network runs as a whole."""
-        return "\n".join(segment.code for segment in self._segments)
+        return "\n".join(segment.code for segment in self.segments)
 
     @property
     def fault_summary(self) -> str:
@@ -94,7 +95,7 @@ class SplitModel:
                 end = self._position(depth)
                 if end < position:
                     raise ValueError(f"depth {depth} lies before depth {start}: advance from a boundary before it")
-                activations = _run(self._segments[position:end], activations)
+                activations = _run(self.segments[position:end], activations)
                 position, reached[depth] = end, activations
         return reached
 
@@ -111,11 +112,11 @@ class SplitModel:
         if depth is None and self.faults:  # the graph fails at some depths, so the network itself is used
             logits: Tensor = self.net(*activations)
             return logits
-        return _run(self._segments[self._position(depth) :], activations)[0]
+        return _run(self.segments[self._position(depth) :], activations)[0]
 
     def modules_before(self, depth: int) -> set[nn.Module]:
         """Return the modules that run before the boundary of a depth of ``cuts``."""
-        return {module for segment in self._segments[: self._position(depth)] for module in segment.modules()}
+        return {module for segment in self.segments[: self._position(depth)] for module in segment.modules()}
 
     def _position(self, depth: int | None) -> int:
         """Return the number of segments before a boundary."""
