@@ -13,7 +13,7 @@ from study.executors.local.process import MEMORY, THREADS
 _PRINT_MEMORY = """
 import torch
 if torch.cuda.is_available():
-    print(*[torch.cuda.get_device_properties(index).total_memory for index in range(torch.cuda.device_count())])
+    print(*[torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count())])
 """
 
 _MOST_PER_GPU = 8
@@ -77,7 +77,7 @@ def trainings_per_gpu(gpus: int, memory: int) -> int:
 
     Args:
         gpus: number of GPUs that share the cores.
-        memory: of the smallest of them, in bytes.
+        memory: the free memory of the fullest of them, in bytes: other programs may use them, too.
     """
     return max(1, min(_MOST_PER_GPU, cores() // gpus, memory // _MEMORY_PER_TRAINING))
 
@@ -107,7 +107,7 @@ def choose_slots(jobs: int | None, gpus: Sequence[str] | None, per_gpu: int | No
 
 
 def visible_gpus() -> dict[str, int]:
-    """Return the bytes of memory of each GPU that this process may use, by its name in ``CUDA_VISIBLE_DEVICES``.
+    """Return the free memory in bytes of each GPU that this process may use, by its name in ``CUDA_VISIBLE_DEVICES``.
 
     CUDA is not started here: workers must be the first to do that.
     """
