@@ -143,12 +143,13 @@ def steps(args: argparse.Namespace) -> Result:
         for depth in (deepest, deepest // 2, 0) if precision == "bf16" else (deepest,):
             config = parse_config({"depth": depth}, base)
             trainer, step = _trainer(session, config)
-            row = {"evaluation_ms": _milliseconds(trainer.predict, 5)}
+            row: dict[str, float] = {}
             if trainer.graphs is not None:
                 row["graph_ms"] = _milliseconds(step, _STEPS)
                 trainer.graphs = None
             row["one_by_one_ms"] = _milliseconds(step, _STEPS)
             row["kernel_ms"] = 1000 * _kernels(step)[0]
+            row["evaluation_ms"] = _milliseconds(trainer.predict, 5)  # last, as it leaves evaluation mode behind
             if precision == "bf16":
                 trainer, step = _trainer(session, config, fold=False)
                 row["norms_apart_graph_ms"] = _milliseconds(step, _STEPS)

@@ -21,19 +21,20 @@ from drft.feature_cache.cache import ActivationCache
 from drft.feature_cache.cache_file import Activations, CacheEntry
 from drft.feature_cache.index import CacheGroup
 from drft.feature_cache.network import BoundaryCost, SplitNetwork
-from drft.models.devices import autocast, device_memory
+from drft.models.devices import autocast, device_memory, gpu_batch
 
 _SECONDS_PER_BYTE = 2e-9
 """Computing time per byte above which activations are cached: twice the time to copy a byte out of a mapped file."""
 
 _CHUNK = 512
-"""Images per cache entry, so that the activations of a large data set are never in memory all at once."""
+"""Images per cache entry, so that the activations of a large data set need not be in memory all at once."""
 
-_BATCH = {"cpu": 32, "cuda": 128}
-"""Images that pass through the frozen blocks at once. On a GPU, batches must outweigh the start of each kernel."""
+_BATCH = 32
+"""Images that pass through the frozen blocks at once on a CPU."""
 
-_DEVICE_SHARE = 8
-"""One over the part of a training's GPU memory that the features of one part of the images may take."""
+_DEVICE_SHARE = 32
+"""One over the part of a training's GPU memory that the features of one part of the images may take: there are four
+parts, and the features of one are in memory twice while they are put together."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,8 @@ class FrozenPrefix:
     @property
     def batch_size(self) -> int:
         """Number of images that pass through the frozen blocks at once."""
-        return _BATCH.get(self.network.device.type, _BATCH["cpu"])
+        device = self.network.device
+        return gpu_batch(device, self.views.size) if device.type == "cuda" else _BATCH
 
     def suffix(self, activations: Activations) -> Tensor:
         """Return the logits, float32 of shape (n, classes), of features from ``Features.batch``."""

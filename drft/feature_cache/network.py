@@ -15,12 +15,12 @@ from drft.feature_cache.pointwise_conv import replace_pointwise_convs
 from drft.feature_cache.split_model import SplitModel, split_model
 from drft.models.backbone import Model, build_model
 from drft.models.blocks import head_names
-from drft.models.devices import Computed, autocast, pick_precision
+from drft.models.devices import Computed, autocast, gpu_batch, pick_precision
 from drft.models.probabilities import ClassProbabilities
 from drft.models.variant import Variant
 
-_EXAMPLES = {"cpu": 8, "cuda": 64}
-"""Images on which costs are measured; on a GPU, enough for the start of a kernel not to count."""
+_EXAMPLES = 8
+"""Images on which costs are measured on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _measure_costs(
     segments: SplitModel, image_size: int, precision: Computed, device: torch.device
 ) -> dict[int, BoundaryCost]:
     costs: dict[int, BoundaryCost] = {}
-    count = _EXAMPLES.get(device.type, _EXAMPLES["cpu"])
+    count = gpu_batch(device, image_size) if device.type == "cuda" else _EXAMPLES
     images = torch.zeros(count, 3, image_size, image_size, device=device)
     activations: Activations = (images.contiguous(memory_format=torch.channels_last),)
     start: int | None = None

@@ -119,7 +119,7 @@ class HeadDropout:
 
 def draw_head(net: nn.Module, seed: int) -> None:
     """Draw the weights of the classifier as torch initializes its layers; they depend on nothing but the seed."""
-    heads = head_modules(net)
+    heads = [head for head in head_modules(net) if any(True for _ in head.parameters())]
     devices = [next(head.parameters()).device for head in heads]
     with _seeded(seed):
         for head in heads:

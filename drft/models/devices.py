@@ -16,16 +16,36 @@ Computed = Literal["fp32", "bf16", "fp16"]
 _DTYPES: dict[Computed, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+_GPU_PIXELS = 128 * 224**2
+"""Pixels of images that pass through a network at once, on a GPU with at least ``_ROOMY`` bytes."""
+
+_ROOMY = 10 * 2**30
+
+
 def pick_device(name: str | None = None) -> torch.device:
-    """Return the named device; without a name the first CUDA device that the process sees, else the CPU."""
-    if name is not None:
-        return torch.device(name)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """Return the named device; without a name the first CUDA device that the process sees, else the CPU.
+
+    On a GPU, convolutions in float32 do without TF32 from then on, in the whole process: it would round their inputs to
+    10 bits, and the parts of a network would not agree with the whole.
+    """
+    device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
+    return device
 
 
 def device_label(device: torch.device) -> str:
     """Return the name of a device to show: ``cpu`` or the name of the GPU."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def gpu_batch(device: torch.device, image_size: int) -> int:
+    """Return how many images pass through a network at once on a GPU without gradients.
+
+    They must outweigh the start of each kernel, and take a small part of the memory even in wide networks.
+    """
+    share = min(1.0, device_memory(device) / _ROOMY)
+    return max(1, int(_GPU_PIXELS * share) // image_size**2)
 
 
 def device_memory(device: torch.device) -> float:

@@ -14,10 +14,11 @@ from drft.feature_cache.cache import ActivationCache
 from drft.feature_cache.features import FrozenPrefix, ImageViews
 from drft.feature_cache.network import BoundaryCost, SplitNetwork
 from drft.models.backbone import Model
+from drft.models.devices import gpu_batch
 from drft.training.records import Part
 
-_EVALUATION_PIXELS = {"cpu": 32 * 224**2, "cuda": 256 * 224**2}
-"""Pixels evaluated at once: few enough for a processor's caches, many enough to outweigh the cost of a call."""
+_EVALUATION_PIXELS = 32 * 224**2
+"""Pixels evaluated at once on a CPU: few enough for its caches, many enough to outweigh the cost of a call."""
 
 
 @dataclass(frozen=True)
@@ -80,5 +81,6 @@ class TrainingContext:
 
     def evaluation_batches(self, count: int) -> list[NDArray[np.int64]]:
         """Divide ``count`` images into batches of the size that is evaluated at once."""
-        pixels = _EVALUATION_PIXELS.get(self.device.type, _EVALUATION_PIXELS["cpu"])
-        return np.array_split(np.arange(count), -(-count * self.config.image_size**2 // pixels))
+        if self.device.type == "cuda":
+            return np.array_split(np.arange(count), -(-count // gpu_batch(self.device, self.config.image_size)))
+        return np.array_split(np.arange(count), -(-count * self.config.image_size**2 // _EVALUATION_PIXELS))

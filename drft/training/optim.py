@@ -38,20 +38,18 @@ def parameter_groups(
         factors: low-rank factors (LoRA) by the name of the weight that they are trained in place of.
         by_layer: whether each layer of the blocks gets its own groups, with its name as ``layer``.
     """
-    rate = {
-        name: block_lr * layer_decay**distance
-        for distance, block in enumerate(reversed(trained_blocks))
-        for name in block.parameters
-    }
-    groups: dict[tuple[float, bool, bool, str], list[nn.Parameter]] = {}
+    distances = {name: distance for distance, block in enumerate(reversed(trained_blocks)) for name in block.parameters}
+    rate = {name: block_lr * layer_decay**distance for name, distance in distances.items()}
+    groups: dict[tuple[float, bool, bool, str, int], list[nn.Parameter]] = {}
     for name, parameter in net.named_parameters():
         if parameter.requires_grad:
             layer = name.rpartition(".")[0] if by_layer and name in rate else ""
-            key = (rate.get(name, head_lr), name not in rate, parameter.ndim > 1, layer)
+            # Each block has its own groups: fused SGD takes no group of which gradual unfreezing has frozen a part.
+            key = (rate.get(name, head_lr), name not in rate, parameter.ndim > 1, layer, distances.get(name, 0))
             groups.setdefault(key, []).extend(factors.get(name, (parameter,)))
     return [
         {"params": parameters, "lr": lr, "head": head, "layer": layer, **({} if decayed else {"weight_decay": 0.0})}
-        for (lr, head, decayed, layer), parameters in sorted(
+        for (lr, head, decayed, layer, _), parameters in sorted(
             groups.items(), key=lambda item: (not item[0][1], -item[0][0])
         )
     ]

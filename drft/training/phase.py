@@ -54,3 +54,4 @@ def run_phase(
                 )
                 yield record, log_probabilities
     trainer.ema.apply()
+    trainer.optimizer.zero_grad()  # gradients keep the memory of CUDA graphs

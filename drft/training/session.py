@@ -23,7 +23,7 @@ from drft.feature_cache.cache import ActivationCache, default_memory
 from drft.feature_cache.index import activations_folder, default_budget
 from drft.feature_cache.network import BoundaryCost, SplitNetwork, build_network, now
 from drft.files.atomic import default_cache_dir
-from drft.models.devices import device_memory, pick_device, seed_torch
+from drft.models.devices import device_memory, gpu_batch, pick_device, seed_torch
 from drft.models.probabilities import make_probabilities
 from drft.training.context import TrainingContext
 from drft.training.regularization.stoch_norm import check_batch_norms
@@ -31,10 +31,10 @@ from drft.training.regularization.stoch_norm import check_batch_norms
 _NETWORKS = 2
 """Smallest number of networks kept in memory: one for each image size or precision in use, most often."""
 
-_EXAMPLES = {"cpu": 8, "cuda": 64}
-"""Number of views whose computing time is measured."""
+_EXAMPLES = 8
+"""Number of views whose computing time is measured on a CPU."""
 
-_DEVICE_SHARE = 8
+_DEVICE_SHARE = 16
 """One over the part of a training's GPU memory that the decoded images may take to stay there."""
 
 
@@ -63,9 +63,6 @@ class TrainingSession:
     ) -> None:
         self.dataset = dataset
         self.device = pick_device(device)
-        if self.device.type == "cuda":
-            # Else convolutions in fp32 would round their inputs to 10 bits, and a network's parts would not agree.
-            torch.backends.cudnn.allow_tf32 = False
         self._cache_dir = cache_dir or default_cache_dir()
         folder = activations_folder(self._cache_dir)
         budget = default_budget(folder) if cache_size is None else cache_size
@@ -131,7 +128,8 @@ class TrainingSession:
     def _costs(self, network: SplitNetwork, views: Views) -> Mapping[int, BoundaryCost]:
         """Return the cost of every boundary, that of the augmented views first."""
         if views.size not in self._view_costs:
-            examples = np.arange(min(_EXAMPLES.get(self.device.type, _EXAMPLES["cpu"]), len(views)))
+            count = gpu_batch(self.device, views.size) if self.device.type == "cuda" else _EXAMPLES
+            examples = np.arange(min(count, len(views)))
             views.augmented(examples, 1, 0.5)  # the first call allocates
             started = now(self.device)
             made = views.augmented(examples, 1, 0.5)

@@ -4,6 +4,8 @@ A step of a small network has several hundred short kernels, and starting them f
 themselves.
 """
 
+import contextlib
+import logging
 from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,6 +15,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from drft.feature_cache.cache_file import Activations
+from drft.models.devices import device_memory
+
+_log = logging.getLogger(__name__)
 
 _WARM_UP = 2
 """Steps of each batch size that Python runs before one is captured: libraries allocate memory in their first call."""
@@ -32,7 +37,8 @@ class StepGraphs:
     """Runs optimizer steps, from the third of each batch size on as a CUDA graph.
 
     A graph repeats the kernels of the step that it was captured from, on the same memory. So a step may do nothing that
-    depends on the values of its batch, and its learning rates are read from a tensor.
+    depends on the values of its batch, and its learning rates are read from a tensor. A step that cannot be captured,
+    for want of memory or because it waits for the GPU, is run by Python from then on.
 
     Args:
         optimizer: the fused optimizer that the steps use. Its groups may have another learning rate in every step;
@@ -42,30 +48,42 @@ class StepGraphs:
 
     def __init__(self, optimizer: Optimizer, device: torch.device) -> None:
         self._optimizer = optimizer
+        self._device = device
         self._rates = torch.zeros(len(optimizer.param_groups), device=device)
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._steps: Counter[int] = Counter()
         self._captured: dict[int, _Captured] = {}
+        self._capturable = True
 
     def run(self, step: Step, activations: Activations, grades: Tensor) -> Tensor:
         """Make a step, as ``step`` does; it must be the same one in every call."""
         size = len(grades)
-        if size not in self._captured and self._steps[size] < _WARM_UP:
-            self._steps[size] += 1
-            self._stream.wait_stream(torch.cuda.current_stream())
+        self._steps[size] += 1
+        if self._steps[size] > _WARM_UP and size not in self._captured and self._capturable:
+            self._try_to_capture(step, activations, grades)
+        if size not in self._captured:
+            # Not on the default stream, for which gradients would wait in every capture.
+            self._stream.wait_stream(torch.cuda.current_stream(self._device))
             with torch.cuda.stream(self._stream):
                 loss = step(activations, grades)
-            torch.cuda.current_stream().wait_stream(self._stream)
+            torch.cuda.current_stream(self._device).wait_stream(self._stream)
             return loss
+        captured = self._captured[size]
         rates = torch.tensor([group["lr"] for group in self._optimizer.param_groups])
         self._rates.copy_(rates, non_blocking=True)
-        if size not in self._captured:
-            self._captured[size] = self._capture(step, activations, grades)
-        captured = self._captured[size]
         for static, values in zip(captured.inputs, (*activations, grades), strict=True):
             static.copy_(values)
         captured.graph.replay()
         return captured.loss.clone()  # the next replay overwrites it
+
+    def _try_to_capture(self, step: Step, activations: Activations, grades: Tensor) -> None:
+        if torch.cuda.memory_reserved(self._device) > device_memory(self._device) / 2:
+            torch.cuda.empty_cache()  # memory that a capture needs cannot be taken from the cache of other graphs
+        try:
+            self._captured[len(grades)] = self._capture(step, activations, grades)
+        except RuntimeError as error:  # includes a lack of memory
+            self._capturable = False
+            _log.warning("optimizer steps are started one by one: %s", str(error).strip().partition("\n")[0])
 
     def _capture(self, step: Step, activations: Activations, grades: Tensor) -> _Captured:
         """Record the kernels of a step; nothing is computed."""
@@ -76,18 +94,21 @@ class StepGraphs:
         for group, rate in zip(groups, self._rates, strict=True):
             group.update(lr=rate, capturable=True)
         pool = next(((other.graph.pool(),) for other in self._captured.values()), ())
-        self._stream.wait_stream(torch.cuda.current_stream())
+        self._stream.wait_stream(torch.cuda.current_stream(self._device))
         try:
             # Not ``torch.cuda.graph``, which waits for the device and frees all its memory first.
             with torch.cuda.stream(self._stream):
                 graph.capture_begin(*pool)
                 try:
                     loss = step(inputs[:-1], inputs[-1])
-                finally:
-                    graph.capture_end()
+                except BaseException:
+                    with contextlib.suppress(RuntimeError):  # the error of the step says more
+                        graph.capture_end()
+                    raise
+                graph.capture_end()
         finally:
             for group, values in zip(groups, before, strict=True):
                 group.clear()
                 group.update(values)
-        torch.cuda.current_stream().wait_stream(self._stream)
+        torch.cuda.current_stream(self._device).wait_stream(self._stream)
         return _Captured(graph, inputs, loss)

@@ -157,6 +157,7 @@ class Trainer:
             self.context.device.type == "cuda"
             and not self.scaler.is_enabled()
             and config.micro_batch is None
+            and not config.backbone.is_function  # its Python code may do something else in every step
             and not self.lora.factors
             and not any((regularization.feature_mixup, regularization.bss, regularization.sam_rho))
             and not any((regularization.l2_sp, regularization.stoch_norm))

@@ -16,6 +16,9 @@ from drft.training.trial import run_trial
 from study.executors.base import Workload
 from study.executors.worker import OnEpoch, Trainer
 
+_CONTEXT = 600 * 2**20
+"""Bytes of GPU memory that CUDA takes for each process, besides what its tensors take."""
+
 
 def two_phase_trainer(workload: Workload) -> Trainer:
     """Open the data set and a session; the returned function runs one two-phase fine-tuning in it.
@@ -29,7 +32,8 @@ def two_phase_trainer(workload: Workload) -> Trainer:
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # torch was imported before this was set
     if torch.cuda.is_available() and workload.trials_per_gpu > 1:
         # A trial that needs more than its share fails itself, instead of the trial that next needs memory.
-        torch.cuda.set_per_process_memory_fraction(1 / workload.trials_per_gpu)
+        share, overhead = 1 / workload.trials_per_gpu, _CONTEXT / torch.cuda.get_device_properties().total_memory
+        torch.cuda.set_per_process_memory_fraction(max(share - overhead, share / 2))
     tqdm.set_lock(threading.RLock())  # torch.fx has bars; tqdm's own lock is a semaphore that outlives a kill
     options = dict(workload.source_options)
     dataset = workload.dataset or open_dataset(workload.source, options=options, cache_dir=workload.cache_dir)

@@ -12,8 +12,15 @@ from study.executors.local.process import MEMORY, THREADS
 
 _PRINT_MEMORY = """
 import torch
+
+def free(index):
+    try:
+        return torch.cuda.mem_get_info(index)[0]
+    except RuntimeError:  # full, or in the exclusive mode of another program: its worker will say so
+        return 0
+
 if torch.cuda.is_available():
-    print(*[torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count())])
+    print(*[free(index) for index in range(torch.cuda.device_count())])
 """
 
 _MOST_PER_GPU = 8

@@ -171,6 +171,12 @@ def test_gradual_unfreezing_comes_to_the_depth_block_by_block(plain):
     assert stages(config, plain) == expected
 
 
+def test_blocks_of_equal_learning_rates_can_be_unfrozen_one_after_the_other_with_sgd(plain):
+    values = {"depth_phase.epochs": 3, "depth_phase.gradual_epochs": 1, "depth_phase.layer_decay": 1.0}
+    result = run_trial(with_values(TINY, {**values, "optimizer.name": "sgd"}), plain)
+    assert np.isfinite([record.running_loss for record in result.records]).all()
+
+
 def test_one_optimizer_and_one_schedule_run_through_all_stages(plain):
     config = with_values(TINY, {"depth_phase.epochs": 3, "depth_phase.gradual_epochs": 1})
     assert [record.head_lr for record in run_trial(config, plain).records] == [

@@ -23,7 +23,7 @@ from study.executors import (
     gpu_slots,
 )
 from study.executors.ray.executor import RayExecutor
-from study.executors.resources import Slot, cpu_slots
+from study.executors.resources import Slot, cpu_slots, visible_gpus
 from tests.helpers import ROOT
 from tests.helpers.fake_training import BREAKS, DIES, HANGS, LEAVES, RAISES, STARVES, scripted
 from tests.helpers.ray_cluster import own_cluster
@@ -273,6 +273,18 @@ class TestSlots:
         assert [slot.gpu for slot in choose_slots(None, ["1"], None)] == ["1"] * 8
         assert [slot.gpu for slot in choose_slots(None, ["1"], 2)] == ["1", "1"]
         assert [slot.gpu for slot in choose_slots(1, None, None)] == [None]
+
+    @pytest.mark.parametrize(
+        ("allowed", "names"), [(None, ["0", "1"]), ("3,1", ["3", "1"]), ("MIG-a,MIG-b", ["MIG-a", "MIG-b"])]
+    )
+    def test_gpus_have_the_names_that_the_environment_gives_them(self, allowed, names, monkeypatch):
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        if allowed:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", allowed)
+        printed = subprocess.CompletedProcess([], 0, stdout="100 200\n")
+        monkeypatch.setattr("study.executors.resources._has_gpu_driver", lambda: True)
+        monkeypatch.setattr("study.executors.resources.subprocess.run", lambda *_, **__: printed)
+        assert visible_gpus() == dict(zip(names, (100, 200), strict=True))
 
     def test_without_gpus_the_cpu_is_used(self, monkeypatch):
         monkeypatch.setattr("study.executors.resources.visible_gpus", dict)
