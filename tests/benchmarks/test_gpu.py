@@ -1,14 +1,12 @@
 """The GPU benchmark, as far as a CPU goes: its pages, and parts that fail."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
 
+from benchmarks import gpu_parts
 from benchmarks.gpu import notes, tables
-from tests.helpers import ROOT
 
 PARTS = {
     "training": {"depth 8": {"seconds": 2.0, "kernel_seconds": 0.5}, "part_seconds": 30.0},
@@ -45,10 +43,10 @@ def test_what_is_missing_and_what_failed_is_said():
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_part_that_fails_is_written_and_the_next_one_runs(tmp_path):
+def test_a_part_that_fails_is_written_and_the_next_one_runs(tmp_path, monkeypatch):
     out = tmp_path / "result.json"
-    command = [sys.executable, "-m", "benchmarks.gpu_parts", "card+steps", str(out), "--data=none", "--weights=none"]
-    subprocess.run(command, check=True, cwd=ROOT)
+    monkeypatch.setattr("sys.argv", ["gpu_parts", "card+steps", str(out), "--data=none", "--weights=none"])
+    gpu_parts.main()
     results = json.loads(out.read_text())
     assert results.keys() == {"card", "steps"}
     assert all(result["failed"].startswith("Traceback") for result in results.values())
