@@ -87,7 +87,7 @@ def test_a_missing_trial_is_found(study):
     assert {trial.state for trial in study[0].tally.trials()} == {TrialState.COMPLETE}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_study_is_consistent_after_a_short_chaos_run(tmp_path):
     command = [sys.executable, "-m", "benchmarks.chaos", "--trials", "8", "--kills", "3", "--out", str(tmp_path)]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

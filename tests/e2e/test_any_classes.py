@@ -11,7 +11,7 @@ from PIL import Image
 from study.results.study_results import read_study
 from tests.helpers.command_line import call
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 SPACE = """
 name: tiny

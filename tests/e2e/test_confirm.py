@@ -19,7 +19,7 @@ from study.cli import main
 from study.report.schema import summary_schema
 from tests.helpers import ROOT
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 SPACE = """
 name: tiny

@@ -22,7 +22,7 @@ from drft import load_checkpoint, predict_images
 from study import read_study
 from tests.helpers import ROOT
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 RUN = ("--space", "results/tiny/space.yaml", "--data", "data/labels.csv", "--origin-column", "split", "--jobs", "1")
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.helpers import ROOT
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 EXAMPLES = ROOT / "examples"
 

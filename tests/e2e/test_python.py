@@ -16,7 +16,7 @@ from drft.errors import UsageError
 from study import Callback, RunOptions, run_study
 from study.analysis import Withheld
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 QUIET = Console(quiet=True)
 SPACE = {

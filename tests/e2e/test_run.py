@@ -25,7 +25,7 @@ from study.report.status import status_lines
 from study.storage.open import open_storage
 from tests.helpers import ROOT
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 SPACE = """
 name: tiny

@@ -12,7 +12,7 @@ from study.results.study_results import read_study
 from study.run import run_study
 from study.setup.options import RunOptions
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 SPACE = """
 fixed: {image_size: 32, batch_size: 16, head_phase.epochs: 1, depth_phase.epochs: 1}

@@ -10,7 +10,7 @@ import pytest
 from study.storage.open import close_storage, is_read_only, open_storage
 from tests.helpers import ROOT
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 CALL = """
 from drft.config.trial_config import TrialConfig

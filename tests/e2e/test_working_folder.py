@@ -14,7 +14,7 @@ from PIL import Image
 from study.cli import COMMANDS
 from tests.helpers import ROOT
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 SPACE = """
 question: Is a file of the working folder run?

@@ -45,7 +45,7 @@ from tests.helpers.ray_cluster import own_cluster
 from tests.helpers.small_study import Refuses, open_scheduler
 from tests.helpers.tuner_process import TunerProcess, drive, executing
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
 

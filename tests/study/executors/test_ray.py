@@ -22,7 +22,7 @@ from tests.helpers import ROOT
 from tests.helpers.fake_training import HANGS, scripted
 from tests.helpers.ray_cluster import ray_path
 
-pytestmark = pytest.mark.timeout(300)  # nodes start and end in it
+pytestmark = pytest.mark.timeout(600)  # nodes start and end in it
 
 WAIT = 60.0
 FAST = {"health_check_period_ms": 500, "health_check_timeout_ms": 500, "health_check_failure_threshold": 2}

@@ -106,7 +106,7 @@ class TestOneStudy:
         assert [trial.state for trial in stored(url)] == [FAIL, TrialState.WAITING]
         assert slow.ask().number == 1
 
-    @pytest.mark.timeout(300)
+    @pytest.mark.timeout(600)
     def test_two_tuners_finish_each_trial_once(self, url, tmp_path):
         open_scheduler(url)  # both tuners open an existing study
         drivers = [
