@@ -14,7 +14,7 @@ from PIL import Image
 from drft.data.dataset import ImageDataset, LabeledImage, fingerprint
 from tests.helpers.browser import Browser, open_browser
 
-# Four processes share two cores: threads that wait for each other there made small trainings four times slower.
+# Three processes share two cores: threads that wait for each other there made small trainings four times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # torch was imported before this was set
 
