@@ -4,9 +4,9 @@
 
     python -m benchmarks.gpu --data FOLDER --weights FILE
 
-All parts together take less than eight minutes on a card of 2023. Parts run in processes of their own with a time
-limit, and what they measured is written when they end: one that fails or takes too long costs the others nothing.
-Parts that are run again replace their results in the file.
+Parts begin until almost eight minutes are over, the most important ones first. They run in processes of their own with
+a time limit, and what they measured is written when they end: one that fails or takes too long costs the others
+nothing. Parts that are run again replace their results in the file.
 """
 
 import argparse
@@ -40,14 +40,14 @@ _ALL = (
 _TOTAL = 470.0
 """Seconds that all parts may take."""
 
-_UNTUNED = "mobilenetv2_100"
+_BACKBONE = "mobilenetv2_100"
 
 
 def main() -> None:
     """Run the parts, print and write what they measured."""
     parser = command_parser("gpu", __doc__)
     parser.add_argument("--data", required=True, help="data source, as for `drft-study run --data`")
-    parser.add_argument("--weights", required=True, help=f"weight file of {_UNTUNED}")
+    parser.add_argument("--weights", required=True, help=f"weight file of {_BACKBONE}")
     parser.add_argument("--image-size", type=int, default=224, help="height and width in pixels")
     parser.add_argument(
         "--parts", default=_ALL, help="NAME, NAME:TRAININGS or NAME:TRAININGS:BACKBONE, with spaces between"
@@ -86,7 +86,7 @@ def _run(args: argparse.Namespace, word: str, limit: float) -> Iterator[tuple[st
         folder = Path(temporary)
         weights = str(random_weights(backbone, folder)) if backbone else args.weights
         out, command = folder / "result.json", [sys.executable, "-m", "benchmarks.gpu_parts", names]
-        command += [str(out), f"--data={args.data}", f"--weights={weights}", f"--backbone={backbone or _UNTUNED}"]
+        command += [str(out), f"--data={args.data}", f"--weights={weights}", f"--backbone={backbone or _BACKBONE}"]
         command += [f"--image-size={args.image_size}", f"--seconds={args.seconds}"]
         if number:
             command.append(f"--at-once={number}" if names == "study" else f"--trainings={number}")
@@ -159,7 +159,7 @@ def _rate_rows(parts: Mapping[str, Result]) -> Iterator[tuple[str, ...]]:
             )
         else:
             cells = ("not measured: " + _last_line(result), "", "")
-        yield backbone or _UNTUNED, program, *cells
+        yield backbone or _BACKBONE, program, *cells
 
 
 def notes(parts: Mapping[str, Result]) -> list[str]:
@@ -169,7 +169,7 @@ def notes(parts: Mapping[str, Result]) -> list[str]:
         rates = (
             f"{card['copied_bytes_per_second'] / 1e12:.1f} TB/s copied, {card['bf16_flops'] / 1e12:.0f} TFLOP/s in bf16"
         )
-        lines.append(f"{card['name']}, {card['memory'] / 2**30:.0f} GiB; {rates}; torch {card['torch']}.")
+        lines.append(f"{card['name']}, {card['memory'] / 2**30:.0f} GiB; {rates}; CUDA {card['cuda']}.")
     if tests := parts.get("tests"):
         lines.append(f"GPU tests: {tests.get('summary', _last_line(tests))}")
         lines += tests.get("failures", [])

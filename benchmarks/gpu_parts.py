@@ -25,15 +25,18 @@ import optuna
 import torch
 from optuna.trial import TrialState
 from rich.console import Console
-from torch import Tensor, nn
+from torch import nn
 
 from benchmarks.ours import enqueue, study_options
+from benchmarks.plain import DEVICE
 from benchmarks.plain import run as run_plain
 from benchmarks.plan import BenchmarkPlan, choose_trials, link_images, plan_configs, write_jpegs
+from benchmarks.stacked import Suffix, loss_function
 from drft.config.trial_config import SplitConfig, TrialConfig, parse_config
 from drft.data import open_dataset
 from drft.data.progress import silent
 from drft.feature_cache.split_model import split_model
+from drft.models.devices import autocast
 from drft.training.regularization.mixup import MixedBatch
 from drft.training.session import TrainingSession
 from drft.training.trainer import Trainer, shuffled_batches
@@ -62,7 +65,7 @@ _STACKED = (4, 16)
 
 
 def card(_args: argparse.Namespace) -> Result:
-    """Return name, memory and driver of the card, and the two rates that bound all work on it."""
+    """Return name and memory of the card, and the two rates that bound all work on it."""
     properties = torch.cuda.get_device_properties(0)
     source = torch.empty(2**30, dtype=torch.uint8, device="cuda").random_()
     target = torch.empty_like(source)
@@ -71,7 +74,6 @@ def card(_args: argparse.Namespace) -> Result:
         "name": properties.name,
         "memory": properties.total_memory,
         "multiprocessors": properties.multi_processor_count,
-        "torch": torch.__version__,
         "cuda": torch.version.cuda,
         "copied_bytes_per_second": 2 * source.nbytes / _seconds(lambda: target.copy_(source), 10),
         "bf16_flops": 2 * 8192**3 / _seconds(lambda: left @ right, 10),
@@ -90,9 +92,8 @@ def tests(_args: argparse.Namespace) -> Result:
 def agreement(args: argparse.Namespace) -> Result:
     """Train one configuration on the CPU and on the GPU in fp32; on the GPU again, without a cache, and in bf16."""
     dataset = open_dataset(args.data)
-    # SGD: AdamW's first steps are as long for gradients of rounding errors as for any other.
-    values = {"depth": 4, "image_size": 128, "precision": "fp32", "optimizer": {"name": "sgd"}}
-    config = parse_config({**values, "depth_phase": {"epochs": 4}}, _config(args))
+    values = {"depth": 4, "image_size": 128, "precision": "fp32", "depth_phase": {"epochs": 4}}
+    config = parse_config(values, _config(args))
     cpu = run_trial(config, TrainingSession(dataset, device="cpu"))
     session = TrainingSession(dataset, device="cuda")
     gpu = run_trial(config, session)
@@ -188,43 +189,33 @@ def together(args: argparse.Namespace) -> Result:
     return result
 
 
-class _Suffix(nn.Module):
-    """The trained part of a network, as a module whose parameters ``functional_call`` can replace."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        super().__init__()
-        self.net = trainer.context.model.net
-        self._prefix = trainer.prefix
-
-    def forward(self, *activations: Tensor) -> Tensor:
-        return self._prefix.suffix(activations)
-
-
 def _stacked_ms(trainer: Trainer, count: int) -> float:
     """Return the milliseconds of the forward and backward pass of several stacked trainings, as a graph."""
-    rows = np.arange(trainer.context.config.batch_size)
-    inputs = trainer.prefix.open(trainer.context.images("train")).batch(rows)
-    inputs = tuple(tensor.expand(count, *tensor.shape).contiguous() for tensor in inputs)
-    trained = {
-        f"net.{name}": parameter.detach().expand(count, *parameter.shape).clone()
-        for name, parameter in trainer.context.model.net.named_parameters()
-        if parameter.requires_grad
-    }
-    suffix, grades = _Suffix(trainer), torch.zeros(len(rows), dtype=torch.long, device="cuda")
+    context, depth = trainer.context, trainer.prefix.depth
+    rows = np.arange(context.config.batch_size)
+    inputs = trainer.prefix.open(context.images("train")).batch(rows)
+    suffix = Suffix(context.model.net, context.network.split_model, depth)
+    parameters = {name: tensor.detach() for name, tensor in suffix.named_parameters() if tensor.requires_grad}
+    classes = torch.zeros(len(rows), dtype=torch.long, device=context.device)
+    stacked = [
+        {name: torch.stack([tensor] * count) for name, tensor in tensors.items()}
+        for tensors in (parameters, dict(suffix.named_buffers()))
+    ]
+    others = [torch.stack([tensor] * count) for tensor in (classes, *inputs)]
+    gradient = torch.func.vmap(torch.func.grad(loss_function(suffix)), randomness="different")
 
-    def loss(parameters: Mapping[str, Tensor], *activations: Tensor) -> Tensor:
-        outputs = torch.func.functional_call(suffix, dict(parameters), activations)
-        return nn.functional.cross_entropy(outputs, grades)
+    def step() -> None:
+        with autocast(context.network.precision, context.device):
+            gradient(*stacked, *others)
 
-    gradient = torch.func.vmap(torch.func.grad(loss), randomness="different")
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     with torch.cuda.stream(stream):
         for _ in range(2):
-            gradient(trained, *inputs)
+            step()
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, stream=stream):
-        gradient(trained, *inputs)
+        step()
     return _milliseconds(graph.replay, 10)
 
 
@@ -265,7 +256,7 @@ def plain(args: argparse.Namespace) -> Result:
     """Run a plain Optuna loop on ``--trainings`` of the same trainings."""
     with _plan(args, args.trainings) as plan:
         write_jpegs(plan.dataset(), plan.jpegs)
-        image = torch.ones(1, 3, 8, 8, device="cuda" if torch.cuda.is_available() else "cpu", requires_grad=True)
+        image = torch.ones(1, 3, 8, 8, device=DEVICE, requires_grad=True)
         torch.autograd.backward(nn.functional.conv2d(image, image).sum())  # loads the libraries, which is not timed
         with _card_use() as use:
             started = time.time()

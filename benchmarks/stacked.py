@@ -12,7 +12,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from rich.console import Console
@@ -57,10 +57,10 @@ class Suffix(nn.Module):
     Args:
         net: the network.
         network: the same network, cut.
-        depth: of the boundary.
+        depth: of the boundary; None for the whole network.
     """
 
-    def __init__(self, net: nn.Module, network: SplitModel, depth: int) -> None:
+    def __init__(self, net: nn.Module, network: SplitModel, depth: int | None) -> None:
         super().__init__()
         self.net = net
         self.segments = nn.ModuleList(network.segments)  # some hold parameters of the network as their own
@@ -98,7 +98,7 @@ class Trainings:
         self,
         backbone: str,
         count: int,
-        batch_norm: str,
+        batch_norm: Literal["frozen", "adapt"],
         image_size: int = 96,
         batch: int = 16,
         dtype: torch.dtype = torch.float32,
@@ -110,15 +110,12 @@ class Trainings:
         # The fused convolutions of drft-study cannot be stacked.
         stackable = split_model(net, image_size)
         self.depth = network.cuts[len(network.cuts) // 2]
-        set_trainable(net, self.depth)
-        train_mode(net, self.depth, "adapt" if batch_norm == "adapt" else "frozen")
         generator = torch.Generator().manual_seed(0)
         images = torch.randn(count * batch, 3, image_size, image_size, generator=generator, dtype=dtype)
-        modes = {module: module.training for module in net.modules()}
         net.eval()
         reached = network.advance((images,), None, [self.depth])[self.depth]
-        for module, training in modes.items():
-            module.training = training
+        set_trainable(net, self.depth)
+        train_mode(net, self.depth, batch_norm)
         self.suffix, self._stackable = (Suffix(net, split, self.depth) for split in (network, stackable))
         self.activations = [tensor.reshape(count, batch, *tensor.shape[1:]) for tensor in reached]
         self.classes = torch.randint(5, (count, batch), generator=generator)
@@ -164,7 +161,7 @@ class Trainings:
         return max(shares)
 
 
-def measure(backbone: str, batch_norm: str, count: int, rounds: int) -> dict[str, Any]:
+def measure(backbone: str, batch_norm: Literal["frozen", "adapt"], count: int, rounds: int) -> dict[str, Any]:
     """Compare gradients and medians of interleaved times."""
     trainings = Trainings(backbone, count, batch_norm)
     exact = Trainings(backbone, count, batch_norm, dtype=torch.float64)
@@ -214,7 +211,8 @@ def main() -> None:
     console = Console()
     measured = []
     for backbone in args.backbones:
-        for batch_norm in ("frozen", "adapt"):
+        modes: tuple[Literal["frozen", "adapt"], ...] = ("frozen", "adapt")
+        for batch_norm in modes:
             with console.status(f"{backbone}, batch norm {batch_norm}"):
                 measured.append(measure(backbone, batch_norm, args.trainings, args.rounds))
             console.print(measured[-1])

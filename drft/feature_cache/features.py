@@ -21,7 +21,7 @@ from drft.feature_cache.cache import ActivationCache
 from drft.feature_cache.cache_file import Activations, CacheEntry
 from drft.feature_cache.index import CacheGroup
 from drft.feature_cache.network import BoundaryCost, SplitNetwork
-from drft.models.devices import autocast, device_memory, gpu_batch
+from drft.models.devices import autocast, device_memory, images_at_once
 
 _SECONDS_PER_BYTE = 2e-9
 """Computing time per byte above which activations are cached: twice the time to copy a byte out of a mapped file."""
@@ -123,8 +123,7 @@ class FrozenPrefix:
     @property
     def batch_size(self) -> int:
         """Number of images that pass through the frozen blocks at once."""
-        device = self.network.device
-        return gpu_batch(device, self.views.size) if device.type == "cuda" else _BATCH
+        return images_at_once(self.network.device, self.views.size, _BATCH)
 
     def suffix(self, activations: Activations) -> Tensor:
         """Return the logits, float32 of shape (n, classes), of features from ``Features.batch``."""

@@ -15,7 +15,7 @@ from drft.feature_cache.pointwise_conv import replace_pointwise_convs
 from drft.feature_cache.split_model import SplitModel, split_model
 from drft.models.backbone import Model, build_model
 from drft.models.blocks import head_names
-from drft.models.devices import Computed, autocast, gpu_batch, pick_precision
+from drft.models.devices import Computed, autocast, images_at_once, pick_precision
 from drft.models.probabilities import ClassProbabilities
 from drft.models.variant import Variant
 
@@ -108,7 +108,7 @@ def _measure_costs(
     segments: SplitModel, image_size: int, precision: Computed, device: torch.device
 ) -> dict[int, BoundaryCost]:
     costs: dict[int, BoundaryCost] = {}
-    count = gpu_batch(device, image_size) if device.type == "cuda" else _EXAMPLES
+    count = images_at_once(device, image_size, _EXAMPLES)
     images = torch.zeros(count, 3, image_size, image_size, device=device)
     activations: Activations = (images.contiguous(memory_format=torch.channels_last),)
     start: int | None = None

@@ -39,6 +39,11 @@ def device_label(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
+def images_at_once(device: torch.device, image_size: int, on_cpu: int) -> int:
+    """Return how many images pass through a network at once without gradients: ``on_cpu``, or ``gpu_batch``."""
+    return gpu_batch(device, image_size) if device.type == "cuda" else on_cpu
+
+
 def gpu_batch(device: torch.device, image_size: int) -> int:
     """Return how many images pass through a network at once on a GPU without gradients.
 

@@ -23,7 +23,7 @@ from drft.feature_cache.cache import ActivationCache, default_memory
 from drft.feature_cache.index import activations_folder, default_budget
 from drft.feature_cache.network import BoundaryCost, SplitNetwork, build_network, now
 from drft.files.atomic import default_cache_dir
-from drft.models.devices import device_memory, gpu_batch, pick_device, seed_torch
+from drft.models.devices import device_memory, images_at_once, pick_device, seed_torch
 from drft.models.probabilities import make_probabilities
 from drft.training.context import TrainingContext
 from drft.training.regularization.stoch_norm import check_batch_norms
@@ -128,7 +128,7 @@ class TrainingSession:
     def _costs(self, network: SplitNetwork, views: Views) -> Mapping[int, BoundaryCost]:
         """Return the cost of every boundary, that of the augmented views first."""
         if views.size not in self._view_costs:
-            count = gpu_batch(self.device, views.size) if self.device.type == "cuda" else _EXAMPLES
+            count = images_at_once(self.device, views.size, _EXAMPLES)
             examples = np.arange(min(count, len(views)))
             views.augmented(examples, 1, 0.5)  # the first call allocates
             started = now(self.device)

@@ -62,7 +62,7 @@ class StepGraphs:
         if self._steps[size] > _WARM_UP and size not in self._captured and self._capturable:
             self._try_to_capture(step, activations, grades)
         if size not in self._captured:
-            # Not on the default stream, for which gradients would wait in every capture.
+            # On the stream of the captures: a capture fails if gradients belong to the default stream.
             self._stream.wait_stream(torch.cuda.current_stream(self._device))
             with torch.cuda.stream(self._stream):
                 loss = step(activations, grades)

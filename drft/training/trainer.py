@@ -108,6 +108,10 @@ class Trainer:
             inputs: what the frozen blocks make of the epoch's views.
             batch: rows of ``inputs``, each with the row that it is mixed with.
         """
+        if self.graphs is not None:
+            loss = self.graphs.run(self._whole_batch_step, inputs.batch(batch.rows), self._grades_of(batch.rows))
+            self._after_step()
+            return loss
         config, net = self.context.config.regularization, self.context.model.net
 
         def forward_backward() -> Tensor:
@@ -129,10 +133,6 @@ class Trainer:
                 losses.append(loss.detach())
             return torch.stack(losses).sum()
 
-        if self.graphs is not None:
-            loss = self.graphs.run(self._whole_batch_step, inputs.batch(batch.rows), self._grades_of(batch.rows))
-            self._after_step()
-            return loss
         self.optimizer.zero_grad(set_to_none=True)
         if config.sam_rho:
             trained = (parameter for group in self.optimizer.param_groups for parameter in group["params"])

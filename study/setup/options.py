@@ -80,6 +80,7 @@ class RunOptions:
     jobs: int | None = None
     gpus: Sequence[str] | None = None
     trials_per_gpu: int | None = None
+    """Trials at once on each GPU; by default as many as fill it (``study.executors.resources.trainings_per_gpu``)."""
     ray_address: str | None = None
     """A running Ray cluster, ``auto`` or ``HOST:PORT``; by default, one is started on this machine."""
     cpus_per_trial: float | None = None
