@@ -18,6 +18,9 @@ from tests.helpers.browser import Browser, open_browser
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # torch was imported before this was set
 
+# Ray gives its workers a low priority. Beside two other processes of tests they would get a thirtieth of a core.
+os.environ.setdefault("RAY_worker_niceness", "0")
+
 settings.register_profile("default", deadline=None, max_examples=40)
 # CI looks at the same examples every time, so that what it refuses was broken by the change.
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True, database=None)
