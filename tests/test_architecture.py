@@ -32,7 +32,7 @@ FLOORS = [
     {"drft.feature_cache"},
     {"drft.data", "drft.models"},
     {"drft.config"},
-    {"drft.extras", "drft.files", "drft.memory_limit", "drft.metrics", "drft.python_path"},
+    {"drft.extras", "drft.files", "drft.memory_limit", "drft.metrics", "drft.own_function", "drft.python_path"},
     {"drft.errors"},
 ]
 """The rooms of the product. A room imports itself and rooms of lower floors."""

@@ -6,7 +6,6 @@ reports all faults at once.
 """
 
 import difflib
-import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -15,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from drft.config.sections import ConfigSection, DepthPhaseConfig, HeadPhaseConfig, RegularizationConfig
 from drft.errors import ConfigError
+from drft.own_function import is_function
 
 LossKind = Literal["cross_entropy", "coral", "corn", "expected_grade"]
 Metric = Literal["accuracy", "qwk", "balanced_accuracy", "nll"]
@@ -60,7 +60,7 @@ class BackboneConfig(ConfigSection):
     @property
     def is_function(self) -> bool:
         """Whether the name is that of a function, such as ``my_networks:small``."""
-        return re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", self.name) is not None
+        return is_function(self.name)
 
 
 class SplitConfig(ConfigSection):

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from drft.own_function import is_function
+
 if TYPE_CHECKING:
     from study.setup.options import RunOptions
 
@@ -29,6 +31,22 @@ DATA_OPTIONS = (
     *_FILES,
 )
 """The parameters of a data source."""
+
+
+class ChoiceOrFunction(click.Choice[str]):
+    """One of several names, or ``module:function``."""
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """Return the names with ``module:function`` as the last one."""
+        return f"[{'|'.join(self.choices)}|module:function]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name."""
+        if is_function(value):
+            return str(value)
+        if value not in self.choices:
+            self.fail(f"{value!r} is not one of {', '.join(self.choices)}, and not module:function", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class Duration(click.ParamType[float]):

@@ -9,6 +9,7 @@ from drft.config.trial_config import METRICS, NORMALIZATIONS, PRECISIONS
 from study.callbacks.names import LOGS
 from study.cli.grouped_command import GroupedCommand
 from study.cli.options import (
+    ChoiceOrFunction,
     class_options,
     data_options,
     limit_options,
@@ -54,9 +55,9 @@ Examples:
     help="Fix any other setting, such as depth_phase.epochs=10; repeatable.",
 )
 @click.option("--precision", type=click.Choice(PRECISIONS), help="Number type of the computation; auto by default.")
-@click.option("--sampler", type=click.Choice(SAMPLERS), default="tpe", show_default=True, help="Draws the trials.")
+@click.option("--sampler", type=ChoiceOrFunction(SAMPLERS), default="tpe", show_default=True, help="Draws the trials.")
 @click.option("--folds", type=click.IntRange(2), help="Cross-validation: train each trial once for each fold.")
-@click.option("--pruner", type=click.Choice(PRUNERS), help="none by default; predictive with --goal best.")
+@click.option("--pruner", type=ChoiceOrFunction(PRUNERS), help="none by default; predictive with --goal best.")
 @click.option("--metric", type=click.Choice(METRICS), help="Score to maximize, nll to minimize; accuracy by default.")
 @click.option(
     "--max-gap",

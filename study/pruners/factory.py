@@ -14,28 +14,35 @@ from optuna.pruners import (
 from optuna.trial import FrozenTrial
 
 from drft.errors import ConfigError
+from drft.own_function import call_function, is_function
 from study.pruners.folds import COMPARED
 from study.pruners.names import PRUNERS
 from study.pruners.predictive import PredictivePruner
 
 
 def make_pruner(name: str, *, first_step: int, last_step: int) -> BasePruner:
-    """Return the pruner called ``name`` (one of ``PRUNERS``) for a study that maximizes.
+    """Return the pruner called ``name`` for a study that maximizes.
 
     ``asha`` is asynchronous successive halving (Li et al. 2020), ``hyperband`` is Hyperband (Li et al. 2018). Both
     halve the number of trials at each rung, where Optuna's defaults keep a quarter or a third: ten epochs have room for
     one or two rungs of those only. The rungs are at the first epoch and at its doubles.
 
     Args:
-        name: the name.
+        name: one of ``PRUNERS``, or ``module:function``. The function takes ``first_step`` and ``last_step``, and
+            returns the pruner.
         first_step: the earliest epoch at which a trial may be pruned: one epoch after the head phase.
         last_step: the last epoch that a trial can have.
 
     Raises:
-        ConfigError: when there is no such pruner.
+        ConfigError: when there is no such pruner, or a function returns none.
     """
+    if is_function(name):
+        given = {"first_epoch": first_step, "last_epoch": last_step}
+        wanted = "an optuna.pruners.BasePruner"
+        own: BasePruner = call_function(name, given, BasePruner, wanted, "--pruner", ConfigError)
+        return AfterHeadPhase(own, first_step) if first_step < last_step else NopPruner()
     if name not in PRUNERS:
-        raise ConfigError(f"unknown pruner {name!r}; choose one of {', '.join(PRUNERS)}")
+        raise ConfigError(f"unknown pruner {name!r}; choose one of {', '.join(PRUNERS)}, or module:function")
     if name == "wilcoxon":
         # The pruner compares the scores of a trial's folds with those of the best trial (signed-rank test). If all of
         # three folds are worse, p = 1/8, which is enough here. At Optuna's default of 0.1 it would take four folds, and

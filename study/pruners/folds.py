@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 from drft.config.trial_config import SplitConfig
 from drft.errors import UsageError
-from study.pruners.names import Pruner
 
 if TYPE_CHECKING:  # reading a study needs this module, but not the search spaces
     from study.space import BoundSpace
@@ -14,7 +13,7 @@ COMPARED = 3
 test decides nothing: if both of two folds are worse, p = 1/4."""
 
 
-def chosen_pruner(requested: Pruner | None, split: SplitConfig, default: Pruner = "predictive") -> Pruner:
+def chosen_pruner(requested: str | None, split: SplitConfig, default: str = "predictive") -> str:
     """Return the pruner of a study: the requested one, else the default for its split.
 
     Args:
@@ -42,7 +41,7 @@ def chosen_pruner(requested: Pruner | None, split: SplitConfig, default: Pruner 
     return requested or ("none" if too_few else "wilcoxon")
 
 
-def check_folds(pruner: Pruner | None, space: "BoundSpace") -> None:
+def check_folds(pruner: str | None, space: "BoundSpace") -> None:
     """Check that pruner and early stopping fit the folds of the trials.
 
     Raises:

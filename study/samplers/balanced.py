@@ -46,10 +46,19 @@ class BalancedSampler(BaseSampler):
         }
         self._current: tuple[int, BaseSampler, optuna.Study] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state without the view of a study, which pickle cannot store: Ray Tune stores its searchers."""
+        return {**self.__dict__, "_current": None}
+
     def reseed_rng(self) -> None:
         """Reseed the samplers of all values."""
         for sampler in self._samplers.values():
             sampler.reseed_rng()
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """Pass the start of a trial to the sampler of its value."""
+        sampler, _ = self._select(study, trial)
+        sampler.before_trial(study, trial)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return the dimensions that the value's sampler draws together, without the balanced one."""

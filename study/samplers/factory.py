@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from drft.errors import ConfigError
 from drft.extras import install_command
+from drft.own_function import call_function, is_function
 from study.samplers.balanced import BalancedSampler
 from study.samplers.names import SAMPLERS, Goal
 from study.space import BoundSpace, Range
@@ -42,10 +43,11 @@ _STARTUP_NEAR = 10
 
 
 def make_sampler(name: str, *, seed: int, space: BoundSpace, finished_trials: int, goal: Goal = "best") -> BaseSampler:
-    """Return the sampler called ``name`` (one of ``SAMPLERS``).
+    """Return the sampler called ``name``.
 
     Args:
-        name: the name.
+        name: one of ``SAMPLERS``, or ``module:function``. The function takes ``space`` and a seed, and returns the
+            sampler. It is called once for each value of the dimension that the space isolates, else once.
         seed: the study's seed.
         space: what is searched.
         finished_trials: trials that the study has already. The sampler's seed follows from both numbers, so that a
@@ -53,27 +55,33 @@ def make_sampler(name: str, *, seed: int, space: BoundSpace, finished_trials: in
         goal: with ``depth``, every depth gets the same number of trials.
 
     Raises:
-        ConfigError: when the sampler cannot search this space, or its package is not installed.
+        ConfigError: when the sampler cannot search this space, its package is not installed, or a function returns no
+            sampler.
     """
-    if name not in SAMPLERS:
-        raise ConfigError(f"unknown sampler {name!r}; choose one of {', '.join(SAMPLERS)}")
+    if name not in SAMPLERS and not is_function(name):
+        raise ConfigError(f"unknown sampler {name!r}; choose one of {', '.join(SAMPLERS)}, or module:function")
+    startup = _STARTUP_TRIALS
+
+    def make(index: int) -> BaseSampler:
+        if not is_function(name):
+            return _make_one(name, space, seed, finished_trials, index, startup)
+        given = {"space": space, "seed": _seed(seed, index, finished_trials)}
+        wanted = "an optuna.samplers.BaseSampler"
+        own: BaseSampler = call_function(name, given, BaseSampler, wanted, "--sampler", ConfigError)
+        return own
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         if name == "grid" or (space.isolate is None and goal == "best"):  # a grid visits all values anyway
-            return _make_one(name, space, seed, finished_trials)
+            return make(0)
         path = space.isolate or "depth"
         values = space.values(path)
-        reach, startup = len(values), _STARTUP_TRIALS
+        reach = len(values)
         if space.isolate is not None:
             reach = 0
         elif name == "tpe":
             reach, startup = _NEAR_DEPTHS, _STARTUP_NEAR
-        return BalancedSampler(
-            path,
-            values,
-            lambda index: _make_one(name, space, seed, finished_trials, index, startup),
-            reach=reach,
-        )
+        return BalancedSampler(path, values, make, reach=reach)
 
 
 def _make_one(
@@ -81,8 +89,8 @@ def _make_one(
     space: BoundSpace,
     study_seed: int,
     finished_trials: int,
-    index: int = 0,
-    startup: int = _STARTUP_TRIALS,
+    index: int,
+    startup: int,
 ) -> BaseSampler:
     """Return one sampler; ``index`` counts the samplers of a study that has several."""
     seed = _seed(study_seed, index, finished_trials)
@@ -166,7 +174,7 @@ class ExhaustiveSampler(BruteForceSampler):
 def sampler_notes(name: str, space: BoundSpace, max_gap: float | None = None, goal: Goal = "best") -> tuple[str, ...]:
     """Return what a user should know about this sampler on this space, one sentence each."""
     notes = []
-    if max_gap is not None and name not in CONSTRAINED:
+    if max_gap is not None and name not in CONSTRAINED and not is_function(name):
         notes.append(f"{name} does not use --max-gap to draw trials: it only limits which of them can be the best")
     if name in {"gp", "cmaes"}:
         notes.append(f"{name} learns from completed trials only, not from pruned ones")

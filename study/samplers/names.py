@@ -2,9 +2,8 @@
 
 from typing import Literal, get_args
 
-Sampler = Literal["tpe", "random", "qmc", "gp", "cmaes", "grid"]
-
-SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
+SAMPLERS = ("tpe", "random", "qmc", "gp", "cmaes", "grid")
+"""The samplers of this program; a user's own one is named ``module:function``."""
 
 Goal = Literal["depth", "best"]
 """What the trainings of a study are spent on: ``depth`` answers how deep to fine-tune, with equally many trials at

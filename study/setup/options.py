@@ -9,8 +9,7 @@ from drft.config.trial_config import Metric, Normalization, Precision
 from drft.errors import UsageError
 from study.callbacks.names import Log
 from study.executors.base import TRAINER
-from study.pruners.names import Pruner
-from study.samplers.names import Goal, Sampler
+from study.samplers.names import Goal
 
 if TYPE_CHECKING:
     from study.callbacks.callback import Callback
@@ -56,12 +55,16 @@ class RunOptions:
     those that the space fixes."""
     image_size: int | None = None
     precision: Precision | None = None
-    sampler: Sampler = "tpe"
+    sampler: str = "tpe"
+    """``tpe``, ``random``, ``qmc``, ``gp``, ``cmaes``, ``grid``, or ``module:function``: a function that takes the
+    search space and a seed and returns an ``optuna.samplers.BaseSampler``."""
     folds: int | None = None
     """Number of folds. Each trial trains once for each fold, so every training image is validated once."""
-    pruner: Pruner | None = None
-    """By default ``none`` with the goal depth and ``predictive`` with the goal best; with folds ``wilcoxon`` if there
-    are more than three, else ``none``."""
+    pruner: str | None = None
+    """``none``, ``predictive``, ``asha``, ``hyperband``, ``median``, ``wilcoxon``, or ``module:function``: a function
+    that takes the first epoch at which a trial may be pruned and its last epoch, and returns an
+    ``optuna.pruners.BasePruner``. By default ``none`` with the goal depth and ``predictive`` with the goal best; with
+    folds ``wilcoxon`` if there are more than three, else ``none``."""
     metric: Metric | None = None
     max_gap: float | None = None
     """A trial with a larger gap at its best epoch is infeasible: it cannot be the best trial. None for no limit."""

@@ -168,17 +168,21 @@ def _make_plan(
         check_classes(dataset, space)
     trials = 0
     sampler: BaseSampler | None = None
+    pruner: BasePruner | None = None
     with faults:
         trials = _count_trials(storage, url, metadata, options.results / name, dataset)
     with faults:
         sampler = make_sampler(options.sampler, seed=options.seed, space=space, finished_trials=trials, goal=goal)
+    with faults:
+        pruner = make_pruner(metadata.pruner, first_step=space.first_prunable_step, last_step=space.max_steps)
     faults.raise_all()
     assert sampler is not None
+    assert pruner is not None
     return StudyPlan(
         metadata=metadata,
         space=space,
         sampler=sampler,
-        pruner=make_pruner(metadata.pruner, first_step=space.first_prunable_step, last_step=space.max_steps),
+        pruner=pruner,
         workload=make_workload(options, slots, networks=len(space.base_configs)),
         dataset=dataset,
         backbones=[config.backbone for config in space.base_configs],

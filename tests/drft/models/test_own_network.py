@@ -155,8 +155,8 @@ def test_weights_of_timms_networks_are_refused(weights):
         "no_such_module:f": "no_such_module cannot be imported: .*name its folder in PYTHONPATH",
         "own_networks:missing": "the module own_networks has no function missing",
         "own_networks:number": "has no function number",
-        "own_networks:fails": "fails.5. failed: ValueError: no such file",
-        "own_networks:nothing": "returned no torch.nn.Module, but None",
+        "own_networks:fails": r"fails.classes. failed: ValueError: no such file .own_networks.py, line 29",
+        "own_networks:nothing": "should return a torch.nn.Module, and returned None",
         "own_networks:ten": "returned a classifier of 10 outputs",
     }.items(),
 )

@@ -226,6 +226,21 @@ def test_the_sampler_of_a_resumed_study_gets_its_number_of_trials(ready, monkeyp
     assert seen[0]["finished_trials"] == 1
 
 
+def test_faults_of_a_sampler_and_a_pruner_of_ones_own_are_told_together_and_nothing_is_written(ready, tmp_path):
+    with pytest.raises(UsageError) as raised:
+        ready(sampler="no_such_module:f", pruner="json:no_such_function")
+    assert [fault.partition(": ")[0] for fault in raised.value.faults] == [
+        "--sampler no_such_module:f",
+        "--pruner json:no_such_function",
+    ]
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_pruner_of_ones_own_compares_epochs_and_not_folds(ready):
+    with pytest.raises(UsageError, match="--pruner my_search:pruner: it compares epochs, and these trials compare fol"):
+        ready(pruner="my_search:pruner", folds=4)
+
+
 def test_a_storage_of_another_schema_is_refused(ready, tmp_path):
     create(ready(study="mine"))
     with sqlite3.connect(tmp_path / "results/mine/study.db") as connection:
