@@ -1,37 +1,37 @@
-"""Tune with a loop of one's own, here Optuna's.
+"""Trainings in a ``ray.tune.Tuner`` of one's own, with ASHA and a logger.
 
 ``python examples/own_tuner.py [DATA] [TRIALS]``
-
-``run_trial`` is one training in two phases; it calls back after every epoch, and stops where the answer is false.
 """
 
 import sys
+from pathlib import Path
 
-import optuna
+from ray import tune
+from ray.tune.logger import LoggerCallback
+from ray.tune.schedulers import ASHAScheduler
 
-from drft import TrialConfig, open_dataset, run_trial
+from study import write_report
+from study.tune import searcher, trainable, write_study
 
-data, trials = sys.argv[1] if len(sys.argv) > 1 else "synthetic", int(sys.argv[2]) if len(sys.argv) > 2 else 5
-dataset = open_dataset(data)
-
-
-def objective(trial: optuna.Trial) -> float:
-    """Train at a depth and a learning rate; return the best accuracy on validation."""
-    config = TrialConfig(
-        image_size=96,
-        depth=trial.suggest_int("depth", 0, 8),
-        depth_phase={"lr": trial.suggest_float("lr", 5e-4, 2e-2, log=True), "epochs": 5},
-    )
-
-    def keep_on(record) -> bool:
-        trial.report(record.val_accuracy, record.step)
-        return not trial.should_prune()
-
-    result = run_trial(config, dataset, keep_on)
-    trial.set_user_attr("gap", result.best.gap)
-    return result.best.val_accuracy
+data, trials = sys.argv[1] if len(sys.argv) > 1 else "synthetic", int(sys.argv[2]) if len(sys.argv) > 2 else 18
+what = {"space": "default", "data": data, "settings": {"image_size": 96, "depth_phase.epochs": 5}}
 
 
-study = optuna.create_study(direction="maximize", pruner=optuna.pruners.MedianPruner(n_startup_trials=3))
-study.optimize(objective, trials)
-print(f"Highest of {trials} scores, which is optimistic: {study.best_value:.1%} with {study.best_params}")
+class Print(LoggerCallback):
+    """Print each epoch."""
+
+    def log_trial_result(self, iteration, trial, result):  # noqa: D102
+        print(f"depth {result['config']['depth']}, epoch {result['epoch']}: {result['val_accuracy']:.1%}")
+
+
+grid = tune.Tuner(
+    trainable(**what),
+    tune_config=tune.TuneConfig(
+        metric="best_score", mode="max", num_samples=trials, reuse_actors=True,
+        search_alg=searcher(**what),  # as many trials at every depth
+        scheduler=ASHAScheduler(grace_period=4, reduction_factor=2),
+    ),
+    run_config=tune.RunConfig(storage_path=str(Path("ray_results").absolute()), callbacks=[Print()], verbose=0),
+).fit()  # fmt: skip
+write_study(grid, name="own-tuner", **what)
+print("Report:", write_report("own-tuner"))

@@ -22,6 +22,7 @@ FLOORS = [
     {"study.confirm", "study.run"},
     {"study.study_run"},
     {"study.design", "study.soup", "study.dashboard", "study.export", "study.compare", "study.data_check"},
+    {"study.tune"},
     {"study.messages", "study.report", "study.run_trials"},
     {"study.tuner", "study.setup"},
     {"study.analysis", "study.callbacks"},

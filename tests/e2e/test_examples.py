@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(folder: Path, script: str, *arguments: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{EXAMPLES}"}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{EXAMPLES}", "RAY_ADDRESS": "local"}
     result = subprocess.run(
         [sys.executable, str(EXAMPLES / script), *arguments],
         cwd=folder, env=environment, text=True, capture_output=True, check=False,
@@ -61,4 +61,6 @@ def test_studies_are_run_read_and_compared(folder):
 
 
 def test_a_tuner_of_ones_own_runs_trials(folder):
-    assert "Highest of 2 scores" in run(folder, "own_tuner.py", "labels.csv", "2")
+    output = run(folder, "own_tuner.py", "labels.csv", "2")
+    assert output.splitlines()[-1] == "Report: results/own-tuner/report/index.html"
+    assert all(f"depth {depth}, epoch 1: " in output for depth in (8, 7))
