@@ -48,6 +48,7 @@ def choose_executor(plan: StudyPlan[Suggester], options: RunOptions) -> Iterator
         shipped = pack(plan.dataset, plan.image_sizes, plan.backbones, plan.workload.cache_dir)
 
         def make(log: Path) -> Executor:
-            return RayExecutor(plan.workload, cluster, jobs=jobs, shipped=shipped, log=log.absolute())
+            log = log.absolute()
+            return RayExecutor(plan.workload, cluster, jobs=jobs, shipped=shipped, log=log, folder=log.parent)
 
         yield ExecutorChoice(cluster.describe(jobs or max(1, cluster.capacity())), make)

@@ -99,7 +99,7 @@ def third_trainer(workload):
             (marks / name).touch(exist_ok=False)
         except FileExistsError:
             continue
-        return train
+        return fake_trainer(workload)
     raise RuntimeError("the GPU is gone")
 
 

@@ -1,45 +1,79 @@
-"""The Ray executor: slots that Ray places on the nodes of a cluster.
+"""The Ray executor: Ray Tune places the trainings on the nodes of a cluster.
 
-Each slot is an actor with a worker process of its own (:mod:`study.executors.ray.actor`). The tuner calls it for the
-next events, and passes the answer to a report with the next call, so no epoch starts before the last one was answered.
+``Tuner.fit`` runs in a thread beside the tuner's loop. Tune's searcher hands out the jobs that the loop submits, and
+Tune's trial scheduler passes every result to the loop and returns its answer. What counts stands in the study: Tune
+sees a training that was pruned or has failed as one that ended.
 """
 
+import logging
+import tempfile
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray import tune
+from ray.exceptions import RayError
+from ray.tune.logger import JsonLoggerCallback, LoggerCallback, TBXLoggerCallback
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher
 
 from drft.errors import DrftError, UsageError
 from study.executors.base import Event, Failed, Finished, Job, Reported, Started, WorkerLost, Workload
-from study.executors.ray.actor import ActorInfo, WorkerActor
+from study.executors.local.process import set_environment
 from study.executors.ray.cluster import Cluster
 from study.executors.ray.files import ShippedFiles
+from study.executors.ray.trainable import ActorInfo, Report, Training, as_tune_config
 from study.executors.resources import thread_limit
 
-_GRACE = 5.0
-"""Seconds that actors have to end their workers."""
+_SETTINGS: Mapping[str, str] = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_WARN_THRESHOLD_S": "1000000",
+}
+"""Tune prints nothing, and writes the files that are asked for."""
 
-_FAILED_STARTS = 3
-"""An actor that dies this often before it is ready is given up."""
+_NEVER = {"TUNE_GLOBAL_CHECKPOINT_S": "1000000"}
+"""Without a folder, Tune keeps no copy of its state."""
+
+_GRACE = 30.0
+"""Seconds that Tune has to end its actors."""
 
 _LOST_STARTS = 3
 """A job that is lost more often than this before it starts has failed."""
 
-_GROWTH_SECONDS = 5.0
-"""Seconds between two searches for new nodes."""
+_CAPACITY_SECONDS = 5.0
+"""Seconds between two looks at how much room the nodes have."""
+
+_TURN = 1.0
+"""Seconds that Tune waits, at the end of a training, for the next job: an actor that has none is ended."""
+
+_MOST_PENDING = 10_000
+"""Trials that Tune may place at once. Without a limit of ours it would start one actor after the other."""
+
+
+@dataclass(slots=True)
+class _Run:
+    """A job that Tune has taken."""
+
+    job: Job
+    actor: Any = None
+    worker: str = "a worker"
+    started: bool = False
+    killed: bool = False
 
 
 class RayExecutor:
-    """Runs jobs on actors of a Ray cluster.
+    """Runs jobs as trials of Ray Tune.
 
-    A job that has not started when its actor is lost goes to the first free slot. A lost actor gets a successor, which
-    Ray places where there is room; until there is, the other slots continue.
+    A job that has not started when its actor is lost is handed out again. A lost actor gets a successor, which Ray
+    places where there is room; until there is, the others continue.
     """
 
     def __init__(
@@ -50,8 +84,9 @@ class RayExecutor:
         jobs: int | None = None,
         shipped: ShippedFiles = ShippedFiles(),  # noqa: B008 (frozen)
         log: Path | None = None,
+        folder: Path | None = None,
     ) -> None:
-        """Prepare; the actors start with the ``with`` block.
+        """Prepare; Tune starts with the ``with`` block.
 
         Args:
             workload: what every worker needs.
@@ -59,70 +94,96 @@ class RayExecutor:
             jobs: number of slots; by default what fits on the nodes, and more when nodes join.
             shipped: files that nodes may lack.
             log: file for the output of workers on this machine; the output of others is discarded.
+            folder: Tune writes the metrics of each trial to its folder ``ray``, as JSON and for TensorBoard; None for
+                nowhere.
         """
         gpus = cluster.share.gpus
         per_gpu = int(1 / gpus + 1e-9) if 0 < gpus < 1 else 1
         self.workload = replace(workload, dataset=shipped.dataset, trials_per_gpu=per_gpu)
-        self.any_ready = False
-        """Whether an actor was ever ready. If so, the workload works, and actors that die early may be unlucky."""
         self._cluster = cluster
-        self._grows = jobs is None
+        self._jobs = jobs
         self._shipped = shipped
         self._log = log
+        self._folder = folder
         self._contents: dict[int, Any] = {}
-        self._slots = [_RaySlot(self, index) for index in range(jobs or max(1, cluster.capacity()))]
-        self._waiting: deque[Job] = deque()
-        self._events: list[Event] = []
+        self._capacity = max(1, jobs or cluster.capacity())
+        self._looked = time.monotonic()
+        self._any_ready = False
+        """Whether a worker was ever ready. If so, the workload works, and workers that cannot start may be unlucky."""
         self._retired = 0
         self._lost_starts: dict[int, int] = {}
-        self._grown = time.monotonic()
+        self._free = 0
+        """Actors whose training has ended, and that have no other yet."""
+        self._added: list[Any] = []
+        """Tune's trials since it has last asked which one to start."""
+
+        self._thread = threading.Thread(target=self._fit, name="ray-tune", daemon=True)
+        self._changed = threading.Condition()
+        """Held while what follows is read or written; notified when it has changed."""
+        self._waiting: deque[Job] = deque()
+        self._runs: dict[str, _Run] = {}
+        """Jobs that Tune has taken and that have not ended, by Tune's ids of trials."""
+        self._events: list[Event] = []
+        self._answers: dict[int, bool] = {}
+        self._error: Exception | None = None
+        self._listening = self._closing = False
 
     @property
     def slots(self) -> int:
         """How many jobs can run at once."""
-        return len(self._slots)
+        if self._jobs is None and time.monotonic() - self._looked > _CAPACITY_SECONDS:
+            self._capacity, self._looked = max(1, self._cluster.capacity()), time.monotonic()
+        return max(1, self._capacity - self._retired)
 
     def submit(self, job: Job) -> None:
-        """Give a job to a free actor, as soon as one is ready."""
-        self._waiting.append(job)
-        self._distribute()
+        """Give a job to Tune, which places it as soon as there is room."""
+        with self._changed:
+            self._waiting.append(job)
+            self._changed.notify_all()
 
     def wait(self, timeout: float | None) -> Sequence[Event]:
         """Return all events, after waiting up to ``timeout`` seconds for the first.
 
         Raises:
-            UsageError: when a worker cannot start, for a reason that the user can fix.
-            DrftError: when a worker cannot start.
+            UsageError: when no worker can start, for a reason that the user can fix.
+            DrftError: when no worker can start.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while not self._events:
-            self._grow()
-            left = _GROWTH_SECONDS if deadline is None else max(0.0, deadline - time.monotonic())
-            calls = {slot.call: slot for slot in self._slots if slot.call is not None}
-            if not calls:
-                break  # no actor has anything to do
-            returned, _ = ray.wait(list(calls), num_returns=1, timeout=min(left, _GROWTH_SECONDS))
-            more, _ = ray.wait(list(calls), num_returns=len(calls), timeout=0)
-            for call in dict.fromkeys([*returned, *more]):
-                self._events += calls[call].receive()
-            self._distribute()
-            if not returned and deadline is not None and time.monotonic() >= deadline:
-                break
-        events, self._events = self._events, []
+        with self._changed:
+            self._listening = True
+            self._changed.notify_all()
+            try:
+                self._changed.wait_for(lambda: self._events or self._error or not self._busy, timeout)
+            finally:
+                self._listening = False
+            events, self._events = self._events, []
+            if not events and self._error is not None:
+                raise self._error
         return events
 
     def answer(self, number: int, *, keep_on: bool) -> None:
         """Answer the last report of a job."""
-        next(slot for slot in self._slots if slot.job and slot.job.number == number).send(keep_on)
+        with self._changed:
+            self._answers[number] = keep_on
+            self._changed.notify_all()
 
     def kill(self, number: int) -> None:
-        """Kill the actor of a job with its worker; a successor takes the slot."""
-        for job in [job for job in self._waiting if job.number == number]:
-            self._waiting.remove(job)
-            self._events.append(Failed(number, "killed before it began", kind="lost"))
-        for slot in self._slots:
-            if slot.job and slot.job.number == number:
-                slot.kill()
+        """Kill the actor of a job with its worker; a successor takes its place."""
+        with self._changed:
+            for job in [job for job in self._waiting if job.number == number]:
+                self._waiting.remove(job)
+                self._events.append(Failed(number, "killed before it began", kind="lost"))
+            for trial_id, run in [(key, run) for key, run in self._runs.items() if run.job.number == number]:
+                if run.actor is None:  # it waits for a place, or its actor starts
+                    del self._runs[trial_id]
+                    self._events.append(Failed(number, "killed before it began", kind="lost"))
+                else:
+                    run.killed = True
+                    ray.kill(run.actor)
+            self._changed.notify_all()
+
+    @property
+    def _busy(self) -> bool:
+        return bool(self._waiting or self._runs)
 
     def contents(self, indices: Sequence[int]) -> list[Any]:
         """Return files of the tuner's machine; each is put into the object store once."""
@@ -131,171 +192,245 @@ class RayExecutor:
                 self._contents[index] = ray.put(np.fromfile(self._shipped.files[index].file, np.uint8))
         return [self._contents[index] for index in indices]
 
-    def create_actor(self, index: int) -> Any:
-        """Create the actor of a slot where Ray finds room for it."""
-        share = self._cluster.share
-        actor: Any = ray.remote(WorkerActor)
-        return actor.options(
-            num_cpus=share.cpus, num_gpus=share.gpus, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
-        ).remote(index, self._shipped, self._cluster.scratch)
+    # What follows is called by Tune, in its thread.
 
-    def conditions(self, node: str) -> tuple[Workload, int, Path | None]:
-        """Return workload, threads and log file of a worker on a node."""
-        here = node == ray.get_runtime_context().get_node_id()
-        workload = replace(self.workload, workers=min(self._cluster.fits_on(node), len(self._slots)))
-        return workload, thread_limit(int(self._cluster.share.cpus)), self._log if here else None
+    def next_job(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Return the next job as the configuration of a Tune trial; None if there is none, ``FINISHED`` at the end."""
+        with self._changed:
+            if not self._runs:  # Tune has nothing else to do, and would look again after a second
+                self._changed.wait_for(lambda: self._waiting or self._closing, _TURN)
+            if self._closing:
+                return str(Searcher.FINISHED)
+            if not self._waiting:
+                return None
+            job = self._waiting.popleft()
+            self._runs[trial_id] = _Run(job)
+        return as_tune_config(job)
 
-    def retry(self, job: Job, reason: str) -> list[Event]:
-        """Queue a job again that was lost before it started, unless it was lost too often."""
+    def process(self, trial_id: str, report: Report) -> str:
+        """Pass the report of a trial's step to the tuner; return what Tune is to do with the trial."""
+        with self._changed:
+            run = self._runs.get(trial_id)
+            if run is None or self._closing:
+                return str(TrialScheduler.STOP)
+            run.actor, run.worker = report.actor, f"worker {report.name}"
+        if not report.opened:
+            self._open(report.actor)
+            return str(TrialScheduler.CONTINUE)
+        if report.faults:
+            return self._retire(trial_id, run, report)
+        run.started |= any(isinstance(event, Started) for event in report.events)
+        self._any_ready |= run.started
+        keep_on = self._deliver(trial_id, run, report.events)
+        if keep_on is False:
+            try:
+                self._deliver(trial_id, run, ray.get(report.actor.stop_training.remote()))
+            except RayError:
+                return str(TrialScheduler.CONTINUE)  # its next step fails, as the actor is dead
+        if trial_id in self._runs:
+            return str(TrialScheduler.CONTINUE)
+        self._free += 1
+        return str(TrialScheduler.STOP)
+
+    def add(self, trial: Any) -> None:
+        """Keep a trial that Tune has made of a job."""
+        self._added.append(trial)
+
+    def for_free_actor(self) -> Any:
+        """Return the trial that is to have an actor that is free; None if there is no new one.
+
+        Tune would give it to the trial that waits longest, and end the actor that it starts for that one: where
+        trainings are shorter than the start of an actor, there would never be a second one.
+        """
+        added, self._added = self._added, []
+        if not self._free or not added:
+            return None
+        self._free -= 1
+        return added[-1]
+
+    def lose(self, trial_id: str) -> None:
+        """A trial has lost its actor. A job that had not started is handed out again; any other job has failed."""
+        with self._changed:
+            run = self._runs.pop(trial_id, None)
+            if run is None or self._closing:
+                return
+            reason = f"{run.worker} {'was killed' if run.killed else 'was lost with its actor or node'}"
+            if run.started or run.killed:
+                self._events.append(Failed(run.job.number, reason, kind="lost"))
+            else:
+                self._hand_out_again(run.job, reason)
+            self._changed.notify_all()
+
+    @property
+    def closing(self) -> bool:
+        """Whether Tune is to stop all trials."""
+        return self._closing
+
+    def _deliver(self, trial_id: str, run: _Run, events: Sequence[Event]) -> bool | None:
+        """Pass events to the tuner. Returns its answer to a report; None if there was none, or no answer."""
+        with self._changed:
+            self._events += events
+            self._changed.notify_all()
+            if any(isinstance(event, Finished | Failed) for event in events):
+                self._runs.pop(trial_id, None)
+                # Tune ends an actor for which it has no trial: wait until the tuner has submitted the next job.
+                self._changed.wait_for(lambda: self._closing or (self._listening and not self._events), _TURN)
+            elif events and isinstance(events[-1], Reported):
+                number = run.job.number
+                self._changed.wait_for(lambda: number in self._answers or run.killed or self._closing)
+                return self._answers.pop(number, None)
+        return None
+
+    def _open(self, actor: Any) -> None:
+        """Give an actor its workload and the files that its node lacks; the next step waits for that."""
+        try:
+            info: ActorInfo = ray.get(actor.describe.remote(self.workload.cache_dir))
+        except RayError:
+            return  # the next step fails as well
+        here = info.node == ray.get_runtime_context().get_node_id()
+        workload = replace(self.workload, workers=min(self._cluster.fits_on(info.node), self.slots))
+        threads = thread_limit(int(self._cluster.share.cpus))
+        actor.open.remote(workload, threads, self._log if here else None, *self.contents(info.missing))
+
+    def _retire(self, trial_id: str, run: _Run, report: Report) -> str:
+        """Continue without an actor whose worker cannot start, such as one on a broken GPU, if others are left.
+
+        Its trial keeps its place: Tune would put the next one there.
+        """
+        with self._changed:
+            if report.usage or not self._any_ready or self.slots == 1:
+                self._error = UsageError(report.faults) if report.usage else DrftError("; ".join(report.faults))
+            else:
+                self._retired += 1
+                del self._runs[trial_id]
+                self._events.append(WorkerLost(report.name, "; ".join(report.faults)))
+                self._hand_out_again(run.job, "; ".join(report.faults))
+            self._changed.notify_all()
+        return str(TrialScheduler.NOOP)
+
+    def _hand_out_again(self, job: Job, reason: str) -> None:
         self._lost_starts[job.number] = self._lost_starts.get(job.number, 0) + 1
         if self._lost_starts[job.number] > _LOST_STARTS:
-            return [Failed(job.number, reason, kind="lost")]
-        self._waiting.appendleft(job)
-        return []
+            self._events.append(Failed(job.number, reason, kind="lost"))
+        else:
+            self._waiting.appendleft(job)
 
-    def can_spare(self, slot: "_RaySlot") -> bool:
-        """Return whether the study can continue without a slot."""
-        return self.any_ready and any(other is not slot for other in self._slots)
-
-    def retire(self, slot: "_RaySlot") -> None:
-        """Continue without a slot whose actor cannot start again."""
-        self._slots.remove(slot)
-        self._retired += 1
-
-    def _distribute(self) -> None:
-        for slot in self._slots:
-            if self._waiting and slot.ready and slot.job is None:
-                slot.submit(self._waiting.popleft())
-
-    def _grow(self) -> None:
-        """Add slots for nodes that have joined."""
-        if not self._grows or time.monotonic() - self._grown < _GROWTH_SECONDS:
-            return
-        self._grown = time.monotonic()
-        for index in range(len(self._slots) + self._retired, self._cluster.capacity()):
-            self._slots.append(_RaySlot(self, index))
-            self._slots[-1].start()
+    def _fit(self) -> None:
+        try:
+            with tempfile.TemporaryDirectory() as temporary, set_environment(_SETTINGS):
+                share, logged = self._cluster.share, self._folder is not None
+                loggers: Sequence[Any] = (JsonLoggerCallback, TBXLoggerCallback) if logged else ()
+                bundle = {"CPU": share.cpus, **({"GPU": share.gpus} if share.gpus else {})}
+                training = tune.with_parameters(Training, shipped=self._shipped, scratch=self._cluster.scratch)
+                tuner = tune.Tuner(
+                    tune.with_resources(training, tune.PlacementGroupFactory([bundle])),
+                    tune_config=tune.TuneConfig(
+                        search_alg=_Jobs(self),
+                        scheduler=_Answers(self),
+                        num_samples=-1,
+                        max_concurrent_trials=_MOST_PENDING,
+                        reuse_actors=True,
+                        trial_name_creator=_name,
+                        trial_dirname_creator=_name,
+                    ),
+                    run_config=tune.RunConfig(
+                        name="ray",
+                        storage_path=str(self._folder or temporary),
+                        stop=_AtTheEnd(self),
+                        callbacks=[_HideReports(), *(logger() for logger in loggers)],
+                        verbose=0,
+                        failure_config=tune.FailureConfig(max_failures=0),  # the tuner repeats what has failed
+                        checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                    ),
+                )
+                with set_environment({} if logged else _NEVER):
+                    tuner.fit()
+        except Exception as error:  # noqa: BLE001 (the tuner raises it)
+            with self._changed:
+                self._error = DrftError(f"Ray Tune ended: {type(error).__name__}: {error}")
+                self._changed.notify_all()
 
     def __enter__(self) -> Self:
-        for slot in self._slots:
-            slot.start()
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+        self._thread.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        closing = [slot.actor.close.remote() for slot in self._slots if slot.ready]
-        if closing:
-            ray.wait(closing, num_returns=len(closing), timeout=_GRACE)
-        for slot in self._slots:
-            slot.end()
+        with self._changed:
+            self._closing = True
+            self._waiting.clear()
+            for run in self._runs.values():
+                if run.actor is not None:
+                    ray.kill(run.actor)
+            self._changed.notify_all()
+        self._thread.join(_GRACE)
 
 
-class _RaySlot:
-    """One slot: its actor, and the call to it that has not returned yet."""
+class _Held:
+    """Part of Tune that refers to the executor. Tune pickles its parts for a later run, which there never is."""
 
-    def __init__(self, executor: RayExecutor, index: int) -> None:
+    def __init__(self, executor: RayExecutor) -> None:
+        super().__init__()
         self._executor = executor
-        self._index = index
-        self._failed_starts = 0
-        self._receive: Callable[[Any], list[Event]] = self._described
-        """Processes the result of the call."""
-        self.actor: Any = None
-        self.call: Any = None
-        self.job: Job | None = None
-        self._job_started = self.ready = self._killed = False
-        self._name = ""
 
-    def start(self) -> None:
-        """Have an actor created, and call it for the files that its node lacks."""
-        self.actor = self._executor.create_actor(self._index)
-        self.job, self._job_started, self.ready, self._killed = None, False, False, False
-        self._name = ""
-        self._receive = self._described
-        self.call = self.actor.describe.remote(self._executor.workload.cache_dir)
-
-    def submit(self, job: Job) -> None:
-        """Give a job to the actor, which is free."""
-        self.job, self._job_started, self._killed = job, False, False  # a kill that came too late meant the last job
-        self.send(job)
-
-    def send(self, message: Job | bool | None) -> None:
-        """Call the actor for the next events, with a job or the answer to a report."""
-        self._receive = self._received
-        self.call = self.actor.next_events.remote(message)
-
-    def receive(self) -> list[Event]:
-        """Process the call, which has returned."""
-        call, self.call = self.call, None
-        try:
-            return self._receive(ray.get(call))
-        except RayTaskError as error:
-            if isinstance(error.cause, UsageError) or not self._executor.can_spare(self):
-                raise _original(error, self._name) from error
-            return self._replace(error)  # such as a node whose GPU is gone
-        except RayError as error:
-            return self._replace(error)
-
-    def kill(self) -> None:
-        """Kill the actor during its job."""
-        self._killed = True
-        ray.kill(self.actor)
-        if self.call is None:
-            self.send(None)  # raises that the actor is dead
-
-    def end(self) -> None:
-        """Kill the actor, if there is one."""
-        if self.actor is not None:
-            ray.kill(self.actor)
-
-    def _described(self, info: ActorInfo) -> list[Event]:
-        self._name = info.name
-        contents = self._executor.contents(info.missing)
-        self._receive = self._opened
-        self.call = self.actor.open.remote(*self._executor.conditions(info.node), *contents)
-        return []
-
-    def _opened(self, _: None) -> list[Event]:
-        self.ready = self._executor.any_ready = True
-        return []
-
-    def _received(self, events: Sequence[Event]) -> list[Event]:
-        for event in events:
-            if isinstance(event, Started):
-                self._job_started, self._failed_starts = True, 0
-            if isinstance(event, Finished | Failed):
-                self.job = None
-        if self.job is not None and not (events and isinstance(events[-1], Reported)):
-            self.send(None)
-        return list(events)
-
-    def _replace(self, error: RayError) -> list[Event]:
-        """Start a successor of a lost actor. A job that had not started goes elsewhere; any other job has failed."""
-        self.end()  # it may be alive on a node that cannot be reached
-        job, job_started = self.job, self._job_started or self._killed
-        reason = f"worker {self._name} {'was killed' if self._killed else 'was lost with its actor or node'}"
-        self._failed_starts += not self.ready or isinstance(error, RayTaskError)
-        events: list[Event] = []
-        if self._failed_starts < _FAILED_STARTS:
-            self.start()
-        elif self._executor.can_spare(self):
-            self._executor.retire(self)
-            events.append(WorkerLost(self._name, _last_line(error)))
-        else:
-            raise DrftError(f"workers cannot start: {_last_line(error)}")
-        if job is not None and job_started:
-            events.append(Failed(job.number, reason, str(error), kind="lost"))
-        elif job is not None:
-            events += self._executor.retry(job, reason)
-        return events
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
 
 
-def _original(error: RayTaskError, name: str) -> Exception:
-    """Return the exception of an actor as if it had been raised here."""
-    cause = error.cause
-    if isinstance(cause, UsageError):
-        return type(cause)(cause.faults)
-    return DrftError(f"{name or 'a node'}: {cause}" if isinstance(cause, DrftError) else f"{name}: {_last_line(error)}")
+class _Jobs(_Held, Searcher):
+    """Hands out jobs."""
+
+    def suggest(self, trial_id: str) -> Any:
+        return self._executor.next_job(trial_id)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        pass
+
+    def save(self, checkpoint_path: str) -> None:
+        pass
+
+    def restore(self, checkpoint_path: str) -> None:
+        pass
 
 
-def _last_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+class _Answers(_Held, TrialScheduler):
+    """Returns the tuner's answers."""
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        self._executor.add(trial)
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        return self._executor.process(trial.trial_id, result["report"])
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        self._executor.lose(trial.trial_id)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        pass
+
+    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+        pass
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        return self._executor.for_free_actor()
+
+
+class _AtTheEnd(_Held, tune.Stopper):
+    """Stops all trials when the executor closes."""
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._executor.closing
+
+
+class _HideReports(LoggerCallback):
+    """Takes the reports out of the results, which other callbacks write and Tune keeps."""
+
+    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
+        del result["report"]
+
+
+def _name(trial: Any) -> str:
+    return f"trial_{trial.config['number']:04d}_{trial.trial_id[:4]}"

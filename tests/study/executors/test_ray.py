@@ -1,5 +1,6 @@
 """Nodes that leave and join, files that nodes lack, and the real command on Ray."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from study.executors.ray.executor import RayExecutor
 from study.executors.ray.files import pack
 from study.setup.options import RunOptions
 from tests.helpers import ROOT
-from tests.helpers.fake_training import HANGS, scripted
+from tests.helpers.fake_training import HANGS, WAITS, scripted
 from tests.helpers.ray_cluster import ray_path
 
 pytestmark = pytest.mark.timeout(600)  # nodes start and end in it
@@ -71,23 +72,32 @@ def finish(executor, *jobs):
 
 def test_a_slot_that_cannot_start_again_is_retired(nodes, tmp_path):
     nodes.add_node(num_cpus=2, env_vars={"DRFT_TEST_MARKS": str(tmp_path)})
-    workload = Workload("none", trainer="tests.helpers.fake_training:third_trainer")
+    gate = tmp_path / "gate"
+    workload = Workload(
+        "none", source_options=(("gate", str(gate)),), trainer="tests.helpers.fake_training:third_trainer"
+    )
     with (
         join_cluster(nodes.address, None, None, None) as cluster,
         RayExecutor(workload, cluster, jobs=2) as executor,
+        gate.open("w") as file,
     ):
-        executor.submit(Job(0, scripted(HANGS)))
-        wait_for(executor, lambda event: isinstance(event, Reported))
-        finish(executor, Job(1, scripted()))  # on the other slot
+        fcntl.flock(file, fcntl.LOCK_EX)
+        for number in range(2):
+            executor.submit(Job(number, scripted(WAITS)))
+        events = []
+        while sum(isinstance(event, Reported) for event in events) < 2:
+            events += wait_for(executor, lambda event: isinstance(event, Reported))
         executor.kill(0)
-        events, number = wait_for(executor, lambda event: isinstance(event, Failed)), 2
-        while not any(isinstance(event, WorkerLost) for event in events):
-            events = finish(executor, Job(number, scripted()), Job(number + 1, scripted()))
-            number += 2
-        (retired,) = [event for event in events if isinstance(event, WorkerLost)]
+        wait_for(executor, lambda event: isinstance(event, Failed))
+        executor.submit(Job(2, scripted()))
+        (retired,) = wait_for(executor, lambda event: isinstance(event, WorkerLost))
         assert "the GPU is gone" in retired.reason
         assert executor.slots == 1
-        assert isinstance(finish(executor, Job(number, scripted()))[-1], Finished)
+        fcntl.flock(file, fcntl.LOCK_UN)
+        events = []
+        while sum(isinstance(event, Finished) for event in events) < 2:  # job 2 follows job 1
+            events += wait_for(executor, lambda event: isinstance(event, Finished))
+        assert {event.number for event in events if isinstance(event, Finished)} == {1, 2}
 
 
 def test_a_lost_node_fails_only_its_job_and_a_new_node_is_used(nodes):
@@ -113,11 +123,9 @@ def test_a_lost_node_fails_only_its_job_and_a_new_node_is_used(nodes):
         assert sum(isinstance(event, Finished) for event in events) == 2
 
         third = nodes.add_node(num_cpus=1)
-        workers, number = set(), 4
-        while not any(third.node_id[:6] in worker for worker in workers):
-            events = finish(executor, Job(number, scripted()), Job(number + 1, scripted()))
-            workers |= {event.worker for event in events if isinstance(event, Started)}
-            number += 2
+        for number in (4, 5):  # one on each of the two nodes
+            executor.submit(Job(number, scripted(HANGS)))
+        wait_for(executor, lambda event: isinstance(event, Started) and third.node_id[:6] in event.worker)
 
 
 def test_a_node_without_the_data_and_the_weights_trains_the_same(nodes, tmp_path, monkeypatch):

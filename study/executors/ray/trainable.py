@@ -1,0 +1,183 @@
+"""The trainable of Ray Tune: an actor on some node of a cluster, with a local executor of one worker.
+
+Trainings run in that worker and not in the actor. However a training ends, the actor reports it, starts a successor of
+the worker if necessary, and still answers. Threads, memory settings, output and Ctrl-C are handled as on one machine.
+"""
+
+import os
+import socket
+import sys
+import tempfile
+import time
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+
+from drft.config.trial_config import TrialConfig, with_values
+from drft.errors import DrftError, UsageError
+from drft.training.records import EpochRecord
+from study.executors.base import Event, Finished, Job, Reported, Started, Workload
+from study.executors.local.executor import LocalExecutor
+from study.executors.ray.files import ShippedFiles, find, keep
+from study.executors.resources import Slot
+
+_PATIENCE = 2.0
+"""Seconds that an actor waits for a training to start. Then it returns, so that other calls get their turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActorInfo:
+    """The node of an actor."""
+
+    node: str
+    """Ray's id of the node."""
+    missing: tuple[int, ...]
+    """Indices of the files that the node lacks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What happened during one step, for the executor. Tune's loggers do not see it."""
+
+    actor: Any
+    """The actor, for calls beside those of Tune."""
+    name: str
+    """The actor's name for the user."""
+    opened: bool
+    """Whether the actor has a workload."""
+    events: Sequence[Event] = ()
+    faults: tuple[str, ...] = ()
+    """Why the worker cannot start; it is not tried again."""
+    usage: bool = False
+    """Whether the user can remove the faults."""
+
+
+def as_tune_config(job: Job) -> dict[str, Any]:
+    """Return a job as the configuration of a Tune trial."""
+    return {"number": job.number, "training": job.config.model_dump(mode="json")}
+
+
+class Training(tune.Trainable):
+    """One training after the other. Ray runs one call at a time."""
+
+    def __init__(self, config: dict[str, Any], storage: Any = None) -> None:
+        """Keep the working folder: paths of weights and of the cache may be relative."""
+        os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
+        super().__init__(config, storage)
+
+    def setup(self, config: dict[str, Any], shipped: ShippedFiles = ShippedFiles(), scratch: str | None = None) -> None:  # noqa: B008 (frozen)
+        """Prepare.
+
+        Args:
+            config: that of the first trial, as from :func:`as_tune_config`.
+            shipped: files that the trainings need.
+            scratch: folder for temporary files; None for the system's.
+        """
+        tempfile.tempdir = scratch
+        # multiprocessing imports the main module again in each process that it starts. Here that is a script of Ray's,
+        # which imports all of Ray: workers get an empty module instead.
+        self._main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
+        self._shipped = shipped
+        context = ray.get_runtime_context()
+        self._actor, self._node = context.current_actor, context.get_node_id()
+        self._name = f"ray-{socket.gethostname()}-{self._node[:6]}-{os.getpid()}"
+        self._executor: LocalExecutor | None = None
+        self._weights: dict[str, str] = {}
+        """Weight files on this node, by their names in configurations."""
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next trial."""
+        self._job = Job(new_config["number"], TrialConfig.model_validate(new_config["training"]))
+        self._submitted = self._started = self._reported = False
+        return True
+
+    def describe(self, cache_dir: Path | None) -> ActorInfo:
+        """Return where the actor runs and which files are missing there."""
+        files = self._shipped.files
+        missing = tuple(index for index, shipped in enumerate(files) if find(shipped, cache_dir) is None)
+        return ActorInfo(self._node, missing)
+
+    def open(self, workload: Workload, threads: int, log: Path | None, *contents: bytes) -> None:
+        """Write the files that were missing, in their order, and start the worker."""
+        missing = [shipped for shipped in self._shipped.files if find(shipped, workload.cache_dir) is None]
+        for shipped, content in zip(missing, contents, strict=False):  # other actors of the node may have written some
+            keep(shipped, content, workload.cache_dir)
+        self._weights = {name: str(find(file, workload.cache_dir)) for name, file in self._shipped.weights.items()}
+        gpu = os.environ["CUDA_VISIBLE_DEVICES"] if ray.get_gpu_ids() else None
+        self._executor = LocalExecutor(workload, [Slot(self._name, gpu, threads)], log).__enter__()
+
+    def step(self) -> dict[str, Any]:
+        """Continue to the start of the training, its next epoch or its end; return the metrics and a ``Report``.
+
+        An actor returns at once from the first step of its first trial: it has to be opened.
+        """
+        if self._executor is None:
+            return {"epoch": 0, "report": Report(self._actor, self._name, opened=False)}
+        try:
+            events = self._continue(self._executor)
+        except DrftError as error:
+            usage = isinstance(error, UsageError)
+            faults = error.faults if isinstance(error, UsageError) else (str(error),)
+            report = Report(self._actor, self._name, opened=True, faults=tuple(faults), usage=usage)
+            return {"epoch": 0, "report": report}
+        records = [event.record for event in events if isinstance(event, Reported)]
+        metrics = _metrics(records[-1]) if records else {"epoch": 0}
+        return {**metrics, "report": Report(self._actor, self._name, opened=True, events=events)}
+
+    def stop_training(self) -> Sequence[Event]:
+        """End the training after the epoch that it has just reported; return its last event."""
+        assert self._executor is not None
+        self._reported = False
+        self._executor.answer(self._job.number, keep_on=False)
+        return self._wait(self._executor, None)
+
+    def _continue(self, executor: LocalExecutor) -> Sequence[Event]:
+        if not self._submitted:
+            weights = self._job.config.backbone.weights
+            own_path = {"backbone.weights": self._weights.get(weights, weights)}
+            executor.submit(replace(self._job, config=with_values(self._job.config, own_path)))
+            self._submitted = True
+        elif self._reported:
+            executor.answer(self._job.number, keep_on=True)
+        events = self._wait(executor, None if self._started else _PATIENCE)
+        self._started |= any(isinstance(event, Started) for event in events)
+        self._reported = bool(events) and isinstance(events[-1], Reported)
+        return events
+
+    def _wait(self, executor: LocalExecutor, patience: float | None) -> Sequence[Event]:
+        deadline = None if patience is None else time.monotonic() + patience
+        events: Sequence[Event] = ()
+        while not events and (deadline is None or time.monotonic() < deadline):
+            events = executor.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        return [self._with_config_of_job(event) for event in events]
+
+    def _with_config_of_job(self, event: Event) -> Event:
+        """Return the event with the path that the weights have on the tuner's machine."""
+        if isinstance(event, Finished) and self._weights:
+            return replace(event, result=replace(event.result, config=self._job.config))
+        return event
+
+    def cleanup(self) -> None:
+        """End the worker."""
+        if self._executor is not None:
+            self._executor.__exit__()
+
+
+def _metrics(record: EpochRecord) -> Mapping[str, Any]:
+    """Return what Tune's loggers write of an epoch."""
+    return {
+        "epoch": record.step,
+        "train_accuracy": record.train_accuracy,
+        "val_accuracy": record.val_accuracy,
+        "gap": record.gap,
+        "train_loss": record.train_loss,
+        "val_loss": record.val_loss,
+        "val_qwk": record.val_qwk,
+        "val_balanced_accuracy": record.val_balanced_accuracy,
+    }
