@@ -1,9 +1,10 @@
 """The verdict in sentences, the same on the terminal, in the report and wherever else it is shown."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from study.analysis.estimators.intervals import Estimate
-from study.analysis.verdict import Promise, Verdict
+from study.analysis.verdict import DepthContrast, Promise, Verdict
 
 _NAMES = {
     "head alone": "over the head alone",
@@ -32,17 +33,13 @@ def describe_verdict(verdict: Verdict) -> VerdictText:
     deepest = verdict.by_depth[-1]
     blocks = round(deepest.depth / deepest.depth_fraction)
     within = f"within {100 * verdict.tolerance:g} points of the best depth"
-    gains = [
-        f"{_signed(contrast.difference)} {_NAMES[contrast.other].format(depth=contrast.other_depth)}"
-        for contrast in verdict.contrasts
-    ]
     return VerdictText(
         recommendation=(
             f"Train {verdict.recommended_depth} of {blocks} blocks ({chosen.trainable_fraction:.0%} of the backbone's "
             f"parameters): {within} with probability {chosen.probability_within:.0%}."
         ),
         accuracy=_promise(verdict.promise),
-        gain=f"{', '.join(gains)}." if gains else "",
+        gain=_gain(verdict.contrasts),
         cost=(
             f"Training minus validation accuracy is {_points(verdict.gap_last)} at the last epoch, "
             f"{_points(verdict.gap)} at the epoch that is kept."
@@ -60,6 +57,21 @@ def verdict_lines(verdict: Verdict) -> list[str]:
 def _promise(promise: Promise) -> str:
     of = f"an ensemble of {promise.members}" if promise.gain else "one such training"
     return f"Expected accuracy on new images, as {of}: {_range(promise.value, promise.low, promise.high)}."
+
+
+def _gain(contrasts: Sequence[DepthContrast]) -> str:
+    best = next((contrast.other_depth for contrast in contrasts if contrast.other == "best depth"), None)
+    gains: dict[int | str, str] = {}
+    for contrast in contrasts:
+        name = _NAMES[contrast.other].format(depth=contrast.other_depth)
+        if contrast.other_depth is not None and contrast.other_depth == best and contrast.other != "best depth":
+            name += " (more often the best)"
+        # A depth that has two names is compared once, under the first.
+        gains.setdefault(
+            contrast.other if contrast.other_depth is None else contrast.other_depth,
+            f"{_signed(contrast.difference)} {name}",
+        )
+    return f"One training at this depth: {', '.join(gains.values())}." if gains else ""
 
 
 def _undecided(verdict: Verdict, within: str) -> str:

@@ -15,7 +15,7 @@ from benchmarks.simulations.verdict import (
 from study.analysis.estimators.depth_curve import fit_depth_curve
 from study.analysis.estimators.ensemble_gain import ensemble_gain
 from study.analysis.estimators.intervals import Estimate
-from study.analysis.verdict import accuracy_covariance, decide_depth
+from study.analysis.verdict import DepthContrast, accuracy_covariance, decide_depth
 from study.analysis.verdict_text import verdict_lines
 
 
@@ -142,3 +142,15 @@ def test_the_lines_say_depth_accuracy_gains_cost_and_what_is_open():
     assert "over the untuned configuration" in text
     assert "at the epoch that is kept" in text
     assert "Not decided" in text
+
+
+def test_a_depth_with_two_names_is_compared_once():
+    verdict = decide_depth(simulated(rising).evidence)
+    contrasts = [
+        DepthContrast(name, depth, Estimate(0.01, -0.02, 0.04, 400), 0.8)
+        for name, depth in (("head alone", 0), ("all blocks", 8), ("best depth", 8), ("untuned", None))
+    ]
+    (gain,) = [line for line in verdict_lines(verdict._replace(contrasts=contrasts)) if "+1.0" in line]
+    assert gain.count("+1.0 points") == 3
+    assert "over all blocks (more often the best), +1.0" in gain
+    assert "against depth" not in gain
