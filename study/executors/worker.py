@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from drft.config.trial_config import TrialConfig
-from drft.errors import DrftError, TrainingError, UsageError
+from drft.errors import DrftError, TrainingError, UsageError, one_line
 from drft.training.records import EpochRecord, TrialResult
 from study.executors.base import Failed, Finished, Job, Kind, Reported, Started, Workload
 
@@ -54,9 +54,15 @@ def main(pipe: Connection, workload: Workload, context: WorkerContext) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
+    module, _, function = workload.trainer.partition(":")
     try:
-        module, _, function = workload.trainer.partition(":")
-        trainer: Trainer = getattr(importlib.import_module(module), function)(workload)
+        make = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        fault = f"trainer {workload.trainer}: {one_line(error)} (PYTHONPATH names the folders of your own modules)"
+        pipe.send(CannotStart((fault,), usage=True))
+        return
+    try:
+        trainer: Trainer = make(workload)
     except Exception as error:  # noqa: BLE001 (the tuner ends the study with it)
         traceback.print_exc()
         pipe.send(CannotStart(_faults(error), isinstance(error, UsageError)))

@@ -73,7 +73,8 @@ class RayExecutor:
     """Runs jobs as trials of Ray Tune.
 
     A job that has not started when its actor is lost is handed out again. A lost actor gets a successor, which Ray
-    places where there is room; until there is, the others continue.
+    places where there is room; until there is, the others continue. While a report waits for its answer, Tune does
+    nothing else: answer at once.
     """
 
     def __init__(
@@ -269,6 +270,7 @@ class RayExecutor:
     def _deliver(self, trial_id: str, run: _Run, events: Sequence[Event]) -> bool | None:
         """Pass events to the tuner. Returns its answer to a report; None if there was none, or no answer."""
         with self._changed:
+            self._answers.pop(run.job.number, None)  # to an earlier report, whose training was killed
             self._events += events
             self._changed.notify_all()
             if any(isinstance(event, Finished | Failed) for event in events):

@@ -181,7 +181,11 @@ class TestLocal:
 
     @pytest.mark.parametrize(
         ("trainer", "error", "message"),
-        [("unfit_trainer", UsageError, "bring them back"), ("broken_trainer", DrftError, r"cannot start.*SIGKILL")],
+        [
+            ("unfit_trainer", UsageError, "bring them back"),
+            ("missing_trainer", UsageError, "trainer tests.helpers.fake_training:missing_trainer: AttributeError"),
+            ("broken_trainer", DrftError, r"cannot start.*SIGKILL"),
+        ],
     )
     def test_workers_that_cannot_start_end_the_study(self, trainer, error, message):
         with LocalExecutor(workload(trainer), cpu_slots(1)) as executor, pytest.raises(error, match=message):

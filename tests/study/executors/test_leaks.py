@@ -4,10 +4,12 @@ Each check runs in a process of its own. Everything that descends from this proc
 and programs cannot change what it counts.
 """
 
+import fcntl
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -18,7 +20,7 @@ from benchmarks.process_memory import process_tree
 from study.executors import Finished, Job, LocalExecutor, Reported, Workload, cpu_slots
 from study.executors.local.process import warm_up
 from tests.helpers import ROOT
-from tests.helpers.fake_training import scripted
+from tests.helpers.fake_training import WAITS, scripted
 
 pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts what Linux reports in /proc"),
@@ -28,12 +30,16 @@ pytestmark = [
 WAIT = 60.0
 SHARED = Path("/dev/shm")  # noqa: S108
 RAY_FILES = 20
-"""Open files by which Ray's own processes vary in any case; a leak in each of 80 trials would be far more."""
-FURTHER = {"local": 450, "ray": 80}
-"""Trials after the first 50; Ray takes four times as long for one."""
+"""Open files by which Ray's own processes vary in any case; a leak in each of 450 trials would be far more."""
+FURTHER = 450
+"""Trials after the first 50."""
 RAY_POOL = ("ray::IDLE", "default_worker.py")
 """Command lines of workers that Ray starts in advance, at times of its own; they run none of our code."""
-WORKLOAD = Workload("none", trainer="tests.helpers.fake_training:fake_trainer")
+
+
+def workload(gate):
+    """Return a workload whose trainings wait while a file is locked, if they are to."""
+    return Workload("none", source_options=(("gate", str(gate)),), trainer="tests.helpers.fake_training:fake_trainer")
 
 
 @pytest.mark.parametrize("kind", ["local", "ray"])
@@ -49,12 +55,13 @@ def main(kind):
     if kind == "local":
         warm_up()  # the fork server of multiprocessing lasts as long as this process
     services = descendants()
-    with executing(kind) as (executor, folders):
-        start_all_workers(executor)
+    with tempfile.NamedTemporaryFile() as file, executing(kind, Path(file.name)) as (executor, folders):
+        look_at_all_workers(executor, Path(file.name))
         shared = train(executor, range(50))
-        before = look()
-        shared |= train(executor, range(FURTHER[kind]))
-        growth, processes = grown(before, look(), RAY_FILES if kind == "ray" else 0), descendants() - services
+        before = look_at_all_workers(executor, Path(file.name))
+        shared |= train(executor, range(FURTHER))
+        now = look_at_all_workers(executor, Path(file.name))
+        growth, processes = grown(before, now, RAY_FILES if kind == "ray" else 0), descendants() - services
         assert all((folder / "ray/session_latest").exists() for folder in folders)
     left = outliving(processes) | (descendants() - services)
     report = {
@@ -67,30 +74,41 @@ def main(kind):
 
 
 @contextmanager
-def executing(kind):
+def executing(kind, gate):
     """Start an executor of two slots; yields it with the temporary folders that must go with it."""
     if kind == "local":
-        with LocalExecutor(WORKLOAD, cpu_slots(2)) as executor:
+        with LocalExecutor(workload(gate), cpu_slots(2)) as executor:
             yield executor, []
     else:
         from study.executors.ray.executor import RayExecutor
         from tests.helpers.ray_cluster import own_cluster
 
-        with own_cluster() as cluster, RayExecutor(WORKLOAD, cluster, jobs=2) as executor:
+        with own_cluster() as cluster, RayExecutor(workload(gate), cluster, jobs=2) as executor:
             yield executor, [Path(cluster.scratch)]
 
 
-def start_all_workers(executor):
-    """Run a training on each slot at the same time; a slow machine may start one worker long after the other."""
-    for number in range(executor.slots):
-        executor.submit(Job(number, scripted()))
-    events = []
-    while sum(isinstance(event, Reported) for event in events) < executor.slots:
-        events += executor.wait(WAIT)
-    for number in range(executor.slots):
-        executor.answer(number, keep_on=False)
-    while sum(isinstance(event, Finished) for event in events) < executor.slots:
-        events += executor.wait(WAIT)
+def look_at_all_workers(executor, gate):
+    """Run a training on each slot at the same time and look meanwhile: Tune ends a worker that has nothing to do."""
+    with gate.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # trainings wait for it
+        for number in range(executor.slots):
+            executor.submit(Job(number, scripted(WAITS)))
+        answer_until(executor, Reported)
+        counts = look()
+        fcntl.flock(file, fcntl.LOCK_UN)
+        answer_until(executor, Finished)
+    return counts
+
+
+def answer_until(executor, kind):
+    """Answer reports until each slot has had an event of a kind."""
+    seen = set()
+    while len(seen) < executor.slots:
+        for event in executor.wait(WAIT):
+            if isinstance(event, kind):
+                seen.add(event.number)
+            if isinstance(event, Reported):
+                executor.answer(event.number, keep_on=True)
 
 
 def train(executor, numbers):
