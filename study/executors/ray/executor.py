@@ -23,7 +23,7 @@ from ray.tune.logger import JsonLoggerCallback, LoggerCallback, TBXLoggerCallbac
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from drft.errors import DrftError, UsageError
+from drft.errors import DrftError
 from study.executors.base import Event, Failed, Finished, Job, Reported, Started, WorkerLost, Workload
 from study.executors.local.process import set_environment
 from study.executors.ray.cluster import Cluster
@@ -42,8 +42,14 @@ _SETTINGS: Mapping[str, str] = {
 _NEVER = {"TUNE_GLOBAL_CHECKPOINT_S": "1000000"}
 """Without a folder, Tune keeps no copy of its state."""
 
-_GRACE = 30.0
-"""Seconds that Tune has to end its actors."""
+_GRACE = 60.0
+"""Seconds that Tune has to end its actors and to copy its files."""
+
+_FAILED_STARTS = 3
+"""Before a worker was ever ready, so many actors in a row that cannot start end the study."""
+
+_FITS = 3
+"""Tune is started so often: it ends where memory or disk run out on a node, and its trainings are lost."""
 
 _LOST_STARTS = 3
 """A job that is lost more often than this before it starts has failed."""
@@ -113,12 +119,14 @@ class RayExecutor:
         """Whether a worker was ever ready. If so, the workload works, and workers that cannot start may be unlucky."""
         self._retired = 0
         self._lost_starts: dict[int, int] = {}
+        self._failed_starts = 0
+        """Actors in a row that were lost before they could say anything."""
         self._free = 0
         """Actors whose training has ended, and that have no other yet."""
         self._added: list[Any] = []
         """Tune's trials since it has last asked which one to start."""
 
-        self._thread = threading.Thread(target=self._fit, name="ray-tune", daemon=True)
+        self._thread = threading.Thread(target=self._run_tune, name="ray-tune", daemon=True)
         self._changed = threading.Condition()
         """Held while what follows is read or written; notified when it has changed."""
         self._waiting: deque[Job] = deque()
@@ -153,7 +161,9 @@ class RayExecutor:
             self._listening = True
             self._changed.notify_all()
             try:
-                self._changed.wait_for(lambda: self._events or self._error or not self._busy, timeout)
+                self._changed.wait_for(
+                    lambda: self._events or self._error or (timeout is None and not self._busy), timeout
+                )
             finally:
                 self._listening = False
             events, self._events = self._events, []
@@ -212,22 +222,22 @@ class RayExecutor:
         """Pass the report of a trial's step to the tuner; return what Tune is to do with the trial."""
         with self._changed:
             run = self._runs.get(trial_id)
+            if run is None and report.opened and not self._closing:
+                ray.kill(report.actor)  # its training was killed before the actor was known
+                return str(TrialScheduler.CONTINUE)
             if run is None or self._closing:
                 return str(TrialScheduler.STOP)
             run.actor, run.worker = report.actor, f"worker {report.name}"
         if not report.opened:
             self._open(report.actor)
             return str(TrialScheduler.CONTINUE)
-        if report.faults:
+        if report.fault:
             return self._retire(trial_id, run, report)
         run.started |= any(isinstance(event, Started) for event in report.events)
         self._any_ready |= run.started
         keep_on = self._deliver(trial_id, run, report.events)
         if keep_on is False:
-            try:
-                self._deliver(trial_id, run, ray.get(report.actor.stop_training.remote()))
-            except RayError:
-                return str(TrialScheduler.CONTINUE)  # its next step fails, as the actor is dead
+            report.actor.refuse.remote()
         if trial_id in self._runs:
             return str(TrialScheduler.CONTINUE)
         self._free += 1
@@ -249,15 +259,18 @@ class RayExecutor:
         self._free -= 1
         return added[-1]
 
-    def lose(self, trial_id: str) -> None:
+    def lose(self, trial_id: str, error: str) -> None:
         """A trial has lost its actor. A job that had not started is handed out again; any other job has failed."""
         with self._changed:
             run = self._runs.pop(trial_id, None)
             if run is None or self._closing:
                 return
+            self._failed_starts = self._failed_starts + 1 if run.actor is None else 0
+            if self._failed_starts >= _FAILED_STARTS and not self._any_ready:
+                self._error = DrftError(f"workers cannot start: {_last_line(error)}")
             reason = f"{run.worker} {'was killed' if run.killed else 'was lost with its actor or node'}"
             if run.started or run.killed:
-                self._events.append(Failed(run.job.number, reason, kind="lost"))
+                self._events.append(Failed(run.job.number, reason, error, kind="lost"))
             else:
                 self._hand_out_again(run.job, reason)
             self._changed.notify_all()
@@ -292,7 +305,7 @@ class RayExecutor:
         here = info.node == ray.get_runtime_context().get_node_id()
         workload = replace(self.workload, workers=min(self._cluster.fits_on(info.node), self.slots))
         threads = thread_limit(int(self._cluster.share.cpus))
-        actor.open.remote(workload, threads, self._log if here else None, *self.contents(info.missing))
+        actor.open.remote(workload, threads, self._log if here else None, info.missing, *self.contents(info.missing))
 
     def _retire(self, trial_id: str, run: _Run, report: Report) -> str:
         """Continue without an actor whose worker cannot start, such as one on a broken GPU, if others are left.
@@ -301,12 +314,12 @@ class RayExecutor:
         """
         with self._changed:
             if report.usage or not self._any_ready or self.slots == 1:
-                self._error = UsageError(report.faults) if report.usage else DrftError("; ".join(report.faults))
+                self._error = report.usage or DrftError(report.fault)
             else:
                 self._retired += 1
                 del self._runs[trial_id]
-                self._events.append(WorkerLost(report.name, "; ".join(report.faults)))
-                self._hand_out_again(run.job, "; ".join(report.faults))
+                self._events.append(WorkerLost(report.name, report.fault))
+                self._hand_out_again(run.job, report.fault)
             self._changed.notify_all()
         return str(TrialScheduler.NOOP)
 
@@ -317,43 +330,55 @@ class RayExecutor:
         else:
             self._waiting.appendleft(job)
 
+    def _run_tune(self) -> None:
+        for _ in range(_FITS):
+            try:
+                self._fit()
+            except Exception as error:  # noqa: BLE001 (the tuner raises the last one)
+                with self._changed:
+                    ended = DrftError(f"Ray Tune ended: {type(error).__name__}: {_last_line(str(error))}")
+                    for trial_id in list(self._runs):
+                        self.lose(trial_id, str(error))
+            else:
+                return
+        with self._changed:
+            self._error = ended
+            self._changed.notify_all()
+
     def _fit(self) -> None:
-        try:
-            with tempfile.TemporaryDirectory() as temporary, set_environment(_SETTINGS):
-                share, logged = self._cluster.share, self._folder is not None
-                loggers: Sequence[Any] = (JsonLoggerCallback, TBXLoggerCallback) if logged else ()
-                bundle = {"CPU": share.cpus, **({"GPU": share.gpus} if share.gpus else {})}
-                training = tune.with_parameters(Training, shipped=self._shipped, scratch=self._cluster.scratch)
-                tuner = tune.Tuner(
-                    tune.with_resources(training, tune.PlacementGroupFactory([bundle])),
-                    tune_config=tune.TuneConfig(
-                        search_alg=_Jobs(self),
-                        scheduler=_Answers(self),
-                        num_samples=-1,
-                        max_concurrent_trials=_MOST_PENDING,
-                        reuse_actors=True,
-                        trial_name_creator=_name,
-                        trial_dirname_creator=_name,
-                    ),
-                    run_config=tune.RunConfig(
-                        name="ray",
-                        storage_path=str(self._folder or temporary),
-                        stop=_AtTheEnd(self),
-                        callbacks=[_HideReports(), *(logger() for logger in loggers)],
-                        verbose=0,
-                        failure_config=tune.FailureConfig(max_failures=0),  # the tuner repeats what has failed
-                        checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                    ),
-                )
-                with set_environment({} if logged else _NEVER):
-                    tuner.fit()
-        except Exception as error:  # noqa: BLE001 (the tuner raises it)
-            with self._changed:
-                self._error = DrftError(f"Ray Tune ended: {type(error).__name__}: {error}")
-                self._changed.notify_all()
+        with tempfile.TemporaryDirectory() as temporary, set_environment(_SETTINGS):
+            share, logged = self._cluster.share, self._folder is not None
+            loggers: Sequence[Any] = (_JsonOfEpochs, _TensorBoardOfEpochs) if logged else ()
+            bundle = {"CPU": share.cpus, **({"GPU": share.gpus} if share.gpus else {})}
+            training = tune.with_parameters(Training, shipped=self._shipped, scratch=self._cluster.scratch)
+            tuner = tune.Tuner(
+                tune.with_resources(training, tune.PlacementGroupFactory([bundle])),
+                tune_config=tune.TuneConfig(
+                    search_alg=_Jobs(self),
+                    scheduler=_Answers(self),
+                    num_samples=-1,
+                    max_concurrent_trials=_MOST_PENDING,
+                    reuse_actors=True,
+                    trial_name_creator=_name,
+                    trial_dirname_creator=_name,
+                ),
+                run_config=tune.RunConfig(
+                    name="ray",
+                    storage_path=str(self._folder or temporary),
+                    stop=_AtTheEnd(self),
+                    callbacks=[_HideReports(), *(logger() for logger in loggers)],
+                    verbose=0,
+                    failure_config=tune.FailureConfig(max_failures=0),  # the tuner repeats what has failed
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                ),
+            )
+            with set_environment({} if logged else _NEVER):
+                tuner.fit()
 
     def __enter__(self) -> Self:
-        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+        logger = logging.getLogger("ray.tune")
+        self._level = logger.level
+        logger.setLevel(logging.CRITICAL)
         self._thread.start()
         return self
 
@@ -366,6 +391,7 @@ class RayExecutor:
                     ray.kill(run.actor)
             self._changed.notify_all()
         self._thread.join(_GRACE)
+        logging.getLogger("ray.tune").setLevel(self._level)
 
 
 class _Held:
@@ -398,6 +424,8 @@ class _Jobs(_Held, Searcher):
 class _Answers(_Held, TrialScheduler):
     """Returns the tuner's answers."""
 
+    _supports_buffered_results = False  # every epoch waits for its answer
+
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         self._executor.add(trial)
 
@@ -405,7 +433,8 @@ class _Answers(_Held, TrialScheduler):
         return self._executor.process(trial.trial_id, result["report"])
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        self._executor.lose(trial.trial_id)
+        file = Path(trial.error_file) if trial.error_file else None
+        self._executor.lose(trial.trial_id, file.read_text() if file is not None and file.exists() else "")
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         pass
@@ -432,6 +461,27 @@ class _HideReports(LoggerCallback):
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
         del result["report"]
+
+
+class _JsonOfEpochs(JsonLoggerCallback):
+    """Writes the results of epochs, and not those that bring an actor, a start or an end."""
+
+    def log_trial_result(self, iteration: int, trial: Any, result: dict[str, Any]) -> None:
+        if result["epoch"]:
+            super().log_trial_result(iteration, trial, result)
+
+
+class _TensorBoardOfEpochs(TBXLoggerCallback):
+    """The same for TensorBoard."""
+
+    def log_trial_result(self, iteration: int, trial: Any, result: dict[str, Any]) -> None:
+        if result["epoch"]:
+            super().log_trial_result(iteration, trial, result)
+
+
+def _last_line(error: str) -> str:
+    lines = [line.strip() for line in error.splitlines() if line.strip()]
+    return lines[-1] if lines else "no reason was given"
 
 
 def _name(trial: Any) -> str:

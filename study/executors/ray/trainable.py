@@ -51,10 +51,10 @@ class Report:
     opened: bool
     """Whether the actor has a workload."""
     events: Sequence[Event] = ()
-    faults: tuple[str, ...] = ()
+    fault: str = ""
     """Why the worker cannot start; it is not tried again."""
-    usage: bool = False
-    """Whether the user can remove the faults."""
+    usage: UsageError | None = None
+    """The fault, if the user can remove it."""
 
 
 def as_tune_config(job: Job) -> dict[str, Any]:
@@ -87,6 +87,7 @@ class Training(tune.Trainable):
         self._actor, self._node = context.current_actor, context.get_node_id()
         self._name = f"ray-{socket.gethostname()}-{self._node[:6]}-{os.getpid()}"
         self._executor: LocalExecutor | None = None
+        self._failure: Exception | None = None
         self._weights: dict[str, str] = {}
         """Weight files on this node, by their names in configurations."""
         self.reset_config(config)
@@ -95,6 +96,7 @@ class Training(tune.Trainable):
         """Take the next trial."""
         self._job = Job(new_config["number"], TrialConfig.model_validate(new_config["training"]))
         self._submitted = self._started = self._reported = False
+        self._keep_on = True
         return True
 
     def describe(self, cache_dir: Path | None) -> ActorInfo:
@@ -103,11 +105,18 @@ class Training(tune.Trainable):
         missing = tuple(index for index, shipped in enumerate(files) if find(shipped, cache_dir) is None)
         return ActorInfo(self._node, missing)
 
-    def open(self, workload: Workload, threads: int, log: Path | None, *contents: bytes) -> None:
-        """Write the files that were missing, in their order, and start the worker."""
-        missing = [shipped for shipped in self._shipped.files if find(shipped, workload.cache_dir) is None]
-        for shipped, content in zip(missing, contents, strict=False):  # other actors of the node may have written some
-            keep(shipped, content, workload.cache_dir)
+    def open(
+        self, workload: Workload, threads: int, log: Path | None, missing: Sequence[int], *contents: bytes
+    ) -> None:
+        """Write the files that were missing and start the worker. The next step says what failed."""
+        try:
+            for index, content in zip(missing, contents, strict=True):
+                keep(self._shipped.files[index], content, workload.cache_dir)
+            self._start(workload, threads, log)
+        except (DrftError, OSError) as error:
+            self._failure = error
+
+    def _start(self, workload: Workload, threads: int, log: Path | None) -> None:
         self._weights = {name: str(find(file, workload.cache_dir)) for name, file in self._shipped.weights.items()}
         gpu = os.environ["CUDA_VISIBLE_DEVICES"] if ray.get_gpu_ids() else None
         self._executor = LocalExecutor(workload, [Slot(self._name, gpu, threads)], log).__enter__()
@@ -117,25 +126,24 @@ class Training(tune.Trainable):
 
         An actor returns at once from the first step of its first trial: it has to be opened.
         """
-        if self._executor is None:
+        if self._executor is None and self._failure is None:
             return {"epoch": 0, "report": Report(self._actor, self._name, opened=False)}
         try:
+            if self._failure is not None:
+                raise self._failure
+            assert self._executor is not None
             events = self._continue(self._executor)
-        except DrftError as error:
-            usage = isinstance(error, UsageError)
-            faults = error.faults if isinstance(error, UsageError) else (str(error),)
-            report = Report(self._actor, self._name, opened=True, faults=tuple(faults), usage=usage)
+        except (DrftError, OSError) as error:
+            usage = error if isinstance(error, UsageError) else None
+            report = Report(self._actor, self._name, opened=True, fault=str(error), usage=usage)
             return {"epoch": 0, "report": report}
         records = [event.record for event in events if isinstance(event, Reported)]
         metrics = _metrics(records[-1]) if records else {"epoch": 0}
         return {**metrics, "report": Report(self._actor, self._name, opened=True, events=events)}
 
-    def stop_training(self) -> Sequence[Event]:
-        """End the training after the epoch that it has just reported; return its last event."""
-        assert self._executor is not None
-        self._reported = False
-        self._executor.answer(self._job.number, keep_on=False)
-        return self._wait(self._executor, None)
+    def refuse(self) -> None:
+        """Answer no to the epoch that was just reported; the next step ends the training."""
+        self._keep_on = False
 
     def _continue(self, executor: LocalExecutor) -> Sequence[Event]:
         if not self._submitted:
@@ -144,7 +152,7 @@ class Training(tune.Trainable):
             executor.submit(replace(self._job, config=with_values(self._job.config, own_path)))
             self._submitted = True
         elif self._reported:
-            executor.answer(self._job.number, keep_on=True)
+            executor.answer(self._job.number, keep_on=self._keep_on)
         events = self._wait(executor, None if self._started else _PATIENCE)
         self._started |= any(isinstance(event, Started) for event in events)
         self._reported = bool(events) and isinstance(events[-1], Reported)

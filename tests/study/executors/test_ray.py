@@ -1,6 +1,7 @@
 """Nodes that leave and join, files that nodes lack, and the real command on Ray."""
 
 import fcntl
+import json
 import os
 import subprocess
 import sys
@@ -13,11 +14,11 @@ from ray.cluster_utils import Cluster as Nodes
 
 from drft.config.trial_config import BackboneConfig, TrialConfig, with_values
 from drft.data import load_images, open_dataset
-from drft.errors import UsageError
+from drft.errors import DataError, UsageError
 from study.executors import Failed, Finished, Job, LocalExecutor, Reported, Started, WorkerLost, Workload, cpu_slots
 from study.executors.ray.cluster import TrialResources, join_cluster
 from study.executors.ray.executor import RayExecutor
-from study.executors.ray.files import pack
+from study.executors.ray.files import ShippedFile, ShippedFiles, pack
 from study.setup.options import RunOptions
 from tests.helpers import ROOT
 from tests.helpers.fake_training import HANGS, WAITS, scripted
@@ -166,6 +167,22 @@ def test_a_node_without_the_data_and_the_weights_trains_the_same(nodes, tmp_path
     assert {"images", "weights"} <= folders
 
 
+def test_a_node_that_cannot_store_its_files_ends_the_study_with_the_reason(nodes, tmp_path):
+    file = tmp_path / "own.safetensors"
+    file.write_bytes(b"weights")
+    shipped = ShippedFiles(weights={"own": ShippedFile(tmp_path / "elsewhere", "weights/own.safetensors", "digest")})
+    workload = Workload("none", cache_dir=file / "no folder", trainer="tests.helpers.fake_training:fake_trainer")
+    nodes.add_node(num_cpus=1)
+    with (
+        join_cluster(nodes.address, None, None, None) as cluster,
+        RayExecutor(workload, cluster, shipped=shipped) as executor,
+    ):
+        executor.contents = lambda indices: [b"" for _ in indices]
+        with pytest.raises(DataError, match=r"cannot be written.*DRFT_CACHE") as caught:
+            finish(executor, Job(0, scripted()))
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_a_fraction_of_a_gpu_is_never_split_over_two():
     node = {"CPU": 16.0, "GPU": 2.0}
     assert [TrialResources(1, gpus).fits(node) for gpus in (0.0, 0.4, 0.5, 1, 2)] == [16, 4, 4, 2, 1]
@@ -230,3 +247,9 @@ def test_the_command_has_the_same_results_on_ray_as_on_this_machine(tmp_path, ti
     assert all(process.returncode == 0 for process in processes.values()), outputs
     assert "1 at once on this machine with Ray" in outputs["ray"]
     pd.testing.assert_frame_equal(records(tmp_path / "local"), records(tmp_path / "ray"), check_exact=True)
+    logged = sorted((tmp_path / "ray/results/tiny/ray").glob("trial_000?_*"))
+    assert [folder.name[:10] for folder in logged] == [f"trial_000{number}" for number in range(4)]
+    for folder in logged:
+        lines = [json.loads(line) for line in (folder / "result.json").read_text().splitlines()]
+        assert [line["epoch"] for line in lines] == [1, 2, 3]
+        assert any(folder.glob("events.out.tfevents*"))
