@@ -21,6 +21,7 @@ from drft.errors import TrainingError, UsageError
 from drft.files.atomic import default_cache_dir
 from drft.training.records import EpochRecord, TrialResult, best_record
 from study.executors import Failed, Finished, Job, LocalExecutor, Reported, Slot, Workload
+from study.executors.ray.cluster import TrialResources
 from study.executors.resources import cores, thread_limit
 from study.results.study_folder import StudyFolder
 from study.setup.plan import check_classes, decode
@@ -178,7 +179,7 @@ class TwoPhaseTraining(tune.Trainable):
         workload = replace(
             self._workload,
             workers=max(1, int(cores() // max(cpus, 1))),
-            trials_per_gpu=int(1 / gpus + 1e-9) if 0 < gpus < 1 else 1,
+            trials_per_gpu=TrialResources(cpus, gpus).trials_per_gpu,
         )
         gpu = os.environ["CUDA_VISIBLE_DEVICES"] if ray.get_gpu_ids() else None
         slot = Slot(f"tune-{os.getpid()}", gpu, thread_limit(int(cpus)))

@@ -33,6 +33,11 @@ class TrialResources:
     cpus: float = 1.0
     gpus: float = 0.0
 
+    @property
+    def trials_per_gpu(self) -> int:
+        """How many trials share one GPU."""
+        return int(1 / self.gpus + 1e-9) if 0 < self.gpus < 1 else 1
+
     def fits(self, resources: Mapping[str, float]) -> int:
         """Return how many trials a node with these resources runs at once."""
         counts = []

@@ -104,9 +104,7 @@ class RayExecutor:
             folder: Tune writes the metrics of each trial to its folder ``ray``, as JSON and for TensorBoard; None for
                 nowhere.
         """
-        gpus = cluster.share.gpus
-        per_gpu = int(1 / gpus + 1e-9) if 0 < gpus < 1 else 1
-        self.workload = replace(workload, dataset=shipped.dataset, trials_per_gpu=per_gpu)
+        self.workload = replace(workload, dataset=shipped.dataset, trials_per_gpu=cluster.share.trials_per_gpu)
         self._cluster = cluster
         self._jobs = jobs
         self._shipped = shipped
@@ -162,7 +160,8 @@ class RayExecutor:
             self._changed.notify_all()
             try:
                 self._changed.wait_for(
-                    lambda: self._events or self._error or (timeout is None and not self._busy), timeout
+                    lambda: self._events or self._error or (timeout is None and not self._waiting and not self._runs),
+                    timeout,
                 )
             finally:
                 self._listening = False
@@ -191,10 +190,6 @@ class RayExecutor:
                     run.killed = True
                     ray.kill(run.actor)
             self._changed.notify_all()
-
-    @property
-    def _busy(self) -> bool:
-        return bool(self._waiting or self._runs)
 
     def contents(self, indices: Sequence[int]) -> list[Any]:
         """Return files of the tuner's machine; each is put into the object store once."""
@@ -463,7 +458,7 @@ class _HideReports(LoggerCallback):
         del result["report"]
 
 
-class _JsonOfEpochs(JsonLoggerCallback):
+class _EpochsAlone(LoggerCallback):
     """Writes the results of epochs, and not those that bring an actor, a start or an end."""
 
     def log_trial_result(self, iteration: int, trial: Any, result: dict[str, Any]) -> None:
@@ -471,12 +466,12 @@ class _JsonOfEpochs(JsonLoggerCallback):
             super().log_trial_result(iteration, trial, result)
 
 
-class _TensorBoardOfEpochs(TBXLoggerCallback):
-    """The same for TensorBoard."""
+class _JsonOfEpochs(_EpochsAlone, JsonLoggerCallback):
+    pass
 
-    def log_trial_result(self, iteration: int, trial: Any, result: dict[str, Any]) -> None:
-        if result["epoch"]:
-            super().log_trial_result(iteration, trial, result)
+
+class _TensorBoardOfEpochs(_EpochsAlone, TBXLoggerCallback):
+    pass
 
 
 def _last_line(error: str) -> str:

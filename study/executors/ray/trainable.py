@@ -112,14 +112,11 @@ class Training(tune.Trainable):
         try:
             for index, content in zip(missing, contents, strict=True):
                 keep(self._shipped.files[index], content, workload.cache_dir)
-            self._start(workload, threads, log)
+            self._weights = {name: str(find(file, workload.cache_dir)) for name, file in self._shipped.weights.items()}
+            gpu = os.environ["CUDA_VISIBLE_DEVICES"] if ray.get_gpu_ids() else None
+            self._executor = LocalExecutor(workload, [Slot(self._name, gpu, threads)], log).__enter__()
         except (DrftError, OSError) as error:
             self._failure = error
-
-    def _start(self, workload: Workload, threads: int, log: Path | None) -> None:
-        self._weights = {name: str(find(file, workload.cache_dir)) for name, file in self._shipped.weights.items()}
-        gpu = os.environ["CUDA_VISIBLE_DEVICES"] if ray.get_gpu_ids() else None
-        self._executor = LocalExecutor(workload, [Slot(self._name, gpu, threads)], log).__enter__()
 
     def step(self) -> dict[str, Any]:
         """Continue to the start of the training, its next epoch or its end; return the metrics and a ``Report``.
