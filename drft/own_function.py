@@ -2,12 +2,14 @@
 
 import importlib
 import re
+import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from drft.errors import UsageError, one_line
+from drft.errors import DrftError, UsageError, one_line
 
 
 def is_function(name: str) -> bool:
@@ -45,14 +47,33 @@ def call_function(
     build = getattr(module, function, None)
     if not callable(build):
         raise fault(f"{where}: the module {module_name} has no function {function}")
-    try:
+    with one_line_for_own_code(name, call, option, fault):
         value = build(*arguments.values())
-    except Exception as error:  # the function is the user's: anything may fail
-        file = getattr(module, "__file__", None)
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-        place = f" ({Path(str(file)).name}, line {lines[-1]})" if lines else ""
-        raise fault(f"{where}: {call} failed: {one_line(error)}{place}") from error
     if not isinstance(value, result):
         returned = " ".join(repr(value).split())  # the repr of a network has several lines
         raise fault(f"{where}: {call} should return {wanted}, and returned {returned:.60}")
     return value
+
+
+@contextmanager
+def one_line_for_own_code(name: str, call: str, option: str, fault: type[UsageError]) -> Iterator[None]:
+    """Raise an error of the user's code as one line, with the last line of the user's module that was reached.
+
+    Args:
+        name: ``module:function``; what the block calls came from it.
+        call: what is called, as messages name it.
+        option: what the name was given for.
+        fault: type of the error.
+
+    Raises:
+        UsageError: of the type ``fault``. An error that this program raises on purpose passes unchanged.
+    """
+    try:
+        yield
+    except DrftError:
+        raise
+    except Exception as error:  # the code is the user's: anything may fail
+        file = getattr(sys.modules.get(name.partition(":")[0]), "__file__", None)
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+        place = f" ({Path(str(file)).name}, line {lines[-1]})" if lines else ""
+        raise fault(f"{option} {name}: {call} failed: {one_line(error)}{place}") from error

@@ -14,7 +14,7 @@ from optuna.pruners import (
 from optuna.trial import FrozenTrial
 
 from drft.errors import ConfigError
-from drft.own_function import call_function, is_function
+from drft.own_function import call_function, is_function, one_line_for_own_code
 from study.pruners.folds import COMPARED
 from study.pruners.names import PRUNERS
 from study.pruners.predictive import PredictivePruner
@@ -37,9 +37,7 @@ def make_pruner(name: str, *, first_step: int, last_step: int) -> BasePruner:
         ConfigError: when there is no such pruner, or a function returns none.
     """
     if is_function(name):
-        given = {"first_epoch": first_step, "last_epoch": last_step}
-        wanted = "an optuna.pruners.BasePruner"
-        own: BasePruner = call_function(name, given, BasePruner, wanted, "--pruner", ConfigError)
+        own = _OwnPruner(name, first_step, last_step)
         return AfterHeadPhase(own, first_step) if first_step < last_step else NopPruner()
     if name not in PRUNERS:
         raise ConfigError(f"unknown pruner {name!r}; choose one of {', '.join(PRUNERS)}, or module:function")
@@ -59,6 +57,20 @@ def make_pruner(name: str, *, first_step: int, last_step: int) -> BasePruner:
         "predictive": PredictivePruner(),
     }
     return AfterHeadPhase(pruners[name], first_step)
+
+
+class _OwnPruner(BasePruner):
+    """The pruner that a function of the user returns. Where the user's code fails, the error is one line."""
+
+    def __init__(self, name: str, first_epoch: int, last_epoch: int) -> None:
+        self._name = name
+        arguments = {"first_epoch": first_epoch, "last_epoch": last_epoch}
+        wanted = "an optuna.pruners.BasePruner"
+        self._pruner: BasePruner = call_function(name, arguments, BasePruner, wanted, "--pruner", ConfigError)
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        with one_line_for_own_code(self._name, "prune of the pruner", "--pruner", ConfigError):
+            return self._pruner.prune(study, trial)
 
 
 class AfterHeadPhase(BasePruner):

@@ -20,9 +20,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from drft.errors import ConfigError
 from drft.extras import install_command
-from drft.own_function import call_function, is_function
+from drft.own_function import is_function
 from study.samplers.balanced import BalancedSampler
 from study.samplers.names import SAMPLERS, Goal
+from study.samplers.own import OwnSampler
 from study.space import BoundSpace, Range
 from study.storage.optuna_internals import check_study_view
 
@@ -65,10 +66,7 @@ def make_sampler(name: str, *, seed: int, space: BoundSpace, finished_trials: in
     def make(index: int) -> BaseSampler:
         if not is_function(name):
             return _make_one(name, space, seed, finished_trials, index, startup)
-        given = {"space": space, "seed": _seed(seed, index, finished_trials)}
-        wanted = "an optuna.samplers.BaseSampler"
-        own: BaseSampler = call_function(name, given, BaseSampler, wanted, "--sampler", ConfigError)
-        return own
+        return OwnSampler(name, space, _seed(seed, index, finished_trials))
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

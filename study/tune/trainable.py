@@ -6,9 +6,8 @@ The training runs in a worker process of the trial's actor, as in a study. An ac
 
 import os
 import sys
-import types
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +21,12 @@ from drft.files.atomic import default_cache_dir
 from drft.training.records import EpochRecord, TrialResult, best_record
 from study.executors import Failed, Finished, Job, LocalExecutor, Reported, Slot, Workload
 from study.executors.ray.cluster import TrialResources
+from study.executors.ray.trainable import epoch_metrics
 from study.executors.resources import cores, thread_limit
 from study.results.study_folder import StudyFolder
 from study.setup.plan import check_classes, decode
 from study.space import BoundSpace
 from study.tune.configs import bind_space, config_of, run_options
-
-RENAMED = {"step": "epoch", "epoch": "phase_epoch"}
-"""Fields of an ``EpochRecord`` with other names in Tune, where an epoch is counted through both phases."""
 
 
 def trainable(
@@ -90,10 +87,7 @@ class TwoPhaseTraining(tune.Trainable):
         self, config: dict[str, Any], space: BoundSpace, workload: Workload, seed: int
     ) -> None:
         """Prepare; faults of the configuration are raised by the first step, where Tune reports them without noise."""
-        # multiprocessing imports the main module again in each process that it starts. Here that is a script of Ray's,
-        # which imports all of Ray: workers get an empty module instead.
         self._records: list[EpochRecord] = []
-        self._main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
         self._space, self._workload, self._seed = space, workload, seed
         self._executor: LocalExecutor | None = None
         self._job: Job | None = None
@@ -205,8 +199,7 @@ class TwoPhaseTraining(tune.Trainable):
         record, metric = self._records[-1], self._space.base.metric
         best = best_record(self._records, metric)
         return {
-            **{RENAMED.get(name, name): value for name, value in asdict(record).items()},
-            "gap": record.gap,
+            **epoch_metrics(record),
             "score": record.score(metric),
             "best_score": best.score(metric),
             "best_epoch": best.step,

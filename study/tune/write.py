@@ -17,6 +17,7 @@ from drft.data.progress import silent
 from drft.errors import DrftError, StudyError, one_line
 from drft.files.atomic import whole_folder
 from drft.training.records import EpochRecord, best_record
+from study.executors.ray.trainable import RENAMED
 from study.results.epochs import pack
 from study.results.image_list import write_image_list
 from study.results.study_folder import StudyFolder
@@ -26,7 +27,6 @@ from study.setup.plan import StudyPlan, prepare
 from study.space import BoundSpace
 from study.storage.open import close_storage, open_storage, study_url
 from study.tune.configs import config_of, read_params, run_options
-from study.tune.trainable import RENAMED
 
 TUNE = "tune"
 """Sampler and pruner of such a study: a searcher and a trial scheduler of Ray Tune."""

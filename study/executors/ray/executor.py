@@ -20,7 +20,7 @@ import ray
 from ray import tune
 from ray.exceptions import RayError
 from ray.tune.logger import JsonLoggerCallback, LoggerCallback, TBXLoggerCallback
-from ray.tune.schedulers import TrialScheduler
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from drft.errors import DrftError
@@ -416,7 +416,7 @@ class _Jobs(_Held, Searcher):
         pass
 
 
-class _Answers(_Held, TrialScheduler):
+class _Answers(_Held, FIFOScheduler):
     """Returns the tuner's answers."""
 
     _supports_buffered_results = False  # every epoch waits for its answer
@@ -430,12 +430,6 @@ class _Answers(_Held, TrialScheduler):
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         file = Path(trial.error_file) if trial.error_file else None
         self._executor.lose(trial.trial_id, file.read_text() if file is not None and file.exists() else "")
-
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        pass
-
-    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
-        pass
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         return self._executor.for_free_actor()

@@ -6,12 +6,10 @@ the worker if necessary, and still answers. Threads, memory settings, output and
 
 import os
 import socket
-import sys
 import tempfile
 import time
-import types
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +26,9 @@ from study.executors.resources import Slot
 
 _PATIENCE = 2.0
 """Seconds that an actor waits for a training to start. Then it returns, so that other calls get their turn."""
+
+RENAMED = {"step": "epoch", "epoch": "phase_epoch"}
+"""Fields of an ``EpochRecord`` with other names in Tune, where an epoch is counted through both phases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +80,6 @@ class Training(tune.Trainable):
             scratch: folder for temporary files; None for the system's.
         """
         tempfile.tempdir = scratch
-        # multiprocessing imports the main module again in each process that it starts. Here that is a script of Ray's,
-        # which imports all of Ray: workers get an empty module instead.
-        self._main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
         self._shipped = shipped
         context = ray.get_runtime_context()
         self._actor, self._node = context.current_actor, context.get_node_id()
@@ -135,7 +133,7 @@ class Training(tune.Trainable):
             report = Report(self._actor, self._name, opened=True, fault=str(error), usage=usage)
             return {"epoch": 0, "report": report}
         records = [event.record for event in events if isinstance(event, Reported)]
-        metrics = _metrics(records[-1]) if records else {"epoch": 0}
+        metrics = epoch_metrics(records[-1]) if records else {"epoch": 0}
         return {**metrics, "report": Report(self._actor, self._name, opened=True, events=events)}
 
     def refuse(self) -> None:
@@ -174,15 +172,6 @@ class Training(tune.Trainable):
             self._executor.__exit__()
 
 
-def _metrics(record: EpochRecord) -> Mapping[str, Any]:
-    """Return what Tune's loggers write of an epoch."""
-    return {
-        "epoch": record.step,
-        "train_accuracy": record.train_accuracy,
-        "val_accuracy": record.val_accuracy,
-        "gap": record.gap,
-        "train_loss": record.train_loss,
-        "val_loss": record.val_loss,
-        "val_qwk": record.val_qwk,
-        "val_balanced_accuracy": record.val_balanced_accuracy,
-    }
+def epoch_metrics(record: EpochRecord) -> dict[str, Any]:
+    """Return an epoch as Tune and its loggers see it: the fields of the record, renamed, and ``gap``."""
+    return {**{RENAMED.get(name, name): value for name, value in asdict(record).items()}, "gap": record.gap}

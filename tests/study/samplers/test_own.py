@@ -12,6 +12,7 @@ from drft.config.trial_config import TrialConfig
 from drft.errors import ConfigError
 from study.pruners.factory import make_pruner
 from study.samplers.factory import make_sampler
+from study.samplers.names import Goal
 from study.space import BoundSpace, Space
 
 SPACE = """
@@ -50,6 +51,17 @@ def pruner(first_epoch, last_epoch):
     epochs = first_epoch, last_epoch
     return Pruner()
 
+class Tired(Sampler):
+    def sample_independent(self, study, trial, name, distribution):
+        return self.plan[name]  # it has none
+
+class TiredPruner(optuna.pruners.BasePruner):
+    def prune(self, study, trial):
+        raise ValueError("no more\\nof this")
+
+def tired_pruner(first_epoch, last_epoch):
+    return TiredPruner()
+
 def fails(one, two):
     return 1 / 0
 
@@ -86,7 +98,9 @@ def own_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("own_search")
 def test_a_sampler_of_ones_own_gets_the_space_and_a_seed_that_changes_when_a_study_is_resumed() -> None:
     space = bound()
-    samplers = [make_sampler("own_search:sampler", seed=0, space=space, finished_trials=n) for n in (0, 0, 5)]
+    for finished in (0, 0, 5):
+        make_sampler("own_search:sampler", seed=0, space=space, finished_trials=finished)
+    samplers = sys.modules["own_search"].made
     assert [sampler.space is space for sampler in samplers] == [True, True, True]
     assert samplers[0].seed == samplers[1].seed != samplers[2].seed
 
@@ -136,4 +150,28 @@ def test_faults_of_functions_are_told_in_one_line(name: str, message: str) -> No
     assert "\n" not in str(caught.value)
     with pytest.raises(ConfigError, match=f"^--pruner {name}: .*{message}") as caught:
         make_pruner(name, first_step=4, last_step=10)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("own_search")
+@pytest.mark.parametrize("goal", ["best", "depth"])
+def test_a_sampler_that_fails_while_it_draws_is_one_line(goal: Goal) -> None:
+    space = bound()
+    sampler = make_sampler("own_search:Tired", seed=0, space=space, finished_trials=0, goal=goal)
+    study = optuna.create_study(study_name="toy", direction="maximize", sampler=sampler)
+    message = r"^--sampler own_search:Tired: sample_independent of the sampler failed: AttributeError: .*plan.* "
+    with pytest.raises(ConfigError, match=message + r"\(own_search.py, line \d+\)$"):
+        space.suggest(study.ask())
+
+
+@pytest.mark.usefixtures("own_search")
+def test_a_pruner_that_fails_is_one_line() -> None:
+    pruner = make_pruner("own_search:tired_pruner", first_step=1, last_step=10)
+    trial = optuna.create_study(direction="maximize", pruner=pruner).ask()
+    trial.report(0.5, 2)
+    message = (
+        r"^--pruner own_search:tired_pruner: prune of the pruner failed: ValueError: no more \(own_search.py"
+    )
+    with pytest.raises(ConfigError, match=message) as caught:
+        trial.should_prune()
     assert "\n" not in str(caught.value)
