@@ -31,14 +31,12 @@ def command(study: str, top: int, data: str | None, results: Path, storage: str 
     console = Console(stderr=True)
     with console.status("starting"):
         from study.soup.run import make_soups
-    from study.soup.report import HEADINGS, TEMPERED, rows, tempered_rows, verdict
+    from study.soup.report import SHORT_HEADINGS, short_rows, verdict
 
     soups, folder = make_soups(
         study, results, storage, top=top, data=data, data_options=select_data_options(values), console=console
     )
-    print_table(HEADINGS, rows(soups))
+    print_table(SHORT_HEADINGS, short_rows(soups))
     click.echo()
-    print_table(TEMPERED, tempered_rows(soups))
-    click.echo()
-    for line in (*verdict(soups), f"Figures, limits and weights: {folder}"):
+    for line in (*verdict(soups), f"All figures, limits and weights: {folder}"):
         say(line)

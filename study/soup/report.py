@@ -20,6 +20,7 @@ HEADINGS = (
     *("model", "trials", "accuracy", "QWK", "NLL", "ECE (by chance)", "train", "gap"),
     *("accuracy minus best trial", "gap minus best trial", "cross-fitted gain"),
 )
+SHORT_HEADINGS = ("model", "accuracy", "gap", "cross-fitted gain")
 TEMPERED = ("model", "temperature", "NLL", "NLL, scaled", "cross-fitted", "ECE", "ECE, scaled", "cross-fitted")
 
 LIMITS = (
@@ -97,6 +98,13 @@ def rows(report: SoupReport) -> list[tuple[str, ...]]:
     """Return one row of texts per soup or ensemble, in the order of ``HEADINGS``."""
     gain_scale = 100 if "accuracy" in report.metric else 1
     return [_row(scored, gain_scale) for scored in report.judged]
+
+
+def short_rows(report: SoupReport) -> list[tuple[str, ...]]:
+    """Return one row of texts per soup or ensemble, in the order of ``SHORT_HEADINGS``: they fit 80 columns."""
+    full = [dict(zip(HEADINGS, row, strict=True)) for row in rows(report)]
+    gaps = [points(scored.gap.value).removesuffix(" points") for scored in report.judged]
+    return [tuple((row | {"gap": gap})[name] for name in SHORT_HEADINGS) for row, gap in zip(full, gaps, strict=True)]
 
 
 def tempered_rows(report: SoupReport) -> list[tuple[str, ...]]:
