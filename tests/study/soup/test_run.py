@@ -55,13 +55,16 @@ def test_the_stored_weights_load_and_are_finite(soups):
     assert all(torch.isfinite(tensor).all() for tensor in model.net.state_dict().values())
 
 
-def test_the_command_prints_tables_and_conclusions(trained_study, tmp_path, monkeypatch, capsys):
+def test_the_command_prints_a_table_for_80_columns_and_conclusions(trained_study, tmp_path, monkeypatch, capsys):
     results = tmp_path / "results"
     shutil.copytree(trained_study, results)
     monkeypatch.setattr(sys, "argv", ["drft-study", "soup", "real", "--results", str(results), "--top", "2"])
     main()
     output = capsys.readouterr().out
-    assert "greedy soup" in output
+    table, _, _ = output.partition("\n\n")
+    assert len(table.splitlines()) == 7  # a heading and six models
+    assert max(map(len, table.splitlines())) <= 72  # a terminal adds margins
+    assert "greedy soup" in table
     assert "Stored weights: " in output
     assert len(json.loads((results / "real" / "soup" / "soup.json").read_text())["trials"]) == 2
 
