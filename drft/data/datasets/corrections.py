@@ -1,8 +1,8 @@
-"""Corrections of labels: images that are excluded, and grades that replace those of the source.
+"""Corrections of labels: images that are excluded, and labels that replace those of the source.
 
-A file of corrections is a CSV with a column ``id`` (``train/IDRiD_001``) and, to relabel, ``grade``. The suspect labels
-in a report have a column ``decision`` too: then only rows with ``exclude`` or ``relabel`` in it count, and the column
-``proposed`` has the new grade.
+A file of corrections is a CSV with a column ``id`` (``train/IDRiD_001``) and, to relabel, ``label`` or ``grade``. The
+suspect labels in a report have a column ``decision`` too: then only rows with ``exclude`` or ``relabel`` in it count,
+and the column ``proposed`` has the new label.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -132,19 +132,22 @@ def _read_file(kind: Kind, path: Path, faults: DataErrors) -> _CorrectionFile:
     """Read the corrections of one kind; unknown decisions are added to ``faults``."""
     table = read_table(path)
     id_column, decision_column = table.find_column("id"), table.find_column("decision")
-    grade_name = "proposed" if decision_column else "grade"
-    grade_column = table.find_column(grade_name) if kind == "relabel" else None
+    names = ("proposed",) if decision_column else ("label", "grade")
+    found = [column for column in map(table.find_column, names) if column is not None] if kind == "relabel" else []
     columns = f"its columns are {', '.join(map(repr, table.columns))}"
     if id_column is None:
         raise DataError(f"{path} has no column 'id' that names images; {columns}")
-    if kind == "relabel" and grade_column is None:
-        raise DataError(f"{path} has no column {grade_name!r} with the new grades; {columns}")
+    if kind == "relabel" and len(found) != 1:
+        fault = (
+            "columns 'label' and 'grade': keep one of them" if found else f"no column {names[0]!r} with the new labels"
+        )
+        raise DataError(f"{path} has {fault}; {columns}")
     rows, others = [], 0
     for line, cells in table.rows:
         decision = cells[decision_column].casefold() if decision_column else kind
         location = table.location(line)
         if decision == kind:
-            rows.append(_Row(text_of_cell(cells[id_column]), cells[grade_column] if grade_column else "", location))
+            rows.append(_Row(text_of_cell(cells[id_column]), cells[found[0]] if found else "", location))
         elif decision in OPTIONS:
             others += 1
         elif decision not in _UNCHANGED:

@@ -84,7 +84,7 @@ def test_a_file_without_decisions_changes_nothing(source, write):
 
 def test_a_data_set_without_a_table_is_corrected_in_the_same_way(source, write):
     plain = open_dataset(source)
-    options = {"exclude": write("id\ntrain/a\n", "out.csv"), "relabel": write("id,grade\ntrain/b,4\n", "new.csv")}
+    options = {"exclude": write("id\ntrain/a\n", "out.csv"), "relabel": write("id,label\ntrain/b,4\n", "new.csv")}
 
     assert correct_dataset(plain, {}) is plain
     assert correct_dataset(plain, options).images == open_dataset(source, options=options).images
@@ -111,8 +111,9 @@ def test_every_fault_is_named_at_once(source, write):
     ("text", "fault"),
     [
         ("image,grade\na,1\n", "has no column 'id' that names images; its columns are 'image', 'grade'"),
-        ("id\ntrain/a\n", "has no column 'grade' with the new grades"),
-        ("id,decision\ntrain/a,relabel\n", "has no column 'proposed' with the new grades"),
+        ("id\ntrain/a\n", "has no column 'label' with the new labels"),
+        ("id,grade,label\ntrain/a,1,1\n", "has columns 'label' and 'grade': keep one of them"),
+        ("id,decision\ntrain/a,relabel\n", "has no column 'proposed' with the new labels"),
         ("id,proposed,decision\ntrain/a,1,drop\n", "line 2: decision 'drop' should be keep, exclude or relabel"),
         ("", "is empty"),
     ],
