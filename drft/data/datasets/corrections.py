@@ -184,9 +184,11 @@ def _notes(files: Sequence[_CorrectionFile]) -> Iterator[str]:
     paths = [file.path for file in files]
     for file in files:
         action = "left out" if file.kind == "exclude" else "relabelled"
-        yield f"{len(file.rows)} training images are {action} as listed in {file.path.name} (--{file.kind})."
+        images = "1 training image is" if len(file.rows) == 1 else f"{len(file.rows)} training images are"
+        yield f"{images} {action} as listed in {file.path.name} (--{file.kind})."
         if file.others and paths.count(file.path) == 1:
             other = "relabel" if file.kind == "exclude" else "exclude"
-            yield f"{file.others} lines of {file.path.name} with the decision {other} need --{other} to count."
+            lines = "1 line" if file.others == 1 else f"{file.others} lines"
+            yield f"The decision {other} in {lines} of {file.path.name} counts only with --{other}."
     if any(file.rows for file in files):
         yield "Figures on corrected labels cannot be compared with figures on the original labels of the source."

@@ -169,9 +169,7 @@ def test_a_pruner_that_fails_is_one_line() -> None:
     pruner = make_pruner("own_search:tired_pruner", first_step=1, last_step=10)
     trial = optuna.create_study(direction="maximize", pruner=pruner).ask()
     trial.report(0.5, 2)
-    message = (
-        r"^--pruner own_search:tired_pruner: prune of the pruner failed: ValueError: no more \(own_search.py"
-    )
+    message = r"^--pruner own_search:tired_pruner: prune of the pruner failed: ValueError: no more \(own_search.py"
     with pytest.raises(ConfigError, match=message) as caught:
         trial.should_prune()
     assert "\n" not in str(caught.value)

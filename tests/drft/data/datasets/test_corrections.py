@@ -56,8 +56,8 @@ def test_images_are_left_out_and_relabelled(source, write):
         Correction("exclude", "out.csv", hashlib.sha256(b"id\ntrain/a\n").hexdigest(), 1),
         Correction("relabel", "new.csv", hashlib.sha256(b"id;grade\r\ntrain/b;4\r\n").hexdigest(), 1),
     )
-    assert "1 training images are left out as listed in out.csv (--exclude)." in dataset.notes
-    assert "1 training images are relabelled as listed in new.csv (--relabel)." in dataset.notes
+    assert "1 training image is left out as listed in out.csv (--exclude)." in dataset.notes
+    assert "1 training image is relabelled as listed in new.csv (--relabel)." in dataset.notes
     assert not any("no line in the label table" in note for note in dataset.notes)
 
 
@@ -73,7 +73,7 @@ def test_one_file_of_decisions_excludes_and_relabels(source, write):
 def test_decisions_without_their_option_are_noted(source, write):
     notes = open_dataset(source, options={"exclude": write(DECIDED)}).notes
 
-    assert "1 lines of corrections.csv with the decision relabel need --relabel to count." in notes
+    assert "The decision relabel in 1 line of corrections.csv counts only with --relabel." in notes
 
 
 def test_a_file_without_decisions_changes_nothing(source, write):
