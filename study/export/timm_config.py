@@ -5,7 +5,7 @@ from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
 
-from timm.models import save_for_hf
+from timm.models import filter_pretrained_cfg, save_for_hf
 
 from drft.config.trial_config import TrialConfig
 from drft.models.backbone import Model
@@ -27,10 +27,18 @@ def write_timm_config(folder: Path, model: Model, config: TrialConfig, classes: 
         or config.loss.kind != "cross_entropy"
     ):
         return
-    inputs = {"input_size": (3, config.image_size, config.image_size), "mean": model.mean, "std": model.std}
-    data = {**inputs, "interpolation": "bicubic", "crop_pct": 1.0}
+    source = filter_pretrained_cfg(model.net.pretrained_cfg, remove_source=True)  # type: ignore[no-untyped-call]
+    described = {
+        **{name: value for name, value in source.items() if not name.startswith(("test_", "label_"))},
+        "input_size": (3, config.image_size, config.image_size),
+        "mean": model.mean,
+        "std": model.std,
+        "interpolation": "bicubic",
+        "crop_pct": 1.0,
+        "num_classes": len(classes),
+        "custom_load": False,
+    }
+    settings = {"label_names": list(classes), "pretrained_cfg": described}
     with TemporaryDirectory() as draft:  # timm publishes no function that writes the configuration alone
-        save_for_hf(
-            model.net, draft, model_config={"label_names": list(classes)}, data_config=data, safe_serialization=True
-        )
+        save_for_hf(model.net, draft, model_config=settings, safe_serialization=True)
         copyfile(Path(draft) / TIMM_CONFIG, folder / TIMM_CONFIG)

@@ -27,6 +27,9 @@ from study.executors.resources import Slot
 _PATIENCE = 2.0
 """Seconds that an actor waits for a training to start. Then it returns, so that other calls get their turn."""
 
+_FIRST_EPOCH = 0.05
+"""Seconds after its start in which an epoch is reported together with it: each step costs Tune about 10 ms."""
+
 RENAMED = {"step": "epoch", "epoch": "phase_epoch"}
 """Fields of an ``EpochRecord`` with other names in Tune, where an epoch is counted through both phases."""
 
@@ -149,6 +152,8 @@ class Training(tune.Trainable):
         elif self._reported:
             executor.answer(self._job.number, keep_on=self._keep_on)
         events = self._wait(executor, None if self._started else _PATIENCE)
+        if events and isinstance(events[-1], Started):
+            events = [*events, *self._wait(executor, _FIRST_EPOCH)]
         self._started |= any(isinstance(event, Started) for event in events)
         self._reported = bool(events) and isinstance(events[-1], Reported)
         return events
