@@ -74,21 +74,31 @@ class _Draw:
 
 
 def _distribution(domain: Range | Choices) -> Any:
-    """Return a domain as a distribution of Tune; a range whose steps Tune would shift, and a single value, as choices.
+    """Return a domain as a distribution of Tune.
 
-    Tune rounds to multiples of the step, whatever the low end is.
+    These are choices, too: a single value, and a range whose steps Tune would move. It rounds to multiples of the step,
+    whatever the low end is, and before Ray 2.60 it never drew the highest of several integers with a step.
     """
     if isinstance(domain, Choices):
         return tune.choice(list(domain.options))
-    step, values = domain.step, domain.values()
-    shifted = step is not None and abs(domain.low / step - round(domain.low / step)) > 1e-9
-    if values is not None and (shifted or len(values) == 1):
+    values = domain.values()
+    if values is not None and len(values) == 1:
         return tune.choice(list(values))
-    if not domain.whole:
-        if domain.log:
-            return tune.loguniform(domain.low, domain.high)
-        return tune.uniform(domain.low, domain.high) if step is None else tune.quniform(domain.low, domain.high, step)
-    low, high = int(domain.low), int(domain.high)
+    return _integers(domain) if domain.whole else _floats(domain)
+
+
+def _integers(domain: Range) -> Any:
+    low, high, step = int(domain.low), int(domain.high), int(domain.step or 1)
     if domain.log:
         return tune.lograndint(low, high + 1)
-    return tune.randint(low, high + 1) if step in {None, 1} else tune.qrandint(low, high, int(step or 1))
+    return tune.randint(low, high + 1) if step == 1 else tune.choice(list(range(low, high + 1, step)))
+
+
+def _floats(domain: Range) -> Any:
+    low, high, step, values = domain.low, domain.high, domain.step, domain.values()
+    if domain.log:
+        return tune.loguniform(low, high)
+    if step is None:
+        return tune.uniform(low, high)
+    shifted = abs(low / step - round(low / step)) > 1e-9
+    return tune.choice(list(values)) if shifted and values is not None else tune.quniform(low, high, step)

@@ -36,7 +36,7 @@ def test_a_trial_has_configuration_epochs_predictions_and_checkpoint(folder):
     names = {"config.yaml", "epochs.csv", "predictions.npz", "best.safetensors"}
     assert {file.name for file in path.iterdir()} == names
     assert parse_config(yaml.safe_load((path / "config.yaml").read_text())) == outcome.config
-    epochs = pd.read_csv(path / "epochs.csv")
+    epochs = pd.read_csv(path / "epochs.csv", float_precision="round_trip")
     assert tuple(epochs.columns) == EPOCH_COLUMNS
     assert list(epochs["step"]) == [1, 2, 3, 4, 5]
     assert list(epochs["val_accuracy"]) == [record.val_accuracy for record in outcome.records]
