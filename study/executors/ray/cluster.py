@@ -6,7 +6,7 @@ import math
 import os
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -60,6 +60,11 @@ class Cluster:
     def capacity(self) -> int:
         """Return how many trials all nodes together run at once."""
         return sum(self.share.fits(node) for node in _nodes().values())
+
+    def still_there(self, nodes: Sequence[str]) -> list[str]:
+        """Return those of the nodes that have not left."""
+        alive = _nodes()
+        return [node for node in nodes if node in alive]
 
     def fits_on(self, node: str) -> int:
         """Return how many trials one node runs at once; 1 for a node that has just left."""

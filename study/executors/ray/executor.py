@@ -28,7 +28,7 @@ from study.executors.base import Event, Failed, Finished, Job, Reported, Started
 from study.executors.local.process import set_environment
 from study.executors.ray.cluster import Cluster
 from study.executors.ray.files import ShippedFiles
-from study.executors.ray.trainable import ActorInfo, Report, Training, as_tune_config
+from study.executors.ray.trainable import Report, Training, as_tune_config
 from study.executors.resources import thread_limit
 
 _SETTINGS: Mapping[str, str] = {
@@ -111,11 +111,12 @@ class RayExecutor:
         self._log = log
         self._folder = folder
         self._contents: dict[int, Any] = {}
-        self._capacity = max(1, jobs or cluster.capacity())
+        self._capacity = jobs or cluster.capacity()
         self._looked = time.monotonic()
         self._any_ready = False
         """Whether a worker was ever ready. If so, the workload works, and workers that cannot start may be unlucky."""
-        self._retired = 0
+        self._retired: list[str] = []
+        """The nodes of broken places."""
         self._lost_starts: dict[int, int] = {}
         self._failed_starts = 0
         """Actors in a row that were lost before they could say anything."""
@@ -138,9 +139,10 @@ class RayExecutor:
     @property
     def slots(self) -> int:
         """How many jobs can run at once."""
-        if self._jobs is None and time.monotonic() - self._looked > _CAPACITY_SECONDS:
-            self._capacity, self._looked = max(1, self._cluster.capacity()), time.monotonic()
-        return max(1, self._capacity - self._retired)
+        if time.monotonic() - self._looked > _CAPACITY_SECONDS:
+            self._retired = self._cluster.still_there(self._retired)
+            self._capacity, self._looked = self._jobs or self._cluster.capacity(), time.monotonic()
+        return max(1, self._capacity - len(self._retired))
 
     def submit(self, job: Job) -> None:
         """Give a job to Tune, which places it as soon as there is room."""
@@ -224,7 +226,7 @@ class RayExecutor:
                 return str(TrialScheduler.STOP)
             run.actor, run.worker = report.actor, f"worker {report.name}"
         if not report.opened:
-            self._open(report.actor)
+            self._open(report)
             return str(TrialScheduler.CONTINUE)
         if report.fault:
             return self._retire(trial_id, run, report)
@@ -291,16 +293,16 @@ class RayExecutor:
                 return self._answers.pop(number, None)
         return None
 
-    def _open(self, actor: Any) -> None:
+    def _open(self, report: Report) -> None:
         """Give an actor its workload and the files that its node lacks; the next step waits for that."""
         try:
-            info: ActorInfo = ray.get(actor.describe.remote(self.workload.cache_dir))
+            missing = ray.get(report.actor.missing.remote(self.workload.cache_dir))
         except RayError:
             return  # the next step fails as well
-        here = info.node == ray.get_runtime_context().get_node_id()
-        workload = replace(self.workload, workers=min(self._cluster.fits_on(info.node), self.slots))
+        workload = replace(self.workload, workers=min(self._cluster.fits_on(report.node), self.slots))
         threads = thread_limit(int(self._cluster.share.cpus))
-        actor.open.remote(workload, threads, self._log if here else None, info.missing, *self.contents(info.missing))
+        log = self._log if report.node == ray.get_runtime_context().get_node_id() else None
+        report.actor.open.remote(workload, threads, log, missing, *self.contents(missing))
 
     def _retire(self, trial_id: str, run: _Run, report: Report) -> str:
         """Continue without an actor whose worker cannot start, such as one on a broken GPU, if others are left.
@@ -311,7 +313,7 @@ class RayExecutor:
             if report.usage or not self._any_ready or self.slots == 1:
                 self._error = report.usage or DrftError(report.fault)
             else:
-                self._retired += 1
+                self._retired.append(report.node)
                 del self._runs[trial_id]
                 self._events.append(WorkerLost(report.name, report.fault))
                 self._hand_out_again(run.job, report.fault)

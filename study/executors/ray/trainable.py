@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +36,6 @@ RENAMED = {"step": "epoch", "epoch": "phase_epoch"}
 
 
 @dataclass(frozen=True, slots=True)
-class ActorInfo:
-    """The node of an actor."""
-
-    node: str
-    """Ray's id of the node."""
-    missing: tuple[int, ...]
-    """Indices of the files that the node lacks."""
-
-
-@dataclass(frozen=True, slots=True)
 class Report:
     """What happened during one step, for the executor. Tune's loggers do not see it."""
 
@@ -52,6 +43,8 @@ class Report:
     """The actor, for calls beside those of Tune."""
     name: str
     """The actor's name for the user."""
+    node: str
+    """Ray's id of the actor's node."""
     opened: bool
     """Whether the actor has a workload."""
     events: Sequence[Event] = ()
@@ -85,8 +78,9 @@ class Training(tune.Trainable):
         tempfile.tempdir = scratch
         self._shipped = shipped
         context = ray.get_runtime_context()
-        self._actor, self._node = context.current_actor, context.get_node_id()
-        self._name = f"ray-{socket.gethostname()}-{self._node[:6]}-{os.getpid()}"
+        node = context.get_node_id()
+        self._name = f"ray-{socket.gethostname()}-{node[:6]}-{os.getpid()}"
+        self._report = partial(Report, context.current_actor, self._name, node)
         self._executor: LocalExecutor | None = None
         self._failure: Exception | None = None
         self._weights: dict[str, str] = {}
@@ -100,11 +94,9 @@ class Training(tune.Trainable):
         self._keep_on = True
         return True
 
-    def describe(self, cache_dir: Path | None) -> ActorInfo:
-        """Return where the actor runs and which files are missing there."""
-        files = self._shipped.files
-        missing = tuple(index for index, shipped in enumerate(files) if find(shipped, cache_dir) is None)
-        return ActorInfo(self._node, missing)
+    def missing(self, cache_dir: Path | None) -> tuple[int, ...]:
+        """Return the indices of the files that the node lacks."""
+        return tuple(index for index, shipped in enumerate(self._shipped.files) if find(shipped, cache_dir) is None)
 
     def open(
         self, workload: Workload, threads: int, log: Path | None, missing: Sequence[int], *contents: bytes
@@ -125,7 +117,7 @@ class Training(tune.Trainable):
         An actor returns at once from the first step of its first trial: it has to be opened.
         """
         if self._executor is None and self._failure is None:
-            return {"epoch": 0, "report": Report(self._actor, self._name, opened=False)}
+            return {"epoch": 0, "report": self._report(opened=False)}
         try:
             if self._failure is not None:
                 raise self._failure
@@ -133,11 +125,10 @@ class Training(tune.Trainable):
             events = self._continue(self._executor)
         except (DrftError, OSError) as error:
             usage = error if isinstance(error, UsageError) else None
-            report = Report(self._actor, self._name, opened=True, fault=str(error), usage=usage)
-            return {"epoch": 0, "report": report}
+            return {"epoch": 0, "report": self._report(opened=True, fault=str(error), usage=usage)}
         records = [event.record for event in events if isinstance(event, Reported)]
         metrics = epoch_metrics(records[-1]) if records else {"epoch": 0}
-        return {**metrics, "report": Report(self._actor, self._name, opened=True, events=events)}
+        return {**metrics, "report": self._report(opened=True, events=events)}
 
     def refuse(self) -> None:
         """Answer no to the epoch that was just reported; the next step ends the training."""

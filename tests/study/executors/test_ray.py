@@ -72,7 +72,7 @@ def finish(executor, *jobs):
 
 
 def test_a_slot_that_cannot_start_again_is_retired(nodes, tmp_path):
-    nodes.add_node(num_cpus=2, env_vars={"DRFT_TEST_MARKS": str(tmp_path)})
+    node = nodes.add_node(num_cpus=2, env_vars={"DRFT_TEST_MARKS": str(tmp_path)})
     gate = tmp_path / "gate"
     workload = Workload(
         "none", source_options=(("gate", str(gate)),), trainer="tests.helpers.fake_training:third_trainer"
@@ -99,6 +99,10 @@ def test_a_slot_that_cannot_start_again_is_retired(nodes, tmp_path):
         while sum(isinstance(event, Finished) for event in events) < 2:  # job 2 follows job 1
             events += wait_for(executor, lambda event: isinstance(event, Finished))
         assert {event.number for event in events if isinstance(event, Finished)} == {1, 2}
+        nodes.add_node(num_cpus=2)
+        nodes.remove_node(node, allow_graceful=False)
+        while executor.slots != 2:  # the broken place has left with its node
+            executor.wait(0.1)
 
 
 def test_a_lost_node_fails_only_its_job_and_a_new_node_is_used(nodes):
