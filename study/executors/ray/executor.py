@@ -347,9 +347,13 @@ class RayExecutor:
             share, logged = self._cluster.share, self._folder is not None
             loggers: Sequence[Any] = (_JsonOfEpochs, _TensorBoardOfEpochs) if logged else ()
             bundle = {"CPU": share.cpus, **({"GPU": share.gpus} if share.gpus else {})}
-            training = tune.with_parameters(Training, shipped=self._shipped, scratch=self._cluster.scratch)
+            training = tune.with_resources(
+                tune.with_parameters(Training, shipped=self._shipped, scratch=self._cluster.scratch),
+                tune.PlacementGroupFactory([bundle]),
+            )
+            training.__qualname__ = Training.__name__  # ``ray list actors`` shows it
             tuner = tune.Tuner(
-                tune.with_resources(training, tune.PlacementGroupFactory([bundle])),
+                training,
                 tune_config=tune.TuneConfig(
                     search_alg=_Jobs(self),
                     scheduler=_Answers(self),
