@@ -70,7 +70,7 @@ _PYTHON_OBJECTS = {
 """Classes that are themselves in a file; a stand-in takes the place of every other one."""
 
 _ATTACKS = re.compile(
-    r"builtins\.(?:__import__|breakpoint|compile|eval|exec|input|open|print)|io\.open|"
+    r"builtins\.(?:__import__|breakpoint|compile|eval|exec|input|open|print)|_?io\.open|"  # io before Python 3.12
     r"(?:os|posix|nt|subprocess|commands)\..*"  # Python 2 had functions of subprocess in commands
 )
 """Names that stand in no file of weights, but in files that attack who reads them."""

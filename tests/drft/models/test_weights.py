@@ -191,7 +191,7 @@ def test_files_that_attack_are_refused(tmp_path, function, state, zipped):
         tmp_path / "weights.pth",
         _use_new_zipfile_serialization=zipped,
     )
-    assert_refuses(tmp_path / "weights.pth", r"not a weight file, it would run (builtins|io|posix|commands)\.")
+    assert_refuses(tmp_path / "weights.pth", r"not a weight file, it would run (builtins|_?io|posix|commands)\.")
     assert not (tmp_path / "marker").exists()
 
 
