@@ -196,8 +196,8 @@ def notes(result: Mapping[str, Any]) -> list[str]:
     instant = (
         f"Instant trials ({result['instant_trials']}, random search, 10 epochs): mean time that a trial occupies its "
         "slot when training takes none, after the first tenth. Every epoch waits for its answer everywhere. drft-study "
-        "also returns predictions and tensors and writes a trial's files; Ray Tune, with reused actors, does neither, "
-        "and its log files, snapshots and tables are turned off."
+        "also returns predictions and tensors and writes a trial's files; Ray Tune, with reused actors, does neither. "
+        "Its loggers write the same metrics for both, as JSON and for TensorBoard."
     )
     same = f"The same {result['compared']} trainings on both executors: {equality}."
     load = f"Load average of the machine at the start: {result['load_average']:.1f}."

@@ -1,31 +1,34 @@
 """Plain Ray Tune with the instant trainer: the cost of a trial in Ray Tune itself.
 
 Trials are functions on reused actors, one actor per node, without a scheduler that stops trials or a searcher that
-learns from them. They report a score after each epoch and return nothing else, neither predictions nor tensors.
+learns from them. They report the metrics of each epoch, which Tune's loggers write as for a study, and return nothing
+else, neither predictions nor tensors.
 """
 
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.logger import JsonLoggerCallback, TBXLoggerCallback
 
 from benchmarks.instant import instant_trainer
 from drft.config.trial_config import TrialConfig, with_values
 from drft.errors import DrftError
+from drft.training.records import EpochRecord
 from study.executors import Workload
+from study.executors.ray.trainable import logged_metrics
 
 SETTINGS: Mapping[str, str] = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
     "TUNE_WARN_THRESHOLD_S": "1000000",
     "RAY_AIR_NEW_OUTPUT": "0",
 }
-"""They make Tune faster: no log files for each trial, no snapshots of the experiment, no tables on the terminal."""
+"""As for a study: the loggers are named, and there are no tables on the terminal."""
 
 
 class TrialTimes(tune.Callback):
@@ -43,8 +46,8 @@ def trainable(config: Mapping[str, Any]) -> None:
     """Run one trial."""
     train = instant_trainer(Workload("none"))
 
-    def report(record: Any) -> bool:
-        tune.report({"val_accuracy": record.val_accuracy})
+    def report(record: EpochRecord) -> bool:
+        tune.report(logged_metrics(record))
         return True
 
     train(with_values(TrialConfig(), dict(config)), report)
@@ -65,11 +68,14 @@ def tune_trials(address: str, trials: int, folder: Path) -> list[float]:
     ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     try:
         times = TrialTimes()
+        loggers: Sequence[Any] = (JsonLoggerCallback, TBXLoggerCallback)
         results = tune.Tuner(
             trainable,
             param_space={"depth": tune.randint(0, 9), "depth_phase.lr": tune.loguniform(1e-5, 1e-2)},
             tune_config=tune.TuneConfig(num_samples=trials, reuse_actors=True, metric="val_accuracy", mode="max"),
-            run_config=tune.RunConfig(storage_path=str(folder), verbose=0, callbacks=[times]),
+            run_config=tune.RunConfig(
+                storage_path=str(folder), verbose=0, callbacks=[times, *(logger() for logger in loggers)]
+            ),
         ).fit()
     finally:
         ray.shutdown()

@@ -34,6 +34,9 @@ _FIRST_EPOCH = 0.05
 RENAMED = {"step": "epoch", "epoch": "phase_epoch"}
 """Fields of an ``EpochRecord`` with other names in Tune, where an epoch is counted through both phases."""
 
+_LOGGED = ("epoch", "train_accuracy", "val_accuracy", "gap", "train_loss", "val_loss")
+"""What Tune is told of an epoch of a study: it keeps statistics of every metric, which costs time in each epoch."""
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -127,7 +130,7 @@ class Training(tune.Trainable):
             usage = error if isinstance(error, UsageError) else None
             return {"epoch": 0, "report": self._report(opened=True, fault=str(error), usage=usage)}
         records = [event.record for event in events if isinstance(event, Reported)]
-        metrics = epoch_metrics(records[-1]) if records else {"epoch": 0}
+        metrics = logged_metrics(records[-1]) if records else {"epoch": 0}
         return {**metrics, "report": self._report(opened=True, events=events)}
 
     def refuse(self) -> None:
@@ -171,3 +174,9 @@ class Training(tune.Trainable):
 def epoch_metrics(record: EpochRecord) -> dict[str, Any]:
     """Return an epoch as Tune and its loggers see it: the fields of the record, renamed, and ``gap``."""
     return {**{RENAMED.get(name, name): value for name, value in asdict(record).items()}, "gap": record.gap}
+
+
+def logged_metrics(record: EpochRecord) -> dict[str, Any]:
+    """Return what Tune's loggers write of an epoch of a study."""
+    metrics = epoch_metrics(record)
+    return {name: metrics[name] for name in _LOGGED}
