@@ -115,6 +115,8 @@ class RayExecutor:
         self._looked = time.monotonic()
         self._any_ready = False
         """Whether a worker was ever ready. If so, the workload works, and workers that cannot start may be unlucky."""
+        self._actors: dict[str, Any] = {}
+        """By name, for calls beside those of Tune."""
         self._retired: list[str] = []
         """The nodes of broken places."""
         self._lost_starts: dict[int, int] = {}
@@ -217,14 +219,17 @@ class RayExecutor:
 
     def process(self, trial_id: str, report: Report) -> str:
         """Pass the report of a trial's step to the tuner; return what Tune is to do with the trial."""
+        if report.actor is not None:
+            self._actors[report.name] = report.actor
+        actor = self._actors[report.name]
         with self._changed:
             run = self._runs.get(trial_id)
             if run is None and report.opened and not self._closing:
-                ray.kill(report.actor)  # its training was killed before the actor was known
+                ray.kill(actor)  # its training was killed before the actor was known
                 return str(TrialScheduler.CONTINUE)
             if run is None or self._closing:
                 return str(TrialScheduler.STOP)
-            run.actor, run.worker = report.actor, f"worker {report.name}"
+            run.actor, run.worker = actor, f"worker {report.name}"
         if not report.opened:
             self._open(report)
             return str(TrialScheduler.CONTINUE)
@@ -234,7 +239,7 @@ class RayExecutor:
         self._any_ready |= run.started
         keep_on = self._deliver(trial_id, run, report.events)
         if keep_on is False:
-            report.actor.refuse.remote()
+            actor.refuse.remote()
         if trial_id in self._runs:
             return str(TrialScheduler.CONTINUE)
         self._free += 1

@@ -42,14 +42,14 @@ _LOGGED = ("epoch", "train_accuracy", "val_accuracy", "gap", "train_loss", "val_
 class Report:
     """What happened during one step, for the executor. Tune's loggers do not see it."""
 
-    actor: Any
-    """The actor, for calls beside those of Tune."""
     name: str
     """The actor's name for the user."""
     node: str
     """Ray's id of the actor's node."""
     opened: bool
     """Whether the actor has a workload."""
+    actor: Any = None
+    """The actor, in its first report alone: sending a handle takes time."""
     events: Sequence[Event] = ()
     fault: str = ""
     """Why the worker cannot start; it is not tried again."""
@@ -83,7 +83,7 @@ class Training(tune.Trainable):
         context = ray.get_runtime_context()
         node = context.get_node_id()
         self._name = f"ray-{socket.gethostname()}-{node[:6]}-{os.getpid()}"
-        self._report = partial(Report, context.current_actor, self._name, node)
+        self._report = partial(Report, self._name, node)
         self._executor: LocalExecutor | None = None
         self._failure: Exception | None = None
         self._weights: dict[str, str] = {}
@@ -120,7 +120,8 @@ class Training(tune.Trainable):
         An actor returns at once from the first step of its first trial: it has to be opened.
         """
         if self._executor is None and self._failure is None:
-            return {"epoch": 0, "report": self._report(opened=False)}
+            actor = ray.get_runtime_context().current_actor
+            return {"epoch": 0, "report": self._report(opened=False, actor=actor)}
         try:
             if self._failure is not None:
                 raise self._failure
