@@ -38,9 +38,12 @@ _LOGGED = ("epoch", "train_accuracy", "val_accuracy", "gap", "train_loss", "val_
 """What Tune is told of an epoch of a study: it keeps statistics of every metric, which costs time in each epoch."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Report:
-    """What happened during one step, for the executor. Tune's loggers do not see it."""
+    """What happened during one step, for the executor. Tune's loggers do not see it.
+
+    Tune formats every result for its own log: without a ``repr``, it does not format predictions.
+    """
 
     name: str
     """The actor's name for the user."""
