@@ -102,9 +102,11 @@ def rows(report: SoupReport) -> list[tuple[str, ...]]:
 
 def short_rows(report: SoupReport) -> list[tuple[str, ...]]:
     """Return one row of texts per soup or ensemble, in the order of ``SHORT_HEADINGS``: they fit 80 columns."""
-    full = [dict(zip(HEADINGS, row, strict=True)) for row in rows(report)]
-    gaps = [points(scored.gap.value).removesuffix(" points") for scored in report.judged]
-    return [tuple((row | {"gap": gap})[name] for name in SHORT_HEADINGS) for row, gap in zip(full, gaps, strict=True)]
+    table = []
+    for row, scored in zip(rows(report), report.judged, strict=True):
+        cells = dict(zip(HEADINGS, row, strict=True)) | {"gap": number(100 * scored.gap.value)}
+        table.append(tuple(cells[name] for name in SHORT_HEADINGS))
+    return table
 
 
 def tempered_rows(report: SoupReport) -> list[tuple[str, ...]]:

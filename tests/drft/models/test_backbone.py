@@ -66,8 +66,10 @@ def test_file_of_a_thousand_classes_leaves_the_new_head(tmp_path):
     assert_has_weights(build_model(configuration(weights=path), classes=1000).net, saved_state())
 
 
-@pytest.mark.parametrize("name", timm.list_models(["test_vit", "test_convnext", "test_vit_relpos"]))
+@pytest.mark.parametrize("name", ["test_vit", "test_convnext", "test_vit_relpos"])
 def test_weights_of_another_input_size_are_resampled_where_necessary(tmp_path, name):
+    if name == "test_vit_relpos" and not timm.is_model(name):
+        pytest.skip("timm has this network from 1.0.31 on")
     state, path = saved_state(name), tmp_path / "weights.safetensors"
     safetensors.torch.save_file(state, path)
     own = build_model(configuration(name, path)).net.state_dict()
