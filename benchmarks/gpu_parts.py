@@ -6,6 +6,7 @@ GPU, ``study`` and ``plain`` run on the CPU.
 
 import argparse
 import contextlib
+import copy
 import json
 import os
 import statistics
@@ -25,7 +26,7 @@ import optuna
 import torch
 from optuna.trial import TrialState
 from rich.console import Console
-from torch import nn
+from torch import Tensor, nn
 
 from benchmarks.ours import enqueue, study_options
 from benchmarks.plain import DEVICE
@@ -36,7 +37,6 @@ from drft.config.trial_config import SplitConfig, TrialConfig, parse_config
 from drft.data import open_dataset
 from drft.data.progress import silent
 from drft.feature_cache.split_model import split_model
-from drft.models.devices import autocast
 from drft.training.regularization.mixup import MixedBatch
 from drft.training.session import TrainingSession
 from drft.training.trainer import Trainer, shuffled_batches
@@ -82,15 +82,19 @@ def card(_args: argparse.Namespace) -> Result:
 
 def tests(_args: argparse.Namespace) -> Result:
     """Run the tests that need a GPU."""
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-rA", "-m", "gpu", "tests/drft/training"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=_ROOT)
-    lines = (done.stdout + done.stderr).strip().splitlines()
+    command = [sys.executable, "-m", "pytest", "-q", "-rA", "-m", "gpu", "tests/drft/training/test_gpu.py"]
+    command += ["-n", "4", "--dist", "load"]
+    wide = {**os.environ, "COLUMNS": "400"}  # a line that is too long loses the reason of a failure
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=_ROOT, env=wide)
+    lines = done.stdout.strip().splitlines()
     failures = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
-    return {"code": done.returncode, "summary": lines[-1] if lines else "", "failures": failures}
+    return {"code": done.returncode, "summary": lines[-1] if lines else done.stderr[-200:], "failures": failures}
 
 
 def agreement(args: argparse.Namespace) -> Result:
     """Train one configuration on the CPU and on the GPU in fp32; on the GPU again, without a cache, and in bf16."""
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # deterministic; read when cuBLAS is first used
+    torch.use_deterministic_algorithms(True, warn_only=True)
     dataset = open_dataset(args.data)
     values = {"depth": 4, "image_size": 128, "precision": "fp32", "depth_phase": {"epochs": 4}}
     config = parse_config(values, _config(args))
@@ -180,9 +184,11 @@ def together(args: argparse.Namespace) -> Result:
 
         row: Result = {"trainings": len(pairs), "in_turn_ms": _milliseconds(in_turn, _STEPS)}
         row["on_streams_ms"] = _milliseconds(on_streams, _STEPS)
+        # The fused convolutions of drft-study cannot be stacked.
+        apart, _ = _trainer(sessions[0], parse_config({"depth": depth}, base), fold=False)
         for count in _STACKED:
             try:
-                row[f"stacked_{count}_ms"] = _stacked_ms(pairs[0][0], count)
+                row[f"stacked_{count}_ms"] = _stacked_ms(apart, count)
             except RuntimeError as error:  # an operation that cannot be stacked, or a lack of memory
                 row[f"stacked_{count}_ms"] = f"{type(error).__name__}: {str(error)[:200]}"
         result[f"depth {depth}"] = row
@@ -191,23 +197,7 @@ def together(args: argparse.Namespace) -> Result:
 
 def _stacked_ms(trainer: Trainer, count: int) -> float:
     """Return the milliseconds of the forward and backward pass of several stacked trainings, as a graph."""
-    context, depth = trainer.context, trainer.prefix.depth
-    rows = np.arange(context.config.batch_size)
-    inputs = trainer.prefix.open(context.images("train")).batch(rows)
-    suffix = Suffix(context.model.net, context.network.split_model, depth)
-    parameters = {name: tensor.detach() for name, tensor in suffix.named_parameters() if tensor.requires_grad}
-    classes = torch.zeros(len(rows), dtype=torch.long, device=context.device)
-    stacked = [
-        {name: torch.stack([tensor] * count) for name, tensor in tensors.items()}
-        for tensors in (parameters, dict(suffix.named_buffers()))
-    ]
-    others = [torch.stack([tensor] * count) for tensor in (classes, *inputs)]
-    gradient = torch.func.vmap(torch.func.grad(loss_function(suffix)), randomness="different")
-
-    def step() -> None:
-        with autocast(context.network.precision, context.device):
-            gradient(*stacked, *others)
-
+    step = _stacked_step(trainer, count)
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     with torch.cuda.stream(stream):
         for _ in range(2):
@@ -217,6 +207,29 @@ def _stacked_ms(trainer: Trainer, count: int) -> float:
     with torch.cuda.graph(graph, stream=stream):
         step()
     return _milliseconds(graph.replay, 10)
+
+
+def _stacked_step(trainer: Trainer, count: int) -> Callable[[], dict[str, Tensor]]:
+    """Return a function that computes the gradients of several stacked trainings, all in bfloat16.
+
+    Args:
+        trainer: of one of them; its batch norms must not be folded.
+        count: number of trainings.
+    """
+    context, depth = trainer.context, trainer.prefix.depth
+    rows = np.arange(context.config.batch_size)
+    inputs = [tensor.bfloat16() for tensor in trainer.prefix.open(context.images("train")).batch(rows)]
+    # A copy: tensors of a stacked call stay behind in the modules. And no autocast: batch norms fail in it.
+    suffix = copy.deepcopy(Suffix(context.model.net, context.network.split_model, depth)).bfloat16()
+    parameters = {name: tensor.detach() for name, tensor in suffix.named_parameters() if tensor.requires_grad}
+    classes = torch.zeros(len(rows), dtype=torch.long, device=context.device)
+    stacked = [
+        {name: torch.stack([tensor] * count) for name, tensor in tensors.items()}
+        for tensors in (parameters, dict(suffix.named_buffers()))
+    ]
+    others = [torch.stack([tensor] * count) for tensor in (classes, *inputs)]
+    gradient = torch.func.vmap(torch.func.grad(loss_function(suffix)), randomness="different")
+    return lambda: gradient(*stacked, *others)
 
 
 def study(args: argparse.Namespace) -> Result:

@@ -7,6 +7,8 @@ import torch
 
 from benchmarks import gpu_parts
 from benchmarks.gpu import notes, tables
+from drft.config.trial_config import parse_config
+from drft.training.session import TrainingSession
 
 PARTS = {
     "training": {"depth 8": {"seconds": 2.0, "kernel_seconds": 0.5}, "part_seconds": 30.0},
@@ -50,3 +52,14 @@ def test_a_part_that_fails_is_written_and_the_next_one_runs(tmp_path, monkeypatc
     results = json.loads(out.read_text())
     assert results.keys() == {"card", "steps"}
     assert all(result["failed"].startswith("Traceback") for result in results.values())
+
+
+@pytest.mark.parametrize("depth", [6, 3])
+def test_stacked_steps_leave_the_network_as_it_was(tiny_dataset, tmp_path, depth):
+    config = parse_config({"image_size": 48, "depth": depth, "precision": "bf16"})
+    session = TrainingSession(tiny_dataset, device="cpu", cache_dir=tmp_path)
+    trainer, step = gpu_parts._trainer(session, config, fold=False)
+    gradients = gpu_parts._stacked_step(trainer, 3)()
+    assert {len(gradient) for gradient in gradients.values()} == {3}
+    step()
+    session.prepare(config)  # loads weights into the network, which tensors of a stacked call would refuse
