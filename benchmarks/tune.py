@@ -21,14 +21,8 @@ from drft.config.trial_config import TrialConfig, with_values
 from drft.errors import DrftError
 from drft.training.records import EpochRecord
 from study.executors import Workload
+from study.executors.ray.executor import SETTINGS
 from study.executors.ray.trainable import logged_metrics
-
-SETTINGS: Mapping[str, str] = {
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_WARN_THRESHOLD_S": "1000000",
-    "RAY_AIR_NEW_OUTPUT": "0",
-}
-"""As for a study: the loggers are named, and there are no tables on the terminal."""
 
 
 class TrialTimes(tune.Callback):

@@ -11,9 +11,9 @@ import yaml
 
 from study.cli import cli
 from tests.helpers import ROOT
+from tests.helpers.pages import BLOCK
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "search_spaces" / "README.md"])
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def names(pages):

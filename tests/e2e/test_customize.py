@@ -23,6 +23,7 @@ from study.samplers.factory import make_sampler
 from study.space import Space
 from study.storage.open import open_storage
 from tests.helpers import ROOT
+from tests.helpers.pages import code_blocks
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -40,7 +41,7 @@ search:
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """The working folder of a user: 40 small images, a search space, and the modules that the page shows."""
-    blocks = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    blocks = code_blocks(PAGE, "python")
     (tmp_path / "my_search.py").write_text("\n".join(block for block in blocks if "optuna" in block))
     (tmp_path / "my_training.py").write_text(next(block for block in blocks if "def make" in block))
     (tmp_path / "tiny.yaml").write_text(SPACE)

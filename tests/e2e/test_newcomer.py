@@ -12,16 +12,16 @@ import pytest
 from PIL import Image
 
 from tests.helpers import ROOT
+from tests.helpers.pages import code_blocks
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e, pytest.mark.timeout(3600)]
 
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 REPORT = re.compile(r"`(results/\S+/report/index\.html)`")
 
 
 def blocks(page: str, language: str = "") -> list[str]:
     """Return the code blocks of a page; those without a language are commands."""
-    return [body for found, body in BLOCK.findall((ROOT / page).read_text()) if found == language]
+    return code_blocks((ROOT / page).read_text(), language)
 
 
 def commands(page: str) -> list[str]:

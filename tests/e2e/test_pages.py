@@ -6,7 +6,6 @@ A study has fewer trials here, of a small network. ``test_customize.py`` runs th
 
 import csv
 import os
-import re
 import shlex
 import subprocess
 import sys
@@ -21,10 +20,10 @@ from rich.console import Console
 import study
 from study.run import run_study
 from tests.helpers import ROOT
+from tests.helpers.pages import code_blocks
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 ELSEWHERE = {"docs/customize.md", "docs/getting-started.md"}
 PAGES = sorted({*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")} - {ROOT / page for page in ELSEWHERE})
 CLUSTERS = "docs/ray.md"
@@ -35,14 +34,9 @@ TINY_TUNE = '"depth_phase.epochs": 1, "image_size": 32}, "backbone": "test_resne
 OFFICIAL = "B. Disease Grading"
 
 
-def blocks(kind: str) -> list[tuple[str, str]]:
-    """Return all blocks of a kind with their pages."""
-    return [
-        (str(page.relative_to(ROOT)), body)
-        for page in PAGES
-        for found, body in BLOCK.findall(page.read_text())
-        if found == kind
-    ]
+def blocks(language: str) -> list[tuple[str, str]]:
+    """Return all blocks in a language with their pages."""
+    return [(str(page.relative_to(ROOT)), body) for page in PAGES for body in code_blocks(page.read_text(), language)]
 
 
 COMMANDS = [

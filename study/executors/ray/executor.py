@@ -31,13 +31,13 @@ from study.executors.ray.files import ShippedFiles
 from study.executors.ray.trainable import Report, Training, as_tune_config
 from study.executors.resources import thread_limit
 
-_SETTINGS: Mapping[str, str] = {
+SETTINGS: Mapping[str, str] = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_THRESHOLD_S": "1000000",
 }
-"""Tune prints nothing, and writes the files that are asked for."""
+"""Environment variables for Tune: it prints nothing, and writes the files that are asked for."""
 
 _NEVER = {"TUNE_GLOBAL_CHECKPOINT_S": "1000000"}
 """Without a folder, Tune keeps no copy of its state."""
@@ -348,7 +348,7 @@ class RayExecutor:
             self._changed.notify_all()
 
     def _fit(self) -> None:
-        with tempfile.TemporaryDirectory() as temporary, set_environment(_SETTINGS):
+        with tempfile.TemporaryDirectory() as temporary, set_environment(SETTINGS):
             share, logged = self._cluster.share, self._folder is not None
             loggers: Sequence[Any] = (_JsonOfEpochs, _TensorBoardOfEpochs) if logged else ()
             bundle = {"CPU": share.cpus, **({"GPU": share.gpus} if share.gpus else {})}
