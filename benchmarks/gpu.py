@@ -69,7 +69,8 @@ def main() -> None:
             continue
         for part, result in _run(args, word, min(args.limit, left)):
             parts[part] = result
-            console.print(f"{part}: {json.dumps(result)[:300]}", markup=False, highlight=False, soft_wrap=True)
+            line = f"{time.perf_counter() - started:.0f} s, {part}: {json.dumps(result)[:300]}"
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
         write(parts, stem, name, console)
 
 

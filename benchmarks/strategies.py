@@ -1,13 +1,14 @@
-"""Effects of fine-tuning strategies on real images: each strategy against one baseline, seed by seed.
+"""Effects of fine-tuning strategies on real images: each strategy against one baseline, image by image.
 
 ::
 
     python -m benchmarks.strategies --data IDRID --weights FILE --normalization half
     python -m benchmarks.strategies --quick
 
-Every strategy is trained once for each seed. The seed fixes split, head, batch order and views, so a strategy and the
-baseline of the same seed see the same images. Trainings are stored: the same command resumes an interrupted run. The
-test images are not used. No strategy is tuned, so gains that need other settings do not show.
+Every strategy is cross-validated: each repeat divides the training images anew into five folds. A strategy and the
+baseline have the same folds, heads, batch orders and views. A fold is scored at the epoch that the other folds of its
+repeat choose, as in the verdict of a study. Trainings are stored: the same command resumes an interrupted run. The test
+images are not used. No strategy is tuned, so gains that need other settings do not show.
 """
 
 import argparse
@@ -15,17 +16,18 @@ import json
 import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
-from scipy import stats
 
 from benchmarks.arguments import add_model_options, command_parser, set_backbone
-from benchmarks.combined_models import COMBINED, SOURCES, combine
+from benchmarks.combined_models import COMBINED, KEPT, SOURCES, combine
 from benchmarks.machine import describe_run
 from benchmarks.pages import ResultTable, publish
 from benchmarks.strategy_list import BASELINE, STRATEGIES, Strategy
@@ -35,80 +37,107 @@ from drft.errors import DrftError
 from drft.files.atomic import whole_file
 from drft.models.checkpoint import save_checkpoint
 from drft.training.records import TrialResult
+from study.analysis.estimators.intervals import RESAMPLES, Estimate, percentile_interval
+from study.analysis.estimators.resampling import resampled_weights, weighted_scores
+from study.analysis.estimators.two_way_means import crossed_mean
+from study.analysis.evidence import FoldTraining, out_of_fold
 from study.executors import Failed, Finished, Job, LocalExecutor, Reported, Workload, cpu_slots
 
-FIGURES = ("accuracy", "qwk", "nll", "gap")
-"""At the best epoch: validation accuracy, kappa and negative log likelihood, and train minus validation accuracy."""
+FOLDS = 5
+
+FIGURES = ("accuracy", "qwk", "nll")
+"""Out of fold: accuracy, kappa and negative log-likelihood."""
 
 _QUICK = {"image_size": 32, "depth": 2, "head_phase.epochs": 1, "depth_phase.epochs": 2}
-_PERCENT = {"accuracy", "gap"}
 _BASE = "baseline"
 _TIMED = "no layer-wise decay"
 """Its computations are those of the baseline. The baseline itself runs first and fills the activation cache."""
 
-Key = tuple[str, int]
-"""Name of a strategy and seed."""
+_LEAST = 1e-4
+"""Smallest probability of a true class that counts: stored probabilities have half precision."""
+
+
+class Key(NamedTuple):
+    """One training."""
+
+    name: str
+    """Of its strategy."""
+    repeat: int
+    fold: int
+
+
+Splits = Mapping[tuple[int, int], FoldTraining]
+"""The trainings of one strategy by repeat and fold."""
 
 
 def plan(args: argparse.Namespace) -> dict[Key, TrialConfig]:
-    """Return the trainings by strategy and seed; those of one seed are consecutive."""
+    """Return all trainings; those on the same split are consecutive."""
     model = {"backbone.name": args.backbone, "backbone.weights": args.weights or "embedded"}
     shared = {**BASELINE, **model, "backbone.normalization": args.normalization, **(_QUICK if args.quick else {})}
     chosen = [strategy for strategy in STRATEGIES if not args.only or strategy.name in args.only]
-    return {
-        (strategy.name, seed): with_values(
-            TrialConfig(),
-            {**shared, **strategy.changes, "seed": seed, "split.seed": seed, "augmentation.seed": seed},
-        )
-        for seed in range(args.seeds)
-        for strategy in (Strategy(_BASE, "", {}), *chosen)
-    }
+    configs = {}
+    for repeat, fold in product(range(args.repeats), range(FOLDS)):
+        seed = repeat * FOLDS + fold
+        split = {"split.seed": repeat, "split.folds": FOLDS, "split.fold": fold}
+        for strategy in (Strategy(_BASE, "", {}), *chosen):
+            values = {**shared, **strategy.changes, **split, "seed": seed, "augmentation.seed": seed}
+            configs[Key(strategy.name, repeat, fold)] = with_values(TrialConfig(), values)
+    return configs
 
 
-def figures(result: TrialResult) -> dict[str, float]:
-    """Return the compared figures of a training."""
-    best = result.best
-    return {
-        "accuracy": best.val_accuracy,
-        "qwk": best.val_qwk,
-        "nll": best.val_loss,
-        "gap": best.gap,
-        "step": best.step,
-        "seconds": result.seconds,
-    }
-
-
-def train_all(
-    configs: Mapping[Key, TrialConfig], args: argparse.Namespace, console: Console
-) -> dict[Key, dict[str, float]]:
-    """Train what is not stored yet; return the figures of all trainings.
+def train_all(configs: Mapping[Key, TrialConfig], args: argparse.Namespace, console: Console) -> None:
+    """Train and store what is not stored yet.
 
     Raises:
-        DrftError: when a training fails, or when a stored training has other settings.
+        DrftError: when a training fails.
     """
-    paths = {key: stored_path(args.keep, *key) for key in configs}
-    missing = deque(key for key, path in paths.items() if not path.exists())
+    missing = deque(key for key in configs if not stored_path(args.keep, key).exists())
     workload = Workload(str(args.data), workers=args.jobs)
     classes = len(open_dataset(str(args.data)).grades)
     with Progress(console=console) as bar, LocalExecutor(workload, cpu_slots(args.jobs)) as executor:
         task = bar.add_task("training", total=len(configs), completed=len(configs) - len(missing))
         for key, result in _train(missing, configs, executor):
-            save_checkpoint(paths[key].with_suffix(".safetensors"), result.best_state, result.config, classes)
-            with whole_file(paths[key]) as draft:
-                draft.write_text(json.dumps({"config": result.config.model_dump(), **figures(result)}))
+            store(stored_path(args.keep, key), result, classes)
             bar.advance(task)
-    trained = {}
-    for key, path in paths.items():
-        stored = json.loads(path.read_text())
-        if parse_config(stored.pop("config")) != configs[key]:
+
+
+def store(path: Path, result: TrialResult, classes: int) -> None:
+    """Write what is compared of a training, and the weights of its best epoch beside it."""
+    predictions, records = result.predictions["validation"], result.records
+    save_checkpoint(path.with_suffix(".safetensors"), result.best_state, result.config, classes)
+    with whole_file(path) as draft, draft.open("wb") as file:
+        np.savez(
+            file,
+            config=np.array(result.config.model_dump_json()),
+            seconds=np.array(result.seconds),
+            ids=np.array(predictions.ids, dtype=np.str_),
+            grades=predictions.grades,
+            probabilities=predictions.probabilities,
+            scores=np.array([record.val_accuracy for record in records]),
+            gaps=np.array([record.gap for record in records]),
+        )
+
+
+def load(path: Path, config: TrialConfig) -> tuple[FoldTraining, float]:
+    """Return a stored training, and its seconds.
+
+    Raises:
+        DrftError: when it has other settings.
+    """
+    with np.load(path, allow_pickle=False) as stored:
+        if parse_config(json.loads(str(stored["config"]))) != config:
             raise DrftError(f"{path}: this training has other settings; remove the file, or choose another --keep")
-        trained[key] = stored
-    return trained
+        training = FoldTraining(
+            ids=tuple(stored["ids"].tolist()),
+            **{name: stored[name] for name in ("grades", "probabilities", "scores", "gaps")},
+            trial=0,
+        )
+        return training, float(stored["seconds"])
 
 
-def stored_path(folder: Path, name: str, seed: int) -> Path:
+def stored_path(folder: Path, key: Key) -> Path:
     """Return the path of a stored training."""
-    return folder / f"{name.replace(' ', '_').replace(',', '')}-{seed}.json"
+    return folder / f"{key.name.replace(' ', '_').replace(',', '')}-{key.repeat}-{key.fold}.npz"
 
 
 def _train(
@@ -128,39 +157,51 @@ def _train(
                 case Finished(number, result):
                     yield running.pop(number), result
                 case Failed(number, reason):
-                    raise DrftError(f"{running[number][0]}, seed {running[number][1]}: {reason}")
+                    raise DrftError(f"{' '.join(map(str, running[number]))}: {reason}")
 
 
-def corrected_interval(differences: Sequence[float], ratio: float) -> tuple[float, float, float]:
-    """Return mean and 95 % interval of paired differences over splits of one data set.
+class Predicted(NamedTuple):
+    """Out-of-fold predictions of one strategy."""
 
-    The splits share images, so the t interval's variance is multiplied by ``1/k + validation/train`` instead of
-    ``1/k`` (Nadeau & Bengio 2003, "Inference for the Generalization Error").
+    probabilities: NDArray[np.floating]
+    """Shape (repeats, images, classes)."""
+    gap: float
+    """Mean of train minus validation accuracy."""
 
-    Args:
-        differences: one per split.
-        ratio: validation images over training images.
-    """
-    values = np.asarray(differences, dtype=np.float64)
-    reach = float(stats.t.ppf(0.975, len(values) - 1) * np.sqrt((1 / len(values) + ratio) * values.var(ddof=1)))
-    mean = float(values.mean())
-    return mean, mean - reach, mean + reach
+    def losses(self, grades: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the negative log-likelihood of the true class, shape (repeats, images)."""
+        true = self.probabilities[:, np.arange(len(grades)), grades].astype(np.float64)
+        losses: NDArray[np.float64] = -np.log(np.maximum(true, _LEAST))
+        return losses
+
+    @property
+    def classes(self) -> NDArray[np.int8]:
+        """The predicted classes, shape (repeats, images)."""
+        classes: NDArray[np.int8] = self.probabilities.argmax(axis=2).astype(np.int8)
+        return classes
 
 
-def compare(trained: Mapping[Key, Mapping[str, float]], ratio: float) -> list[dict[str, Any]]:
-    """Return, per strategy, the paired difference from the baseline in each figure, and the ratio of seconds."""
-    seeds = sorted({seed for name, seed in trained if name == _BASE})
-    rows = []
-    for name in dict.fromkeys(name for name, _ in trained if name != _BASE):
-        row: dict[str, Any] = {"name": name}
-        for figure in FIGURES:
-            changes = [trained[name, seed][figure] - trained[_BASE, seed][figure] for seed in seeds]
-            row[figure] = corrected_interval(changes, ratio)
-        times = [(trained[name, seed].get("seconds"), trained.get((_TIMED, seed), {}).get("seconds")) for seed in seeds]
-        ratios = [seconds / timed for seconds, timed in times if seconds and timed]
-        row["seconds"] = float(np.median(ratios)) if ratios else None
-        rows.append(row)
-    return rows
+def predict(splits: Splits, images: Sequence[str]) -> Predicted:
+    """Return the out-of-fold predictions of a strategy, for the images in this order."""
+    repeats = [[splits[repeat, fold] for fold in range(FOLDS)] for repeat in range(len(splits) // FOLDS)]
+    evidence, probabilities = out_of_fold(repeats, images, 0, 0, 0)
+    return Predicted(probabilities, float(evidence.gaps.mean()))
+
+
+def compare(one: Predicted, other: Predicted, grades: NDArray[np.int64]) -> dict[str, Estimate]:
+    """Return the differences between two strategies on the same images; images and repeats are random samples."""
+    right = [(predicted.classes == grades).astype(np.float64) for predicted in (one, other)]
+    weights = resampled_weights(len(grades), RESAMPLES, 0)
+    kappas, values = (
+        [weighted_scores(each.classes, grades, rows, "qwk").mean(axis=1) for each in (one, other)]
+        for rows in (weights, np.ones((1, len(grades)), dtype=np.float32))
+    )
+    difference = float(values[0][0] - values[1][0])
+    return {
+        "accuracy": crossed_mean(right[0] - right[1]).estimate(len(grades)),
+        "qwk": Estimate(difference, *percentile_interval(kappas[0] - kappas[1]), len(grades)),
+        "nll": crossed_mean(one.losses(grades) - other.losses(grades)).estimate(len(grades)),
+    }
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> ResultTable:
@@ -172,6 +213,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> ResultTable:
             row["name"],
             sources[row["name"]],
             *(_cell(figure, *row[figure]) for figure in FIGURES),
+            f"{100 * row['gap']:+.1f}",
             f"{row['seconds']:.1f} x" if row["seconds"] else "",
         ]
         for row in rows
@@ -179,68 +221,104 @@ def table(rows: Sequence[Mapping[str, Any]]) -> ResultTable:
     return titles, cells
 
 
-def _cell(figure: str, mean: float, low: float, high: float) -> str:
-    if mean == low == high == 0:
-        return "as before"
-    if figure in _PERCENT:
-        return f"{100 * mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
-    return f"{mean:+.3f} ({low:+.3f} to {high:+.3f})"
+def _cell(figure: str, value: float, low: float | None, high: float | None) -> str:
+    scale, form = (100, "+.1f") if figure == "accuracy" else (1, "+.3f")
+    if low is None or high is None:
+        return f"{scale * value:{form}}"
+    return f"{scale * value:{form}} ({scale * low:{form}} to {scale * high:{form}})"
 
 
 def notes(result: Mapping[str, Any]) -> list[str]:
-    """Return the notes below the table: baseline, method, and the intervals that exclude 0."""
-    base, rows, seeds = result["baseline"], result["strategies"], result["seeds"]
-    excluding = [
-        f"{row['name']} ({figure} {_cell(figure, *row[figure])})"
+    """Return the notes below the table: baseline, method, and what the intervals show."""
+    base, rows = result["baseline"], result["strategies"]
+    shown = {
+        row["name"]: [
+            f"{figure} {_cell(figure, *row[figure])}"
+            for figure in FIGURES
+            if row[figure][1] is not None and (row[figure][1] > 0 or row[figure][2] < 0)
+        ]
         for row in rows
-        for figure in FIGURES
-        if row[figure][1] > 0 or row[figure][2] < 0
-    ]
-    means = ", ".join(
-        f"{figure} {100 * base[figure]:.1f} %" if figure in _PERCENT else f"{figure} {base[figure]:.3f}"
-        for figure in FIGURES
-    )
+    }
     baseline = (
-        f"Baseline, mean over {seeds} seeds: {means}. Validation of {result['validation']} images at the best epoch, "
-        "which is chosen on the same images: all figures are optimistic in the same way."
+        f"Baseline, out of fold on {result['images']} images, mean of {result['repeats']} repeats of {FOLDS} folds: "
+        f"accuracy {100 * base['accuracy']:.1f} %, QWK {base['qwk']:.3f}, NLL {base['nll']:.3f}, "
+        f"gap {100 * base['gap']:.1f} points."
     )
     method = (
-        "Differences are paired by seed (split, head, batches and views), with 95 % intervals that account for splits "
-        "sharing images (Nadeau & Bengio 2003). Settings are those of the sources or the middle of their range; "
-        "neither the strategies nor the baseline were tuned. Times, of the median seed and beside other work, are "
-        f"relative to '{_TIMED}', whose computations are those of the baseline; the baseline itself runs first and "
-        "fills the cache."
+        "Each fold is scored at the epoch that the other folds choose. Differences are paired by image; the 95 % "
+        "intervals of accuracy and NLL take images and repeats for random samples, that of QWK is a bootstrap over "
+        "images. Settings are those of the sources or the middle of their range; neither the strategies nor the "
+        "baseline were tuned. Times, of the median training and beside other work, are relative to "
+        f"'{_TIMED}', whose computations are those of the baseline; the baseline itself runs first and fills the cache."
     )
     combined = (
-        f"Soups and ensembles are of {', '.join(COMBINED)}, fixed beforehand; the temperature of one half of the "
-        "images is fitted on the other; the greedy soup is chosen on the images that score it, so it is optimistic."
+        f"Soup and ensemble are of {', '.join(COMBINED)}, fixed beforehand. They and WiSE-FT use the weights of each "
+        "training's own best epoch, and are compared with the baseline at its own best epoch."
     )
+    count = len(rows) * len(FIGURES)
+    differing = [f"{name} ({', '.join(figures)})" for name, figures in shown.items() if figures]
     chance = (
-        f"{len(rows) * len(FIGURES)} intervals: about {0.05 * len(rows) * len(FIGURES):.0f} exclude 0 by chance alone. "
-        f"Excluding 0: {'; '.join(excluding) or 'none'}."
+        f"{count} intervals: about {0.05 * count:.0f} exclude 0 by chance alone. "
+        f"Excluding 0: {'; '.join(differing) or 'none'}."
     )
-    return [baseline, method, combined, chance]
+    nothing = [name for name, figures in shown.items() if not figures]
+    return [baseline, method, combined, chance, f"No difference is shown for: {', '.join(nothing) or 'none'}."]
 
 
 def measure(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Train and compare; return the result as it is written to JSON."""
     configs = plan(args)
-    trained = train_all(configs, args, console)
-    fraction = next(iter(configs.values())).split.validation_fraction
-    dataset = open_dataset(str(args.data))
-    for seed in range(args.seeds):
-        if all((name, seed) in configs for name in COMBINED):
-            checkpoints = {name: stored_path(args.keep, name, seed).with_suffix(".safetensors") for name in COMBINED}
-            trained |= {(name, seed): combined for name, combined in combine(dataset, checkpoints)}
-    training = sum(image.origin != "test" for image in dataset.images)
-    base = [values for (name, _), values in trained.items() if name == _BASE]
+    train_all(configs, args, console)
+    trained: dict[str, dict[tuple[int, int], FoldTraining]] = {}
+    seconds: dict[str, list[float]] = {}
+    for key, config in configs.items():
+        training, taken = load(stored_path(args.keep, key), config)
+        trained.setdefault(key.name, {})[key.repeat, key.fold] = training
+        seconds.setdefault(key.name, []).append(taken)
+    references = dict.fromkeys(trained, _BASE)
+    if trained.keys() >= set(COMBINED):
+        dataset = open_dataset(str(args.data))
+        for (repeat, fold), training in trained[_BASE].items():
+            paths = {name: stored_path(args.keep, Key(name, repeat, fold)) for name in COMBINED}
+            checkpoints = {name: path.with_suffix(".safetensors") for name, path in paths.items()}
+            for name, probabilities, gap in combine(dataset, checkpoints):
+                one_epoch = training._replace(
+                    probabilities=probabilities[None], scores=np.zeros(1), gaps=np.array([gap])
+                )
+                trained.setdefault(name, {})[repeat, fold] = one_epoch
+                references[name] = KEPT
+    first = trained[_BASE]
+    grade_of = {name: grade for part in first.values() for name, grade in zip(part.ids, part.grades, strict=True)}
+    images = sorted(grade_of)
+    grades = np.array([grade_of[name] for name in images], dtype=np.int64)
+    predicted = {name: predict(splits, images) for name, splits in trained.items()}
+    base = predicted[_BASE]
+    rows = []
+    for name, reference in references.items():
+        if name in {_BASE, KEPT}:
+            continue
+        ratios = [one / other for one, other in zip(seconds.get(name, []), seconds.get(_TIMED, []), strict=False)]
+        differences = compare(predicted[name], predicted[reference], grades)
+        rows.append(
+            {
+                "name": name,
+                **{figure: [estimate.value, estimate.low, estimate.high] for figure, estimate in differences.items()},
+                "gap": predicted[name].gap - predicted[reference].gap,
+                "seconds": float(np.median(ratios)) if ratios else None,
+            }
+        )
+    once = np.ones((1, len(grades)), dtype=np.float32)
     return {
         **describe_run("strategies", f"{Path(args.data).name}, {args.backbone}"),
-        "seeds": args.seeds,
-        "validation": round(training * fraction),
-        "baseline": {figure: float(np.mean([values[figure] for values in base])) for figure in (*FIGURES, "seconds")},
-        "strategies": compare(trained, fraction / (1 - fraction)),
-        "trainings": [{"name": name, "seed": seed, **values} for (name, seed), values in trained.items()],
+        "repeats": args.repeats,
+        "images": len(images),
+        "baseline": {
+            "accuracy": float((base.classes == grades).mean()),
+            "qwk": float(weighted_scores(base.classes, grades, once, "qwk").mean()),
+            "nll": float(base.losses(grades).mean()),
+            "gap": base.gap,
+        },
+        "strategies": rows,
     }
 
 
@@ -249,14 +327,14 @@ def main() -> None:
     parser = command_parser("strategies", __doc__, out="results/reference")
     parser.add_argument("--data", default="synthetic", help="data source, as for `drft-study run --data`")
     add_model_options(parser)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3, help="of the cross-validation; default: 3")
     parser.add_argument("--only", nargs="*", default=(), help="names of strategies; default: all")
     parser.add_argument("--jobs", type=int, default=len(cpu_slots()), help="trainings at once")
-    parser.add_argument("--quick", action="store_true", help="tiny images, 1 + 2 epochs, two seeds")
+    parser.add_argument("--quick", action="store_true", help="tiny images, 1 + 2 epochs, two repeats")
     parser.add_argument("--keep", type=Path, default=Path("results/strategies"), help="folder for the trainings")
     args, console = parser.parse_args(), Console()
     set_backbone(args)
-    args.seeds = 2 if args.quick else args.seeds
+    args.repeats = 2 if args.quick else args.repeats
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)  # in the small steps of such networks, more threads wait for each other
     result = measure(args, console)

@@ -1,43 +1,77 @@
-"""The benchmark of strategies: pairs by seed, intervals that account for overlapping splits, valid settings."""
+"""The benchmark of strategies: pairs on the same folds, differences image by image, what is said of them."""
 
 from argparse import Namespace
 
+import numpy as np
 import pytest
+from PIL import Image
+from rich.console import Console
 
-from benchmarks.strategies import compare, corrected_interval, notes, plan, table
+from benchmarks.combined_models import COMBINED, KEPT, SOURCES, combine
+from benchmarks.strategies import FOLDS, Key, Predicted, compare, load, measure, notes, plan, stored_path, table
 from benchmarks.strategy_list import STRATEGIES
+from drft.data import open_dataset
 
-ARGS = Namespace(backbone="mobilenetv3_small_050", weights=None, normalization="auto", quick=False, only=(), seeds=2)
+ARGS = Namespace(backbone="mobilenetv3_small_050", weights=None, normalization="auto", quick=False, only=(), repeats=2)
 
 
-def test_every_strategy_differs_from_the_baseline_of_its_seed():
+def test_every_strategy_differs_from_the_baseline_on_the_same_split():
     configs = plan(ARGS)
-    assert len(configs) == 2 * (len(STRATEGIES) + 1)
-    for (name, seed), config in configs.items():
-        assert (config.seed, config.split.seed, config.augmentation.seed) == (seed, seed, seed)
-        assert (config == configs["baseline", seed]) == (name == "baseline")
+    assert len(configs) == 2 * FOLDS * (len(STRATEGIES) + 1)
+    for (name, repeat, fold), config in configs.items():
+        base = configs["baseline", repeat, fold]
+        assert (config.split, config.seed, config.augmentation.seed) == (base.split, base.seed, base.augmentation.seed)
+        assert (config.split.seed, config.split.folds, config.split.fold) == (repeat, FOLDS, fold)
+        assert (config == base) == (name == "baseline")
+    assert len({config.seed for config in configs.values()}) == 2 * FOLDS
 
 
-def test_the_interval_is_wider_than_that_of_independent_splits():
-    mean, low, high = corrected_interval([0.01, 0.02, 0.03], ratio=0.25)
-    assert mean == pytest.approx(0.02)
-    half = pytest.approx(4.302653 * (1e-4 * (1 / 3 + 0.25)) ** 0.5, rel=1e-6)
-    assert (high - mean, mean - low) == (half, half)
+def predicted(grades: np.ndarray, shares: tuple[float, ...]) -> Predicted:
+    """Return predictions of five classes that are right for these shares of the images, one share for each repeat."""
+    probabilities = np.full((len(shares), len(grades), 5), 0.1)
+    for repeat, share in enumerate(shares):
+        classes = np.where(np.arange(len(grades)) < share * len(grades), grades, (grades + 1) % 5)
+        probabilities[repeat, np.arange(len(grades)), classes] = 0.6
+    return Predicted(probabilities, 0.1)
 
 
-def test_strategies_are_compared_seed_by_seed():
-    base = {"accuracy": 0.5, "qwk": 0.6, "nll": 1.0, "gap": 0.1, "seconds": 10.0}
-    trained = {
-        ("baseline", 0): base,
-        ("focal loss 2", 0): {**base, "accuracy": 0.54, "seconds": 20.0},
-        ("baseline", 1): {**base, "accuracy": 0.7},
-        ("focal loss 2", 1): {**base, "accuracy": 0.76, "seconds": 20.0},
-    }
-    (row,) = rows = compare(trained, ratio=0.25)
-    assert row["accuracy"][0] == pytest.approx(0.05)
-    assert row["qwk"] == (0, 0, 0)
-    assert row["seconds"] is None
-    assert table(rows)[1][0][:3] == ["focal loss 2", "Lin et al. 2017", "+5.0 (-10.6 to +20.6)"]
-    assert table(rows)[1][0][3:] == ["as before", "as before", "as before", ""]
-    result = {"baseline": base, "strategies": rows, "seeds": 2, "validation": 83}
-    assert "Excluding 0: none" in notes(result)[-1]
+def test_differences_are_those_of_the_same_images():
+    grades = np.arange(100) % 5
+    one, other = predicted(grades, (0.7, 0.8)), predicted(grades, (0.6, 0.6))
+    differences = compare(one, other, grades)
+    assert differences["accuracy"].value == pytest.approx(0.15)
+    assert differences["nll"].value == pytest.approx(0.15 * np.log(0.1 / 0.6))
+    assert differences["qwk"].value > 0
+    for estimate in differences.values():
+        assert estimate.low < estimate.value < estimate.high
+    same = compare(one, one, grades)
+    assert [estimate.value for estimate in same.values()] == [0, 0, 0]
+
+
+def test_a_small_run_compares_strategies_and_combined_models(tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmarks.strategies.FOLDS", 2)
+    for number in range(30):
+        path = tmp_path / "images" / "abc"[number % 3] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 90 + 60 * (number % 3), (40, 40, 3))
+        Image.fromarray(pixels.astype(np.uint8)).save(path)
+    given = {"quick": True, "data": tmp_path / "images", "keep": tmp_path / "kept", "jobs": 1}
+    args = Namespace(**{**vars(ARGS), **given, "backbone": "test_resnet", "weights": "none"})
+    args.only = (*COMBINED, "head alone")
+    args.keep.mkdir()
+    result = measure(args, Console(quiet=True))
+    rows = {row["name"]: row for row in result["strategies"]}
+    assert rows.keys() == {*COMBINED, "head alone", *SOURCES} - {"baseline"}
+    assert rows["WiSE-FT, half way"]["seconds"] is None
+    assert [name for name, *_ in table(result["strategies"])[1]] == list(rows)
+    said = notes(result)
+    shown = {name for name in rows if any(f"{name} (" in line for line in said if "Excluding 0" in line)}
+    assert {name for name in rows if name in said[-1]} >= rows.keys() - shown
+    training, _ = load(stored_path(args.keep, Key("baseline", 0, 1)), plan(args)["baseline", 0, 1])
+    paths = {name: stored_path(args.keep, Key(name, 0, 1)).with_suffix(".safetensors") for name in COMBINED}
+    name, kept, _ = next(combine(open_dataset(str(args.data)), paths))
+    assert name == KEPT
+    assert (kept.argmax(axis=1) == training.grades).mean() == training.scores.max()
+    before = {path: path.stat().st_mtime_ns for path in args.keep.iterdir()}
+    assert measure(args, Console(quiet=True)) == result
+    assert {path: path.stat().st_mtime_ns for path in args.keep.iterdir()} == before
