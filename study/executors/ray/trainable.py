@@ -17,7 +17,7 @@ from typing import Any
 import ray
 from ray import tune
 
-from drft.config.trial_config import TrialConfig, with_values
+from drft.config.trial_config import Metric, TrialConfig, with_values
 from drft.errors import DrftError, UsageError
 from drft.training.records import EpochRecord
 from study.executors.base import Event, Finished, Job, Reported, Started, Workload
@@ -35,7 +35,7 @@ RENAMED = {"step": "epoch", "epoch": "phase_epoch"}
 """Fields of an ``EpochRecord`` with other names in Tune, where an epoch is counted through both phases."""
 
 _LOGGED = ("epoch", "train_accuracy", "val_accuracy", "gap", "train_loss", "val_loss")
-"""What Tune is told of an epoch of a study: it keeps statistics of every metric, which costs time in each epoch."""
+"""What Tune is told of an epoch beside the study's metric: it keeps statistics of each, which takes time."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -134,7 +134,7 @@ class Training(tune.Trainable):
             usage = error if isinstance(error, UsageError) else None
             return {"epoch": 0, "report": self._report(opened=True, fault=str(error), usage=usage)}
         records = [event.record for event in events if isinstance(event, Reported)]
-        metrics = logged_metrics(records[-1]) if records else {"epoch": 0}
+        metrics = logged_metrics(records[-1], self._job.config.metric) if records else {"epoch": 0}
         return {**metrics, "report": self._report(opened=True, events=events)}
 
     def refuse(self) -> None:
@@ -180,7 +180,8 @@ def epoch_metrics(record: EpochRecord) -> dict[str, Any]:
     return {**{RENAMED.get(name, name): value for name, value in asdict(record).items()}, "gap": record.gap}
 
 
-def logged_metrics(record: EpochRecord) -> dict[str, Any]:
-    """Return what Tune's loggers write of an epoch of a study."""
+def logged_metrics(record: EpochRecord, metric: Metric = "accuracy") -> dict[str, Any]:
+    """Return what Tune's loggers write of an epoch of a study with this metric."""
     metrics = epoch_metrics(record)
-    return {name: metrics[name] for name in _LOGGED}
+    own = "val_loss" if metric == "nll" else f"val_{metric}"
+    return {name: metrics[name] for name in (*_LOGGED, own)}

@@ -236,7 +236,18 @@ def test_the_command_has_the_same_results_on_ray_as_on_this_machine(tmp_path, ti
     (tmp_path / "labels.csv").write_text("\n".join(["image,level", *rows]))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     data = ("--data", str(tmp_path / "labels.csv"), "--images", str(tiny_dataset.images[0].path.parent))
-    model = ("--backbone", "test_resnet", "--weights", "none", "--study", "tiny", "--sampler", "random")
+    model = (
+        "--backbone",
+        "test_resnet",
+        "--weights",
+        "none",
+        "--study",
+        "tiny",
+        "--sampler",
+        "random",
+        "--metric",
+        "qwk",
+    )
     processes = {}
     for executor in ("local", "ray"):
         folder = tmp_path / executor
@@ -256,4 +267,5 @@ def test_the_command_has_the_same_results_on_ray_as_on_this_machine(tmp_path, ti
     for folder in logged:
         lines = [json.loads(line) for line in (folder / "result.json").read_text().splitlines()]
         assert [line["epoch"] for line in lines] == [1, 2, 3]
+        assert all({"val_accuracy", "gap", "val_qwk"} <= line.keys() for line in lines)
         assert any(folder.glob("events.out.tfevents*"))
