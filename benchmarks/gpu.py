@@ -32,8 +32,8 @@ from benchmarks.pages import ResultTable, publish
 _ROOT = Path(__file__).parent.parent
 
 _ALL = (
-    "study:8 plain:2 training tests study:8:resnet50 plain:1:resnet50 study:1 study:2 study:4 study:16 card+steps "
-    "together agreement study:8:vit_small_patch16_224 plain:1:vit_small_patch16_224"
+    "study:8 plain:2 tests study:8:resnet50 plain:1:resnet50 mps:8 together mps:16 study:1 study:2 study:4 study:16 "
+    "card+steps training agreement study:8:vit_small_patch16_224 plain:1:vit_small_patch16_224"
 )
 """In order of importance, since the time may not be enough for all."""
 
@@ -41,6 +41,9 @@ _TOTAL = 470.0
 """Seconds that all parts may take."""
 
 _BACKBONE = "mobilenetv2_100"
+
+_STUDIES = {"study": "", "mps": ", MPS"}
+"""Parts that run a study, and how the table names them."""
 
 
 def main() -> None:
@@ -90,7 +93,7 @@ def _run(args: argparse.Namespace, word: str, limit: float) -> Iterator[tuple[st
         command += [str(out), f"--data={args.data}", f"--weights={weights}", f"--backbone={backbone or _BACKBONE}"]
         command += [f"--image-size={args.image_size}", f"--seconds={args.seconds}"]
         if number:
-            command.append(f"--at-once={number}" if names == "study" else f"--trainings={number}")
+            command.append(f"--at-once={number}" if names in _STUDIES else f"--trainings={number}")
         try:
             process = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False, cwd=_ROOT)
             fault = process.stderr[-2000:]
@@ -148,9 +151,9 @@ def _together_rows(parts: Mapping[str, Result]) -> Iterator[tuple[str, ...]]:
 def _rate_rows(parts: Mapping[str, Result]) -> Iterator[tuple[str, ...]]:
     for word, result in parts.items():
         name, number, backbone = (*word.split(":"), "", "")[:3]
-        if name not in {"study", "plain"}:
+        if name not in {*_STUDIES, "plain"}:
             continue
-        program = f"drft-study, {number} at once" if name == "study" else "plain Optuna loop"
+        program = f"drft-study, {number} at once{_STUDIES[name]}" if name in _STUDIES else "plain Optuna loop"
         if "per_minute" in result:
             share, memory = result.get("kernel_share"), result.get("memory_mib")
             cells = (
@@ -180,7 +183,7 @@ def notes(parts: Mapping[str, Result]) -> list[str]:
                 differences = ", ".join(f"{value:.4f}" for value in row["largest_difference"])
                 lines.append(f"Agreement, {name}: largest difference of a probability by epoch {differences}.")
     for name, result in parts.items():
-        if "failed" in result and name.partition(":")[0] not in {"study", "plain"}:
+        if "failed" in result and name.partition(":")[0] not in {*_STUDIES, "plain"}:
             lines.append(f"{name}: {_last_line(result)}")
     missing = sorted({part for word in _ALL.split() for part in word.split("+")} - {*parts})
     if missing:

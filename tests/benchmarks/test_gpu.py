@@ -15,6 +15,7 @@ PARTS = {
     "steps": {"bf16, depth 8": {"graph_ms": 2.5, "one_by_one_ms": 20.0, "kernel_ms": 2.0, "evaluation_ms": 40.0}},
     "together": {"depth 8": {"trainings": 4, "in_turn_ms": 10.0, "on_streams_ms": 8.0, "stacked_4_ms": "RuntimeError"}},
     "study:8": {"at_once": 8, "trainings": 90, "per_minute": 180.0, "kernel_share": 0.9, "memory_mib": 2048.0},
+    "mps:8": {"at_once": 8, "trainings": 90, "per_minute": 240.0},
     "plain:1:resnet50": {"failed": "Traceback\nOSError: no such file"},
 }
 
@@ -31,6 +32,7 @@ def cells(part: str) -> list[str]:
         ("steps", ["bf16, depth 8", "2.50 ms", "20.00 ms", "2.00 ms", "", "40.00 ms"]),
         ("together", ["depth 8", "10.0 ms", "8.0 ms", "cannot", "cannot"]),
         ("study:8", ["mobilenetv2_100", "drft-study, 8 at once", "180.0", "90%", "2.0 GiB"]),
+        ("mps:8", ["mobilenetv2_100", "drft-study, 8 at once, MPS", "240.0", "", ""]),
         ("plain:1:resnet50", ["resnet50", "plain Optuna loop", "not measured: OSError: no such file", "", ""]),
     ],
 )

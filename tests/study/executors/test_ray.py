@@ -236,18 +236,8 @@ def test_the_command_has_the_same_results_on_ray_as_on_this_machine(tmp_path, ti
     (tmp_path / "labels.csv").write_text("\n".join(["image,level", *rows]))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     data = ("--data", str(tmp_path / "labels.csv"), "--images", str(tiny_dataset.images[0].path.parent))
-    model = (
-        "--backbone",
-        "test_resnet",
-        "--weights",
-        "none",
-        "--study",
-        "tiny",
-        "--sampler",
-        "random",
-        "--metric",
-        "qwk",
-    )
+    model = ("--backbone", "test_resnet", "--weights", "none")
+    search = ("--study", "tiny", "--sampler", "random", "--metric", "qwk")
     processes = {}
     for executor in ("local", "ray"):
         folder = tmp_path / executor
@@ -255,7 +245,7 @@ def test_the_command_has_the_same_results_on_ray_as_on_this_machine(tmp_path, ti
         (folder / "tiny.yaml").write_text(SPACE)
         processes[executor] = subprocess.Popen(
             [sys.executable, "-m", "study", "run", "--executor", executor, "--jobs", "1", "--goal", "best",
-             "--trials", "4", "--pruner", "none", "--no-cache", "--no-report", "--space", "tiny.yaml", *data, *model],
+             "--trials", "4", "--pruner", "none", "--no-cache", "--no-report", "--space", "tiny.yaml", *data, *model, *search],
             cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
     outputs = {executor: process.communicate()[0] for executor, process in processes.items()}
