@@ -245,7 +245,8 @@ def test_the_command_has_the_same_results_on_ray_as_on_this_machine(tmp_path, ti
         (folder / "tiny.yaml").write_text(SPACE)
         processes[executor] = subprocess.Popen(
             [sys.executable, "-m", "study", "run", "--executor", executor, "--jobs", "1", "--goal", "best",
-             "--trials", "4", "--pruner", "none", "--no-cache", "--no-report", "--space", "tiny.yaml", *data, *model, *search],
+             "--trials", "4", "--pruner", "none", "--no-cache", "--no-report", "--space", "tiny.yaml",
+             *data, *model, *search],
             cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
     outputs = {executor: process.communicate()[0] for executor, process in processes.items()}
