@@ -1,10 +1,12 @@
 """A Ray cluster: one that runs already, or one on this machine that lasts as long as the study."""
 
+import atexit
 import contextlib
 import logging
 import math
 import os
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -56,6 +58,16 @@ class Cluster:
     share: TrialResources
     scratch: str | None = None
     """Temporary folder of a cluster that was started here, and that is deleted with it."""
+    head: str = ""
+    """Host and port of the cluster's head."""
+
+    def head_answers(self) -> bool:
+        """Return whether the head can be reached. If not, Ray's calls wait for it, and end this process in a minute."""
+        try:
+            _connect(self.head)
+        except OSError:
+            return False
+        return True
 
     def capacity(self) -> int:
         """Return how many trials all nodes together run at once."""
@@ -111,8 +123,8 @@ def join_cluster(address: str | None, cpus: float | None, gpus: float | None, jo
                 _check_reachable(address)
                 with tempfile.TemporaryDirectory() as empty:
                     _init(address, empty)
-            stack.callback(ray.shutdown)
-        yield Cluster(_trial_resources(cpus, gpus), scratch)
+            stack.callback(_leave)
+        yield Cluster(_trial_resources(cpus, gpus), scratch, _head())
 
 
 def _init(address: str, folder: str, **options: Any) -> None:
@@ -151,11 +163,39 @@ def _check_reachable(address: str) -> None:
     if not host or not port.isdigit() or int(port) > 65535:
         raise UsageError(f"--ray-address {address}: write auto, or HOST:PORT as `ray start --head` prints it")
     try:
-        socket.create_connection((host, int(port)), timeout=_REACH_SECONDS).close()
+        _connect(address)
     except OSError as error:
         raise UsageError(
             f"--ray-address {address}: cannot be reached ({error.strerror or error}): check that the head node runs"
         ) from None
+
+
+def _connect(address: str) -> None:
+    """Open a connection to ``HOST:PORT`` and close it."""
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host, int(port)), timeout=_REACH_SECONDS).close()
+
+
+def _head() -> str:
+    return str(ray.get_runtime_context().gcs_address)
+
+
+def _leave() -> None:
+    """Leave the cluster, or end it if it was started here."""
+    try:
+        _connect(_head())
+    except OSError:
+        # Ray waits for its head, and ends this process a minute after the head was lost: end before that.
+        atexit.register(_end_without_ray)
+    else:
+        ray.shutdown()
+
+
+def _end_without_ray() -> None:
+    """End the process without what Ray does at its end."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def _trial_resources(cpus: float | None, gpus: float | None) -> TrialResources:

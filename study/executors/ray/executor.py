@@ -57,6 +57,9 @@ _LOST_STARTS = 3
 _CAPACITY_SECONDS = 5.0
 """Seconds between two looks at how much room the nodes have."""
 
+_HEAD_SECONDS = 20.0
+"""A head that cannot be reached for so long ends the run. After 60 seconds Ray would end the process."""
+
 _TURN = 1.0
 """Seconds that Tune waits, at the end of a training, for the next job: an actor that has none is ended."""
 
@@ -112,7 +115,7 @@ class RayExecutor:
         self._folder = folder
         self._contents: dict[int, Any] = {}
         self._capacity = jobs or cluster.capacity()
-        self._looked = time.monotonic()
+        self._looked = self._reached = time.monotonic()
         self._any_ready = False
         """Whether a worker was ever ready. If so, the workload works, and workers that cannot start may be unlucky."""
         self._actors: dict[str, Any] = {}
@@ -142,8 +145,13 @@ class RayExecutor:
     def slots(self) -> int:
         """How many jobs can run at once."""
         if time.monotonic() - self._looked > _CAPACITY_SECONDS:
-            self._retired = self._cluster.still_there(self._retired)
-            self._capacity, self._looked = self._jobs or self._cluster.capacity(), time.monotonic()
+            if self._cluster.head_answers():
+                self._retired = self._cluster.still_there(self._retired)
+                self._capacity, self._reached = self._jobs or self._cluster.capacity(), time.monotonic()
+            elif time.monotonic() - self._reached > _HEAD_SECONDS:
+                fault = f"the head of the Ray cluster, {self._cluster.head}, cannot be reached any more"
+                self._error = DrftError(f"{fault}: start the cluster and run the command again")
+            self._looked = time.monotonic()
         return max(1, self._capacity - len(self._retired))
 
     def submit(self, job: Job) -> None:
@@ -393,10 +401,12 @@ class RayExecutor:
             self._closing = True
             self._waiting.clear()
             for run in self._runs.values():
-                if run.actor is not None:
+                if run.actor is not None and self._cluster.head_answers():
                     ray.kill(run.actor)
             self._changed.notify_all()
-        self._thread.join(_GRACE)
+        deadline = time.monotonic() + _GRACE
+        while self._thread.is_alive() and time.monotonic() < deadline and self._cluster.head_answers():
+            self._thread.join(1.0)
         logging.getLogger("ray.tune").setLevel(self._level)
 
 

@@ -7,8 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import optuna
 import pandas as pd
 import pytest
+from optuna.trial import TrialState
 from PIL import Image
 from ray.cluster_utils import Cluster as Nodes
 
@@ -20,6 +22,7 @@ from study.executors.ray.cluster import TrialResources, join_cluster
 from study.executors.ray.executor import RayExecutor
 from study.executors.ray.files import ShippedFile, ShippedFiles, pack
 from study.setup.options import RunOptions
+from study.storage.open import close_storage, open_storage, study_url
 from tests.helpers import ROOT
 from tests.helpers.fake_training import HANGS, WAITS, scripted
 from tests.helpers.ray_cluster import ray_path
@@ -260,3 +263,37 @@ def test_the_command_has_the_same_results_on_ray_as_on_this_machine(tmp_path, ti
         assert [line["epoch"] for line in lines] == [1, 2, 3]
         assert all({"val_accuracy", "gap", "val_qwk"} <= line.keys() for line in lines)
         assert any(folder.glob("events.out.tfevents*"))
+
+
+@pytest.mark.e2e
+def test_a_lost_head_ends_the_command_with_one_line_and_leaves_no_running_trial(tmp_path):
+    (tmp_path / "tiny.yaml").write_text(SPACE.replace("depth_phase.epochs: 2", "depth_phase.epochs: 3000"))
+    with ray_path():
+        cluster = Nodes()
+        cluster.add_node(num_cpus=1, include_dashboard=False, _system_config=FAST)
+    command = [sys.executable, "-m", "study", "run", "--executor", "ray", "--ray-address", cluster.address]
+    model = ("--backbone", "test_resnet", "--weights", "none", "--study", "tiny", "--space", "tiny.yaml")
+    process = subprocess.Popen(
+        [*command, *model, "--goal", "best", "--trials", "2"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        printed = []
+        for line in process.stdout:
+            printed.append(line)
+            if "are finished" in line:
+                break
+        cluster.head_node.kill_gcs_server()
+        printed.append(process.communicate()[0])
+    finally:
+        process.kill()
+        cluster.shutdown()
+    output = "".join(printed)
+    assert process.returncode == 1, output
+    assert output.splitlines()[-1].startswith("error: the head of the Ray cluster"), output
+    storage = open_storage(study_url(tmp_path / "results", "tiny"), create=False)
+    trials = optuna.load_study(study_name="tiny", storage=storage).trials
+    close_storage(storage)
+    assert TrialState.RUNNING not in {trial.state for trial in trials}
