@@ -44,9 +44,9 @@ def opening_lines(plan: StudyPlan[BoundSpace], executor: str = "here") -> list[s
         f"  trials    {metadata.trials_wanted} wanted, {executor}",
     ]
     if metadata.goal == "depth":
-        least, most = trainings_of_finalists(len(plan.space.values("depth")))
+        later = trainings_of_finalists(len(plan.space.values("depth")))
         lines.append(
-            f"  then      {least} to {most} trainings: the best configuration of each depth and the untuned one, "
+            f"  then      about {later} trainings: the best configuration of each depth and the untuned one, "
             f"cross-validated in {FOLDS} folds"
         )
     if metadata.max_gap is not None:

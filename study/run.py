@@ -84,7 +84,7 @@ def run_plan(plan: StudyPlan[BoundSpace], options: RunOptions, console: Console)
             return run_trials(plan, options, choice, console)
         limits = options
         if options.timeout is not None:
-            later, _ = trainings_of_finalists(len(plan.space.values("depth")))
+            later = trainings_of_finalists(len(plan.space.values("depth")))
             share = options.trials / (options.trials + later)  # the finalists need their part of the time
             limits = replace(options, timeout=share * options.timeout)
         outcome = run_trials(plan, limits, choice, console)

@@ -1,6 +1,6 @@
-"""Cross-validate the finalists of a study, in rounds: depths that can hardly be recommended any more drop out."""
+"""Cross-validate the finalists of a study in rounds: the first with all of them, later ones with the leading depths."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from optuna.pruners import NopPruner
@@ -10,9 +10,10 @@ from rich.console import Console
 from drft.config.trial_config import SplitConfig
 from study.analysis.estimators.intervals import Withheld
 from study.analysis.evidence import read_evidence, read_verdict
-from study.analysis.verdict import CONFIDENCE, decide_depth
+from study.analysis.verdict import decide_depth
 from study.design.choose_finalists import choose_finalists
 from study.results.finalists_plan import (
+    CONTENDERS,
     FOLDS,
     ROUNDS,
     UNTUNED,
@@ -67,20 +68,21 @@ def run_finalists(
             print_lines(console, [f"The finalists were chosen after {plan.trials} trials, and are kept."])
     planned = _study_plan(search, plan, study)
     outcome: RunOutcome | None = None
-    for number in range(plan.rounds):
+    missing: list[int] = []
+    while True:
         so_far = read_finalists(study)
-        contenders = _contenders(plan, so_far, number)
+        before_this, missing = missing, _missing(plan, so_far)
+        if not missing or missing == before_this:  # trainings that failed for good do not come again
+            break
         taken = so_far.taken if so_far else frozenset()
-        waiting = [index for index in plan.indices(number, contenders) if index not in taken]
-        total = len(taken) + len(waiting)
-        if so_far is not None and total == len(so_far.done) + len(so_far.diverged):
-            continue
+        waiting = [index for index in missing if index not in taken]
         past = past_trainings(study.location.open().get_trials(deepcopy=False))
         waiting.sort(key=lambda index: -expected_seconds(plan.config(index), past))  # the longest first
-        names = ", ".join(plan.finalists[position].name for position in contenders)
-        print_lines(console, [f"Round {number + 1} of cross-validation, in {plan.folds} folds: {names}"])
+        number = plan.locate(missing[0])[0] + 1
+        names = dict.fromkeys(plan.finalists[plan.locate(index)[2]].name for index in missing)
+        print_lines(console, [f"Round {number} of cross-validation, in {plan.folds} folds: {', '.join(names)}"])
         left = None if options.timeout is None else max(0.0, options.timeout - seconds)
-        limits = replace(options, trials=total, keep_checkpoints=plan.size, timeout=left)
+        limits = replace(options, trials=len(taken) + len(waiting), keep_checkpoints=plan.size, timeout=left)
         outcome = run_trials(planned, limits, choice, console, list(plan.queue(waiting)))
         seconds += outcome.seconds
         if outcome.ended != "done":
@@ -91,9 +93,7 @@ def run_finalists(
 
 def are_finished(finalists: Finalists) -> bool:
     """Return whether no training of any round is left: then the verdict and the model do not change any more."""
-    over, plan = {*finalists.done, *finalists.diverged}, finalists.plan
-    rounds = (plan.indices(number, _contenders(plan, finalists, number)) for number in range(plan.rounds))
-    return all(over.issuperset(indices) for indices in rounds)
+    return not _missing(finalists.plan, finalists)
 
 
 def _drop_checkpoints(study: StudyResults, kept: int) -> None:
@@ -107,24 +107,43 @@ def _drop_checkpoints(study: StudyResults, kept: int) -> None:
     folder.keep_checkpoints([*finalists.of_depth(verdict.recommended_depth), *best])
 
 
+def _missing(plan: FinalistsPlan, finalists: Finalists | None) -> list[int]:
+    """Return the trainings that come next and are not over; none at the end.
+
+    The leading depths are in all rounds, and so is the depth that is recommended in the end: the gain of an ensemble
+    is known from several rounds alone.
+    """
+    over: Collection[int] = {*finalists.done, *finalists.diverged} if finalists else ()
+    for number in range(plan.rounds):
+        missing = [index for index in plan.indices(number, _contenders(plan, finalists, number)) if index not in over]
+        if missing or finalists is None:
+            return missing
+    assert finalists is not None
+    depths = read_evidence(finalists).depths
+    if len(depths) < 2:
+        return []
+    recommended = [_position(plan, decide_depth(depths).recommended_depth)]
+    rounds = (plan.indices(number, recommended) for number in range(plan.rounds))
+    return [index for indices in rounds for index in indices if index not in over]
+
+
 def _contenders(plan: FinalistsPlan, finalists: Finalists | None, number: int) -> Sequence[int]:
     """Return the positions of the finalists of a round: in the first round all of them.
 
-    Later, those depths whose accuracy may still be within the tolerance of the best one's. The untuned configuration is
-    cross-validated once.
+    Later, the depths whose accuracy is most probably within the tolerance of the best one's.
     """
-    everyone = range(len(plan.finalists))
     if number == 0 or finalists is None:
-        return everyone
+        return range(len(plan.finalists))
     depths = read_evidence(finalists, number).depths
     if len(depths) < 2:
         return []
-    possible = {row.depth for row in decide_depth(depths).by_depth if row.probability_within > 1 - CONFIDENCE}
-    return [
-        position
-        for position in everyone
-        if plan.finalists[position].name != UNTUNED and plan.finalists[position].depth in possible
-    ]
+    likely = sorted(decide_depth(depths).by_depth, key=lambda row: -row.probability_within)[:CONTENDERS]
+    return sorted(_position(plan, row.depth) for row in likely)
+
+
+def _position(plan: FinalistsPlan, depth: int) -> int:
+    """Return the position of the finalist of a depth."""
+    return [finalist.depth for finalist in plan.finalists if finalist.name != UNTUNED].index(depth)
 
 
 def _study_plan(search: StudyPlan[BoundSpace], plan: FinalistsPlan, study: StudyResults) -> StudyPlan[FinalistsPlan]:

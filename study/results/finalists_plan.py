@@ -20,7 +20,10 @@ FOLDS = 5
 """With five folds, a training has as many images as in the search, and the fold models are enough for an ensemble."""
 
 ROUNDS = 2
-"""Rounds of cross-validation of the depths that stay in question."""
+"""Rounds of cross-validation of the leading depths."""
+
+CONTENDERS = 3
+"""Depths in the rounds after the first. In simulations, ten more trials of the search are worth 0.4 points."""
 
 MOST_DEPTHS = 9
 """Of more depths, as many as this are cross-validated; the curve over depth covers those between them."""
@@ -146,10 +149,13 @@ def read_finalists(study: StudyResults) -> Finalists | None:
     return None if planned is None else Finalists(planned.plan, planned.results, planned.trials)
 
 
-def trainings_of_finalists(depths: int) -> tuple[int, int]:
-    """Return how many trainings the finalists of so many depths take: at least, and at most."""
+def trainings_of_finalists(depths: int) -> int:
+    """Return how many trainings the finalists of so many depths take.
+
+    There are ``FOLDS`` more if another depth than the leading ones is recommended in the end.
+    """
     finalists = min(depths, MOST_DEPTHS)
-    return FOLDS * (finalists + 1), FOLDS * (ROUNDS * finalists + 1)
+    return FOLDS * (finalists + 1 + (ROUNDS - 1) * min(finalists, CONTENDERS))
 
 
 def _seed(*entropy: int) -> int:

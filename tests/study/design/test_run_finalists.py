@@ -1,4 +1,4 @@
-"""When the finalists of a study are finished, so that its model does not change any more."""
+"""Which trainings the finalists of a study still need, and when its model does not change any more."""
 
 from types import SimpleNamespace
 
@@ -10,21 +10,50 @@ from study.design.run_finalists import are_finished
 from study.results.finalists_plan import UNTUNED, Finalist, FinalistsPlan
 
 FINALISTS = (
-    *(Finalist(f"depth {depth}", depth, depth, 0.6, TrialConfig()) for depth in (0, 1)),
+    *(Finalist(f"depth {depth}", depth, depth, 0.6, TrialConfig()) for depth in (0, 2, 4)),
     Finalist(UNTUNED, 1, None, None, TrialConfig()),
 )
 PLAN = FinalistsPlan("demo", 0, 10, folds=5, rounds=2, finalists=FINALISTS)
+FIRST = PLAN.indices(0, range(4))
+
+
+@pytest.fixture
+def verdict(monkeypatch):
+    """A verdict for which depth 2 leads after the first round, and which recommends depth 0 in the end."""
+    rows = [SimpleNamespace(depth=depth, probability_within=share) for depth, share in ((0, 0.8), (2, 0.9), (4, 0.1))]
+    decided = SimpleNamespace(by_depth=rows, recommended_depth=0)
+    monkeypatch.setattr(run_finalists, "read_evidence", lambda *_: SimpleNamespace(depths=rows))
+    monkeypatch.setattr(run_finalists, "decide_depth", lambda _depths: decided)
+    monkeypatch.setattr(run_finalists, "CONTENDERS", 1)
+    return decided
+
+
+def after(over, diverged=0):
+    return SimpleNamespace(
+        plan=PLAN, done={index: index for index in over[diverged:]}, diverged=frozenset(over[:diverged])
+    )
 
 
 @pytest.mark.parametrize("diverged", [0, 2])
-def test_they_are_finished_after_the_last_training_of_the_contenders(monkeypatch, diverged):
-    """All are in the first round; depth 1 alone is in the second one."""
-    monkeypatch.setattr(run_finalists, "_contenders", lambda _plan, _finalists, number: [[0, 1, 2], [1]][number])
-    wanted = PLAN.indices(0, [0, 1, 2]) + PLAN.indices(1, [1])
-    assert len(wanted) == 20
-    for count in (0, 15, 19, 20):
-        over = wanted[:count]
-        finalists = SimpleNamespace(
-            plan=PLAN, done={index: index for index in over[diverged:]}, diverged=frozenset(over[:diverged])
-        )
-        assert are_finished(finalists) == (count == 20)
+def test_leading_depths_are_in_the_second_round_and_the_recommended_one_is_in_all_rounds(verdict, diverged):
+    leading, recommended = PLAN.indices(1, [1]), PLAN.indices(1, [0])
+    assert run_finalists._missing(PLAN, None) == FIRST
+    wanted = [*FIRST, *leading, *recommended]
+    for over, missing in (
+        (FIRST[:7], FIRST[7:]),
+        (FIRST, leading),
+        ([*FIRST, *leading[:2]], leading[2:]),
+        ([*FIRST, *leading], recommended),
+        (wanted, []),
+    ):
+        assert run_finalists._missing(PLAN, after(over, diverged)) == missing
+        assert are_finished(after(over, diverged)) == (not missing)
+
+
+def test_a_recommended_depth_that_leads_needs_no_more_trainings(verdict):
+    verdict.recommended_depth = 2
+    assert are_finished(after([*FIRST, *PLAN.indices(1, [1])]))
+
+
+def test_all_that_older_versions_have_trained_counts(verdict):
+    assert are_finished(after([*FIRST, *PLAN.indices(1, [0, 1, 2])]))
