@@ -10,7 +10,9 @@ nothing. Parts that are run again replace their results in the file.
 """
 
 import argparse
+import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -86,22 +88,49 @@ def write(parts: Mapping[str, Result], stem: Path, card: str, console: Console) 
 def _run(args: argparse.Namespace, word: str, limit: float) -> Iterator[tuple[str, Result]]:
     """Run parts in one process; yield the result of each, or why there is none."""
     names, number, backbone = (*word.split(":"), "", "")[:3]
+    study = names in _STUDIES
     with TemporaryDirectory(prefix="drft-gpu-") as temporary:
         folder = Path(temporary)
         weights = str(random_weights(backbone, folder)) if backbone else args.weights
-        out, command = folder / "result.json", [sys.executable, "-m", "benchmarks.gpu_parts", names]
-        command += [str(out), f"--data={args.data}", f"--weights={weights}", f"--backbone={backbone or _BACKBONE}"]
-        command += [f"--image-size={args.image_size}", f"--seconds={args.seconds}"]
+        out, command = folder / "result.json", [sys.executable, "-m", "benchmarks.gpu_parts"]
+        command += ["study" if study else names, str(out), f"--data={args.data}", f"--weights={weights}"]
+        command += [f"--backbone={backbone or _BACKBONE}", f"--image-size={args.image_size}"]
+        command.append(f"--seconds={args.seconds}")
         if number:
-            command.append(f"--at-once={number}" if names in _STUDIES else f"--trainings={number}")
+            command.append(f"--at-once={number}" if study else f"--trainings={number}")
+        service = _multi_process_service(folder) if names == "mps" else contextlib.nullcontext(dict(os.environ))
         try:
-            process = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False, cwd=_ROOT)
+            with service as environment:
+                process = subprocess.run(
+                    command, capture_output=True, text=True, timeout=limit, check=False, cwd=_ROOT, env=environment
+                )
             fault = process.stderr[-2000:]
         except subprocess.TimeoutExpired:
             fault = f"not ended after {limit:.0f} s"
+        except (OSError, subprocess.CalledProcessError) as error:
+            fault = str(error)
         results: dict[str, Result] = json.loads(out.read_text()) if out.exists() else {}
     for name in names.split("+"):
-        yield (word if names in PARTS else name), results.get(name, {"failed": fault})
+        result = results.get("study" if study else name, {"failed": fault})
+        yield (word if study or names in PARTS else name), result
+
+
+@contextlib.contextmanager
+def _multi_process_service(folder: Path) -> Iterator[dict[str, str]]:
+    """Start NVIDIA's Multi-Process Service, which lets kernels of several processes run at the same time.
+
+    Yields:
+        The environment of processes that use it.
+    """
+    own = {f"CUDA_MPS_{name}_DIRECTORY": str(folder / name.lower()) for name in ("PIPE", "LOG")}
+    environment, control = {**os.environ, **own}, ["nvidia-cuda-mps-control"]
+    for path in own.values():
+        Path(path).mkdir()
+    subprocess.run([*control, "-d"], env=environment, check=True)
+    try:
+        yield environment
+    finally:
+        subprocess.run(control, input="quit\n", text=True, env=environment, check=False)
 
 
 def random_weights(backbone: str, folder: Path) -> Path:

@@ -164,7 +164,10 @@ def steps(args: argparse.Namespace) -> Result:
 
 
 def together(args: argparse.Namespace) -> Result:
-    """Time one step of several trainings in one process: in turn, on a stream each, and stacked by ``vmap``."""
+    """Time one step of several trainings in one process: in turn, on a stream each, and stacked by ``vmap``.
+
+    Only the times count: the graphs share memory, and compute nonsense at the same time.
+    """
     dataset, base = open_dataset(args.data), parse_config({"precision": "bf16"}, _config(args))
     sessions = [TrainingSession(dataset, device="cuda") for _ in range(_TOGETHER)]
     streams = [torch.cuda.Stream() for _ in sessions]  # type: ignore[no-untyped-call]
@@ -265,17 +268,6 @@ def study(args: argparse.Namespace) -> Result:
     return result
 
 
-def mps(args: argparse.Namespace) -> Result:
-    """Run ``study`` with NVIDIA's Multi-Process Service: kernels of several processes can run at the same time."""
-    with TemporaryDirectory(prefix="drft-mps-") as folder:
-        os.environ.update(CUDA_MPS_PIPE_DIRECTORY=f"{folder}/pipe", CUDA_MPS_LOG_DIRECTORY=f"{folder}/log")
-        subprocess.run(["nvidia-cuda-mps-control", "-d"], check=True)
-        try:
-            return study(args)
-        finally:
-            subprocess.run(["nvidia-cuda-mps-control"], input="quit\n", text=True, check=False)
-
-
 def plain(args: argparse.Namespace) -> Result:
     """Run a plain Optuna loop on ``--trainings`` of the same trainings."""
     with _plan(args, args.trainings) as plan:
@@ -291,7 +283,7 @@ def plain(args: argparse.Namespace) -> Result:
 
 
 PARTS: Mapping[str, Callable[[argparse.Namespace], Result]] = {
-    part.__name__: part for part in (card, tests, agreement, training, steps, together, study, mps, plain)
+    part.__name__: part for part in (card, tests, agreement, training, steps, together, study, plain)
 }
 
 

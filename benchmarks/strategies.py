@@ -247,18 +247,19 @@ def notes(result: Mapping[str, Any]) -> list[str]:
     method = (
         "Each fold is scored at the epoch that the other folds choose. Differences are paired by image; the 95 % "
         "intervals of accuracy and NLL take images and repeats for random samples, that of QWK is a bootstrap over "
-        "images. Settings are those of the sources or the middle of their range; neither the strategies nor the "
-        "baseline were tuned. Times, of the median training and beside other work, are relative to "
-        f"'{_TIMED}', whose computations are those of the baseline; the baseline itself runs first and fills the cache."
+        "images, without differences between trainings. Settings are those of the sources or the middle of their "
+        "range; neither the strategies nor the baseline were tuned. Times, of the median training and beside other "
+        f"work, are relative to '{_TIMED}', whose computations are those of the baseline; the baseline itself runs first and fills the cache."
     )
     combined = (
         f"Soup and ensemble are of {', '.join(COMBINED)}, fixed beforehand. They and WiSE-FT use the weights of each "
-        "training's own best epoch, and are compared with the baseline at its own best epoch."
+        "training's own best epoch, and are compared with the baseline at its own best epoch. That is the highest of "
+        "several accuracies on the images that are scored, which flatters the baseline more than a mixture."
     )
     count = len(rows) * len(FIGURES)
     differing = [f"{name} ({', '.join(figures)})" for name, figures in shown.items() if figures]
     chance = (
-        f"{count} intervals: about {0.05 * count:.0f} exclude 0 by chance alone. "
+        f"{count} intervals: {0.05 * count:.0f} or more exclude 0 by chance alone. "
         f"Excluding 0: {'; '.join(differing) or 'none'}."
     )
     nothing = [name for name, figures in shown.items() if not figures]

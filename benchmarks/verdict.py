@@ -35,7 +35,7 @@ from drft.models.checkpoint import load_checkpoint
 from study import RunOptions, run_study
 from study.analysis import Withheld, proportion
 from study.analysis.evidence import read_verdict
-from study.results.finalists_plan import UNTUNED, Finalists, read_finalists
+from study.results.finalists_plan import CONTENDERS, UNTUNED, Finalists, read_finalists
 from study.results.study_results import StudyResults, read_study
 
 FIRST_SEED = 2
@@ -244,7 +244,7 @@ def _share(name: str, events: Sequence[bool]) -> tuple[str, ...]:
 def write(entries: Sequence[Mapping[str, Any]], trials: int, images: int, stem: Path, console: Console) -> None:
     """Print and write what was measured so far."""
     label = f"{len(entries)} rendered data sets, {images:,} fresh images"
-    result = {**describe_run("verdict", label), "trials": trials, "data_sets": entries}
+    result = {**describe_run("verdict", label), "trials": trials, "contenders": CONTENDERS, "data_sets": entries}
     tables = [(_COLUMNS, contestant_rows(entries)), (_CLAIM_COLUMNS, claim_rows(entries))]
     publish("Verdict", stem, result, tables, [_NOTE], console)
 
@@ -253,17 +253,20 @@ def main() -> None:
     """Run the data sets that are missing, print, write."""
     parser = command_parser("verdict", __doc__)
     parser.add_argument("--data-sets", type=int, help="rendered data sets, by seed from 2; default: 20")
-    parser.add_argument("--trials", type=int, help="trials of the default's search; default: 45")
+    parser.add_argument("--trials", type=int, help="trials of the default's search; default: 70")
     parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, help="default: all")
     parser.add_argument("--quick", action="store_true", help="1 data set, 18 trials, without best; about ten minutes")
     args, console = parser.parse_args(), Console()
-    count, trials = args.data_sets or (1 if args.quick else 20), args.trials or (18 if args.quick else 45)
+    count, trials = args.data_sets or (1 if args.quick else 20), args.trials or (18 if args.quick else 70)
     contestants = args.contestants or (("default", "optuna") if args.quick else CONTESTANTS)
     stem = args.out / ("verdict-quick" if args.quick else "verdict")
     entries: list[dict[str, Any]] = []
     if stem.with_suffix(".json").exists():
         stored = json.loads(stem.with_suffix(".json").read_text())
-        entries = stored["data_sets"] if stored["trials"] == trials else []
+        if stored["trials"] == trials and stored.get("contenders") == CONTENDERS:
+            entries = stored["data_sets"]
+        else:
+            console.print(f"{stem}.json was made with another number of trials or contenders, and is made anew")
     fresh = FreshImages(96)
     for seed in range(FIRST_SEED, FIRST_SEED + count):
         entry = next((entry for entry in entries if entry["seed"] == seed), None)

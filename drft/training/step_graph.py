@@ -29,7 +29,10 @@ Step = Callable[[Activations, Tensor], Tensor]
 
 @functools.cache
 def _stream(device: torch.device) -> torch.cuda.Stream:
-    """Return the stream of all captures: cuBLAS keeps 32 MiB of memory for each stream that it was used on."""
+    """Return the stream of all captures: cuBLAS keeps 32 MiB of memory for each stream that it was used on.
+
+    Graphs that were captured on it share this memory: those of two trainings may not be replayed at the same time.
+    """
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from drft.config.trial_config import SplitConfig
 from study.analysis.estimators.intervals import Withheld
 from study.analysis.evidence import read_evidence, read_verdict
-from study.analysis.verdict import decide_depth
+from study.analysis.verdict import CONFIDENCE, decide_depth
 from study.design.choose_finalists import choose_finalists
 from study.results.finalists_plan import (
     CONTENDERS,
@@ -68,12 +68,13 @@ def run_finalists(
             print_lines(console, [f"The finalists were chosen after {plan.trials} trials, and are kept."])
     planned = _study_plan(search, plan, study)
     outcome: RunOutcome | None = None
-    missing: list[int] = []
+    queued: set[int] = set()
     while True:
         so_far = read_finalists(study)
-        before_this, missing = missing, _missing(plan, so_far)
-        if not missing or missing == before_this:  # trainings that failed for good do not come again
+        missing = _missing(plan, so_far, given_up=queued)
+        if not missing:
             break
+        queued.update(missing)
         taken = so_far.taken if so_far else frozenset()
         waiting = [index for index in missing if index not in taken]
         past = past_trainings(study.location.open().get_trials(deepcopy=False))
@@ -107,13 +108,18 @@ def _drop_checkpoints(study: StudyResults, kept: int) -> None:
     folder.keep_checkpoints([*finalists.of_depth(verdict.recommended_depth), *best])
 
 
-def _missing(plan: FinalistsPlan, finalists: Finalists | None) -> list[int]:
+def _missing(plan: FinalistsPlan, finalists: Finalists | None, given_up: Collection[int] = ()) -> list[int]:
     """Return the trainings that come next and are not over; none at the end.
 
     The leading depths are in all rounds, and so is the depth that is recommended in the end: the gain of an ensemble
     is known from several rounds alone.
+
+    Args:
+        plan: of the finalists.
+        finalists: what is trained; None for nothing.
+        given_up: trainings that are not waited for, such as those that failed for good.
     """
-    over: Collection[int] = {*finalists.done, *finalists.diverged} if finalists else ()
+    over = {*given_up, *(finalists.done if finalists else ()), *(finalists.diverged if finalists else ())}
     for number in range(plan.rounds):
         missing = [index for index in plan.indices(number, _contenders(plan, finalists, number)) if index not in over]
         if missing or finalists is None:
@@ -130,7 +136,7 @@ def _missing(plan: FinalistsPlan, finalists: Finalists | None) -> list[int]:
 def _contenders(plan: FinalistsPlan, finalists: Finalists | None, number: int) -> Sequence[int]:
     """Return the positions of the finalists of a round: in the first round all of them.
 
-    Later, the depths whose accuracy is most probably within the tolerance of the best one's.
+    Later, the depths whose accuracy is most probably within the tolerance of the best one's, if that is not unlikely.
     """
     if number == 0 or finalists is None:
         return range(len(plan.finalists))
@@ -138,7 +144,7 @@ def _contenders(plan: FinalistsPlan, finalists: Finalists | None, number: int) -
     if len(depths) < 2:
         return []
     likely = sorted(decide_depth(depths).by_depth, key=lambda row: -row.probability_within)[:CONTENDERS]
-    return sorted(_position(plan, row.depth) for row in likely)
+    return sorted(_position(plan, row.depth) for row in likely if row.probability_within > 1 - CONFIDENCE)
 
 
 def _position(plan: FinalistsPlan, depth: int) -> int:

@@ -25,7 +25,7 @@ if torch.cuda.is_available():
 
 _MOST_PER_GPU = 8
 """Trainings that fill a card: eight had a kernel running 98 % of the time on an H200, one of mobilenetv2_100 alone at
-most half of it, and sixteen were slower than eight (``results/benchmarks/gpu-h200.md``)."""
+most half of it, and sixteen seemed slower than eight (``results/benchmarks/gpu-h200.md``)."""
 
 _MEMORY_PER_TRAINING = 10 * 2**30
 """Bytes of GPU memory for one training: those eight took 6 to 8 GiB each."""

@@ -23,7 +23,8 @@ ROUNDS = 2
 """Rounds of cross-validation of the leading depths."""
 
 CONTENDERS = 3
-"""Depths in the rounds after the first. In simulations, ten more trials of the search are worth 0.4 points."""
+"""Depths in later rounds. The trainings of more depths are worth more in the search: ten trials, 0.4 points of accuracy
+(``results/benchmarks/finalists.md``)."""
 
 MOST_DEPTHS = 9
 """Of more depths, as many as this are cross-validated; the curve over depth covers those between them."""
@@ -152,7 +153,7 @@ def read_finalists(study: StudyResults) -> Finalists | None:
 def trainings_of_finalists(depths: int) -> int:
     """Return how many trainings the finalists of so many depths take.
 
-    There are ``FOLDS`` more if another depth than the leading ones is recommended in the end.
+    There are more if another depth than the leading ones is recommended in the end, and fewer if fewer depths lead.
     """
     finalists = min(depths, MOST_DEPTHS)
     return FOLDS * (finalists + 1 + (ROUNDS - 1) * min(finalists, CONTENDERS))

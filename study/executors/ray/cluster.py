@@ -56,18 +56,14 @@ class Cluster:
     """The cluster that this process has joined."""
 
     share: TrialResources
+    head: str
+    """Host and port of the cluster's head."""
     scratch: str | None = None
     """Temporary folder of a cluster that was started here, and that is deleted with it."""
-    head: str = ""
-    """Host and port of the cluster's head."""
 
     def head_answers(self) -> bool:
         """Return whether the head can be reached. If not, Ray's calls wait for it, and end this process in a minute."""
-        try:
-            _connect(self.head)
-        except OSError:
-            return False
-        return True
+        return _can_be_reached(self.head)
 
     def capacity(self) -> int:
         """Return how many trials all nodes together run at once."""
@@ -123,8 +119,11 @@ def join_cluster(address: str | None, cpus: float | None, gpus: float | None, jo
                 _check_reachable(address)
                 with tempfile.TemporaryDirectory() as empty:
                     _init(address, empty)
-            stack.callback(_leave)
-        yield Cluster(_trial_resources(cpus, gpus), scratch, _head())
+            head = _head()
+            stack.callback(_leave, head)
+        elif not _can_be_reached(head := _head()):
+            raise UsageError(f"the head of the Ray cluster, {head}, cannot be reached any more: start Python again")
+        yield Cluster(_trial_resources(cpus, gpus), head, scratch)
 
 
 def _init(address: str, folder: str, **options: Any) -> None:
@@ -173,29 +172,36 @@ def _check_reachable(address: str) -> None:
 def _connect(address: str) -> None:
     """Open a connection to ``HOST:PORT`` and close it."""
     host, _, port = address.rpartition(":")
-    socket.create_connection((host, int(port)), timeout=_REACH_SECONDS).close()
+    socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_SECONDS).close()
+
+
+def _can_be_reached(address: str) -> bool:
+    try:
+        _connect(address)
+    except OSError:
+        return False
+    return True
 
 
 def _head() -> str:
     return str(ray.get_runtime_context().gcs_address)
 
 
-def _leave() -> None:
+def _leave(head: str) -> None:
     """Leave the cluster, or end it if it was started here."""
-    try:
-        _connect(_head())
-    except OSError:
-        # Ray waits for its head, and ends this process a minute after the head was lost: end before that.
-        atexit.register(_end_without_ray)
-    else:
+    if _can_be_reached(head):
         ray.shutdown()
+    else:
+        # Ray waits for its head, and ends this process a minute after the head was lost: end before that.
+        atexit.register(_end_without_ray, head)
 
 
-def _end_without_ray() -> None:
-    """End the process without what Ray does at its end."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(1)
+def _end_without_ray(head: str) -> None:
+    """End the process without what Ray does at its end, if Ray still waits for its head."""
+    if ray.is_initialized() and not _can_be_reached(head):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
 
 
 def _trial_resources(cpus: float | None, gpus: float | None) -> TrialResources:

@@ -397,11 +397,12 @@ class RayExecutor:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        answers = self._cluster.head_answers()
         with self._changed:
             self._closing = True
             self._waiting.clear()
             for run in self._runs.values():
-                if run.actor is not None and self._cluster.head_answers():
+                if run.actor is not None and answers:
                     ray.kill(run.actor)
             self._changed.notify_all()
         deadline = time.monotonic() + _GRACE

@@ -3,11 +3,15 @@
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
 from drft.config.trial_config import TrialConfig
 from study.design import run_finalists
 from study.design.run_finalists import are_finished
 from study.results.finalists_plan import UNTUNED, Finalist, FinalistsPlan
+from study.results.progress import StudyProgress
+from study.setup.options import RunOptions
+from study.tuner.stopping import RunOutcome
 
 FINALISTS = (
     *(Finalist(f"depth {depth}", depth, depth, 0.6, TrialConfig()) for depth in (0, 2, 4)),
@@ -57,3 +61,23 @@ def test_a_recommended_depth_that_leads_needs_no_more_trainings(verdict):
 
 def test_all_that_older_versions_have_trained_counts(verdict):
     assert are_finished(after([*FIRST, *PLAN.indices(1, [0, 1, 2])]))
+
+
+def test_a_training_that_fails_for_good_is_queued_once_and_keeps_no_other_from_its_rounds(verdict, monkeypatch):
+    hopeless, done, queues = FIRST[3], {}, []
+
+    def train(planned, options, choice, console, queue):
+        queues.append(sorted(entry["place"] for entry in queue))
+        done.update({index: index for index in queues[-1] if index != hopeless})
+        return RunOutcome("done", StudyProgress(), 1.0)
+
+    storage = SimpleNamespace(get_trials=lambda **_: [])
+    study = SimpleNamespace(finished=range(10), location=SimpleNamespace(open=lambda: storage))
+    kept = SimpleNamespace(plan=PLAN, done=done, diverged=frozenset(), taken=frozenset())
+    monkeypatch.setattr(run_finalists, "read_finalists", lambda _study: kept)
+    monkeypatch.setattr(run_finalists, "run_trials", train)
+    monkeypatch.setattr(run_finalists, "_study_plan", lambda *_: None)
+    monkeypatch.setattr(run_finalists, "_drop_checkpoints", lambda *_: None)
+    outcome = run_finalists.run_finalists(study, None, RunOptions(), None, Console(quiet=True))
+    assert outcome is not None
+    assert queues == [FIRST, PLAN.indices(1, [1]), PLAN.indices(1, [0])]
