@@ -249,7 +249,8 @@ def notes(result: Mapping[str, Any]) -> list[str]:
         "intervals of accuracy and NLL take images and repeats for random samples, that of QWK is a bootstrap over "
         "images, without differences between trainings. Settings are those of the sources or the middle of their "
         "range; neither the strategies nor the baseline were tuned. Times, of the median training and beside other "
-        f"work, are relative to '{_TIMED}', whose computations are those of the baseline; the baseline itself runs first and fills the cache."
+        f"work, are relative to '{_TIMED}', whose computations are those of the baseline; the baseline itself runs "
+        "first and fills the cache."
     )
     combined = (
         f"Soup and ensemble are of {', '.join(COMBINED)}, fixed beforehand. They and WiSE-FT use the weights of each "
