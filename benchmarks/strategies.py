@@ -25,6 +25,7 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
+from scipy import stats
 
 from benchmarks.arguments import add_model_options, command_parser, set_backbone
 from benchmarks.combined_models import COMBINED, KEPT, SOURCES, combine
@@ -37,10 +38,10 @@ from drft.errors import DrftError
 from drft.files.atomic import whole_file
 from drft.models.checkpoint import save_checkpoint
 from drft.training.records import TrialResult
-from study.analysis.estimators.intervals import RESAMPLES, Estimate, percentile_interval
+from study.analysis.estimators.intervals import LEVEL, RESAMPLES, Estimate, mean_estimate, percentile_interval
 from study.analysis.estimators.resampling import resampled_weights, weighted_scores
-from study.analysis.estimators.two_way_means import crossed_mean
 from study.analysis.evidence import FoldTraining, out_of_fold
+from study.analysis.verdict import DepthEvidence, accuracy_covariance
 from study.executors import Failed, Finished, Job, LocalExecutor, Reported, Workload, cpu_slots
 
 FOLDS = 5
@@ -163,16 +164,15 @@ def _train(
 class Predicted(NamedTuple):
     """Out-of-fold predictions of one strategy."""
 
+    evidence: DepthEvidence
+    """Which images were right, and the gaps; its depth says nothing."""
     probabilities: NDArray[np.floating]
     """Shape (repeats, images, classes)."""
-    gap: float
-    """Mean of train minus validation accuracy."""
 
-    def losses(self, grades: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the negative log-likelihood of the true class, shape (repeats, images)."""
-        true = self.probabilities[:, np.arange(len(grades)), grades].astype(np.float64)
-        losses: NDArray[np.float64] = -np.log(np.maximum(true, _LEAST))
-        return losses
+    @property
+    def gap(self) -> float:
+        """Mean of train minus validation accuracy."""
+        return float(self.evidence.gaps.mean())
 
     @property
     def classes(self) -> NDArray[np.int8]:
@@ -180,28 +180,55 @@ class Predicted(NamedTuple):
         classes: NDArray[np.int8] = self.probabilities.argmax(axis=2).astype(np.int8)
         return classes
 
+    def losses(self, grades: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the negative log-likelihood of each image's true class, the mean over the repeats."""
+        true = self.probabilities[:, np.arange(len(grades)), grades].astype(np.float64)
+        losses: NDArray[np.float64] = -np.log(np.maximum(true, _LEAST)).mean(axis=0)
+        return losses
+
 
 def predict(splits: Splits, images: Sequence[str]) -> Predicted:
     """Return the out-of-fold predictions of a strategy, for the images in this order."""
     repeats = [[splits[repeat, fold] for fold in range(FOLDS)] for repeat in range(len(splits) // FOLDS)]
-    evidence, probabilities = out_of_fold(repeats, images, 0, 0, 0)
-    return Predicted(probabilities, float(evidence.gaps.mean()))
+    return Predicted(*out_of_fold(repeats, images, 0, 0, 0))
 
 
-def compare(one: Predicted, other: Predicted, grades: NDArray[np.int64]) -> dict[str, Estimate]:
-    """Return the differences between two strategies on the same images; images and repeats are random samples."""
-    right = [(predicted.classes == grades).astype(np.float64) for predicted in (one, other)]
+def compare(
+    predicted: Mapping[str, Predicted], reference: str, grades: NDArray[np.int64]
+) -> dict[str, dict[str, Estimate]]:
+    """Return the differences of all others from one of the strategies, on the same images in the same folds.
+
+    Images and trainings are random samples for accuracy, with the covariances of the verdict; for kappa and likelihood
+    the images alone.
+    """
+    names = list(predicted)
+    covariance, _ = accuracy_covariance([each.evidence for each in predicted.values()])
+    base, at = predicted[reference], names.index(reference)
     weights = resampled_weights(len(grades), RESAMPLES, 0)
-    kappas, values = (
-        [weighted_scores(each.classes, grades, rows, "qwk").mean(axis=1) for each in (one, other)]
-        for rows in (weights, np.ones((1, len(grades)), dtype=np.float32))
-    )
-    difference = float(values[0][0] - values[1][0])
-    return {
-        "accuracy": crossed_mean(right[0] - right[1]).estimate(len(grades)),
-        "qwk": Estimate(difference, *percentile_interval(kappas[0] - kappas[1]), len(grades)),
-        "nll": crossed_mean(one.losses(grades) - other.losses(grades)).estimate(len(grades)),
-    }
+    kappas = {name: _kappa(each, grades, weights) for name, each in predicted.items()}
+    differences = {}
+    for position, (name, one) in enumerate(predicted.items()):
+        if name == reference:
+            continue
+        accuracy = float(one.evidence.correct.mean() - base.evidence.correct.mean())
+        variance = covariance[position, position] + covariance[at, at] - 2 * covariance[position, at]
+        reach = float(stats.norm.ppf((1 + LEVEL) / 2) * np.sqrt(max(variance, 0.0)))
+        kappa = _kappa(one, grades)[0] - _kappa(base, grades)[0]
+        differences[name] = {
+            "accuracy": Estimate(accuracy, accuracy - reach, accuracy + reach, len(grades)),
+            "qwk": Estimate(float(kappa), *percentile_interval(kappas[name] - kappas[reference]), len(grades)),
+            "nll": mean_estimate(one.losses(grades) - base.losses(grades)),
+        }
+    return differences
+
+
+def _kappa(
+    predicted: Predicted, grades: NDArray[np.int64], weights: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """Return the kappa on weighted images, the mean over the repeats, shape (resamples,)."""
+    weights = np.ones((1, len(grades)), dtype=np.float32) if weights is None else weights
+    kappas: NDArray[np.float32] = weighted_scores(predicted.classes, grades, weights, "qwk").mean(axis=1)
+    return kappas
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> ResultTable:
@@ -245,9 +272,9 @@ def notes(result: Mapping[str, Any]) -> list[str]:
         f"gap {100 * base['gap']:.1f} points."
     )
     method = (
-        "Each fold is scored at the epoch that the other folds choose. Differences are paired by image; the 95 % "
-        "intervals of accuracy and NLL take images and repeats for random samples, that of QWK is a bootstrap over "
-        "images, without differences between trainings. Settings are those of the sources or the middle of their "
+        "Each fold is scored at the epoch that the other folds choose. Differences are paired by image. The 95 % "
+        "intervals of accuracy take images and trainings for random samples; those of QWK and NLL the images alone, so "
+        "they are too narrow. Settings are those of the sources or the middle of their "
         "range; neither the strategies nor the baseline were tuned. Times, of the median training and beside other "
         f"work, are relative to '{_TIMED}', whose computations are those of the baseline; the baseline itself runs "
         "first and fills the cache."
@@ -277,7 +304,7 @@ def measure(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         training, taken = load(stored_path(args.keep, key), config)
         trained.setdefault(key.name, {})[key.repeat, key.fold] = training
         seconds.setdefault(key.name, []).append(taken)
-    references = dict.fromkeys(trained, _BASE)
+    combined: dict[str, dict[tuple[int, int], FoldTraining]] = {}
     if trained.keys() >= set(COMBINED):
         dataset = open_dataset(str(args.data))
         for (repeat, fold), training in trained[_BASE].items():
@@ -287,36 +314,32 @@ def measure(args: argparse.Namespace, console: Console) -> dict[str, Any]:
                 one_epoch = training._replace(
                     probabilities=probabilities[None], scores=np.zeros(1), gaps=np.array([gap])
                 )
-                trained.setdefault(name, {})[repeat, fold] = one_epoch
-                references[name] = KEPT
-    first = trained[_BASE]
-    grade_of = {name: grade for part in first.values() for name, grade in zip(part.ids, part.grades, strict=True)}
+                combined.setdefault(name, {})[repeat, fold] = one_epoch
+    parts = trained[_BASE].values()
+    grade_of = {name: grade for part in parts for name, grade in zip(part.ids, part.grades, strict=True)}
     images = sorted(grade_of)
     grades = np.array([grade_of[name] for name in images], dtype=np.int64)
-    predicted = {name: predict(splits, images) for name, splits in trained.items()}
-    base = predicted[_BASE]
     rows = []
-    for name, reference in references.items():
-        if name in {_BASE, KEPT}:
-            continue
-        ratios = [one / other for one, other in zip(seconds.get(name, []), seconds.get(_TIMED, []), strict=False)]
-        differences = compare(predicted[name], predicted[reference], grades)
-        rows.append(
-            {
-                "name": name,
-                **{figure: [estimate.value, estimate.low, estimate.high] for figure, estimate in differences.items()},
-                "gap": predicted[name].gap - predicted[reference].gap,
-                "seconds": float(np.median(ratios)) if ratios else None,
-            }
-        )
-    once = np.ones((1, len(grades)), dtype=np.float32)
+    for splits_of, reference in ((trained, _BASE), (combined, KEPT)):
+        predicted = {name: predict(splits, images) for name, splits in splits_of.items()}
+        for name, figures in compare(predicted, reference, grades).items() if predicted else ():
+            ratios = [one / other for one, other in zip(seconds.get(name, ()), seconds.get(_TIMED, ()), strict=False)]
+            rows.append(
+                {
+                    "name": name,
+                    **{figure: [estimate.value, estimate.low, estimate.high] for figure, estimate in figures.items()},
+                    "gap": predicted[name].gap - predicted[reference].gap,
+                    "seconds": float(np.median(ratios)) if ratios else None,
+                }
+            )
+    base = predict(trained[_BASE], images)
     return {
         **describe_run("strategies", f"{Path(args.data).name}, {args.backbone}"),
         "repeats": args.repeats,
         "images": len(images),
         "baseline": {
-            "accuracy": float((base.classes == grades).mean()),
-            "qwk": float(weighted_scores(base.classes, grades, once, "qwk").mean()),
+            "accuracy": float(base.evidence.correct.mean()),
+            "qwk": float(_kappa(base, grades)[0]),
             "nll": float(base.losses(grades).mean()),
             "gap": base.gap,
         },

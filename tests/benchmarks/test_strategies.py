@@ -11,6 +11,7 @@ from benchmarks.combined_models import COMBINED, KEPT, SOURCES, combine
 from benchmarks.strategies import FOLDS, Key, Predicted, compare, load, measure, notes, plan, stored_path, table
 from benchmarks.strategy_list import STRATEGIES
 from drft.data import open_dataset
+from study.analysis.verdict import DepthEvidence
 
 ARGS = Namespace(backbone="mobilenetv3_small_050", weights=None, normalization="auto", quick=False, only=(), repeats=2)
 
@@ -32,19 +33,21 @@ def predicted(grades: np.ndarray, shares: tuple[float, ...]) -> Predicted:
     for repeat, share in enumerate(shares):
         classes = np.where(np.arange(len(grades)) < share * len(grades), grades, (grades + 1) % 5)
         probabilities[repeat, np.arange(len(grades)), classes] = 0.6
-    return Predicted(probabilities, 0.1)
+    correct, folds = probabilities.argmax(axis=2) == grades, np.tile(np.arange(len(grades)) % FOLDS, (len(shares), 1))
+    gaps = np.full(len(shares) * FOLDS, 0.1)
+    return Predicted(DepthEvidence(0, 0, 0, correct, folds, gaps, gaps), probabilities)
 
 
 def test_differences_are_those_of_the_same_images():
     grades = np.arange(100) % 5
     one, other = predicted(grades, (0.7, 0.8)), predicted(grades, (0.6, 0.6))
-    differences = compare(one, other, grades)
+    (differences,) = compare({"one": one, "other": other}, "other", grades).values()
     assert differences["accuracy"].value == pytest.approx(0.15)
     assert differences["nll"].value == pytest.approx(0.15 * np.log(0.1 / 0.6))
     assert differences["qwk"].value > 0
     for estimate in differences.values():
         assert estimate.low < estimate.value < estimate.high
-    same = compare(one, one, grades)
+    (same,) = compare({"one": one, "again": one}, "again", grades).values()
     assert [estimate.value for estimate in same.values()] == [0, 0, 0]
 
 
