@@ -294,6 +294,21 @@ def notes(result: Mapping[str, Any]) -> list[str]:
     return [baseline, method, combined, chance, f"No difference is shown for: {', '.join(nothing) or 'none'}."]
 
 
+def combine_all(trained: Mapping[str, Splits], args: argparse.Namespace) -> Mapping[str, Splits]:
+    """Return the combined models as trainings of one epoch; none if a training that they need was left out."""
+    combined: dict[str, dict[tuple[int, int], FoldTraining]] = {}
+    if not trained.keys() >= set(COMBINED):
+        return {}
+    dataset = open_dataset(str(args.data))
+    for (repeat, fold), training in trained[_BASE].items():
+        paths = {name: stored_path(args.keep, Key(name, repeat, fold)) for name in COMBINED}
+        checkpoints = {name: path.with_suffix(".safetensors") for name, path in paths.items()}
+        for name, probabilities, gap in combine(dataset, checkpoints):
+            one_epoch = training._replace(probabilities=probabilities[None], scores=np.zeros(1), gaps=np.array([gap]))
+            combined.setdefault(name, {})[repeat, fold] = one_epoch
+    return combined
+
+
 def measure(args: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Train and compare; return the result as it is written to JSON."""
     configs = plan(args)
@@ -304,25 +319,18 @@ def measure(args: argparse.Namespace, console: Console) -> dict[str, Any]:
         training, taken = load(stored_path(args.keep, key), config)
         trained.setdefault(key.name, {})[key.repeat, key.fold] = training
         seconds.setdefault(key.name, []).append(taken)
-    combined: dict[str, dict[tuple[int, int], FoldTraining]] = {}
-    if trained.keys() >= set(COMBINED):
-        dataset = open_dataset(str(args.data))
-        for (repeat, fold), training in trained[_BASE].items():
-            paths = {name: stored_path(args.keep, Key(name, repeat, fold)) for name in COMBINED}
-            checkpoints = {name: path.with_suffix(".safetensors") for name, path in paths.items()}
-            for name, probabilities, gap in combine(dataset, checkpoints):
-                one_epoch = training._replace(
-                    probabilities=probabilities[None], scores=np.zeros(1), gaps=np.array([gap])
-                )
-                combined.setdefault(name, {})[repeat, fold] = one_epoch
     parts = trained[_BASE].values()
     grade_of = {name: grade for part in parts for name, grade in zip(part.ids, part.grades, strict=True)}
     images = sorted(grade_of)
     grades = np.array([grade_of[name] for name in images], dtype=np.int64)
-    rows = []
-    for splits_of, reference in ((trained, _BASE), (combined, KEPT)):
-        predicted = {name: predict(splits, images) for name, splits in splits_of.items()}
-        for name, figures in compare(predicted, reference, grades).items() if predicted else ():
+    by_reference = {
+        reference: {name: predict(splits, images) for name, splits in splits_of.items()}
+        for reference, splits_of in ((_BASE, trained), (KEPT, combine_all(trained, args)))
+        if splits_of
+    }
+    base, rows = by_reference[_BASE][_BASE], []
+    for reference, predicted in by_reference.items():
+        for name, figures in compare(predicted, reference, grades).items():
             ratios = [one / other for one, other in zip(seconds.get(name, ()), seconds.get(_TIMED, ()), strict=False)]
             rows.append(
                 {
@@ -332,7 +340,6 @@ def measure(args: argparse.Namespace, console: Console) -> dict[str, Any]:
                     "seconds": float(np.median(ratios)) if ratios else None,
                 }
             )
-    base = predict(trained[_BASE], images)
     return {
         **describe_run("strategies", f"{Path(args.data).name}, {args.backbone}"),
         "repeats": args.repeats,

@@ -11,7 +11,7 @@ import pandas as pd
 
 from drft.config.trial_config import TrialConfig, config_paths
 from study.messages import closing_lines
-from study.results.finalists_plan import UNTUNED, read_finalists
+from study.results.finalists_plan import read_finalists
 from study.results.progress import StudyProgress
 from study.results.study_results import StudyResults
 from study.space.settings import get_setting
@@ -98,8 +98,7 @@ class StudyRun:
 
         finalists, verdict = read_finalists(self.results), self.verdict
         if finalists is not None and not isinstance(verdict, Withheld):
-            depth = verdict.recommended_depth
-            (finalist,) = (each for each in finalists.plan.finalists if each.depth == depth and each.name != UNTUNED)
+            finalist = finalists.plan.finalists[finalists.plan.position(verdict.recommended_depth)]
             return self._configuration(finalist.trial, verdict.accuracy.value, finalist.config)
         if self.results.eligible.empty:
             return None

@@ -16,7 +16,6 @@ from study.results.finalists_plan import (
     CONTENDERS,
     FOLDS,
     ROUNDS,
-    UNTUNED,
     Finalists,
     FinalistsPlan,
     finalists_location,
@@ -128,7 +127,7 @@ def _missing(plan: FinalistsPlan, finalists: Finalists | None, given_up: Collect
     depths = read_evidence(finalists).depths
     if len(depths) < 2:
         return []
-    recommended = [_position(plan, decide_depth(depths).recommended_depth)]
+    recommended = [plan.position(decide_depth(depths).recommended_depth)]
     rounds = (plan.indices(number, recommended) for number in range(plan.rounds))
     return [index for indices in rounds for index in indices if index not in over]
 
@@ -144,12 +143,7 @@ def _contenders(plan: FinalistsPlan, finalists: Finalists | None, number: int) -
     if len(depths) < 2:
         return []
     likely = sorted(decide_depth(depths).by_depth, key=lambda row: -row.probability_within)[:CONTENDERS]
-    return sorted(_position(plan, row.depth) for row in likely if row.probability_within > 1 - CONFIDENCE)
-
-
-def _position(plan: FinalistsPlan, depth: int) -> int:
-    """Return the position of the finalist of a depth."""
-    return [finalist.depth for finalist in plan.finalists if finalist.name != UNTUNED].index(depth)
+    return sorted(plan.position(row.depth) for row in likely if row.probability_within > 1 - CONFIDENCE)
 
 
 def _study_plan(search: StudyPlan[BoundSpace], plan: FinalistsPlan, study: StudyResults) -> StudyPlan[FinalistsPlan]:

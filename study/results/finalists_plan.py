@@ -74,6 +74,14 @@ class FinalistsPlan(TrainingPlan):
         turn, finalist = divmod(index, len(self.finalists))
         return (*divmod(turn, self.folds), finalist)
 
+    def position(self, depth: int) -> int:
+        """Return the position of the finalist of a depth; the untuned configuration is another one."""
+        return next(
+            position
+            for position, finalist in enumerate(self.finalists)
+            if finalist.depth == depth and finalist.name != UNTUNED
+        )
+
     def indices(self, round_number: int, finalists: Collection[int]) -> list[int]:
         """Return the trainings of one round (from 0) of some finalists."""
         first = round_number * self.folds
@@ -126,12 +134,13 @@ class Finalists(PlannedStudy[FinalistsPlan]):
 
     def of_depth(self, depth: int) -> list[int]:
         """Return the numbers of the trials at a depth, without those of the untuned configuration."""
-        depths = {finalist.depth: finalist.name for finalist in self.plan.finalists if finalist.name != UNTUNED}
-        return self.of_name(depths[depth])
+        return self._of_position(self.plan.position(depth))
 
     def of_name(self, name: str) -> list[int]:
         """Return the numbers of the completed trials of a finalist, in the order of the plan."""
-        position = [finalist.name for finalist in self.plan.finalists].index(name)
+        return self._of_position([finalist.name for finalist in self.plan.finalists].index(name))
+
+    def _of_position(self, position: int) -> list[int]:
         return [number for index, number in sorted(self.done.items()) if self.plan.locate(index)[2] == position]
 
 

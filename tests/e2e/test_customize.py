@@ -2,7 +2,6 @@
 
 import csv
 import os
-import re
 import shlex
 import subprocess
 import sys
@@ -120,7 +119,8 @@ def test_a_study_is_run_with_the_trainer_and_a_sampler_of_the_calling_module(fol
     }  # fmt: skip
     runs = []
     monkeypatch.setattr(study, "run_study", lambda **given: runs.append(run_study(**given | small)), raising=False)
-    exec(re.search(r"^from study import run_study\n.*?^(?=```)", PAGE, re.MULTILINE | re.DOTALL)[0])  # noqa: S102
+    (block,) = (block for block in code_blocks(PAGE, "python") if block.startswith("from study import run_study"))
+    exec(block)  # noqa: S102
     (finished,) = runs
     assert finished.progress.complete == 1, finished.reason
     assert finished.results.info.samplers == ("__main__:sampler",)
