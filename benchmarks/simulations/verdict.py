@@ -71,6 +71,11 @@ def rising(_rng: Rng) -> NDArray[np.float64]:
     return np.array([0.1 + 0.5 * (1 - np.exp(-depth / 2)) for depth in range(DEPTHS)])
 
 
+def stepped(_rng: Rng) -> NDArray[np.float64]:
+    """Return a curve that rises by 4 points at the first block, and by 4 more over all others."""
+    return np.concatenate([[0.19], 0.34 + 0.025 * np.arange(DEPTHS - 1)])
+
+
 def peaked(_rng: Rng) -> NDArray[np.float64]:
     """Return a curve that is highest at a middle depth, 12 points above its ends."""
     return np.array([0.5 - 0.03 * (depth - 4) ** 2 for depth in range(DEPTHS)])
@@ -118,6 +123,12 @@ def contrasts_covered(verdict: Verdict, data: CrossValidated) -> list[bool]:
         for contrast in verdict.contrasts
         if contrast.other_depth is not None
     ]
+
+
+def gain_over_head_alone_covered(verdict: Verdict, data: CrossValidated) -> bool:
+    """Return whether the interval of the contrast with the head alone holds it, if this is not recommended itself."""
+    gain = data.accuracies[verdict.recommended_depth] - data.accuracies[0]
+    return all(_holds(contrast.difference, gain) for contrast in verdict.contrasts if contrast.other_depth == 0)
 
 
 def claims(verdict: Verdict, _data: CrossValidated) -> bool:
@@ -203,6 +214,14 @@ SIMULATIONS = (
         "The interval of a contrast with the recommended depth holds the difference, random curves",
         LEVEL,
         _contrasts_hold,
+        "at least",
+        200,
+    ),
+    Simulation(
+        "verdict-head-alone",
+        "The interval of the contrast with the head alone holds the difference, where the first block gains 4 points",
+        LEVEL,
+        often(stepped, gain_over_head_alone_covered),
         "at least",
         200,
     ),
