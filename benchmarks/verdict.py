@@ -8,12 +8,14 @@
 On several rendered data sets, three contestants train equally often: the goal depth with its finalists (``default``),
 the goal best with its pruner (``best``), and plain Optuna: TPE on one split without a pruner, and the highest score
 (``optuna``). Each hands over a model and promises an accuracy. The truth is the accuracy on 2,064 images that no
-contestant has seen. What is in the result file already is not run again.
+contestant has seen. What is in the result file already is not run again. With ``--folder`` the studies are kept, and an
+interrupted one is resumed; ``benchmarks.pruners --folder`` can replay their searches.
 """
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -89,22 +91,24 @@ class FreshImages:
 
 def judge_default(seed: int, trials: int, fresh: FreshImages, folder: Path, console: Console) -> dict[str, Any]:
     """Run the goal depth on one data set; return what it promised and what is true."""
-    options = RunOptions(data=f"synthetic:{seed}", results=folder, report=False, seed=seed, study="default")
+    name = f"synthetic-{seed}"
+    options = RunOptions(data=f"synthetic:{seed}", results=folder, report=False, seed=seed, study=name)
     started = time.perf_counter()
     run_study(replace(options, trials=trials, goal="depth", keep_checkpoints=1000), console)
     seconds = time.perf_counter() - started
-    return {**_describe_default(read_study("default", folder), fresh), "seconds": seconds}
+    return {**_describe_default(read_study(name, folder), fresh), "seconds": seconds}
 
 
 def judge_best(
     name: str, seed: int, trainings: int, fresh: FreshImages, folder: Path, console: Console
 ) -> dict[str, Any]:
     """Run a contestant that hands over its best trial, as ``judge_default``."""
-    options = RunOptions(data=f"synthetic:{seed}", results=folder, report=False, seed=seed, study=name)
+    study_name = f"{name}-{seed}"
+    options = RunOptions(data=f"synthetic:{seed}", results=folder, report=False, seed=seed, study=study_name)
     started = time.perf_counter()
     run_study(replace(options, trials=trainings, goal="best", pruner="none" if name == "optuna" else None), console)
     seconds = time.perf_counter() - started
-    study = read_study(name, folder)
+    study = read_study(study_name, folder)
     best = study.eligible.iloc[0]
     config = study.config(int(best["number"]))
     assert config is not None
@@ -116,6 +120,16 @@ def judge_best(
         "promise": float(best["val_accuracy_best"]),
         "true": fresh.accuracy(fresh.probabilities(study.checkpoint_file(int(best["number"])))),
     }
+
+
+@contextmanager
+def _folder_of(kept: Path | None) -> Iterator[Path]:
+    """Give a folder for a study: the one where studies are kept, or one that is deleted afterwards."""
+    if kept is not None:
+        yield kept
+        return
+    with TemporaryDirectory(prefix="drft-verdict-") as folder:
+        yield Path(folder)
 
 
 def _describe_default(study: StudyResults, fresh: FreshImages) -> dict[str, Any]:
@@ -255,6 +269,7 @@ def main() -> None:
     parser.add_argument("--data-sets", type=int, help="rendered data sets, by seed from 2; default: 20")
     parser.add_argument("--trials", type=int, help="trials of the default's search; default: 70")
     parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, help="default: all")
+    parser.add_argument("--folder", type=Path, help="where the studies are kept; default: they are deleted")
     parser.add_argument("--quick", action="store_true", help="1 data set, 18 trials, without best; about ten minutes")
     args, console = parser.parse_args(), Console()
     count, trials = args.data_sets or (1 if args.quick else 20), args.trials or (18 if args.quick else 70)
@@ -273,14 +288,14 @@ def main() -> None:
         if entry is not None and entry.keys() >= {"default", *contestants}:
             continue
         if entry is None:
-            with TemporaryDirectory(prefix="drft-verdict-") as folder:
-                entry = {"seed": seed, "default": judge_default(seed, trials, fresh, Path(folder), console)}
+            with _folder_of(args.folder) as folder:
+                entry = {"seed": seed, "default": judge_default(seed, trials, fresh, folder, console)}
             entries.append(entry)
             write(entries, trials, len(fresh.grades), stem, console)
         for name in {"best", "optuna"} & {*contestants} - {*entry}:
-            with TemporaryDirectory(prefix="drft-verdict-") as folder:
+            with _folder_of(args.folder) as folder:
                 trainings = entry["default"]["trainings"]
-                entry[name] = judge_best(name, seed, trainings, fresh, Path(folder), console)
+                entry[name] = judge_best(name, seed, trainings, fresh, folder, console)
             write(entries, trials, len(fresh.grades), stem, console)
 
 
