@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from scipy import special
 
 from benchmarks.label_error_scores import notes, rows, score_detection
@@ -19,6 +18,7 @@ from benchmarks.label_errors import (
 )
 from drft.config.trial_config import TrialConfig, with_values
 from drft.data import ImageDataset, LabeledImage
+from tests.helpers.small_images import draw_noise
 
 TRUE = np.repeat(np.arange(5), (50, 10, 45, 25, 20))
 IDS = tuple(f"train/{index}" for index in range(len(TRUE)))
@@ -92,7 +92,7 @@ def test_a_fold_is_predicted_by_a_training_on_the_given_labels(tmp_path: Path):
     images = []
     for index in range(24):
         path = tmp_path / f"{index}.png"
-        Image.fromarray(np.random.default_rng(index).integers(0, 255, (40, 40, 3), np.uint8)).save(path)
+        draw_noise(path, index)
         images.append(LabeledImage(f"train/{index}", path, index % 5, "train", f"train/{index}"))
     dataset = ImageDataset("made", tuple(images), "0" * 64)
     epochs = {"head_phase.epochs": 1, "depth_phase.epochs": 1}

@@ -4,7 +4,6 @@ from argparse import Namespace
 
 import numpy as np
 import pytest
-from PIL import Image
 from rich.console import Console
 
 from benchmarks.combined_models import COMBINED, KEPT, SOURCES, combine
@@ -12,6 +11,7 @@ from benchmarks.strategies import FOLDS, Key, Predicted, compare, load, measure,
 from benchmarks.strategy_list import STRATEGIES
 from drft.data import open_dataset
 from study.analysis.verdict import DepthEvidence
+from tests.helpers.small_images import draw_noise
 
 ARGS = Namespace(backbone="mobilenetv3_small_050", weights=None, normalization="auto", quick=False, only=(), repeats=2)
 
@@ -54,10 +54,7 @@ def test_differences_are_those_of_the_same_images():
 def test_a_small_run_compares_strategies_and_combined_models(tmp_path, monkeypatch):
     monkeypatch.setattr("benchmarks.strategies.FOLDS", 2)
     for number in range(30):
-        path = tmp_path / "images" / "abc"[number % 3] / f"{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.random.default_rng(number).integers(0, 90 + 60 * (number % 3), (40, 40, 3))
-        Image.fromarray(pixels.astype(np.uint8)).save(path)
+        draw_noise(tmp_path / "images" / "abc"[number % 3] / f"{number}.png", number, 40 * (number % 3))
     given = {"quick": True, "data": tmp_path / "images", "keep": tmp_path / "kept", "jobs": 1}
     args = Namespace(**{**vars(ARGS), **given, "backbone": "test_resnet", "weights": "none"})
     args.only = (*COMBINED, "head alone")

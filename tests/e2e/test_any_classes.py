@@ -10,6 +10,7 @@ from PIL import Image
 
 from study.results.study_results import read_study
 from tests.helpers.command_line import call
+from tests.helpers.small_images import draw_noise, write_table
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -23,52 +24,40 @@ search:
 SEARCH = ("--space", "tiny.yaml", "--backbone", "test_resnet", "--weights", "none", "--study", "tiny", "--trials", 2)
 
 
-def draw(path, seed, number, *, deep=0):
-    """Write noise that is brighter with the number of the class; of 12 or 16 bits if ``deep`` is one of them."""
-    pixels = np.random.default_rng(seed).integers(0, 60, (64, 64, 3)) + 30 * number
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if deep:
-        Image.fromarray((pixels[:, :, 0] * (16 if deep == 12 else 257)).astype(np.uint16)).save(path)
-    else:
-        Image.fromarray(pixels.astype(np.uint8)).save(path)
-
-
-def write_table(folder, header, rows):
-    with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header, *rows])
-
-
 def text_labels(folder):
     names = ["melanoma", "nevus", "keratosis, seborrheic"]
     for number in range(30):
-        draw(folder / f"p{number}.png", number, number % 3)
-    write_table(folder, ["file", "diagnosis"], [(f"p{number}.png", names[number % 3]) for number in range(30)])
+        draw_noise(folder / f"p{number}.png", number, 30 * (number % 3))
+    write_table(folder / "labels.csv", ("file", "diagnosis"), *((f"p{n}.png", names[n % 3]) for n in range(30)))
 
 
 def patients(folder):
     for number in range(40):
-        draw(folder / f"x{number}.png", number, number // 2 % 2)
+        draw_noise(folder / f"x{number}.png", number, 30 * (number // 2 % 2))
     rows = [(f"x{number}", ["healthy", "sick"][number // 2 % 2], f"P{number // 2}") for number in range(40)]
-    write_table(folder, ["file", "label", "patient"], rows)
+    write_table(folder / "labels.csv", ("file", "label", "patient"), *rows)
 
 
 def seven_classes(folder):
     names = ["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"]
     for number in range(70):
-        draw(folder / f"ISIC_{number}.png", number, number % 7)
-    write_table(folder, ["image_id", "dx"], [(f"ISIC_{number}", names[number % 7]) for number in range(70)])
+        draw_noise(folder / f"ISIC_{number}.png", number, 30 * (number % 7))
+    write_table(folder / "labels.csv", ("image_id", "dx"), *((f"ISIC_{n}", names[n % 7]) for n in range(70)))
 
 
 def folders(folder):
     for number in range(40):
         part, name = "test" if number % 5 == 4 else "train", ["cat", "dog"][number % 2]
-        draw(folder / part / name / f"{number}.png", number, number % 2)
+        draw_noise(folder / part / name / f"{number}.png", number, 30 * (number % 2))
 
 
 def x_rays(folder):
+    """Half of the images have 12 bits, the others 16."""
+    rows = [(f"r{number}", ["normal", "pneumonia"][number % 2]) for number in range(32)]
+    write_table(folder / "labels.csv", ("image", "finding"), *rows)
     for number in range(32):
-        draw(folder / f"r{number}.png", number, number % 2, deep=12 if number % 4 < 2 else 16)
-    write_table(folder, ["image", "finding"], [(f"r{n}", ["normal", "pneumonia"][n % 2]) for n in range(32)])
+        pixels = np.random.default_rng(number).integers(0, 60, (64, 64)) + 30 * (number % 2)
+        Image.fromarray((pixels * (16 if number % 4 < 2 else 257)).astype(np.uint16)).save(folder / f"r{number}.png")
 
 
 LAYOUTS = {

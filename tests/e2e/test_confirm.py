@@ -1,6 +1,5 @@
 """The command ``drft-study confirm`` on tiny images: killed and resumed, finished once, and wrong uses."""
 
-import csv
 import json
 import os
 import re
@@ -9,7 +8,6 @@ import subprocess
 import sys
 
 import jsonschema
-import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
@@ -18,6 +16,7 @@ from drft.data import GRADES
 from study.cli import main
 from study.report.schema import summary_schema
 from tests.helpers import ROOT
+from tests.helpers.small_images import draw_noise, write_table
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -34,14 +33,10 @@ CONFIRM = ("confirm", "tiny", "--top", "2", "--seeds", "2", "--jobs", "1")
 
 def lay_out(folder, test=10):
     """Write 50 small images, brighter with the grade, the last of them test images, and a search space."""
-    rows = [("image", "level", "split")]
     for index in range(50):
-        grade = index % 5
-        noise = np.random.default_rng(index).integers(0, 60, (48, 48, 3))
-        Image.fromarray((noise + 40 * grade).astype(np.uint8)).save(folder / f"photo{index}.png")
-        rows.append((f"photo{index}", str(grade), "test" if index >= 50 - test else "train"))
-    with (folder / "labels.csv").open("w", newline="") as file:
-        csv.writer(file).writerows(rows)
+        draw_noise(folder / f"photo{index}.png", index, 40 * (index % 5))
+    rows = [(f"photo{index}", index % 5, "test" if index >= 50 - test else "train") for index in range(50)]
+    write_table(folder / "labels.csv", ("image", "level", "split"), *rows)
     (folder / "tiny.yaml").write_text(SPACE)
 
 

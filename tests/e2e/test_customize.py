@@ -1,6 +1,5 @@
 """The page on samplers, pruners and trainers of one's own: its code and its commands run as they stand there."""
 
-import csv
 import os
 import shlex
 import subprocess
@@ -8,10 +7,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import optuna
 import pytest
-from PIL import Image
 from rich.console import Console
 
 import study
@@ -23,6 +20,7 @@ from study.space import Space
 from study.storage.open import open_storage
 from tests.helpers import ROOT
 from tests.helpers.pages import code_blocks
+from tests.helpers.small_images import draw_noise, write_table
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -44,11 +42,9 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "my_search.py").write_text("\n".join(block for block in blocks if "optuna" in block))
     (tmp_path / "my_training.py").write_text(next(block for block in blocks if "def make" in block))
     (tmp_path / "tiny.yaml").write_text(SPACE)
-    with (tmp_path / "labels.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("image", "label"), *((f"{index}.png", "ab"[index % 2]) for index in range(40))])
+    write_table(tmp_path / "labels.csv", ("image", "label"), *((f"{n}.png", "ab"[n % 2]) for n in range(40)))
     for index in range(40):
-        pixels = np.random.default_rng(index).integers(0, 100 + 100 * (index % 2), (40, 40, 3), np.uint8)
-        Image.fromarray(pixels).save(tmp_path / f"{index}.png")
+        draw_noise(tmp_path / f"{index}.png", index, 40 * (index % 2))
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     for name in ("my_search", "my_training"):

@@ -1,16 +1,14 @@
 """The scripts in ``examples/`` run as their first lines say."""
 
-import csv
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from tests.helpers import ROOT
+from tests.helpers.small_images import draw_noise, write_table
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -21,13 +19,10 @@ EXAMPLES = ROOT / "examples"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with 60 small images of two classes, and their table."""
     folder = tmp_path_factory.mktemp("examples")
-    with (folder / "labels.csv").open("w", newline="") as file:
-        csv.writer(file).writerows(
-            [("image", "label"), *((f"{index}.png", ("nevus", "melanoma")[index % 2]) for index in range(60))]
-        )
+    rows = [(f"{index}.png", ("nevus", "melanoma")[index % 2]) for index in range(60)]
+    write_table(folder / "labels.csv", ("image", "label"), *rows)
     for index in range(60):
-        pixels = np.random.default_rng(index).integers(0, 100 + 100 * (index % 2), (40, 40, 3), np.uint8)
-        Image.fromarray(pixels).save(folder / f"{index}.png")
+        draw_noise(folder / f"{index}.png", index, 40 * (index % 2))
     return folder
 
 

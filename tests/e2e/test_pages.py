@@ -4,7 +4,6 @@ A study has fewer trials here, of a small network. ``test_customize.py`` runs th
 ``test_newcomer.py`` the commands of "Getting started".
 """
 
-import csv
 import os
 import shlex
 import subprocess
@@ -12,15 +11,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 from rich.console import Console
 
 import study
 from study.run import run_study
 from tests.helpers import ROOT
 from tests.helpers.pages import code_blocks
+from tests.helpers.small_images import draw_noise, write_table
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -47,31 +45,18 @@ COMMANDS = [
 PYTHON = blocks("python")
 
 
-def draw(path: Path, number: int) -> None:
-    """Write noise that is brighter in the higher classes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(number).integers(0, 60, (64, 64, 3)) + 35 * (number % 5)
-    Image.fromarray(pixels.astype(np.uint8)).save(path)
-
-
-def write_table(path: Path, *rows: tuple[object, ...]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows(rows)
-
-
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """The working folder of a user: 60 images with a table, a photo, and IDRiD in the home folder."""
     for number in range(60):
-        draw(tmp_path / "images" / "abcde"[number % 5] / f"{number}.png", number)
+        draw_noise(tmp_path / "images" / "abcde"[number % 5] / f"{number}.png", number, 35 * (number % 5))
     write_table(tmp_path / "labels.csv", ("image", "label"), *((f"{n}.png", "abcde"[n % 5]) for n in range(60)))
-    draw(tmp_path / "image.jpg", 1)
+    draw_noise(tmp_path / "image.jpg", 1, 35)
     for part, letter, count in (("Training", "a", 40), ("Testing", "b", 10)):
         names = [f"IDRiD_{number:03}" for number in range(1, count + 1)]
         pictures = tmp_path / "IDRiD" / OFFICIAL / "1. Original Images" / f"{letter}. {part} Set"
         for number, name in enumerate(names):
-            draw(pictures / f"{name}.jpg", number + 100 * len(part))
+            draw_noise(pictures / f"{name}.jpg", number + 100 * len(part), 35 * (number % 5))
         rows = [(name, number % 5, 0) for number, name in enumerate(names)]
         labels = f"{letter}. IDRiD_Disease Grading_{part} Labels.csv"
         header = ("Image name", "Retinopathy grade", "Risk of macular edema")

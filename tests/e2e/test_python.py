@@ -1,6 +1,5 @@
 """The Python interface: a study is run, and what it found is read from the returned object."""
 
-import csv
 import sys
 from collections import Counter
 
@@ -8,13 +7,13 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
-from PIL import Image
 from rich.console import Console
 
 import drft
 from drft.errors import UsageError
 from study import Callback, RunOptions, run_study
 from study.analysis import Withheld
+from tests.helpers.small_images import draw_noise, write_table
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -55,11 +54,9 @@ class Counts(Callback):
 @pytest.fixture(scope="module")
 def labels(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
-    with (folder / "labels.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("image", "grade"), *((f"photo{index}", str(index % 2)) for index in range(40))])
+    write_table(folder / "labels.csv", ("image", "grade"), *((f"photo{index}", index % 2) for index in range(40)))
     for index in range(40):
-        pixels = np.random.default_rng(index).integers(0, 100 + 100 * (index % 2), (40, 40, 3), np.uint8)
-        Image.fromarray(pixels).save(folder / f"photo{index}.png")
+        draw_noise(folder / f"photo{index}.png", index, 40 * (index % 2))
     return folder / "labels.csv"
 
 

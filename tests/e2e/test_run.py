@@ -15,7 +15,6 @@ import optuna
 import pandas as pd
 import pytest
 import yaml
-from PIL import Image
 from safetensors.numpy import save_file
 
 from drft.data import GRADES
@@ -24,6 +23,7 @@ from study.report.schema import summary_schema
 from study.report.status import status_lines
 from study.storage.open import open_storage
 from tests.helpers import ROOT
+from tests.helpers.small_images import draw_noise, write_table
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -46,19 +46,10 @@ FILES = {"config.yaml", "epochs.csv", "predictions.npz"}
 def data(tmp_path_factory) -> Path:
     """A label table with 40 small images, grades 0 to 4, brighter with the grade."""
     folder = tmp_path_factory.mktemp("data")
-    rows = [("image", "level")]
     for index in range(40):
-        grade = index % 5
-        noise = np.random.default_rng(index).integers(0, 60, (48, 48, 3))
-        Image.fromarray((noise + 40 * grade).astype(np.uint8)).save(folder / f"photo{index}.png")
-        rows.append((f"photo{index}", str(grade)))
-    write_table(folder / "labels.csv", rows)
+        draw_noise(folder / f"photo{index}.png", index, 40 * (index % 5))
+    write_table(folder / "labels.csv", ("image", "level"), *((f"photo{index}", index % 5) for index in range(40)))
     return folder
-
-
-def write_table(path, rows):
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows(rows)
 
 
 @pytest.fixture
@@ -304,7 +295,7 @@ def corrupt(data, workdir, change):
     with (data / "labels.csv").open(newline="") as file:
         rows = list(csv.reader(file))
     (copy / "labels.csv").unlink()
-    write_table(copy / "labels.csv", change(rows))
+    write_table(copy / "labels.csv", *change(rows))
     return copy
 
 

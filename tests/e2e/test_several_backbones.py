@@ -1,16 +1,13 @@
 """A tiny study of two backbones is run, resumed and read."""
 
-import csv
-
-import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from PIL import Image
 
 from study.results.study_results import read_study
 from study.run import run_study
 from study.setup.options import RunOptions
+from tests.helpers.small_images import draw_noise, write_table
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -24,12 +21,9 @@ search:
 
 def test_two_backbones_share_a_study(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with (tmp_path / "labels.csv").open("w", newline="") as file:
-        rows = [("image", "level"), *((f"photo{index}", str(index % 5)) for index in range(30))]
-        csv.writer(file).writerows(rows)
+    write_table(tmp_path / "labels.csv", ("image", "level"), *((f"photo{index}", index % 5) for index in range(30)))
     for index in range(30):
-        pixels = np.random.default_rng(index).integers(0, 255, (40, 40, 3), np.uint8)
-        Image.fromarray(pixels).save(tmp_path / f"photo{index}.png")
+        draw_noise(tmp_path / f"photo{index}.png", index)
     (tmp_path / "two.yaml").write_text(SPACE)
     options = {"space": "two.yaml", "data": "labels.csv", "study": "two", "jobs": 1, "sampler": "grid"}
     run_study(RunOptions(trials=2, report=False, **options))

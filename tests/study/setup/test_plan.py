@@ -1,16 +1,13 @@
 """Plans of studies: their content, the faults that are refused, and that nothing is written."""
 
-import csv
 import json
 import shutil
 import sqlite3
 from dataclasses import replace
 
-import numpy as np
 import optuna
 import pytest
 import timm
-from PIL import Image
 from safetensors.torch import save_file
 
 from drft.data.datasets import synthetic
@@ -24,6 +21,7 @@ from study.setup.options import RunOptions
 from study.setup.plan import prepare, versions
 from study.storage.open import open_storage
 from study.tuner.trial_scheduler import TrialScheduler
+from tests.helpers.small_images import draw_noise, write_table
 
 SPACE = """
 name: tiny
@@ -39,12 +37,9 @@ search:
 @pytest.fixture(scope="module")
 def labels(tmp_path_factory):
     folder = tmp_path_factory.mktemp("my data")
-    rows = [("image", "level")] + [(f"photo{index}", str(index % 5)) for index in range(30)]
     for index in range(30):
-        pixels = np.random.default_rng(index).integers(0, 255, (40, 40, 3), np.uint8)
-        Image.fromarray(pixels).save(folder / f"photo{index}.png")
-    with (folder / "my labels.csv").open("w", newline="") as file:
-        csv.writer(file).writerows(rows)
+        draw_noise(folder / f"photo{index}.png", index)
+    write_table(folder / "my labels.csv", ("image", "level"), *((f"photo{index}", index % 5) for index in range(30)))
     return folder / "my labels.csv"
 
 

@@ -1,11 +1,9 @@
 """Trainings in a user's own Tuner: Tune stops them, and their study is read by the commands."""
 
-import csv
 import math
 
 import numpy as np
 import pytest
-from PIL import Image
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
@@ -15,6 +13,7 @@ from study import read_study, write_report
 from study.tune import trainable, write_study
 from tests.helpers.fake_training import RAISES
 from tests.helpers.ray_cluster import own_cluster
+from tests.helpers.small_images import draw_noise, write_table
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -39,11 +38,9 @@ SMALL = {
 def folder(tmp_path_factory):
     """A folder with 60 small images of two classes, and their table."""
     folder = tmp_path_factory.mktemp("own")
-    with (folder / "labels.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("image", "label"), *((f"{index}.png", "ab"[index % 2]) for index in range(60))])
+    write_table(folder / "labels.csv", ("image", "label"), *((f"{n}.png", "ab"[n % 2]) for n in range(60)))
     for index in range(60):
-        pixels = np.random.default_rng(index).integers(0, 100 + 100 * (index % 2), (40, 40, 3), np.uint8)
-        Image.fromarray(pixels).save(folder / f"{index}.png")
+        draw_noise(folder / f"{index}.png", index, 40 * (index % 2))
     return folder
 
 
