@@ -132,6 +132,13 @@ def test_a_curve_through_noise_is_shrunken_towards_its_neighbours():
     assert ((low < means) & (means < high)).all()
 
 
+def test_the_head_alone_is_drawn_less_towards_its_neighbours_than_all_blocks():
+    means = np.array([0.5, 0.6, 0.6, 0.6, 0.6])
+    low_first = fit_depth_curve(np.linspace(0, 1, 5), means, np.eye(5) * 0.03**2)
+    low_last = fit_depth_curve(np.linspace(0, 1, 5), means[::-1], np.eye(5) * 0.03**2)
+    assert low_first.mean[0] < low_last.mean[4] - 0.01
+
+
 def test_the_lines_say_depth_accuracy_gains_cost_and_what_is_open():
     data = simulated(rising)
     text = "\n".join(verdict_lines(decide_depth(data.evidence, untuned=data.evidence[0])))
