@@ -13,10 +13,8 @@ interrupted one is resumed; ``benchmarks.pruners --folder`` can replay their sea
 """
 
 import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -34,11 +32,11 @@ from drft.data import load_images
 from drft.data.augment import Views
 from drft.data.datasets.synthetic import render_dataset
 from drft.models.checkpoint import load_checkpoint
-from study import RunOptions, run_study
+from study import RunOptions, StudyRun, run_study
 from study.analysis import Withheld, proportion
 from study.analysis.evidence import read_verdict
 from study.results.finalists_plan import CONTENDERS, UNTUNED, Finalists, read_finalists
-from study.results.study_results import StudyResults, read_study
+from study.results.study_results import StudyResults
 
 FIRST_SEED = 2
 """Data set 1 was used while the defaults were chosen, and is not judged."""
@@ -92,35 +90,36 @@ class FreshImages:
 
 def judge_default(seed: int, trials: int, fresh: FreshImages, folder: Path, console: Console) -> dict[str, Any]:
     """Run the goal depth on one data set; return what it promised and what is true."""
-    name = f"synthetic-{seed}"
-    options = RunOptions(data=f"synthetic:{seed}", results=folder, report=False, seed=seed, study=name)
-    started = time.perf_counter()
-    run_study(replace(options, trials=trials, goal="depth", keep_checkpoints=1000), console)
-    seconds = time.perf_counter() - started
-    return {**_describe_default(read_study(name, folder), fresh), "seconds": seconds}
+    run = _run_whole(f"synthetic-{seed}", seed, folder, console, trials=trials, goal="depth", keep_checkpoints=1000)
+    return {**_describe_default(run.results, fresh), "seconds": run.seconds}
 
 
 def judge_best(
     name: str, seed: int, trainings: int, fresh: FreshImages, folder: Path, console: Console
 ) -> dict[str, Any]:
     """Run a contestant that hands over its best trial, as ``judge_default``."""
-    study_name = f"{name}-{seed}"
-    options = RunOptions(data=f"synthetic:{seed}", results=folder, report=False, seed=seed, study=study_name)
-    started = time.perf_counter()
-    run_study(replace(options, trials=trainings, goal="best", pruner="none" if name == "optuna" else None), console)
-    seconds = time.perf_counter() - started
-    study = read_study(study_name, folder)
-    best = study.eligible.iloc[0]
-    config = study.config(int(best["number"]))
+    pruner = "none" if name == "optuna" else None
+    run = _run_whole(f"{name}-{seed}", seed, folder, console, trials=trainings, goal="best", pruner=pruner)
+    best = run.results.eligible.iloc[0]
+    config = run.results.config(int(best["number"]))
     assert config is not None
     return {
         "trainings": trainings,
-        "seconds": seconds,
+        "seconds": run.seconds,
         "depth": int(best["depth"]),
         "config": _changed(config),
         "promise": float(best["val_accuracy_best"]),
-        "true": fresh.accuracy(fresh.probabilities(study.checkpoint_file(int(best["number"])))),
+        "true": fresh.accuracy(fresh.probabilities(run.results.checkpoint_file(int(best["number"])))),
     }
+
+
+def _run_whole(name: str, seed: int, folder: Path, console: Console, **options: Any) -> StudyRun:
+    """Run a study on one data set; a run that was interrupted ends the program."""
+    given = RunOptions(data=f"synthetic:{seed}", results=folder, report=False, seed=seed, study=name)
+    run = run_study(given, console, **options)
+    if run.ended != "done":
+        raise SystemExit(f"the run of {name} ended as {run.ended}: run the command again")
+    return run
 
 
 @contextmanager
