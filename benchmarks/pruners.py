@@ -4,11 +4,13 @@
 
     python -m benchmarks.pruners
     python -m benchmarks.pruners --seeds 101 102 --trials 27
+    python -m benchmarks.pruners --folder FOLDER/70-trials --seeds 2 3 4 --trials 70
     python -m benchmarks.pruners --report results/reference/idrid --orders 20
 
 Searches rendered data sets without pruning, or takes a report. The completed trials are replayed, epoch by epoch, in
 their own order and in random ones. As in a study, pruners see the best score so far, and cannot prune before the head
-phase and one more epoch are over. The control arm is never pruned. Searches are kept in a folder, and resumed.
+phase and one more epoch are over. The control arm is never pruned. Searches are kept in a folder without checkpoints,
+and resumed; the third command replays those of the judge (``benchmarks.verdict --folder FOLDER``).
 """
 
 import json
@@ -41,7 +43,7 @@ FEW = 5
 """The number of best trials on which a report audits pruners."""
 
 SEEDS = range(101, 121)
-"""Of rendered data sets. Those of the judge (``benchmarks.verdict --folder``) have seeds from 2, and 70 trials."""
+"""Of rendered data sets; those of the judge have lower seeds."""
 
 _MAX_DEPTH = 1000
 _SHARE = "{:.0f}%"

@@ -9,10 +9,11 @@ On several rendered data sets, three contestants train equally often: the goal d
 the goal best with its pruner (``best``), and plain Optuna: TPE on one split without a pruner, and the highest score
 (``optuna``). Each hands over a model and promises an accuracy. The truth is the accuracy on 6,192 images that no
 contestant has seen. What is in the result file already is not run again. With ``--folder`` the studies are kept, and an
-interrupted one is resumed; ``benchmarks.pruners --folder`` can replay their searches.
+interrupted one is resumed. ``benchmarks.pruners`` can replay their searches.
 """
 
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +33,7 @@ from drft.data import load_images
 from drft.data.augment import Views
 from drft.data.datasets.synthetic import render_dataset
 from drft.models.checkpoint import load_checkpoint
-from study import RunOptions, StudyRun, run_study
+from study import RunOptions, run_study
 from study.analysis import Withheld, proportion
 from study.analysis.evidence import read_verdict
 from study.results.finalists_plan import CONTENDERS, UNTUNED, Finalists, read_finalists
@@ -42,8 +43,8 @@ FIRST_SEED = 2
 """Data set 1 was used while the defaults were chosen, and is not judged."""
 
 FRESH_SEEDS = range(1000, 1012)
-"""Data sets whose images are the truth; no contestant trains on them. Their own error is the same for all contestants
-and data sets, so that averages keep it: the first four of them are a point harder than the others for a head alone."""
+"""Data sets whose images are the truth; no contestant trains on them. Their sampling error is common to all contestants
+and data sets: a mean over data sets does not reduce it."""
 
 CONTESTANTS = ("default", "best", "optuna")
 
@@ -61,7 +62,8 @@ _NOTE = (
     "Means over data sets with 95 % t intervals, in percent and points. The default hands over the ensemble of the "
     "fold models of the recommended depth, the others the checkpoint of their best trial. The true accuracy of a depth "
     "is the mean of its fold models. best and optuna have as many trainings as the default's search and finalists "
-    "together. Data set 1 was used while the defaults were chosen, and is not judged."
+    "together. Studies that were resumed are left out of the seconds. Data set 1 was used while the defaults were "
+    "chosen, and is not judged."
 )
 
 
@@ -90,8 +92,10 @@ class FreshImages:
 
 def judge_default(seed: int, trials: int, fresh: FreshImages, folder: Path, console: Console) -> dict[str, Any]:
     """Run the goal depth on one data set; return what it promised and what is true."""
-    run = _run_whole(f"synthetic-{seed}", seed, folder, console, trials=trials, goal="depth", keep_checkpoints=1000)
-    return {**_describe_default(run.results, fresh), "seconds": run.seconds}
+    study, seconds = _complete_study(
+        f"synthetic-{seed}", seed, folder, console, trials=trials, goal="depth", keep_checkpoints=1000
+    )
+    return {**_describe_default(study, fresh), "seconds": seconds}
 
 
 def judge_best(
@@ -99,34 +103,44 @@ def judge_best(
 ) -> dict[str, Any]:
     """Run a contestant that hands over its best trial, as ``judge_default``."""
     pruner = "none" if name == "optuna" else None
-    run = _run_whole(f"{name}-{seed}", seed, folder, console, trials=trainings, goal="best", pruner=pruner)
-    best = run.results.eligible.iloc[0]
-    config = run.results.config(int(best["number"]))
+    study, seconds = _complete_study(
+        f"{name}-{seed}", seed, folder, console, trials=trainings, goal="best", pruner=pruner
+    )
+    best = study.eligible.iloc[0]
+    config = study.config(int(best["number"]))
     assert config is not None
     return {
         "trainings": trainings,
-        "seconds": run.seconds,
+        "seconds": seconds,
         "depth": int(best["depth"]),
         "config": _changed(config),
         "promise": float(best["val_accuracy_best"]),
-        "true": fresh.accuracy(fresh.probabilities(run.results.checkpoint_file(int(best["number"])))),
+        "true": fresh.accuracy(fresh.probabilities(study.checkpoint_file(int(best["number"])))),
     }
 
 
-def _run_whole(name: str, seed: int, folder: Path, console: Console, **options: Any) -> StudyRun:
-    """Run a study on one data set; a run that was interrupted ends the program."""
+def _complete_study(
+    name: str, seed: int, folder: Path, console: Console, **options: Any
+) -> tuple[StudyResults, float | None]:
+    """Run a study on one data set to its end; end the program if it does not get there.
+
+    Returns:
+        The study, and the seconds that it took; None if it was resumed.
+    """
+    resumed = (folder / name).exists()
     given = RunOptions(data=f"synthetic:{seed}", results=folder, report=False, seed=seed, study=name)
+    started = time.perf_counter()
     run = run_study(given, console, **options)
     if run.ended != "done":
-        raise SystemExit(f"the run of {name} ended as {run.ended}: run the command again")
-    return run
+        raise SystemExit(f"the study {name} ended as {run.ended} {run.outcome.reason}".rstrip())
+    return run.results, None if resumed else time.perf_counter() - started
 
 
 @contextmanager
-def _folder_of(kept: Path | None) -> Iterator[Path]:
-    """Give a folder for a study: the one where studies are kept, or one that is deleted afterwards."""
+def _folder_of(kept: Path | None, trials: int) -> Iterator[Path]:
+    """Give a folder for studies: the one where those of so many trials are kept, or one that is deleted afterwards."""
     if kept is not None:
-        yield kept
+        yield kept / f"{trials}-trials"
         return
     with TemporaryDirectory(prefix="drft-verdict-") as folder:
         yield Path(folder)
@@ -199,11 +213,12 @@ def contestant_rows(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...
         gains = [entry[name]["true"] - entry["optuna"]["true"] for entry in entries if {name, "optuna"} <= {*entry}]
         if not parts:
             continue
+        seconds = [part["seconds"] for part in parts if part["seconds"] is not None]
         rows.append(
             (
                 name,
                 f"{np.mean([part['trainings'] for part in parts]):.0f}",
-                f"{np.mean([part['seconds'] for part in parts]):.0f}",
+                f"{np.mean(seconds):.0f}" if seconds else "",
                 mean_text([part["promise"] for part in parts]),
                 mean_text([part["true"] for part in parts]),
                 mean_text([part["promise"] - part["true"] for part in parts]),
@@ -289,12 +304,12 @@ def main() -> None:
         if entry is not None and entry.keys() >= {"default", *contestants}:
             continue
         if entry is None:
-            with _folder_of(args.folder) as folder:
+            with _folder_of(args.folder, trials) as folder:
                 entry = {"seed": seed, "default": judge_default(seed, trials, fresh, folder, console)}
             entries.append(entry)
             write(entries, settings, stem, console)
         for name in {"best", "optuna"} & {*contestants} - {*entry}:
-            with _folder_of(args.folder) as folder:
+            with _folder_of(args.folder, trials) as folder:
                 trainings = entry["default"]["trainings"]
                 entry[name] = judge_best(name, seed, trainings, fresh, folder, console)
             write(entries, settings, stem, console)

@@ -9,10 +9,10 @@ from PIL import Image
 
 
 def draw_noise(path: Path, seed: int, brightness: int = 0) -> None:
-    """Write noise of 64 x 64 pixels, the smallest image that the check of the data accepts."""
+    """Write noise from 0 to 59 plus a brightness: 64 x 64 pixels, the smallest size that ``data check`` accepts."""
     pixels = np.random.default_rng(seed).integers(0, 60, (64, 64, 3)) + brightness
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels.astype(np.uint8)).save(path)
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
 
 
 def write_table(path: Path, *rows: Sequence[object]) -> None:
