@@ -33,7 +33,7 @@ from drft.data import load_images
 from drft.data.augment import Views
 from drft.data.datasets.synthetic import render_dataset
 from drft.models.checkpoint import load_checkpoint
-from study import RunOptions, run_study
+from study import run_study
 from study.analysis import Withheld, proportion
 from study.analysis.evidence import read_verdict
 from study.results.finalists_plan import CONTENDERS, UNTUNED, Finalists, read_finalists
@@ -128,9 +128,8 @@ def _complete_study(
         The study, and the seconds that it took; None if it was resumed.
     """
     resumed = (folder / name).exists()
-    given = RunOptions(data=f"synthetic:{seed}", results=folder, report=False, seed=seed, study=name)
-    started = time.perf_counter()
-    run = run_study(given, console, **options)
+    data, started = f"synthetic:{seed}", time.perf_counter()
+    run = run_study(console=console, data=data, results=folder, report=False, seed=seed, study=name, **options)
     if run.ended != "done":
         raise SystemExit(f"the study {name} ended as {run.ended} {run.outcome.reason}".rstrip())
     return run.results, None if resumed else time.perf_counter() - started
@@ -303,16 +302,14 @@ def main() -> None:
         entry = next((entry for entry in entries if entry["seed"] == seed), None)
         if entry is not None and entry.keys() >= {"default", *contestants}:
             continue
-        if entry is None:
-            with _folder_of(args.folder, trials) as folder:
+        with _folder_of(args.folder, trials) as folder:
+            if entry is None:
                 entry = {"seed": seed, "default": judge_default(seed, trials, fresh, folder, console)}
-            entries.append(entry)
-            write(entries, settings, stem, console)
-        for name in {"best", "optuna"} & {*contestants} - {*entry}:
-            with _folder_of(args.folder, trials) as folder:
-                trainings = entry["default"]["trainings"]
-                entry[name] = judge_best(name, seed, trainings, fresh, folder, console)
-            write(entries, settings, stem, console)
+                entries.append(entry)
+                write(entries, settings, stem, console)
+            for name in {"best", "optuna"} & {*contestants} - {*entry}:
+                entry[name] = judge_best(name, seed, entry["default"]["trainings"], fresh, folder, console)
+                write(entries, settings, stem, console)
 
 
 if __name__ == "__main__":

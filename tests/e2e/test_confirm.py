@@ -31,11 +31,11 @@ search:
 CONFIRM = ("confirm", "tiny", "--top", "2", "--seeds", "2", "--jobs", "1")
 
 
-def lay_out(folder, test=10):
+def lay_out(folder):
     """Write 50 small images, brighter with the grade, the last of them test images, and a search space."""
     for index in range(50):
         draw_noise(folder / f"photo{index}.png", index, 40 * (index % 5))
-    rows = [(f"photo{index}", index % 5, "test" if index >= 50 - test else "train") for index in range(50)]
+    rows = [(f"photo{index}", index % 5, "test" if index >= 40 else "train") for index in range(50)]
     write_table(folder / "labels.csv", ("image", "level", "split"), *rows)
     (folder / "tiny.yaml").write_text(SPACE)
 

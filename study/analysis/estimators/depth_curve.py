@@ -27,10 +27,13 @@ _DEVIATIONS = (0.0, 0.005, 0.01, 0.02, 0.04)
 """Standard deviations of single depths from the smooth curve."""
 
 _STEPS = (0.0, 0.1)
-"""Standard deviations of the step between the head alone and the curve; none is one of them. In 200 simulated studies
-each (``benchmarks.simulations.verdict``), where the first block gains 4 points, the gain over the head alone comes out
-2.0 points too small without a step, 0.9 with these, and 0.2 too large if nothing joins the head alone to the curve.
-Where depth has no effect, it comes out 1.0, 1.4 and 2.4 points too large."""
+"""Standard deviations of the step between the head alone and the curve; 0 is no step.
+
+They were compared on 200 simulated studies each (``benchmarks.simulations.verdict``). Where the first block gains 4
+points, the gain over the head alone comes out 2.0 points too small without a step, and 0.9 with these. If nothing joins
+the head alone to the curve, it is 0.2 too large. Where depth has no effect, it is 1.0, 1.4 and 2.4 points too large, in
+this order.
+"""
 
 _LEVEL_SD = 1.0
 """Standard deviation of the mean level, which is nearly free."""
