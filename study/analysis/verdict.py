@@ -1,6 +1,6 @@
 """The verdict: which depth, its accuracy and gap, what it gains, and what stays undecided.
 
-The evidence are out-of-fold predictions. At every depth one configuration was trained on the same folds, perhaps in
+The evidence are out-of-fold predictions. At every depth the best settings were trained on the same folds, perhaps in
 several repeats with other folds, and every training image was predicted by a network that was not trained on it. Images
 and trainings are both random samples. All depths predict the same images, so they are compared image by image.
 """

@@ -1,11 +1,11 @@
-"""Choose the finalists of a study: for each depth the configuration with the best expected score.
+"""Choose the finalists of a study: for each depth the configurations with the best expected scores.
 
 The best observed score of a search is mostly luck: it is the highest of many noisy ones. The expected score comes from
 a regression over all trials, which shrinks each observation towards what trials with similar settings and depths
 scored.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,17 +15,21 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.linear_model import BayesianRidge
 
-from drft.config.trial_config import Metric, TrialConfig
+from drft.config.trial_config import Metric, TrialConfig, config_paths
 from drft.config.validation import contradictions
 from study.pruners.predictive import predict_final
 from study.results.confirmation_plan import at_possible_depth
-from study.results.finalists_plan import MOST_DEPTHS, UNTUNED, Finalist
+from study.results.finalists_plan import FOLDS, MOST_DEPTHS, ROUNDS, UNTUNED, Finalist
 from study.results.metric_names import epoch_scores
 from study.results.study_results import StudyResults
 from study.space import BoundSpace, Value
 from study.space.settings import get_setting
 
 DEPTH = "depth"
+
+_COMMON = ("backbone.", "image_size", "head_phase.epochs", "depth_phase.epochs")
+"""What all configurations of a finalist have in common: an ensemble has one kind of input, and the folds of a round
+choose each other's epochs."""
 
 _TREES = 300
 """Trees of the regression: ten times as many change expected scores by less than a tenth of a point on average."""
@@ -34,8 +38,9 @@ _TREES = 300
 def choose_finalists(study: StudyResults, space: BoundSpace) -> tuple[Finalist, ...]:
     """Return one finalist for each depth, shallowest first, then the untuned configuration.
 
-    A depth can have the settings of any trial, and those of the base configuration: what counts is the score that the
-    regression expects of them at this depth.
+    Its first round has the best configuration, later ones have the next best. A depth can have the settings of any
+    trial, and those of the base configuration: what counts is the score that the regression expects of them at this
+    depth.
 
     Args:
         study: a study that searched the depth, with at least one trial that has a score.
@@ -56,14 +61,39 @@ def choose_finalists(study: StudyResults, space: BoundSpace) -> tuple[Finalist, 
     finalists = []
     for depth in _spread([int(str(value)) for value in space.values(DEPTH)]):
         expected = model.predict(encoded, np.full(len(settings), depth / blocks))
-        for position in np.argsort(-expected, kind="stable"):
-            config = _configure(space, settings[position], depth)
-            if not any(contradictions(config)):
-                score = float(expected[position])
-                finalists.append(Finalist(f"depth {depth}", depth, numbers[position], score, config))
-                break
+        ranked = _ranked(space, settings, expected, depth)
+        if best := next(ranked, None):
+            position, config = best
+            score, others = float(expected[position]), _next_best(config, (other for _, other in ranked))
+            finalists.append(Finalist(f"depth {depth}", depth, numbers[position], score, config, others))
     untuned = at_possible_depth(base, blocks)
     return (*finalists, Finalist(UNTUNED, untuned.depth, None, None, untuned))
+
+
+def _ranked(
+    space: BoundSpace, settings: Sequence[Mapping[str, Value]], expected: NDArray[np.float64], depth: int
+) -> Iterator[tuple[int, TrialConfig]]:
+    """Yield position and configuration of the settings that are possible at a depth, best expected score first."""
+    for position in np.argsort(-expected, kind="stable"):
+        config = _configure(space, settings[position], depth)
+        if not any(contradictions(config)):
+            yield int(position), config
+
+
+def _next_best(best: TrialConfig, others: Iterable[TrialConfig]) -> tuple[dict[str, Any], ...]:
+    """Return what the next configurations have otherwise than the best one, one for each fold of the later rounds."""
+    found: list[dict[str, Any]] = []
+    for other in others:
+        settings = {
+            path: get_setting(other, path)
+            for path in config_paths()
+            if get_setting(other, path) != get_setting(best, path)
+        }
+        if settings and settings not in found and not any(path.startswith(_COMMON) for path in settings):
+            found.append(settings)
+        if len(found) == FOLDS * (ROUNDS - 1):
+            break
+    return tuple(found)
 
 
 def final_scores(study: StudyResults, trials: pd.DataFrame, metric: Metric) -> NDArray[np.float64]:

@@ -85,7 +85,7 @@ def ensemble_card(
     Args:
         study: the study of the model.
         verdict: the study's verdict on depth.
-        config: of the training of a member.
+        config: of the training of the first member.
         mean: channel means of the network's input, for images in [0, 1].
         std: channel standard deviations, likewise.
         members: number of networks.
@@ -185,7 +185,8 @@ def _ensemble(study: StudyResults, config: TrialConfig, members: int) -> Iterato
     trained = _phases(config, study.info.block_count(config.backbone.name))
     yield f"{members} networks {_network(config)}, {trained}. Each was trained"
     yield "without one fold of the images, and has the weights of its best epoch on that fold. The model predicts the"
-    yield f"mean of their probabilities. `{CONFIG}` holds every setting; the networks differ in seed and fold alone."
+    yield f"mean of their probabilities. `{CONFIG}` holds every setting of the first network. The others differ in seed"
+    yield "and fold, and those of the second round of cross-validation in settings, too: each file holds its own."
 
 
 def _refit(study: StudyResults, config: TrialConfig, refitted: Refitted) -> Iterator[str]:

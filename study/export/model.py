@@ -172,14 +172,15 @@ def _export_ensemble(study: StudyResults, out: Path, *, onnx: bool) -> str:
 def _write_models(
     folder: Path, checkpoints: Sequence[Path], names: Sequence[str], classes: Sequence[str]
 ) -> tuple[list["Model"], TrialConfig]:
-    """Write checkpoints with all tensors, and the configuration of the last one; return models and configuration."""
-    models = []
+    """Write checkpoints with all tensors, and the configuration of the first one; return models and configuration."""
+    models, configs = [], []
     for checkpoint, name in zip(checkpoints, names, strict=True):
         model, config = load_checkpoint(checkpoint)
         # Only the file name of the pretrained weights: their folder is a path of this machine.
-        config = with_values(config, {"backbone.weights": Path(config.backbone.weights).name})
-        save_model(folder / name, model, config, len(classes), classes)
+        configs.append(with_values(config, {"backbone.weights": Path(config.backbone.weights).name}))
+        save_model(folder / name, model, configs[-1], len(classes), classes)
         models.append(model)
+    config = configs[0]
     if len(models) == 1:  # timm builds no ensembles
         from study.export.timm_config import write_timm_config  # noqa: PLC0415 (torch takes seconds to import)
 

@@ -1,10 +1,12 @@
-"""The plan of a study's finalists: one configuration for each depth, cross-validated on common folds and seeds.
+"""The plan of a study's finalists: the best settings of each depth, cross-validated on common folds and seeds.
 
-Rounds repeat the cross-validation with other folds and seeds. In the first round all finalists are trained; who is in
-the later ones is decided between rounds, from the results so far.
+In the first round all finalists are trained; which depths are in later ones is decided between rounds, from the results
+so far. Later rounds have other folds and seeds, and on each fold another configuration: those that the search ranks
+next. Networks with different settings make a better ensemble than networks with the same ones (Wenzel et al. 2020,
+"Hyperparameter Ensembles for Robustness and Uncertainty Quantification").
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -34,7 +36,7 @@ UNTUNED = "untuned"
 
 
 class Finalist(NamedTuple):
-    """One configuration to cross-validate."""
+    """A depth to cross-validate, or the untuned configuration."""
 
     name: str
     """``depth 3``, or ``untuned``."""
@@ -44,6 +46,9 @@ class Finalist(NamedTuple):
     expected: float | None
     """The score that the search predicts for it; None for the untuned configuration."""
     config: TrialConfig
+    """The configuration of the first round."""
+    next_best: tuple[Mapping[str, Any], ...] = ()
+    """What those of the later rounds, one for each fold, have otherwise; empty if all rounds have the same one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,12 @@ class FinalistsPlan(TrainingPlan):
     def config(self, index: int) -> TrialConfig:
         """Return the configuration of one training; finalists have the same seeds on the same fold."""
         round_number, fold, position = self.locate(index)
+        finalist = self.finalists[position]
+        own: Mapping[str, Any] = {}
+        if round_number and finalist.next_best:
+            own = finalist.next_best[((round_number - 1) * self.folds + fold) % len(finalist.next_best)]
         values = {
+            **own,
             "seed": _seed(self.seed, round_number, fold),
             "split.seed": _seed(self.seed, round_number),
             "split.folds": self.folds,
@@ -101,7 +111,7 @@ class FinalistsPlan(TrainingPlan):
             # Folds of unequal length could not say which epoch is best for another fold.
             "early_stopping.patience": 0,
         }
-        return with_values(self.finalists[position].config, values)
+        return with_values(finalist.config, values)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as plain lists and mappings."""
@@ -112,19 +122,14 @@ class FinalistsPlan(TrainingPlan):
             "trials": self.trials,
             "folds": self.folds,
             "rounds": self.rounds,
-            "finalists": [
-                finalist._asdict() | {"config": finalist.config.model_dump(mode="json")} for finalist in self.finalists
-            ],
+            "finalists": [_as_plain(finalist) for finalist in self.finalists],
         }
 
     @classmethod
     def read(cls, text: str) -> Self:
         """Return the plan that was written as this text."""
         plan = yaml.safe_load(text)
-        finalists = tuple(
-            Finalist(**values | {"config": TrialConfig.model_validate(values["config"])})
-            for values in plan["finalists"]
-        )
+        finalists = tuple(_as_finalist(values) for values in plan["finalists"])
         return cls(plan["study"], plan["seed"], plan["trials"], plan["folds"], plan["rounds"], finalists)
 
 
@@ -166,6 +171,21 @@ def trainings_of_finalists(depths: int) -> int:
     """
     finalists = min(depths, MOST_DEPTHS)
     return FOLDS * (finalists + 1 + (ROUNDS - 1) * min(finalists, CONTENDERS))
+
+
+def _as_plain(finalist: Finalist) -> dict[str, Any]:
+    values = finalist._asdict() | {"config": finalist.config.model_dump(mode="json")}
+    values["next_best"] = [dict(settings) for settings in finalist.next_best]
+    if not finalist.next_best:  # as in the plans of earlier versions, which are to stay the same text
+        del values["next_best"]
+    return values
+
+
+def _as_finalist(values: dict[str, Any]) -> Finalist:
+    config, later = TrialConfig.model_validate(values["config"]), tuple(values.get("next_best", ()))
+    for settings in later:  # a damaged plan is to be found here, not in the second round
+        with_values(config, settings)
+    return Finalist(**values | {"config": config, "next_best": later})
 
 
 def _seed(*entropy: int) -> int:

@@ -6,9 +6,9 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from drft.config.trial_config import TrialConfig
+from drft.config.trial_config import TrialConfig, with_values
 from study.design.choose_finalists import SettingsEncoder, choose_finalists, final_scores
-from study.results.finalists_plan import UNTUNED
+from study.results.finalists_plan import FOLDS, UNTUNED
 from study.results.study_results import read_study
 from study.space import Space
 
@@ -74,6 +74,40 @@ def test_the_settings_are_those_that_score_best_at_the_depth():
         rates = [np.log10(finalist.config.depth_phase.lr) for finalist in finalists]
         losses = [0.1 * abs(rate - best_rate(depth)) for depth, rate in enumerate(rates, start=1)]
         assert np.mean(losses) < 0.05  # a random learning rate loses 0.08 on average
+
+
+def test_the_next_best_settings_differ_and_score_nearly_as_well():
+    def truth(_depth, log_rate, norm):
+        return 0.6 - 0.1 * abs(log_rate + 3) + 0.05 * (norm == "adapt")
+
+    for finalist in choose_finalists(Searched(truth, noise=0.02), bound())[1:-1]:
+        others = [with_values(finalist.config, settings) for settings in finalist.next_best]
+        assert len({str(config) for config in (finalist.config, *others)}) == FOLDS + 1
+        assert {config.depth for config in others} == {finalist.depth}
+        assert np.mean([truth(0, np.log10(config.depth_phase.lr), config.batch_norm) for config in others]) > 0.62
+
+
+def test_the_next_best_settings_are_those_of_networks_that_can_be_averaged():
+    space = (
+        SPACE
+        + """
+  image_size: {type: categorical, choices: [64, 96]}
+  depth_phase.epochs: {type: int, low: 3, high: 4}
+"""
+    )
+    study = Searched(lambda _depth, log_rate, _norm: 0.5 - 0.1 * abs(log_rate + 3))
+    rng = np.random.default_rng(1)
+    study.trials["image_size"] = rng.choice([64, 96], len(study.trials))
+    study.trials["depth_phase.epochs"] = rng.choice([3, 4], len(study.trials))
+    for finalist in choose_finalists(study, bound(space))[:-1]:
+        assert len(finalist.next_best) == FOLDS
+        assert not {"image_size", "depth_phase.epochs"} & {path for row in finalist.next_best for path in row}
+
+
+def test_a_search_of_the_depth_alone_has_no_other_settings():
+    space = "search:\n  depth: {type: int, low: 0, high: all}\n"
+    finalists = choose_finalists(Searched(lambda *_: 0.5), bound(space))
+    assert [finalist.next_best for finalist in finalists] == [()] * 6
 
 
 def test_one_lucky_trial_decides_nothing():
