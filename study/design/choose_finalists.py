@@ -84,11 +84,8 @@ def _next_best(best: TrialConfig, others: Iterable[TrialConfig]) -> tuple[dict[s
     """Return what the next configurations have otherwise than the best one, one for each fold of the later rounds."""
     found: list[dict[str, Any]] = []
     for other in others:
-        settings = {
-            path: get_setting(other, path)
-            for path in config_paths()
-            if get_setting(other, path) != get_setting(best, path)
-        }
+        values = {path: get_setting(other, path) for path in config_paths()}
+        settings = {path: value for path, value in values.items() if value != get_setting(best, path)}
         if settings and settings not in found and not any(path.startswith(_COMMON) for path in settings):
             found.append(settings)
         if len(found) == FOLDS * (ROUNDS - 1):

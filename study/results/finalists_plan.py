@@ -2,7 +2,7 @@
 
 In the first round all finalists are trained; which depths are in later ones is decided between rounds, from the results
 so far. Later rounds have other folds and seeds, and on each fold another configuration: those that the search ranks
-next. Networks with different settings make a better ensemble than networks with the same ones (Wenzel et al. 2020,
+next. Networks with different settings err less alike than networks with the same ones (Wenzel et al. 2020,
 "Hyperparameter Ensembles for Robustness and Uncertainty Quantification").
 """
 
