@@ -15,6 +15,7 @@ def entry(seed, true, promise, optuna):
         "untuned": {"single": 0.5, "ensemble": 0.52}, "by_depth": depths,
         "contrasts": [
             {"other": "all blocks", **estimate, "true": 0.03},
+            {"other": "best depth", **estimate, "true": 0.03},  # the same depth
             {"other": "untuned", **estimate, "true": -0.02},
         ],
     }  # fmt: skip
@@ -40,6 +41,7 @@ def test_claims_are_held_against_the_truth():
     rows = {row[0]: row for row in claim_rows(ENTRIES)}
     assert rows["the interval of the promise holds the truth"][1:2] == ("66.7%",)
     assert rows["the interval of a contrast holds the truth"][1] == "50.0%"
+    assert rows["the interval of a contrast holds the truth"][3] == "6"
     assert rows["a contrast excludes 0"][1] == "100.0%"
     assert rows["such a claim is wrong"][1] == "50.0%"
     assert rows["regret of the recommended depth"][1] == "1.0"
