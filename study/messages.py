@@ -70,7 +70,7 @@ def closing_lines(results: StudyResults, outcome: RunOutcome, command: str) -> l
     lines = ["", _ending(outcome)]
     complete = results.complete
     if results.info.goal == "depth" and not complete.empty:
-        lines += [floor_line(results.floor), *_verdict(results)]
+        lines += [floor_line(results.floor), *_verdict(results, finished=outcome.ended == "done")]
     elif not complete.empty:
         n = int(results.info.split["n_validation"])
         rendered = " These are rendered images, not patients." if results.info.dataset["rendered"] else ""
@@ -87,7 +87,7 @@ def closing_lines(results: StudyResults, outcome: RunOutcome, command: str) -> l
     return lines
 
 
-def _verdict(results: StudyResults) -> list[str]:
+def _verdict(results: StudyResults, *, finished: bool) -> list[str]:
     # Imported here, since SciPy takes a second to import, and a run needs it at its end only.
     from study.analysis.estimators.intervals import Withheld  # noqa: PLC0415
     from study.analysis.evidence import read_verdict  # noqa: PLC0415
@@ -96,12 +96,16 @@ def _verdict(results: StudyResults) -> list[str]:
     verdict, info = read_verdict(results), results.info
     if isinstance(verdict, Withheld):
         return [f"No verdict: {verdict.reason}."]
+    lines = verdict_lines(verdict)
+    if info.dataset["rendered"]:
+        lines.append("  These are rendered images, not patients.")
+    if not finished:  # more trainings follow: the verdict and the model may change
+        return lines
     study = shlex.join(info.arguments())
     opens = f"drft-study confirm {study} opens the {info.split['n_test']} test images once;  "
     export = f"drft-study export {study} --out model"
     return [
-        *verdict_lines(verdict),
-        *(["  These are rendered images, not patients."] if info.dataset["rendered"] else []),
+        *lines,
         f"Next: {opens if info.split['n_test'] else ''}{export}",
         *([] if info.split["n_test"] else [f"There are no test images to confirm this on: {HOLD_OUT}."]),
     ]

@@ -45,35 +45,57 @@ class Evidence(NamedTuple):
     """Their true grades, shape (images,)."""
     probabilities: tuple[NDArray[np.floating], ...]
     """Out-of-fold probabilities of each of ``depths``, shape (rounds, images, classes)."""
+    left_out: tuple[int, ...]
+    """The other depths of the plan, shallowest first."""
 
 
 def read_verdict(study: StudyResults) -> Verdict | Withheld:
-    """Return the verdict of a study's finalists; withheld before two depths are cross-validated."""
+    """Return the verdict of a study's finalists; withheld before the first round of cross-validation is over."""
     evidence = find_evidence(study)
     return evidence if isinstance(evidence, Withheld) else judge(evidence, study.floor)
 
 
 def find_evidence(study: StudyResults) -> Evidence | Withheld:
-    """Return the evidence for the verdict of a study; withheld before two depths are cross-validated."""
+    """Return the evidence for the verdict of a study; withheld before the first round of cross-validation is over.
+
+    The longest trainings come first, so that the depths which are complete before that are no fair sample.
+    """
     if study.info.goal != "depth":
         return Withheld("the study was not run with --goal depth, so no depth was cross-validated")
     finalists = read_finalists(study)
     if finalists is None:
         return Withheld("the finalists of the depths are not trained yet: resume the run")
+    first = {*finalists.plan.indices(0, range(len(finalists.plan.finalists)))}
+    if to_come := len(first - {*finalists.done} - finalists.diverged - finalists.failed):
+        return Withheld(f"the cross-validation lacks {to_come} of its first {len(first)} trainings: resume the run")
     evidence = read_evidence(finalists)
     if len(evidence.depths) < 2:
-        return Withheld("fewer than two depths are cross-validated yet: resume the run")
+        return Withheld(_too_few(finalists))
     return evidence
+
+
+def _too_few(finalists: Finalists) -> str:
+    """Return why fewer than two depths are complete although all trainings are over."""
+    unread = sum(finalists.results.predictions(number) is None for number in finalists.done.values())
+    causes = {
+        "diverged": len(finalists.diverged),
+        "failed": len(finalists.failed),
+        "have no readable predictions": unread,
+    }
+    counts = " and ".join(f"{number} {cause}" for cause, number in causes.items() if number)
+    advice = ": resume the run" if finalists.failed else ""
+    return f"fewer than two depths are cross-validated, since of their trainings {counts}{advice}"
 
 
 def judge(evidence: Evidence, floor: Floor | NoFloor) -> Verdict:
     """Return the verdict that follows from the evidence, compared with the floor of the same study."""
-    return decide_depth(
+    verdict = decide_depth(
         evidence.depths,
         evidence.untuned,
         _floor_correct(floor, evidence.images),
         lambda members: ensemble_gain(evidence.probabilities, evidence.grades, members),
     )
+    return verdict._replace(left_out=evidence.left_out)
 
 
 def _floor_correct(floor: Floor | NoFloor, images: Sequence[str]) -> NDArray[np.bool_] | None:
@@ -120,7 +142,10 @@ def read_evidence(finalists: Finalists, rounds: int | None = None) -> Evidence:
             depths.append(evidence)
             probabilities.append(predicted)
     true = np.array([grades[name] for name in images], dtype=np.int64)
-    return Evidence(tuple(depths), untuned, images, true, tuple(probabilities))
+    complete_depths = {row.depth for row in depths}
+    planned_depths = (finalist.depth for finalist in plan.finalists if finalist.name != UNTUNED)
+    left_out = tuple(depth for depth in planned_depths if depth not in complete_depths)
+    return Evidence(tuple(depths), untuned, images, true, tuple(probabilities), left_out)
 
 
 def out_of_fold(

@@ -1,8 +1,8 @@
 """The verdict: which depth, its accuracy and gap, what it gains, and what stays undecided.
 
-The evidence are out-of-fold predictions. At every depth the best settings were trained on the same folds, perhaps in
-several repeats with other folds, and every training image was predicted by a network that was not trained on it. Images
-and trainings are both random samples. All depths predict the same images, so they are compared image by image.
+The evidence are out-of-fold predictions. At every depth the best settings were trained on the same folds. Repeats have
+other folds and may have other settings. Every training image was predicted by a network that was not trained on it.
+Images and trainings are both random samples. All depths predict the same images, so they are compared image by image.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -119,6 +119,10 @@ class Verdict(NamedTuple):
     images: int
     training_sd: float
     """Standard deviation of the true accuracy between trainings that differ in fold and seed alone."""
+    trials: tuple[int, ...] = ()
+    """Numbers of the cross-validation's trials whose networks are the model: those of the recommended depth."""
+    left_out: tuple[int, ...] = ()
+    """Depths about which nothing is said, since their cross-validation is not complete."""
 
 
 def decide_depth(
@@ -186,6 +190,7 @@ def decide_depth(
         undecided=_undecided(evidence, within, covariance, chosen, tolerance, confidence, training_sd),
         images=images,
         training_sd=training_sd,
+        trials=evidence[chosen].trials,
     )
 
 

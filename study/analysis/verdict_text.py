@@ -25,6 +25,8 @@ class VerdictText(NamedTuple):
     cost: str
     undecided: str
     """Empty if everything is decided."""
+    left_out: str
+    """Empty if all depths were cross-validated."""
 
 
 def describe_verdict(verdict: Verdict) -> VerdictText:
@@ -45,6 +47,7 @@ def describe_verdict(verdict: Verdict) -> VerdictText:
             f"{_points(verdict.gap)} at the epoch that is kept."
         ),
         undecided=_undecided(verdict, within),
+        left_out=_left_out(verdict.left_out),
     )
 
 
@@ -85,6 +88,14 @@ def _undecided(verdict: Verdict, within: str) -> str:
     if undecided.trainings is not None:
         needed.append(f"{undecided.trainings} trainings of each")
     return f"{text}; telling them apart would take {' and '.join(needed)}." if needed else f"{text}."
+
+
+def _left_out(depths: Sequence[int]) -> str:
+    if not depths:
+        return ""
+    numbers, one = ", ".join(map(str, depths)), len(depths) == 1
+    subject = f"Depth {numbers} is left out: its" if one else f"Depths {numbers} are left out: their"
+    return f"{subject} cross-validation is not complete."
 
 
 def _range(value: float, low: float, high: float) -> str:

@@ -9,7 +9,7 @@ from drft.data import Progress
 from drft.errors import StudyError
 from study.analysis import Withheld
 from study.analysis.evidence import read_verdict
-from study.design.run_finalists import are_finished
+from study.analysis.remaining_finalists import are_finished
 from study.results.confirmation_plan import check_has_test_images
 from study.results.finalists_plan import UNTUNED, read_finalists
 from study.results.floor import NoFloor
@@ -49,13 +49,11 @@ def open_test_set(study: StudyResults, options: RunOptions, data: str | None, pr
         reason = "its finalists are not finished: resume the run"
         if isinstance(verdict, Withheld):
             reason = verdict.reason
-        raise StudyError(
-            f"study {study.info.name!r} makes no promise yet, {reason} with `{study.info.command}`; the test set stays "
-            "closed"
-        )
-    numbers, untuned = finalists.of_depth(verdict.recommended_depth), finalists.of_name(UNTUNED)
-    predictions, predicted = predict_by_ensemble(finalists, numbers)
-    models = [ModelPredictions(RECOMMENDED, verdict.recommended_depth, tuple(numbers), predicted)]
+        reason = reason.replace("resume the run", f"resume the run with `{study.info.command}`")
+        raise StudyError(f"study {study.info.name!r} makes no promise yet, {reason}; the test set stays closed")
+    untuned = finalists.of_name(UNTUNED)
+    predictions, predicted = predict_by_ensemble(finalists, verdict.trials)
+    models = [ModelPredictions(RECOMMENDED, verdict.recommended_depth, verdict.trials, predicted)]
     missing: dict[str, str] = {}
     if untuned:
         depth = next(finalist.depth for finalist in finalists.plan.finalists if finalist.name == UNTUNED)

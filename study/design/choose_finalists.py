@@ -214,7 +214,8 @@ def _block_features(trials: pd.DataFrame) -> NDArray[np.float64]:
 
 def _settings(row: Mapping[Any, Any], names: Sequence[str], base: Mapping[str, Value]) -> dict[str, Value]:
     """Return the settings of a trial; one that is inactive in it has its value in the base configuration."""
-    return {name: base[name] if pd.isna(row[name]) else row[name] for name in names}
+    values = {name: row.get(name) for name in names}  # one that was active in no trial has no column
+    return {name: base[name] if pd.isna(value) else value for name, value in values.items()}
 
 
 def _configure(space: BoundSpace, settings: Mapping[str, Value], depth: int) -> TrialConfig:

@@ -1,6 +1,5 @@
 """Cross-validate the finalists of a study in rounds: the first with all of them, later ones with the leading depths."""
 
-from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from optuna.pruners import NopPruner
@@ -9,14 +8,12 @@ from rich.console import Console
 
 from drft.config.trial_config import SplitConfig
 from study.analysis.estimators.intervals import Withheld
-from study.analysis.evidence import read_evidence, read_verdict
-from study.analysis.verdict import CONFIDENCE, decide_depth
+from study.analysis.evidence import read_verdict
+from study.analysis.remaining_finalists import next_trainings
 from study.design.choose_finalists import choose_finalists
 from study.results.finalists_plan import (
-    CONTENDERS,
     FOLDS,
     ROUNDS,
-    Finalists,
     FinalistsPlan,
     finalists_location,
     read_finalists,
@@ -70,7 +67,7 @@ def run_finalists(
     queued: set[int] = set()
     while True:
         so_far = read_finalists(study)
-        missing = _missing(plan, so_far, given_up=queued)
+        missing = next_trainings(plan, so_far, given_up=queued)
         if not missing:
             break
         queued.update(missing)
@@ -91,11 +88,6 @@ def run_finalists(
     return outcome
 
 
-def are_finished(finalists: Finalists) -> bool:
-    """Return whether no training of any round is left: then the verdict and the model do not change any more."""
-    return not _missing(finalists.plan, finalists)
-
-
 def _drop_checkpoints(study: StudyResults, kept: int) -> None:
     """Remove the finalists' checkpoints but those of the recommended depth and of the ``kept`` best trainings."""
     finalists, verdict = read_finalists(study), read_verdict(study)
@@ -104,46 +96,7 @@ def _drop_checkpoints(study: StudyResults, kept: int) -> None:
     best = finalists.results.complete["number"].head(kept).astype(int)
     folder = StudyFolder(finalists.results.info.folder, study.info.classes)
     folder.find_checkpoints()
-    folder.keep_checkpoints([*finalists.of_depth(verdict.recommended_depth), *best])
-
-
-def _missing(plan: FinalistsPlan, finalists: Finalists | None, given_up: Collection[int] = ()) -> list[int]:
-    """Return the trainings that come next and are not over; none at the end.
-
-    The leading depths are in all rounds, and so is the depth that is recommended in the end: the gain of an ensemble
-    is known from several rounds alone.
-
-    Args:
-        plan: of the finalists.
-        finalists: what is trained; None for nothing.
-        given_up: trainings that are not waited for, such as those that failed for good.
-    """
-    over = {*given_up, *(finalists.done if finalists else ()), *(finalists.diverged if finalists else ())}
-    for number in range(plan.rounds):
-        missing = [index for index in plan.indices(number, _contenders(plan, finalists, number)) if index not in over]
-        if missing or finalists is None:
-            return missing
-    assert finalists is not None
-    depths = read_evidence(finalists).depths
-    if len(depths) < 2:
-        return []
-    recommended = [plan.position(decide_depth(depths).recommended_depth)]
-    rounds = (plan.indices(number, recommended) for number in range(plan.rounds))
-    return [index for indices in rounds for index in indices if index not in over]
-
-
-def _contenders(plan: FinalistsPlan, finalists: Finalists | None, number: int) -> Sequence[int]:
-    """Return the positions of the finalists of a round: in the first round all of them.
-
-    Later, the depths whose accuracy is most probably within the tolerance of the best one's, if that is not unlikely.
-    """
-    if number == 0 or finalists is None:
-        return range(len(plan.finalists))
-    depths = read_evidence(finalists, number).depths
-    if len(depths) < 2:
-        return []
-    likely = sorted(decide_depth(depths).by_depth, key=lambda row: -row.probability_within)[:CONTENDERS]
-    return sorted(plan.position(row.depth) for row in likely if row.probability_within > 1 - CONFIDENCE)
+    folder.keep_checkpoints([*verdict.trials, *best])
 
 
 def _study_plan(search: StudyPlan[BoundSpace], plan: FinalistsPlan, study: StudyResults) -> StudyPlan[FinalistsPlan]:

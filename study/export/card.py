@@ -78,6 +78,7 @@ def ensemble_card(
     mean: Sequence[float],
     std: Sequence[float],
     members: int,
+    varied: bool,
     onnx: bool,
 ) -> str:
     """Return the card of the ensemble of the recommended depth as Markdown.
@@ -89,10 +90,11 @@ def ensemble_card(
         mean: channel means of the network's input, for images in [0, 1].
         std: channel standard deviations, likewise.
         members: number of networks.
+        varied: whether they differ in settings.
         onnx: whether there is an ONNX file.
     """
     sections = {
-        "Model": _ensemble(study, config, members),
+        "Model": _ensemble(study, config, members, varied=varied),
         "Trained on": (*_counts(study, f"{verdict.images} images of the data set `{study.info.dataset['name']}`."),),
         "Expected accuracy": describe_verdict(verdict),
         "Floor": (_floor(study),),
@@ -108,6 +110,7 @@ def refit_card(
     config: TrialConfig,
     refitted: Refitted,
     *,
+    varied: bool,
     mean: Sequence[float],
     std: Sequence[float],
     onnx: bool,
@@ -119,6 +122,7 @@ def refit_card(
         verdict: the study's verdict on depth.
         config: of the training.
         refitted: its epochs.
+        varied: whether some trainings of the cross-validation had other settings.
         mean: channel means of the network's input, for images in [0, 1].
         std: channel standard deviations, likewise.
         onnx: whether there is an ONNX file.
@@ -127,8 +131,9 @@ def refit_card(
     of_one = verdict._replace(promise=promise_of(verdict.accuracy, None, 1))
     expected = (
         *describe_verdict(of_one),
-        "These figures are those of the cross-validation: of networks that were trained on a part of the images. No",
-        "image is left to measure this one on.",
+        "These figures are those of the cross-validation: of networks that were trained on a part of the images"
+        + (", some of them with other settings." if varied else "."),
+        "No image is left to measure this one on.",
     )
     sections = {
         "Model": _refit(study, config, refitted),
@@ -181,12 +186,13 @@ def _model(study: StudyResults, trial: Trial, config: TrialConfig) -> Iterator[s
     yield f"`{CONFIG}` holds every setting."
 
 
-def _ensemble(study: StudyResults, config: TrialConfig, members: int) -> Iterator[str]:
+def _ensemble(study: StudyResults, config: TrialConfig, members: int, *, varied: bool) -> Iterator[str]:
     trained = _phases(config, study.info.block_count(config.backbone.name))
     yield f"{members} networks {_network(config)}, {trained}. Each was trained"
     yield "without one fold of the images, and has the weights of its best epoch on that fold. The model predicts the"
     yield f"mean of their probabilities. `{CONFIG}` holds every setting of the first network. The others differ in seed"
-    yield "and fold, and those of the second round of cross-validation in settings, too: each file holds its own."
+    later = ", and those of the second round of cross-validation in settings, too" if varied else ""
+    yield f"and fold{later}: each file holds its own."
 
 
 def _refit(study: StudyResults, config: TrialConfig, refitted: Refitted) -> Iterator[str]:
@@ -310,7 +316,9 @@ def _test(study: StudyResults, trial: Trial, summary: Mapping[str, Any]) -> Iter
     test = summary.get("test") or {}
     score = next((score for score in test.get("scores", ()) if score["trial"] == trial["number"]), None)
     if not test:
-        yield f"Not scored: test predictions are not read before `drft-study confirm {study.info.name}` has finished."
+        top = " --top 5" if study.info.goal == "depth" else ""
+        command = f"drft-study confirm {study.info.name}{top}"
+        yield f"Not scored: test predictions of trials are not read before `{command}` has finished."
     elif score is None:
         yield f"The confirmation of the study did not retrain this trial. {test.get('withheld', '')}".strip()
     else:

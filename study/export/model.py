@@ -95,8 +95,7 @@ def export_refit(
     finalists, verdict = _recommended(study, "leave --refit out")
     depth = verdict.recommended_depth
     evidence = next(other for other in read_evidence(finalists).depths if other.depth == depth)
-    numbers = finalists.of_depth(depth)
-    config = finalists.plan.config(min(index for index, number in finalists.done.items() if number in numbers))
+    config = finalists.plan.config(min(index for index, number in finalists.done.items() if number in verdict.trials))
     chosen = Refitted(median_low(evidence.epochs), config.steps, tuple(sorted(evidence.epochs)))
     source, options = data_source(study.info, data, data_options or {})
     with preparation(console or Console(quiet=True)) as progress:
@@ -112,7 +111,8 @@ def export_refit(
         (model,), config = _write_models(draft, [checkpoint], [MODEL], classes)
         if onnx:
             description += _write_onnx(draft, [model], config, classes)
-        card = refit_card(study, verdict, config, chosen, mean=model.mean, std=model.std, onnx=onnx)
+        varied = _are_varied(finalists, verdict)
+        card = refit_card(study, verdict, config, chosen, varied=varied, mean=model.mean, std=model.std, onnx=onnx)
         (draft / CARD).write_text(card, encoding="utf-8")
     return f"{out}: {description}"
 
@@ -130,7 +130,14 @@ def model_checkpoints(study: StudyResults) -> list[Path]:
 
 def _fold_checkpoints(finalists: Finalists, verdict: Verdict) -> list[Path]:
     """Return the checkpoints of the fold models of the recommended depth."""
-    return [_find_checkpoint(finalists.results, number) for number in finalists.of_depth(verdict.recommended_depth)]
+    return [_find_checkpoint(finalists.results, number) for number in verdict.trials]
+
+
+def _are_varied(finalists: Finalists, verdict: Verdict) -> bool:
+    """Return whether the trainings of the recommended depth have several settings."""
+    plan = finalists.plan
+    finalist = plan.finalists[plan.position(verdict.recommended_depth)]
+    return bool(finalist.next_best) and len(verdict.trials) > plan.folds
 
 
 def _check_output(out: Path, *, onnx: bool) -> None:
@@ -162,9 +169,8 @@ def _export_ensemble(study: StudyResults, out: Path, *, onnx: bool) -> str:
         models, config = _write_models(draft, checkpoints, names, study.info.classes)
         if onnx:
             description += _write_onnx(draft, models, config, study.info.classes)
-        card = ensemble_card(
-            study, verdict, config, mean=models[0].mean, std=models[0].std, members=len(models), onnx=onnx
-        )
+        mean, std, varied = models[0].mean, models[0].std, _are_varied(finalists, verdict)
+        card = ensemble_card(study, verdict, config, mean=mean, std=std, members=len(models), varied=varied, onnx=onnx)
         (draft / CARD).write_text(card, encoding="utf-8")
     return f"{out}: {description}"
 

@@ -67,7 +67,7 @@ def _split_limit(results: StudyResults) -> str:
     if results.splits_change:
         return (
             f"A trial of the search validates on {split['n_validation']} images, and on others in each block of "
-            "trials: scores of single trials are noise within about ten points. The verdict rests on the "
+            "trials: scores of single trials are noise within about ten points. A verdict rests on the "
             f"cross-validation, in which each of {split['n_train'] + split['n_validation']} images is predicted by "
             "networks that were not trained on it."
         )

@@ -1,24 +1,23 @@
 """The state of a study, in lines for the terminal."""
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from drft.config.trial_config import Metric
-from study.results.finalists_plan import finalists_location
+from study.results.finalists_plan import Finalists, read_finalists_at
 from study.results.floor import Floor, read_floor
-from study.results.locate import StudyLocation, find_study
+from study.results.locate import find_study
 from study.results.metric_names import score_text
 from study.results.progress import FINISHED, StudyProgress, count, counted, time_left
 from study.results.study_metadata import check_schema
 from study.results.test_set_openings import find_openings, openings_text
 from study.storage import heartbeat
-from study.storage.open import open_storage
 
 _FAILURES_SHOWN = 3
 
@@ -40,20 +39,22 @@ def status_lines(study: str, results: Path = Path("results"), storage: str | Non
     check_schema(location.name, attributes)
     trials = opened.get_trials(deepcopy=False)
     progress, wanted = count(trials), int(attributes["trials_wanted"])
-    finalists = _finalist_trials(location) if attributes.get("goal") == "depth" else None
+    deep = attributes.get("goal") == "depth"
+    finalists = read_finalists_at(location) if deep else None
     floor = read_floor(location.folder)
     openings = find_openings(location, _fingerprint(attributes))
     page = location.folder / "report" / "index.html"
+    report = page if page.exists() else f"not written yet: drft-study report {_arguments(study, results, storage)}"
     return [
         f"Study {location.name} in {location.folder}",
         f"  trials    {_states(progress, wanted)}",
-        *([] if finalists is None else [f"  finalists {_finalists(finalists)}"]),
-        f"  tuner     {_tuner([*trials, *(finalists or ())], progress, wanted)}",
+        *([f"  finalists {_finalists(finalists)}"] if deep else []),
+        f"  tuner     {_tuner(trials, wanted - progress.finished, finalists, deep=deep)}",
         f"  best      {_best(progress, trials, attributes['metric'])}",
         *([f"  floor     {floor}"] if isinstance(floor, Floor) else []),
         *([f"  test set  {openings_text(openings)}"] if openings else []),
         *_failures(trials),
-        f"  report    {page if page.exists() else f'not written yet: drft-study report {location.name}'}",
+        f"  report    {report}",
     ]
 
 
@@ -71,25 +72,40 @@ def _states(progress: StudyProgress, wanted: int) -> str:
     return ", ".join(parts + [f"{number} {name}" for name, number in others.items() if number])
 
 
-def _finalist_trials(study: StudyLocation) -> Sequence[FrozenTrial]:
-    location = finalists_location(study)
-    names = optuna.get_all_study_names(open_storage(location.url, create=False))
-    return location.open().get_trials(deepcopy=False) if location.name in names else ()
+def _arguments(study: str, results: Path, storage: str | None) -> str:
+    """Return the arguments by which another command finds the study."""
+    options = ["--results", str(results)] if results != Path("results") else []
+    return shlex.join([study, *options, *(["--storage", storage] if storage else [])])
 
 
-def _finalists(trials: Sequence[FrozenTrial]) -> str:
-    if not trials:
+def _finalists(finalists: Finalists | None) -> str:
+    if finalists is None or not finalists.trials:
         return "not begun: they follow the trials"
-    progress = count(trials)
+    progress = count(finalists.trials)
     running = "".join(f", {number} {name}" for name in ("running", "waiting") if (number := getattr(progress, name)))
     return f"{counted(progress.complete, 'training')} of the cross-validation done{running}"
 
 
-def _tuner(trials: Sequence[FrozenTrial], progress: StudyProgress, wanted: int) -> str:
-    owners = {trial.user_attrs.get("owner", "") for trial in trials if trial.state == TrialState.RUNNING}
+def _tuner(trials: Sequence[FrozenTrial], missing: int, finalists: Finalists | None, *, deep: bool) -> str:
+    """Say whether a tuner runs; if none does, whether it has something left to do."""
+    later = finalists.trials if finalists else ()
+    owners = {trial.user_attrs.get("owner", "") for trial in (*trials, *later) if trial.state == TrialState.RUNNING}
     if any(tag and heartbeat.is_alive(tag) for tag in owners):
-        return f"running, {time_left(_seconds_left(trials, owners, wanted - progress.finished))}"
-    return "none; the study is done" if progress.finished >= wanted else "none; run the same command to resume"
+        # How many trainings follow those that are queued depends on their results.
+        queued = sum(not trial.state.is_finished() for trial in later)
+        left = time_left(_seconds_left([*trials, *later], owners, queued or missing))
+        return f"running, {left}{' for the trials' if deep and not queued else ''}"
+    if missing > 0 or (deep and not _are_finished(finalists)):
+        return "none; run the same command to resume"
+    return "none; the study is done"
+
+
+def _are_finished(finalists: Finalists | None) -> bool:
+    if finalists is None:
+        return False
+    from study.analysis.remaining_finalists import are_finished  # noqa: PLC0415 (SciPy takes a second to import)
+
+    return are_finished(finalists)
 
 
 def _seconds_left(trials: Sequence[FrozenTrial], owners: set[str], missing: int) -> float | None:

@@ -118,7 +118,10 @@ def answer(statistics: Statistics, metric: Metric = "accuracy") -> tuple[Answer,
     if not isinstance(statistics.verdict, Withheld):
         text = describe_verdict(statistics.verdict)
         return (
-            Answer("How deep should one fine-tune?", f"{text.recommendation} {text.undecided}".rstrip()),
+            Answer(
+                "How deep should one fine-tune?",
+                " ".join(filter(None, (text.recommendation, text.undecided, text.left_out))),
+            ),
             Answer("What accuracy can be expected?", f"{text.accuracy} {text.gain}".rstrip()),
             Answer("What does it cost in generalization?", text.cost),
         )

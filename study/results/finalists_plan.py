@@ -137,15 +137,9 @@ class FinalistsPlan(TrainingPlan):
 class Finalists(PlannedStudy[FinalistsPlan]):
     """The state of a study's finalists."""
 
-    def of_depth(self, depth: int) -> list[int]:
-        """Return the numbers of the trials at a depth, without those of the untuned configuration."""
-        return self._of_position(self.plan.position(depth))
-
     def of_name(self, name: str) -> list[int]:
         """Return the numbers of the completed trials of a finalist, in the order of the plan."""
-        return self._of_position([finalist.name for finalist in self.plan.finalists].index(name))
-
-    def _of_position(self, position: int) -> list[int]:
+        position = [finalist.name for finalist in self.plan.finalists].index(name)
         return [number for index, number in sorted(self.done.items()) if self.plan.locate(index)[2] == position]
 
 
@@ -160,7 +154,12 @@ def read_finalists(study: StudyResults) -> Finalists | None:
     Raises:
         StudyError: when a study with their name is something else.
     """
-    planned = read_planned_study(finalists_location(study.location), FinalistsPlan)
+    return read_finalists_at(study.location)
+
+
+def read_finalists_at(study: StudyLocation) -> Finalists | None:
+    """Read the finalists of the study at a location, as ``read_finalists`` does."""
+    planned = read_planned_study(finalists_location(study), FinalistsPlan)
     return None if planned is None else Finalists(planned.plan, planned.results, planned.trials)
 
 

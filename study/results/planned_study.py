@@ -106,6 +106,13 @@ class PlannedStudy(Generic[PlanT]):
         return self.diverged | {*self.done} | unfinished
 
     @property
+    def failed(self) -> frozenset[int]:
+        """Indices of the trainings that failed otherwise and are not queued again; a resumed run repeats them."""
+        failed = (trial for trial in self.trials if trial.state == TrialState.FAIL)
+        ended = {trial.user_attrs["place"] for trial in failed if "requeued" not in trial.user_attrs}
+        return frozenset(ended - self.taken)
+
+    @property
     def finished(self) -> bool:
         """Whether every training completed or diverged."""
         return len(self.done) + len(self.diverged) == self.plan.size

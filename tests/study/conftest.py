@@ -12,7 +12,7 @@ import optuna
 import pandas as pd
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks.postgres import Postgres, binaries
 from drft.config.trial_config import TrialConfig, parse_config, with_values
@@ -274,6 +274,23 @@ def add_graded_finalists() -> Callable[..., FinalistsPlan]:
         return plan
 
     return write
+
+
+@pytest.fixture(scope="session")
+def change_finalists() -> Callable[..., None]:
+    """Change the trials of a study's finalists: ``change`` returns each trial as it is to be, or None to remove it."""
+
+    def rewrite(results: Path, study: str, change: Callable[[FrozenTrial], FrozenTrial | None]) -> None:
+        location = finalists_location(find_study(study, results))
+        stored = location.open()
+        direction, attributes, trials = stored.direction, stored.user_attrs, stored.get_trials()
+        optuna.delete_study(study_name=location.name, storage=location.url)
+        stored = optuna.create_study(study_name=location.name, storage=location.url, direction=direction)
+        for key, value in attributes.items():
+            stored.set_user_attr(key, value)
+        stored.add_trials([trial for trial in map(change, trials) if trial is not None])
+
+    return rewrite
 
 
 def _made_training(plan: FinalistsPlan, index: int, folder: Path, never: int) -> optuna.trial.FrozenTrial:

@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from optuna.trial import TrialState
 
 from drft.errors import StudyError
 from study.messages import closing_lines
@@ -112,3 +113,21 @@ def test_a_study_with_the_goal_depth_ends_with_its_verdict_and_the_next_commands
     assert said[-1] == (
         f"Next: drft-study confirm {study} opens the 103 test images once;  drft-study export {study} --out model"
     )
+    early = closing_lines(read_study("deep", place), RunOutcome("interrupted", progress, 95.0), "again")
+    assert early[3] == said[3]
+    assert "Next:" not in "\n".join(early)  # the model may change
+    assert early[-1] == "To resume: again"
+
+
+def test_a_study_is_not_done_before_its_finalists_are(make_study, add_graded_finalists, change_finalists, tmp_path):
+    place = make_study(tmp_path, "deep", goal="depth", states=[TrialState.COMPLETE], trials_wanted=1)
+
+    def tuner():
+        return next(line for line in status_lines("deep", place) if "tuner" in line)
+
+    resume = "  tuner     none; run the same command to resume"
+    assert tuner() == resume
+    add_graded_finalists(place, "deep")
+    assert tuner() == "  tuner     none; the study is done"
+    change_finalists(place, "deep", lambda trial: trial if trial.number < 10 else None)
+    assert tuner() == resume

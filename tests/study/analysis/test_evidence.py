@@ -1,9 +1,14 @@
 """The evidence for the verdict: out-of-fold results, at epochs that the other folds choose."""
 
 import numpy as np
+import optuna
 import pytest
+from optuna.trial import TrialState
 
-from study.analysis.evidence import FoldTraining, out_of_fold
+from study.analysis import Withheld
+from study.analysis.evidence import FoldTraining, out_of_fold, read_verdict
+from study.analysis.verdict_text import verdict_lines
+from study.results.study_results import read_study
 
 
 def fold(names, right, scores, gaps=(0.1, 0.2, 0.3)):
@@ -47,3 +52,60 @@ def test_an_epoch_that_all_folds_prefer_is_chosen():
     evidence, _ = out_of_fold([same], list("abcdef"), 3, 0.5, 0.4)
     assert evidence.epochs == (2, 2, 2)
     assert evidence.correct.mean() == 0.5
+
+
+FIRST_ROUND = 20
+"""Trainings of three depths and the untuned configuration in five folds."""
+
+
+@pytest.fixture
+def deep(make_study, add_finalists, tmp_path):
+    place = make_study(tmp_path, "deep", goal="depth")
+    add_finalists(place, "deep", (0.4, 0.5, 0.8))
+    return place
+
+
+def failed(trial, kind):
+    attributes = {"place": trial.user_attrs["place"], "fail_kind": kind, "fail_reason": "bad luck"}
+    return optuna.trial.create_trial(state=TrialState.FAIL, user_attrs=attributes)
+
+
+def test_there_is_no_verdict_before_all_depths_are_cross_validated(deep, change_finalists):
+    """The longest trainings come first: the two deepest depths would be complete, and one of them recommended."""
+    shallow = [0, 4, 8]
+    change_finalists(deep, "deep", lambda trial: None if trial.user_attrs["place"] in shallow else trial)
+    verdict = read_verdict(read_study("deep", deep))
+    assert verdict == Withheld(f"the cross-validation lacks 3 of its first {FIRST_ROUND} trainings: resume the run")
+
+
+def test_a_second_round_that_is_not_complete_counts_for_nothing(deep, change_finalists):
+    before = read_verdict(read_study("deep", deep))
+    assert (before.recommended_depth, before.promise.members, len(before.trials)) == (2, 10, 10)
+    change_finalists(
+        deep, "deep", lambda trial: failed(trial, "diverged") if trial.user_attrs["place"] == FIRST_ROUND + 2 else trial
+    )
+    verdict = read_verdict(read_study("deep", deep))
+    assert verdict.recommended_depth == 2
+    assert verdict.trials == (2, 6, 10, 14, 18)  # and not the four of the second round
+    assert verdict.promise.members == 5
+
+
+@pytest.mark.parametrize("kind", ["diverged", "memory"])
+def test_a_depth_whose_training_cannot_end_is_named(deep, change_finalists, kind):
+    change_finalists(deep, "deep", lambda trial: failed(trial, kind) if trial.user_attrs["place"] in {5, 25} else trial)
+    verdict = read_verdict(read_study("deep", deep))
+    assert [row.depth for row in verdict.by_depth] == [0, 2]
+    assert verdict.left_out == (1,)
+    assert verdict_lines(verdict)[-1] == "  Depth 1 is left out: its cross-validation is not complete."
+
+
+def test_too_few_depths_name_the_cause_and_advise_only_what_helps(deep, change_finalists):
+    def end(places, kind):
+        change_finalists(
+            deep, "deep", lambda trial: failed(trial, kind) if trial.user_attrs["place"] in places else trial
+        )
+        return read_verdict(read_study("deep", deep))
+
+    reason = "fewer than two depths are cross-validated, since of their trainings 4 diverged"
+    assert end({0, 1, 20, 21}, "diverged") == Withheld(reason)
+    assert end({22}, "memory") == Withheld(f"{reason} and 1 failed: resume the run")

@@ -76,6 +76,13 @@ def test_the_settings_are_those_that_score_best_at_the_depth():
         assert np.mean(losses) < 0.05  # a random learning rate loses 0.08 on average
 
 
+def test_a_setting_that_was_active_in_no_trial_is_that_of_the_base_configuration():
+    study = Searched(lambda *_: 0.5)
+    study.finished = study.finished.drop(columns="depth_phase.layer_decay")
+    for finalist in choose_finalists(study, bound()):
+        assert finalist.config.depth_phase.layer_decay == TrialConfig().depth_phase.layer_decay
+
+
 def test_the_next_best_settings_differ_and_score_nearly_as_well():
     def truth(_depth, log_rate, norm):
         return 0.6 - 0.1 * abs(log_rate + 3) + 0.05 * (norm == "adapt")

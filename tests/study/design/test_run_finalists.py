@@ -6,8 +6,9 @@ import pytest
 from rich.console import Console
 
 from drft.config.trial_config import TrialConfig
+from study.analysis import remaining_finalists
+from study.analysis.remaining_finalists import are_finished, next_trainings
 from study.design import run_finalists
-from study.design.run_finalists import are_finished
 from study.results.finalists_plan import UNTUNED, Finalist, FinalistsPlan
 from study.results.progress import StudyProgress
 from study.setup.options import RunOptions
@@ -26,9 +27,9 @@ def verdict(monkeypatch):
     """A verdict for which depth 2 leads after the first round, and which recommends depth 0 in the end."""
     rows = [SimpleNamespace(depth=depth, probability_within=share) for depth, share in ((0, 0.8), (2, 0.9), (4, 0.1))]
     decided = SimpleNamespace(by_depth=rows, recommended_depth=0)
-    monkeypatch.setattr(run_finalists, "read_evidence", lambda *_: SimpleNamespace(depths=rows))
-    monkeypatch.setattr(run_finalists, "decide_depth", lambda _depths: decided)
-    monkeypatch.setattr(run_finalists, "CONTENDERS", 1)
+    monkeypatch.setattr(remaining_finalists, "read_evidence", lambda *_: SimpleNamespace(depths=rows))
+    monkeypatch.setattr(remaining_finalists, "decide_depth", lambda _depths: decided)
+    monkeypatch.setattr(remaining_finalists, "CONTENDERS", 1)
     return decided
 
 
@@ -41,7 +42,7 @@ def after(over, diverged=0):
 @pytest.mark.parametrize("diverged", [0, 2])
 def test_leading_depths_are_in_the_second_round_and_the_recommended_one_is_in_all_rounds(verdict, diverged):
     leading, recommended = PLAN.indices(1, [1]), PLAN.indices(1, [0])
-    assert run_finalists._missing(PLAN, None) == FIRST
+    assert next_trainings(PLAN, None) == FIRST
     wanted = [*FIRST, *leading, *recommended]
     for over, missing in (
         (FIRST[:7], FIRST[7:]),
@@ -50,7 +51,7 @@ def test_leading_depths_are_in_the_second_round_and_the_recommended_one_is_in_al
         ([*FIRST, *leading], recommended),
         (wanted, []),
     ):
-        assert run_finalists._missing(PLAN, after(over, diverged)) == missing
+        assert next_trainings(PLAN, after(over, diverged)) == missing
         assert are_finished(after(over, diverged)) == (not missing)
 
 
