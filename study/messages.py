@@ -6,7 +6,7 @@ import pandas as pd
 
 from drft.config.trial_config import NAMED_WEIGHTS
 from study.results.confirmation_plan import HOLD_OUT
-from study.results.finalists_plan import FOLDS, trainings_of_finalists
+from study.results.finalists_plan import FOLDS, read_finalists_at, trainings_of_finalists
 from study.results.floor import Floor, NoFloor
 from study.results.locate import StudyLocation
 from study.results.metric_names import score_text
@@ -17,6 +17,7 @@ from study.results.test_set_openings import find_openings, openings_text
 from study.samplers.factory import sampler_notes
 from study.setup.plan import StudyPlan
 from study.space import BoundSpace
+from study.storage.open import storage_exists
 from study.tuner.stopping import RunOutcome
 
 
@@ -59,6 +60,12 @@ def opening_lines(plan: StudyPlan[BoundSpace], executor: str = "here") -> list[s
         for backbone in plan.backbones
         if backbone.weights not in NAMED_WEIGHTS and backbone.normalization == "auto"
     ]
+    kept = read_finalists_at(location) if metadata.goal == "depth" and storage_exists(plan.storage) else None
+    if kept and kept.plan.trials < metadata.trials_wanted:
+        notes.append(
+            f"the finalists were chosen after {kept.plan.trials} trials and are kept: further trials do not change the "
+            "verdict; a new study (--study NAME) chooses its own"
+        )
     if openings:
         notes.append("the test images were opened before: later choices are not tested on unseen images")
     notes += sampler_notes(metadata.sampler, plan.space, metadata.max_gap, plan.metadata.goal)

@@ -85,7 +85,8 @@ def run_plan(plan: StudyPlan[BoundSpace], options: RunOptions, console: Console)
         limits = options
         if options.timeout is not None:
             later = trainings_of_finalists(len(plan.space.values("depth")))
-            share = options.trials / (options.trials + later)  # the finalists need their part of the time
+            # The finalists need their part of the time. A search of few trials may take half of it, or none would end.
+            share = max(0.5, options.trials / (options.trials + later))
             limits = replace(options, timeout=share * options.timeout)
         outcome = run_trials(plan, limits, choice, console)
         if outcome.ended not in {"done", "time"} or not outcome.progress.finished:

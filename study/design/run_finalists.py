@@ -54,14 +54,11 @@ def run_finalists(
         The outcome of the last round; None if nothing was left to train.
     """
     before = read_finalists(study)
-    finished = len(study.finished)
     if before is None:
         finalists = choose_finalists(study, search.space)
-        plan = FinalistsPlan(study.info.name, study.info.seed, finished, FOLDS, ROUNDS, finalists)
+        plan = FinalistsPlan(study.info.name, study.info.seed, len(study.finished), FOLDS, ROUNDS, finalists)
     else:
         plan = before.plan
-        if plan.trials < finished:
-            print_lines(console, [f"The finalists were chosen after {plan.trials} trials, and are kept."])
     planned = _study_plan(search, plan, study)
     outcome: RunOutcome | None = None
     queued: set[int] = set()

@@ -4,6 +4,7 @@ import json
 import shutil
 import sqlite3
 from dataclasses import replace
+from pathlib import Path
 
 import optuna
 import pytest
@@ -341,6 +342,16 @@ def test_a_space_that_searches_the_depth_has_the_goal_depth(ready):
     assert "  goal      depth (the space searches the depth)" in lines
     # test_resnet has five blocks: six depths and the untuned configuration, five folds; three depths again.
     assert any(line.startswith("  then      about 50 trainings: ") for line in lines)
+
+
+def test_further_trials_of_a_study_that_has_its_finalists_are_said_to_change_nothing(ready, add_graded_finalists):
+    plan = ready()
+    create(plan)
+    assert "finalists" not in "\n".join(opening_lines(plan))
+    add_graded_finalists(Path("results"), plan.metadata.name)  # chosen after 60 trials
+    note = "the finalists were chosen after 60 trials and are kept: further trials do not change the verdict"
+    assert note in "\n".join(opening_lines(ready(trials=70)))
+    assert note not in "\n".join(opening_lines(ready(trials=60)))
 
 
 @pytest.mark.parametrize(
