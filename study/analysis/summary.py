@@ -215,7 +215,8 @@ def score_sweep(results: StudyResults) -> SweepOnTest | Withheld | None:
         return Withheld(f"the study's folder holds the predictions of {len(scored)} of {len(rows)} completed trials")
     if not scored:
         return Withheld(results.no_best)
-    return sweep_on_test(*(np.array(column) for column in zip(*scored, strict=True)))
+    numbers, depths, validation, test = zip(*scored, strict=True)
+    return sweep_on_test(np.array(numbers), np.array(depths), validation, np.array(test))
 
 
 def score_ensembles(results: StudyResults) -> EnsemblesOnTest | Withheld | None:

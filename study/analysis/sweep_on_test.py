@@ -1,5 +1,6 @@
 """Test accuracy of the sweep's own trials, against their validation accuracy."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -35,7 +36,10 @@ class SweepOnTest(NamedTuple):
 
 
 def sweep_on_test(
-    trials: NDArray[np.int64], depths: NDArray[np.int64], right_validation: NDArray[np.bool_], right: NDArray[np.bool_]
+    trials: NDArray[np.int64],
+    depths: NDArray[np.int64],
+    right_validation: Sequence[NDArray[np.bool_]],
+    right: NDArray[np.bool_],
 ) -> SweepOnTest | Withheld:
     """Compare the trials of a sweep on validation and on test images.
 
@@ -45,14 +49,15 @@ def sweep_on_test(
     Args:
         trials: numbers of the completed trials, ascending.
         depths: their depths, shape (trials,).
-        right_validation: which validation images each gets right at its best epoch, shape (trials, images).
+        right_validation: which validation images each gets right at its best epoch, shape (images,) for each trial.
+            Trials may have other images, and another number of them.
         right: which test images, shape (trials, test images).
     """
     if not len(trials):
         return Withheld("no completed trial has stored predictions")
-    validation, test = right_validation.mean(axis=1), right.mean(axis=1)
+    validation, test = np.array([images.mean() for images in right_validation]), right.mean(axis=1)
     best = int(validation.argmax())
-    counts = (int(right_validation[best].sum()), right_validation.shape[1], int(right[best].sum()), right.shape[1])
+    counts = (int(right_validation[best].sum()), len(right_validation[best]), int(right[best].sum()), right.shape[1])
     return SweepOnTest(
         winner=int(trials[best]),
         n_images=right.shape[1],

@@ -93,7 +93,8 @@ class Undecided(NamedTuple):
 
     depths: tuple[int, ...]
     images: int | None
-    """Training images that would decide a difference of the tolerance between them; None if trainings limit it."""
+    """Training images that would decide a difference of the tolerance between them; None if trainings limit it, or if
+    there are as many: then the loss of a depth is close to the tolerance."""
     trainings: int | None
     """Trainings at each of these depths that would reduce the noise of trainings to a tenth of that of the images; None
     if there are as many."""
@@ -160,6 +161,7 @@ def decide_depth(
     best = np.bincount(curve.draws.argmax(axis=1), minlength=len(evidence)) / len(curve.draws)
     images = evidence[0].correct.shape[1]
     accuracies, gaps, gaps_last = (_simultaneous_estimates(fit, images) for fit in (curve, gap, gap_last))
+    accuracies = [_as_share(accuracy) for accuracy in accuracies]
     by_depth = tuple(
         DepthVerdict(
             depth.depth,
@@ -174,7 +176,7 @@ def decide_depth(
         )
         for index, depth in enumerate(evidence)
     )
-    accuracy, members = _estimate(curve.draws[:, chosen], images), len(evidence[chosen].gaps)
+    accuracy, members = _as_share(_estimate(curve.draws[:, chosen], images)), len(evidence[chosen].gaps)
     return Verdict(
         recommended_depth=evidence[chosen].depth,
         tolerance=tolerance,
@@ -203,7 +205,8 @@ def promise_of(accuracy: Estimate, gain: Estimate | None, members: int) -> Promi
     value, reach = accuracy.value + gain.value, gain.value - gain.low
     below = float(np.hypot(accuracy.value - accuracy.low, reach))
     above = float(np.hypot(accuracy.high - accuracy.value, reach))
-    return Promise(value, value - below, min(1.0, value + above), members, gain)
+    value, low, high = (min(max(end, 0.0), 1.0) for end in (value, value - below, value + above))
+    return Promise(value, low, high, members, gain)
 
 
 def accuracy_covariance(evidence: Sequence[DepthEvidence]) -> tuple[NDArray[np.float64], float]:
@@ -219,9 +222,16 @@ def accuracy_covariance(evidence: Sequence[DepthEvidence]) -> tuple[NDArray[np.f
 
 
 def covariance_of_shares(shares: NDArray[np.float64], training_variances: Sequence[float]) -> NDArray[np.float64]:
-    """Return the covariance of accuracies, from each image's share of correct predictions, shape (rows, images)."""
-    between_images: NDArray[np.float64] = np.atleast_2d(np.cov(shares)) / shares.shape[1]
-    return between_images + np.diag(training_variances)
+    """Return the covariance of accuracies, from each image's share of correct predictions, shape (rows, images).
+
+    Where nearly all images are right, or nearly all wrong, these few images show too small a variance: it is at least
+    that of two wrong images among four more (Agresti & Coull 1998, The American Statistician 52(2)).
+    """
+    images = shares.shape[1]
+    between_images: NDArray[np.float64] = np.atleast_2d(np.cov(shares)) / images
+    least = 2 / (images + 4) * (1 - 2 / (images + 4)) / images
+    missing = np.maximum(least - np.diag(between_images), 0.0)
+    return between_images + np.diag(missing + training_variances)
 
 
 def _fit_accuracies(
@@ -297,6 +307,14 @@ def _estimate(draws: NDArray[np.float64], n: int) -> Estimate:
     return Estimate(float(draws.mean()), low, high, n)
 
 
+def _as_share(accuracy: Estimate) -> Estimate:
+    """Return an estimated accuracy whose value and interval lie in [0, 1]."""
+    assert accuracy.low is not None
+    assert accuracy.high is not None
+    value, low, high = (min(max(end, 0.0), 1.0) for end in (accuracy.value, accuracy.low, accuracy.high))
+    return accuracy._replace(value=value, low=low, high=high)
+
+
 def _simultaneous_estimates(curve: DepthCurve, n: int) -> list[Estimate]:
     ends = zip(curve.mean, *curve.simultaneous(), strict=True)
     return [Estimate(float(mean), float(low), float(high), n) for mean, low, high in ends]
@@ -346,8 +364,8 @@ def _undecided(
         variances.append((max(pair - trainings, 0.0) * images, trainings))
     by_image, by_training = (float(np.median(part)) for part in zip(*variances, strict=True))
     wanted = (tolerance / _Z) ** 2
-    needed = int(np.ceil(by_image / (wanted - by_training))) if by_training < wanted and by_image else None
+    needed = int(np.ceil(by_image / (wanted - by_training))) if by_training < wanted and by_image else 0
     enough = int(np.ceil(20 * training_sd**2 * images / by_image)) if by_image else 0
     done = min(len(evidence[index].gaps) for index in open_depths)
     more = enough if enough > done else None
-    return Undecided(tuple(evidence[index].depth for index in open_depths), needed, more)
+    return Undecided(tuple(evidence[index].depth for index in open_depths), needed if needed > images else None, more)

@@ -9,6 +9,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from drft.config.trial_config import TrialConfig, config_paths
 from study.results.study_metadata import describe_split
 from study.results.study_results import StudyInfo
+from study.space.settings import DEPTH_FRACTION
 
 
 class SettingDifference(NamedTuple):
@@ -37,6 +38,9 @@ def _recorded(study: StudyInfo) -> Iterator[tuple[str, str]]:
     yield "images", f"{parts}, {split['n_test']} test"
     yield "blocks", ", ".join(map(str, study.backbones.values())) or str(len(study.blocks))
     yield from _settings(study)
+    yield "goal", study.goal
+    yield "trials", str(study.trials_wanted)
+    yield "largest gap of the best trial", "no limit" if study.max_gap is None else f"{study.max_gap:g}"
     yield "metric", study.metric
     yield "sampler", " and ".join(study.samplers)
     yield "pruner", " and ".join(study.pruners)
@@ -48,9 +52,10 @@ def _recorded(study: StudyInfo) -> Iterator[tuple[str, str]]:
 def _settings(study: StudyInfo) -> Iterator[tuple[str, str]]:
     """Yield each setting of a training: the searched range, or the fixed value."""
     base = TrialConfig.model_validate(study.base_config).model_dump()
+    yield from ((path, _searched(domain)) for path, domain in study.dimensions.items() if path not in config_paths())
     for path in config_paths():
         searched = study.dimensions.get(path)
-        if path == "seed":
+        if path == "seed" or (path == "depth" and DEPTH_FRACTION in study.dimensions):
             continue  # each trial has its own
         yield path, _fixed(base, path) if searched is None else _searched(searched)
 

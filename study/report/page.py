@@ -111,7 +111,9 @@ def _test_tile(test: Confirmed | Withheld | None) -> list[tuple[str, str]]:
     """Return the test accuracy of the best retrained trial, once the test set is open."""
     if not isinstance(test, Confirmed):
         return []
-    score = next(score for score in test.scores if score.trial is not None)
+    score = next((score for score in test.scores if score.trial is not None), None)
+    if score is None:  # all retrained trials diverged
+        return []
     label = f"test accuracy of {score.name}, trained again on {score.n_draws} seeds ({between(score.accuracy)})"
     return [(percent(score.accuracy.value), label)]
 

@@ -1,5 +1,6 @@
 """The held-out test set: closed until the study is confirmed on it."""
 
+import shlex
 from collections.abc import Iterator
 
 from study.analysis import Estimate, Statistics, Withheld
@@ -60,7 +61,8 @@ def chapter(results: StudyResults, statistics: Statistics) -> Chapter:
     if test is None and promise is None and not results.info.split["n_test"]:
         parts.append(Text(f"There are no test images, so nothing can be confirmed: {HOLD_OUT}."))
     elif test is None and promise is None:
-        parts.append(Text(f"{HELD_OUT} The command is: drft-study confirm {results.info.name}.{_seen(results)}"))
+        command = shlex.join(["drft-study", "confirm", *results.info.arguments()])
+        parts.append(Text(f"{HELD_OUT} The command is: {command}.{_seen(results)}"))
     elif isinstance(test, Withheld):
         parts.append(Text(f"Not shown: {test.reason}."))
     elif test is not None:

@@ -50,6 +50,14 @@ def test_trials_of_different_accuracy_show_rank_agreement():
     assert result.overtuning.overtuning.low == 0
 
 
+def test_trials_may_have_unequal_numbers_of_validation_images():
+    """Splits that keep groups whole differ in size from block to block."""
+    validation = [np.array([1, 0, 1, 1], dtype=bool), np.array([1, 0, 0], dtype=bool)]
+    result = sweep_on_test(*numbers_and_depths(2), validation, np.array([[1, 1], [1, 0]], dtype=bool))
+    assert [point.validation for point in result.points] == pytest.approx([3 / 4, 1 / 3])
+    assert result.winner == 0
+
+
 def test_sweep_without_trials_is_withheld():
     empty = np.zeros((0, 5), dtype=bool)
     assert isinstance(sweep_on_test(*numbers_and_depths(0), empty, empty), Withheld)

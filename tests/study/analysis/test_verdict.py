@@ -15,7 +15,7 @@ from benchmarks.simulations.verdict import (
 from study.analysis.estimators.depth_curve import fit_depth_curve
 from study.analysis.estimators.ensemble_gain import ensemble_gain
 from study.analysis.estimators.intervals import Estimate
-from study.analysis.verdict import DepthContrast, accuracy_covariance, decide_depth
+from study.analysis.verdict import DepthContrast, DepthEvidence, accuracy_covariance, decide_depth
 from study.analysis.verdict_text import verdict_lines
 
 
@@ -96,6 +96,27 @@ def test_the_gain_of_an_ensemble_is_found_and_extrapolated():
     assert two.value == pytest.approx(true, abs=0.006)
     assert two.low < two.value < two.high
     assert ensemble_gain([probabilities[:1]], grades, 5) is None
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 99])
+def test_accuracies_near_their_limits_are_uncertain_and_stay_within_them(wrong):
+    correct = np.arange(100)[None] >= wrong
+    folds, gaps = np.arange(100)[None] % 5, np.full(5, 0.1)
+    evidence = [DepthEvidence(depth, depth / 2, depth / 2, correct, folds, gaps, gaps) for depth in range(3)]
+    gain = Estimate(0.01, 0.0, 0.02, 100)
+    verdict = decide_depth(evidence, gains=lambda _members: gain)
+    for accuracy in (verdict.accuracy, *(row.accuracy for row in verdict.by_depth), verdict.promise):
+        assert 0 <= accuracy.low <= accuracy.value <= accuracy.high <= 1
+        assert 0.015 < accuracy.high - accuracy.low < 0.08
+        assert accuracy.low <= 1 - wrong / 100 <= accuracy.high
+
+
+def test_more_images_are_not_asked_for_than_there_are():
+    """Of 3,000 images, 700 would show a difference of the tolerance, but not that a loss is just below it."""
+    for seed in range(4):
+        evidence = simulated(lambda _: np.array([0.0, 0.38, 0.38, 0.38]), seed, images=3000, repeats=2).evidence
+        undecided = decide_depth(evidence).undecided
+        assert undecided.images is None or undecided.images > 3000
 
 
 def test_rounds_add_certainty():

@@ -1,11 +1,13 @@
 """Comparison of studies, from the storage to the page."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
 from drft.config.trial_config import TrialConfig, with_values
@@ -14,6 +16,7 @@ from study.analysis import Withheld
 from study.analysis.evidence import read_verdict
 from study.cli.compare import command
 from study.cli.export import command as export
+from study.compare.changes import changes
 from study.compare.chapters import against_text, side_by_side
 from study.compare.comparison import compare
 from study.results.study_results import read_study
@@ -37,14 +40,14 @@ def results(make_study, add_finalists, tmp_path_factory):
     for name, chance in (("one", 0.6), ("two", 0.75)):
         add_predictions(read_study(name, folder), chance)
     images = [f"train/{number}" for number in range(100)]
-    for name, accuracies, ids, changes in (
+    for name, accuracies, ids, others in (
         ("deep", (0.3, 0.5, 0.8), images, {}),
         ("shallow", (0.6, 0.6, 0.6), images, {}),
         ("fewer", (0.6, 0.6, 0.6), images[:50], {}),
         ("elsewhere", (0.6, 0.6, 0.6), images, {"cohort": json.dumps(OTHER_DATA)}),
     ):
-        make_study(folder, name, [COMPLETE] * 6 + [PRUNED], goal="depth", **changes)
-        add_finalists(folder, name, accuracies, ids=ids, seed=len(name), **changes)
+        make_study(folder, name, [COMPLETE] * 6 + [PRUNED], goal="depth", **others)
+        add_finalists(folder, name, accuracies, ids=ids, seed=len(name), **others)
     return folder
 
 
@@ -156,6 +159,24 @@ def test_exactly_the_differing_settings_are_listed(results):
     assert differing["sampler"] == ("tpe", "random", "tpe")
     assert differing["data fingerprint"] == ("ab" * 8, "ab" * 8, "ee" * 8)
     assert not differing.keys() & {"depth", "depth_phase.lr", "image_size", "pruner", "seed", "version of torch"}
+
+
+def test_goal_limit_and_trials_are_settings_that_may_differ(results, make_study, tmp_path):
+    make_study(tmp_path, "all", [COMPLETE] * 4)
+    make_study(tmp_path, "limited", [COMPLETE] * 4, max_gap=0.1, trials_wanted=7)
+    make_study(tmp_path, "deep", [COMPLETE] * 4, goal="depth")
+    differing = {change.what: change.said for change in compare(["all", "limited", "deep"], tmp_path).changes}
+    assert differing["goal"] == ("best", "best", "depth")
+    assert differing["trials"] == ("60", "7", "60")
+    assert differing["largest gap of the best trial"] == ("no limit", "0.1", "no limit")
+
+
+def test_a_searched_depth_fraction_is_no_fixed_depth(results):
+    study = read_study("one", results).info
+    searched = {name: domain for name, domain in study.dimensions.items() if name != "depth"}
+    other = replace(study, dimensions={**searched, "depth_fraction": FloatDistribution(0, 1, step=0.5)})
+    differing = {change.what: change.said for change in changes([study, other])}
+    assert differing == {"depth": ("0 to 5", "none"), "depth_fraction": ("none", "0 to 1")}
 
 
 def test_compared_studies_agree_with_their_results(results):

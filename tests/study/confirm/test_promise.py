@@ -73,11 +73,14 @@ def test_the_first_line_says_whether_the_promise_was_kept(opened):
 
 def test_the_chapter_shows_it_once_the_test_set_is_open(opened, tmp_path):
     location = StudyLocation("demo", f"sqlite:///{tmp_path / 'demo' / 'study.db'}", tmp_path / "demo")
-    info = SimpleNamespace(name="demo", dataset={"fingerprint": "ab"}, split={"n_test": 60})
+    info = SimpleNamespace(
+        name="demo", dataset={"fingerprint": "ab"}, split={"n_test": 60}, arguments=lambda: ["my studies/demo"]
+    )
     results = SimpleNamespace(info=info, location=location)
     statistics = SimpleNamespace(promise_on_test=None, test=None, swept=None, mixtures=None)
     (closed,) = chapter(results, statistics).parts
     assert HELD_OUT in closed.text
+    assert "drft-study confirm 'my studies/demo'" in closed.text
     statistics.promise_on_test = opened
     parts = chapter(results, statistics).parts
     (table,) = [part for part in parts if isinstance(part, Table)]

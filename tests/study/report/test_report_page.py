@@ -216,5 +216,7 @@ def test_an_opened_test_set_is_on_the_first_screen_and_in_its_section(read):
     assert "test accuracy of trial 7, trained again on 3 seeds" in first
     for words in ("baseline", "trial 7", "winner's curse", "Kendall's tau"):
         assert words.replace("'", "&#39;") in section
+    without = replace(statistics, test=score_retrained(retrained[:1], grades, 83))  # all trainings of trial 7 diverged
+    assert "trained again on" not in html_page(read, without, write_chapters(read, without)).split("<figure", 1)[0]
     assert HELD_OUT not in text
     assert text.index('<section id="test"') < text.index('<details id="statistics"')
