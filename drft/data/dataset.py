@@ -73,7 +73,7 @@ class ImageDataset:
     """Short name of the source: ``synthetic``, ``idrid``, ``idrid-kaggle`` or the file it came from."""
     images: tuple[LabeledImage, ...]
     fingerprint: str
-    """SHA-256 of ids, grades, origins and file contents: equal data have equal fingerprints."""
+    """SHA-256 of ids, grades, origins and file contents: equal data have equal fingerprints, in any order of images."""
     grades: tuple[str, ...] = GRADES
     """Names of the classes, 0 first."""
     ordinal: bool = True
@@ -96,6 +96,12 @@ class ImageDataset:
     def photographs(self) -> tuple[LabeledImage, ...]:
         """``images``, by its name in version 0.1."""
         return self.images
+
+    @property
+    def ordered_fingerprint(self) -> str:
+        """SHA-256 of the fingerprint and of the order of the images, for whatever names images by their positions."""
+        lines = [self.fingerprint, *(image.id for image in self.images)]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def labels(self) -> NDArray[np.int64]:
         """Return the grades, shape (images,)."""

@@ -83,7 +83,8 @@ class FrozenPrefix:
         network: the network, its frozen blocks in evaluation mode.
         views: the images and their augmentation.
         costs: the cost of each boundary by depth, ``network.images_at`` first.
-        dataset: digest of the data set and of how its images are decoded and augmented.
+        dataset: digest of the data set, of the order of its images, and of how they are decoded and augmented. The
+            order counts since cache entries are named by the positions of images.
         depth: depth of the training.
         cache: the cache; None to compute activations whenever they are needed.
         only_this_boundary: cache no earlier boundaries; for views that no training of another depth uses, those of the

@@ -31,7 +31,7 @@ class TrainingContext:
     costs: Mapping[int, BoundaryCost]
     """Time and bytes of each boundary, by depth."""
     dataset: str
-    """Digest of the images and of how they are decoded and augmented; part of every cache key."""
+    """Digest of the images, their order, and how they are decoded and augmented; part of every cache key."""
     cache: ActivationCache | None
     """Cache of activations; None to compute them whenever they are needed."""
     split: Split

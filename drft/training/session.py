@@ -100,7 +100,7 @@ class TrainingSession:
             network=network,
             views=views,
             costs=self._costs(network, views),
-            dataset=f"{self.dataset.fingerprint} {CROP_VERSION} {VIEWS_VERSION}",
+            dataset=f"{self.dataset.ordered_fingerprint} {CROP_VERSION} {VIEWS_VERSION}",
             cache=self._cache,
             split=stratified_split(self.dataset, config.split),
             grades=self._grades,

@@ -192,6 +192,20 @@ def test_any_training_is_the_same_with_the_cache(config, uncached_sessions, tmp_
     assert_equal(outcome(config, session), outcome(config, uncached_sessions("test_resnet")))
 
 
+def test_images_in_another_order_do_not_take_the_activations_of_others(tiny_dataset, tmp_path):
+    """With folds, entries hold all training images, so that equal positions would name them in any order."""
+    config = with_values(TINY, {"split.folds": 3, "split.validation_fraction": 0.2})
+    train = [image for image in tiny_dataset.images if image.origin == "train"]
+    test = [image for image in tiny_dataset.images if image.origin == "test"]
+    turned = replace(tiny_dataset, images=(*reversed(train), *test))
+    assert turned.fingerprint == tiny_dataset.fingerprint
+    run_trial(config, TrainingSession(tiny_dataset, cache_dir=tmp_path, device="cpu", cache_size=LARGE))
+    shared = outcome(config, TrainingSession(turned, cache_dir=tmp_path, device="cpu", cache_size=LARGE))
+    clean = outcome(config, TrainingSession(turned, cache_dir=tmp_path / "new", device="cpu", cache_size=LARGE))
+    assert [record.cached for record in shared[0].records] == [False] * 3
+    assert_equal(shared, clean)
+
+
 @slow(6)
 @given(before=configs(), config=configs(), cache_size=st.sampled_from([0, LARGE]))
 def test_a_training_does_not_depend_on_what_ran_before(before, config, cache_size, tiny_dataset, tmp_path_factory):
