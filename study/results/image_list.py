@@ -1,7 +1,8 @@
 """The images of a study and their labels, so that a changed data set can be told image by image.
 
 ``images.csv`` in the folder of the study has one row per image: its name, the number of its class, and the part
-(``train`` or ``test``) that it belongs to. Whether a data set is the same is decided by its fingerprint alone.
+(``train`` or ``test``) that it belongs to. The rows are in the order of the data set, which splits depend on. Whether
+the images are the same is decided by the fingerprint of the data set, which does not depend on their order.
 """
 
 import csv
@@ -54,6 +55,20 @@ def changed_images(folder: Path, images: Iterable[LabeledImage]) -> str:
         _named("1 image is gone", "{} images are gone", [name for name in before if name not in now]),
     )
     return "; ".join(filter(None, parts)) or "names and labels are the same, but not the contents of the files"
+
+
+def changed_order(folder: Path, images: Iterable[LabeledImage]) -> str:
+    """Return the first image of the list of a study that has another position now.
+
+    Returns:
+        "number 2 is train/b there, train/c here"; empty if the order is the same, or if there is no list of these
+        images that can be read.
+    """
+    before, now = _read(folder / FILE), [image.id for image in images]
+    if before is None or before.keys() != set(now):
+        return ""
+    pairs = enumerate(zip(before, now, strict=True), start=1)
+    return next((f"number {number} is {there} there, {here} here" for number, (there, here) in pairs if there != here), "")
 
 
 def _read(path: Path) -> Mapping[str, str] | None:

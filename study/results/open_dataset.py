@@ -1,12 +1,13 @@
 """Reopen the data set of a study and check that its images are the same."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from drft.data import ImageDataset, Progress, open_dataset, test_part
 from drft.data.datasets import classes
 from drft.errors import DataError
-from study.results.image_list import changed_images
+from study.results.image_list import FILE, changed_images, changed_order
 from study.results.study_results import StudyInfo
 
 LABEL_OPTIONS = (*classes.OPTIONS, *test_part.OPTIONS)
@@ -48,7 +49,7 @@ def reopen_dataset(info: StudyInfo, source: str, options: Mapping[str, str], pro
         progress: called while images are read.
 
     Raises:
-        DataError: when the images cannot be read, or are not those of the study.
+        DataError: when the images cannot be read, are not those of the study, or are in another order.
     """
     try:
         dataset = open_dataset(source, options=options, progress=progress)
@@ -67,4 +68,24 @@ def reopen_dataset(info: StudyInfo, source: str, options: Mapping[str, str], pro
             f"the images of {source} are not those that study {info.name!r} was run on ({changed or fingerprints}): "
             "name the original images with --data"
         )
+    check_order(dataset, source, info.name, info.folder)
     return dataset
+
+
+def check_order(dataset: ImageDataset, source: str, name: str, folder: Path) -> None:
+    """Check that the images of a study are in the order of its first run; its splits depend on it.
+
+    Args:
+        dataset: the images, which are those of the study.
+        source: data source, for the error.
+        name: of the study.
+        folder: of the study.
+
+    Raises:
+        DataError: when they are in another order, with which the study would train and validate on other images.
+    """
+    if changed := changed_order(folder, dataset.images):
+        raise DataError(
+            f"the images of {source} are in another order than when study {name!r} was run ({changed}), and its splits "
+            f"depend on it: put the rows into the order of {folder / FILE} again"
+        )

@@ -30,7 +30,7 @@ from study.executors.local.process import warm_up
 from study.pruners.factory import make_pruner
 from study.pruners.folds import check_folds, chosen_pruner
 from study.results.image_list import changed_images
-from study.results.open_dataset import recorded_labels
+from study.results.open_dataset import check_order, recorded_labels
 from study.results.study_folder import check_no_trials
 from study.results.study_metadata import StudyMetadata, check_study
 from study.samplers.factory import make_sampler
@@ -364,6 +364,7 @@ def _count_trials(
     except KeyError:
         check_no_trials(folder)
         return 0
+    check_order(dataset, metadata.source, metadata.name, folder)
     return storage.get_n_trials(study_id)
 
 

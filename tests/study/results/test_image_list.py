@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drft.data.dataset import LabeledImage
-from study.results.image_list import FILE, changed_images, write_image_list
+from study.results.image_list import FILE, changed_images, changed_order, write_image_list
 
 
 def images(grades):
@@ -56,8 +56,22 @@ def test_without_a_list_that_can_be_read_nothing_is_said(tmp_path, content):
     assert changed_images(tmp_path, images({"a": 1})) == ""
 
 
+def test_the_first_image_at_another_position_is_named(listed):
+    same, other = ["train/a", "train/b", "train/=c", 'train/d,"é"'], ["train/a", "train/=c", "train/b", 'train/d,"é"']
+    assert changed_order(listed, images(dict.fromkeys(same, 0))) == ""
+    assert changed_order(listed, images(dict.fromkeys(other, 0))) == "number 2 is train/b there, train/=c here"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"id,grade,origin\nb,1,train\nc,1,train\n"])
+def test_without_a_list_of_the_same_images_no_order_is_told(tmp_path, content):
+    if content is not None:
+        (tmp_path / FILE).write_bytes(content)
+    assert changed_order(tmp_path, images({"a": 1, "b": 1})) == ""
+
+
 @given(st.dictionaries(st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), min_size=1), st.integers(0, 4)))
 def test_every_name_is_found_again(tmp_path_factory, grades):
     folder = tmp_path_factory.mktemp("list")
     write_image_list(folder, images(grades))
     assert changed_images(folder, images(grades)).startswith("names and labels are the same")
+    assert changed_order(folder, images(grades)) == ""

@@ -292,6 +292,28 @@ def test_an_edited_label_is_named(ready, labels, tmp_path):
         ready(data=str(labels))
 
 
+def test_a_study_is_not_continued_with_its_rows_in_another_order(ready, labels, tmp_path):
+    """Equal data in another order have other splits."""
+    labels = shutil.copytree(labels.parent, tmp_path / "mine") / labels.name
+    create(plan := ready(data=str(labels), study="sorted"))
+    write_image_list(plan.folder, plan.dataset.images)
+    header, first, *rows = labels.read_text().splitlines()
+    labels.write_text("\n".join([header, *rows, first]) + "\n")
+    said = (
+        rf"are in another order than when study 'sorted' was run \(number 1 is \S*photo0\S* there, \S*photo1\S* here"
+        rf"\).* put the rows into the order of {plan.folder / 'images.csv'} again"
+    )
+    with pytest.raises(UsageError, match=said):
+        ready(data=str(labels), study="sorted")
+    info = read_study("sorted").info
+    with pytest.raises(DataError, match=said):
+        reopen_dataset(info, info.source, info.source_options, lambda what, done, total: None)
+    labels.write_text("\n".join([header, first, *rows]) + "\n")
+    assert ready(data=str(labels), study="sorted").dataset.images == plan.dataset.images
+    again = reopen_dataset(info, info.source, info.source_options, lambda what, done, total: None)
+    assert again.images == plan.dataset.images
+
+
 SEVERAL = """
 fixed: {image_size: 32}
 search:
