@@ -41,7 +41,7 @@ class HeadPhaseConfig(ConfigSection):
     schedule: Schedule = "constant"
     """Learning rate schedule after the warm-up."""
 
-    warmup_epochs: float = Field(0.0, ge=0)
+    warmup_epochs: float = Field(0.0, ge=0, le=1e6)
     """Length of the linear warm-up, in epochs."""
 
 
@@ -64,7 +64,7 @@ class DepthPhaseConfig(ConfigSection):
     schedule: Schedule = "cosine"
     """Learning rate schedule after the warm-up."""
 
-    warmup_epochs: float = Field(0.5, ge=0)
+    warmup_epochs: float = Field(0.5, ge=0, le=1e6)
     """Length of the linear warm-up, in epochs."""
 
     window: int | None = Field(None, ge=1)
@@ -83,7 +83,7 @@ class DepthPhaseConfig(ConfigSection):
     lora_rank: int = Field(4, ge=1)
     """Rank of the low-rank updates. Used only with ``parameters`` ``lora``."""
 
-    lora_alpha: float = Field(4.0, gt=0)
+    lora_alpha: float = Field(4.0, gt=0, le=1e6)
     """The low-rank updates are multiplied by this value divided by their rank. Used only with ``parameters``
     ``lora``."""
 

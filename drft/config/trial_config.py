@@ -27,6 +27,9 @@ ORDINAL_LOSSES: tuple[LossKind, ...] = ("coral", "corn", "expected_grade")
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """The allowed augmentation strengths. They are few, so that trials share their augmented views."""
 
+LARGEST_SEED = 2**64 - 1
+"""The random generators of torch and of the views take no larger seeds."""
+
 METRICS: tuple[Metric, ...] = get_args(Metric)
 NORMALIZATIONS: tuple[Normalization, ...] = get_args(Normalization)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -117,7 +120,7 @@ class AugmentationConfig(ConfigSection):
     strength: Annotated[float, AfterValidator(_check_on_grid), Field(json_schema_extra={"enum": list(STRENGTHS)})] = 0.5
     """Augmentation strength: 0 uses the plain images, 1 the strongest augmentation that preserves small lesions."""
 
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=LARGEST_SEED)
     """Seed of the views. Trials with equal seed and strength get the same views (common random numbers)."""
 
 
@@ -173,7 +176,7 @@ class EarlyStoppingConfig(ConfigSection):
 class TrialConfig(ConfigSection):
     """One two-phase fine-tuning."""
 
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=LARGEST_SEED)
     """Seed of head initialization, batch order and dropout."""
 
     depth: int = Field(2, ge=0)
@@ -238,14 +241,25 @@ def nearest(word: str, known: list[str]) -> str:
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn ``{"depth_phase.lr": 1e-3}`` into ``{"depth_phase": {"lr": 1e-3}}``."""
+    """Turn ``{"depth_phase.lr": 1e-3}`` into ``{"depth_phase": {"lr": 1e-3}}``.
+
+    Raises:
+        ConfigError: naming every path that is part of another one.
+    """
     tree: dict[str, Any] = {}
+    faults = []
     for path, value in values.items():
         *parents, leaf = path.split(".")
         branch = tree
-        for parent in parents:
+        for length, parent in enumerate(parents, start=1):
+            if (above := ".".join(parents[:length])) in values:
+                faults.append(f"{path}: {above} has a value of its own; keep one of the two")
+                break
             branch = branch.setdefault(parent, {})
-        branch[leaf] = value
+        else:
+            branch[leaf] = value
+    if faults:
+        raise ConfigError(faults)
     return tree
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from drft.config.trial_config import Metric, Normalization, Precision
+from drft.config.trial_config import LARGEST_SEED, Metric, Normalization, Precision
 from drft.errors import UsageError
 from study.callbacks.names import Log
 from study.executors.base import TRAINER
@@ -121,6 +121,8 @@ class RunOptions:
             for name, value in values.items()
             if value is not None and value < _MINIMA[name]
         ]
+        if self.seed > LARGEST_SEED:
+            faults.append(f"seed should be at most {LARGEST_SEED}, not {self.seed}")
         if not 0 < self.failure_limit <= 1:
             faults.append(f"failure-limit should be above 0 and at most 1, not {self.failure_limit}")
         if self.max_gap is not None and not 0 <= self.max_gap < 1:

@@ -1,8 +1,11 @@
 """TrialConfig reports all unknown settings at once, and every path in it can be set."""
 
+import numpy as np
 import pytest
+import torch
 
-from drft.config.trial_config import TrialConfig, config_paths, parse_config, with_values
+from drft.config.trial_config import LARGEST_SEED, TrialConfig, config_paths, parse_config, with_values
+from drft.data.augment import draw_view
 from drft.errors import ConfigError
 
 
@@ -21,6 +24,41 @@ def test_unknown_keys_and_bad_values_are_named_at_once():
 def test_non_finite_numbers_are_refused(value):
     with pytest.raises(ConfigError, match=r"depth_phase\.lr"):
         with_values(TrialConfig(), {"depth_phase.lr": value})
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("seed", 2**64),
+        ("augmentation.seed", 2**64),
+        ("head_phase.warmup_epochs", 1e308),
+        ("depth_phase.warmup_epochs", 1e308),
+        ("depth_phase.lora_alpha", 1e300),
+    ],
+)
+def test_numbers_that_no_training_can_use_are_refused(path, value):
+    with pytest.raises(ConfigError, match=rf"^{path}: input should be less than or equal to \d+, got "):
+        with_values(TrialConfig(), {path: value})
+
+
+def test_the_largest_seed_draws_views_and_random_numbers_of_torch():
+    config = with_values(TrialConfig(), {"seed": LARGEST_SEED, "augmentation.seed": LARGEST_SEED})
+    assert TrialConfig.model_validate_json(config.model_dump_json()) == config
+    assert len(draw_view(config.augmentation.seed, np.arange(2), 1)) == 2
+    torch.Generator().manual_seed(config.seed)
+
+
+@pytest.mark.parametrize(
+    ("values", "fault"),
+    [
+        ({"depth": 1, "depth.x": 1}, "depth.x: depth has a value of its own; keep one of the two"),
+        ({"depth.x": 1, "depth": 1}, "depth.x: depth has a value of its own; keep one of the two"),
+        ({"depth_phase.lr": 1.0, "depth_phase": {"epochs": 2}}, "depth_phase.lr: depth_phase has a value of its own"),
+    ],
+)
+def test_a_path_that_is_part_of_another_is_refused_in_any_order(values, fault):
+    with pytest.raises(ConfigError, match=fault):
+        with_values(TrialConfig(), values)
 
 
 def test_values_replace_those_of_a_base():

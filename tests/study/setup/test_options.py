@@ -39,8 +39,10 @@ def test_hours_minutes_and_seconds_add_up(hours, minutes, seconds):
 
 def test_numbers_out_of_range_are_reported_together():
     with pytest.raises(UsageError) as caught:
-        RunOptions(trials=0, jobs=0, keep_checkpoints=-1)
-    assert len(caught.value.faults) == 3
+        RunOptions(trials=0, jobs=0, keep_checkpoints=-1, seed=2**64)
+    assert len(caught.value.faults) == 4
+    assert caught.value.faults[-1] == f"seed should be at most {2**64 - 1}, not {2**64}"
+    assert RunOptions(seed=2**64 - 1).seed == 2**64 - 1
 
 
 def test_only_given_options_go_into_the_configuration():
