@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from drft.config.trial_config import TrialConfig
+from drft.errors import BackboneError, one_line
 from study.setup.torch_process import TorchProcess
 
 Block = dict[str, Any]
@@ -27,14 +28,19 @@ class BackboneProbe(TorchProcess):
         """
         return self.call(_blocks, backbone)
 
-    def check(self, config: TrialConfig, classes: int) -> None:
-        """Build the model of a configuration, with so many classes.
+    def check(self, config: TrialConfig, classes: int, image_size: int | None = None) -> None:
+        """Build the model of a configuration, with so many classes, and run it on two images.
+
+        Args:
+            config: of the model.
+            classes: number of its outputs.
+            image_size: the smallest image size of the trainings, in pixels; None runs no images.
 
         Raises:
-            BackboneError: when the backbone does not exist or does not support these settings.
+            BackboneError: when the backbone does not exist, or does not support these settings or images of this size.
             WeightsError: when its weights cannot be loaded or do not fit.
         """
-        self.call(_build, config, classes)
+        self.call(_build, config, classes, image_size)
 
 
 def _blocks(backbone: str) -> list[Block]:
@@ -52,7 +58,20 @@ def _blocks(backbone: str) -> list[Block]:
     ]
 
 
-def _build(config: TrialConfig, classes: int) -> None:
+def _build(config: TrialConfig, classes: int, image_size: int | None) -> None:
+    import torch  # noqa: PLC0415
+
     from drft.models.backbone import build_model  # noqa: PLC0415 (imports torch)
 
-    build_model(config, classes)
+    if image_size is None:
+        build_model(config, classes)
+        return
+    net = build_model(config.model_copy(update={"image_size": image_size}), classes).net.eval()
+    try:
+        with torch.inference_mode():
+            net(torch.zeros(2, 3, image_size, image_size))
+    except Exception as error:  # the code of a network may fail in any way
+        raise BackboneError(
+            f"backbone {config.backbone.name} cannot be used with images of {image_size} pixels "
+            f"({one_line(error)}): choose another image size, or another backbone"
+        ) from None

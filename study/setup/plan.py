@@ -129,7 +129,7 @@ def prepare(options: RunOptions, progress: Progress) -> StudyPlan[BoundSpace]:
 def _resolve(
     options: RunOptions, classes: int, faults: OptionErrors
 ) -> tuple[ResolvedSpace | None, Sequence[TrialConfig]]:
-    """Resolve the search space and build the model of each of its backbones.
+    """Resolve the search space, and build and run the model of each of its backbones.
 
     Returns:
         The space, and the base configuration on each backbone. If the space has faults, None and the configuration that
@@ -142,9 +142,11 @@ def _resolve(
             resolved = resolve_space(options, probe, faults)
         with faults:
             configs = (config_of(options),) if resolved is None else resolved.space.base_configs
+        # A space with faults does not tell the image sizes.
+        smallest = None if resolved is None else min(_image_sizes(resolved.space), default=None)
         for config in configs:
             with faults:
-                probe.check(config, classes)
+                probe.check(config, classes, smallest)
     return resolved, configs
 
 

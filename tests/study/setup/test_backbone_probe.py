@@ -32,6 +32,19 @@ def test_a_model_that_can_be_built_passes(probe):
     probe.check(CONFIG, 5)
 
 
+def test_a_model_that_cannot_take_the_images_is_refused_in_one_line(probe):
+    """Some networks can be built for any size and fail when they run."""
+    config = with_values(CONFIG, {"backbone.name": "crossvit_tiny_240"})
+    with pytest.raises(BackboneError) as caught:
+        probe.check(config, 5, 64)
+    (fault,) = caught.value.faults
+    assert fault.startswith("backbone crossvit_tiny_240 cannot be used with images of 64 pixels (")
+    assert fault.endswith("): choose another image size, or another backbone")
+    assert "\n" not in fault
+    probe.check(config, 5, 240)
+    probe.check(config, 5)
+
+
 def test_faults_are_raised_in_the_calling_process(probe):
     with pytest.raises(BackboneError, match="did you mean 'resnet18'") as caught:
         probe.blocks("resnet1888")

@@ -109,6 +109,13 @@ def test_an_option_for_a_searched_setting_is_refused(ready):
         ready(searching, image_size=32)
 
 
+def test_a_backbone_is_run_on_the_smallest_images_that_are_searched(ready):
+    sizes = SPACE.replace("  image_size: 32\n", "") + "  image_size: {type: categorical, choices: [240, 64]}\n"
+    with pytest.raises(UsageError, match="backbone crossvit_tiny_240 cannot be used with images of 64 pixels") as caught:
+        ready(sizes, backbone="crossvit_tiny_240")
+    assert len(caught.value.faults) == 1
+
+
 def test_settings_replace_those_of_the_space(ready):
     plan = ready(settings={"head_phase.epochs": 2, "batch_size": 8})
     assert (plan.space.base.head_phase.epochs, plan.metadata.base_config.batch_size) == (2, 8)
