@@ -181,7 +181,11 @@ class TrialResult:
 
     @property
     def best_config(self) -> TrialConfig:
-        """Configuration of the training that ``best_state`` belongs to: with folds, that of the last fold."""
+        """Configuration with the split of one training; where every fold validates, that of the last of all folds.
+
+        It is that of the training that ``best_state`` belongs to, unless a cross-validation was pruned in an earlier
+        fold: then ``best_state`` is of the last fold that ran all its epochs, or of the first if none did.
+        """
         return self.config.model_copy(update={"split": self.config.split.turns[-1]})
 
     @property
