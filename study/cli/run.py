@@ -66,7 +66,13 @@ Examples:
 )
 @limit_options
 @click.option("--stop-when-noise", is_flag=True, help="Stop when further trials could improve by noise only.")
-@click.option("--seed", type=click.IntRange(0, LARGEST_SEED), default=0, show_default=True, help="Seed of split, search and trials.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, LARGEST_SEED),
+    default=0,
+    show_default=True,
+    help="Seed of split, search and trials.",
+)
 @placement_options
 @click.option("--keep-checkpoints", type=click.IntRange(0), default=5, show_default=True, help="Checkpoints to keep.")
 @click.option("--report/--no-report", default=True, show_default=True, help="Write the report at the end.")

@@ -68,7 +68,9 @@ def changed_order(folder: Path, images: Iterable[LabeledImage]) -> str:
     if before is None or before.keys() != set(now):
         return ""
     pairs = enumerate(zip(before, now, strict=True), start=1)
-    return next((f"number {number} is {there} there, {here} here" for number, (there, here) in pairs if there != here), "")
+    return next(
+        (f"number {number} is {there} there, {here} here" for number, (there, here) in pairs if there != here), ""
+    )
 
 
 def _read(path: Path) -> Mapping[str, str] | None:

@@ -74,4 +74,4 @@ def _build(config: TrialConfig, classes: int, image_size: int | None) -> None:
         raise BackboneError(
             f"backbone {config.backbone.name} cannot be used with images of {image_size} pixels "
             f"({one_line(error)}): choose another image size, or another backbone"
-        ) from None
+        ) from error

@@ -111,7 +111,9 @@ def test_an_option_for_a_searched_setting_is_refused(ready):
 
 def test_a_backbone_is_run_on_the_smallest_images_that_are_searched(ready):
     sizes = SPACE.replace("  image_size: 32\n", "") + "  image_size: {type: categorical, choices: [240, 64]}\n"
-    with pytest.raises(UsageError, match="backbone crossvit_tiny_240 cannot be used with images of 64 pixels") as caught:
+    with pytest.raises(
+        UsageError, match="backbone crossvit_tiny_240 cannot be used with images of 64 pixels"
+    ) as caught:
         ready(sizes, backbone="crossvit_tiny_240")
     assert len(caught.value.faults) == 1
 
