@@ -29,7 +29,7 @@ class BackboneProbe(TorchProcess):
         return self.call(_blocks, backbone)
 
     def check(self, config: TrialConfig, classes: int, image_size: int | None = None) -> None:
-        """Build the model of a configuration, with so many classes, and run it on two images.
+        """Build the model of a configuration, with so many classes, and run it on two images if it is one of timm's.
 
         Args:
             config: of the model.
@@ -63,7 +63,7 @@ def _build(config: TrialConfig, classes: int, image_size: int | None) -> None:
 
     from drft.models.backbone import build_model  # noqa: PLC0415 (imports torch)
 
-    if image_size is None:
+    if image_size is None or config.backbone.is_function:  # one's own network may need a GPU, which is hidden here
         build_model(config, classes)
         return
     net = build_model(config.model_copy(update={"image_size": image_size}), classes).net.eval()
