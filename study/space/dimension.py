@@ -23,6 +23,9 @@ _MOST_VALUES = 10_000
 ROUNDING = 1e-6
 """Part of a step by which the end of a range may be missed, because of floating-point errors."""
 
+_TOLERANCE = 1e-9
+"""Part of a number by which a float may miss the number of a condition: Optuna suggests 0.30000000000000004 for 0.3."""
+
 
 @dataclass(frozen=True, slots=True)
 class Range:
@@ -127,10 +130,12 @@ class Condition:
         return self.path in params and self.accepts(params[self.path])
 
     def accepts(self, value: Value) -> bool:
-        """Return whether the condition holds for this value of the other dimension."""
+        """Return whether the condition holds for this value of the other dimension; floats may miss it by rounding."""
         if self.among:
-            return value in self.among
-        return isinstance(value, int | float) and self.minimum <= value <= self.maximum
+            return any(_equal(value, wanted) for wanted in self.among)
+        if not isinstance(value, int | float):
+            return False
+        return self.minimum <= value <= self.maximum or _equal(value, self.minimum) or _equal(value, self.maximum)
 
     def resolve(self, blocks: int) -> Self:
         """Return the condition with ``all`` replaced by the number of blocks."""
@@ -186,6 +191,13 @@ class FixedSetting:
 
     def __str__(self) -> str:
         return f"{self.path} = {format_value(self.value)}"
+
+
+def _equal(value: Value, wanted: Value) -> bool:
+    """Return whether two values are the same; a float may be off by its rounding errors."""
+    if isinstance(value, float) and isinstance(wanted, int | float):
+        return math.isclose(value, wanted, rel_tol=_TOLERANCE)
+    return value == wanted
 
 
 def _resolve(value: Any, blocks: int) -> Any:

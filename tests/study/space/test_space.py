@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from drft.config.trial_config import TrialConfig, with_values
 from study.space import BoundSpace, Choices, Range, Space, shipped_spaces
+from study.space.dimension import Condition
 
 SPACE = """
 name: example
@@ -85,6 +86,39 @@ search:
     )
     for params, _ in suggest_at_random(space, 20):
         assert ("dropout" in params) == (params["depth"] == 1)
+
+
+STEPPED = """
+search:
+  dropout: {type: float, low: 0, high: 0.5, step: 0.1}
+  optimizer.weight_decay: {type: float, low: 0, high: 1, when: {dropout: CONDITION}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("condition", "holds"),
+    [("0.3", {3}), ("[0.1, 0.3]", {1, 3}), ("{max: 0.3}", {0, 1, 2, 3}), ("{min: 0.3, max: 0.4}", {3, 4})],
+)
+def test_conditions_hold_for_the_values_of_a_range_with_steps(condition: str, holds: set[int]) -> None:
+    drawn = [params for params, _ in suggest_at_random(bound(STEPPED.replace("CONDITION", condition)), 60)]
+    assert 0.30000000000000004 in {params["dropout"] for params in drawn}  # as Optuna adds steps of 0.1
+    assert {round(10 * params["dropout"]) for params in drawn if "optimizer.weight_decay" in params} == holds
+    assert {round(10 * params["dropout"]) for params in drawn} == set(range(6))
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted", "holds"),
+    [
+        (0.30000000000000004, 0.3, True),
+        (0.3000001, 0.3, False),
+        (0.0, 1e-12, False),
+        (2_000_000_001, 2_000_000_000, False),
+    ],
+)
+def test_a_condition_holds_up_to_rounding_errors_of_floats(value: float, wanted: float, holds: bool) -> None:
+    assert Condition("x", among=(wanted,)).accepts(value) == holds
+    assert Condition("x", maximum=wanted).accepts(value) == (holds or value < wanted)
+    assert Condition("x", minimum=value).accepts(wanted) == (holds or wanted > value)
 
 
 @pytest.mark.parametrize("written", ["1e-5", "1E-5", "1.e-5", "1.0e-05", ".1e-4", "0.00001"])
