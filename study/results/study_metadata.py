@@ -105,7 +105,8 @@ class StudyMetadata:
         if recorded["space_fingerprint"] != self.space_fingerprint:
             conflicts.append("another search space")
         conflicts += self._data_conflicts(recorded, changed)
-        if recorded["seed"] != self.seed:
+        other_seed = recorded["seed"] != self.seed
+        if other_seed:
             conflicts.append(f"another seed ({recorded['seed']} there, {self.seed} here)")
         goal = recorded.get("goal", "best")  # version 0.1 has no goals
         if goal != self.goal:
@@ -119,7 +120,7 @@ class StudyMetadata:
         config = TrialConfig.model_validate_json(recorded["base_config"])
         for path in config_paths():
             before, now = attrgetter(path)(config), attrgetter(path)(self.base_config)
-            if before != now and path not in _FOLLOW_SEED:
+            if before != now and not (other_seed and path in _FOLLOW_SEED):
                 conflicts.append(f"another {path} ({before} there, {now} here)")
         return conflicts
 
@@ -146,7 +147,7 @@ class StudyMetadata:
 
 
 _FOLLOW_SEED = {"seed", "split.seed", "augmentation.seed"}
-"""Set from the study's seed: a difference in the seed is reported once, not four times."""
+"""Set from the study's seed where nothing else sets them: a difference in the seed is reported once, not four times."""
 
 
 def check_study(metadata: StudyMetadata, storage: BaseStorage, changed: Callable[[], str] = lambda: "") -> None:

@@ -158,6 +158,23 @@ def test_a_study_is_resumed_with_the_same_settings_only(ready):
         ready()
 
 
+@pytest.mark.parametrize("path", ["split.seed", "augmentation.seed"])
+def test_a_study_is_resumed_on_the_same_split_and_views_only(ready, path):
+    create(ready(goal="best"))
+    with pytest.raises(UsageError, match=rf"exists with another {path} \(0 there, 9 here\): choose another name"):
+        ready(goal="best", settings={path: 9})
+    create(ready(goal="best", settings={path: 9}, study="other"))
+    ready(goal="best", settings={path: 9}, study="other")
+    with pytest.raises(UsageError, match=rf"exists with another {path} \(9 there, 0 here\): choose another name"):
+        ready(goal="best", study="other")
+
+
+def test_another_seed_is_reported_once(ready):
+    create(ready())
+    with pytest.raises(UsageError, match=r"exists with another seed \(0 there, 3 here\): choose another name"):
+        ready(seed=3)
+
+
 def test_stopping_at_noise_is_refused_for_other_metrics(ready):
     with pytest.raises(UsageError, match="--stop-when-noise: it compares accuracies, and this study maximizes qwk"):
         ready(metric="qwk", stop_when_noise=True)
