@@ -17,7 +17,7 @@ _ONE_BACKBONE = "name it with --backbone and --weights; or search backbone.name"
 _OF_BACKBONES = "name the weights of each backbone: search backbone.name with choices: {NAME: WEIGHTS}"
 _ONE_METRIC = "a study has one metric; name it with --metric"
 _OWN_SEED = "each trial's seed follows from the study's; use --seed"
-_ONE_SPLIT = "all trials of a study share one split; fix it instead"
+_ONE_SPLIT = "trials that are compared share one split; fix it instead"
 
 NEVER_FIXED: Mapping[str, str] = MappingProxyType(
     {

@@ -11,6 +11,7 @@ import pytest
 import timm
 from safetensors.torch import save_file
 
+from drft.config.trial_config import with_values
 from drft.data.datasets import synthetic
 from drft.errors import DataError, UsageError
 from study.messages import opening_lines
@@ -409,6 +410,15 @@ def test_further_trials_of_a_study_that_has_its_finalists_are_said_to_change_not
          "the space tiny does not search depth"),
         (SPACE, {"max_gap": 0.1}, "--max-gap is for --goal best"),
         (SPACE, {"folds": 5}, "--folds is for --goal best"),
+        (SPACE, {"settings": {"split.seed": 9}},
+         "split.seed is 9, but splits change from block to block: leave it out and use --seed"),
+        (SPACE.replace("fixed:", "fixed:\n  split.seed: 0"), {"seed": 4},
+         "split.seed is 0, but splits change from block to block: leave it out and use --seed"),
+        (SPACE, {"settings": {"split.folds": 3, "split.fold": None}},
+         "split.fold is null, but splits change from block to block: leave split.folds and split.fold out"),
+        (SPACE.replace("  depth:", "  dropout: {type: float, low: 0, high: 0.3}\n  depth:").replace(
+            "high: all}", "high: all, when: {dropout: {min: 0.1}}}"), {},
+         "the space tiny searches depth under a condition only: remove its when"),
     ],
 )  # fmt: skip
 def test_where_the_goal_depth_does_not_fit_the_goal_is_best_and_the_reason_is_printed(ready, space, options, reason):
@@ -417,6 +427,24 @@ def test_where_the_goal_depth_does_not_fit_the_goal_is_best_and_the_reason_is_pr
     assert f"  goal      best ({reason})" in opening_lines(plan)
     with pytest.raises(UsageError, match=f"^--goal depth: {reason}, or use --goal best$"):
         ready(space, goal="depth", **options)
+
+
+@pytest.mark.parametrize(
+    "options", [{"seed": 4}, {"seed": 4, "settings": {"split.seed": 4}}, {"settings": {"split.folds": 3}}]
+)
+def test_the_split_of_the_seed_and_a_fold_as_validation_part_fit_the_goal_depth(ready, options):
+    assert ready(**options).metadata.goal == ready(goal="depth", **options).metadata.goal == "depth"
+
+
+@pytest.mark.parametrize("settings", [{"split.seed": 9}, {"split.folds": 3, "split.fold": None}])
+def test_a_study_of_the_goal_depth_keeps_its_split_even_if_it_would_not_fit_a_new_one(ready, settings):
+    # An older version created such studies.
+    plan = ready()
+    base = with_values(plan.space.base, settings)
+    create(replace(plan, metadata=replace(plan.metadata, base_config=base)))
+    assert ready(settings=settings).metadata.goal == "depth"
+    with pytest.raises(UsageError, match=rf"exists with another {next(iter(settings))} "):
+        ready()
 
 
 @pytest.mark.parametrize("goal", ["depth", "best"])
