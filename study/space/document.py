@@ -22,6 +22,10 @@ _Loader.add_implicit_resolver(
 )
 
 
+_UNREADABLE = (yaml.YAMLError, ValueError, LookupError, AttributeError)
+"""PyYAML raises any of these for a scalar that does not fit its tag, such as ``!!bool maybe``."""
+
+
 class MappingEntries(dict[str, Node]):
     """The entries of a mapping by key, and the line of each key."""
 
@@ -126,8 +130,7 @@ class YamlDocument:
             return None
         try:
             return _Loader("").construct_object(node)
-        except (yaml.YAMLError, ValueError, LookupError, AttributeError):
-            # PyYAML raises any of these for a scalar that does not fit its tag, such as `!!bool maybe`.
+        except _UNREADABLE:
             self.fault(node, f"{node.value!r} cannot be read as {node.tag.rpartition(':')[2]}; put quotes around it")
             return None
 
@@ -136,7 +139,7 @@ def read_value(text: str) -> Any:
     """Return what a text means as a value in a space: a number, a truth value, null, or the text itself."""
     try:
         return _Loader(text).get_single_data()
-    except (yaml.YAMLError, ValueError):
+    except (*_UNREADABLE, RecursionError):
         return text
 
 

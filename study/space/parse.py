@@ -12,6 +12,9 @@ from study.space.document import MappingEntries, SpaceErrors, YamlDocument
 from study.space.parse_dimension import OtherSettings, read_dimension, read_setting
 from study.space.settings import DEPTH_FRACTION, NEVER_FIXED, NEVER_SEARCHED, PATHS, unknown_setting
 
+ALL_OF_SEVERAL = f"all is another number for each backbone; name {DEPTH_FRACTION}, 1 for all"
+"""What is wrong with the depth ``all`` where several backbones are searched."""
+
 _TOP_KEYS = ("name", "question", "fixed", "search", "isolate")
 
 
@@ -59,8 +62,7 @@ def _check_depth(document: YamlDocument, settings: Sequence[FixedSetting | Dimen
     for setting in depths:
         domain = setting.domain if isinstance(setting, Dimension) else Choices((setting.value,))
         if NAME in searched and setting.path == "depth" and domain.resolve(0) != domain:
-            problem = f"depth: all is another number for each backbone; name {DEPTH_FRACTION}, 1 for all"
-            document.fault(setting.line, problem)
+            document.fault(setting.line, f"depth: {ALL_OF_SEVERAL}")
 
 
 def check_conditions(faults: SpaceErrors, dimensions: Sequence[Dimension]) -> None:

@@ -16,7 +16,7 @@ from study.space.bound import BoundSpace
 from study.space.coherence import check_coherence
 from study.space.dimension import ALL, Dimension, FixedSetting, Range
 from study.space.document import SpaceErrors, YamlDocument
-from study.space.parse import check_conditions, parse
+from study.space.parse import ALL_OF_SEVERAL, check_conditions, parse
 from study.space.ranges import range_faults
 from study.space.settings import DEPTH_FRACTION, NEVER_FIXED, check_value, unknown_setting
 
@@ -112,7 +112,10 @@ class Space:
             elif conflicts := searched & {path, twin}:
                 faults.add(0, f"{path}: {self.file} searches {conflicts.pop()}; take it out there, or leave this out")
             else:
-                checked, problem = (value, None) if (path, value) == ("depth", ALL) else check_value(path, value)
+                if path == "depth" and value in ("all", ALL):
+                    checked, problem = ALL, None if self.backbones is None else ALL_OF_SEVERAL
+                else:
+                    checked, problem = check_value(path, value)
                 if problem:
                     faults.add(0, f"{path}: {problem}")
                 fixed.pop(twin, None)

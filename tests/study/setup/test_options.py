@@ -83,6 +83,11 @@ def test_settings_are_read_as_in_a_space():
     }
 
 
+@pytest.mark.parametrize("text", ["!!bool maybe", "!!timestamp foo", "!!int", '!!int "_"', "[" * 2000])
+def test_a_value_that_yaml_cannot_read_is_text(text):
+    assert read_settings([f"dropout={text}"]) == {"dropout": text}
+
+
 @pytest.mark.parametrize("text", ["batch_size", "=16", "batch_size 16"])
 def test_a_setting_without_a_value_is_refused(text):
     with pytest.raises(click.UsageError, match="write PATH=VALUE"):

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from drft.config.trial_config import with_values
 from drft.data.datasets import synthetic
 from drft.errors import DataError, UsageError
+from study.cli.options import read_settings
 from study.messages import opening_lines
 from study.report.provenance import provenance
 from study.results.image_list import write_image_list
@@ -140,6 +141,34 @@ def test_wrong_settings_are_reported_together(ready):
         "--set depth_phase is a group of settings; name one of them: depth_phase.epochs",
     ):
         assert part in faults
+
+
+def test_a_value_that_yaml_cannot_read_is_one_line(ready):
+    with pytest.raises(UsageError) as caught:
+        ready(settings=read_settings(["dropout=!!bool maybe"]))
+    (fault,) = caught.value.faults
+    assert (
+        fault == "--set dropout: input should be a valid number, unable to parse string as a number, got '!!bool maybe'"
+    )
+
+
+def test_a_fixed_depth_can_be_all_blocks(ready):
+    space = SPACE.replace("depth: {type: int, low: 0, high: all}", "dropout: {type: float, low: 0, high: 0.3}")
+    with pytest.raises(
+        UsageError, match="--set depth: 20 is beyond the 5 blocks of test_resnet; use at most 5, or all"
+    ):
+        ready(space, settings=read_settings(["depth=20"]))
+    assert ready(space, settings=read_settings(["depth=all"])).space.base.depth == 5
+    with pytest.raises(UsageError, match=r"--set depth: tiny\.yaml searches depth; take it out there"):
+        ready(settings=read_settings(["depth=all"]))
+
+
+def test_a_fixed_depth_of_several_backbones_is_a_fraction(ready):
+    space = SEVERAL.replace(
+        "depth_fraction: {type: float, low: 0, high: 1, step: 0.5}", "batch_size: {type: int, low: 4, high: 8}"
+    )
+    with pytest.raises(UsageError, match="--set depth: all is another number for each backbone; name depth_fraction"):
+        ready(space, backbone=None, weights=None, settings=read_settings(["depth=all"]))
 
 
 def test_a_setting_that_contradicts_the_space_is_named_as_such(ready):
