@@ -11,10 +11,11 @@ import csv
 import dataclasses
 import io
 import os
+import re
 import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ CHECKPOINT = "best.safetensors"
 
 _ABANDONED = 60.0
 """Seconds after which a half-written folder is removed. Another running tuner needs milliseconds to finish its own."""
+
+_DRAFT = re.compile(r"\.\d{4,}-[a-z0-9_]{8}")
+"""Names of the half-written folders of trials, as :func:`drft.files.atomic.whole_folder` makes them."""
 
 _Dumper: type[yaml.SafeDumper] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 """The C implementation, if PyYAML was built with it: five times as fast."""
@@ -75,11 +79,24 @@ class StudyFolder:
         return self.trials / f"{number:04d}"
 
     def write_study(self, space: str, overview: Mapping[str, Any]) -> None:
-        """Write ``space.yaml`` (the text as given) and ``study.yaml``; remove the half-written folders of a crash."""
-        self.trials.mkdir(parents=True, exist_ok=True)
+        """Write ``space.yaml`` (the text as given) and ``study.yaml``; remove the half-written folders of a crash.
+
+        Raises:
+            StudyError: when there is a file in place of the folder of the trials.
+        """
+        try:
+            self.trials.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise StudyError(
+                f"{self.trials} is not a folder, and the files of the trials belong there: move it away and run the "
+                "same command again"
+            ) from None
         for draft in self.trials.glob(".*"):
-            if time.time() - draft.stat().st_mtime > _ABANDONED:
-                shutil.rmtree(draft)
+            if not _DRAFT.fullmatch(draft.name) or draft.is_symlink() or not draft.is_dir():
+                continue
+            with suppress(FileNotFoundError):  # another running tuner has finished its own in the meantime
+                if time.time() - draft.stat().st_mtime > _ABANDONED:
+                    shutil.rmtree(draft)
         for name, content in (("space.yaml", space.encode()), ("study.yaml", _as_yaml(overview))):
             with whole_file(self.path / name) as draft:
                 draft.write_bytes(content)
@@ -123,7 +140,8 @@ class StudyFolder:
 
     def find_checkpoints(self) -> None:
         """Find all checkpoints in the folder, including those of earlier runs and other tuners."""
-        self._with_checkpoint |= {int(path.parent.name) for path in self.trials.glob(f"[0-9]*/{CHECKPOINT}")}
+        folders = (path.parent.name for path in self.trials.glob(f"[0-9]*/{CHECKPOINT}"))
+        self._with_checkpoint |= {int(name) for name in folders if name.isdecimal()}  # not a copy such as 0000-backup
 
     @contextmanager
     def _new_trial(self, number: int) -> Iterator[Path]:

@@ -1,6 +1,7 @@
 """The folder of a study: whole files, test predictions under keys of their own, checkpoints of the best only."""
 
 import os
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,8 @@ import pytest
 import yaml
 
 from drft.config.trial_config import parse_config
+from drft.errors import StudyError
+from drft.files.atomic import whole_folder
 from study.results.study_folder import CHECKPOINT, EPOCH_COLUMNS, StudyFolder
 from tests.helpers.fake_training import fake_record, fake_result, scripted
 
@@ -98,12 +101,50 @@ def test_a_trial_that_cannot_be_written_leaves_nothing(folder, monkeypatch):
 
 
 def test_half_written_folders_of_a_crash_are_removed(folder):
-    abandoned, in_use = (folder.path / "trials" / name for name in (".0007-abc", ".0008-def"))
+    abandoned, in_use = (folder.path / "trials" / name for name in (".0007-abcd_123", ".0008-abcd_123"))
     abandoned.mkdir()
     in_use.mkdir()
     os.utime(abandoned, (1_500_000_000, 1_500_000_000))
     folder.write_study("", {})
     assert list((folder.path / "trials").iterdir()) == [in_use]
+
+
+def test_a_half_written_folder_is_recognized_by_the_name_it_is_given(folder):
+    with whole_folder(folder.trial(12345)) as draft:
+        os.utime(draft, (1_500_000_000, 1_500_000_000))
+        folder.write_study("", {})
+        assert not draft.exists()
+        draft.mkdir()
+
+
+def test_hidden_files_and_folders_of_the_user_stay(folder):
+    file, own, similar, target = (folder.trials / name for name in (".DS_Store", ".git", ".0001-old", "target"))
+    link = folder.trials / ".0001-abcd_123"
+    file.write_bytes(b"")
+    for path in (own, similar, target):
+        path.mkdir()
+    link.symlink_to(target, target_is_directory=True)
+    for path in (file, own, similar, target):
+        os.utime(path, (1_500_000_000, 1_500_000_000))
+    folder.write_study("", {})
+    assert set(folder.trials.iterdir()) == {file, own, similar, target, link}
+
+
+def test_a_file_in_place_of_the_folder_of_the_trials_is_one_line(tmp_path):
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "trials").write_text("")
+    with pytest.raises(StudyError, match=r"demo/trials is not a folder, .*: move it away and run") as caught:
+        StudyFolder(tmp_path / "demo").write_study("", {})
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_the_checkpoint_of_a_copied_trial_is_left_alone(folder):
+    folder.write_trial(0, result(), checkpoint=True)
+    shutil.copytree(folder.trial(0), folder.trials / "0000-backup")
+    again = StudyFolder(folder.path)
+    again.find_checkpoints()
+    again.keep_checkpoints([])
+    assert [path.parent.name for path in folder.path.rglob(CHECKPOINT)] == ["0000-backup"]
 
 
 def test_folders_of_dropped_trials_are_removed(folder):
