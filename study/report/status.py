@@ -10,6 +10,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from drft.config.trial_config import Metric
+from drft.errors import StudyError
 from study.results.finalists_plan import Finalists, read_finalists_at
 from study.results.floor import Floor, read_floor
 from study.results.locate import find_study
@@ -18,6 +19,7 @@ from study.results.progress import FINISHED, StudyProgress, count, counted, time
 from study.results.study_metadata import check_schema
 from study.results.test_set_openings import find_openings, openings_text
 from study.storage import heartbeat
+from study.storage.open import public_url
 
 _FAILURES_SHOWN = 3
 
@@ -31,12 +33,17 @@ def status_lines(study: str, results: Path = Path("results"), storage: str | Non
         storage: URL of an Optuna storage; None for the ``study.db`` of the study's folder.
 
     Raises:
-        StudyError: when there is no such study, or another program created it.
+        StudyError: when there is no such study, another program created it, or it is incomplete.
     """
     location = find_study(study, results, storage)
     opened = location.open()
     attributes = opened.user_attrs
     check_schema(location.name, attributes)
+    if "trials_wanted" not in attributes:  # the attribute that a tuner writes last
+        raise StudyError(
+            f"study {location.name!r} in {public_url(location.url)} is incomplete, it lacks trials_wanted: "
+            "run `drft-study run` again to complete it"
+        )
     trials = opened.get_trials(deepcopy=False)
     progress, wanted = count(trials), int(attributes["trials_wanted"])
     deep = attributes.get("goal") == "depth"
