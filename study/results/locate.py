@@ -1,5 +1,6 @@
 """Find a study by its name, its folder or its storage."""
 
+import errno
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -49,6 +50,17 @@ def find_study(study: str, results: Path = Path("results"), storage: str | None 
             raise StudyError(f"no study {study!r} in {public_url(storage)}: {_existing(study, names)}")
         folder_name = re.sub(r"[^\w.-]+", "_", study).strip(".") or "study"
         return StudyLocation(study, storage, results / folder_name)
+    try:
+        return _find_by_folder(study, results)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise StudyError(
+            f"no study {study!r} in {results}: this name or path is longer than the system allows; choose a shorter one"
+        ) from None
+
+
+def _find_by_folder(study: str, results: Path) -> StudyLocation:
     folder = next((path for path in (results / study, Path(study)) if (path / "study.db").is_file()), None)
     if folder is None:
         names = sorted(path.parent.name for path in results.glob("*/study.db"))
@@ -86,6 +98,8 @@ def _study_name_in(folder: Path, url: str) -> str:
         return folder.resolve().name
     if len(names) == 1:
         return names[0]
+    if not names:
+        raise StudyError(f"{folder / 'study.db'} holds no study: run the command of the study again")
     raise StudyError(
         f"{folder / 'study.db'} holds {len(names)} studies, none of them named {folder.name!r}: "
         f"name one of them and pass --storage {url}"
