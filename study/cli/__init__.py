@@ -69,7 +69,7 @@ def cli() -> None:
     """Group the commands."""
 
 
-_SURROUNDINGS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+_SURROUNDINGS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
 """Errors of the system that are no faults of this program, wherever they come from."""
 
 
@@ -81,6 +81,15 @@ def _leave(line: str) -> NoReturn:
     except OSError:  # Python would try again at its end, and fail with a traceback
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(1)
+
+
+def _storage_fault(error: Exception) -> str | None:
+    """Return the error of a storage as one line; None for any other error."""
+    if not sys.modules.keys() & {"optuna", "sqlalchemy"}:  # no storage was opened
+        return None
+    from study.storage.open import storage_fault  # it takes half a second
+
+    return storage_fault(error)
 
 
 def main() -> None:
@@ -99,10 +108,13 @@ def main() -> None:
         sys.exit(exit_.exit_code)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _SURROUNDINGS:
-            _leave(f"error: {error.filename or 'the output'}: {error.strerror}: choose a place that can be written")
+            advice = "a shorter name" if error.errno == errno.ENAMETOOLONG else "a place that can be written"
+            _leave(f"error: {error.filename or 'the output'}: {error.strerror}: choose {advice}")
         if not isinstance(error, DrftError):
             if fault := low_address_space():
                 _leave(f"error: {fault}")
+            if reason := _storage_fault(error):
+                _leave(f"error: {reason}")
             raise
         for line in str(error).splitlines():
             say(f"error: {line}", err=True)

@@ -21,7 +21,8 @@ from urllib.parse import unquote, unquote_plus
 import optuna
 import sqlalchemy
 from optuna.storages import RDBStorage
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from drft.errors import StudyError
 from drft.extras import install_command
@@ -88,9 +89,11 @@ def check_new_storage(url_or_path: str | Path) -> None:
     """Refuse a storage file that cannot be created; nothing is left behind.
 
     Raises:
-        StudyError: when its folder cannot be written.
+        StudyError: when its folder cannot be written, or it has no file.
     """
-    path = _path(_as_url(url_or_path))
+    url = _as_url(url_or_path)
+    _check_not_in_memory(url)
+    path = _path(url)
     if path is not None:
         check_writable(path.parent, "--storage")
 
@@ -108,9 +111,10 @@ def open_storage(
         notify: gets a line that names this copy; None prints it to stderr.
 
     Raises:
-        StudyError: when it is missing, unreachable, of another schema, or not an Optuna storage.
+        StudyError: when it is missing, unreachable, of another schema, in memory, or not an Optuna storage.
     """
     url = _as_url(url_or_path)
+    _check_not_in_memory(url)
     path = _path(url)
     if path is None:
         _check_password(url)
@@ -178,6 +182,21 @@ def _path(url: str) -> Path | None:
     return next((Path(url.removeprefix(kind)) for kind in (_SQLITE, _JOURNAL) if url.startswith(kind)), None)
 
 
+def _check_not_in_memory(url: str) -> None:
+    """Refuse a SQLite database that has no file: it ends with its connection.
+
+    Raises:
+        StudyError: when there is no file.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme.partition("+")[0] != "sqlite":
+        return
+    if rest.partition("?")[0].removeprefix("/") in {"", ":memory:", "file::memory:"} or "mode=memory" in rest:
+        raise StudyError(
+            f"storage {url} has no file, and its studies would be lost: name a file with --storage, such as study.db"
+        )
+
+
 def _open_journal(path: Path, create: bool) -> Journal:
     if create:
         check_writable(path.parent, "--storage")  # also for an existing journal: its lock file lies beside it
@@ -208,6 +227,7 @@ def _open_sqlite(url: str, path: Path) -> RDBStorage:
     if not known:
         _use_write_ahead_log(path)  # before the tables are created: each would wait for the disk
     storage = RDBStorage(url, engine_kwargs={"creator": partial(_connect, path)}, skip_table_creation=known)
+    _name_in_errors(storage, url)
     if known:
         _use_write_ahead_log(path)
     return storage
@@ -255,7 +275,39 @@ def _open_url(url: str) -> RDBStorage:
         known = "alembic_version" in tables
         storage = RDBStorage(url, engine_kwargs={"pool_pre_ping": True}, skip_table_creation=known)
     engine.dispose()
+    _name_in_errors(storage, url)
     return storage
+
+
+def _name_in_errors(storage: RDBStorage, url: str) -> None:
+    """Let later errors of a database name its storage: those of a damaged SQLite file are raised as a StudyError."""
+
+    def name(context: ExceptionContext) -> None:
+        if _is_damage(context.original_exception):
+            raise StudyError(_damaged(url, context.original_exception))
+        if context.sqlalchemy_exception is not None:
+            reason = _without_secrets(_first_line(context.sqlalchemy_exception), url)
+            context.sqlalchemy_exception.add_note(f"storage {public_url(url)} cannot be read or written: {reason}")
+
+    sqlalchemy.event.listen(storage.engine, "handle_error", name)
+
+
+def _is_damage(error: BaseException) -> bool:
+    """Return whether SQLite says that its file is damaged. Its subclasses have other reasons, such as a locked file."""
+    return type(error) is sqlite3.DatabaseError
+
+
+def _damaged(url: str, error: BaseException) -> str:
+    return f"storage {public_url(url)} cannot be read: {_first_line(error)}; restore it from a backup"
+
+
+def storage_fault(error: Exception) -> str | None:
+    """Return an error of a database, or of a journal, that is open as one line; None for any other error."""
+    cause = (error.__cause__ or error) if isinstance(error, optuna.exceptions.StorageInternalError) else error
+    if cause is error and not isinstance(error, DBAPIError | optuna.exceptions.StorageInternalError):
+        return None
+    fault = next(iter(getattr(cause, "__notes__", ())), f"the study's storage cannot be used: {_first_line(cause)}")
+    return f"{fault}; check that it is reachable and whole, then run the same command again"
 
 
 def _holds_studies(path: Path) -> bool:
@@ -301,6 +353,9 @@ def _one_line_errors(url: str) -> Iterator[None]:
         raise StudyError(f"storage {public_url(url)}: {_without_secrets(_first_line(error), url)}") from None
     except (SQLAlchemyError, sqlite3.Error, OSError, optuna.exceptions.StorageInternalError) as error:
         cause = error.__cause__ or error
+        original = cause.orig if isinstance(cause, DBAPIError) and cause.orig else cause
+        if _is_damage(original):
+            raise StudyError(_damaged(url, original)) from None
         reason = _without_secrets(_first_line(cause), url)
         raise StudyError(f"storage {public_url(url)} cannot be opened: {reason}") from None
     except RuntimeError as error:

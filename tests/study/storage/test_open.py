@@ -5,8 +5,10 @@ import sqlite3
 
 import optuna
 import pytest
+from optuna.exceptions import StorageInternalError
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.exc import OperationalError
 
 from drft.errors import StudyError
 from study.storage.open import (
@@ -16,6 +18,7 @@ from study.storage.open import (
     open_storage,
     spans_machines,
     storage_exists,
+    storage_fault,
     study_url,
 )
 
@@ -242,3 +245,59 @@ def test_study_names_that_cannot_be_folders_are_refused(name):
 @pytest.mark.parametrize("name", ["demo", "default-synthetic-mobilenetv3_small_050", "2026.11"])
 def test_plain_study_names_are_accepted(name):
     assert check_study_name(name) is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:///:memory:",
+        ":memory:",
+        "sqlite+pysqlite://",
+        "sqlite+pysqlite:///:memory:",
+        "sqlite+pysqlite:///file::memory:?cache=shared&uri=true",
+        "sqlite+pysqlite:///file:demo?mode=memory&uri=true",
+    ],
+)
+def test_a_database_without_a_file_is_refused(url, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for function in (open_storage, check_new_storage):
+        with pytest.raises(StudyError, match="has no file, and its studies would be lost: name a file") as caught:
+            function(url)
+        assert len(str(caught.value).splitlines()) == 1
+    assert listing(tmp_path) == {}
+
+
+def test_pages_damaged_after_opening_are_named(tmp_path):
+    path = tmp_path / "study.db"
+    storage = open_storage(path)
+    optuna.create_study(study_name="demo", storage=storage).ask()
+    query(path, "PRAGMA wal_checkpoint(TRUNCATE)")
+    storage.engine.dispose()
+    size = query(path, "PRAGMA page_size")[0][0]
+    page = query(path, "SELECT rootpage FROM sqlite_master WHERE name = 'trials'")[0][0]
+    content = path.read_bytes()
+    path.write_bytes(content[: (page - 1) * size] + b"\x55" * size + content[page * size :])
+    with pytest.raises(
+        StudyError, match=r"storage .*study\.db cannot be read: .*; restore it from a backup$"
+    ) as caught:
+        storage.get_all_trials(1)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_errors_of_an_open_database_that_is_not_damaged_stay_those_of_sqlalchemy(tmp_path):
+    path = tmp_path / "study.db"
+    storage = open_storage(path)
+    optuna.create_study(study_name="demo", storage=storage).ask()
+    query(path, "DROP TABLE trial_params")
+    with pytest.raises((StorageInternalError, OperationalError)) as caught:
+        storage.get_all_trials(1)
+    line = storage_fault(caught.value)
+    assert line.startswith(f"storage {path} cannot be read or written: ")
+    assert "no such table: trial_params" in line
+    assert len(line.splitlines()) == 1
+
+
+def test_errors_of_the_program_are_no_errors_of_a_storage():
+    assert storage_fault(ValueError("wrong")) is None
