@@ -173,7 +173,11 @@ def placement_options(command: Function) -> Function:
             help="Trials at once on each GPU; by default as many as fill it.",
         ),
         click.option("--ray-address", help="Ray cluster: auto or HOST:PORT; started here by default."),
-        click.option("--gpus-per-trial", type=float, help="GPUs of each trial on Ray, such as 0.5; 1 by default."),
+        click.option(
+            "--gpus-per-trial",
+            type=float,
+            help="GPUs of each trial on Ray, such as 0.5; by default 1 if there are any.",
+        ),
         click.option("--cpus-per-trial", type=float, help="CPUs of each trial on Ray; 1 by default."),
         click.option(
             "--cache-size", type=Size(), help="Disk space for activations: 20GB; by default part of the free space."

@@ -76,7 +76,9 @@ Examples:
 @placement_options
 @click.option("--keep-checkpoints", type=click.IntRange(0), default=5, show_default=True, help="Checkpoints to keep.")
 @click.option("--report/--no-report", default=True, show_default=True, help="Write the report at the end.")
-@click.option("--log", type=click.Choice(LOGS), help="Also log trials there: to results/STUDY, nothing is sent.")
+@click.option(
+    "--log", type=click.Choice(LOGS), help="Also log trials there: to results/STUDY; nothing is sent by default."
+)
 def command(**values: Any) -> None:
     """Run a study: many short two-phase trainings, then a report.
 

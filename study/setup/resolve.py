@@ -73,4 +73,6 @@ def resolve_space(options: RunOptions, probe: BackboneProbe, faults: OptionError
 
 
 def _option(path: str) -> str:
-    return "backbone" if path == "backbone.name" else path.rpartition(".")[2].replace("_", "-")
+    """Return the option that sets a path, without its dashes."""
+    named = {"backbone.name": "backbone", "split.fold": "folds"}
+    return named.get(path, path.rpartition(".")[2].replace("_", "-"))

@@ -181,6 +181,12 @@ def test_an_option_and_a_setting_for_the_same_are_refused(ready):
         ready(image_size=48, settings={"image_size": 48})
 
 
+@pytest.mark.parametrize("path", ["split.fold", "split.folds"])
+def test_a_setting_that_folds_set_names_this_option(ready, path):
+    with pytest.raises(UsageError, match=rf"--set {path}: --folds sets it, too; keep one"):
+        ready(folds=3, settings={path: 2})
+
+
 def test_a_study_is_resumed_with_the_same_settings_only(ready):
     create(ready(settings={"batch_size": 8}))
     ready(settings={"batch_size": 8})
