@@ -1,5 +1,6 @@
 """The report's figures and summary in the dashboard, kept up to date while studies run."""
 
+import shlex
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -90,7 +91,7 @@ def _add_findings(study: optuna.Study, results: StudyResults) -> None:
         return
     banner = [f"> **{RENDERED}**"] if results.info.dataset["rendered"] else []
     answers = [f"**{sentence.question}** {sentence.text}" for sentence in answer(statistics, results.info.metric)]
-    report = f"The whole report: `drft-study report {results.info.name}`."
+    report = f"The whole report: `drft-study report {shlex.join(results.info.arguments())}`."
     note = "\n\n".join([NOTE_HEADING, *banner, *answers, report, FULL_DISCLAIMER])
     if note != written:  # else an open page would refuse the edits of a reader, whose version is older
         optuna_dashboard.save_note(study, note)

@@ -1,5 +1,7 @@
 import base64
 import json
+import re
+import shlex
 import socket
 import sqlite3
 import threading
@@ -15,7 +17,7 @@ from optuna.trial import TrialState
 from optuna_dashboard import get_note, save_note
 
 from drft.errors import StudyError, UsageError
-from study.cli import cli
+from study.cli import cli, report
 from study.dashboard import open_dashboard
 from study.dashboard.access import (
     WrongPasswords,
@@ -468,6 +470,25 @@ def test_figures_and_summary_are_shown_and_kept_out_of_the_storage(serve, make_s
     assert "Which epoch should be kept?" in note(dashboard)
     assert "For research and education only" in note(dashboard)
     assert dump(tmp_path / "demo/study.db") == before
+
+
+@pytest.mark.parametrize("place", ["folder", "storage"])
+def test_the_note_names_a_command_that_finds_the_study(serve, make_study, tmp_path, place):
+    make_study(tmp_path / "my results", "demo", STATES[:4])
+    storage = None
+    if place == "storage":
+        storage = str(tmp_path / "my study.journal")
+        optuna.copy_study(
+            from_study_name="demo",
+            from_storage=f"sqlite:///{tmp_path / 'my results' / 'demo' / 'study.db'}",
+            to_storage=open_storage(storage),
+        )
+    dashboard = serve(["demo"], tmp_path / "my results", storage=storage)
+    dashboard.findings.refresh()
+    (words,) = re.findall("The whole report: `drft-study report (.*)`", note(dashboard))
+    command = report.command.make_context("report", shlex.split(words))
+    values = {name: command.params[name] for name in ("study", "results", "storage")}
+    assert find_study(**values).open().study_name == "demo"
 
 
 def test_a_study_in_a_journal_is_served_with_its_findings(serve, results, tmp_path):
