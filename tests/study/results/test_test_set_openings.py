@@ -132,6 +132,8 @@ def test_a_file_that_claims_a_confirmation_is_not_believed(add_finalists, make_s
     (study.info.folder / "confirm").mkdir()
     (study.info.folder / "confirm" / "summary.json").write_text(json.dumps(claim))
     config = study.config(0)
-    card = ensemble_card(study, read_verdict(study), config, mean=[0.5] * 3, std=[0.5] * 3, members=5, varied=False, onnx=False)
+    card = ensemble_card(
+        study, read_verdict(study), config, mean=[0.5] * 3, std=[0.5] * 3, members=5, varied=False, onnx=False
+    )
     assert "Not scored" in card
     assert "99" not in card.partition("## Test images")[2].partition("##")[0]
