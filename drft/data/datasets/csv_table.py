@@ -78,8 +78,16 @@ class CsvTable:
         return f"{self.path.name}, line {line}"
 
     def find_column(self, name: str) -> str | None:
-        """Return the column of this name; case, ``_`` and blanks are ignored."""
-        return next((column for column in self.columns if _normalize(column) == _normalize(name)), None)
+        """Return the column of this name; case, ``_`` and blanks are ignored.
+
+        Raises:
+            DataError: when there are several.
+        """
+        found = [column for column in self.columns if _normalize(column) == _normalize(name)]
+        if len(found) > 1:
+            names = " and ".join(map(repr, found))
+            raise DataError(f"{self.path.name}: the header names one column {len(found)} times ({names}): keep one")
+        return next(iter(found), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +119,8 @@ def read_table(path: Path) -> CsvTable:
     or as Excel's line ``sep=;`` says.
 
     Raises:
-        DataError: when it cannot be read, is empty or has no rows.
+        DataError: when it cannot be read, is empty or has no rows, has a quotation mark that is not closed, or a row has
+            more cells than the header.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -127,17 +136,10 @@ def read_table(path: Path) -> CsvTable:
     skipped += separator is not None
     first = lines[skipped] if skipped < len(lines) else ""
     delimiter = separator[1] if separator else max(",;\t|", key=first.count)
-    reader = csv.reader(lines[skipped:], delimiter=delimiter)
-    try:
-        header = [name.strip() for name in next(reader, ())]
-        rows = tuple(
-            (skipped + reader.line_num, _cells(header, row)) for row in reader if any(cell.strip() for cell in row)
-        )
-    except csv.Error as error:
-        raise DataError(f"{path}, line {skipped + reader.line_num} is not CSV ({error}): fix the line") from None
+    header, rows = _parse_lines(path, lines, skipped, delimiter)
     if not rows:
         raise DataError(f"{path} has no rows below its header: it should name one image and its label per line")
-    return CsvTable(path, tuple(name for name in header if name), rows)
+    return CsvTable(path, tuple(name for name in header if name), tuple(rows))
 
 
 def find_columns(table: CsvTable, options: Mapping[str, str]) -> ColumnRoles:
@@ -207,6 +209,35 @@ def _normalize(name: str) -> str:
     return re.sub(r"[\s_-]+", " ", name).strip().casefold()
 
 
+def _parse_lines(path: Path, lines: Sequence[str], skipped: int, delimiter: str) -> tuple[Sequence[str], list[Row]]:
+    """Return the header, and the rows with the numbers of their first lines."""
+    # A reader that is not strict takes all lines after a quotation mark that is not closed for one cell.
+    reader = csv.reader(lines[skipped:], delimiter=delimiter, strict=True)
+    faults = DataErrors()
+    line = skipped + 1
+    try:
+        header = [name.strip() for name in next(reader, ())]
+        named = max((number for number, name in enumerate(header, start=1) if name), default=0)
+        rows = []
+        line = skipped + reader.line_num + 1
+        for row in reader:
+            if any(cell.strip() for cell in row[named:]):
+                faults.add(
+                    [
+                        f"{path.name}, line {line}: it has more cells than the header has names ({named}): put cells "
+                        f"that contain {delimiter!r} in quotation marks, or name all columns"
+                    ]
+                )
+            elif any(cell.strip() for cell in row):
+                rows.append((line, _cells(header, row)))
+            line = skipped + reader.line_num + 1
+    except csv.Error as error:
+        advice = "close or remove its quotation mark" if '"' in lines[line - 1] else "fix the line"
+        raise DataError(f"{path}, line {line} is not CSV ({error}): {advice}") from None
+    faults.raise_all()
+    return header, rows
+
+
 def _cells(header: Sequence[str], row: Sequence[str]) -> Mapping[str, str]:
     cells = [cell.strip() for cell in row] + [""] * (len(header) - len(row))
     return {name: cell for name, cell in zip(header, cells, strict=False) if name}
@@ -272,6 +303,12 @@ def _label_row(
     name = cells[columns.image]
     if not name:
         raise DataError(f"{table.location(line)}: no image is named in column {columns.image!r}: complete the line")
+    for role, column in (("image", columns.image), ("label", columns.grade)):
+        if "\n" in cells[column]:
+            raise DataError(
+                f"{table.location(line)}: the {role} in column {column!r} contains a line break: write it on one line, "
+                "or correct the quotation marks"
+            )
     if not cells[columns.grade]:
         raise DataError(
             f"{table.location(line)}: there is no label in column {columns.grade!r}: complete or remove the line"

@@ -129,6 +129,16 @@ def test_unused_images_and_a_missing_test_part_are_noted(table):
         ("image,diagnosys\na,1\n", r"the label \(did you mean 'diagnosys'\?\); its columns are 'image', 'diagnosys'"),
         ("fundus,level\na,1\n", "no column that names the image.*--image-column"),
         ("image,level,split\na,1,later\n", "line 2: split 'later' should be 'train' or 'test'"),
+        ('image,notes,level\na,none,1\nb,"2 mm lesion,2\n', "line 3 is not CSV .*: close or remove its quotation mark"),
+        ('image,notes,level\na,"2 mm lesion,1\nb,"3 mm,2\n', "line 2 is not CSV .*: close or remove its quotation"),
+        ('image,"notes,level\na,none,1\n', "line 1 is not CSV"),
+        ('image,level\na,1\n"b\nc",2\n', "line 3: the image in column .* contains a line break"),
+        ('image,level\na,"1\n2"\n', "line 2: the label in column 'level' contains a line break"),
+        ("image,notes,level\na,large, red,1\nb,,2\n", r"labels.csv, line 2: .*more cells than the header has names \(3\)"),
+        ("image,notes,level,,\na,large, red,1\n", r"line 2: .*more cells than the header has names \(3\)"),
+        ("image,level,level\na,1,2\n", r"the header names one column 2 times \('level' and 'level'\): keep one"),
+        ("image,Image,level\na,b,2\n", r"one column 2 times \('image' and 'Image'\)"),
+        ("image,level,group,group\na,1,x,y\n", r"one column 2 times \('group' and 'group'\)"),
     ],
 )  # fmt: skip
 def test_each_fault_is_one_line(table, text, fault):
@@ -147,6 +157,18 @@ def test_names_that_lead_out_of_the_folder_are_errors(table, draw_image, name):
     with pytest.raises(DataError, match=r"line 2: image name .* leads out of") as raised:
         open_dataset(str(path))
     assert len(raised.value.faults) == 1
+
+
+def test_notes_may_have_line_breaks_and_separators_in_quotation_marks(table):
+    text = 'image,notes,notes,level\na,"large, ""red""\nand round",,1\nb,none,,7\n'
+
+    with pytest.raises(DataError, match=r"labels.csv, line 4: grade '7'"):  # a row is named by its first line
+        open_dataset(str(table(text)))
+    assert grades(open_dataset(str(table(text.replace("7", "2"))))) == {"train/a": 1, "train/b": 2}
+
+
+def test_a_first_column_without_a_name_is_accepted(table):
+    assert grades(open_dataset(str(table(",image,level\n0,a,1\n1,b,2\n")))) == {"train/a": 1, "train/b": 2}
 
 
 def test_faults_are_spelled_out_up_to_a_limit(table):
