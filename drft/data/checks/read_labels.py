@@ -56,7 +56,7 @@ def read_labels(
     """Read the labels of a source; a folder of images without labels is accepted.
 
     Raises:
-        DataError: when there is no such source, or its tables cannot be read at all.
+        DataError: when there is no such source, or it or its tables cannot be read at all.
     """
     if is_rendered(source):
         dataset = open_dataset(source, options=options, cache_dir=cache_dir, progress=progress)
@@ -65,7 +65,11 @@ def read_labels(
         )
         return CheckedLabels(dataset.name, len(rows), rows, (), dataset.grades, rendered=True)
     folder = path_of(source)
-    if folder.is_dir() and (images := _unlabelled_images(folder)):
+    try:
+        images = _unlabelled_images(folder) if folder.is_dir() else ()
+    except OSError as error:
+        raise DataError(f"{source} cannot be opened ({error}): check the path and its permissions") from error
+    if images:
         rows = tuple(CheckedRow(name, path, None, "train", name) for name, path in images)
         note = Finding("note", "source", "There is no label table here: only the files were checked.")
         return CheckedLabels(folder.name, len(rows), rows, (note,))

@@ -216,6 +216,22 @@ def test_the_files_in_a_folder_without_a_table_are_checked(tmp_path):
     assert [(pair.first, pair.second) for pair in check.duplicates] == [("1.png", "turned.png")]
 
 
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(36, "File name too long")])
+def test_a_source_that_cannot_be_looked_at_is_an_error(monkeypatch, tmp_path, error):
+    def refuse(path: Path) -> bool:
+        raise error
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+
+    with pytest.raises(DataError, match=f"cannot be opened .*{error.strerror}.*: check the path and its permissions"):
+        check_source(str(tmp_path))
+
+
+def test_a_source_with_a_name_that_is_too_long_is_an_error():
+    with pytest.raises(DataError, match="check the path|no data source"):
+        check_source("x" * 300)
+
+
 def test_a_missing_or_empty_source_is_an_error(tmp_path):
     with pytest.raises(DataError, match="no data source"):
         check_source(str(tmp_path / "nowhere"))
