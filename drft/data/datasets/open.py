@@ -1,6 +1,5 @@
 """Open a data source as a data set."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from drft.data.dataset import GRADES, ImageDataset, TestPart
 from drft.data.datasets import classes, corrections, csv_table, idrid, known_tables, near_duplicates
 from drft.data.datasets.ddr import find_ddr, read_ddr
 from drft.data.datasets.download import DOWNLOADS, fetch
-from drft.data.datasets.files import files_below, links_out_of
+from drft.data.datasets.files import expand_home, files_below, links_out_of
 from drft.data.datasets.image_folder import read_image_folder
 from drft.data.datasets.labels import SourceLabels, build_dataset, with_classes
 from drft.data.datasets.retinamnist import find_retinamnist, is_retinamnist, read_retinamnist
@@ -113,8 +112,7 @@ def test_part_of(options: Mapping[str, str]) -> TestPart | None:
 
 def path_of(source: str) -> Path:
     """Return the path that a source names if it is one."""
-    # Path.expanduser would raise for the name of an unknown user.
-    return Path(os.path.expanduser(source)).absolute()  # noqa: PTH111
+    return expand_home(source).absolute()
 
 
 def _check_options(options: Mapping[str, str], allowed: Sequence[str], source: str) -> None:
@@ -176,7 +174,7 @@ def _read_folder(folder: Path, options: Mapping[str, str], cache_dir: Path | Non
         names = ", ".join(str(file.relative_to(folder)) for file in tables[:5])
         raise DataError(f"{folder} holds {len(tables)} CSV files ({names}): name the one that is the label table")
     if tables:
-        return _read_csv(tables[0], options, cache_dir)
+        return _read_csv(tables[0], options)
     if labels := read_image_folder(folder):
         _check_options(options, (), str(folder))
         return labels
@@ -203,8 +201,10 @@ def _read_published(
     return None
 
 
-def _read_csv(path: Path, options: Mapping[str, str], cache_dir: Path | None) -> SourceLabels:
+def _read_csv(path: Path, options: Mapping[str, str]) -> SourceLabels:
     if set(options) <= set(idrid.OPTIONS) and idrid.table_kind(path):
-        return _read_folder(path.parent, options, cache_dir)
+        layout = idrid.find_layout(path.parent)
+        if layout and path in {layout.training, layout.testing}:
+            return idrid.read_idrid(layout, options)
     _check_options(options, csv_table.OPTIONS, str(path))
     return csv_table.read_label_table(path, options)

@@ -212,3 +212,23 @@ def test_relative_paths_work(monkeypatch, official_copy):
 
     assert open_dataset("./idrid").images[0].path.is_absolute()
     assert isinstance(open_dataset("idrid/B. Disease Grading").images[0].path, Path)
+
+
+@pytest.mark.parametrize("name", ["b. IDRiD_Disease Grading_Testing Labels.csv", "IDRiD_labels.tsv"])
+@pytest.mark.parametrize("source", ["", "name"])
+def test_a_table_without_the_rest_of_idrid_is_read_as_any_table(tmp_path, draw_image, name, source):
+    for seed, image in enumerate(("IDRiD_001", "IDRiD_002test")):
+        draw_image(tmp_path / f"{image}.jpg", seed)
+    rows = "Image name,Retinopathy grade\nIDRiD_001,1\nIDRiD_002test,3\n"
+    (tmp_path / name).write_text(rows.replace(",", "\t") if name.endswith("tsv") else rows)
+
+    dataset = open_dataset(str(tmp_path / (name if source else "")))
+
+    assert [(image.id, image.grade) for image in dataset.images] == [("train/IDRiD_001", 1), ("train/IDRiD_002test", 3)]
+
+
+def test_a_table_next_to_another_copy_is_the_one_that_is_read(kaggle_copy):
+    table = kaggle_copy({"IDRiD_001": 0, "IDRiD_002": 2}) / "idrid_labels.tsv"
+    table.write_text("image\tlevel\nIDRiD_002\t4\n")
+
+    assert [(image.id, image.grade) for image in open_dataset(str(table)).images] == [("train/IDRiD_002", 4)]
