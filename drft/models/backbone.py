@@ -4,6 +4,7 @@ import contextlib
 import difflib
 import functools
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -218,10 +219,14 @@ def _own_from_file(config: TrialConfig, classes: int) -> tuple[nn.Module, Weight
         )
     net = build_own(name, classes)
     expected = _weights_to_find(net)
-    file = read_weights(Path(weights).expanduser())
+    file = read_weights(_expand_home(weights))
     found = fit_weights(file, name, expected)
     net.load_state_dict({key: found[key] for key in expected}, strict=False)
     return net, file
+
+
+def _expand_home(path: str) -> Path:
+    return Path(os.path.expanduser(path))  # noqa: PTH111  Path.expanduser raises a RuntimeError for an unknown user
 
 
 def _from_file(config: TrialConfig, classes: int) -> tuple[nn.Module, WeightFile]:
@@ -234,7 +239,7 @@ def _from_file(config: TrialConfig, classes: int) -> tuple[nn.Module, WeightFile
     elif weights == "imagenet":
         file = imagenet_weights(backbone, expected)
     else:
-        file = read_weights(Path(weights).expanduser())
+        file = read_weights(_expand_home(weights))
     file, expected = from_mae(file, backbone, skeleton, expected)
     if not fitting_states(file, expected):
         file = from_torchvision(file, backbone, expected) or file

@@ -1,5 +1,6 @@
 """Options that several commands share, and their conversion to the options of a run."""
 
+import os
 import re
 import shlex
 import sys
@@ -195,7 +196,11 @@ def _add(command: Function, *options: Callable[[Function], Function]) -> Functio
 def select_data_options(values: Mapping[str, Any]) -> dict[str, str]:
     """Return the given options of the data source; paths are absolute, since a study can be resumed elsewhere."""
     given = {name: str(values[name]) for name in DATA_OPTIONS if values.get(name) is not None}
-    return {name: str(Path(value).absolute()) if name in _FILES else value for name, value in given.items()}
+    # A shell leaves the ~ in --exclude=~/e.csv. Path.expanduser raises a RuntimeError for an unknown user.
+    return {
+        name: str(Path(os.path.expanduser(value)).absolute()) if name in _FILES else value  # noqa: PTH111
+        for name, value in given.items()
+    }
 
 
 def to_run_options(values: dict[str, Any]) -> "RunOptions":

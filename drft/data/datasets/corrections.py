@@ -14,6 +14,7 @@ from drft.data.dataset import Correction, ImageDataset, Origin, fingerprint
 from drft.data.datasets.classes import parse_class
 from drft.data.datasets.csv_table import read_table
 from drft.data.datasets.faults import DataErrors
+from drft.data.datasets.files import expand_home
 from drft.data.datasets.labels import SourceLabels
 from drft.errors import DataError
 from drft.files.csv_cells import text_of_cell
@@ -106,7 +107,7 @@ def _read_changes(options: Mapping[str, str], origins: Mapping[str, Origin], gra
     """Read the files of corrections and check them against the images of the source, given by id and origin."""
     faults = DataErrors()
     kinds = [kind for kind in OPTIONS if kind in options]
-    files = faults.collect(lambda kind: _read_file(kind, Path(options[kind]).expanduser(), faults), kinds)
+    files = faults.collect(lambda kind: _read_file(kind, expand_home(options[kind]), faults), kinds)
     rows = {file.kind: file.rows for file in files}
     for file in files:
         faults.add(_wrong_images(file.rows, origins))

@@ -17,7 +17,7 @@ from drft.config.trial_config import nearest
 from drft.data.dataset import GRADES, Origin
 from drft.data.datasets.classes import GRADE_WORDS, words_of
 from drft.data.datasets.faults import DataErrors
-from drft.data.datasets.files import ImageFiles, stem_of
+from drft.data.datasets.files import ImageFiles, expand_home, stem_of
 from drft.data.datasets.labels import LabelRow, SourceLabels
 from drft.errors import DataError
 
@@ -172,7 +172,7 @@ def read_label_table(path: Path, options: Mapping[str, str]) -> SourceLabels:
     """
     table = read_table(path)
     columns = find_columns(table, options)
-    folder = Path(options["images"]).expanduser() if "images" in options else path.parent
+    folder = expand_home(options["images"]) if "images" in options else path.parent
     if not folder.is_dir():
         raise DataError(f"there is no image folder {folder}: name the folder of the images with --images")
     images = ImageFiles.of(folder)

@@ -123,6 +123,11 @@ def test_missing_file_names_the_options(tmp_path):
         build_model(configuration(weights=tmp_path / "nowhere.pth"))
 
 
+def test_a_file_in_the_home_of_an_unknown_user_is_missing():
+    with pytest.raises(WeightsError, match="~nobody-of-this-name/x.pth: no such weight file"):
+        build_model(configuration(weights="~nobody-of-this-name/x.pth"))
+
+
 def test_unreachable_hub_names_the_options(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))

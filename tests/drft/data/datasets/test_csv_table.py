@@ -290,3 +290,15 @@ def test_a_table_of_tabs_may_be_called_tsv(table):
 def test_grades_may_be_written_as_words(table, words, expected):
     dataset = open_dataset(str(table(f"image,level\na,{words[0]}\nb,{words[1]}\n")))
     assert tuple(grades(dataset).values()) == expected
+
+
+@pytest.mark.parametrize(
+    ("option", "fault"),
+    [
+        ("images", "there is no image folder ~nobody-of-this-name/x"),
+        ("exclude", "~nobody-of-this-name/x cannot be read"),
+    ],
+)
+def test_the_home_of_an_unknown_user_is_a_path_that_does_not_exist(table, option, fault):
+    with pytest.raises(DataError, match=fault):
+        open_dataset(str(table("image,level\na,1\n")), options={option: "~nobody-of-this-name/x"})
