@@ -17,14 +17,17 @@ _MAX_DEPTH = 6
 """Levels of subfolders that are searched."""
 
 
-def files_below(folder: Path) -> Iterator[Path]:
+def files_below(folder: Path, *, skip_unreadable: bool = False) -> Iterator[Path]:
     """Yield the files in a folder and its subfolders in a fixed order, without hidden ones.
 
     Links to files are followed. Links to folders are not: what they lead to inside the folder is found there, and what
     is elsewhere was not named. Of pipes, devices and broken links only those with the name of an image are yielded,
     for opening them to refuse them by name.
+
+    Raises:
+        DataError: when a folder cannot be read, unless ``skip_unreadable``.
     """
-    for files, _ in _folders_below(folder):
+    for files, _ in _folders_below(folder, skip_unreadable=skip_unreadable):
         yield from files
 
 
@@ -35,9 +38,9 @@ def links_out_of(folder: Path) -> list[Path]:
     return [link for link in links if not link.resolve().is_relative_to(whole)]
 
 
-def _folders_below(folder: Path) -> Iterator[tuple[list[Path], list[Path]]]:
+def _folders_below(folder: Path, *, skip_unreadable: bool = False) -> Iterator[tuple[list[Path], list[Path]]]:
     """Yield the files and the links to folders in each folder."""
-    for parent, subfolders, names in os.walk(folder, followlinks=False):
+    for parent, subfolders, names in os.walk(folder, onerror=None if skip_unreadable else _refuse, followlinks=False):
         depth = len(Path(parent).relative_to(folder).parts)
         _check_names(Path(parent), [*subfolders, *names])
         visible = sorted(filter(_is_visible, subfolders))
@@ -46,6 +49,12 @@ def _folders_below(folder: Path) -> Iterator[tuple[list[Path], list[Path]]]:
         files = [Path(parent, name) for name in sorted(filter(_is_visible, names))]
         links = [Path(parent, name) for name in visible if Path(parent, name).is_symlink()]
         yield [file for file in files if file.suffix.lower() in SUFFIXES or file.is_file()], links
+
+
+def _refuse(error: OSError) -> None:
+    raise DataError(
+        f"folder {error.filename} cannot be read ({error.strerror}): correct its permissions or move it away"
+    ) from error
 
 
 def stem_of(name: str) -> str:
@@ -121,7 +130,7 @@ def leads_out(name: str) -> bool:
     return ".." in windows.parts or bool(windows.drive or windows.root) or name.startswith("~")
 
 
-_OF_SYSTEMS = (".", "__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information")
+_OF_SYSTEMS = (".", "__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 """How names begin that file managers and storage devices add to a folder."""
 
 

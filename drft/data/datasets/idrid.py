@@ -150,7 +150,9 @@ def _image_folder(table: Path, name_end: str, names: set[str]) -> ImageFiles:
     IDRiD's other challenges have folders of that name too, so the one with the most of the named images is taken.
     """
     for ancestor in table.parents[:3]:
-        paths = {file.parent for file in files_below(ancestor) if _normalize(file.parent.name).endswith(name_end)}
+        # The folders around a table may hold others that have nothing to do with it, and may not be readable.
+        files = files_below(ancestor, skip_unreadable=True)
+        paths = {file.parent for file in files if _normalize(file.parent.name).endswith(name_end)}
         if paths:
             folders = [ImageFiles.of(path) for path in sorted(paths)]
             return max(folders, key=lambda folder: len({file.stem for file in folder.files} & names))

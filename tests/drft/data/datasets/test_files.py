@@ -1,5 +1,6 @@
 """Folders that others made: links, pipes and devices in them end no command and never run in circles."""
 
+import errno
 import os
 import threading
 
@@ -84,6 +85,47 @@ def test_a_folder_that_is_itself_a_link_and_links_to_files_are_followed(tmp_path
     (classes / "1" / "8.png").symlink_to(tmp_path / "8.png")
 
     assert len(ImageFiles.of(tmp_path / "link").files) == 8
+
+
+@pytest.fixture
+def lock(monkeypatch):
+    """Make a folder unreadable; its permissions would not stop root."""
+
+    def make(folder):
+        scandir = os.scandir
+
+        def refuse(path="."):
+            if str(path) == str(folder):
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", refuse)
+
+    return make
+
+
+@pytest.mark.parametrize("read", [open_dataset, check_source])
+def test_a_folder_that_cannot_be_read_is_named(classes, lock, read):
+    lock(classes / "1")
+
+    with pytest.raises(DataError, match=r"folder .*data/1 cannot be read \(Permission denied\): correct its permissions"):
+        read(str(classes))
+
+
+def test_the_folder_of_lost_files_of_a_disk_is_not_read(classes, lock):
+    (classes / "lost+found").mkdir()
+    lock(classes / "lost+found")
+
+    assert names(classes) == ALL
+
+
+def test_an_unreadable_folder_around_idrid_is_not_its_fault(official_copy, lock):
+    root = official_copy([0, 2], [1])
+    (root / "B. Disease Grading" / "private").mkdir()
+    lock(root / "B. Disease Grading" / "private")
+
+    table = root / "B. Disease Grading" / "2. Groundtruths" / "a. IDRiD_Disease Grading_Training Labels.csv"
+    assert len(open_dataset(str(table))) == 3
 
 
 def test_pipes_with_the_names_of_tables_are_not_read(classes):
