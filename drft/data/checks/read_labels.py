@@ -11,7 +11,7 @@ from drft.data.datasets.csv_table import SUFFIXES
 from drft.data.datasets.ddr import find_ddr
 from drft.data.datasets.files import ImageFiles, files_below, leads_out
 from drft.data.datasets.idrid import changed_grades
-from drft.data.datasets.image_folder import read_image_folder
+from drft.data.datasets.image_folder import find_stray_images, read_image_folder
 from drft.data.datasets.labels import LabelRow, SourceLabels, links_elsewhere, repeated_rows, unused_images
 from drft.data.datasets.open import is_rendered, open_dataset, path_of, read_source
 from drft.data.progress import Progress
@@ -71,8 +71,10 @@ def read_labels(
         raise DataError(f"{source} cannot be opened ({error}): check the path and its permissions") from error
     if images:
         rows = tuple(CheckedRow(name, path, None, "train", name) for name, path in images)
-        note = Finding("note", "source", "There is no label table here: only the files were checked.")
-        return CheckedLabels(folder.name, len(rows), rows, (note,))
+        notes = ["There is no label table here: only the files were checked."]
+        if stray := find_stray_images(folder):
+            notes.append(f"{stray}.")
+        return CheckedLabels(folder.name, len(rows), rows, tuple(Finding("note", "source", note) for note in notes))
     return _check_labels(read_source(source, options, cache_dir))
 
 

@@ -36,7 +36,7 @@ def read_image_folder(folder: Path) -> SourceLabels | None:
     images = ImageFiles.of(folder)
     if not images.files:
         return None
-    top = Path(os.path.commonpath([file.parent for file in images.files]))
+    top = _common_folder(images.files)
     class_images = _class_images([file.relative_to(top) for file in images.files])
     if class_images is None:
         return None
@@ -48,17 +48,52 @@ def read_image_folder(folder: Path) -> SourceLabels | None:
     return SourceLabels(folder.name, rows, notes, grades=())
 
 
+def find_stray_images(folder: Path) -> str | None:
+    """Return a sentence on images beside the folders of classes, where only these keep a folder from being a source."""
+    files = ImageFiles.of(folder).files
+    if not files:
+        return None
+    top = _common_folder(files)
+    for depth in (1, 2):  # beside the classes, or beside the parts or the classes of a part
+        inside = [file for file in files if len(file.relative_to(top).parts) > depth]
+        if inside and len(inside) < len(files):
+            start = _common_folder(inside)
+            if _class_images([file.relative_to(start) for file in inside]):
+                stray = [str(file.relative_to(folder)) for file in files if len(file.relative_to(top).parts) <= depth]
+                others = f" and {len(stray) - 1} more" if len(stray) > 1 else ""
+                return (
+                    f"{folder} holds a folder of images for each class, and beside them {stray[0]}{others}: "
+                    "move each image into the folder of its class, or away"
+                )
+    return None
+
+
+def _common_folder(files: Sequence[Path]) -> Path:
+    return Path(os.path.commonpath([file.parent for file in files]))
+
+
 def _class_images(paths: Sequence[Path]) -> list[_ClassImage] | None:
-    """Return part and class of each image; None where a folder is neither."""
-    matches = [_PART.search(words_of(path.parts[0])) for path in paths]
-    parts = [next(filter(None, match.groups())) if match else None for match in matches]
-    levels = 0 if None in parts else 1  # levels of folders above the class
-    if levels == 0 and any(parts):
+    """Return part and class of each image; None where a folder is neither.
+
+    Folders are parts where all of them have names of parts. Where only some have, as with ``valid`` and ``invalid``,
+    all are classes, unless one that is named as a part holds folders as a part does.
+    """
+    parts = {path.parts[0]: _part(path.parts[0]) for path in paths}
+    levels = 1 if all(parts.values()) else 0  # levels of folders above the class
+    if levels == 0 and any(parts[path.parts[0]] and len(path.parts) > 2 for path in paths):
         return None
     if any(len(path.parts) < levels + 2 for path in paths):
         return None
-    images = [_ClassImage(part or "train", path.parts[levels], path) for part, path in zip(parts, paths, strict=True)]
+    images = [
+        _ClassImage((parts[path.parts[0]] if levels else None) or "train", path.parts[levels], path) for path in paths
+    ]
     return images if len({image.class_ for image in images}) > 1 else None
+
+
+def _part(name: str) -> str | None:
+    """Return ``train``, ``val`` or ``test`` for the name of a part; None for another name."""
+    match = _PART.search(words_of(name))
+    return next(filter(None, match.groups())) if match else None
 
 
 def _label_row(image: _ClassImage, images: ImageFiles) -> LabelRow:

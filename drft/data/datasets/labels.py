@@ -10,7 +10,7 @@ from drft.data.dataset import GRADES, Correction, ImageDataset, LabeledImage, Or
 from drft.data.datasets.audit import audit_files, merge_groups, same_bytes
 from drft.data.datasets.classes import FORMER, find_classes, former_classes, parse_class
 from drft.data.datasets.faults import DataErrors
-from drft.data.datasets.files import ImageFiles
+from drft.data.datasets.files import ImageFiles, stem_of
 from drft.data.datasets.near_duplicates import near_duplicate_pairs, pair_notes
 from drft.data.progress import Progress
 from drft.data.test_part import hold_out
@@ -178,7 +178,12 @@ def _labeled_image(row: LabelRow, classes: Sequence[str]) -> LabeledImage:
 def repeated_rows(rows: Sequence[LabelRow]) -> Iterator[str]:
     """Yield one sentence for each row that names an image again."""
     for first, second in pairwise(sorted(rows, key=lambda row: row.id)):
-        if first.id == second.id:
+        if first.id != second.id:
+            continue
+        if second.location == second.name:  # the label is the name of a folder, and there is no line to remove
+            what = "name without its ending" if stem_of(first.name) == stem_of(second.name) else "part, class and name"
+            yield f"{first.name} and {second.name} have the same {what}: rename one of them"
+        else:
             yield f"{second.location}: {second.name!r} is listed before, in {first.location}: remove one of the lines"
 
 

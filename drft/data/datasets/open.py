@@ -12,7 +12,7 @@ from drft.data.datasets import classes, corrections, csv_table, idrid, known_tab
 from drft.data.datasets.ddr import find_ddr, read_ddr
 from drft.data.datasets.download import DOWNLOADS, fetch
 from drft.data.datasets.files import expand_home, files_below, links_out_of
-from drft.data.datasets.image_folder import read_image_folder
+from drft.data.datasets.image_folder import find_stray_images, read_image_folder
 from drft.data.datasets.labels import SourceLabels, build_dataset, with_classes
 from drft.data.datasets.retinamnist import find_retinamnist, is_retinamnist, read_retinamnist
 from drft.data.progress import Progress, silent
@@ -178,6 +178,8 @@ def _read_folder(folder: Path, options: Mapping[str, str], cache_dir: Path | Non
     if labels := read_image_folder(folder):
         _check_options(options, (), str(folder))
         return labels
+    if fault := find_stray_images(folder):
+        raise DataError(fault)
     links = links_out_of(folder)
     hint = f" (the link {links[0]} leads elsewhere and is not followed)" if links else ""
     raise DataError(

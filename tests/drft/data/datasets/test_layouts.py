@@ -217,14 +217,70 @@ def test_folders_named_as_grades_are_the_grades(lay_out, folders, names):
 @pytest.mark.parametrize(
     "names",
     [
-        ["loose.png", "a/1.png", "b/1.png"],
         ["train/1.png", "test/1.png"],
         ["train/a/1.png", "other/b/1.png"],
+        ["loose.png", "a/1.png"],
+        ["train/a/1.png", "train/b/1.png", "other/1.png", "other/2.png"],
     ],
 )
 def test_other_folders_are_not_classes(lay_out, names):
     with pytest.raises(DataError, match="holds neither a known data set nor a label table, nor a folder"):
         open_dataset(str(lay_out({}, names)))
+
+
+@pytest.mark.parametrize(
+    ("stray", "names", "shown"),
+    [
+        (["loose.png"], ["a/1.png", "b/1.png"], "loose.png"),
+        (["loose.png", "more.png"], ["inside/a/1.png", "inside/b/1.png"], "loose.png and 1 more"),
+        (["loose.png"], ["train/a/1.png", "train/b/1.png", "test/a/1.png"], "loose.png"),
+        (["train/loose.png"], ["train/a/1.png", "train/b/1.png", "test/a/1.png"], "train/loose.png"),
+    ],
+)
+def test_an_image_beside_the_classes_is_named(lay_out, stray, names, shown):
+    folder = lay_out({}, [*names, *stray])
+    text = f"and beside them {shown}: move each image into the folder of its class, or away"
+
+    with pytest.raises(DataError, match=text) as raised:
+        open_dataset(str(folder))
+    assert len(raised.value.faults) == 1
+    assert any(text in finding.text for finding in check_source(str(folder)).findings)
+    for name in stray:
+        (folder / name).unlink()
+    assert len(open_dataset(str(folder)).grades) == 2
+
+
+@pytest.mark.parametrize("names", [("invalid", "valid"), ("bus", "car", "train"), ("broken valve", "test tube")])
+def test_classes_may_have_names_of_parts_if_not_all_have(lay_out, names):
+    dataset = open_dataset(str(lay_out({}, [f"{name}/{number}.png" for name in names for number in range(2)])))
+
+    assert dataset.grades == names
+    assert {image.origin for image in dataset.images} == {"train"}
+    assert not any("validation folder" in note for note in dataset.notes)
+
+
+def test_classes_with_names_of_parts_may_be_in_parts(lay_out):
+    names = [f"{part}/{name}/1.png" for part in ("train", "test") for name in ("valid", "invalid")]
+    dataset = open_dataset(str(lay_out({}, names)))
+
+    assert dataset.grades == ("invalid", "valid")
+    assert [image.origin for image in dataset.images].count("test") == 2
+
+
+@pytest.mark.parametrize(
+    ("names", "fault"),
+    [
+        (["a/1.jpg", "a/1.png", "b/1.png"], "a/1.jpg and a/1.png have the same name without its ending: rename one"),
+        (
+            ["train/a/1.png", "training/a/1.png", "train/b/1.png"],
+            "train/a/1.png and training/a/1.png have the same part, class and name: rename one of them",
+        ),
+    ],
+)
+def test_two_images_of_one_name_are_an_error(lay_out, names, fault):
+    with pytest.raises(DataError) as raised:
+        open_dataset(str(lay_out({}, names)))
+    assert raised.value.faults == (fault,)
 
 
 @pytest.mark.parametrize("top", ["", "train/"])
