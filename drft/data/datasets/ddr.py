@@ -1,6 +1,7 @@
 """DDR (Li et al. 2019) as published: ``train.txt``, ``valid.txt`` and ``test.txt`` next to folders of those names.
 
-Each line names an image and its grade, ``007-0004-000.jpg 0``; grade 5 marks images that cannot be graded.
+Each line names an image and its grade, ``007-0004-000.jpg 0``; grade 5 marks images that cannot be graded. Other data
+sets have such files too, so that the names in ``train.txt`` tell whether it is DDR.
 """
 
 import re
@@ -15,6 +16,8 @@ from drft.errors import DataError
 
 _PARTS: Mapping[str, Origin] = {"train": "train", "valid": "train", "test": "test"}
 _LINE = re.compile(r"(\S+\.(?:jpe?g|png)) +(\d+)", re.IGNORECASE)
+_NAME = re.compile(r"\d{3}-\d{4}-\d{3}|\d{17}")
+"""Names of DDR's images without suffix: ``007-0004-000``, or the time when the image was taken."""
 _UNGRADABLE = "5"
 
 
@@ -25,7 +28,7 @@ def find_ddr(files: Sequence[Path]) -> list[Path]:
         DataError: when there are several copies of DDR.
     """
     tables = [file for file in files if file.suffix == ".txt" and file.stem in _PARTS and _is_label_file(file)]
-    training = [table for table in tables if table.stem == "train"]
+    training = [table for table in tables if table.stem == "train" and _has_names_of_ddr(table)]
     if len(training) > 1:
         copies = " and ".join(map(str, training[:2]))
         raise DataError(f"{copies} are two copies of DDR: name the folder of one of them")
@@ -52,6 +55,12 @@ def _is_label_file(file: Path) -> bool:
             return _LINE.fullmatch(text.readline().strip()) is not None
     except (OSError, UnicodeDecodeError):
         return False
+
+
+def _has_names_of_ddr(table: Path) -> bool:
+    with table.open(encoding="utf-8", errors="replace") as lines:
+        matches = (_LINE.fullmatch(line.strip()) for line in lines)
+        return any(match is not None and _NAME.fullmatch(stem_of(match[1])) for match in matches)
 
 
 def _read_part(table: Path, faults: DataErrors) -> list[LabelRow]:

@@ -109,29 +109,45 @@ def test_a_table_without_its_images_is_one_fault(lay_out):
 
 
 def test_ddr_has_its_own_parts_and_leaves_out_ungradable_images(lay_out):
+    first, second, third, fourth, fifth = (f"007-000{number}-000" for number in range(5))
     folder = lay_out(
         {
-            "DR_grading/train.txt": "007-1.jpg 0\n007-2.jpg 5\n",
-            "DR_grading/valid.txt": "007-3.jpg 4\n",
-            "DR_grading/test.txt": "007-4.jpg 2\n007-5.jpg 5\n",
+            "DR_grading/train.txt": f"{first}.jpg 0\n{second}.jpg 5\n",
+            "DR_grading/valid.txt": f"{third}.jpg 4\n",
+            "DR_grading/test.txt": f"{fourth}.jpg 2\n{fifth}.jpg 5\n",
         },
         [
             f"DR_grading/{name}.jpg"
-            for name in ("train/007-1", "train/007-2", "valid/007-3", "test/007-4", "test/007-5")
+            for name in (f"train/{first}", f"train/{second}", f"valid/{third}", f"test/{fourth}", f"test/{fifth}")
         ],
     )
     dataset = open_dataset(str(folder))
 
-    assert (dataset.name, grades(dataset)) == ("ddr", {"train/007-1": 0, "train/007-3": 4, "test/007-4": 2})
+    assert (dataset.name, grades(dataset)) == ("ddr", {f"train/{first}": 0, f"train/{third}": 4, f"test/{fourth}": 2})
     assert any("2 images of grade 5 are left out" in note for note in dataset.notes)
 
 
+def test_names_of_ddr_may_be_times(lay_out):
+    folder = lay_out({"train.txt": "20170413102628830.jpg 2\n"}, ["train/20170413102628830.jpg"])
+
+    assert grades(open_dataset(str(folder))) == {"train/20170413102628830": 2}
+
+
 def test_faults_in_ddr_are_reported_together(lay_out):
-    folder = lay_out({"train.txt": "a.jpg 0\nb.jpg six\nc.jpg 7\nd.jpg 1\n"}, ["train/a.jpg", "train/c.jpg"])
+    names = [f"007-000{number}-000.jpg" for number in range(4)]
+    lines = [f"{name} {grade}" for name, grade in zip(names, ("0", "six", "7", "1"), strict=True)]
+    folder = lay_out({"train.txt": "\n".join(lines)}, [f"train/{names[0]}", f"train/{names[2]}"])
 
     with pytest.raises(DataError) as raised:
         open_dataset(str(folder))
     assert [re.findall("line [0-9]", fault) for fault in raised.value.faults] == [["line 2"], ["line 3"], ["line 4"]]
+
+
+def test_text_files_of_other_data_sets_are_not_ddr(lay_out):
+    lists = {"train.txt": "1.png 3\n2.png 5\n", "test.txt": "007-0004-000.png 1\n"}
+    dataset = open_dataset(str(lay_out(lists, ["cat/1.png", "dog/2.png"])))
+
+    assert (dataset.name, dataset.grades) == ("set", ("cat", "dog"))
 
 
 @pytest.fixture
