@@ -74,8 +74,8 @@ def stratified_folds(dataset: ImageDataset, folds: int, seed: int) -> list[NDArr
     groups = [stratum[index] for _, stratum in strata for index in rng.permutation(len(stratum))]
     if len(groups) < folds:
         raise DataError(
-            f"{dataset.name} has too few training images for {folds} folds: each fold needs one that is not a "
-            f"duplicate, and there are {len(groups)}"
+            f"{dataset.name} has too few training images for {folds} folds: each fold needs a group of its own, and there "
+            f"are {len(groups)}; images of one group (duplicates, or equal in --group-column) stay together"
         )
     labels, grades = dataset.labels(), len(dataset.grades)
     frequencies = np.bincount(labels[np.concatenate(groups)], minlength=grades).clip(1)
@@ -104,7 +104,8 @@ def _random_split(dataset: ImageDataset, config: SplitConfig) -> tuple[NDArray[n
     if not train or not validation:
         raise DataError(
             f"{dataset.name} has too few training images to hold some out for validation: "
-            "it needs two of one grade that are not duplicates"
+            "it needs two of one class that are not of one group; images of one group (duplicates, or equal in "
+            "--group-column) stay together"
         )
     return _ascending(train), _ascending(validation)
 

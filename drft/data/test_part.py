@@ -36,7 +36,8 @@ def hold_out(images: Sequence[LabeledImage], part: TestPart) -> tuple[LabeledIma
         chosen.update(index for place in choose_groups(shuffled, part.fraction) for index in shuffled[place])
     if not chosen:
         raise DataError(
-            "--test-fraction: too few images for a test part: it needs two of one class that are not of one group"
+            "--test-fraction: too few images for a test part: it needs two of one class that are not of one group; "
+            "images of one group (duplicates, or equal in --group-column) stay together"
         )
     return tuple(image.as_test() if index in chosen else image for index, image in enumerate(images))
 
