@@ -222,6 +222,7 @@ def _find_checkpoint(study: StudyResults, number: int) -> Path:
     if path.is_file():
         return path
     folder = study.info.folder / "trials"
-    numbers = sorted(int(file.parent.name) for file in folder.glob(f"[0-9]*/{path.name}"))
+    names = (file.parent.name for file in folder.glob(f"[0-9]*/{path.name}"))
+    numbers = sorted(int(name) for name in names if name.isdecimal())
     existing = f"there are those of {', '.join(map(str, numbers))}" if numbers else f"{folder} holds none"
     raise StudyError(f"trial {number} has no checkpoint, {existing}: run with a higher --keep-checkpoints")
