@@ -74,8 +74,8 @@ def stratified_folds(dataset: ImageDataset, folds: int, seed: int) -> list[NDArr
     groups = [stratum[index] for _, stratum in strata for index in rng.permutation(len(stratum))]
     if len(groups) < folds:
         raise DataError(
-            f"{dataset.name} has too few training images for {folds} folds: each fold needs a group of its own, and there "
-            f"are {len(groups)}; images of one group (duplicates, or equal in --group-column) stay together"
+            f"{dataset.name} has too few training images for {folds} folds: each fold needs a group of its own, and "
+            f"there are {len(groups)}; images of one group (duplicates, or equal in --group-column) stay together"
         )
     labels, grades = dataset.labels(), len(dataset.grades)
     frequencies = np.bincount(labels[np.concatenate(groups)], minlength=grades).clip(1)

@@ -4,10 +4,8 @@ import contextlib
 import difflib
 import functools
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, cast
 
 import timm
@@ -24,6 +22,7 @@ from torch import Tensor, nn
 
 from drft.config.trial_config import NAMED_WEIGHTS, BackboneConfig, TrialConfig
 from drft.errors import BackboneError, WeightsError
+from drft.files.home import expand_home
 from drft.models.blocks import Block, FreezeRow, freeze_map, head_modules, head_names, list_blocks
 from drft.models.coral_head import CoralHead
 from drft.models.imagenet_weights import imagenet_weights
@@ -219,14 +218,10 @@ def _own_from_file(config: TrialConfig, classes: int) -> tuple[nn.Module, Weight
         )
     net = build_own(name, classes)
     expected = _weights_to_find(net)
-    file = read_weights(_expand_home(weights))
+    file = read_weights(expand_home(weights))
     found = fit_weights(file, name, expected)
     net.load_state_dict({key: found[key] for key in expected}, strict=False)
     return net, file
-
-
-def _expand_home(path: str) -> Path:
-    return Path(os.path.expanduser(path))  # noqa: PTH111  Path.expanduser raises a RuntimeError for an unknown user
 
 
 def _from_file(config: TrialConfig, classes: int) -> tuple[nn.Module, WeightFile]:
@@ -239,7 +234,7 @@ def _from_file(config: TrialConfig, classes: int) -> tuple[nn.Module, WeightFile
     elif weights == "imagenet":
         file = imagenet_weights(backbone, expected)
     else:
-        file = read_weights(_expand_home(weights))
+        file = read_weights(expand_home(weights))
     file, expected = from_mae(file, backbone, skeleton, expected)
     if not fitting_states(file, expected):
         file = from_torchvision(file, backbone, expected) or file

@@ -1,6 +1,5 @@
 """Options that several commands share, and their conversion to the options of a run."""
 
-import os
 import re
 import shlex
 import sys
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from drft.files.home import expand_home
 from drft.own_function import is_function
 
 if TYPE_CHECKING:
@@ -196,11 +196,8 @@ def _add(command: Function, *options: Callable[[Function], Function]) -> Functio
 def select_data_options(values: Mapping[str, Any]) -> dict[str, str]:
     """Return the given options of the data source; paths are absolute, since a study can be resumed elsewhere."""
     given = {name: str(values[name]) for name in DATA_OPTIONS if values.get(name) is not None}
-    # A shell leaves the ~ in --exclude=~/e.csv. Path.expanduser raises a RuntimeError for an unknown user.
-    return {
-        name: str(Path(os.path.expanduser(value)).absolute()) if name in _FILES else value  # noqa: PTH111
-        for name, value in given.items()
-    }
+    # A shell leaves the ~ in --exclude=~/e.csv.
+    return {name: str(expand_home(value).absolute()) if name in _FILES else value for name, value in given.items()}
 
 
 def to_run_options(values: dict[str, Any]) -> "RunOptions":

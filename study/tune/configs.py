@@ -3,13 +3,13 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from drft.config.trial_config import TrialConfig, nearest
 from drft.errors import ConfigError, UsageError
+from drft.files.home import expand_home
 from study.setup.backbone_probe import BackboneProbe
 from study.setup.faults import OptionErrors
 from study.setup.options import RunOptions
@@ -40,8 +40,8 @@ def run_options(space: str | Mapping[str, Any], data: str, options: Mapping[str,
     if unknown := [name for name in options if name not in _OPTIONS]:
         raise UsageError(f"study.tune has no option {name!r}{nearest(name, list(_OPTIONS))}" for name in unknown)
     weights = options.get("weights")
-    if weights is not None and Path(weights).expanduser().is_file():  # Tune's trials have another working folder
-        options = {**options, "weights": str(Path(weights).expanduser().absolute())}
+    if weights is not None and expand_home(weights).is_file():  # Tune's trials have another working folder
+        options = {**options, "weights": str(expand_home(weights).absolute())}
     return RunOptions(space=space, data=data, goal="best", **options)
 
 

@@ -14,11 +14,11 @@ from drft.data.dataset import Correction, ImageDataset, Origin, fingerprint
 from drft.data.datasets.classes import parse_class
 from drft.data.datasets.csv_table import read_table
 from drft.data.datasets.faults import DataErrors
-from drft.data.datasets.files import expand_home
 from drft.data.datasets.labels import SourceLabels
 from drft.errors import DataError
 from drft.files.csv_cells import text_of_cell
 from drft.files.digests import file_digest
+from drft.files.home import expand_home
 
 Kind = Literal["exclude", "relabel"]
 

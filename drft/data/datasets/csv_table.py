@@ -17,9 +17,10 @@ from drft.config.trial_config import nearest
 from drft.data.dataset import GRADES, Origin
 from drft.data.datasets.classes import GRADE_WORDS, words_of
 from drft.data.datasets.faults import DataErrors
-from drft.data.datasets.files import ImageFiles, expand_home, stem_of
+from drft.data.datasets.files import ImageFiles, stem_of
 from drft.data.datasets.labels import LabelRow, SourceLabels
 from drft.errors import DataError
+from drft.files.home import expand_home
 
 OPTIONS = ("image_column", "grade_column", "group_column", "origin_column", "images")
 """Options of a generic table."""
@@ -119,9 +120,28 @@ def read_table(path: Path) -> CsvTable:
     or as Excel's line ``sep=;`` says.
 
     Raises:
-        DataError: when it cannot be read, is empty or has no rows, has a quotation mark that is not closed, or a row has
-            more cells than the header.
+        DataError: when it cannot be read, is empty, has no rows or a quotation mark that is not closed, or when a row
+            has more cells than the header.
     """
+    lines, skipped, delimiter = _read_lines(path)
+    header, rows = _parse_lines(path, lines, skipped, delimiter)
+    if not rows:
+        raise DataError(f"{path} has no rows below its header: it should name one image and its label per line")
+    return CsvTable(path, tuple(name for name in header if name), tuple(rows))
+
+
+def has_columns(path: Path, names: Sequence[str]) -> bool:
+    """Return whether a file is a table with columns of these names; its rows are not checked."""
+    try:
+        lines, skipped, delimiter = _read_lines(path)
+        header = next(csv.reader(lines[skipped:], delimiter=delimiter), [])
+    except (DataError, csv.Error):
+        return False
+    return {_normalize(name) for name in names} <= {_normalize(name) for name in header}
+
+
+def _read_lines(path: Path) -> tuple[list[str], int, str]:
+    """Return the lines of a table, how many come before its header, and what separates its columns."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -135,11 +155,7 @@ def read_table(path: Path) -> CsvTable:
     separator = _SEPARATOR_LINE.fullmatch(lines[skipped].strip())
     skipped += separator is not None
     first = lines[skipped] if skipped < len(lines) else ""
-    delimiter = separator[1] if separator else max(",;\t|", key=first.count)
-    header, rows = _parse_lines(path, lines, skipped, delimiter)
-    if not rows:
-        raise DataError(f"{path} has no rows below its header: it should name one image and its label per line")
-    return CsvTable(path, tuple(name for name in header if name), tuple(rows))
+    return lines, skipped, separator[1] if separator else max(",;\t|", key=first.count)
 
 
 def find_columns(table: CsvTable, options: Mapping[str, str]) -> ColumnRoles:
@@ -222,12 +238,9 @@ def _parse_lines(path: Path, lines: Sequence[str], skipped: int, delimiter: str)
         line = skipped + reader.line_num + 1
         for row in reader:
             if any(cell.strip() for cell in row[named:]):
-                faults.add(
-                    [
-                        f"{path.name}, line {line}: it has more cells than the header has names ({named}): put cells "
-                        f"that contain {delimiter!r} in quotation marks, or name all columns"
-                    ]
-                )
+                fault = f"it has more cells than the header has names ({named})"
+                advice = f"put cells that contain {delimiter!r} in quotation marks, or name all columns"
+                faults.add([f"{path.name}, line {line}: {fault}: {advice}"])
             elif any(cell.strip() for cell in row):
                 rows.append((line, _cells(header, row)))
             line = skipped + reader.line_num + 1

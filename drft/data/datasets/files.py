@@ -63,11 +63,6 @@ def stem_of(name: str) -> str:
     return str(path.with_suffix("")) if path.suffix.lower() in SUFFIXES else name
 
 
-def expand_home(path: str) -> Path:
-    """Return a path with its first ``~`` replaced by the home folder; unchanged where there is no such user."""
-    return Path(os.path.expanduser(path))  # noqa: PTH111  Path.expanduser raises a RuntimeError for an unknown user
-
-
 @dataclass(frozen=True, slots=True)
 class ImageFiles:
     """The images below one folder, by name.

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from drft.data.datasets.csv_table import read_label_table, read_table
+from drft.data.datasets.csv_table import has_columns, read_label_table
 from drft.data.datasets.files import SUFFIXES, files_below
 from drft.data.datasets.labels import SourceLabels
 from drft.errors import DataError
@@ -45,7 +45,7 @@ def find_known_table(files: Sequence[Path]) -> tuple[KnownTable, Path] | None:
         (known, file)
         for known in KNOWN_TABLES
         for file in files
-        if file.name.casefold() == known.table.casefold() and _has_columns(file, known.columns)
+        if file.name.casefold() == known.table.casefold() and has_columns(file, known.columns)
     ]
     if len(matches) > 1:
         copies = " and ".join(str(file) for _, file in matches[:2])
@@ -64,11 +64,3 @@ def read_known_table(known: KnownTable, table: Path, options: Mapping[str, str])
     if not options and not any(file.suffix.lower() in SUFFIXES for file in files_below(images)):
         raise DataError(f"there are no images near {table}: put them there or name their folder with --images")
     return replace(read_label_table(table, {"images": str(images), **options}), name=known.name)
-
-
-def _has_columns(file: Path, columns: Sequence[str]) -> bool:
-    try:
-        table = read_table(file)
-    except DataError:
-        return False
-    return all(table.find_column(column) for column in columns)

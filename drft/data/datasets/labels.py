@@ -1,5 +1,6 @@
 """Build a data set from the labels of a data source: check every row, and report every fault."""
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -149,8 +150,13 @@ def _hold_out_test(
         # A label that only its correction makes readable counts as corrected: without it, no study ran on these images.
         found = DataErrors().collect(partial(parse_class, classes=labels.grades), [label] if label else [])
         as_published.append(replace(image, grade=found[0]) if found else image)
-    everything = [*as_published, *audit.images]
-    groups = merge_groups(everything, same_bytes(everything, [*digests, *audit.digests]))
+    everything, all_digests = [*as_published, *audit.images], [*digests, *audit.digests]
+    pairs: list[tuple[LabeledImage, LabeledImage]] = []
+    if labels.group_near_duplicates and audit.images:
+        # Where an excluded image cannot be decoded, no study ran with it: there is no test part to keep.
+        with contextlib.suppress(DataError):
+            pairs = near_duplicate_pairs(everything, all_digests, progress, cache_dir)
+    groups = merge_groups(everything, [*same_bytes(everything, all_digests), *pairs])
     held_out = {
         old.id for old, new in zip(everything, hold_out(groups, labels.test_part), strict=True) if new.origin == "test"
     }

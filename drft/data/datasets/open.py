@@ -11,12 +11,13 @@ from drft.data.dataset import GRADES, ImageDataset, TestPart
 from drft.data.datasets import classes, corrections, csv_table, idrid, known_tables, near_duplicates
 from drft.data.datasets.ddr import find_ddr, read_ddr
 from drft.data.datasets.download import DOWNLOADS, fetch
-from drft.data.datasets.files import expand_home, files_below, links_out_of
+from drft.data.datasets.files import files_below, links_out_of
 from drft.data.datasets.image_folder import find_stray_images, read_image_folder
 from drft.data.datasets.labels import SourceLabels, build_dataset, with_classes
 from drft.data.datasets.retinamnist import find_retinamnist, is_retinamnist, read_retinamnist
 from drft.data.progress import Progress, silent
 from drft.errors import DataError
+from drft.files.home import expand_home
 
 NAMES = ("synthetic", *DOWNLOADS)
 """Names of sources; any other source is a path."""
@@ -152,7 +153,7 @@ def _read_path(source: str, options: Mapping[str, str], cache_dir: Path | None) 
     if path.is_dir():
         return _read_folder(path, options, cache_dir)
     if path.is_file() and path.suffix.lower() in csv_table.SUFFIXES:
-        return _read_csv(path, options, cache_dir)
+        return _read_csv(path, options)
     if path.is_file() and is_retinamnist(path):
         _check_options(options, (), source)
         return read_retinamnist(path, cache_dir)

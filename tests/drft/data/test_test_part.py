@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from PIL import ImageEnhance
 
 from drft.config.trial_config import SplitConfig
 from drft.data import open_dataset, stratified_split
@@ -11,6 +12,7 @@ from drft.data.checks import check_source
 from drft.data.dataset import LabeledImage, TestPart
 from drft.data.test_part import hold_out
 from drft.errors import DataError
+from tests.helpers.fundus_like import fundus_like
 
 
 def images(count=60, per_group=2, classes=3):
@@ -86,6 +88,25 @@ def test_corrections_do_not_change_the_test_part_and_may_not_touch_it(source, tm
     out.write_text("id\n" + min(held(plain.images)).replace("test/", "train/") + "\n")
     with pytest.raises(DataError, match="is a test image of --test-fraction, and the test part stays as it is"):
         open_dataset(source, options={**options, "exclude": str(out)})
+
+
+def test_excluding_a_near_duplicate_does_not_change_the_test_part(tmp_path):
+    for number in range(12):
+        image = fundus_like(number)
+        image.save(tmp_path / f"p{number}.png")
+        if number < 4:  # each of these images is there twice, once darkened
+            ImageEnhance.Brightness(image).enhance(0.8).save(tmp_path / f"p{number}dark.png")
+    names = [f"p{number}" for number in range(12)] + [f"p{number}dark" for number in range(4)]
+    table, out = tmp_path / "labels.csv", tmp_path / "out" / "out.csv"
+    table.write_text("\n".join(["image,label", *(f"{name},{'ab'[int(name[1:2]) % 2]}" for name in names), ""]))
+    out.parent.mkdir()
+    for seed in range(20):
+        options = {"test_fraction": "0.25", "test_seed": str(seed), "group_lookalikes": "yes"}
+        plain = held(open_dataset(str(table), options=options).images)
+        out.write_text(
+            "\n".join(["id", *(f"train/p{number}dark" for number in range(4) if f"test/p{number}" not in plain)])
+        )
+        assert held(open_dataset(str(table), options={**options, "exclude": str(out)}).images) == plain
 
 
 def test_a_check_counts_the_test_part(source):

@@ -124,7 +124,7 @@ def test_missing_file_names_the_options(tmp_path):
 
 
 def test_a_file_in_the_home_of_an_unknown_user_is_missing():
-    with pytest.raises(WeightsError, match="~nobody-of-this-name/x.pth: no such weight file"):
+    with pytest.raises(WeightsError, match=r"~nobody-of-this-name/x\.pth: no such weight file"):
         build_model(configuration(weights="~nobody-of-this-name/x.pth"))
 
 

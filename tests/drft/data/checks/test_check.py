@@ -228,7 +228,7 @@ def test_a_source_that_cannot_be_looked_at_is_an_error(monkeypatch, tmp_path, er
 
 
 def test_a_source_with_a_name_that_is_too_long_is_an_error():
-    with pytest.raises(DataError, match="check the path|no data source"):
+    with pytest.raises(DataError, match=r"check the path|no data source"):
         check_source("x" * 300)
 
 

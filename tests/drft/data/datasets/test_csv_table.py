@@ -134,7 +134,7 @@ def test_unused_images_and_a_missing_test_part_are_noted(table):
         ('image,"notes,level\na,none,1\n', "line 1 is not CSV"),
         ('image,level\na,1\n"b\nc",2\n', "line 3: the image in column .* contains a line break"),
         ('image,level\na,"1\n2"\n', "line 2: the label in column 'level' contains a line break"),
-        ("image,notes,level\na,large, red,1\nb,,2\n", r"labels.csv, line 2: .*more cells than the header has names \(3\)"),
+        ("image,notes,level\na,large, red,1\nb,,2\n", r"csv, line 2: .*more cells than the header has names \(3\)"),
         ("image,notes,level,,\na,large, red,1\n", r"line 2: .*more cells than the header has names \(3\)"),
         ("image,level,level\na,1,2\n", r"the header names one column 2 times \('level' and 'level'\): keep one"),
         ("image,Image,level\na,b,2\n", r"one column 2 times \('image' and 'Image'\)"),

@@ -108,7 +108,9 @@ def lock(monkeypatch):
 def test_a_folder_that_cannot_be_read_is_named(classes, lock, read):
     lock(classes / "1")
 
-    with pytest.raises(DataError, match=r"folder .*data/1 cannot be read \(Permission denied\): correct its permissions"):
+    with pytest.raises(
+        DataError, match=r"folder .*data/1 cannot be read \(Permission denied\): correct its permissions"
+    ):
         read(str(classes))
 
 

@@ -46,6 +46,12 @@ def test_aptos(lay_out):
     assert all(image.path.parent.name == "train_images" for image in dataset.images)
 
 
+def test_a_known_table_with_a_faulty_row_is_still_that_table(lay_out):
+    folder = lay_out({"train.csv": "id_code,diagnosis\na,0,1\n", "test.csv": "id_code\nc\n"}, ["train_images/a.png"])
+    with pytest.raises(DataError, match=r"train.csv, line 2: .*more cells than the header"):
+        open_dataset(str(folder))
+
+
 @pytest.mark.parametrize("images", ["train", "resized_train/resized_train"])
 def test_eyepacs_keeps_the_eyes_of_a_patient_together(lay_out, images):
     names = ["10_left", "10_right", "13_left"]
@@ -236,7 +242,6 @@ def test_folders_named_as_grades_are_the_grades(lay_out, folders, names):
         ["train/1.png", "test/1.png"],
         ["train/a/1.png", "other/b/1.png"],
         ["loose.png", "a/1.png"],
-        ["train/a/1.png", "train/b/1.png", "other/1.png", "other/2.png"],
     ],
 )
 def test_other_folders_are_not_classes(lay_out, names):
@@ -250,6 +255,7 @@ def test_other_folders_are_not_classes(lay_out, names):
         (["loose.png"], ["a/1.png", "b/1.png"], "loose.png"),
         (["loose.png", "more.png"], ["inside/a/1.png", "inside/b/1.png"], "loose.png and 1 more"),
         (["loose.png"], ["train/a/1.png", "train/b/1.png", "test/a/1.png"], "loose.png"),
+        (["other/1.png", "other/2.png"], ["train/a/1.png", "train/b/1.png"], "other/1.png and 1 more"),
         (["train/loose.png"], ["train/a/1.png", "train/b/1.png", "test/a/1.png"], "train/loose.png"),
     ],
 )
@@ -286,7 +292,10 @@ def test_classes_with_names_of_parts_may_be_in_parts(lay_out):
 @pytest.mark.parametrize(
     ("names", "fault"),
     [
-        (["a/1.jpg", "a/1.png", "b/1.png"], "a/1.jpg and a/1.png have the same name without its ending: rename one"),
+        (
+            ["a/1.jpg", "a/1.png", "b/1.png"],
+            "a/1.jpg and a/1.png have the same name without its ending: rename one of them",
+        ),
         (
             ["train/a/1.png", "training/a/1.png", "train/b/1.png"],
             "train/a/1.png and training/a/1.png have the same part, class and name: rename one of them",
