@@ -234,7 +234,9 @@ def contestant_rows(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...
 def claim_rows(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     """Return the table of what the verdicts say, against the truth."""
     defaults = [entry["default"] for entry in entries]
-    contrasts = [contrast for part in defaults for contrast in _distinct(part["contrasts"])]
+    # All blocks and the best depth may be the same depth: its values are equal, and it counts once.
+    distinct = [{(row["value"], row["true"]): row for row in part["contrasts"]} for part in defaults]
+    contrasts = [contrast for part in distinct for contrast in part.values()]
     clear = [contrast for contrast in contrasts if contrast["low"] > 0 or contrast["high"] < 0]
     wrong = [contrast for contrast in clear if contrast["true"] * contrast["value"] <= 0]
     best = [max(row["true"] for row in part["by_depth"]) for part in defaults]
@@ -254,11 +256,6 @@ def claim_rows(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
         ("regret of the recommended depth", mean_text(regret), "", str(len(regret))),
         ("gain of the ensemble over its members", mean_text(gain), "", str(len(gain))),
     ]
-
-
-def _distinct(contrasts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return each comparison once: all blocks and the best depth may be the same depth."""
-    return [*{(contrast["value"], contrast["true"]): contrast for contrast in contrasts}.values()]
 
 
 def _held(row: Mapping[str, Any], truth: str) -> bool:
