@@ -12,6 +12,7 @@ from rich.console import Console
 from benchmarks.plan import BenchmarkPlan, choose_trials, link_images, plan_configs
 from drft.config.trial_config import NAMED_WEIGHTS, NORMALIZATIONS, PRECISIONS, STRENGTHS, SplitConfig
 from drft.data import ImageDataset, open_dataset
+from drft.files.home import expand_home
 from drft.models.backbone import block_count
 from drft.models.weights import EMBEDDED_BACKBONE
 
@@ -95,7 +96,7 @@ def _shared_values(args: argparse.Namespace) -> dict[str, Any]:
     """Return the values of all configurations of a plan."""
     weights = args.weights or "embedded"
     if weights not in NAMED_WEIGHTS:  # a file; the programs may run in other folders
-        weights = str(Path(weights).expanduser().absolute())
+        weights = str(expand_home(weights).absolute())
     return {
         "backbone": {"name": args.backbone, "weights": weights, "normalization": args.normalization},
         "image_size": args.image_size,

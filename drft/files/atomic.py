@@ -10,6 +10,7 @@ from pathlib import Path
 import platformdirs
 
 from drft.errors import StudyError
+from drft.files.home import expand_home
 
 
 def default_cache_dir() -> Path:
@@ -20,7 +21,7 @@ def default_cache_dir() -> Path:
     """
     named = os.environ.get("DRFT_CACHE")
     try:
-        path = Path(named).expanduser() if named else platformdirs.user_cache_path("drft-study")
+        path = expand_home(named) if named else platformdirs.user_cache_path("drft-study")
     except RuntimeError:
         path = Path("~")
     if path.parts[:1] and path.parts[0].startswith("~"):  # older platformdirs name a folder in the working folder

@@ -24,6 +24,7 @@ from drft.data.datasets.classes import ONE_CLASS
 from drft.data.datasets.open import is_rendered
 from drft.errors import UsageError
 from drft.extras import install_command
+from drft.files.home import expand_home
 from study.executors import Slot, Workload, check_address_space, choose_slots
 from study.executors.base import TRAINER
 from study.executors.local.process import warm_up
@@ -118,7 +119,7 @@ def prepare(options: RunOptions, progress: Progress) -> StudyPlan[BoundSpace]:
             check_precision(configs[0], slots)
     with faults:
         if dataset is not None and resolved is not None:
-            decode(dataset, _image_sizes(resolved.space), progress)
+            decode(dataset, resolved.space.image_sizes, progress)
     faults.raise_all()
     assert slots is not None
     assert dataset is not None
@@ -143,7 +144,7 @@ def _resolve(
         with faults:
             configs = (config_of(options),) if resolved is None else resolved.space.base_configs
         # A space with faults does not tell the image sizes.
-        smallest = None if resolved is None else min(_image_sizes(resolved.space), default=None)
+        smallest = None if resolved is None else min(resolved.space.image_sizes, default=None)
         for config in configs:
             with faults:
                 probe.check(config, classes, smallest)
@@ -162,7 +163,7 @@ def _make_plan(
     if storage is not None and (labels := _labels_of_study(storage, name, options)):
         options = replace(options, data_options={**labels, **options.data_options})
         dataset = open_dataset(options.data, options=options.data_options, progress=progress)
-        decode(dataset, _image_sizes(space), progress)
+        decode(dataset, space.image_sizes, progress)
     goal, goal_reason = choose_goal(options, space, None if storage is None else recorded_goal(storage, name))
     metadata = _make_metadata(options, resolved, dataset, name, goal)
     faults = OptionErrors()
@@ -188,7 +189,7 @@ def _make_plan(
         workload=make_workload(options, slots, networks=len(space.base_configs)),
         dataset=dataset,
         backbones=[config.backbone for config in space.base_configs],
-        image_sizes=_image_sizes(space),
+        image_sizes=space.image_sizes,
         slots=slots,
         storage=url,
         folder=options.results / metadata.name,
@@ -254,13 +255,6 @@ def make_workload(options: RunOptions, slots: Sequence[Slot], networks: int = 1)
         networks=networks,
         trainer=options.trainer,
     )
-
-
-def _image_sizes(space: BoundSpace) -> list[int]:
-    for dimension in space.dimensions:
-        if dimension.path == "image_size":
-            return sorted({int(size) for size in dimension.domain.values() or () if size is not None})
-    return [space.base.image_size]
 
 
 def find_slots(options: RunOptions) -> Sequence[Slot]:
@@ -347,7 +341,7 @@ def about_dataset(dataset: ImageDataset) -> dict[str, Any]:
 
 def _default_name(space: Space, data: str, backbone: str) -> str:
     """Return a study name made of the names of space, data and backbone."""
-    source = data if is_rendered(data) else Path(data).expanduser().resolve().stem
+    source = data if is_rendered(data) else expand_home(data).resolve().stem
     words = (re.sub(r"[^A-Za-z0-9_.]+", "-", word).strip("-.") for word in (space.name, source, backbone))
     return "-".join(word for word in words if word)[:100]
 

@@ -61,6 +61,17 @@ class BoundSpace:
         return tuple(self.configure({NAME: name}) for name in names) or (self.base,)
 
     @property
+    def image_sizes(self) -> tuple[int, ...]:
+        """All image sizes of the trainings in ascending order, in pixels; an empty tuple if they are endless."""
+        sizes: set[int] = set()
+        searched = {dimension.path: dimension for dimension in self.dimensions}.get("image_size")
+        if searched is None or searched.when:
+            sizes.add(self.base.image_size)
+        if searched is not None:
+            sizes.update(int(size) for size in searched.domain.values() or () if size is not None)
+        return tuple(sorted(sizes))
+
+    @property
     def distributions(self) -> dict[str, BaseDistribution]:
         """The distribution of every dimension, active or not, in Optuna's form."""
         return {dimension.path: dimension.domain.distribution() for dimension in self.dimensions}

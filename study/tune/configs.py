@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from drft.config.trial_config import TrialConfig, nearest
+from drft.config.trial_config import LARGEST_SEED, TrialConfig, nearest
 from drft.errors import ConfigError, UsageError
 from drft.files.home import expand_home
 from study.setup.backbone_probe import BackboneProbe
@@ -50,7 +50,7 @@ def bind_space(options: RunOptions, classes: int | None = None) -> BoundSpace:
 
     Args:
         options: of the run.
-        classes: number of classes of the models to build, as a check; None builds none.
+        classes: number of classes of the models to build and run, as a check; None builds none.
 
     Raises:
         UsageError: when the space, an option or a backbone cannot be used.
@@ -63,7 +63,7 @@ def bind_space(options: RunOptions, classes: int | None = None) -> BoundSpace:
         if resolved is not None and classes is not None:
             for config in resolved.space.base_configs:
                 with faults:
-                    probe.check(config, classes)
+                    probe.check(config, classes, min(resolved.space.image_sizes, default=None))
     faults.raise_all()
     assert resolved is not None
     if resolved.space.base.split.every_fold:
@@ -124,8 +124,8 @@ def config_of(space: BoundSpace, config: Mapping[str, Any], study_seed: int = 0)
     params = read_params(space, config)
     digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode()).digest()
     seed = config.get(SEED, trial_seed(study_seed, int.from_bytes(digest[:4])))
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise ConfigError(f"seed: should be a whole number from 0, not {seed!r}")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed <= LARGEST_SEED:
+        raise ConfigError(f"seed: should be a whole number from 0 to {LARGEST_SEED}, not {seed!r}")
     return space.configure(params).model_copy(update={"seed": int(seed)})
 
 

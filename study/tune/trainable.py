@@ -57,8 +57,7 @@ def trainable(
     dataset = open_dataset(run.data, options=run.data_options)
     bound = bind_space(run, len(dataset.grades))
     check_classes(dataset, bound)
-    searched = bound.values("image_size") if "image_size" in bound.distributions else (bound.base.image_size,)
-    decode(dataset, [int(size) for size in searched if size is not None], lambda _what, _done, _total: None)
+    decode(dataset, bound.image_sizes, lambda _what, _done, _total: None)
     workload = Workload(
         run.data,
         tuple(sorted(run.data_options.items())),

@@ -14,6 +14,7 @@ from drft.data.dataset import ImageDataset
 from drft.data.images import store_of
 from drft.errors import DataError
 from drft.files.atomic import default_cache_dir, whole_file
+from drft.files.home import expand_home
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def pack(
     images = tuple(ShippedFile(store, f"images/{store.name}") for store in stores)
     weights = {}
     for name in sorted({backbone.weights for backbone in backbones}.difference(NAMED_WEIGHTS)):
-        file = Path(name).expanduser().absolute()
+        file = expand_home(name).absolute()
         digest = _digest(file)
         weights[name] = ShippedFile(file, f"weights/{digest}{file.suffix}", digest)
     return ShippedFiles(dataset, images, weights)

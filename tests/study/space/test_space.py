@@ -154,6 +154,20 @@ search:
     assert space.size == 5 + 2 * 5 * 2
 
 
+@pytest.mark.parametrize(
+    ("dimension", "sizes"),
+    [
+        ("", (96,)),
+        ("image_size: {type: categorical, choices: [64, 32]}", (32, 64)),
+        ("image_size: {type: int, low: 32, high: 64, step: 16}", (32, 48, 64)),
+        ("image_size: {type: categorical, choices: [64], when: {depth: 0}}", (64, 96)),  # 96 at other depths
+    ],
+)
+def test_all_image_sizes_that_trainings_may_have_are_known(dimension: str, sizes: tuple[int, ...]) -> None:
+    text = f"search:\n  depth: {{type: int, low: 0, high: all}}\n  {dimension}\n"
+    assert bound(text).image_sizes == sizes
+
+
 def test_endless_dimensions_have_no_size() -> None:
     assert bound(SPACE).size is None
 

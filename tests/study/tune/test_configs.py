@@ -59,8 +59,9 @@ def test_every_fault_is_one_line(space):
     assert "head_phase.lr: 'high' is not" in faults
     with pytest.raises(ConfigError, match=r"depth_phase.lr: the configuration lacks it"):
         config_of(space, {path: value for path, value in VALUES.items() if path != "depth_phase.lr"})
-    with pytest.raises(ConfigError, match="seed: should be a whole number"):
-        config_of(space, VALUES | {"seed": "x"})
+    for seed in ("x", True, -1, 2**64):
+        with pytest.raises(ConfigError, match="seed: should be a whole number"):
+            config_of(space, VALUES | {"seed": seed})
 
 
 def test_unknown_options_and_trials_of_several_folds_are_refused():
@@ -68,3 +69,10 @@ def test_unknown_options_and_trials_of_several_folds_are_refused():
         run_options("quick", "synthetic", {"backbones": "resnet18"})
     with pytest.raises(UsageError, match=r"split.folds: Tune stops a trial at an epoch"):
         bind_space(run_options({**SPACE, "fixed": {"split.folds": 3, "split.fold": None}}, "synthetic", {}))
+
+
+def test_a_backbone_that_cannot_use_the_images_is_refused_before_any_training():
+    backbone = {"backbone": "crossvit_tiny_240", "weights": "none"}
+    options = run_options({**SPACE, "fixed": {"image_size": 64}}, "synthetic", backbone)
+    with pytest.raises(UsageError, match="backbone crossvit_tiny_240 cannot be used with images of 64 pixels"):
+        bind_space(options, classes=5)
