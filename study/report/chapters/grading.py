@@ -48,14 +48,10 @@ def _table_caption(referable: Referable | Withheld, info: StudyInfo) -> str:
         return "Lower is better: the squared distance of the probabilities from the truth, summed over classes."
     if isinstance(referable, Withheld):
         return f"Referable retinopathy is not shown: {referable.reason}."
-    chosen = (
-        "chosen on the same images (Youden), which makes sensitivity and specificity more optimistic"
-        if referable.optimistic
-        else "fixed"
-    )
     return (
         "Referable means grade 2 or worse, predicted when the summed probability of these grades reaches "
-        f"{number(referable.threshold, 2)}; that threshold was {chosen}."
+        f"{number(referable.threshold, 2)}; that threshold was chosen on the same images (Youden), which makes "
+        "sensitivity and specificity more optimistic."
     )
 
 
