@@ -1,6 +1,6 @@
 """The judge of verdicts: its tables, from results whose truth is known."""
 
-from benchmarks.verdict import claim_rows, contestant_rows
+from benchmarks.verdict import claim_rows, contestant_rows, known_rows
 
 
 def entry(seed, true, promise, optuna):
@@ -18,8 +18,9 @@ def entry(seed, true, promise, optuna):
             {"other": "best depth", **estimate, "true": 0.03},  # the same depth
             {"other": "untuned", **estimate, "true": -0.02},
         ],
+        "reach": [(120, 0.055 if seed == 1 else 0.045), (135, 0.04)],
     }  # fmt: skip
-    other = {"trainings": 170, "seconds": 30.0, "depth": 3, "promise": 0.7, "true": optuna}
+    other = {"trainings": 170, "seconds": 30.0, "depth": 3, "promise": 0.7, "true": optuna, "reach": [(170, 0.1)]}
     return {"seed": seed, "default": default, "best": other, "optuna": other}
 
 
@@ -47,3 +48,13 @@ def test_claims_are_held_against_the_truth():
     assert rows["regret of the recommended depth"][1] == "1.0"
     assert rows["gain of the ensemble over its members"][1] == "1.0"
     assert rows["a depth said to be within the tolerance is"][3] == "3"
+
+
+def test_the_trainings_until_a_difference_between_depths_is_known_are_counted():
+    default, best, optuna = known_rows(ENTRIES)
+    assert default[:3] == ("default", "125", "3 of 3")
+    assert default[3].startswith("4.0")
+    assert best[:3] == ("best", "", "0 of 3")
+    assert optuna[3].startswith("10.0")
+    head_alone = [{**ENTRIES[0], "optuna": ENTRIES[0]["optuna"] | {"reach": []}}]
+    assert [row[0] for row in known_rows(head_alone)] == ["default", "best"]
