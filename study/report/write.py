@@ -45,11 +45,12 @@ def write_report(
     small = NO_THUMBNAILS
     if images:
         small = thumbnails(loaded.info, [name for chapter in chapters for name in chapter.images])
+    suspects = suspects_table(statistics.suspects, loaded.info)
     files: dict[str, str | bytes] = {
         **png_files(chapters),
         "trials.csv": csv(loaded.trials),
         "epochs.csv": csv(loaded.epochs),
-        "suspects.csv": csv(with_decisions(suspects_table(statistics.suspects, loaded.info), usual / "suspects.csv")),
+        "suspects.csv": csv(with_decisions(suspects, [usual / "suspects.csv", folder / "suspects.csv"])),
         "summary.json": summary_json(loaded, statistics),
         "report.md": markdown_page(loaded, statistics, chapters),
         "index.html": html_page(loaded, statistics, chapters, small),
