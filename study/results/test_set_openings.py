@@ -42,12 +42,15 @@ class Opening(NamedTuple):
         return moment is not None and opened.astimezone().replace(tzinfo=None) < moment
 
 
-def record_opening(location: StudyLocation, dataset: Mapping[str, Any]) -> None:
+def record_opening(location: StudyLocation, dataset: Mapping[str, Any]) -> Opening:
     """Record that a study opens the test images now, unless it did before.
 
     Args:
         location: of the study.
         dataset: what the study recorded of its data set.
+
+    Returns:
+        Its opening, which is the first one.
 
     Raises:
         StudyError: when the list cannot be written.
@@ -56,7 +59,7 @@ def record_opening(location: StudyLocation, dataset: Mapping[str, Any]) -> None:
     location.open().set_user_attr(ATTRIBUTE, own.opened)
     path = location.folder.parent / FILE
     if own in _listed(path, dataset):
-        return
+        return own
     line = json.dumps({**own._asdict(), **_fingerprints(dataset)}, ensure_ascii=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,6 +67,7 @@ def record_opening(location: StudyLocation, dataset: Mapping[str, Any]) -> None:
             file.write(f"{line}\n")
     except OSError as error:
         raise StudyError(f"cannot write {path}: {error.strerror}; the test set stays closed") from None
+    return own
 
 
 def find_openings(location: StudyLocation, dataset: Mapping[str, Any]) -> tuple[Opening, ...]:
