@@ -12,15 +12,17 @@ def write_whole(path: Path, content: str | bytes, advice: str = "choose another 
     """Write a file; text is encoded as UTF-8.
 
     Args:
-        path: the file; its folder is created.
+        path: the file; its folder is created. Of a link, the file that it leads to is replaced.
         content: of the file.
         advice: what the user can do if it cannot be written.
 
     Raises:
-        StudyError: when the file cannot be written.
+        StudyError: when the file cannot be written, or is a device or a pipe, which would be replaced.
     """
     try:
-        with atomic.whole_file(path) as draft:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise StudyError(f"cannot write {path}: it is a device or a pipe; {advice}")
+        with atomic.whole_file(path.resolve() if path.exists() else path) as draft:
             draft.write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as error:
         raise StudyError(f"cannot write {path}: {error.strerror}; {advice}") from None
