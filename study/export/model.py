@@ -142,6 +142,8 @@ def _are_varied(finalists: Finalists, verdict: Verdict) -> bool:
 
 def _check_output(out: Path, *, onnx: bool) -> None:
     """Check that a model can be written, before anything is read or trained."""
+    if out.resolve() == Path.cwd():  # it would be replaced, and the user's shell be left in a folder that is gone
+        raise StudyError(f"{out} is the working folder: name a new folder with --out, such as model")
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise StudyError(f"{out} already exists: name a new folder with --out")
     if onnx:

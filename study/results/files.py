@@ -29,18 +29,22 @@ def write_whole(path: Path, content: str | bytes, advice: str = "choose another 
 
 
 @contextmanager
-def whole_folder(out: Path, advice: str) -> Iterator[Path]:
-    """Yield a hidden folder to fill; it replaces ``out`` at the end.
+def whole_folder(out: Path, advice: str, *, replace: bool = False) -> Iterator[Path]:
+    """Yield a hidden folder to fill; it takes the place of ``out`` at the end.
 
     Args:
-        out: the folder; its previous contents are deleted.
+        out: the folder. Of a link, the folder that it leads to is replaced.
         advice: what the user can do if it cannot be written.
+        replace: delete the contents of ``out``. Without it, they stay, and the new folder is removed.
 
     Raises:
-        StudyError: when the folder cannot be written.
+        StudyError: when the folder cannot be written, or has contents that stay.
     """
     try:
-        with atomic.whole_folder(out, replace=True) as draft:
+        target = out.resolve()
+        with atomic.whole_folder(target, replace=replace) as draft:
             yield draft
+            if not replace and target.is_dir():
+                target.rmdir()  # fails if another process has filled it in the meantime
     except OSError as error:
         raise StudyError(f"cannot write {out}: {error.strerror}; {advice}") from None

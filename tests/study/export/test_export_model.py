@@ -266,6 +266,13 @@ def test_nothing_is_overwritten(export, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+def test_the_working_folder_is_not_replaced(export, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    code, _, err = export("--out", ".")
+    assert (code, err) == (2, "error: . is the working folder: name a new folder with --out, such as model\n")
+
+
 def test_predict_prints_a_table_of_a_folder(call, trained, tiny_dataset):
     checkpoint = trained[0] / "real" / "trials" / "0001" / "best.safetensors"
     code, out, err = call("predict", checkpoint, tiny_dataset.images[0].path.parent)
