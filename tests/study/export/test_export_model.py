@@ -295,6 +295,27 @@ def test_images_with_the_same_name_are_distinguished(call, trained, tiny_dataset
     ]
 
 
+def test_predict_finds_the_images_of_subfolders_and_no_hidden_files(call, trained, tiny_dataset, tmp_path):
+    checkpoint = trained[0] / "real" / "trials" / "0001" / "best.safetensors"
+    for name in ("b.png", "._b.png", "left/a 1.png", "left/ä.PNG", ".trash/c.png", "__MACOSX/b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(tiny_dataset.images[0].path.read_bytes())
+    code, out, err = call("predict", checkpoint, tmp_path)
+    assert (code, "error" in err) == (0, False)
+    assert [row[:3].strip() for row in out.splitlines()[1:]] == ["b", "a 1", "ä"]
+
+
+@pytest.mark.parametrize("place", ["folder", "file", "parent"])
+def test_a_name_that_is_not_utf_8_is_one_line(call, trained, tiny_dataset, place, tmp_path):
+    checkpoint = trained[0] / "real" / "trials" / "0001" / "best.safetensors"
+    image = tmp_path / ("\udce4" if place == "parent" else "here") / ("p.png" if place == "parent" else "\udce4.png")
+    image.parent.mkdir()
+    image.write_bytes(tiny_dataset.images[0].path.read_bytes())
+    code, out, err = call("predict", checkpoint, image.parent if place == "folder" else image)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "not UTF-8" in err
+
+
 def test_predict_names_all_missing_paths(call, trained, tmp_path):
     (tmp_path / "empty").mkdir()
     code, out, err = call("predict", trained[0] / "nowhere", tmp_path / "no.jpg", tmp_path / "empty")
