@@ -12,13 +12,13 @@ from optuna.trial import TrialState
 
 from drft.config.trial_config import TrialConfig, with_values
 from drft.errors import StudyError
-from study.analysis import Withheld
+from study.analysis import Withheld, summarize
 from study.analysis.evidence import read_verdict
 from study.cli.compare import command
 from study.cli.export import command as export
 from study.compare.changes import changes
 from study.compare.chapters import against_text, side_by_side
-from study.compare.comparison import compare
+from study.compare.comparison import _read, compare
 from study.results.study_results import read_study
 
 COMPLETE, PRUNED = TrialState.COMPLETE, TrialState.PRUNED
@@ -189,6 +189,19 @@ def test_compared_studies_agree_with_their_results(results):
     assert sum(row.n for row in one.depths) == 6
     assert isinstance(three.best, Withheld)
     assert isinstance(three.curve, Withheld)
+
+
+def test_depths_of_several_backbones_are_those_of_the_best_trial_as_in_the_report(results):
+    study = read_study("one", results)
+    names = np.where(study.trials["number"] % 2 == 0, "a", "b")
+    study = replace(
+        study,
+        trials=study.trials.assign(**{"backbone.name": names}),
+        info=replace(study.info, backbones={"a": 5, "b": 3}),
+    )
+    side = _read(study).side
+    assert side.depths == summarize(study).depths
+    assert sum(row.n for row in side.depths) < side.completed
 
 
 @pytest.mark.parametrize(
