@@ -186,7 +186,7 @@ def _write_models(
         model, config = load_checkpoint(checkpoint)
         # Only the file name of the pretrained weights: their folder is a path of this machine.
         configs.append(with_values(config, {"backbone.weights": Path(config.backbone.weights).name}))
-        save_model(folder / name, model, configs[-1], len(classes), classes)
+        save_model(folder / name, model, configs[-1], len(classes), classes, members=len(names))
         models.append(model)
     config = configs[0]
     if len(models) == 1:  # timm builds no ensembles

@@ -12,9 +12,9 @@ import numpy as np
 
 from drft.data.datasets.faults import DataErrors
 from drft.data.datasets.files import SUFFIXES, check_names, files_below
-from drft.errors import DataError
+from drft.errors import DataError, WeightsError
 from drft.files.csv_cells import text_cell
-from drft.models.checkpoint import class_names
+from drft.models.checkpoint import read_checkpoint
 from study.export.names import MEMBERS, MODEL
 from study.report.disclaimer import FULL_DISCLAIMER
 from study.results.files import write_whole
@@ -78,7 +78,7 @@ def predict(checkpoint: Path, images: Sequence[Path]) -> tuple[list[Prediction],
     members = sorted(checkpoint.glob(MEMBERS)) if checkpoint.is_dir() else []
     single = checkpoint / MODEL if checkpoint.is_dir() else checkpoint
     files = members or [single]
-    model = TrainedModel.load(files, class_names(files[0]))
+    model = TrainedModel.load(files, _class_names(checkpoint, files))
     counts = Counter(path.stem for path in images)
     ids = [str(path) if counts[path.stem] > 1 else path.stem for path in images]
     faults: list[str] = []
@@ -88,6 +88,26 @@ def predict(checkpoint: Path, images: Sequence[Path]) -> tuple[list[Prediction],
         if not np.isnan(row).any()
     ]
     return predictions, tuple(model.classes), list(dict.fromkeys(faults))
+
+
+def _class_names(checkpoint: Path, files: Sequence[Path]) -> tuple[str, ...]:
+    """Return the names of the classes of a model, or their numbers where it has no names.
+
+    Raises:
+        WeightsError: as for ``load_checkpoint``, or when the folder is not as it was exported: other networks would
+            give other predictions.
+    """
+    kinds = set()
+    for file in files:
+        stored = read_checkpoint(file)
+        names = stored.names or tuple(map(str, range(stored.classes)))
+        kinds.add((names, stored.config.image_size, stored.members))
+    if len(kinds) > 1:
+        raise WeightsError(f"{checkpoint} holds networks of several models: export the model into a new folder")
+    ((names, _, members),) = kinds
+    if checkpoint.is_dir() and members not in {0, len(files)}:
+        raise WeightsError(f"{checkpoint} holds {len(files)} of the {members} networks of its model: copy it again")
+    return names
 
 
 def headings(names: Sequence[str]) -> tuple[str, ...]:

@@ -14,15 +14,16 @@ import timm
 import torch
 import yaml
 
-from drft.config.trial_config import parse_config
+from drft.config.trial_config import parse_config, with_values
 from drft.data import GRADES
 from drft.data.images import decode
 from drft.extras import install_command
 from drft.models.backbone import build_model
-from drft.models.checkpoint import load_checkpoint
+from drft.models.checkpoint import load_checkpoint, save_model
 from drft.training.trial import run_trial
 from study.export.card import _phases, model_card
 from study.export.model import _find_trial
+from study.export.names import MEMBER
 from study.export.onnx import write_onnx
 from study.results.study_folder import StudyFolder
 from study.results.study_results import StudyResults, read_study
@@ -293,6 +294,46 @@ def test_predict_prints_a_table_of_a_folder(call, trained, tiny_dataset):
     assert [row.split()[0] for row in rows] == [f"photo_{index:03d}" for index in range(60)]
     assert all(sum(map(float, row.split()[2:])) == pytest.approx(1, abs=0.01) for row in rows)
     assert "Nothing here is a medical device" in err
+
+
+@pytest.fixture
+def ensemble(tmp_path):
+    """A folder with three networks of two classes."""
+    backbone = {"name": "test_resnet", "weights": "none", "normalization": "half"}
+    config = parse_config({"image_size": 32, "backbone": backbone})
+    for number in (1, 2, 3):
+        path = tmp_path / "model" / MEMBER.format(number)
+        save_model(path, build_model(config, 2, seed=number), config, 2, ["a", "b"], members=3)
+    return tmp_path / "model"
+
+
+def probabilities_of(call, model, image):
+    code, out, err = call("predict", model, image)
+    assert code == 0, err
+    return [float(cell) for cell in out.splitlines()[1].split()[2:]]
+
+
+def test_an_ensemble_predicts_the_mean_of_its_networks(call, ensemble, tiny_dataset):
+    image = tiny_dataset.images[0].path
+    members = [probabilities_of(call, file, image) for file in sorted(ensemble.iterdir())]
+    assert len({tuple(member) for member in members}) > 1
+    assert probabilities_of(call, ensemble, image) == pytest.approx(np.mean(members, axis=0), abs=2e-3)
+
+
+def test_an_ensemble_that_lacks_a_network_is_refused(call, ensemble, tiny_dataset):
+    (ensemble / MEMBER.format(3)).unlink()
+    message = f"error: {ensemble} holds 2 of the 3 networks of its model: copy it again\n"
+    assert call("predict", ensemble, tiny_dataset.images[0].path) == (2, "", message)
+
+
+@pytest.mark.parametrize("change", [{"image_size": 48}, {}], ids=["image size", "classes"])
+def test_networks_of_several_models_are_refused(call, ensemble, tiny_dataset, change):
+    model, config = load_checkpoint(ensemble / MEMBER.format(3))
+    names = ["a", "b"] if change else ["b", "a"]
+    save_model(ensemble / MEMBER.format(3), model, with_values(config, change), 2, names, members=3)
+    code, out, err = call("predict", ensemble, tiny_dataset.images[0].path)
+    assert (code, out) == (2, "")
+    assert err == f"error: {ensemble} holds networks of several models: export the model into a new folder\n"
 
 
 def test_images_with_the_same_name_are_distinguished(call, trained, tiny_dataset, tmp_path):
