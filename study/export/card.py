@@ -98,7 +98,7 @@ def ensemble_card(
         "Trained on": (*_counts(study, f"{verdict.images} images of the data set `{study.info.dataset['name']}`."),),
         "Expected accuracy": describe_verdict(verdict),
         "Floor": (_floor(study),),
-        "Test images": _tested(study, partial(_test_of_ensemble, study)),
+        "Test images": _tested(study, partial(_test_of_ensemble, study, verdict)),
         **_common(study, config, mean, std, files=f"Each file `{MEMBERS}` holds", onnx=onnx),
     }
     return _card(study, config, f"depth {verdict.recommended_depth}, ensemble of {members}", sections)
@@ -329,19 +329,24 @@ def _test(study: StudyResults, trial: Trial, summary: Mapping[str, Any]) -> Iter
             yield _row("quadratic weighted kappa, mean", Estimate(**score["qwk"]), scale=1)
 
 
-def _test_of_ensemble(study: StudyResults, summary: Mapping[str, Any]) -> Iterator[str]:
+def _test_of_ensemble(study: StudyResults, verdict: Verdict, summary: Mapping[str, Any]) -> Iterator[str]:
     """Yield the test scores of a study's recommended model."""
     promise = summary.get("promise") or {}
     if "models" not in promise:
         yield f"Not scored: test predictions are not read before `drft-study confirm {study.info.name}` has run."
         return
-    yield f"The promise of the section above was {promise['check']['outcome']}, as `drft-study confirm` found once."
+    tested = promise["models"][0]
+    if (tested["depth"], tested["members"]) != (verdict.recommended_depth, len(verdict.trials)):
+        yield "Not of this model: `drft-study confirm` scored the one that the study recommended then, an ensemble of"
+        yield f"{tested['members']} at depth {tested['depth']}. Its promise was {promise['check']['outcome']}."
+    else:
+        yield f"The promise of the section above was {promise['check']['outcome']}, as `drft-study confirm` found once."
     yield ""
     yield "| figure | value | 95% interval |"
     yield "|---|---:|---|"
-    yield _row("accuracy", Estimate(**promise["models"][0]["accuracy"]))
+    yield _row("accuracy", Estimate(**tested["accuracy"]))
     if study.info.ordinal:
-        yield _row("quadratic weighted kappa", Estimate(**promise["models"][0]["qwk"]), scale=1)
+        yield _row("quadratic weighted kappa", Estimate(**tested["qwk"]), scale=1)
 
 
 def _row(name: str, estimate: Estimate | Withheld, scale: float = 100) -> str:

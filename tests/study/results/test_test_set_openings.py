@@ -163,3 +163,24 @@ def test_a_file_that_claims_a_confirmation_is_not_believed(add_finalists, make_s
     )
     assert "Not scored" in card
     assert "99" not in card.partition("## Test images")[2].partition("##")[0]
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_the_card_says_if_the_tested_model_was_another_one(add_finalists, make_study, tmp_path, missing):
+    make_study(tmp_path, "demo", [COMPLETE] * 3, goal="depth")
+    add_finalists(tmp_path, "demo", [0.5, 0.7])
+    study = read_study("demo", tmp_path)
+    record_opening(study.location, DATA)
+    verdict = read_verdict(study)
+    estimate = {"value": 0.514, "low": 0.4, "high": 0.6, "n": 12, "sd": None}
+    tested = {"depth": verdict.recommended_depth, "members": len(verdict.trials) + missing}
+    promise = {"check": {"outcome": "kept"}, "models": [{**tested, "accuracy": estimate, "qwk": estimate}]}
+    (study.info.folder / "confirm").mkdir()
+    (study.info.folder / "confirm" / "summary.json").write_text(json.dumps({"promise": promise}))
+    card = ensemble_card(
+        study, verdict, study.config(0), mean=[0.5] * 3, std=[0.5] * 3, members=10, varied=False, onnx=False
+    )
+    section = card.partition("## Test images")[2].partition("##")[0]
+    assert "| accuracy | 51.4% | 40.0 to 60.0 |" in section
+    assert ("promise of the section above was kept" in section) == (missing == 0)
+    assert ("Not of this model" in section) == (missing == 1)
