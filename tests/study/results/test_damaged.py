@@ -229,6 +229,18 @@ def test_the_dashboard_says_which_drawing_is_missing(predictions: Path):
         artifacts.open_reader(ids["confusion.svg"])
 
 
+def test_a_drawing_of_a_damaged_table_is_missing(predictions: Path):
+    from optuna.artifacts.exceptions import ArtifactNotFound
+
+    table = predictions.with_name("epochs.csv")
+    table.write_text(table.read_text().replace(",0.", ",x0."))
+    artifacts = TrialArtifacts()
+    listed = artifacts.attributes(TrialFolder(predictions.parent, 0, "accuracy", "abcde"))
+    ids = {json.loads(value)["filename"]: json.loads(value)["artifact_id"] for value in listed.values()}
+    with pytest.raises(ArtifactNotFound, match=r"curves\.svg cannot be drawn"):
+        artifacts.open_reader(ids["curves.svg"])
+
+
 def test_a_missing_file_is_no_damage(tmp_path: Path):
     with pytest.raises(FileNotFoundError):
         load_predictions(tmp_path / "predictions.npz", "validation")
