@@ -82,7 +82,7 @@ def _states(progress: StudyProgress, wanted: int) -> str:
 def _arguments(study: str, results: Path, storage: str | None) -> str:
     """Return the arguments by which another command finds the study."""
     options = ["--results", str(results)] if results != Path("results") else []
-    return shlex.join([study, *options, *(["--storage", storage] if storage else [])])
+    return shlex.join([study, *options, *(["--storage", public_url(storage)] if storage else [])])
 
 
 def _finalists(finalists: Finalists | None) -> str:
