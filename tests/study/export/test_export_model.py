@@ -17,6 +17,7 @@ import yaml
 from drft.config.trial_config import parse_config, with_values
 from drft.data import GRADES
 from drft.data.images import decode
+from drft.errors import StudyError
 from drft.extras import install_command
 from drft.models.backbone import build_model
 from drft.models.checkpoint import load_checkpoint, save_model
@@ -215,6 +216,20 @@ def test_onnx_includes_the_thresholds_of_an_ordinal_loss(tmp_path):
     session = runtime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
     (probabilities,) = session.run(None, {"pictures": images.numpy()})
     assert probabilities == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_network_that_onnx_cannot_express_is_one_line(tmp_path):
+    pytest.importorskip("onnxscript")
+
+    class Branching(torch.nn.Module):
+        def forward(self, images):
+            return images.mean(dim=(2, 3)) if images.sum() > 0 else -images.mean(dim=(2, 3))
+
+    settings = {"name": "test_resnet", "weights": "none", "normalization": "half"}
+    model = build_model(parse_config({"image_size": 32, "backbone": settings}), 3)
+    with pytest.raises(StudyError, match=r"--onnx: PyTorch cannot export this network \(.+\): export") as caught:
+        write_onnx([replace(model, net=Branching())], 32, tmp_path / "model.onnx")
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_onnx_without_its_packages_is_one_line(export, monkeypatch, tmp_path):
