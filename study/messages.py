@@ -25,7 +25,7 @@ def opening_lines(plan: StudyPlan[BoundSpace], executor: str = "here") -> list[s
     """Return a description of the study. ``executor`` is the number of trials at once and their devices, as text."""
     metadata, split = plan.metadata, plan.metadata.split
     location = StudyLocation(metadata.name, plan.storage, plan.folder)
-    openings = find_openings(location, metadata.dataset["fingerprint"]) if split["n_test"] else ()
+    openings = find_openings(location, metadata.dataset) if split["n_test"] else ()
     test = f"for the test, {openings_text(openings)}" if openings else "held out for the test"
     parts = describe_split(split, f"{split['n_train']} to train, {split['n_validation']} to validate")
     lines = [

@@ -88,6 +88,9 @@ class ImageDataset:
     """Files with which the user excluded or relabelled images."""
     test_part: TestPart | None = None
     """How the test part was held out of a source that publishes none; None for a published one, or none at all."""
+    test_fingerprint: str = ""
+    """SHA-256 of the contents of the test images: corrections of labels, which are those of training images, do not
+    change it. Empty if there are no test images."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -118,6 +121,13 @@ def fingerprint(images: Sequence[LabeledImage], digests: Sequence[str]) -> str:
     pairs = zip(images, digests, strict=True)
     lines = (f"{image.id}\t{image.grade}\t{image.origin}\t{digest}\n" for image, digest in pairs)
     return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
+
+
+def fingerprint_of_test(images: Sequence[LabeledImage], digests: Sequence[str]) -> str:
+    """Return the fingerprint of the test images among images whose file contents have these SHA-256 digests."""
+    pairs = zip(images, digests, strict=True)
+    lines = sorted(f"{digest}\n" for image, digest in pairs if image.origin == "test")
+    return hashlib.sha256("".join(lines).encode()).hexdigest() if lines else ""
 
 
 def grouping(images: Sequence[LabeledImage]) -> str:

@@ -44,6 +44,8 @@ class StoredCheckpoint(NamedTuple):
     """How the network of a file that holds all tensors differs from timm's."""
     names: tuple[str, ...]
     """Names of the classes; empty if the file has none, as files of version 0.1."""
+    members: int
+    """Networks of the model that the file is a part of; 0 if the file does not say, as those of earlier versions."""
 
 
 def changed_tensors(net: "nn.Module", pretrained: Mapping[str, "Tensor"]) -> dict[str, NDArray[np.generic]]:
@@ -85,7 +87,9 @@ def _named(names: Sequence[str]) -> dict[str, str]:
     return {"names": json.dumps(list(names), ensure_ascii=False)} if names else {}
 
 
-def save_model(path: Path, model: "Model", config: TrialConfig, classes: int, names: Sequence[str] = ()) -> None:
+def save_model(
+    path: Path, model: "Model", config: TrialConfig, classes: int, names: Sequence[str] = (), *, members: int = 1
+) -> None:
     """Write all tensors of a model, so that loading it needs no pretrained weights.
 
     The file appears complete or not at all.
@@ -96,6 +100,7 @@ def save_model(path: Path, model: "Model", config: TrialConfig, classes: int, na
         config: the configuration of the training.
         classes: number of outputs of the head.
         names: of the classes.
+        members: networks of the ensemble that the file is one of; 1 for a model of one network.
     """
     from drft.models.probabilities import learned_tensors  # noqa: PLC0415  see TYPE_CHECKING
 
@@ -105,6 +110,7 @@ def save_model(path: Path, model: "Model", config: TrialConfig, classes: int, na
         "classes": str(classes),
         "normalization": json.dumps([model.mean, model.std]),
         "variant": model.variant.model_dump_json(),
+        "members": str(members),
     }
     _write(path, state | learned_tensors(model.probabilities), metadata | _named(names))
 
@@ -147,16 +153,6 @@ def load_checkpoint(path: Path | str) -> tuple["Model", TrialConfig]:
     return model, config
 
 
-def class_names(path: Path) -> tuple[str, ...]:
-    """Return the names of the classes in a checkpoint, or their numbers where it has no names.
-
-    Raises:
-        WeightsError: as for :func:`load_checkpoint`.
-    """
-    stored = read_checkpoint(path)
-    return stored.names or tuple(map(str, range(stored.classes)))
-
-
 def _write(path: Path, state: Mapping[str, NDArray[np.generic]], metadata: Mapping[str, str]) -> None:
     tensors = {name: np.asarray(array, order="C") for name, array in state.items()}
     with whole_file(path) as draft:
@@ -187,6 +183,7 @@ def read_checkpoint(path: Path) -> StoredCheckpoint:
         mean, std = json.loads(metadata.get("normalization", "[null, null]"))
         normalization = (tuple(map(float, mean)), tuple(map(float, std))) if mean and std else None
         variant = Variant.model_validate_json(metadata.get("variant", "{}"))  # none before it was added
+        members = int(metadata.get("members", "0"))
     except (ValidationError, KeyError, ValueError, TypeError):
         raise WeightsError(f"{path}: its configuration cannot be read: it was written by another version") from None
     for name, tensor in tensors.items():
@@ -198,4 +195,4 @@ def read_checkpoint(path: Path) -> StoredCheckpoint:
     if names and len(set(names)) != classes:
         raise WeightsError(f"{path}: it names {len(set(names))} different classes and has {classes}: use another file")
     inputs = cast("tuple[Channels, Channels] | None", normalization)
-    return StoredCheckpoint(tensors, config, classes, inputs, variant, names)
+    return StoredCheckpoint(tensors, config, classes, inputs, variant, names, members)

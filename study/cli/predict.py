@@ -19,7 +19,7 @@ from study.report.disclaimer import FULL_DISCLAIMER
     help="CSV file to write, in place of a table here.",
 )
 def command(checkpoint: Path, images: Sequence[Path], table: Path | None) -> None:
-    """Classify IMAGES, files or folders, with the model of CHECKPOINT.
+    """Classify IMAGES, files or folders with subfolders, with the model of CHECKPOINT.
 
     CHECKPOINT is a folder written by `drft-study export`, or a .safetensors
     file: that of such a folder, or the best.safetensors of a trial.

@@ -25,8 +25,9 @@ _PAIR_CAPTION = (
 )
 _DEPTHS_CAPTION = (
     "over the completed trials of each depth, with 95% t intervals. The horizontal axis is the share of blocks "
-    "trained, since backbones have different numbers of blocks; equal shares are not equal capacity. Trials of one "
-    "depth also differ in all other settings."
+    "trained, since backbones have different numbers of blocks; equal shares are not equal capacity. Of a study with "
+    "several backbones, the trials with that of its best trial are shown. Trials of one depth also differ in all other "
+    "settings."
 )
 _CHANGES_CAPTION = "Everything recorded that differs. A range or a list was searched; a single value was fixed."
 

@@ -56,6 +56,7 @@ class ComparedStudy(NamedTuple):
     curve: Curve | Withheld
     """Over the completed trials of all depths."""
     depths: tuple[DepthRow, ...] | Withheld
+    """Of the best trial's backbone, where there are several, as in the report."""
 
 
 class StudyDifference(NamedTuple):
@@ -152,7 +153,7 @@ def _read(study: StudyResults) -> _Read:
         best=_best(study),
         floor=score_floor(study.floor, ordinal=study.info.ordinal),
         curve=curves if isinstance(curves, Withheld) else curves[0],
-        depths=depth_table(complete, int(study.info.split["n_validation"])),
+        depths=depth_table(study.of_best_backbone(complete), int(study.info.split["n_validation"])),
     )
     return _Read(side, str(study.info.dataset["fingerprint"]), source, depth, images)
 

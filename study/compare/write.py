@@ -1,5 +1,6 @@
 """Write a comparison: an offline page, the same as Markdown, PNG figures and ``summary.json``."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from study.report.page import environment, figures_json
 from study.report.write import png_files, write_files
 
 SCHEMA = 2
+
+_LONGEST = 150
+"""Letters of the longest name of a folder that is made of the names of studies."""
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> Path:
@@ -40,8 +44,11 @@ def write_comparison(comparison: Comparison, folder: Path) -> Path:
 
 
 def default_folder(comparison: Comparison, results: Path) -> Path:
-    """Return ``results/compare-A-B``."""
-    return results / f"compare-{'-'.join(side.name for side in comparison.sides)}"[:150]
+    """Return ``results/compare-A-B``, of the names of the studies' folders: in a storage, studies may have any name."""
+    name = f"compare-{'-'.join(info.folder.resolve().name for info in comparison.infos)}"
+    if len(name) > _LONGEST:  # comparisons of other studies with as long names have other folders
+        name = f"{name[:_LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return results / name
 
 
 def _summary(comparison: Comparison) -> str:

@@ -95,7 +95,7 @@ def confirm_study(
         lines = [f"The test predictions have not been read{reason}. To resume: {options.command}", DISCLAIMER]
         print_lines(console, lines)
         return replace(outcome, ended="failing") if outcome.ended == "done" else outcome
-    record_opening(results.location, results.info.dataset["fingerprint"])
+    record_opening(results.location, results.info.dataset)
     _conclude(study, results, options, data, console, is_new=True)
     return outcome
 
@@ -111,8 +111,8 @@ def _check_promise(name: str, study: StudyResults, options: RunOptions, data: st
         with _locked(study):
             opened = read_opened_test_set(study)  # another process may have been faster
             if opened is None:
-                opened = computed
-                record_opening(study.location, study.info.dataset["fingerprint"])
+                # Where the file was lost, the test set is not opened for the first time now.
+                opened = computed._replace(opened=record_opening(study.location, study.info.dataset).opened)
                 write_opened_test_set(study, opened)
     print_lines(
         console, [*promise_lines(promise_on_test(opened, ordinal=study.info.ordinal)), *_opened_by_others(study)]

@@ -129,7 +129,7 @@ class TrialArtifacts:
             return (trial.path / kind.filename).open("rb")
         except FileNotFoundError:
             raise ArtifactNotFound(f"trial {trial.number} has no {kind.filename}") from None
-        except (StudyError, ValueError, KeyError, IndexError, OSError) as error:  # pandas raises all of these
+        except (StudyError, ValueError, TypeError, KeyError, IndexError, OSError) as error:  # those of pandas, too
             raise ArtifactNotFound(f"trial {trial.number}: {kind.filename} cannot be drawn, {error}") from None
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:

@@ -16,7 +16,7 @@ from study.analysis.verdict_text import describe_verdict
 from study.export.names import CONFIG, MEMBERS, MODEL, ONNX
 from study.report.disclaimer import FULL_DISCLAIMER, RENDERED
 from study.report.provenance import limits, provenance
-from study.report.wording import between, percent
+from study.report.wording import between, escape_markdown, percent
 from study.results.confirmation_plan import HOLD_OUT
 from study.results.floor import NoFloor
 from study.results.predictions_file import reading
@@ -98,7 +98,7 @@ def ensemble_card(
         "Trained on": (*_counts(study, f"{verdict.images} images of the data set `{study.info.dataset['name']}`."),),
         "Expected accuracy": describe_verdict(verdict),
         "Floor": (_floor(study),),
-        "Test images": _tested(study, partial(_test_of_ensemble, study)),
+        "Test images": _tested(study, partial(_test_of_ensemble, study, verdict)),
         **_common(study, config, mean, std, files=f"Each file `{MEMBERS}` holds", onnx=onnx),
     }
     return _card(study, config, f"depth {verdict.recommended_depth}, ensemble of {members}", sections)
@@ -150,9 +150,11 @@ def _common(
     study: StudyResults, config: TrialConfig, mean: Sequence[float], std: Sequence[float], *, files: str, onnx: bool
 ) -> dict[str, Iterable[str]]:
     return {
-        "Limits": (f"- {limit}" for limit in limits(study)),
+        "Limits": (f"- {escape_markdown(limit)}" for limit in limits(study)),
         "Use": _use(config, mean, std, files=files, onnx=onnx),
-        "Provenance": (f"- {term}: {text}" for term, text in provenance(study) if term not in _PRIVATE),
+        "Provenance": (
+            f"- {term}: {escape_markdown(text)}" for term, text in provenance(study) if term not in _PRIVATE
+        ),
         "Licence": (
             "The licences of the pretrained weights and of the images also apply to this model.",
             *([_IMAGENET_SOURCE] if config.backbone.weights == "imagenet" else []),
@@ -170,7 +172,7 @@ def _card(study: StudyResults, config: TrialConfig, what: str, sections: Mapping
         "tags": ["drft-study"],
     }
     lines = ["---", *yaml.safe_dump(about, sort_keys=False).splitlines(), "---", ""]
-    lines += [f"# {study.info.name}, {what}", "", f"> **{FULL_DISCLAIMER}**"]
+    lines += [f"# {escape_markdown(study.info.name)}, {what}", "", f"> **{FULL_DISCLAIMER}**"]
     if study.info.dataset["rendered"]:
         lines += [">", f"> **{RENDERED}**"]
     for title, section in sections.items():
@@ -244,12 +246,7 @@ def _counts(study: StudyResults, text: str) -> Iterator[str]:
     yield f"| {word} | name | images |"
     yield "|---:|---|---:|"
     counts = zip(study.info.classes, study.info.dataset["counts_train"], strict=False)
-    yield from (f"| {number} | {_cell(name)} | {count} |" for number, (name, count) in enumerate(counts))
-
-
-def _cell(text: str) -> str:
-    """Return a text for a cell of a Markdown table."""
-    return text.replace("|", "\\|")
+    yield from (f"| {number} | {escape_markdown(name)} | {count} |" for number, (name, count) in enumerate(counts))
 
 
 def _class_word(study: StudyResults) -> str:
@@ -277,7 +274,7 @@ def _validation(study: StudyResults, trial: Trial) -> Iterator[str]:
     yield _row("balanced accuracy", scores.balanced_accuracy)
     yield _row("macro AUROC", scores.auroc)
     for name, recall in zip(study.info.classes, scores.recall, strict=True):
-        yield _row(f"recall of {_class_word(study)} {_cell(name)}", recall)
+        yield _row(f"recall of {_class_word(study)} {escape_markdown(name)}", recall)
 
 
 def _floor(study: StudyResults) -> str:
@@ -332,19 +329,24 @@ def _test(study: StudyResults, trial: Trial, summary: Mapping[str, Any]) -> Iter
             yield _row("quadratic weighted kappa, mean", Estimate(**score["qwk"]), scale=1)
 
 
-def _test_of_ensemble(study: StudyResults, summary: Mapping[str, Any]) -> Iterator[str]:
+def _test_of_ensemble(study: StudyResults, verdict: Verdict, summary: Mapping[str, Any]) -> Iterator[str]:
     """Yield the test scores of a study's recommended model."""
     promise = summary.get("promise") or {}
     if "models" not in promise:
         yield f"Not scored: test predictions are not read before `drft-study confirm {study.info.name}` has run."
         return
-    yield f"The promise of the section above was {promise['check']['outcome']}, as `drft-study confirm` found once."
+    tested = promise["models"][0]
+    if (tested["depth"], tested["members"]) != (verdict.recommended_depth, len(verdict.trials)):
+        yield "Not of this model: `drft-study confirm` scored the one that the study recommended then, an ensemble of"
+        yield f"{tested['members']} at depth {tested['depth']}. Its promise was {promise['check']['outcome']}."
+    else:
+        yield f"The promise of the section above was {promise['check']['outcome']}, as `drft-study confirm` found once."
     yield ""
     yield "| figure | value | 95% interval |"
     yield "|---|---:|---|"
-    yield _row("accuracy", Estimate(**promise["models"][0]["accuracy"]))
+    yield _row("accuracy", Estimate(**tested["accuracy"]))
     if study.info.ordinal:
-        yield _row("quadratic weighted kappa", Estimate(**promise["models"][0]["qwk"]), scale=1)
+        yield _row("quadratic weighted kappa", Estimate(**tested["qwk"]), scale=1)
 
 
 def _row(name: str, estimate: Estimate | Withheld, scale: float = 100) -> str:

@@ -142,6 +142,8 @@ def _are_varied(finalists: Finalists, verdict: Verdict) -> bool:
 
 def _check_output(out: Path, *, onnx: bool) -> None:
     """Check that a model can be written, before anything is read or trained."""
+    if out.resolve() == Path.cwd():  # it would be replaced, and the user's shell be left in a folder that is gone
+        raise StudyError(f"{out} is the working folder: name a new folder with --out, such as model")
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise StudyError(f"{out} already exists: name a new folder with --out")
     if onnx:
@@ -184,7 +186,7 @@ def _write_models(
         model, config = load_checkpoint(checkpoint)
         # Only the file name of the pretrained weights: their folder is a path of this machine.
         configs.append(with_values(config, {"backbone.weights": Path(config.backbone.weights).name}))
-        save_model(folder / name, model, configs[-1], len(classes), classes)
+        save_model(folder / name, model, configs[-1], len(classes), classes, members=len(names))
         models.append(model)
     config = configs[0]
     if len(models) == 1:  # timm builds no ensembles

@@ -74,21 +74,25 @@ def write_onnx(models: Sequence[Model], image_size: int, path: Path, classes: Se
         The largest difference in a probability between file and model, on random images.
 
     Raises:
-        StudyError: when they differ by more than rounding.
+        StudyError: when PyTorch cannot export the network, or the two differ by more than rounding.
     """
     module = _Ensemble(models).cpu().eval()
     images = torch.rand(3, 3, image_size, image_size, generator=torch.Generator().manual_seed(0))
-    torch.onnx.export(
-        module,
-        (images[:2],),
-        str(path),
-        input_names=[INPUT],
-        output_names=["probabilities"],
-        dynamic_shapes=({0: torch.export.Dim("n")},),
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
+    try:
+        torch.onnx.export(
+            module,
+            (images[:2],),
+            str(path),
+            input_names=[INPUT],
+            output_names=["probabilities"],
+            dynamic_shapes=({0: torch.export.Dim("n")},),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    except torch.onnx.OnnxExporterError as error:
+        reason = str(error.__cause__ or error).strip().partition("\n")[0]
+        raise StudyError(f"--onnx: PyTorch cannot export this network ({reason}): export without --onnx") from None
     difference = _largest_difference(module, images, path)
     if not difference <= TOLERANCE:  # not >, so that NaN is refused, too
         raise StudyError(

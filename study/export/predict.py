@@ -4,15 +4,17 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from drft.data.datasets.files import SUFFIXES
-from drft.errors import DataError
+from drft.data.datasets.faults import DataErrors
+from drft.data.datasets.files import SUFFIXES, check_names, files_below
+from drft.errors import DataError, WeightsError
 from drft.files.csv_cells import text_cell
-from drft.models.checkpoint import class_names
+from drft.models.checkpoint import read_checkpoint
 from study.export.names import MEMBERS, MODEL
 from study.report.disclaimer import FULL_DISCLAIMER
 from study.results.files import write_whole
@@ -33,26 +35,27 @@ class Prediction(NamedTuple):
 
 
 def find_images(paths: Iterable[Path]) -> list[Path]:
-    """Return the named files and the images in the named folders, each folder in the order of names.
+    """Return the named files and the images in the named folders and their subfolders, as a data source has them.
 
     Raises:
-        DataError: naming every missing path, and every folder without an image.
+        DataError: naming every missing path, every folder without an image, and names that no table can hold.
     """
-    images: list[Path] = []
-    faults: list[str] = []
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(file for file in path.iterdir() if not file.is_dir() and file.suffix.lower() in SUFFIXES)
-            images += inside
-            if not inside:
-                faults.append(f"{path} holds no image ({', '.join(SUFFIXES)}): name an image, or a folder of images")
-        elif path.exists():  # reading refuses what is no file
-            images.append(path)
-        else:
-            faults.append(f"{path} does not exist: name an image, or a folder of images")
-    if faults:
-        raise DataError(faults)
-    return images
+    faults = DataErrors()
+    found = faults.collect(_images_at, paths)
+    faults.raise_all()
+    return list(chain.from_iterable(found))
+
+
+def _images_at(path: Path) -> list[Path]:
+    check_names(path.parent, [str(path)])
+    if not path.exists():
+        raise DataError(f"{path} does not exist: name an image, or a folder of images")
+    if not path.is_dir():
+        return [path]  # reading refuses what is no file
+    inside = [file for file in files_below(path) if file.suffix.lower() in SUFFIXES]
+    if not inside:
+        raise DataError(f"{path} holds no image ({', '.join(SUFFIXES)}): name an image, or a folder of images")
+    return inside
 
 
 def predict(checkpoint: Path, images: Sequence[Path]) -> tuple[list[Prediction], tuple[str, ...], list[str]]:
@@ -75,7 +78,7 @@ def predict(checkpoint: Path, images: Sequence[Path]) -> tuple[list[Prediction],
     members = sorted(checkpoint.glob(MEMBERS)) if checkpoint.is_dir() else []
     single = checkpoint / MODEL if checkpoint.is_dir() else checkpoint
     files = members or [single]
-    model = TrainedModel.load(files, class_names(files[0]))
+    model = TrainedModel.load(files, _class_names(checkpoint, files))
     counts = Counter(path.stem for path in images)
     ids = [str(path) if counts[path.stem] > 1 else path.stem for path in images]
     faults: list[str] = []
@@ -85,6 +88,26 @@ def predict(checkpoint: Path, images: Sequence[Path]) -> tuple[list[Prediction],
         if not np.isnan(row).any()
     ]
     return predictions, tuple(model.classes), list(dict.fromkeys(faults))
+
+
+def _class_names(checkpoint: Path, files: Sequence[Path]) -> tuple[str, ...]:
+    """Return the names of the classes of a model, or their numbers where it has no names.
+
+    Raises:
+        WeightsError: as for ``load_checkpoint``, or when the folder is not as it was exported: other networks would
+            give other predictions.
+    """
+    kinds = set()
+    for file in files:
+        stored = read_checkpoint(file)
+        names = stored.names or tuple(map(str, range(stored.classes)))
+        kinds.add((names, stored.config.image_size, stored.members))
+    if len(kinds) > 1:
+        raise WeightsError(f"{checkpoint} holds networks of several models: export the model into a new folder")
+    ((names, _, members),) = kinds
+    if checkpoint.is_dir() and members not in {0, len(files)}:
+        raise WeightsError(f"{checkpoint} holds {len(files)} of the {members} networks of its model: copy it again")
+    return names
 
 
 def headings(names: Sequence[str]) -> tuple[str, ...]:

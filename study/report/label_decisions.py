@@ -1,7 +1,7 @@
 """Decisions on suspect labels, in the column ``decision`` of ``suspects.csv``; a new report keeps them."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -12,17 +12,20 @@ from drft.files.csv_cells import text_of_cell
 from study.results.predictions_file import name_damage
 
 
-def with_decisions(suspects: pd.DataFrame, before: Path) -> pd.DataFrame:
-    """Add the column ``decision`` with the decisions of the file that is about to be replaced.
+def with_decisions(suspects: pd.DataFrame, before: Iterable[Path]) -> pd.DataFrame:
+    """Add the column ``decision`` with the decisions of the files that former reports wrote.
 
     Rows with a decision keep their proposed grade, which a person may have changed, and they stay in the table when
     their images are no longer suspect.
 
     Args:
         suspects: one row per suspect label, with ``id`` and ``proposed``.
-        before: the file as the last report wrote it; it need not exist.
+        before: these files, which need not exist; where two of them decide on an image, the later one counts.
     """
-    decided, ids = _decided(before), list(map(str, suspects["id"]))
+    decided: dict[str, Mapping[str, str]] = {}
+    for path in dict.fromkeys(before):
+        decided |= _decided(path)
+    ids = list(map(str, suspects["id"]))
     proposed = zip(ids, suspects["proposed"], strict=True)
     table = suspects.assign(
         proposed=[decided[id_]["proposed"] if id_ in decided else grade for id_, grade in proposed],

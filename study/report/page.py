@@ -1,6 +1,5 @@
 """The report as a page (``index.html``) and as Markdown (``report.md``), from the templates in this package."""
 
-import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
@@ -19,7 +18,7 @@ from study.report.explorer import explorer_json
 from study.report.provenance import limits, provenance
 from study.report.tables import STATES, trial_headings, trial_rows, trials_by_state
 from study.report.thumbnails import NO_THUMBNAILS, Thumbnails
-from study.report.wording import answer, between, number, percent
+from study.report.wording import answer, between, escape_markdown, number, percent
 from study.results.study_metadata import describe_split
 from study.results.study_results import StudyInfo, StudyResults
 
@@ -166,7 +165,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["md"] = _escape_markdown
+    environment.filters["md"] = escape_markdown
     environment.globals |= {
         "disclaimer": FULL_DISCLAIMER,
         "rendered_note": RENDERED,
@@ -174,8 +173,3 @@ def environment() -> Environment:
         "plotly_script": _plotly_script,
     }
     return environment
-
-
-def _escape_markdown(text: str) -> str:
-    """Escape the markup characters of Markdown and HTML, and join the lines of a text."""
-    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", " ".join(text.split()))

@@ -60,7 +60,7 @@ def image(drawing: go.Figure) -> bytes:
             _line(panels[(shape.xref or "x").split()[0]], shape)
         # plotly keeps the titles of panels as annotations, in the order of the panels.
         for axes, title in zip(panels.values(), layout.annotations, strict=False):
-            axes.set_title(title.text)
+            axes.set_title(_no_formula(title.text))
         if layout.showlegend is not False and any(axes.get_legend_handles_labels()[0] for axes in panels.values()):
             canvas.legend(loc="outside upper center", ncols=4)
         canvas.savefig(file, format="png", metadata={"Software": None})
@@ -144,8 +144,8 @@ def _heatmap(axes: Axes, trace: Any, _: object) -> None:
     rows, columns = map(range, cells.shape)
     style: dict[str, Any] = {"cmap": _colormap(trace.colorscale), "edgecolors": "white", "linewidth": trace.xgap or 0}
     mesh = axes.pcolormesh(columns, rows, cells, shading="nearest", vmin=trace.zmin, vmax=trace.zmax, **style)
-    axes.set_xticks(columns, trace.x)
-    axes.set_yticks(rows, trace.y)
+    axes.set_xticks(columns, trace.x and list(map(_no_formula, trace.x)))
+    axes.set_yticks(rows, trace.y and list(map(_no_formula, trace.y)))
     ink, dark = trace.textfont.color, np.asarray(mesh.norm(cells)) > 0.6
     for (row, column), value in np.ndenumerate(cells):
         text = f"{value:g}" if trace.text is None else trace.text[row][column]
@@ -168,7 +168,7 @@ def _set_axis(axes: Axes, side: str, axis: Any) -> None:
     limits = axis.range or ((0, None) if axis.rangemode == "tozero" else None)
     if axis.ticktext is not None:
         limits = limits or getattr(axes, f"get_{side}lim")()  # ticks outside the data must not widen the axis
-        ruler.set_ticks(axis.tickvals, [text.replace("<br>", "\n") for text in axis.ticktext])
+        ruler.set_ticks(axis.tickvals, [_no_formula(text).replace("<br>", "\n") for text in axis.ticktext])
         ruler.set_minor_locator(NullLocator())
     if limits is not None:
         axes.set(**{f"{side}lim": limits})
@@ -185,7 +185,12 @@ def _line(axes: Axes, shape: Any) -> None:
 
 
 def _label(trace: Any) -> str | None:
-    return trace.name if trace.showlegend is not False else None
+    return _no_formula(trace.name) if trace.name and trace.showlegend is not False else None
+
+
+def _no_formula(text: Any) -> str:
+    """Return a text that Matplotlib takes for no formula: names of classes and studies may have dollar signs."""
+    return str(text).replace("$", r"\$")
 
 
 def _reaches(errors: Any) -> list[Any] | None:

@@ -49,7 +49,7 @@ def status_lines(study: str, results: Path = Path("results"), storage: str | Non
     deep = attributes.get("goal") == "depth"
     finalists = read_finalists_at(location) if deep else None
     floor = read_floor(location.folder)
-    openings = find_openings(location, _fingerprint(attributes))
+    openings = find_openings(location, _dataset(attributes))
     page = location.folder / "report" / "index.html"
     report = page if page.exists() else f"not written yet: drft-study report {_arguments(study, results, storage)}"
     return [
@@ -65,12 +65,12 @@ def status_lines(study: str, results: Path = Path("results"), storage: str | Non
     ]
 
 
-def _fingerprint(attributes: Mapping[str, Any]) -> str:
-    """Return the fingerprint of the data set; empty if it is damaged: then other studies of it are not found."""
+def _dataset(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what is recorded of the data set; empty if it is damaged: then other studies of it are not found."""
     try:
-        return str(json.loads(attributes["cohort"])["fingerprint"])
+        return dict(json.loads(attributes["cohort"]))
     except (ValueError, KeyError, TypeError):
-        return ""
+        return {}
 
 
 def _states(progress: StudyProgress, wanted: int) -> str:
@@ -82,7 +82,7 @@ def _states(progress: StudyProgress, wanted: int) -> str:
 def _arguments(study: str, results: Path, storage: str | None) -> str:
     """Return the arguments by which another command finds the study."""
     options = ["--results", str(results)] if results != Path("results") else []
-    return shlex.join([study, *options, *(["--storage", storage] if storage else [])])
+    return shlex.join([study, *options, *(["--storage", public_url(storage)] if storage else [])])
 
 
 def _finalists(finalists: Finalists | None) -> str:

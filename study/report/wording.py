@@ -1,5 +1,6 @@
 """Numbers as text: percentages, points and intervals; and the three answers that open a report."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,6 +21,11 @@ class Answer(NamedTuple):
 
     question: str
     text: str
+
+
+def escape_markdown(text: str) -> str:
+    """Escape the markup characters of Markdown and HTML, and join the lines of a text."""
+    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", " ".join(text.split()))
 
 
 def percent(value: float) -> str:

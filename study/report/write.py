@@ -1,5 +1,6 @@
 """Read a study, compute its statistics, and write ``results/STUDY/report``."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -44,11 +45,12 @@ def write_report(
     small = NO_THUMBNAILS
     if images:
         small = thumbnails(loaded.info, [name for chapter in chapters for name in chapter.images])
+    suspects = suspects_table(statistics.suspects, loaded.info)
     files: dict[str, str | bytes] = {
         **png_files(chapters),
         "trials.csv": csv(loaded.trials),
         "epochs.csv": csv(loaded.epochs),
-        "suspects.csv": csv(with_decisions(suspects_table(statistics.suspects, loaded.info), usual / "suspects.csv")),
+        "suspects.csv": csv(with_decisions(suspects, [usual / "suspects.csv", folder / "suspects.csv"])),
         "summary.json": summary_json(loaded, statistics),
         "report.md": markdown_page(loaded, statistics, chapters),
         "index.html": html_page(loaded, statistics, chapters, small),
@@ -58,16 +60,25 @@ def write_report(
 
 
 def write_files(folder: Path, files: Mapping[str, str | bytes]) -> None:
-    """Write files in order, each atomically, and remove images that are not among them.
+    """Write files in order, each atomically, and remove the images of the former report that are not among them.
 
     Raises:
         StudyError: when the folder cannot be written.
     """
+    former = {name for text in files if text.endswith(".md") for name in _images_of(folder / text)}
     for name, content in files.items():
         write_whole(folder / name, content)
-    for old in (folder / "figures").glob("*.png"):
-        if f"figures/{old.name}" not in files:
-            old.unlink()
+    for name in former.difference(files):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _images_of(markdown: Path) -> list[str]:
+    """Return the images that a former report shows; a folder that a user names may hold other ones, too."""
+    try:
+        text = markdown.read_text(encoding="utf-8", errors="replace")
+    except OSError:  # there is none
+        return []
+    return re.findall(r"^!\[.*\]\((figures/[\w-]+\.png)\)$", text, re.MULTILINE)
 
 
 def png_files(chapters: Sequence[Chapter]) -> dict[str, bytes]:

@@ -157,16 +157,14 @@ def at_possible_depth(base: TrialConfig, blocks: int) -> TrialConfig:
 
 def _best_candidates(study: StudyResults) -> Sequence[Candidate]:
     """Return the eligible trials, best first; of trials that differ in their seeds alone, only the best."""
-    configs = {
-        trial.number: TrialConfig.model_validate_json(trial.user_attrs["config"])
-        for trial in study.location.open().get_trials(deepcopy=False)
-        if "config" in trial.user_attrs
-    }
     candidates: dict[TrialConfig, Candidate] = {}
     for row in study.eligible.to_dict("records"):
         number = int(row["number"])
-        config = without_seeds(configs[number])
-        if config not in candidates and not pd.isna(row["val_accuracy_best"]):
+        recorded = study.config(number)
+        if recorded is None or pd.isna(row["val_accuracy_best"]):
+            continue
+        config = without_seeds(recorded)
+        if config not in candidates:
             candidates[config] = Candidate(f"trial {number}", number, float(row["val_accuracy_best"]), config)
     return list(candidates.values())
 

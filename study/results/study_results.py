@@ -178,10 +178,25 @@ class StudyResults:
         trials = counted(len(self.complete), "completed trial")
         return f"each of {trials} has a gap above {self.info.max_gap:g} at its best epoch"
 
+    @cached_property
+    def configs(self) -> Mapping[int, TrialConfig]:
+        """The recorded configurations by the trials' numbers; what cannot be read is named."""
+        configs = {}
+        for trial in self.location.open().get_trials(deepcopy=False):
+            if "config" not in trial.user_attrs:
+                continue
+            try:
+                configs[trial.number] = TrialConfig.model_validate_json(trial.user_attrs["config"])
+            except ValueError:
+                self.name_damage(
+                    f"the configuration of trial {trial.number} of study {self.info.name!r} in {self.info.url} is "
+                    "damaged or of another version: the study is read without it"
+                )
+        return configs
+
     def config(self, number: int) -> TrialConfig | None:
-        """Return the configuration of a trial; None if it is not recorded."""
-        recorded = self.location.open().get_trials(deepcopy=False)[number].user_attrs.get("config")
-        return None if recorded is None else TrialConfig.model_validate_json(recorded)
+        """Return the configuration of a trial; None if it is not recorded, or damaged."""
+        return self.configs.get(number)
 
     def predictions(self, number: int, part: Literal["train", "validation"] = "validation") -> Predictions | None:
         """Return the class probabilities of a trial at every epoch; None if they are not stored, or damaged.
@@ -285,6 +300,11 @@ def _decode(location: StudyLocation, attributes: Mapping[str, Any], name: str, d
     """
 
     def fits(value: object) -> bool:
+        if name == "base_config":
+            try:
+                TrialConfig.model_validate(value)
+            except ValueError:
+                return False
         return isinstance(value, list if name == "blocks" else dict) and {*_KEYS.get(name, ())} <= {*map(str, value)}
 
     where = f"attribute {name!r} of study {location.name!r} in {public_url(location.url)}"
@@ -300,7 +320,10 @@ def _decode(location: StudyLocation, attributes: Mapping[str, Any], name: str, d
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
         value = None
     if not fits(value):
-        raise StudyError(f"{where} is damaged, and {copy} has no copy of it: restore one of the two from a backup")
+        raise StudyError(
+            f"{where} is damaged or of another version, and {copy} has no copy of it: restore one of the two from a "
+            "backup"
+        )
     damaged.append(f"{where} is damaged: its copy in {copy} is used")
     return value
 

@@ -1,14 +1,15 @@
 """When and by which study the test images of a data set were opened.
 
 A study records its own opening in its storage, so that a copy of the study says so too. A file beside the studies lists
-the openings of all of them by the fingerprint of the data set, so that other studies of the same images know.
+the openings of all of them by the fingerprints of the data set and of its test images, so that other studies of the
+same test images know: also those on corrected labels, since corrections rely on trainings.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import optuna
 
@@ -41,12 +42,15 @@ class Opening(NamedTuple):
         return moment is not None and opened.astimezone().replace(tzinfo=None) < moment
 
 
-def record_opening(location: StudyLocation, fingerprint: str) -> None:
+def record_opening(location: StudyLocation, dataset: Mapping[str, Any]) -> Opening:
     """Record that a study opens the test images now, unless it did before.
 
     Args:
         location: of the study.
-        fingerprint: of its data set.
+        dataset: what the study recorded of its data set.
+
+    Returns:
+        Its opening, which is the first one.
 
     Raises:
         StudyError: when the list cannot be written.
@@ -54,32 +58,33 @@ def record_opening(location: StudyLocation, fingerprint: str) -> None:
     own = own_opening(location) or Opening(location.name, datetime.now(UTC).isoformat())
     location.open().set_user_attr(ATTRIBUTE, own.opened)
     path = location.folder.parent / FILE
-    if own in _listed(path, fingerprint):
-        return
-    line = json.dumps({**own._asdict(), "fingerprint": fingerprint}, ensure_ascii=False)
+    if own in _listed(path, dataset):
+        return own
+    line = json.dumps({**own._asdict(), **_fingerprints(dataset)}, ensure_ascii=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
             file.write(f"{line}\n")
     except OSError as error:
         raise StudyError(f"cannot write {path}: {error.strerror}; the test set stays closed") from None
+    return own
 
 
-def find_openings(location: StudyLocation, fingerprint: str) -> tuple[Opening, ...]:
+def find_openings(location: StudyLocation, dataset: Mapping[str, Any]) -> tuple[Opening, ...]:
     """Return the openings of the test images of a study's data set, earliest first.
 
     Args:
         location: of the study, which need not exist yet.
-        fingerprint: of its data set.
+        dataset: what the study records of its data set.
     """
     own = own_opening(location)
-    found = {*_listed(location.folder.parent / FILE, fingerprint), *([own] if own else [])}
+    found = {*_listed(location.folder.parent / FILE, dataset), *([own] if own else [])}
     return tuple(sorted(found, key=lambda opening: (opening.opened, opening.study)))
 
 
 def openings_of(results: StudyResults) -> tuple[Opening, ...]:
     """Return the openings of the test images of a study that was read."""
-    return find_openings(results.location, results.info.dataset["fingerprint"])
+    return find_openings(results.location, results.info.dataset)
 
 
 def own_opening(location: StudyLocation) -> Opening | None:
@@ -119,8 +124,14 @@ def _opening(study: str, opened: str) -> Opening:
     return Opening(str(study), opened)
 
 
-def _listed(path: Path, fingerprint: str) -> list[Opening]:
+def _fingerprints(dataset: Mapping[str, Any]) -> dict[str, str]:
+    """Return the recorded fingerprints of a data set; older versions did not record that of its test images."""
+    return {name: str(dataset[name]) for name in ("fingerprint", "test_fingerprint") if dataset.get(name)}
+
+
+def _listed(path: Path, dataset: Mapping[str, Any]) -> list[Opening]:
     """Read the openings of a data set from the list; a line that cannot be read is named and left out."""
+    wanted = {*_fingerprints(dataset).values()}
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
@@ -131,7 +142,7 @@ def _listed(path: Path, fingerprint: str) -> list[Opening]:
     for number, line in enumerate(lines, start=1):
         try:
             values = json.loads(line)
-            if values["fingerprint"] == fingerprint:
+            if wanted & {values["fingerprint"], values.get("test_fingerprint")}:
                 found.append(_opening(values["study"], values["opened"]))
         except (ValueError, KeyError, TypeError):
             name_damage(f"line {number} of {path}, which lists who opened the test images, is damaged: it is left out")

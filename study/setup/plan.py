@@ -318,6 +318,7 @@ def about_dataset(dataset: ImageDataset) -> dict[str, Any]:
     return {
         "name": dataset.name,
         "fingerprint": dataset.fingerprint,
+        "test_fingerprint": dataset.test_fingerprint,
         "grouping": grouping(dataset.images),
         "rendered": dataset.rendered,
         "counts_train": dataset.counts("train"),

@@ -8,7 +8,7 @@ from drft.config.trial_config import Metric
 from study.analysis import Withheld
 from study.report.disclaimer import DISCLAIMER
 from study.report.json_csv import plain
-from study.report.wording import between, kappa, number, percent, points, without_empty_kappa
+from study.report.wording import between, escape_markdown, kappa, number, percent, points, without_empty_kappa
 from study.soup.evaluator import InterpolationPoint
 from study.soup.ingredients import LeftOut
 from study.soup.scores import ScoredEnsemble
@@ -70,11 +70,11 @@ def markdown_text(report: SoupReport) -> str:
     """Return ``soup.md``."""
     alphas = [(f"{p.alpha:g}", percent(p.validation_accuracy), percent(p.train_accuracy)) for p in report.alphas]
     lines = [
-        f"# Soups and ensembles of the best trials of {report.study}",
+        f"# Soups and ensembles of the best trials of {escape_markdown(report.study)}",
         "",
         f"> {DISCLAIMER}",
         "",
-        *(f"{line}\n" for line in verdict(report)),
+        *(f"{escape_markdown(line)}\n" for line in verdict(report)),
         "On the validation images, with 95% intervals:",
         "",
         *_table(*without_empty_kappa(HEADINGS, rows(report))),

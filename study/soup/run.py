@@ -64,7 +64,7 @@ def make_soups(
         evaluator = Evaluator(reopen_dataset(info, source, options, progress), ingredients)
         report, chosen = _combine(info, evaluator, ingredients, left_out, progress)
     config = next(trial.config for trial in ingredients if trial.trial == chosen.trials[0])  # of the best trial in it
-    with whole_folder(out, "choose another folder with --results") as draft:
+    with whole_folder(out, "choose another folder with --results", replace=True) as draft:
         (draft / JSON).write_text(json_text(report), encoding="utf-8")
         (draft / MARKDOWN).write_text(markdown_text(report), encoding="utf-8")
         tensors = evaluator.checkpoint_tensors(chosen)

@@ -42,7 +42,7 @@ def _folders_below(folder: Path, *, skip_unreadable: bool = False) -> Iterator[t
     """Yield the files and the links to folders in each folder."""
     for parent, subfolders, names in os.walk(folder, onerror=None if skip_unreadable else _refuse, followlinks=False):
         depth = len(Path(parent).relative_to(folder).parts)
-        _check_names(Path(parent), [*subfolders, *names])
+        check_names(Path(parent), [*subfolders, *names])
         visible = sorted(filter(_is_visible, subfolders))
         # os.walk continues with the subfolders that are left in this list.
         subfolders[:] = visible if depth < _MAX_DEPTH else []
@@ -133,7 +133,7 @@ def _is_visible(name: str) -> bool:
     return not name.startswith(_OF_SYSTEMS)
 
 
-def _check_names(folder: Path, names: Sequence[str]) -> None:
+def check_names(folder: Path, names: Sequence[str]) -> None:
     """Refuse names that are not UTF-8: no table can name them, and no result file can hold them.
 
     Raises:
@@ -141,8 +141,11 @@ def _check_names(folder: Path, names: Sequence[str]) -> None:
     """
     wrong = sorted(name for name in names if any("\ud800" <= letter <= "\udfff" for letter in name))
     if wrong:
-        shown = wrong[0].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        raise DataError(f"{folder}: {len(wrong)} names are not UTF-8, such as {shown}: rename them")
+        where, shown = (
+            name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            for name in (str(folder), wrong[0])
+        )
+        raise DataError(f"{where}: {len(wrong)} names are not UTF-8, such as {shown}: rename them")
 
 
 def _comparable(name: str) -> str:

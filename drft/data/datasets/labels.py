@@ -7,7 +7,16 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
-from drft.data.dataset import GRADES, Correction, ImageDataset, LabeledImage, Origin, TestPart, fingerprint
+from drft.data.dataset import (
+    GRADES,
+    Correction,
+    ImageDataset,
+    LabeledImage,
+    Origin,
+    TestPart,
+    fingerprint,
+    fingerprint_of_test,
+)
 from drft.data.datasets.audit import audit_files, merge_groups, same_bytes
 from drft.data.datasets.classes import FORMER, find_classes, former_classes, parse_class
 from drft.data.datasets.faults import DataErrors
@@ -123,6 +132,7 @@ def build_dataset(labels: SourceLabels, progress: Progress, cache_dir: Path | No
         ),
         corrections=labels.corrections,
         test_part=labels.test_part,
+        test_fingerprint=fingerprint_of_test(grouped, audit.digests),
     )
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from drft.data.dataset import ImageDataset, LabeledImage, Origin, fingerprint
+from drft.data.dataset import ImageDataset, LabeledImage, Origin, fingerprint, fingerprint_of_test
 from drft.data.progress import Progress
 from drft.data.rendering.pool import RenderJob, render_files
 from drft.errors import DataError
@@ -83,6 +83,7 @@ def render_dataset(seed: int = 0, cache_dir: Path | None = None, progress: Progr
             "Rendered images, not patients: figures on them say nothing about clinical performance.",
             f"About {DISAGREEMENT:.0%} of the labels differ by a grade from the rendered one, as those of graders do.",
         ),
+        test_fingerprint=fingerprint_of_test(images, digests),
     )
 
 

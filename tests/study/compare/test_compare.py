@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,13 +13,14 @@ from optuna.trial import TrialState
 
 from drft.config.trial_config import TrialConfig, with_values
 from drft.errors import StudyError
-from study.analysis import Withheld
+from study.analysis import Withheld, summarize
 from study.analysis.evidence import read_verdict
 from study.cli.compare import command
 from study.cli.export import command as export
 from study.compare.changes import changes
 from study.compare.chapters import against_text, side_by_side
-from study.compare.comparison import compare
+from study.compare.comparison import _read, compare
+from study.compare.write import default_folder
 from study.results.study_results import read_study
 
 COMPLETE, PRUNED = TrialState.COMPLETE, TrialState.PRUNED
@@ -191,6 +193,19 @@ def test_compared_studies_agree_with_their_results(results):
     assert isinstance(three.curve, Withheld)
 
 
+def test_depths_of_several_backbones_are_those_of_the_best_trial_as_in_the_report(results):
+    study = read_study("one", results)
+    names = np.where(study.trials["number"] % 2 == 0, "a", "b")
+    study = replace(
+        study,
+        trials=study.trials.assign(**{"backbone.name": names}),
+        info=replace(study.info, backbones={"a": 5, "b": 3}),
+    )
+    side = _read(study).side
+    assert side.depths == summarize(study).depths
+    assert sum(row.n for row in side.depths) < side.completed
+
+
 @pytest.mark.parametrize(
     ("studies", "message"),
     [(["one"], "cannot be compared"), (["one", "one"], "named twice"), (["one", "twoo"], "did you mean 'two'")],
@@ -223,6 +238,23 @@ def test_the_command_writes_page_markdown_figures_and_summary(results):
     assert summary["schema"] == 2
     assert summary["against"][0]["unpaired"] is None
     assert summary["against"][1]["difference"] == {"withheld": "three has no expected accuracy: no trial has completed"}
+
+
+def test_a_comparison_stays_in_the_folder_of_the_results_whatever_the_names(make_study, tmp_path):
+    for name in ("a/../../../b", "c"):
+        make_study(tmp_path / "kept", name, [COMPLETE], folder="both")
+    url, results = f"sqlite:///{tmp_path / 'kept' / 'both' / 'study.db'}", tmp_path / "results"
+    page = invoke(command, "a/../../../b", "c", "--storage", url, "--results", results).output.splitlines()[-1]
+    assert Path(page).parents[1] == results
+
+
+def test_comparisons_of_long_names_have_folders_of_their_own(make_study, tmp_path):
+    names = [f"{'long' * 20}{letter}" for letter in "abc"]
+    for name in names:
+        make_study(tmp_path, name, [COMPLETE])
+    folders = {default_folder(compare([names[0], other], tmp_path), tmp_path).name for other in names[1:]}
+    assert len(folders) == 2
+    assert max(map(len, folders)) < 170
 
 
 def test_studies_without_a_completed_trial_can_be_compared(make_study, tmp_path):

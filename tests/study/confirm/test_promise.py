@@ -16,7 +16,9 @@ from study.confirm.verdict import promise_lines
 from study.report.chapters.parts import Table, Text
 from study.report.chapters.test_set import HELD_OUT, chapter, power_text, promise_text
 from study.results.locate import StudyLocation
-from study.results.test_set import ModelPredictions, OpenedTestSet, PromisedAccuracy
+from study.results.study_results import read_study
+from study.results.test_set import ModelPredictions, OpenedTestSet, PromisedAccuracy, opened_test_set_file
+from study.results.test_set_openings import own_opening
 from study.setup.options import RunOptions
 
 PROMISE = PromisedAccuracy(0.61, 0.572, 0.648, 413)
@@ -50,7 +52,7 @@ def test_a_promise_that_cannot_be_checked():
 
 
 @pytest.fixture
-def opened():
+def test_set():
     grades = np.arange(60) % 5
     predicted = [np.where(np.arange(60) < count, grades, (grades + 1) % 5) for count in (40, 30)]
     models = (
@@ -58,7 +60,12 @@ def opened():
         ModelPredictions("untuned", 2, tuple(range(5)), predicted[1]),
     )
     missing = {"linear model": "there is no floor: it was not computed"}
-    return promise_on_test(OpenedTestSet("2026-11-26T12:00:00+00:00", PROMISE, ("x",) * 60, grades, models, missing))
+    return OpenedTestSet("2026-11-26T12:00:00+00:00", PROMISE, ("x",) * 60, grades, models, missing)
+
+
+@pytest.fixture
+def opened(test_set):
+    return promise_on_test(test_set)
 
 
 def test_the_first_line_says_whether_the_promise_was_kept(opened):
@@ -107,3 +114,15 @@ def test_a_study_without_test_images_or_finalists_is_refused_in_one_line(make_st
         confirm_study("demo", RunOptions(results=results))
     assert len(str(caught.value).splitlines()) == 1
     assert not (results / "demo" / "confirm").exists()
+
+
+def test_a_test_set_whose_file_was_lost_keeps_the_date_of_its_opening(make_study, test_set, tmp_path, monkeypatch):
+    results = make_study(tmp_path, states=[TrialState.COMPLETE] * 3, goal="depth")
+    monkeypatch.setattr("study.confirm.run.open_test_set", lambda *_: test_set)
+    location = read_study("demo", results).location
+    dates = []
+    for _ in range(2):
+        confirm_study("demo", RunOptions(results=results, report=False))
+        dates.append(json.loads(opened_test_set_file(location).read_text())["opened"])
+        opened_test_set_file(location).unlink()
+    assert dates == [own_opening(location).opened] * 2

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,15 +14,17 @@ import timm
 import torch
 import yaml
 
-from drft.config.trial_config import parse_config
+from drft.config.trial_config import parse_config, with_values
 from drft.data import GRADES
 from drft.data.images import decode
+from drft.errors import StudyError
 from drft.extras import install_command
 from drft.models.backbone import build_model
-from drft.models.checkpoint import load_checkpoint
+from drft.models.checkpoint import load_checkpoint, save_model
 from drft.training.trial import run_trial
 from study.export.card import _phases, model_card
 from study.export.model import _find_trial
+from study.export.names import MEMBER
 from study.export.onnx import write_onnx
 from study.results.study_folder import StudyFolder
 from study.results.study_results import StudyResults, read_study
@@ -140,6 +143,16 @@ def test_the_card_names_source_and_licence_of_imagenet_weights(trained, tiny_con
     assert "Apache" not in card(config=tiny_config("none"))
 
 
+def test_the_card_escapes_the_names_of_classes(trained, tiny_config):
+    study = read_study("real", trained[0])
+    named = {**study.info.dataset, "grades": ["<b>", "a|b", "*c*", "d_e", "f"]}
+    study = replace(study, info=replace(study.info, dataset=named))
+    card = model_card(study, _find_trial(study, 1), tiny_config("none"), mean=(0.5,) * 3, std=(0.5,) * 3, onnx=False)
+    assert r"| 0 | \<b\> | 134 |" in card
+    assert r"| recall of class a\|b |" in card
+    assert r"| recall of class \*c\* |" in card
+
+
 @pytest.mark.parametrize("number", [0, 1])
 def test_the_card_has_the_test_scores_of_a_confirmation(export, trained, number, tmp_path, monkeypatch):
     opening = Opening("real", "2026-11-26T12:00:00+00:00")
@@ -205,6 +218,20 @@ def test_onnx_includes_the_thresholds_of_an_ordinal_loss(tmp_path):
     assert probabilities == pytest.approx(expected, abs=1e-5)
 
 
+def test_a_network_that_onnx_cannot_express_is_one_line(tmp_path):
+    pytest.importorskip("onnxscript")
+
+    class Branching(torch.nn.Module):
+        def forward(self, images):
+            return images.mean(dim=(2, 3)) if images.sum() > 0 else -images.mean(dim=(2, 3))
+
+    settings = {"name": "test_resnet", "weights": "none", "normalization": "half"}
+    model = build_model(parse_config({"image_size": 32, "backbone": settings}), 3)
+    with pytest.raises(StudyError, match=r"--onnx: PyTorch cannot export this network \(.+\): export") as caught:
+        write_onnx([replace(model, net=Branching())], 32, tmp_path / "model.onnx")
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_onnx_without_its_packages_is_one_line(export, monkeypatch, tmp_path):
     find_spec = importlib.util.find_spec
     monkeypatch.setattr("study.export.onnx.find_spec", lambda name: None if name == "onnxscript" else find_spec(name))
@@ -266,6 +293,13 @@ def test_nothing_is_overwritten(export, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+def test_the_working_folder_is_not_replaced(export, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    code, _, err = export("--out", ".")
+    assert (code, err) == (2, "error: . is the working folder: name a new folder with --out, such as model\n")
+
+
 def test_predict_prints_a_table_of_a_folder(call, trained, tiny_dataset):
     checkpoint = trained[0] / "real" / "trials" / "0001" / "best.safetensors"
     code, out, err = call("predict", checkpoint, tiny_dataset.images[0].path.parent)
@@ -277,6 +311,46 @@ def test_predict_prints_a_table_of_a_folder(call, trained, tiny_dataset):
     assert "Nothing here is a medical device" in err
 
 
+@pytest.fixture
+def ensemble(tmp_path):
+    """A folder with three networks of two classes."""
+    backbone = {"name": "test_resnet", "weights": "none", "normalization": "half"}
+    config = parse_config({"image_size": 32, "backbone": backbone})
+    for number in (1, 2, 3):
+        path = tmp_path / "model" / MEMBER.format(number)
+        save_model(path, build_model(config, 2, seed=number), config, 2, ["a", "b"], members=3)
+    return tmp_path / "model"
+
+
+def probabilities_of(call, model, image):
+    code, out, err = call("predict", model, image)
+    assert code == 0, err
+    return [float(cell) for cell in out.splitlines()[1].split()[2:]]
+
+
+def test_an_ensemble_predicts_the_mean_of_its_networks(call, ensemble, tiny_dataset):
+    image = tiny_dataset.images[0].path
+    members = [probabilities_of(call, file, image) for file in sorted(ensemble.iterdir())]
+    assert len({tuple(member) for member in members}) > 1
+    assert probabilities_of(call, ensemble, image) == pytest.approx(np.mean(members, axis=0), abs=2e-3)
+
+
+def test_an_ensemble_that_lacks_a_network_is_refused(call, ensemble, tiny_dataset):
+    (ensemble / MEMBER.format(3)).unlink()
+    message = f"error: {ensemble} holds 2 of the 3 networks of its model: copy it again\n"
+    assert call("predict", ensemble, tiny_dataset.images[0].path) == (2, "", message)
+
+
+@pytest.mark.parametrize("change", [{"image_size": 48}, {}], ids=["image size", "classes"])
+def test_networks_of_several_models_are_refused(call, ensemble, tiny_dataset, change):
+    model, config = load_checkpoint(ensemble / MEMBER.format(3))
+    names = ["a", "b"] if change else ["b", "a"]
+    save_model(ensemble / MEMBER.format(3), model, with_values(config, change), 2, names, members=3)
+    code, out, err = call("predict", ensemble, tiny_dataset.images[0].path)
+    assert (code, out) == (2, "")
+    assert err == f"error: {ensemble} holds networks of several models: export the model into a new folder\n"
+
+
 def test_images_with_the_same_name_are_distinguished(call, trained, tiny_dataset, tmp_path):
     checkpoint = trained[0] / "real" / "trials" / "0001" / "best.safetensors"
     for folder in ("left", "right"):
@@ -286,6 +360,27 @@ def test_images_with_the_same_name_are_distinguished(call, trained, tiny_dataset
     assert [row.split()[0] for row in out.splitlines()[1:]] == [
         str(tmp_path / folder / "eye.png") for folder in ("left", "right")
     ]
+
+
+def test_predict_finds_the_images_of_subfolders_and_no_hidden_files(call, trained, tiny_dataset, tmp_path):
+    checkpoint = trained[0] / "real" / "trials" / "0001" / "best.safetensors"
+    for name in ("b.png", "._b.png", "left/a 1.png", "left/ä.PNG", ".trash/c.png", "__MACOSX/b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(tiny_dataset.images[0].path.read_bytes())
+    code, out, err = call("predict", checkpoint, tmp_path)
+    assert (code, "error" in err) == (0, False)
+    assert [row[:3].strip() for row in out.splitlines()[1:]] == ["b", "a 1", "ä"]
+
+
+@pytest.mark.parametrize("place", ["folder", "file", "parent"])
+def test_a_name_that_is_not_utf_8_is_one_line(call, trained, tiny_dataset, place, tmp_path):
+    checkpoint = trained[0] / "real" / "trials" / "0001" / "best.safetensors"
+    image = tmp_path / ("\udce4" if place == "parent" else "here") / ("p.png" if place == "parent" else "\udce4.png")
+    image.parent.mkdir()
+    image.write_bytes(tiny_dataset.images[0].path.read_bytes())
+    code, out, err = call("predict", checkpoint, image.parent if place == "folder" else image)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "not UTF-8" in err
 
 
 def test_predict_names_all_missing_paths(call, trained, tmp_path):

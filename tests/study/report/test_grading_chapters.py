@@ -124,15 +124,32 @@ def test_decided_table_corrects_the_labels(report, images, tmp_path):
 def test_a_new_report_keeps_decisions(tmp_path):
     suspects = pd.DataFrame({"id": ["a", "b"], "proposed": [1, 2], "agree": [5, 6]})
     file = tmp_path / "suspects.csv"
-    with_decisions(suspects, file).to_csv(file, index=False)
+    with_decisions(suspects, [file]).to_csv(file, index=False)
     file.write_text("id;proposed;agree;decision\na;1;4;\nb;3;4;relabel\nc;0;4;exclude\n")
 
-    table = with_decisions(suspects, file).astype(str)
+    table = with_decisions(suspects, [file]).astype(str)
 
     assert table["id"].tolist() == ["a", "b", "c"]
     assert table["proposed"].tolist() == ["1", "3", "0"]
     assert table["agree"].tolist() == ["5", "6", "4"]
     assert table["decision"].tolist() == ["", "relabel", "exclude"]
+
+
+def test_decisions_in_the_named_folder_count_before_those_of_the_usual_report(tmp_path):
+    suspects = pd.DataFrame({"id": ["a", "b"], "proposed": [1, 2], "agree": [5, 6]})
+    usual, own = tmp_path / "usual.csv", tmp_path / "own.csv"
+    usual.write_text("id,proposed,agree,decision\na,1,5,keep\nb,2,6,keep\n")
+    own.write_text("id,proposed,agree,decision\na,1,5,\nb,3,6,relabel\n")
+    table = with_decisions(suspects, [usual, own]).astype(str)
+    assert table["decision"].tolist() == ["keep", "relabel"]
+    assert table["proposed"].tolist() == ["1", "3"]
+
+
+def test_a_new_report_in_a_named_folder_keeps_the_decisions_there(judged, tmp_path):
+    suspects = write_report("judged", judged, images=False, out=tmp_path).with_name("suspects.csv")
+    suspects.write_text(suspects.read_text().replace(",\n", ",relabel\n"))
+    write_report("judged", judged, images=False, out=tmp_path)
+    assert suspects.read_text().endswith(",relabel\n")
 
 
 def test_summary_and_markdown_hold_the_same(report):

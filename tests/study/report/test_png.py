@@ -52,6 +52,17 @@ def test_every_type_of_trace_is_drawn_in_its_colour(draw):
     assert BLUE in colours(drawing)
 
 
+def test_names_with_dollar_signs_are_no_formulas():
+    drawing, names = figure(300), [r"$\frac$", "$5 {$"]
+    drawing.add_heatmap(z=[[0, 1], [1, 0]], x=names, y=names, colorscale=[[0, "#ffffff"], [1, VALIDATION]])
+    drawing.update_layout(annotations=[{"text": names[0]}])
+    assert BLUE in colours(drawing)
+    drawing = figure(300).add_scatter(x=[0], y=[0], name=names[0], marker={"color": VALIDATION, "size": 20})
+    drawing.update_xaxes(tickvals=[0], ticktext=names[:1])
+    drawing.update_layout(showlegend=True)
+    assert BLUE in colours(drawing)
+
+
 def test_every_figure_of_a_report_becomes_an_image(demo):
     read = read_study("demo", demo)
     for shown in all_figures(write_chapters(read, summarize(read))):

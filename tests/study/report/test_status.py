@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from drft.errors import StudyError
-from study.report.status import status_lines
+from study.report.status import _arguments, status_lines
 from study.results.study_results import read_study
 
 
@@ -23,3 +23,8 @@ def test_a_study_whose_tuner_was_killed_while_it_created_it_is_one_line(make_stu
             read("demo", tmp_path)
         lines.append(str(caught.value))
     assert lines[0] == lines[1]
+
+
+def test_the_command_of_the_report_hides_the_password_of_the_storage():
+    shown = _arguments("demo", Path("results"), "postgresql://user:secret@host/studies")
+    assert shown == "demo --storage 'postgresql://user:***@host/studies'"

@@ -36,11 +36,25 @@ def test_markdown_shows_all_figures(report):
 
 def test_old_figures_are_removed(make_study, tmp_path):
     make_study(tmp_path, "shrunk", [TrialState.FAIL])
-    old = tmp_path / "shrunk" / "report" / "figures" / "peak.png"
-    old.parent.mkdir(parents=True)
+    page = write_report("shrunk", tmp_path)
+    old = page.parent / "figures" / "peak.png"
+    old.parent.mkdir(exist_ok=True)
     old.write_bytes(b"old")
+    with (page.parent / "report.md").open("a") as file:
+        file.write("\n![Peak](figures/peak.png)\n")
     write_report("shrunk", tmp_path)
     assert not old.exists()
+
+
+def test_other_images_in_a_named_folder_stay(make_study, tmp_path):
+    make_study(tmp_path, "demo", [TrialState.FAIL])
+    own = tmp_path / "paper" / "figures" / "own.png"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"own")
+    (tmp_path / "paper" / "report.md").write_bytes(b"\xff")
+    for _ in range(2):
+        write_report("demo", tmp_path, out=tmp_path / "paper")
+        assert own.read_bytes() == b"own"
 
 
 def test_summary_agrees_with_the_tables(report):

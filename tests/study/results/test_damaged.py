@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from optuna.trial import TrialState
 
 from drft.errors import StudyError
 from study.cli import main
 from study.dashboard.artifacts import TrialArtifacts, TrialFolder
 from study.report.write import write_report
+from study.results.confirmation_plan import make_plan
 from study.results.predictions_file import load_predictions
 from study.results.study_folder import check_no_trials
 from study.results.study_results import read_study
@@ -169,6 +171,25 @@ def test_damaged_epochs_cost_their_trial(results: Path, value: object, capsys):
     write_report("real", results, images=False)
 
 
+@pytest.mark.parametrize("value", ["{", '{"depth": "deep"}', '{"former_setting": 1}', 7])
+def test_damaged_configurations_of_trials_are_named_and_left_out(make_study, tmp_path: Path, value: object, capsys):
+    make_study(tmp_path, "real", [TrialState.COMPLETE] * 3)
+    set_attribute(tmp_path, "trial_user_attributes", "config", value)  # of all trials
+    study = read_study("real", tmp_path)
+    assert study.config(0) is None
+    assert "the configuration of trial 0 of study 'real'" in capsys.readouterr().err
+    with pytest.raises(StudyError, match="has 0 different completed trials"):
+        make_plan(study, 1, 1)
+    write_report("real", tmp_path, images=False)
+
+
+def test_a_base_configuration_of_another_version_is_one_line(results: Path):
+    value = json.dumps(json.loads(read_study("real", results).location.open().user_attrs["base_config"]) | {"gone": 1})
+    set_attribute(results, "study_user_attributes", "base_config", value)
+    with pytest.raises(StudyError, match=r"attribute 'base_config' .* is damaged or of another version.*backup"):
+        read_study("real", results)
+
+
 def test_a_damaged_checkpoint_costs_its_ingredient(results: Path, capsys):
     study = read_study("real", results)
     worst = int(study.complete["number"].iloc[-1])
@@ -206,6 +227,18 @@ def test_the_dashboard_says_which_drawing_is_missing(predictions: Path):
     ids = {json.loads(value)["filename"]: json.loads(value)["artifact_id"] for value in listed.values()}
     with pytest.raises(ArtifactNotFound, match=r"confusion.svg cannot be drawn.*damaged"):
         artifacts.open_reader(ids["confusion.svg"])
+
+
+def test_a_drawing_of_a_damaged_table_is_missing(predictions: Path):
+    from optuna.artifacts.exceptions import ArtifactNotFound
+
+    table = predictions.with_name("epochs.csv")
+    table.write_text(table.read_text().replace(",0.", ",x0."))
+    artifacts = TrialArtifacts()
+    listed = artifacts.attributes(TrialFolder(predictions.parent, 0, "accuracy", "abcde"))
+    ids = {json.loads(value)["filename"]: json.loads(value)["artifact_id"] for value in listed.values()}
+    with pytest.raises(ArtifactNotFound, match=r"curves\.svg cannot be drawn"):
+        artifacts.open_reader(ids["curves.svg"])
 
 
 def test_a_missing_file_is_no_damage(tmp_path: Path):

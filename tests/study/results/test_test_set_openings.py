@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 from optuna.trial import TrialState
 
+from drft.data import open_dataset
 from study.analysis import summarize
 from study.analysis.evidence import read_verdict
 from study.export.card import ensemble_card
@@ -18,10 +19,12 @@ from study.results.locate import StudyLocation
 from study.results.predictions_file import name_damage
 from study.results.study_results import read_study
 from study.results.test_set_openings import FILE, Opening, find_openings, own_opening, record_opening
+from study.setup.plan import about_dataset
+from tests.helpers.small_images import draw_noise, write_table
 
 COMPLETE = TrialState.COMPLETE
-DATA = "ab" * 32
-"""Fingerprint of the data set of the made studies."""
+DATA = {"fingerprint": "ab" * 32}
+"""Of the data set of the made studies."""
 
 
 @pytest.fixture
@@ -47,7 +50,30 @@ def test_another_study_of_the_same_data_set_knows_and_one_of_others_does_not(res
     assert opening.before(datetime.now() + timedelta(seconds=5))  # noqa: DTZ005 (Optuna's times are naive)
     assert not opening.before(datetime.now() - timedelta(days=1))  # noqa: DTZ005
     assert openings(results, "three") == (opening,)  # which does not exist yet
-    assert openings(results, data="cd" * 32) == ()
+    assert openings(results, data={"fingerprint": "cd" * 32}) == ()
+
+
+def test_a_study_of_the_same_test_images_with_corrected_labels_knows(results):
+    test = "ef" * 32
+    record_opening(read_study("two", results).location, {"fingerprint": "cd" * 32, "test_fingerprint": test})
+    corrected = {"fingerprint": "01" * 32, "test_fingerprint": test}
+    assert [opening.study for opening in openings(results, "three", corrected)] == ["two"]
+    assert openings(results, "three", corrected | {"test_fingerprint": ""}) == ()
+
+
+def test_corrections_do_not_change_the_fingerprint_of_the_test_images(tmp_path):
+    for number in range(12):
+        draw_noise(tmp_path / f"p{number}.png", number, 30 * (number % 2))
+    rows = [(f"p{number}.png", "ab"[number % 2], "test" if number > 8 else "train") for number in range(12)]
+    write_table(tmp_path / "labels.csv", ("image", "label", "split"), *rows)
+    (tmp_path / "decided.csv").write_text("id,proposed,decision\ntrain/p1,a,relabel\ntrain/p2,,exclude\n")
+    source, columns = str(tmp_path / "labels.csv"), {"origin_column": "split"}
+    decided = dict.fromkeys(("exclude", "relabel"), str(tmp_path / "decided.csv"))
+    given, corrected = (about_dataset(open_dataset(source, options=columns | more)) for more in ({}, decided))
+    assert given["fingerprint"] != corrected["fingerprint"]
+    assert given["test_fingerprint"] == corrected["test_fingerprint"] != ""
+    write_table(tmp_path / "labels.csv", ("image", "label", "split"), *((*row[:2], "train") for row in rows))
+    assert about_dataset(open_dataset(source, options=columns))["test_fingerprint"] == ""
 
 
 def test_it_is_recorded_once(results):
@@ -66,7 +92,7 @@ def test_a_copy_of_the_study_knows_under_any_name_and_in_any_folder(results, tmp
 
 def test_several_openings_are_listed_by_date(results):
     with (results / FILE).open("a") as file:
-        file.write(json.dumps({"study": "zero", "opened": "2020-02-02T00:00:00+00:00", "fingerprint": DATA}) + "\n")
+        file.write(json.dumps({"study": "zero", "opened": "2020-02-02T00:00:00+00:00", **DATA}) + "\n")
     assert [opening.study for opening in openings(results)] == ["zero", "one"]
 
 
@@ -83,7 +109,7 @@ def test_a_date_that_is_none_is_named(results, capsys, date):
     name_damage.cache_clear()  # each line is printed once in a process
     read_study("two", results).location.open().set_user_attr("test_set_opened", date)
     with (results / FILE).open("a") as file:
-        file.write(json.dumps({"study": "two", "opened": date, "fingerprint": DATA}) + "\n")
+        file.write(json.dumps({"study": "two", "opened": date, **DATA}) + "\n")
     assert [opening.study for opening in openings(results)] == ["one"]
     told = capsys.readouterr().err
     assert "is no date" in told
@@ -137,3 +163,24 @@ def test_a_file_that_claims_a_confirmation_is_not_believed(add_finalists, make_s
     )
     assert "Not scored" in card
     assert "99" not in card.partition("## Test images")[2].partition("##")[0]
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_the_card_says_if_the_tested_model_was_another_one(add_finalists, make_study, tmp_path, missing):
+    make_study(tmp_path, "demo", [COMPLETE] * 3, goal="depth")
+    add_finalists(tmp_path, "demo", [0.5, 0.7])
+    study = read_study("demo", tmp_path)
+    record_opening(study.location, DATA)
+    verdict = read_verdict(study)
+    estimate = {"value": 0.514, "low": 0.4, "high": 0.6, "n": 12, "sd": None}
+    tested = {"depth": verdict.recommended_depth, "members": len(verdict.trials) + missing}
+    promise = {"check": {"outcome": "kept"}, "models": [{**tested, "accuracy": estimate, "qwk": estimate}]}
+    (study.info.folder / "confirm").mkdir()
+    (study.info.folder / "confirm" / "summary.json").write_text(json.dumps({"promise": promise}))
+    card = ensemble_card(
+        study, verdict, study.config(0), mean=[0.5] * 3, std=[0.5] * 3, members=10, varied=False, onnx=False
+    )
+    section = card.partition("## Test images")[2].partition("##")[0]
+    assert "| accuracy | 51.4% | 40.0 to 60.0 |" in section
+    assert ("promise of the section above was kept" in section) == (missing == 0)
+    assert ("Not of this model" in section) == (missing == 1)
