@@ -1,5 +1,6 @@
 """The training loop of one phase: the optimizer steps of an epoch, and the predictions after it."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -78,7 +79,7 @@ class Trainer:
             step: number of the epoch through both phases; it selects the augmented views and the batch order.
 
         Raises:
-            NonFiniteLossError: when the mean loss is NaN or infinite.
+            NonFiniteLossError: when the mean loss is NaN or infinite, or a gradient that Auto-RGN measures.
         """
         config, count = self.context.config, len(self.context.split.train)
         inputs = self.prefix.open(self.context.images("train", step, config.augmentation.strength))
@@ -189,11 +190,22 @@ class Trainer:
         return loss * (self.loss.share(grades) / self.loss.share(self._grades_of(batch)))
 
     def _scale_rates(self, inputs: Features, batches: Sequence[NDArray[np.int64]]) -> None:
-        """Scale the learning rate of every layer as Auto-RGN does, in evaluation mode to keep running statistics."""
-        parts = (rows[: self.context.config.micro_batch] for rows in batches)
-        losses = (self.loss(self.prefix.suffix(inputs.batch(rows)), self.grades[rows]) for rows in parts)
-        scaled = (self.scaler.scale(loss) for loss in losses)
-        scale_rates(self.scheduler, relative_gradient_norms(self.optimizer.param_groups, scaled))
+        """Scale the learning rate of every layer as Auto-RGN does, in evaluation mode to keep running statistics.
+
+        Raises:
+            NonFiniteLossError: when a gradient is NaN or infinite.
+        """
+        parts = [rows[: self.context.config.micro_batch] for rows in batches]
+        groups = self.optimizer.param_groups
+        while True:
+            losses = (self.loss(self.prefix.suffix(inputs.batch(rows)), self.grades[rows]) for rows in parts)
+            factors = relative_gradient_norms(groups, map(self.scaler.scale, losses))
+            if not any(map(math.isnan, factors.values())):
+                break
+            if self.scaler.get_scale() <= 1:  # that of no scaler is 1
+                raise NonFiniteLossError("the gradient became NaN or infinite; a lower learning rate may help")
+            self.scaler.update(self.scaler.get_scale() / 2)  # as it does after a step whose gradients overflow
+        scale_rates(self.scheduler, factors)
 
     @torch.no_grad()
     def predict(self) -> LogProbabilities:
