@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from drft.errors import NonFiniteLossError
+from drft.errors import NonFiniteLossError, TrainingError
 from drft.feature_cache.cache_file import Activations
 from drft.feature_cache.features import Features
 from drft.models.devices import loss_scaler
@@ -80,6 +80,7 @@ class Trainer:
 
         Raises:
             NonFiniteLossError: when the mean loss is NaN or infinite, or a gradient that Auto-RGN measures.
+            TrainingError: when a batch norm cannot adapt to a batch of one image.
         """
         config, count = self.context.config, len(self.context.split.train)
         inputs = self.prefix.open(self.context.images("train", step, config.augmentation.strength))
@@ -124,7 +125,7 @@ class Trainer:
                 if part.share < 1:
                     activations = mix(activations, inputs.batch(part.partners), part.share)
                 with classifier_inputs(net) as features:
-                    outputs = self.prefix.suffix(activations)
+                    outputs = self._train_outputs(activations)
                 loss = self._part_loss(outputs, part.rows, batch.rows)
                 if part.share < 1:
                     loss = torch.lerp(self._part_loss(outputs, part.partners, batch.partners), loss, part.share)
@@ -167,10 +168,26 @@ class Trainer:
     def _whole_batch_step(self, activations: Activations, grades: Tensor) -> Tensor:
         """Make one optimizer step without the parts that only some configurations have; return the loss."""
         self.optimizer.zero_grad(set_to_none=True)
-        loss: Tensor = self.loss(self.prefix.suffix(activations), grades)
+        loss: Tensor = self.loss(self._train_outputs(activations), grades)
         torch.autograd.backward(loss)
         self.optimizer.step()
         return loss.detach()
+
+    def _train_outputs(self, activations: Activations) -> Tensor:
+        """Return the outputs of a forward pass in training mode.
+
+        Raises:
+            TrainingError: when a batch norm would get one number for each channel, which has no variance.
+        """
+        try:
+            return self.prefix.suffix(activations)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise TrainingError(
+                "a batch norm cannot adapt to one image that has one pixel there: raise batch_size or micro_batch, "
+                "so that two images are on the device at once, or set batch_norm to frozen"
+            ) from None
 
     def _after_step(self) -> None:
         self.ema.update()
