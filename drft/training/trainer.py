@@ -146,10 +146,11 @@ class Trainer:
         if penalty is not None:
             torch.autograd.backward(self.scaler.scale(penalty))
             loss = loss + penalty.detach()
+        scale = self.scaler.get_scale() if self.ema.decay else 0.0  # waits for the device
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.lora.merge()
-        self._after_step()
+        self._after_step(skipped=bool(self.ema.decay) and self.scaler.get_scale() < scale)
         return loss
 
     def _fits_a_graph(self) -> bool:
@@ -189,8 +190,9 @@ class Trainer:
                 "so that two images are on the device at once, or set batch_norm to frozen"
             ) from None
 
-    def _after_step(self) -> None:
-        self.ema.update()
+    def _after_step(self, *, skipped: bool = False) -> None:
+        if not skipped:  # by the loss scaler, which lowers its scale then: the weights are not the result of an update
+            self.ema.update()
         self.head_lr, self.block_lr = (current_lr(self.optimizer, head=head) for head in (True, False))
         self.scheduler.step()
 
