@@ -207,8 +207,8 @@ class TrialConfig(ConfigSection):
 
     precision: Precision = "auto"
     """Floating-point type of the computation; parameters stay float32. ``auto`` is bf16 on a GPU that supports it, and
-    on a CPU with bf16 matrix multiplication (AMX) for backbones without depthwise convolutions; else fp32. ``fp16``
-    needs a GPU."""
+    on a CPU with bf16 matrix multiplication (AMX) for backbones without grouped convolutions, such as depthwise ones;
+    else fp32. ``fp16`` needs a GPU."""
 
     backbone: BackboneConfig = BackboneConfig()
     split: SplitConfig = SplitConfig()
