@@ -76,15 +76,16 @@ class DepthPhaseConfig(ConfigSection):
     starts with the last block and must be long enough to reach ``depth`` blocks. 0 unfreezes all of them at once."""
 
     parameters: TrainedParameters = "all"
-    """Trained parameters of a block: ``all``; only its biases and norm parameters (``bias_and_norm``: all vectors,
-    including layer scales; BitFit, Zaken et al. 2022, trains only biases); or low-rank updates of the weights of its
-    linear and convolutional layers (``lora``; Hu et al. 2022)."""
+    """Trained parameters of a block: ``all``; only its biases and norm parameters (``bias_and_norm``: all parameters
+    with one axis, as most layer scales are, too; BitFit, Zaken et al. 2022, trains only biases); or low-rank updates of
+    the weights of its linear and convolutional layers (``lora``; Hu et al. 2022)."""
 
     lora_rank: int = Field(4, ge=1)
-    """Rank of the low-rank updates. Used only with ``parameters`` ``lora``."""
+    """Rank of the low-rank updates, lower for weights with fewer rows or columns. Used only with ``parameters``
+    ``lora``."""
 
     lora_alpha: float = Field(4.0, gt=0, le=1e6)
-    """The low-rank updates are multiplied by this value divided by their rank. Used only with ``parameters``
+    """The low-rank updates are multiplied by this value divided by ``lora_rank``. Used only with ``parameters``
     ``lora``."""
 
     auto_rgn: bool = False
@@ -126,4 +127,5 @@ class RegularizationConfig(ConfigSection):
     feature_mixup: float = Field(0.0, ge=0)
     """Mixup (Zhang et al. 2018) of the features between the frozen and the trained blocks (manifold mixup, Verma et al.
     2019, at this one layer): alpha of the Beta(alpha, alpha) distribution from which each batch draws its mixing
-    coefficient. The head phase mixes the classifier's inputs; full depth mixes images."""
+    coefficient. The head phase mixes the classifier's inputs; full depth mixes images, and so do networks that cannot
+    be cut at that layer."""

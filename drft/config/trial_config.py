@@ -131,7 +131,8 @@ class OptimizerConfig(ConfigSection):
     """AdamW (Loshchilov & Hutter 2019) or SGD with Nesterov momentum."""
 
     weight_decay: float = Field(0.01, ge=0)
-    """Decoupled (AdamW) or L2 (SGD) weight decay; biases and norm parameters are exempt."""
+    """Decoupled (AdamW) or L2 (SGD) weight decay. Parameters with one axis, as biases and norms have them, are
+    exempt."""
 
     momentum: float = Field(0.9, ge=0, lt=1)
     """Momentum of SGD; first moment coefficient of AdamW."""
@@ -186,7 +187,7 @@ class TrialConfig(ConfigSection):
     """Height and width of the network's input, in pixels."""
 
     batch_size: int = Field(32, ge=1)
-    """Training images per optimizer step."""
+    """Largest number of training images per optimizer step. The batches of an epoch differ by at most one image."""
 
     micro_batch: int | None = Field(None, ge=1)
     """How many images of a batch are on the device at once; the gradients of the parts are added up. null takes the
@@ -206,8 +207,8 @@ class TrialConfig(ConfigSection):
 
     precision: Precision = "auto"
     """Floating-point type of the computation; parameters stay float32. ``auto`` is bf16 on a GPU that supports it, and
-    on a CPU with bf16 matrix multiplication (AMX) for backbones without depthwise convolutions; else fp32. ``fp16``
-    needs a GPU."""
+    on a CPU with bf16 matrix multiplication (AMX) for backbones without grouped convolutions, such as depthwise ones;
+    else fp32. ``fp16`` needs a GPU."""
 
     backbone: BackboneConfig = BackboneConfig()
     split: SplitConfig = SplitConfig()

@@ -1,8 +1,9 @@
 """Split a data set into training, validation and the held-out test set."""
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +28,9 @@ def stratified_split(dataset: ImageDataset, config: SplitConfig) -> Split:
 
     The images whose origin is ``test`` are the test part. A training image that shares a group with one
     of them (the same file, the same patient) is in no part. The share of each grade in validation is as close to
-    ``config.validation_fraction`` as whole groups allow; a grade of two groups or more is in both parts. With
-    ``config.folds``, validation is one of the ``stratified_folds``.
+    ``config.validation_fraction`` as whole groups allow, where a group of several grades counts as its most frequent
+    one. A grade that one group has is in training. A grade that two groups or more have is in both parts, unless
+    training would lose another grade by it. With ``config.folds``, validation is one of the ``stratified_folds``.
 
     Raises:
         DataError: when too few images are left for both parts.
@@ -94,13 +96,12 @@ def stratified_folds(dataset: ImageDataset, folds: int, seed: int) -> list[NDArr
 def _random_split(dataset: ImageDataset, config: SplitConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the indices for training and for a random validation part of ``config.validation_fraction``."""
     rng = np.random.default_rng(config.seed)
-    train: list[int] = []
-    validation: list[int] = []
-    for _, groups in sorted(groups_by_grade(dataset.images).items()):
-        shuffled = [groups[index] for index in rng.permutation(len(groups))]
-        chosen = choose_groups(shuffled, config.validation_fraction)
-        for index, group in enumerate(shuffled):
-            (validation if index in chosen else train).extend(group)
+    strata = [
+        [groups[index] for index in rng.permutation(len(groups))]
+        for _, groups in sorted(groups_by_grade(dataset.images).items())
+    ]
+    parts = hold_out_groups(strata, dataset.images, config.validation_fraction)
+    train, validation = ([index for group in part for index in group] for part in parts)
     if not train or not validation:
         raise DataError(
             f"{dataset.name} has too few training images to hold some out for validation: "
@@ -125,6 +126,45 @@ def groups_by_grade(images: Sequence[LabeledImage]) -> dict[int, list[list[int]]
         grades = [images[index].grade for index in indices]
         strata[max(sorted(set(grades)), key=grades.count)].append(indices)
     return strata
+
+
+def hold_out_groups(
+    strata: Iterable[Sequence[list[int]]], images: Sequence[LabeledImage], fraction: float
+) -> tuple[list[list[int]], list[list[int]]]:
+    """Divide groups of images into those that are kept and those that are held out.
+
+    ``choose_groups`` divides each stratum. It does not see the rarer grades of a group of several grades. So a group
+    moves where a grade is in one part only: back to the kept ones for a grade that they lack, and out of them for a
+    grade that they do not lose by it.
+
+    Args:
+        strata: groups of indices into ``images``, by their most frequent grade, each stratum in random order.
+        images: the images.
+        fraction: share of the images of each grade that is held out.
+    """
+    kept: list[list[int]] = []
+    held_out: list[list[int]] = []
+    for groups in strata:
+        chosen = choose_groups(groups, fraction)
+        for position, group in enumerate(groups):
+            (held_out if position in chosen else kept).append(group)
+
+    def grades(group: Sequence[int]) -> set[int]:
+        return {images[index].grade for index in group}
+
+    def found(part: Sequence[Sequence[int]]) -> set[int]:
+        return set(chain.from_iterable(map(grades, part)))
+
+    for source, target in ((held_out, kept), (kept, held_out)):
+        for grade in sorted(found(source) - found(target)):
+            counts = Counter(chain.from_iterable(map(grades, source)))
+            lost = [sum(counts[each] == 1 for each in grades(group)) for group in source]
+            movable = [index for index, group in enumerate(source) if grade in grades(group)]
+            if source is kept:
+                movable = [index for index in movable if not lost[index]]
+            if movable and len(source) > 1 and grade not in found(target):
+                target.append(source.pop(min(movable, key=lambda index: (lost[index], len(source[index])))))
+    return kept, held_out
 
 
 def choose_groups(groups: Sequence[Sequence[int]], fraction: float) -> set[int]:

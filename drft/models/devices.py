@@ -64,8 +64,8 @@ def pick_precision(wanted: Precision, device: torch.device, net: nn.Module) -> C
     """Return the precision to compute in: ``wanted``, or for ``auto`` the fastest one.
 
     On a GPU ``auto`` is bf16 if the GPU supports it. On a CPU it is bf16 if the CPU multiplies bf16 matrices (AMX) and
-    the network has no depthwise convolutions, whose time is mostly memory access. Nothing is measured, so that every
-    worker on such a machine chooses the same precision.
+    the network has no grouped convolutions: the time of depthwise ones is mostly memory access. Nothing is measured, so
+    that every worker on such a machine chooses the same precision.
 
     Raises:
         ConfigError: for fp16 without a GPU.
@@ -76,8 +76,8 @@ def pick_precision(wanted: Precision, device: torch.device, net: nn.Module) -> C
         return wanted
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    depthwise = any(isinstance(module, nn.Conv2d) and module.groups > 1 for module in net.modules())
-    return "bf16" if device.type == "cpu" and has_amx() and not depthwise else "fp32"
+    grouped = any(isinstance(module, nn.Conv2d) and module.groups > 1 for module in net.modules())
+    return "bf16" if device.type == "cpu" and has_amx() and not grouped else "fp32"
 
 
 def has_amx() -> bool:

@@ -11,6 +11,7 @@ Differences from their code:
 - They create a new optimizer for every epoch; here its state is kept.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -26,7 +27,7 @@ BATCHES = 5
 def relative_gradient_norms(groups: Sequence[Mapping[str, Any]], losses: Iterable[Tensor]) -> dict[str, float]:
     """Return the relative gradient norm of every layer as a share of the largest, from 0 to 1.
 
-    Layers that are frozen or all zero are left out.
+    Layers that are frozen or all zero are left out. All are NaN when a gradient is not finite.
 
     Args:
         groups: of an optimizer, as ``parameter_groups`` returns them by layer.
@@ -35,6 +36,8 @@ def relative_gradient_norms(groups: Sequence[Mapping[str, Any]], losses: Iterabl
     layers = _layers(groups)
     ratios = [_ratios(layers, loss) for loss in losses] if layers else []
     means = {layer: sum(ratio[layer] for ratio in ratios) / len(ratios) for layer in layers}
+    if not all(map(math.isfinite, means.values())):
+        return dict.fromkeys(layers, math.nan)
     largest = max(means.values(), default=0.0)
     return {layer: mean / largest for layer, mean in means.items()} if largest > 0 else {}
 

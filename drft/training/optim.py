@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -38,18 +39,20 @@ def parameter_groups(
         factors: low-rank factors (LoRA) by the name of the weight that they are trained in place of.
         by_layer: whether each layer of the blocks gets its own groups, with its name as ``layer``.
     """
-    distances = {name: distance for distance, block in enumerate(reversed(trained_blocks)) for name in block.parameters}
-    rate = {name: block_lr * layer_decay**distance for name, distance in distances.items()}
-    groups: dict[tuple[float, bool, bool, str, int], list[nn.Parameter]] = {}
+    rate = {
+        name: block_lr * layer_decay**distance
+        for distance, block in enumerate(reversed(trained_blocks))
+        for name in block.parameters
+    }
+    groups: dict[tuple[float, bool, bool, str], list[nn.Parameter]] = {}
     for name, parameter in net.named_parameters():
         if parameter.requires_grad:
             layer = name.rpartition(".")[0] if by_layer and name in rate else ""
-            # Each block has its own groups: fused SGD takes no group of which gradual unfreezing has frozen a part.
-            key = (rate.get(name, head_lr), name not in rate, parameter.ndim > 1, layer, distances.get(name, 0))
+            key = (rate.get(name, head_lr), name not in rate, parameter.ndim > 1, layer)
             groups.setdefault(key, []).extend(factors.get(name, (parameter,)))
     return [
         {"params": parameters, "lr": lr, "head": head, "layer": layer, **({} if decayed else {"weight_decay": 0.0})}
-        for (lr, head, decayed, layer, _), parameters in sorted(
+        for (lr, head, decayed, layer), parameters in sorted(
             groups.items(), key=lambda item: (not item[0][1], -item[0][0])
         )
     ]
@@ -59,9 +62,15 @@ def make_optimizer(config: OptimizerConfig, groups: list[dict[str, Any]]) -> Opt
     """Return a new fused optimizer: small networks have many small tensors, and one kernel updates them all."""
     if config.name == "sgd":
         nesterov = config.momentum > 0
-        return SGD(
+        sgd = SGD(
             groups, lr=0.0, momentum=config.momentum, nesterov=nesterov, weight_decay=config.weight_decay, fused=True
         )
+        # Fused SGD allocates its momentum in the first step, and leaves it uninitialized if the loss scaler skips that
+        # step (torch 2.15). It also takes no group of which gradual unfreezing has frozen a part. Zeros avoid both, and
+        # the first momentum is the gradient, as without them.
+        for parameter in (parameter for group in sgd.param_groups for parameter in group["params"] if nesterov):
+            sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return sgd
     return AdamW(groups, lr=0.0, betas=(config.momentum, 0.999), weight_decay=config.weight_decay, fused=True)
 
 

@@ -29,6 +29,7 @@ def run_phase(
 
     Raises:
         NonFiniteLossError: when the training loss becomes NaN or infinite.
+        TrainingError: when a batch norm cannot adapt to a batch of one image.
         BackboneError: when the backbone has fewer blocks than the configured depth.
     """
     trainer = Trainer(context, phase)

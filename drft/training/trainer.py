@@ -1,5 +1,6 @@
 """The training loop of one phase: the optimizer steps of an epoch, and the predictions after it."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from drft.errors import NonFiniteLossError
+from drft.errors import NonFiniteLossError, TrainingError
 from drft.feature_cache.cache_file import Activations
 from drft.feature_cache.features import Features
 from drft.models.devices import loss_scaler
@@ -78,7 +79,8 @@ class Trainer:
             step: number of the epoch through both phases; it selects the augmented views and the batch order.
 
         Raises:
-            NonFiniteLossError: when the mean loss is NaN or infinite.
+            NonFiniteLossError: when the mean loss is NaN or infinite, or a gradient that Auto-RGN measures.
+            TrainingError: when a batch norm cannot adapt to a batch of one image.
         """
         config, count = self.context.config, len(self.context.split.train)
         inputs = self.prefix.open(self.context.images("train", step, config.augmentation.strength))
@@ -123,7 +125,7 @@ class Trainer:
                 if part.share < 1:
                     activations = mix(activations, inputs.batch(part.partners), part.share)
                 with classifier_inputs(net) as features:
-                    outputs = self.prefix.suffix(activations)
+                    outputs = self._train_outputs(activations)
                 loss = self._part_loss(outputs, part.rows, batch.rows)
                 if part.share < 1:
                     loss = torch.lerp(self._part_loss(outputs, part.partners, batch.partners), loss, part.share)
@@ -144,10 +146,11 @@ class Trainer:
         if penalty is not None:
             torch.autograd.backward(self.scaler.scale(penalty))
             loss = loss + penalty.detach()
+        scale = self.scaler.get_scale() if self.ema.decay else 0.0  # waits for the device
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.lora.merge()
-        self._after_step()
+        self._after_step(skipped=bool(self.ema.decay) and self.scaler.get_scale() < scale)
         return loss
 
     def _fits_a_graph(self) -> bool:
@@ -166,13 +169,30 @@ class Trainer:
     def _whole_batch_step(self, activations: Activations, grades: Tensor) -> Tensor:
         """Make one optimizer step without the parts that only some configurations have; return the loss."""
         self.optimizer.zero_grad(set_to_none=True)
-        loss: Tensor = self.loss(self.prefix.suffix(activations), grades)
+        loss: Tensor = self.loss(self._train_outputs(activations), grades)
         torch.autograd.backward(loss)
         self.optimizer.step()
         return loss.detach()
 
-    def _after_step(self) -> None:
-        self.ema.update()
+    def _train_outputs(self, activations: Activations) -> Tensor:
+        """Return the outputs of a forward pass in training mode.
+
+        Raises:
+            TrainingError: when a batch norm would get one number for each channel, which has no variance.
+        """
+        try:
+            return self.prefix.suffix(activations)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise TrainingError(
+                "a batch norm cannot adapt to one image that has one pixel there: raise batch_size or micro_batch, "
+                "so that two images are on the device at once, or set batch_norm to frozen"
+            ) from None
+
+    def _after_step(self, *, skipped: bool = False) -> None:
+        if not skipped:  # by the loss scaler, which lowers its scale then: the weights are not the result of an update
+            self.ema.update()
         self.head_lr, self.block_lr = (current_lr(self.optimizer, head=head) for head in (True, False))
         self.scheduler.step()
 
@@ -189,11 +209,22 @@ class Trainer:
         return loss * (self.loss.share(grades) / self.loss.share(self._grades_of(batch)))
 
     def _scale_rates(self, inputs: Features, batches: Sequence[NDArray[np.int64]]) -> None:
-        """Scale the learning rate of every layer as Auto-RGN does, in evaluation mode to keep running statistics."""
-        parts = (rows[: self.context.config.micro_batch] for rows in batches)
-        losses = (self.loss(self.prefix.suffix(inputs.batch(rows)), self.grades[rows]) for rows in parts)
-        scaled = (self.scaler.scale(loss) for loss in losses)
-        scale_rates(self.scheduler, relative_gradient_norms(self.optimizer.param_groups, scaled))
+        """Scale the learning rate of every layer as Auto-RGN does, in evaluation mode to keep running statistics.
+
+        Raises:
+            NonFiniteLossError: when a gradient is NaN or infinite.
+        """
+        parts = [rows[: self.context.config.micro_batch] for rows in batches]
+        groups = self.optimizer.param_groups
+        while True:
+            losses = (self.loss(self.prefix.suffix(inputs.batch(rows)), self.grades[rows]) for rows in parts)
+            factors = relative_gradient_norms(groups, map(self.scaler.scale, losses))
+            if not any(map(math.isnan, factors.values())):
+                break
+            if self.scaler.get_scale() <= 1:  # that of no scaler is 1
+                raise NonFiniteLossError("the gradient became NaN or infinite; a lower learning rate may help")
+            self.scaler.update(self.scaler.get_scale() / 2)  # as it does after a step whose gradients overflow
+        scale_rates(self.scheduler, factors)
 
     @torch.no_grad()
     def predict(self) -> LogProbabilities:

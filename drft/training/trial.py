@@ -41,6 +41,7 @@ def run_trial(
         ConfigError: when both phases have no epochs, settings contradict each other, the device does not have the
             precision, or every fold is to validate (``drft.run_folds``).
         NonFiniteLossError: when the training diverges.
+        TrainingError: when a batch norm cannot adapt to a batch of one image.
     """
     started = time.perf_counter()
     session = dataset if isinstance(dataset, TrainingSession) else TrainingSession(dataset)

@@ -168,6 +168,36 @@ def test_a_grade_of_one_image_is_trained_on():
     assert 10 in split.train
 
 
+def pairs_with_a_rare_grade(pairs, rare):
+    """Return rows of pairs of eyes, whose rare grade 4 is never the most frequent one of a pair."""
+    return [(grade, "train", f"pair{pair}") for pair in range(pairs) for grade in (0, 4 if pair < rare else 1)]
+
+
+@given(st.integers(2, 6), configs)
+def test_a_rare_grade_of_pairs_of_eyes_is_in_both_parts(rare, config):
+    dataset = make_dataset(pairs_with_a_rare_grade(30, rare))
+    split = stratified_split(dataset, config)
+    labels = dataset.labels()
+
+    assert set(labels[split.train]) == set(labels[split.validation]) == {0, 1, 4}
+
+
+@given(configs)
+def test_a_grade_of_one_pair_of_eyes_is_trained_on(config):
+    dataset = make_dataset(pairs_with_a_rare_grade(30, 1))
+
+    assert 4 in dataset.labels()[stratified_split(dataset, config).train]
+
+
+@given(rows, configs)
+def test_no_grade_is_in_validation_alone(some, config):
+    dataset = make_dataset(some + enough)
+    split = stratified_split(dataset, config)
+    labels = dataset.labels()
+
+    assert set(labels[split.validation]) <= set(labels[split.train])
+
+
 @pytest.mark.parametrize("some", [[], single(1, 1, 1), [(0, "train", "same")] * 5, single(5, origin="test")])
 def test_too_few_images(some):
     with pytest.raises(DataError, match=r"too few training images.* \(duplicates, or equal in --group-column\) stay"):

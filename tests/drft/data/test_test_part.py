@@ -43,6 +43,21 @@ def test_it_depends_on_the_seed_and_not_on_the_order_of_the_images():
     assert held(hold_out(listed, TestPart(0.2))) != held(hold_out(listed, TestPart(0.2, seed=1)))
 
 
+def test_a_rare_class_of_pairs_of_eyes_is_in_both_parts():
+    pairs = [
+        LabeledImage(f"train/{pair}-{grade}", Path(f"{pair}-{grade}.png"), grade, "train", f"p{pair}")
+        for pair in range(30)
+        for grade in (0, 2 if pair < 3 else 1)
+    ]
+    for seed in range(20):
+        part = TestPart(0.2, seed)
+        parts = hold_out(pairs, part)
+        assert {(image.grade, image.origin) for image in parts} == {
+            (grade, origin) for grade in range(3) for origin in ("train", "test")
+        }
+        assert held(parts) == held(hold_out(pairs[::-1], part))
+
+
 def test_a_published_test_part_and_too_few_images_are_refused():
     with pytest.raises(DataError, match="has a published test part of 12 images: leave the option out"):
         hold_out(hold_out(images(), TestPart(0.2)), TestPart(0.2))

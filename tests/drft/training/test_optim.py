@@ -70,3 +70,18 @@ def test_momentum_of_adamw_is_its_first_moment(model):
     optimizer = make_optimizer(OptimizerConfig(momentum=0.7), groups_at(model, 0))
     assert isinstance(optimizer, torch.optim.AdamW)
     assert {group["betas"][0] for group in optimizer.param_groups} == {0.7}
+
+
+def test_a_first_step_that_the_loss_scaler_skips_leaves_no_trace():
+    found = []
+    for gradients in ([float("inf"), 1.0, 2.0], [1.0, 2.0]):
+        weight = torch.nn.Parameter(torch.ones(1000))
+        group = {"params": [weight], "lr": 0.1}
+        optimizer, scaler = make_optimizer(OptimizerConfig(name="sgd"), [group]), torch.amp.GradScaler("cpu")
+        for gradient in gradients:
+            optimizer.zero_grad()
+            scaler.scale((weight * gradient).sum()).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        found.append(weight.detach())
+    assert torch.equal(*found)

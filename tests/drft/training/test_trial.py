@@ -7,7 +7,7 @@ import torch
 from drft.config.trial_config import TrialConfig, parse_config, with_values
 from drft.data.images import load_images
 from drft.data.splits import stratified_split
-from drft.errors import BackboneError, ConfigError, NonFiniteLossError
+from drft.errors import BackboneError, ConfigError, NonFiniteLossError, TrainingError
 from drft.metrics import score
 from drft.models.backbone import build_model
 from drft.models.checkpoint import changed_tensors
@@ -152,6 +152,14 @@ def test_divergence_is_an_error_with_a_remedy(tiny_dataset):
     config = with_values(TINY, {"optimizer.name": "sgd", "head_phase.lr": 1e30})
     with pytest.raises(NonFiniteLossError, match="lower learning rate"):
         run_trial(config, tiny_dataset)
+
+
+@pytest.mark.parametrize("setting", ["batch_size", "micro_batch"])
+def test_a_batch_norm_cannot_adapt_to_one_pixel(tiny_dataset, setting):
+    config = with_values(TINY, {setting: 1, "head_phase.epochs": 0, "depth_phase.epochs": 1})
+    with pytest.raises(TrainingError, match=r"raise batch_size or micro_batch.*or set batch_norm to frozen"):
+        run_trial(config, tiny_dataset)
+    assert run_trial(with_values(config, {"batch_norm": "frozen"}), tiny_dataset).ending == "completed"
 
 
 def test_a_depth_the_backbone_does_not_have(tiny_dataset):

@@ -119,6 +119,27 @@ def _mean(states):
     return {name: (tensor + states[1][name]) / 2 for name, tensor in states[0].items() if tensor.is_floating_point()}
 
 
+def test_a_step_that_the_loss_scaler_skips_is_not_averaged(session, monkeypatch):
+    scaler = torch.amp.GradScaler("cpu")
+    monkeypatch.setattr("drft.training.trainer.loss_scaler", lambda *_: scaler)
+    trainer = Trainer(session.prepare(with_values(PLAIN, {"regularization.ema_decay": 0.99})), "depth")
+    head, backward, found = trainer.context.model.net.get_classifier(), torch.autograd.backward, []
+
+    def overflow_first(loss):
+        backward(loss)
+        if not found:
+            head.weight.grad.fill_(torch.inf)
+        found.append(head.weight.detach().clone())
+
+    monkeypatch.setattr("torch.autograd.backward", overflow_first)
+    trainer.train_epoch(1)
+    trainer.train_epoch(2)
+    found = [*found[2:], head.weight.detach().clone()]  # after each of the three steps that were made
+    assert len(found) == 3
+    with trainer.ema.applied():
+        torch.testing.assert_close(head.weight.detach(), sum(found) / 3)
+
+
 def test_the_weights_that_are_trained_do_not_depend_on_their_average(session):
     averaged, _ = told(with_values(PLAIN, {"regularization.ema_decay": 0.9, "head_phase.epochs": 0}), session)
     plain, _ = told(with_values(PLAIN, {"head_phase.epochs": 0}), session)
