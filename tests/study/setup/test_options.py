@@ -97,3 +97,18 @@ def test_a_setting_without_a_value_is_refused(text):
 def test_a_setting_given_twice_is_refused():
     with pytest.raises(click.UsageError, match="--set batch_size is given twice"):
         read_settings(["batch_size=8", "batch_size=16"])
+
+
+def test_values_that_only_python_can_give_are_named_all_at_once():
+    with pytest.raises(UsageError) as caught:
+        RunOptions(trials="20", jobs=1.5, timeout="10m", goal="deep", executor="dask", log="tensorbord")
+    assert caught.value.faults == (
+        "trials should be a whole number, not '20'",
+        "jobs should be a whole number, not 1.5",
+        "timeout should be a number of seconds, not '10m'",
+        "goal should be depth or best, not 'deep' (did you mean 'depth'?)",
+        "executor should be local or ray, not 'dask'",
+        "log should be tensorboard or mlflow or wandb, not 'tensorbord' (did you mean 'tensorboard'?)",
+    )
+    # The cross-validation is called with no time left where the search took it all.
+    assert RunOptions(timeout=0.0).timeout == 0.0
