@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from drft.config.trial_config import LARGEST_SEED, Metric, Normalization, Precision, nearest
+from drft.data.datasets.open import option_texts
 from drft.errors import UsageError
 from study.callbacks.names import LOGS, Log
 from study.executors.base import TRAINER
@@ -116,6 +117,7 @@ class RunOptions:
             UsageError: with every fault.
         """
         object.__setattr__(self, "results", Path(self.results))
+        object.__setattr__(self, "data_options", option_texts(self.data_options))
         for name in ("space", "data", "storage"):
             if isinstance(value := getattr(self, name), Path):
                 object.__setattr__(self, name, str(value))

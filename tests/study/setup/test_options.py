@@ -69,6 +69,15 @@ def test_paths_and_texts_are_the_same():
     assert options == RunOptions(results=Path("some"), data="labels.csv", space="mine.yaml")
 
 
+def test_data_options_from_python_are_recorded_as_those_of_the_command_line():
+    given = {"images": Path("images"), "label_column": "dx", "ordinal": True, "classes": ["low", "high"]}
+    options = RunOptions(data_options={**given, "group_lookalikes": False, "test_fraction": 0.2}, seed=3)
+    assert options.data_options == {
+        "images": "images", "grade_column": "dx", "ordinal": "yes", "classes": "low,high",
+        "test_fraction": "0.2", "test_seed": "3",
+    }  # fmt: skip
+
+
 def test_settings_are_read_as_in_a_space():
     given = ["depth_phase.epochs=10", "optimizer.weight_decay = 1e-5", "optimizer.name=sgd", "depth_phase.window=null"]
     assert read_settings(given) == {
