@@ -16,12 +16,12 @@ from study.results.study_results import read_study
 
 
 def write_report(
-    study: str,
-    results: Path = Path("results"),
+    study: str | Path,
+    results: Path | str = Path("results"),
     storage: str | None = None,
     *,
     images: bool = True,
-    out: Path | None = None,
+    out: Path | str | None = None,
 ) -> Path:
     """Write the report of a study, finished or not, and return the path of its page.
 
@@ -41,7 +41,7 @@ def write_report(
     statistics = summarize(loaded)
     chapters = write_chapters(loaded, statistics)
     usual = loaded.info.folder / "report"
-    folder = out or usual
+    folder = Path(out or usual)
     small = NO_THUMBNAILS
     if images:
         small = thumbnails(loaded.info, [name for chapter in chapters for name in chapter.images])

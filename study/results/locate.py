@@ -33,7 +33,7 @@ class StudyLocation:
         return optuna.load_study(study_name=self.name, storage=open_storage(self.url, create=False))
 
 
-def find_study(study: str, results: Path = Path("results"), storage: str | None = None) -> StudyLocation:
+def find_study(study: str | Path, results: Path | str = Path("results"), storage: str | None = None) -> StudyLocation:
     """Find a study.
 
     Args:
@@ -44,6 +44,7 @@ def find_study(study: str, results: Path = Path("results"), storage: str | None 
     Raises:
         StudyError: when there is no such study.
     """
+    study, results = str(study), Path(results)
     if storage is not None:
         names = _study_names(storage)
         if study not in names:

@@ -237,7 +237,7 @@ class StudyResults:
         return self.predictions_file(number).with_name(CHECKPOINT)
 
 
-def read_study(study: str, results: Path = Path("results"), storage: str | None = None) -> StudyResults:
+def read_study(study: str | Path, results: Path | str = Path("results"), storage: str | None = None) -> StudyResults:
     """Read a study; arguments as in :func:`study.results.locate.find_study`.
 
     Raises:

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from drft.config.trial_config import LARGEST_SEED, Metric, Normalization, Precision
+from drft.config.trial_config import LARGEST_SEED, Metric, Normalization, Precision, nearest
+from drft.data.datasets.open import option_texts
 from drft.errors import UsageError
-from study.callbacks.names import Log
+from study.callbacks.names import LOGS, Log
 from study.executors.base import TRAINER
-from study.samplers.names import Goal
+from study.samplers.names import GOALS, Goal
 
 if TYPE_CHECKING:
     from study.callbacks.callback import Callback
@@ -24,6 +25,10 @@ _MINIMA = {
     "max_retries": 0,
     "folds": 2,
 }
+
+_CHOICES: Mapping[str, Sequence[str]] = {"goal": GOALS, "executor": ("local", "ray"), "log": LOGS}
+
+_SECONDS = ("timeout", "trial_timeout")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +117,12 @@ class RunOptions:
             UsageError: with every fault.
         """
         object.__setattr__(self, "results", Path(self.results))
+        object.__setattr__(self, "data_options", option_texts(self.data_options))
         for name in ("space", "data", "storage"):
             if isinstance(value := getattr(self, name), Path):
                 object.__setattr__(self, name, str(value))
+        if faults := self._wrong_kinds():  # which the checks below would stumble over
+            raise UsageError(faults)
         values = {name: getattr(self, name) for name in _MINIMA}
         faults = [
             f"{name.replace('_', '-')} should be at least {_MINIMA[name]}, not {value}"
@@ -133,6 +141,27 @@ class RunOptions:
         if "test_fraction" in self.data_options and "test_seed" not in self.data_options:
             # Recorded with the fraction, so that later commands, which have no seed, hold the same images out.
             object.__setattr__(self, "data_options", {**self.data_options, "test_seed": str(self.seed)})
+
+    def _wrong_kinds(self) -> list[str]:
+        """Return the options that are no whole number, no number of seconds or none of the names, as faults.
+
+        The command line checks these itself; from Python, any value may come.
+        """
+        faults = [
+            f"{name.replace('_', '-')} should be a whole number, not {value!r}"
+            for name in _MINIMA
+            if (value := getattr(self, name)) is not None and (isinstance(value, bool) or not isinstance(value, int))
+        ]
+        faults += [
+            f"{name.replace('_', '-')} should be a number of seconds, not {value!r}"
+            for name in _SECONDS
+            if (value := getattr(self, name)) is not None and not (isinstance(value, int | float) and value >= 0)
+        ]
+        return faults + [
+            f"{name} should be {' or '.join(names)}, not {value!r}{nearest(str(value), list(names))}"
+            for name, names in _CHOICES.items()
+            if (value := getattr(self, name)) is not None and value not in names
+        ]
 
     def faults_with_goal_depth(self) -> list[str]:
         """Return the options that the goal ``depth`` does not use, as faults."""

@@ -30,9 +30,9 @@ _COMMON = (*corrections.OPTIONS, near_duplicates.OPTION, *classes.OPTIONS, *test
 
 
 def open_dataset(
-    source: str,
+    source: str | Path,
     *,
-    options: Mapping[str, str] = MappingProxyType({}),
+    options: Mapping[str, object] = MappingProxyType({}),
     cache_dir: Path | None = None,
     progress: Progress | None = None,
 ) -> ImageDataset:
@@ -49,19 +49,36 @@ def open_dataset(
             and ``classes`` as in ``drft.data.datasets.classes``; ``test_fraction`` and ``test_seed`` hold a test part
             out of a source that publishes none;
             ``group_lookalikes`` for all except rendered ones: ``yes`` keeps the same image in different
-            files on one side of every split.
+            files on one side of every split. Values may also be paths, numbers, lists of names, True and False;
+            ``label_column`` is another name of ``grade_column``.
         cache_dir: where rendered images and digests of files are stored; by default the user's cache folder.
         progress: called with the progress of slow work.
 
     Raises:
         DataError: with one line for every fault: what, where and what to do.
     """
+    source, options = str(source), option_texts(options)
     if is_rendered(source):
         _check_options(options, (*corrections.OPTIONS, "ordinal", "label_rules", *test_part.OPTIONS), source)
         if test_part_of(options):
             raise DataError("--test-fraction: rendered images have a test part: leave the option out")
         return corrections.correct_dataset(_render(source, cache_dir, progress), options)
     return build_dataset(read_source(source, options, cache_dir), progress or silent, cache_dir)
+
+
+def option_texts(options: Mapping[str, object]) -> dict[str, str]:
+    """Return options of a source as a study records them: texts by name, without those that are False or None."""
+    return {
+        "grade_column" if name == "label_column" else name: _text(value)
+        for name, value in options.items()
+        if value is not None and value is not False
+    }
+
+
+def _text(value: object) -> str:
+    if value is True:
+        return "yes"
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def is_rendered(source: str) -> bool:

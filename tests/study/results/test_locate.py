@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import optuna
 import pytest
 
 from drft.errors import StudyError
@@ -18,6 +19,14 @@ def test_a_storage_without_a_study_says_so(tmp_path: Path, empty: bool):
         open_storage(tmp_path / "demo" / "study.db")
     with pytest.raises(StudyError, match=r"study\.db holds no study: run the command of the study again"):
         find_study("demo", tmp_path)
+
+
+def test_paths_may_be_texts(tmp_path: Path):
+    folder = tmp_path / "demo"
+    folder.mkdir()
+    optuna.create_study(study_name="demo", storage=open_storage(folder / "study.db"))
+    found = [find_study("demo", str(tmp_path)), find_study(folder), find_study(str(folder))]
+    assert [location.folder for location in found] == [folder] * 3
 
 
 @pytest.mark.parametrize(("study", "results"), [("a" * 300, "results"), ("demo", "a" * 300)])

@@ -69,6 +69,15 @@ def test_paths_and_texts_are_the_same():
     assert options == RunOptions(results=Path("some"), data="labels.csv", space="mine.yaml")
 
 
+def test_data_options_from_python_are_recorded_as_those_of_the_command_line():
+    given = {"images": Path("images"), "label_column": "dx", "ordinal": True, "classes": ["low", "high"]}
+    options = RunOptions(data_options={**given, "group_lookalikes": False, "test_fraction": 0.2}, seed=3)
+    assert options.data_options == {
+        "images": "images", "grade_column": "dx", "ordinal": "yes", "classes": "low,high",
+        "test_fraction": "0.2", "test_seed": "3",
+    }  # fmt: skip
+
+
 def test_settings_are_read_as_in_a_space():
     given = ["depth_phase.epochs=10", "optimizer.weight_decay = 1e-5", "optimizer.name=sgd", "depth_phase.window=null"]
     assert read_settings(given) == {
@@ -97,3 +106,18 @@ def test_a_setting_without_a_value_is_refused(text):
 def test_a_setting_given_twice_is_refused():
     with pytest.raises(click.UsageError, match="--set batch_size is given twice"):
         read_settings(["batch_size=8", "batch_size=16"])
+
+
+def test_values_that_only_python_can_give_are_named_all_at_once():
+    with pytest.raises(UsageError) as caught:
+        RunOptions(trials="20", jobs=1.5, timeout="10m", goal="deep", executor="dask", log="tensorbord")
+    assert caught.value.faults == (
+        "trials should be a whole number, not '20'",
+        "jobs should be a whole number, not 1.5",
+        "timeout should be a number of seconds, not '10m'",
+        "goal should be depth or best, not 'deep' (did you mean 'depth'?)",
+        "executor should be local or ray, not 'dask'",
+        "log should be tensorboard or mlflow or wandb, not 'tensorbord' (did you mean 'tensorboard'?)",
+    )
+    # The cross-validation is called with no time left where the search took it all.
+    assert RunOptions(timeout=0.0).timeout == 0.0

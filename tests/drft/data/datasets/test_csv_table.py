@@ -302,3 +302,11 @@ def test_grades_may_be_written_as_words(table, words, expected):
 def test_the_home_of_an_unknown_user_is_a_path_that_does_not_exist(table, option, fault):
     with pytest.raises(DataError, match=fault):
         open_dataset(str(table("image,level\na,1\n")), options={option: "~nobody-of-this-name/x"})
+
+
+def test_options_from_python_may_be_paths_lists_and_truth_values(table):
+    path = table("file,found\na,low\nb,high\n")
+    options = {"images": path.parent / "images", "label_column": "found", "classes": ["low", "high"], "ordinal": True}
+    dataset = open_dataset(path, options=options)
+    assert (dataset.grades, dataset.ordinal) == (("low", "high"), True)
+    assert not open_dataset(path, options={**options, "ordinal": False}).ordinal
