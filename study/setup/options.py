@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -150,7 +151,7 @@ class RunOptions:
         faults = [
             f"{name.replace('_', '-')} should be a whole number, not {value!r}"
             for name in _MINIMA
-            if (value := getattr(self, name)) is not None and (isinstance(value, bool) or not isinstance(value, int))
+            if isinstance(value := getattr(self, name), bool) or not isinstance(value, Integral | None)
         ]
         faults += [
             f"{name.replace('_', '-')} should be a number of seconds, not {value!r}"

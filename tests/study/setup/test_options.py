@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 import click
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -119,5 +120,6 @@ def test_values_that_only_python_can_give_are_named_all_at_once():
         "executor should be local or ray, not 'dask'",
         "log should be tensorboard or mlflow or wandb, not 'tensorbord' (did you mean 'tensorboard'?)",
     )
+    assert RunOptions(trials=np.int64(20), jobs=None).trials == 20
     # The cross-validation is called with no time left where the search took it all.
     assert RunOptions(timeout=0.0).timeout == 0.0
