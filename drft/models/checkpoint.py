@@ -167,6 +167,8 @@ def read_checkpoint(path: Path) -> StoredCheckpoint:
     """
     import torch  # noqa: PLC0415  see TYPE_CHECKING
 
+    if path.is_dir():
+        raise WeightsError(f"{path} is a folder: name a .safetensors file, such as one of those in it")
     if not path.is_file():
         raise WeightsError(f"{path}: no such checkpoint: check the path")
     try:

@@ -78,6 +78,11 @@ def predict(checkpoint: Path, images: Sequence[Path]) -> tuple[list[Prediction],
     members = sorted(checkpoint.glob(MEMBERS)) if checkpoint.is_dir() else []
     single = checkpoint / MODEL if checkpoint.is_dir() else checkpoint
     files = members or [single]
+    if checkpoint.is_dir() and not files[0].is_file():
+        raise WeightsError(
+            f"{checkpoint} holds no exported model: name a folder that `drft-study export` wrote, or a .safetensors "
+            "file"
+        )
     model = TrainedModel.load(files, _class_names(checkpoint, files))
     counts = Counter(path.stem for path in images)
     ids = [str(path) if counts[path.stem] > 1 else path.stem for path in images]

@@ -108,6 +108,8 @@ def test_tensors_that_do_not_fit_are_refused(tmp_path, config):
 def test_missing_and_damaged_checkpoints_are_refused(tmp_path):
     with pytest.raises(WeightsError, match="no such checkpoint"):
         load_checkpoint(tmp_path / "nowhere.safetensors")
+    with pytest.raises(WeightsError, match=r"is a folder: name a \.safetensors file"):
+        load_checkpoint(tmp_path)
     path = tmp_path / "best.safetensors"
     path.write_bytes(b"\xff" * 40)
     with pytest.raises(WeightsError, match="damaged"):

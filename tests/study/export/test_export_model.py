@@ -405,11 +405,18 @@ def test_predict_names_unreadable_images_and_predicts_the_others(call, trained, 
     assert [line.split()[1] for line in faults] == [str(tmp_path / f"{name}.png") for name in "bcde"]
 
 
-@pytest.mark.parametrize("name", ["nowhere.safetensors", "pretrained.safetensors", "real"])
-def test_predict_refuses_files_that_are_not_checkpoints(call, trained, tiny_dataset, name):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nowhere.safetensors", "no such checkpoint"),
+        ("pretrained.safetensors", "checkpoint"),
+        ("real", "holds no exported model"),
+    ],
+)
+def test_predict_refuses_files_that_are_not_checkpoints(call, trained, tiny_dataset, name, message):
     code, out, err = call("predict", trained[0] / name, tiny_dataset.images[0].path)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "checkpoint" in err
+    assert message in err
 
 
 def test_predict_refuses_files_that_are_not_images(call, trained, tmp_path):
