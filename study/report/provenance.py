@@ -1,5 +1,6 @@
 """Provenance of a study, and its limits."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -65,9 +66,10 @@ def _opened_limit(results: StudyResults) -> list[str]:
 def _split_limit(results: StudyResults) -> str:
     split = results.info.split
     if results.splits_change:
+        noise = 100 / math.sqrt(split["n_validation"])  # half of the 95 % interval of an accuracy of one half
         return (
             f"A trial of the search validates on {split['n_validation']} images, and on others in each block of "
-            "trials: scores of single trials are noise within about ten points. A verdict rests on the "
+            f"trials: scores of single trials are noise within about {noise:.0f} points. A verdict rests on the "
             f"cross-validation, in which each of {split['n_train'] + split['n_validation']} images is predicted by "
             "networks that were not trained on it."
         )
