@@ -64,8 +64,9 @@ def start(target: Callable[..., None], *args: object, name: str, environment: Ma
     """
     warm_up()
     process = CONTEXT.Process(target=_run, args=({**os.environ, **environment}, target, args), name=name)
-    # Spawned processes read the environment before they call ``_run``.
-    with set_environment({**environment, **child_environment()}), _without_main_module():
+    # Spawned processes read the environment before they call ``_run``. If this one were interrupted while it
+    # asks the fork server for another, the fork server would print a traceback.
+    with set_environment({**environment, **child_environment()}), _without_main_module(), _block_interrupts():
         process.start()
     return process
 
@@ -151,7 +152,10 @@ def _own_temporary_folder() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _block_interrupts() -> Iterator[None]:
-    """Block SIGINT. A process that starts in the block never receives it, not even while it imports."""
+    """Block SIGINT, where that is possible. A process that starts in the block never receives it while it imports."""
+    if sys.platform == "win32":
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
