@@ -59,6 +59,7 @@ _COLUMNS = (
     "promise minus truth",
     "gain over optuna",
 )
+
 KNOWN = 0.05
 """Half of the interval with which a difference between two depths counts as known."""
 

@@ -57,12 +57,12 @@ def _values(schema: Mapping[str, Any]) -> str:
         "null": "`null`",
     }
     words = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "below"}
-    bounds = ", ".join(f"{word} {_number(schema[key])}" for key, word in words.items() if key in schema)
+    bounds = ", ".join(
+        f"{word} {schema[key]:{'d' if isinstance(schema[key], int) else 'g'}}"
+        for key, word in words.items()
+        if key in schema
+    )
     return f"{kinds[schema['type']]} {bounds.replace(', to', ' to')}".strip()
-
-
-def _number(value: float) -> str:
-    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 def _as_markdown(text: str) -> str:

@@ -64,9 +64,9 @@ def start(target: Callable[..., None], *args: object, name: str, environment: Ma
     """
     warm_up()
     process = CONTEXT.Process(target=_run, args=({**os.environ, **environment}, target, args), name=name)
-    # Spawned processes read the environment before they call ``_run``. If this one were interrupted while it
-    # asks the fork server for another, the fork server would print a traceback.
-    with set_environment({**environment, **child_environment()}), _without_main_module(), _block_interrupts():
+    # Spawned processes read the environment before they call ``_run``. If this one were interrupted while it asks the
+    # fork server for another, the fork server would print a traceback.
+    with set_environment({**environment, **child_environment()}), _without_main_module(), _hold_interrupts():
         process.start()
     return process
 
@@ -152,12 +152,30 @@ def _own_temporary_folder() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _block_interrupts() -> Iterator[None]:
-    """Block SIGINT, where that is possible. A process that starts in the block never receives it while it imports."""
-    if sys.platform == "win32":
-        yield
-        return
+    """Block SIGINT. A process that starts in the block never receives it, not even while it imports."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _hold_interrupts() -> Iterator[None]:
+    """Call the handler of SIGINT after the block, since it may raise an exception.
+
+    Blocking the signal would not do: another thread of this process gets it then, and Python calls the handler in the
+    main thread all the same.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if not callable(before) or threading.current_thread() is not threading.main_thread():  # which alone calls handlers
+        yield
+        return
+    held: list[tuple[int, types.FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: held.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        for call in held:
+            before(*call)
