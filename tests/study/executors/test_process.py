@@ -20,7 +20,15 @@ def other_thread():
     thread.join()
 
 
-@pytest.mark.usefixtures("other_thread")
+@pytest.fixture
+def interruptible():
+    """Ctrl-C raises, as in a program in the foreground; a shell lets programs in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible", "other_thread")
 def test_an_interruption_waits_until_the_worker_has_started(monkeypatch):
     begin, started = CONTEXT.Process.start, []
 
