@@ -55,8 +55,8 @@ class Views:
         self._images = images
         self._device = device
         self.seed = seed
-        self._scale = torch.tensor([1 / (255 * s) for s in std], device=device).view(1, 3, 1, 1)
-        self._shift = torch.tensor([m / s for m, s in zip(mean, std, strict=True)], device=device).view(1, 3, 1, 1)
+        self._scale = torch.tensor([1 / (255 * s) for s in std], device=device)
+        self._shift = torch.tensor([m / s for m, s in zip(mean, std, strict=True)], device=device)
 
     @property
     def size(self) -> int:
@@ -87,7 +87,12 @@ class Views:
 
     def normalize(self, images: Tensor) -> Tensor:
         """Return the input of the backbone: float32 of the same shape, channels last in memory."""
-        return images.to(torch.float32, memory_format=torch.channels_last).mul_(self._scale).sub_(self._shift)
+        normalized = images.to(torch.float32, memory_format=torch.channels_last)
+        count, _, height, width = images.shape
+        # Whole rows of pixels: over three numbers at a time, the same takes six times as long on a CPU.
+        rows = normalized.permute(0, 2, 3, 1).view(count, height, width * 3)
+        rows.mul_(self._scale.repeat(width)).sub_(self._shift.repeat(width))
+        return normalized
 
 
 def draw_view(seed: int, indices: NDArray[np.int64], view: int) -> NDArray[np.float64]:

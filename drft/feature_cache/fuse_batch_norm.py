@@ -7,12 +7,13 @@ statistics of the batch, convolution and norm run one after the other. Without t
 data takes 6 to 15 % longer (one CPU thread; depths 3, 5 and 8; best of three).
 """
 
-from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
+
+from drft.feature_cache.depthwise_conv import convolution_gradients, convolve
 
 _FUSED_ACTIVATIONS: dict[type[nn.Module], tuple[str, tuple[float, ...]]] = {
     nn.Identity: ("none", ()),
@@ -49,7 +50,7 @@ class FusedConv(nn.Module):
         """Return activations of shape (n, channels, height, width)."""
         if self.norm.training:
             self._folded = None  # the norm updates its statistics
-            normalized: Tensor = self.norm(self.conv(images))
+            normalized: Tensor = self.norm(convolve(images, self.conv))
             # timm's norms apply their activation themselves
             return normalized if getattr(self.norm, "act", None) is self.activation else self._activate(normalized)
         weight, bias = self._fold() if torch.is_grad_enabled() else self._fold_frozen()
@@ -189,19 +190,4 @@ class _FusedConvFunction(torch.autograd.Function):
         elif ctx.activation is nn.ReLU:
             gradient = torch.ops.aten.threshold_backward(gradient, output, 0.0)
         needed = ctx.needs_input_grad[:3]
-        return (*_convolution_gradients(gradient, images, weight, ctx.conv, needed), None, None)
-
-
-def _convolution_gradients(
-    gradient: Tensor, images: Tensor, weight: Tensor, conv: nn.Conv2d, needed: Sequence[bool]
-) -> tuple[Tensor | None, ...]:
-    """Return the gradients of input, weight and bias; None for those that are not needed."""
-    if gradient.dtype == torch.bfloat16 and conv.groups > 1 and max(conv.stride) > 1 and needed[0]:
-        # oneDNN has no bfloat16 kernel for this one gradient: its reference code takes 20 times as long as float32.
-        gradients = _convolution_gradients(gradient.float(), images.float(), weight.float(), conv, needed)
-        return tuple(None if tensor is None else tensor.to(gradient.dtype) for tensor in gradients)
-    result: tuple[Tensor | None, ...] = torch.ops.aten.convolution_backward(
-        gradient, images, weight, [weight.shape[0]], conv.stride, conv.padding, conv.dilation, False, [0, 0],
-        conv.groups, list(needed),
-    )  # fmt: skip
-    return result
+        return (*convolution_gradients(gradient, images, weight, ctx.conv, needed), None, None)

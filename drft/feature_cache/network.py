@@ -10,6 +10,7 @@ from torch import fx
 
 from drft.config.trial_config import TrialConfig
 from drft.feature_cache.cache_file import Activations
+from drft.feature_cache.depthwise_conv import replace_depthwise_convs
 from drft.feature_cache.fuse_batch_norm import fold_batch_norms
 from drft.feature_cache.pointwise_conv import replace_pointwise_convs
 from drft.feature_cache.split_model import SplitModel, split_model
@@ -82,7 +83,7 @@ def build_network(config: TrialConfig, classes: int, device: torch.device) -> Sp
 
 def optimize_graph(traced: fx.GraphModule) -> fx.GraphModule:
     """Rewrite a graph into one that computes the same in less time."""
-    return replace_pointwise_convs(fold_batch_norms(traced))
+    return replace_depthwise_convs(replace_pointwise_convs(fold_batch_norms(traced)))
 
 
 def _identity(

@@ -230,7 +230,8 @@ def _double(tensor: Tensor) -> Tensor:
 
 
 def normalized(views: Views, images: Tensor) -> Tensor:
-    return images.double() * views._scale.double() - views._shift.double()
+    scale, shift = (numbers.double().view(3, 1, 1) for numbers in (views._scale, views._shift))
+    return images.double() * scale - shift
 
 
 @pytest.fixture

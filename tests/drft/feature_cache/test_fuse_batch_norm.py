@@ -35,7 +35,7 @@ def count_folded(traced: nn.Module) -> int:
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[ConvNorm, Tensor]:
     groups = draw(st.integers(1, 3))
-    kernel = draw(st.sampled_from([1, 3]))
+    kernel = draw(st.sampled_from([1, 3, 5]))
     torch.manual_seed(draw(st.integers(0, 99)))
     conv = nn.Conv2d(
         groups * draw(st.integers(1, 3)),
@@ -49,7 +49,7 @@ def cases(draw: st.DrawFn) -> tuple[ConvNorm, Tensor]:
         bias=draw(st.booleans()),
     )
     net = ConvNorm(conv, draw(st.sampled_from(ACTIVATIONS))())
-    side = draw(st.integers(5, 12))
+    side = draw(st.integers(9, 12))
     images = torch.randn(draw(st.integers(1, 3)), conv.in_channels, side, side)
     if draw(st.booleans()):
         images = images.contiguous(memory_format=torch.channels_last)
