@@ -85,7 +85,8 @@ def export_refit(
         A sentence about what was written.
 
     Raises:
-        StudyError: when the study has no verdict, or the folder cannot be written.
+        StudyError: when the study has no verdict, the folder cannot be written, or ONNX cannot express the network,
+            which is tried before the training.
         DataError: when the images cannot be read, or are not those of the study.
         NonFiniteLossError: when the training diverges.
     """
@@ -98,6 +99,8 @@ def export_refit(
     config = finalists.plan.config(min(index for index, number in finalists.done.items() if number in verdict.trials))
     chosen = Refitted(median_low(evidence.epochs), config.steps, tuple(sorted(evidence.epochs)))
     source, options = data_source(study.info, data, data_options or {})
+    if onnx:
+        _try_onnx(config, len(study.info.classes))
     with preparation(console or Console(quiet=True)) as progress:
         dataset = reopen_dataset(study.info, source, options, progress)
         work = f"training on {verdict.images} images, epochs"
@@ -203,6 +206,15 @@ def _write_onnx(folder: Path, models: Sequence["Model"], config: TrialConfig, cl
 
     difference = write_onnx(models, config.image_size, folder / ONNX, classes)
     return f"; {ONNX} agrees with it to {difference:.1g} in every probability"
+
+
+def _try_onnx(config: TrialConfig, classes: int) -> None:
+    """Write an untrained network as ONNX and discard it: a network that cannot be exported is not trained first."""
+    from drft.models.backbone import build_model  # noqa: PLC0415 (torch takes seconds to import)
+    from study.export.onnx import write_onnx  # noqa: PLC0415 (likewise)
+
+    with TemporaryDirectory() as folder:
+        write_onnx([build_model(config, classes)], config.image_size, Path(folder) / ONNX)
 
 
 def _find_trial(study: StudyResults, number: int | None) -> dict[str, Any]:

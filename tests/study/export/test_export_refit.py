@@ -110,6 +110,17 @@ def test_it_predicts_and_can_be_written_as_onnx(export, tiny_dataset, tmp_path, 
     assert len(capsys.readouterr().out.splitlines()) == 4
 
 
+def test_a_network_that_onnx_cannot_express_is_not_trained(export, lengths, tmp_path, monkeypatch):
+    monkeypatch.setattr("study.export.onnx.check_packages", lambda: None)
+    monkeypatch.setattr("torch.onnx.export", lambda *_, **__: None)
+    monkeypatch.setattr("study.export.onnx._largest_difference", lambda *_: 0.2)
+    code, out, err = export("deep", "--refit", "--onnx", "--out", tmp_path / "model")
+    assert (code, out) == (2, "")
+    assert err == "error: --onnx: the file differs from the model by 0.2 in a probability: export without --onnx\n"
+    assert not lengths
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_study_without_a_verdict_is_refused_in_one_line(export, lengths, tmp_path):
     code, out, err = export("old", "--refit", "--out", tmp_path / "model")
     assert (code, out) == (2, "")
