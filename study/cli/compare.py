@@ -23,7 +23,10 @@ def command(studies: tuple[str, ...], out: Path | None, results: Path, storage: 
     from study.compare.chapters import against_text, side_by_side
     from study.compare.comparison import compare
     from study.compare.write import default_folder, write_comparison
+    from study.report.write import check_folder
 
+    if out is not None:
+        check_folder(out)
     comparison = compare(studies, results, storage)
     page = write_comparison(comparison, out or default_folder(comparison, results))
     print_table(*side_by_side(comparison))

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from drft.errors import StudyError
 from study.analysis import summarize
 from study.report.chapters import Chapter, all_figures, write_chapters
 from study.report.json_csv import csv, summary_json, suspects_table
@@ -13,6 +14,12 @@ from study.report.png import image
 from study.report.thumbnails import NO_THUMBNAILS, thumbnails
 from study.results.files import write_whole
 from study.results.study_results import read_study
+
+_NAMES = ("index.html", "report.md", "compare.md", "summary.json", "trials.csv", "epochs.csv", "suspects.csv")
+"""Names of the files of reports and comparisons."""
+
+_OUR_TITLE = re.compile(r"<title>[^<]* · drft-study \w+</title>")
+"""The title of their pages."""
 
 
 def write_report(
@@ -35,8 +42,10 @@ def write_report(
         out: folder of the report; None for ``report`` in the study's folder.
 
     Raises:
-        StudyError: when there is no such study, or its folder cannot be written.
+        StudyError: when there is no such study, or the folder cannot be written or holds files of somebody else.
     """
+    if out is not None:
+        check_folder(Path(out))
     loaded = read_study(study, results, storage)
     statistics = summarize(loaded)
     chapters = write_chapters(loaded, statistics)
@@ -57,6 +66,23 @@ def write_report(
     }
     write_files(folder, files)
     return folder / "index.html"
+
+
+def check_folder(folder: Path) -> None:
+    """Check that no file of somebody else would be replaced in a folder that a user names.
+
+    Raises:
+        StudyError: when the folder has files of the names of a report, and no page of drft-study.
+    """
+    page = folder / "index.html"
+    if page.is_file() and _OUR_TITLE.search(page.read_text(encoding="utf-8", errors="replace")):
+        return
+    found = [name for name in _NAMES if (folder / name).exists()]
+    if found:
+        raise StudyError(
+            f"{folder} holds {', '.join(found)} and no report of drft-study: name another folder with --out, or remove "
+            "what would be replaced"
+        )
 
 
 def write_files(folder: Path, files: Mapping[str, str | bytes]) -> None:

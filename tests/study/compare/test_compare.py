@@ -264,6 +264,18 @@ def test_studies_without_a_completed_trial_can_be_compared(make_study, tmp_path)
     assert "no trial has completed" in (tmp_path / "here" / "compare.md").read_text()
 
 
+def test_a_named_folder_may_hold_a_former_comparison_but_no_other_page(make_study, tmp_path):
+    for name in "ab":
+        make_study(tmp_path, name, [PRUNED])
+    arguments = ["a", "b", "--results", str(tmp_path), "--out", str(tmp_path / "here")]
+    for _ in range(2):
+        assert CliRunner().invoke(command, arguments).exit_code == 0
+    (tmp_path / "here" / "index.html").write_text("<title>My page</title>")
+    refused = CliRunner().invoke(command, arguments)
+    assert "holds index.html, compare.md, summary.json and no report of drft-study" in str(refused.exception)
+    assert (tmp_path / "here" / "index.html").read_text() == "<title>My page</title>"
+
+
 @pytest.mark.parametrize("table", ["trials", "epochs"])
 def test_tables_are_exported_as_csv_and_parquet(table, results, tmp_path):
     expected = getattr(read_study("one", results), table)

@@ -51,10 +51,21 @@ def test_other_images_in_a_named_folder_stay(make_study, tmp_path):
     own = tmp_path / "paper" / "figures" / "own.png"
     own.parent.mkdir(parents=True)
     own.write_bytes(b"own")
-    (tmp_path / "paper" / "report.md").write_bytes(b"\xff")
     for _ in range(2):
         write_report("demo", tmp_path, out=tmp_path / "paper")
         assert own.read_bytes() == b"own"
+
+
+@pytest.mark.parametrize("name", ["index.html", "report.md", "summary.json", "trials.csv"])
+def test_a_named_folder_with_files_of_somebody_else_is_refused(make_study, tmp_path, name):
+    make_study(tmp_path, "demo", [TrialState.FAIL])
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / name).write_bytes(b"<title>My page</title>\xff")
+    with pytest.raises(StudyError, match=f"{site} holds {name} and no report of drft-study: name another folder"):
+        write_report("demo", tmp_path, out=site)
+    assert [path.name for path in site.iterdir()] == [name]
+    assert (site / name).read_bytes() == b"<title>My page</title>\xff"
 
 
 def test_summary_agrees_with_the_tables(report):
