@@ -23,7 +23,7 @@ _BATCH = 32
 
 @torch.no_grad()
 def predict_images(
-    model: Model,
+    model: Model | Sequence[Model],
     image_size: int,
     paths: Sequence[Path],
     *,
@@ -37,7 +37,7 @@ def predict_images(
     float32, whatever the precision of the training was.
 
     Args:
-        model: as ``load_checkpoint`` returns it.
+        model: as ``load_checkpoint`` returns it; or the members of an ensemble, whose probabilities are averaged.
         image_size: of the configuration that comes with it, in pixels.
         paths: the image files.
         device: where to compute; None for the first GPU that the process sees, else the CPU.
@@ -50,8 +50,10 @@ def predict_images(
         WeightsError: when a prediction is not finite.
     """
     device = device or pick_device()
-    model.net.to(device).eval()
-    model.probabilities.to(device)
+    members = [model] if isinstance(model, Model) else list(model)
+    for member in members:
+        member.net.to(device).eval()
+        member.probabilities.to(device)
     if not paths:
         raise ValueError("no images to predict")
     unreadable = DataErrors()
@@ -63,15 +65,23 @@ def predict_images(
             images = {row: result for row, result in batch if not isinstance(result, DataError)}
             # After a fault that is raised, the other files are still decoded, to name all faults, but not predicted.
             if images and (faults is not None or not unreadable.lines):
-                views = Views(np.stack(list(images.values())), model.mean, model.std, device=device)
-                inputs = views.normalize(views.plain(np.arange(len(views))))
-                probabilities = np.asarray(model.log_probabilities(inputs).exp().float().cpu())
-                if not np.isfinite(probabilities).all():
-                    raise WeightsError("the model predicts numbers that are NaN or infinite: use another checkpoint")
-                predicted.update(zip(images, probabilities, strict=True))
+                pixels = np.stack(list(images.values()))
+                probabilities = [_predict(member, pixels, device) for member in members]
+                mean: NDArray[np.float32] = np.mean(probabilities, axis=0, dtype=np.float32)
+                predicted.update(zip(images, mean, strict=True))
     if faults is None or not predicted:
         unreadable.raise_all()
     else:
         faults.extend(unreadable.lines)
     missing = np.full_like(next(iter(predicted.values())), np.nan)
     return np.stack([predicted.get(row, missing) for row in range(len(paths))])
+
+
+def _predict(model: Model, pixels: NDArray[np.uint8], device: torch.device) -> NDArray[np.float32]:
+    """Return the class probabilities of decoded images, (n, classes)."""
+    views = Views(pixels, model.mean, model.std, device=device)
+    inputs = views.normalize(views.plain(np.arange(len(views))))
+    probabilities = np.asarray(model.log_probabilities(inputs).exp().float().cpu())
+    if not np.isfinite(probabilities).all():
+        raise WeightsError("the model predicts numbers that are NaN or infinite: use another checkpoint")
+    return probabilities

@@ -34,16 +34,13 @@ class TrainedModel:
 
         Args:
             images: the image files, at least one.
-            faults: as for :func:`drft.inference.predict_images`; every member names the same files.
+            faults: as for :func:`drft.inference.predict_images`.
 
         Raises:
             DataError: naming every file that cannot be decoded, without ``faults`` or when there is no other file.
             WeightsError: when a prediction is not finite.
         """
-        paths = [Path(image) for image in images]
-        members = [predict_images(member, self.image_size, paths, faults=faults) for member in self.members]
-        mean: NDArray[np.float32] = np.mean(members, axis=0, dtype=np.float32)
-        return mean
+        return predict_images(self.members, self.image_size, [Path(image) for image in images], faults=faults)
 
     def __repr__(self) -> str:
         kind = "one network" if len(self.members) == 1 else f"ensemble of {len(self.members)} networks"

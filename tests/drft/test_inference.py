@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from drft.config.trial_config import parse_config
+from drft.config.trial_config import parse_config, with_values
+from drft.data.images import decode
 from drft.errors import DataError, WeightsError
 from drft.inference import predict_images
 from drft.models.checkpoint import load_checkpoint, save_checkpoint
@@ -45,6 +46,18 @@ def test_no_image_depends_on_the_others(tiny_dataset, model):
     together = predict_images(model, 32, paths)
     assert together.shape == (60, 5)
     assert predict_images(model, 32, paths[40:41])[0] == pytest.approx(together[40], abs=1e-6)
+
+
+def test_an_ensemble_predicts_the_mean_and_decodes_each_image_once(tiny_dataset, model, tmp_path, monkeypatch):
+    save_checkpoint(tmp_path / "other.safetensors", {}, with_values(CONFIG, {"seed": 1}), classes=5)
+    members = [model, load_checkpoint(tmp_path / "other.safetensors")[0]]
+    paths = [image.path for image in tiny_dataset.images]
+    alone = [predict_images(member, 32, paths) for member in members]
+    assert np.abs(alone[0] - alone[1]).max() > 0.01
+    decoded = []
+    monkeypatch.setattr("drft.inference.decode", lambda path, **size: decoded.append(path) or decode(path, **size))
+    assert np.array_equal(predict_images(members, 32, paths), np.mean(alone, axis=0))
+    assert sorted(decoded) == sorted(paths)
 
 
 def test_every_file_that_cannot_be_decoded_is_named(tiny_dataset, model, tmp_path):

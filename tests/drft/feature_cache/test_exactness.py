@@ -230,7 +230,7 @@ def _double(tensor: Tensor) -> Tensor:
 
 
 def normalized(views: Views, images: Tensor) -> Tensor:
-    scale, shift = (numbers.double().view(3, 1, 1) for numbers in (views._scale, views._shift))
+    scale, shift = (row[:3].double().view(3, 1, 1) for row in (views._scale, views._shift))
     return images.double() * scale - shift
 
 
