@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 _FAST_COLUMNS = 3
 """Columns of the widest kernel that oneDNN's fast routine takes."""
@@ -32,25 +32,6 @@ class DepthwiseConv(nn.Module):
         return convolve(activations, self.conv)
 
 
-def replace_depthwise_convs(traced: fx.GraphModule) -> fx.GraphModule:
-    """Replace every depthwise convolution with a wide kernel by a ``DepthwiseConv``.
-
-    Args:
-        traced: the graph of a network in which convolutions are single operations; it is changed in place.
-
-    Returns:
-        The same graph module, recompiled.
-    """
-    for node in traced.graph.nodes:
-        module = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
-        if type(module) is nn.Conv2d and _is_wide_depthwise(module):
-            name = f"depthwise_{node.name}"
-            traced.add_submodule(name, DepthwiseConv(module))
-            node.target = name
-    traced.recompile()
-    return traced
-
-
 def convolve(images: Tensor, conv: nn.Conv2d) -> Tensor:
     """Return what a convolution makes of activations (n, channels, height, width), with a faster gradient if it can.
 
@@ -59,7 +40,7 @@ def convolve(images: Tensor, conv: nn.Conv2d) -> Tensor:
         conv: any convolution; one that is not depthwise with a wide kernel is called as it is.
     """
     trained = torch.is_grad_enabled() and conv.weight.requires_grad
-    if trained and _is_wide_depthwise(conv) and _is_float32_on_cpu(images):
+    if trained and is_wide_depthwise(conv) and _is_float32_on_cpu(images):
         return cast("Tensor", _DepthwiseConvFunction.apply(images, conv.weight, conv.bias, conv))
     convolved: Tensor = conv(images)
     return convolved
@@ -82,7 +63,7 @@ def convolution_gradients(
         # oneDNN has no bfloat16 kernel for this one gradient: its reference code takes 20 times as long as float32.
         gradients = convolution_gradients(gradient.float(), images.float(), weight.float(), conv, needed)
         return tuple(None if tensor is None else tensor.to(gradient.dtype) for tensor in gradients)
-    in_parts = of_weight and _is_wide_depthwise(conv)
+    in_parts = of_weight and is_wide_depthwise(conv)
     input_gradient, weight_gradient, _ = _gradients(
         gradient, images, weight, conv, conv.padding, (of_images, of_weight and not in_parts)
     )
@@ -90,6 +71,18 @@ def convolution_gradients(
         weight_gradient = _gradient_in_parts(gradient, images, weight, conv)
     # oneDNN adds up the bias in the slower of its loops: in a 5 x 5 kernel that is a third of the whole gradient.
     return input_gradient, weight_gradient, gradient.sum((0, 2, 3)) if of_bias else None
+
+
+def is_wide_depthwise(conv: nn.Conv2d) -> bool:
+    """Return whether a convolution is depthwise, with a kernel too wide for oneDNN's fast routine."""
+    return (
+        conv.groups == conv.in_channels == conv.out_channels
+        and conv.groups > 1
+        and conv.kernel_size[1] > _FAST_COLUMNS
+        and conv.dilation == (1, 1)
+        and conv.padding_mode == "zeros"
+        and not isinstance(conv.padding, str)
+    )
 
 
 class _DepthwiseConvFunction(torch.autograd.Function):
@@ -138,17 +131,6 @@ def _gradients(
         [*needed, False],
     )  # fmt: skip
     return result
-
-
-def _is_wide_depthwise(conv: nn.Conv2d) -> bool:
-    return (
-        conv.groups == conv.in_channels == conv.out_channels
-        and conv.groups > 1
-        and conv.kernel_size[1] > _FAST_COLUMNS
-        and conv.dilation == (1, 1)
-        and conv.padding_mode == "zeros"
-        and not isinstance(conv.padding, str)
-    )
 
 
 def _is_float32_on_cpu(images: Tensor) -> bool:

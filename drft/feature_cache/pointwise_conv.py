@@ -8,9 +8,7 @@ module a training on the built-in data takes 9 to 17 % longer (one CPU thread; d
 from typing import cast
 
 import torch.nn.functional as F
-from torch import Tensor, fx, nn
-
-from drft.models.strided_conv import is_pointwise
+from torch import Tensor, nn
 
 
 class PointwiseConv(nn.Module):
@@ -28,22 +26,3 @@ class PointwiseConv(nn.Module):
         if activations.shape[-2:] == (1, 1):
             return F.linear(activations.flatten(1), self.conv.weight.flatten(1), self.conv.bias)[..., None, None]
         return cast("Tensor", self.conv(activations))
-
-
-def replace_pointwise_convs(traced: fx.GraphModule) -> fx.GraphModule:
-    """Replace every pointwise convolution with stride 1 by a ``PointwiseConv``.
-
-    Args:
-        traced: the graph of a network in which convolutions are single operations; it is changed in place.
-
-    Returns:
-        The same graph module, recompiled.
-    """
-    for node in traced.graph.nodes:
-        module = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
-        if type(module) is nn.Conv2d and is_pointwise(module) and module.stride == (1, 1):
-            name = f"point_{node.name}"
-            traced.add_submodule(name, PointwiseConv(module))
-            node.target = name
-    traced.recompile()
-    return traced

@@ -1,10 +1,9 @@
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
-from drft.feature_cache.depthwise_conv import DepthwiseConv, convolution_gradients, replace_depthwise_convs
+from drft.feature_cache.depthwise_conv import DepthwiseConv, convolution_gradients
 
 
 def step(net: nn.Module, activations: Tensor) -> list[Tensor]:
@@ -70,30 +69,6 @@ def test_gradients_that_are_not_needed_are_not_computed():
     for needed in ([True, False, False], [False, True, False], [False, False, True]):
         results = convolution_gradients(gradient, activations, conv.weight, conv, needed)
         assert [result is not None for result in results] == needed
-
-
-@pytest.mark.parametrize(
-    ("conv", "replaced"),
-    [
-        (nn.Conv2d(4, 4, 5, padding=2, groups=4), 1),
-        (nn.Conv2d(4, 4, (1, 7), groups=4, bias=False), 1),
-        (nn.Conv2d(4, 4, 3, groups=4), 0),
-        (nn.Conv2d(4, 4, (7, 1), groups=4), 0),
-        (nn.Conv2d(4, 4, 5), 0),
-        (nn.Conv2d(4, 8, 5, groups=4), 0),
-        (nn.Conv2d(4, 4, 5, groups=2), 0),
-        (nn.Conv2d(4, 4, 5, groups=4, dilation=2), 0),
-        (nn.Conv2d(4, 4, 5, groups=4, padding="same"), 0),
-        (nn.Conv2d(4, 4, 5, groups=4, padding=2, padding_mode="reflect"), 0),
-    ],
-    ids=str,
-)
-def test_only_depthwise_convolutions_with_wide_kernels_are_replaced(conv, replaced):
-    net = nn.Sequential(conv, nn.ReLU())
-    traced = replace_depthwise_convs(fx.symbolic_trace(net))
-    assert sum(isinstance(module, DepthwiseConv) for module in traced.modules()) == replaced
-    activations = torch.randn(2, 4, 9, 9)
-    torch.testing.assert_close(traced(activations), net(activations))
 
 
 def test_frozen_weights_and_other_precisions_take_the_usual_way():
