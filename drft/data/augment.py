@@ -87,7 +87,7 @@ class Views:
         return pixels.contiguous(memory_format=torch.channels_last)
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Return the input of the backbone: float32 of the same shape, channels last in memory."""
+        """Return the input of the backbone for images of ``plain``: float32, same shape, channels last in memory."""
         normalized = images.to(torch.float32, memory_format=torch.channels_last)
         rows = normalized.permute(0, 2, 3, 1).view(len(images), self.size, self.size * 3)
         rows.mul_(self._scale).sub_(self._shift)

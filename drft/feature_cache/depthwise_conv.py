@@ -40,7 +40,8 @@ def convolve(images: Tensor, conv: nn.Conv2d) -> Tensor:
         conv: any convolution; one that is not depthwise with a wide kernel is called as it is.
     """
     trained = torch.is_grad_enabled() and conv.weight.requires_grad
-    if trained and is_wide_depthwise(conv) and _is_float32_on_cpu(images):
+    in_float32 = images.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    if trained and is_wide_depthwise(conv) and in_float32 and uses_onednn(images):
         return cast("Tensor", _DepthwiseConvFunction.apply(images, conv.weight, conv.bias, conv))
     convolved: Tensor = conv(images)
     return convolved
@@ -82,6 +83,15 @@ def is_wide_depthwise(conv: nn.Conv2d) -> bool:
         and conv.dilation == (1, 1)
         and conv.padding_mode == "zeros"
         and not isinstance(conv.padding, str)
+    )
+
+
+def uses_onednn(images: Tensor) -> bool:
+    """Return whether torch convolves these activations with oneDNN."""
+    return (
+        images.device.type == "cpu"
+        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        and bool(torch.backends.mkldnn.enabled)
     )
 
 
@@ -131,13 +141,3 @@ def _gradients(
         [*needed, False],
     )  # fmt: skip
     return result
-
-
-def _is_float32_on_cpu(images: Tensor) -> bool:
-    return (
-        images.device.type == "cpu"
-        and images.dtype == torch.float32
-        and not torch.is_autocast_enabled("cpu")
-        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-        and bool(torch.backends.mkldnn.enabled)
-    )

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from drft.feature_cache.depthwise_conv import convolution_gradients, convolve
+from drft.feature_cache.depthwise_conv import convolution_gradients, convolve, uses_onednn
 
 _FUSED_ACTIVATIONS: dict[type[nn.Module], tuple[str, tuple[float, ...]]] = {
     nn.Identity: ("none", ()),
@@ -148,13 +148,7 @@ def _replace(traced: fx.GraphModule, node: fx.Node) -> None:
 
 def _has_fused_kernel(images: Tensor) -> bool:
     """Return whether oneDNN has a convolution with bias and activation for these images."""
-    return (
-        images.device.type == "cpu"
-        and images.dtype in {torch.float32, torch.bfloat16}
-        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-        and bool(torch.backends.mkldnn.enabled)
-        and _CONVOLUTION is not None
-    )
+    return images.dtype in {torch.float32, torch.bfloat16} and uses_onednn(images) and _CONVOLUTION is not None
 
 
 def _fused(images: Tensor, weight: Tensor, bias: Tensor, conv: nn.Conv2d, activation: nn.Module) -> Tensor:

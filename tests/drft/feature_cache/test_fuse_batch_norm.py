@@ -49,7 +49,7 @@ def cases(draw: st.DrawFn) -> tuple[ConvNorm, Tensor]:
         bias=draw(st.booleans()),
     )
     net = ConvNorm(conv, draw(st.sampled_from(ACTIVATIONS))())
-    side = draw(st.integers(9, 12))
+    side = draw(st.integers(max(5, conv.dilation[0] * (kernel - 1) + 1), 12))
     images = torch.randn(draw(st.integers(1, 3)), conv.in_channels, side, side)
     if draw(st.booleans()):
         images = images.contiguous(memory_format=torch.channels_last)
