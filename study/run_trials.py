@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from threadpoolctl import threadpool_limits
 
 from study.callbacks.logger_callback import LoggerCallback
 from study.callbacks.progress_reporter import print_line, progress_reporter
@@ -54,7 +55,8 @@ def run_trials(
         folder.write_study(plan.metadata.space, scheduler.record_metadata().overview())
     for attributes in queue or ():
         scheduler.enqueue(**attributes)
-    with choice.make(folder.worker_log) as executor:
+    # One thread: those of a BLAS library wait busily for a while after every product, on the cores of the workers.
+    with choice.make(folder.worker_log) as executor, threadpool_limits(1, "blas"):
         criterion = StoppingCriterion(
             options.trials,
             options.timeout,
