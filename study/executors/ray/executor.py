@@ -15,10 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import ray
 from ray import tune
-from ray.exceptions import RayError
 from ray.tune.logger import JsonLoggerCallback, LoggerCallback, TBXLoggerCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -28,7 +26,7 @@ from study.executors.base import Event, Failed, Finished, Job, Reported, Started
 from study.executors.local.process import set_environment
 from study.executors.ray.cluster import Cluster
 from study.executors.ray.files import ShippedFiles
-from study.executors.ray.trainable import Report, Training, as_tune_config
+from study.executors.ray.trainable import Report, Setup, Training, as_tune_config
 from study.executors.resources import thread_limit
 
 SETTINGS: Mapping[str, str] = {
@@ -107,13 +105,19 @@ class RayExecutor:
             folder: Tune writes the metrics of each trial to its folder ``ray``, as JSON and for TensorBoard; None for
                 nowhere.
         """
-        self.workload = replace(workload, dataset=shipped.dataset, trials_per_gpu=cluster.share.trials_per_gpu)
+        workload = replace(workload, dataset=shipped.dataset, trials_per_gpu=cluster.share.trials_per_gpu)
+        self._setup = Setup(
+            workload,
+            shipped,
+            cluster,
+            jobs,
+            thread_limit(int(cluster.share.cpus)),
+            log,
+            ray.get_runtime_context().get_node_id(),
+        )
         self._cluster = cluster
         self._jobs = jobs
-        self._shipped = shipped
-        self._log = log
         self._folder = folder
-        self._contents: dict[int, Any] = {}
         self._capacity = jobs or cluster.capacity()
         self._looked = self._reached = time.monotonic()
         self._any_ready = False
@@ -203,13 +207,6 @@ class RayExecutor:
                     ray.kill(run.actor)
             self._changed.notify_all()
 
-    def contents(self, indices: Sequence[int]) -> list[Any]:
-        """Return files of the tuner's machine; each is put into the object store once."""
-        for index in indices:
-            if index not in self._contents:
-                self._contents[index] = ray.put(np.fromfile(self._shipped.files[index].file, np.uint8))
-        return [self._contents[index] for index in indices]
-
     # What follows is called by Tune, in its thread.
 
     def next_job(self, trial_id: str) -> dict[str, Any] | str | None:
@@ -232,15 +229,12 @@ class RayExecutor:
         actor = self._actors[report.name]
         with self._changed:
             run = self._runs.get(trial_id)
-            if run is None and report.opened and not self._closing:
-                ray.kill(actor)  # its training was killed before the actor was known
-                return str(TrialScheduler.CONTINUE)
-            if run is None or self._closing:
+            if self._closing:
                 return str(TrialScheduler.STOP)
+            if run is None:  # its training was killed before the actor was known
+                ray.kill(actor)
+                return str(TrialScheduler.CONTINUE)
             run.actor, run.worker = actor, f"worker {report.name}"
-        if not report.opened:
-            self._open(report)
-            return str(TrialScheduler.CONTINUE)
         if report.fault:
             return self._retire(trial_id, run, report)
         run.started |= any(isinstance(event, Started) for event in report.events)
@@ -306,17 +300,6 @@ class RayExecutor:
                 return self._answers.pop(number, None)
         return None
 
-    def _open(self, report: Report) -> None:
-        """Give an actor its workload and the files that its node lacks; the next step waits for that."""
-        try:
-            missing = ray.get(report.actor.missing.remote(self.workload.cache_dir))
-        except RayError:
-            return  # the next step fails as well
-        workload = replace(self.workload, workers=min(self._cluster.fits_on(report.node), self.slots))
-        threads = thread_limit(int(self._cluster.share.cpus))
-        log = self._log if report.node == ray.get_runtime_context().get_node_id() else None
-        report.actor.open.remote(workload, threads, log, missing, *self.contents(missing))
-
     def _retire(self, trial_id: str, run: _Run, report: Report) -> str:
         """Continue without an actor whose worker cannot start, such as one on a broken GPU, if others are left.
 
@@ -361,7 +344,7 @@ class RayExecutor:
             loggers: Sequence[Any] = (_JsonOfEpochs, _TensorBoardOfEpochs) if logged else ()
             bundle = {"CPU": share.cpus, **({"GPU": share.gpus} if share.gpus else {})}
             training = tune.with_resources(
-                tune.with_parameters(Training, shipped=self._shipped, scratch=self._cluster.scratch),
+                tune.with_parameters(Training, setup=self._setup),
                 tune.PlacementGroupFactory([bundle]),
             )
             training.__qualname__ = Training.__name__  # ``ray list actors`` shows it

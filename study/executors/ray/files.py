@@ -9,10 +9,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+import ray
+from numpy.typing import NDArray
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
 from drft.config.trial_config import NAMED_WEIGHTS, BackboneConfig
 from drft.data.dataset import ImageDataset
 from drft.data.images import store_of
-from drft.errors import DataError
+from drft.errors import DataError, one_line
 from drft.files.atomic import default_cache_dir, whole_file
 from drft.files.home import expand_home
 
@@ -39,11 +45,6 @@ class ShippedFiles:
     weights: Mapping[str, ShippedFile] = field(default_factory=dict)
     """Weight files, by their names in configurations."""
 
-    @property
-    def files(self) -> tuple[ShippedFile, ...]:
-        """All files."""
-        return (*self.images, *self.weights.values())
-
 
 def pack(
     dataset: ImageDataset,
@@ -62,30 +63,40 @@ def pack(
     return ShippedFiles(dataset, images, weights)
 
 
-def find(shipped: ShippedFile, cache_dir: Path | None) -> Path | None:
-    """Return the path of a file on this machine; None if the machine lacks it."""
+def bring(shipped: ShippedFile, node: str, cache_dir: Path | None) -> Path:
+    """Return the path of a file on this machine, which gets it from a node of the cluster if it lacks it.
+
+    Args:
+        shipped: the file.
+        node: Ray's id of the tuner's node.
+        cache_dir: cache folder of this machine.
+
+    Raises:
+        DataError: when it cannot be read there or written here.
+    """
     if shipped.digest is not None and shipped.file.is_file() and _digest(shipped.file) == shipped.digest:
         return shipped.file
     path = (cache_dir or default_cache_dir()) / shipped.place
-    return path if path.is_file() else None
-
-
-def keep(shipped: ShippedFile, content: memoryview | bytes, cache_dir: Path | None) -> Path:
-    """Write a file into this machine's cache folder and return its path.
-
-    Raises:
-        DataError: when it cannot be written.
-    """
-    path = (cache_dir or default_cache_dir()) / shipped.place
+    if path.is_file():
+        return path
+    there = NodeAffinitySchedulingStrategy(node, soft=False)
     try:
+        content = ray.get(ray.remote(_read).options(num_cpus=0, scheduling_strategy=there).remote(shipped.file))
         with whole_file(path, durable=False) as draft:
-            draft.write_bytes(content)
+            draft.write_bytes(content.data)
+    except RayError as error:
+        reason = one_line(getattr(error, "cause", error))
+        raise DataError(f"{shipped.file} cannot be read on the tuner's node: {reason}") from error
     except OSError as error:
         raise DataError(
             f"{path} cannot be written ({error.strerror or error}): free some space, or set the environment variable "
             "DRFT_CACHE to another folder where the node is started"
         ) from error
     return path
+
+
+def _read(file: Path) -> NDArray[np.uint8]:
+    return np.fromfile(file, np.uint8)
 
 
 def _digest(file: Path) -> str:

@@ -22,7 +22,8 @@ from drft.errors import DrftError, UsageError
 from drft.training.records import EpochRecord
 from study.executors.base import Event, Finished, Job, Reported, Started, Workload
 from study.executors.local.executor import LocalExecutor
-from study.executors.ray.files import ShippedFiles, find, keep
+from study.executors.ray.cluster import Cluster
+from study.executors.ray.files import ShippedFiles, bring
 from study.executors.resources import Slot
 
 _PATIENCE = 2.0
@@ -49,8 +50,6 @@ class Report:
     """The actor's name for the user."""
     node: str
     """Ray's id of the actor's node."""
-    opened: bool
-    """Whether the actor has a workload."""
     actor: Any = None
     """The actor, in its first report alone: sending a handle takes time."""
     events: Sequence[Event] = ()
@@ -58,6 +57,24 @@ class Report:
     """Why the worker cannot start; it is not tried again."""
     usage: UsageError | None = None
     """The fault, if the user can remove it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What every actor needs."""
+
+    workload: Workload
+    shipped: ShippedFiles
+    """Files that the trainings need, and that the actor's node may lack."""
+    cluster: Cluster
+    jobs: int | None
+    """Trials at once in all; None for as many as fit on the nodes."""
+    threads: int
+    """CPU threads of a training."""
+    log: Path | None
+    """File for the output of workers on the tuner's node."""
+    node: str
+    """The tuner's node, which has all files."""
 
 
 def as_tune_config(job: Job) -> dict[str, Any]:
@@ -73,25 +90,41 @@ class Training(tune.Trainable):
         os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
         super().__init__(config, storage)
 
-    def setup(self, config: dict[str, Any], shipped: ShippedFiles = ShippedFiles(), scratch: str | None = None) -> None:  # noqa: B008 (frozen)
-        """Prepare.
+    def setup(self, config: dict[str, Any], setup: Setup | None = None) -> None:
+        """Start the worker, with files that the node lacks. If that fails, the first step says why.
 
         Args:
             config: that of the first trial, as from :func:`as_tune_config`.
-            shipped: files that the trainings need.
-            scratch: folder for temporary files; None for the system's.
+            setup: what every actor needs.
         """
-        tempfile.tempdir = scratch
-        self._shipped = shipped
+        assert setup is not None
+        tempfile.tempdir = setup.cluster.scratch
         context = ray.get_runtime_context()
         node = context.get_node_id()
         self._name = f"ray-{socket.gethostname()}-{node[:6]}-{os.getpid()}"
         self._report = partial(Report, self._name, node)
+        self._actor: Any = context.current_actor
+        """Until it is reported."""
         self._executor: LocalExecutor | None = None
         self._failure: Exception | None = None
         self._weights: dict[str, str] = {}
         """Weight files on this node, by their names in configurations."""
+        try:
+            self._executor = self._start(setup, node)
+        except (DrftError, OSError) as error:
+            self._failure = error
         self.reset_config(config)
+
+    def _start(self, setup: Setup, node: str) -> LocalExecutor:
+        cache_dir = setup.workload.cache_dir
+        for file in setup.shipped.images:
+            bring(file, setup.node, cache_dir)
+        self._weights = {name: str(bring(file, setup.node, cache_dir)) for name, file in setup.shipped.weights.items()}
+        at_once = setup.cluster.fits_on(node)
+        workload = replace(setup.workload, workers=min(at_once, setup.jobs or at_once))
+        gpu = os.environ["CUDA_VISIBLE_DEVICES"] if ray.get_gpu_ids() else None
+        log = setup.log if node == setup.node else None
+        return LocalExecutor(workload, [Slot(self._name, gpu, setup.threads)], log).__enter__()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next trial."""
@@ -100,31 +133,10 @@ class Training(tune.Trainable):
         self._keep_on = True
         return True
 
-    def missing(self, cache_dir: Path | None) -> tuple[int, ...]:
-        """Return the indices of the files that the node lacks."""
-        return tuple(index for index, shipped in enumerate(self._shipped.files) if find(shipped, cache_dir) is None)
-
-    def open(
-        self, workload: Workload, threads: int, log: Path | None, missing: Sequence[int], *contents: bytes
-    ) -> None:
-        """Write the files that were missing and start the worker. The next step says what failed."""
-        try:
-            for index, content in zip(missing, contents, strict=True):
-                keep(self._shipped.files[index], content, workload.cache_dir)
-            self._weights = {name: str(find(file, workload.cache_dir)) for name, file in self._shipped.weights.items()}
-            gpu = os.environ["CUDA_VISIBLE_DEVICES"] if ray.get_gpu_ids() else None
-            self._executor = LocalExecutor(workload, [Slot(self._name, gpu, threads)], log).__enter__()
-        except (DrftError, OSError) as error:
-            self._failure = error
-
     def step(self) -> dict[str, Any]:
-        """Continue to the start of the training, its next epoch or its end; return the metrics and a ``Report``.
-
-        An actor returns at once from the first step of its first trial: it has to be opened.
-        """
-        if self._executor is None and self._failure is None:
-            actor = ray.get_runtime_context().current_actor
-            return {"epoch": 0, "report": self._report(opened=False, actor=actor)}
+        """Continue to the start of the training, its next epoch or its end; return the metrics and a ``Report``."""
+        report = partial(self._report, actor=self._actor)
+        self._actor = None
         try:
             if self._failure is not None:
                 raise self._failure
@@ -132,10 +144,10 @@ class Training(tune.Trainable):
             events = self._continue(self._executor)
         except (DrftError, OSError) as error:
             usage = error if isinstance(error, UsageError) else None
-            return {"epoch": 0, "report": self._report(opened=True, fault=str(error), usage=usage)}
+            return {"epoch": 0, "report": report(fault=str(error), usage=usage)}
         records = [event.record for event in events if isinstance(event, Reported)]
         metrics = logged_metrics(records[-1], self._job.config.metric) if records else {"epoch": 0}
-        return {**metrics, "report": self._report(opened=True, events=events)}
+        return {**metrics, "report": report(events=events)}
 
     def refuse(self) -> None:
         """Answer no to the epoch that was just reported; the next step ends the training."""

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -158,14 +159,14 @@ def test_a_node_without_the_data_and_the_weights_trains_the_same(nodes, tmp_path
     dataset = open_dataset(str(data))
     load_images(dataset, 32)
     shipped = pack(dataset, [32], [BackboneConfig(name="test_resnet", weights=str(weights))])
+    # The node has another file under the path of the weights.
+    shipped = replace(shipped, weights={str(weights): replace(shipped.weights[str(weights)], digest="of the tuner's")})
     nodes.add_node(num_cpus=1, env_vars={"DRFT_CACHE": str(tmp_path / "cache of the node")})
     with (
         join_cluster(nodes.address, None, None, None) as cluster,
         RayExecutor(workload, cluster, shipped=shipped) as executor,
     ):
-        executor.contents(range(2))  # the tuner has read them; from now on nobody can
         data.rename(tmp_path / "gone")
-        weights.rename(tmp_path / "gone too")
         (actual,) = [e for e in finish(executor, Job(0, config)) if isinstance(e, Finished | Failed)]
     assert isinstance(actual, Finished), actual
     assert actual.result.config == config
@@ -174,19 +175,24 @@ def test_a_node_without_the_data_and_the_weights_trains_the_same(nodes, tmp_path
     assert {"images", "weights"} <= folders
 
 
-def test_a_node_that_cannot_store_its_files_ends_the_study_with_the_reason(nodes, tmp_path):
-    file = tmp_path / "own.safetensors"
-    file.write_bytes(b"weights")
-    shipped = ShippedFiles(weights={"own": ShippedFile(tmp_path / "elsewhere", "weights/own.safetensors", "digest")})
-    workload = Workload("none", cache_dir=file / "no folder", trainer="tests.helpers.fake_training:fake_trainer")
+@pytest.mark.parametrize(
+    ("file", "cache", "reason"),
+    [
+        ("own.safetensors", "own.safetensors/no folder", r"cannot be written.*DRFT_CACHE"),
+        ("deleted.safetensors", "cache", r"deleted.safetensors cannot be read on the tuner's node: FileNotFoundError"),
+    ],
+)
+def test_a_node_that_cannot_get_or_store_its_files_ends_the_study_with_the_reason(nodes, tmp_path, file, cache, reason):
+    (tmp_path / "own.safetensors").write_bytes(b"weights")
+    shipped = ShippedFiles(weights={"own": ShippedFile(tmp_path / file, "weights/own.safetensors", "digest")})
+    workload = Workload("none", cache_dir=tmp_path / cache, trainer="tests.helpers.fake_training:fake_trainer")
     nodes.add_node(num_cpus=1)
     with (
         join_cluster(nodes.address, None, None, None) as cluster,
         RayExecutor(workload, cluster, shipped=shipped) as executor,
+        pytest.raises(DataError, match=reason) as caught,
     ):
-        executor.contents = lambda indices: [b"" for _ in indices]
-        with pytest.raises(DataError, match=r"cannot be written.*DRFT_CACHE") as caught:
-            finish(executor, Job(0, scripted()))
+        finish(executor, Job(0, scripted()))
     assert len(str(caught.value).splitlines()) == 1
 
 
