@@ -96,8 +96,8 @@ class Undecided(NamedTuple):
     """Training images that would decide a difference of the tolerance between them; None if trainings limit it, or if
     there are as many: then the loss of a depth is close to the tolerance."""
     trainings: int | None
-    """Trainings at each of these depths that would reduce the noise of trainings to a tenth of that of the images; None
-    if there are as many."""
+    """Trainings at each of these depths that would decide such a difference on these images, or where the images are too
+    few for that, would reduce the noise of trainings to a tenth of that of the images; None if there are as many."""
 
 
 class Verdict(NamedTuple):
@@ -365,7 +365,8 @@ def _undecided(
     by_image, by_training = (float(np.median(part)) for part in zip(*variances, strict=True))
     wanted = (tolerance / _Z) ** 2
     needed = int(np.ceil(by_image / (wanted - by_training))) if by_training < wanted and by_image else 0
-    enough = int(np.ceil(20 * training_sd**2 * images / by_image)) if by_image else 0
+    noise = by_image / images
+    enough = int(np.ceil(2 * training_sd**2 / max(wanted - noise, noise / 10)))
     done = min(len(evidence[index].gaps) for index in open_depths)
     more = enough if enough > done else None
     return Undecided(tuple(evidence[index].depth for index in open_depths), needed if needed > images else None, more)

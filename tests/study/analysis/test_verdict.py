@@ -119,6 +119,15 @@ def test_more_images_are_not_asked_for_than_there_are():
         assert undecided.images is None or undecided.images > 3000
 
 
+def test_with_many_images_no_more_trainings_are_asked_for_than_decide():
+    asked = []
+    for seed in range(6):
+        evidence = simulated(lambda _: np.array([0.0, 0.38, 0.4, 0.5]), seed, images=40_000).evidence
+        asked.append(decide_depth(evidence).undecided.trainings)
+    assert any(asked)
+    assert all(trainings is None or trainings < 100 for trainings in asked)
+
+
 def test_rounds_add_certainty():
     once, thrice = (decide_depth(simulated(rising, repeats=repeats).evidence) for repeats in (1, 3))
     assert thrice.by_depth[4].trainings == 3 * once.by_depth[4].trainings
