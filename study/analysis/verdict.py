@@ -96,8 +96,9 @@ class Undecided(NamedTuple):
     """Training images that would decide a difference of the tolerance between them; None if trainings limit it, or if
     there are as many: then the loss of a depth is close to the tolerance."""
     trainings: int | None
-    """Trainings at each of these depths that would decide such a difference on these images, or where the images are too
-    few for that, would reduce the noise of trainings to a tenth of that of the images; None if there are as many."""
+    """Trainings at each of these depths that would decide such a difference on these images; where the images are too
+    few for that, that would reduce the noise of trainings to a tenth of that of the images; None if there are as
+    many."""
 
 
 class Verdict(NamedTuple):

@@ -8,6 +8,7 @@ import optuna
 import pandas as pd
 import pytest
 from rich.console import Console
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import drft
 from drft.errors import UsageError
@@ -40,15 +41,22 @@ def make(workload):
 """
 
 
+def blas_threads():
+    """Return how many threads each library for products of matrices uses in this process."""
+    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+
 class Counts(Callback):
     def __init__(self):
         self.calls = Counter()
+        self.threads = set()
 
     def on_epoch(self, job, record):
         self.calls["epochs"] += 1
 
     def on_trial_end(self, job, outcome, progress):
         self.calls["trials"] += 1
+        self.threads |= blas_threads()
 
 
 @pytest.fixture(scope="module")
@@ -65,15 +73,17 @@ def finished(labels, tmp_path_factory):
     """A study of two depths, and the callback that followed it."""
     counts = Counts()
     options = {"data": str(labels), "backbone": "test_resnet", "weights": "none", "jobs": 1}
-    run = run_study(
-        trials=4,
-        space=SPACE,
-        settings={"head_phase.epochs": 2},
-        results=tmp_path_factory.mktemp("results"),
-        callbacks=[counts],
-        console=QUIET,
-        **options,
-    )
+    with threadpool_limits(2, "blas"):
+        run = run_study(
+            trials=4,
+            space=SPACE,
+            settings={"head_phase.epochs": 2},
+            results=tmp_path_factory.mktemp("results"),
+            callbacks=[counts],
+            console=QUIET,
+            **options,
+        )
+        counts.threads_afterwards = blas_threads()
     return run, counts
 
 
@@ -121,6 +131,12 @@ def test_callbacks_follow_the_search_and_the_cross_validation(finished):
     run, counts = finished
     assert counts.calls["trials"] > run.progress.finished
     assert counts.calls["epochs"] >= counts.calls["trials"]
+
+
+def test_the_tuner_takes_no_cores_from_the_workers(finished):
+    _, counts = finished
+    assert counts.threads == {1}
+    assert max(counts.threads_afterwards) > 1
 
 
 def test_a_training_function_of_ones_own_is_used(labels, tmp_path, monkeypatch):
