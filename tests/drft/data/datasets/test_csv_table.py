@@ -134,6 +134,7 @@ def test_unused_images_and_a_missing_test_part_are_noted(table):
         ('image,"notes,level\na,none,1\n', "line 1 is not CSV"),
         ('image,level\na,1\n"b\nc",2\n', "line 3: the image in column .* contains a line break"),
         ('image,level\na,"1\n2"\n', "line 2: the label in column 'level' contains a line break"),
+        ('image,level,patient\na,1,"p\n1"\n', "line 2: the group in column 'patient' contains a line break"),
         ("image,notes,level\na,large, red,1\nb,,2\n", r"csv, line 2: .*more cells than the header has names \(3\)"),
         ("image,notes,level,,\na,large, red,1\n", r"line 2: .*more cells than the header has names \(3\)"),
         ("image,level,level\na,1,2\n", r"the header names one column 2 times \('level' and 'level'\): keep one"),
@@ -165,6 +166,34 @@ def test_notes_may_have_line_breaks_and_separators_in_quotation_marks(table):
     with pytest.raises(DataError, match=r"labels.csv, line 4: grade '7'"):  # a row is named by its first line
         open_dataset(str(table(text)))
     assert grades(open_dataset(str(table(text.replace("7", "2"))))) == {"train/a": 1, "train/b": 2}
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        'a,1,"2 mm\nb,2,"\n',  # the marks are the first and the last of two cells
+        'a,1,"2 mm\nb,2,3 mm"\n',
+        'a,1,"2 mm\r\nb,2,\r\nmissing,2,3 mm"\r\n',
+    ],
+)
+def test_rows_between_stray_quotation_marks_are_named(table, rows):
+    fault = r"labels.csv, line 2: it has quotation marks around other rows, such as that of 'b' in line 3: remove"
+    with pytest.raises(DataError, match=fault) as raised:
+        open_dataset(str(table(f"image,level,notes\n{rows}")))
+    assert len(raised.value.faults) == 1
+
+
+def test_a_stray_quotation_mark_in_the_header_is_named(table):
+    with pytest.raises(DataError, match=r"line 1: it has quotation marks around other rows, such as that of 'a'"):
+        open_dataset(str(table('image,level,"notes\na,1,"\nb,2,none\n')))
+
+
+@pytest.mark.parametrize(
+    "note", ["as\nb,1,too", "as\nc,1,which is missing", "as\nz", "of\nz, perhaps", 'with ""z""\n1,2,3', "1,2,3\n"]
+)
+def test_texts_with_line_breaks_are_no_rows(table, note):
+    text = f'image,level,notes\na,1,"{note}"\nb,2,\n'
+    assert grades(open_dataset(str(table(text, ("a", "b", "z"))))) == {"train/a": 1, "train/b": 2}
 
 
 def test_a_first_column_without_a_name_is_accepted(table):
