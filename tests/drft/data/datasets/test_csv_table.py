@@ -218,6 +218,14 @@ def test_a_name_that_matches_two_files_is_an_error(table, draw_image):
         open_dataset(str(path))
 
 
+@pytest.mark.parametrize("again", ["A.PNG,1,train", "images/a,2,train", "images\\a.png,1,train", "a,1,test"])
+def test_a_file_with_two_names_is_listed_twice(table, again):
+    path = table(f"image,level,split\na,1,train\nb,2,train\n{again}\n")
+
+    with pytest.raises(DataError, match=r"csv, line 4: .* is the same file as 'a' in labels.csv, line 2: remove one of"):
+        open_dataset(str(path))
+
+
 def test_folders_in_names_distinguish_equal_names(table, draw_image):
     path = table("image,level\nimages/a,1\nother/a.png,2\n")
     draw_image(path.parent / "other" / "a.png", 9)
