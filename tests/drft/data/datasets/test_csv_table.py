@@ -222,7 +222,7 @@ def test_a_name_that_matches_two_files_is_an_error(table, draw_image):
 def test_a_file_with_two_names_is_listed_twice(table, again):
     path = table(f"image,level,split\na,1,train\nb,2,train\n{again}\n")
 
-    with pytest.raises(DataError, match=r"csv, line 4: .* is the same file as 'a' in labels.csv, line 2: remove one of"):
+    with pytest.raises(DataError, match=r"csv, line 4: .* is the same file as 'a' in labels.csv, line 2: remove one"):
         open_dataset(str(path))
 
 
@@ -233,6 +233,17 @@ def test_folders_in_names_distinguish_equal_names(table, draw_image):
     dataset = open_dataset(str(path))
 
     assert [image.path.parent.name for image in dataset.images] == ["images", "other"]
+
+
+@pytest.mark.parametrize("name", ["images/a.png", "images\\a.png", "images/a", "set/images/a.png"])
+def test_names_may_begin_with_the_folder_of_the_images(table, draw_image, name):
+    path = table(f"image,level\n{name},1\nb,2\n", images="set/images")
+    options = {"images": path.parent / "set" / "images"}
+    assert [image.path.name for image in open_dataset(str(path), options=options).images] == ["a.png", "b.png"]
+
+    path.write_text(f"image,level\nother/{name},1\nb,2\n")
+    with pytest.raises(DataError, match="line 2: no image 'other/"):
+        open_dataset(str(path), options=options)
 
 
 def test_a_wrong_column_option_reports_the_nearest_and_all_columns(table):
