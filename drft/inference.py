@@ -1,6 +1,6 @@
 """Predictions of a trained model for images that belong to no data set."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -25,7 +25,7 @@ _BATCH = 32
 def predict_images(
     model: Model | Sequence[Model],
     image_size: int,
-    paths: Sequence[Path],
+    paths: Iterable[Path | str],
     *,
     device: torch.device | None = None,
     progress: Progress = silent,
@@ -39,16 +39,20 @@ def predict_images(
     Args:
         model: as ``load_checkpoint`` returns it; or the members of an ensemble, whose probabilities are averaged.
         image_size: of the configuration that comes with it, in pixels.
-        paths: the image files.
+        paths: the image files, at least one.
         device: where to compute; None for the first GPU that the process sees, else the CPU.
         progress: called with the number of decoded images.
         faults: gets a line for every file that cannot be decoded, whose row is NaN then; None to raise them.
 
     Raises:
         ValueError: when there are no paths.
-        DataError: naming every file that cannot be decoded, without ``faults`` or when there is no other file.
+        DataError: when ``paths`` is one path and no list. Naming every file that cannot be decoded, without ``faults``
+            or when there is no other file.
         WeightsError: when a prediction is not finite.
     """
+    if isinstance(paths, Path | str):
+        raise DataError(f"images to predict should be a list of paths, not one path: write [{str(paths)!r}]")
+    paths = [Path(path) for path in paths]
     device = device or pick_device()
     members = [model] if isinstance(model, Model) else list(model)
     for member in members:

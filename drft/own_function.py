@@ -4,7 +4,7 @@ import importlib
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,22 +37,38 @@ def call_function(
         UsageError: of the type ``fault``: when there is no such module or function, or the function raises an error or
             returns something else.
     """
+    build = find_function(name, option, fault)
+    call = f"{name.partition(':')[2]}({', '.join(arguments)})"
+    with one_line_for_own_code(name, call, option, fault):
+        value = build(*arguments.values())
+    if not isinstance(value, result):
+        returned = " ".join(repr(value).split())  # the repr of a network has several lines
+        raise fault(f"{option} {name}: {call} should return {wanted}, and returned {returned:.60}")
+    return value
+
+
+def find_function(name: str, option: str, fault: type[UsageError]) -> Callable[..., object]:
+    """Import the module that a name begins with, and return its function.
+
+    Args:
+        name: ``module:function``.
+        option: what the name was given for, such as ``backbone``.
+        fault: type of the error.
+
+    Raises:
+        UsageError: of the type ``fault``: when there is no such module or function.
+    """
     module_name, _, function = name.partition(":")
-    where, call = f"{option} {name}", f"{function}({', '.join(arguments)})"
+    where = f"{option} {name}"
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # the module is the user's: anything may fail
         hint = " (name its folder in PYTHONPATH)" if isinstance(error, ModuleNotFoundError) else ""
         raise fault(f"{where}: {module_name} cannot be imported: {one_line(error)}{hint}") from error
-    build = getattr(module, function, None)
-    if not callable(build):
+    found: Callable[..., object] | None = getattr(module, function, None)
+    if not callable(found):
         raise fault(f"{where}: the module {module_name} has no function {function}")
-    with one_line_for_own_code(name, call, option, fault):
-        value = build(*arguments.values())
-    if not isinstance(value, result):
-        returned = " ".join(repr(value).split())  # the repr of a network has several lines
-        raise fault(f"{where}: {call} should return {wanted}, and returned {returned:.60}")
-    return value
+    return found
 
 
 @contextmanager

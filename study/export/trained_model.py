@@ -37,10 +37,11 @@ class TrainedModel:
             faults: as for :func:`drft.inference.predict_images`.
 
         Raises:
-            DataError: naming every file that cannot be decoded, without ``faults`` or when there is no other file.
+            DataError: when ``images`` is one path and no list. Naming every file that cannot be decoded, without
+                ``faults`` or when there is no other file.
             WeightsError: when a prediction is not finite.
         """
-        return predict_images(self.members, self.image_size, [Path(image) for image in images], faults=faults)
+        return predict_images(self.members, self.image_size, images, faults=faults)
 
     def __repr__(self) -> str:
         kind = "one network" if len(self.members) == 1 else f"ensemble of {len(self.members)} networks"

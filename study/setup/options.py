@@ -29,6 +29,17 @@ _MINIMA = {
 
 _CHOICES: Mapping[str, Sequence[str]] = {"goal": GOALS, "executor": ("local", "ray"), "log": LOGS}
 
+_OWN = " such as module:function"
+
+_TEXTS: Mapping[str, str] = {
+    "data": "", "study": "", "storage": "", "backbone": "", "weights": "",
+    "sampler": _OWN, "pruner": _OWN, "trainer": _OWN,
+}  # fmt: skip
+"""Options that are texts, with an example of those that name a function."""
+
+_NEEDED = ("data", "sampler", "trainer")
+"""Texts that may not be None."""
+
 _SECONDS = ("timeout", "trial_timeout")
 
 
@@ -119,7 +130,7 @@ class RunOptions:
         """
         object.__setattr__(self, "results", Path(self.results))
         object.__setattr__(self, "data_options", option_texts(self.data_options))
-        for name in ("space", "data", "storage"):
+        for name in ("space", "data", "storage", "weights"):
             if isinstance(value := getattr(self, name), Path):
                 object.__setattr__(self, name, str(value))
         if faults := self._wrong_kinds():  # which the checks below would stumble over
@@ -144,7 +155,7 @@ class RunOptions:
             object.__setattr__(self, "data_options", {**self.data_options, "test_seed": str(self.seed)})
 
     def _wrong_kinds(self) -> list[str]:
-        """Return the options that are no whole number, no number of seconds or none of the names, as faults.
+        """Return the options that are of another type, no number of seconds or none of the names, as faults.
 
         The command line checks these itself; from Python, any value may come.
         """
@@ -158,6 +169,16 @@ class RunOptions:
             for name in _SECONDS
             if (value := getattr(self, name)) is not None and not (isinstance(value, int | float) and value >= 0)
         ]
+        faults += [
+            f"{name} should be a text{hint}, not {value!r}"
+            for name, hint in _TEXTS.items()
+            if not isinstance(value := getattr(self, name), str) and not (value is None and name not in _NEEDED)
+        ]
+        settings: object = self.settings
+        if not isinstance(settings, Mapping):
+            faults.append(f"settings should be a mapping of paths to values, not {settings!r}")
+        if not isinstance(self.callbacks, Sequence) or any(isinstance(item, type | str) for item in self.callbacks):
+            faults.append(f"callbacks should be a list of objects, such as [MyCallback()], not {self.callbacks!r}")
         return faults + [
             f"{name} should be {' or '.join(names)}, not {value!r}{nearest(str(value), list(names))}"
             for name, names in _CHOICES.items()

@@ -25,6 +25,7 @@ from drft.data.datasets.open import is_rendered
 from drft.errors import UsageError
 from drft.extras import install_command
 from drft.files.home import expand_home
+from drft.own_function import find_function, is_function
 from study.executors import Slot, Workload, check_address_space, choose_slots
 from study.executors.base import TRAINER
 from study.executors.local.process import warm_up
@@ -101,6 +102,9 @@ def prepare(options: RunOptions, progress: Progress) -> StudyPlan[BoundSpace]:
         if options.study is not None:
             check_study_name(options.study)
     with faults:
+        if options.trainer != TRAINER:
+            _check_trainer(options.trainer)
+    with faults:
         dataset = open_dataset(options.data, options=options.data_options, progress=progress)
     resolved, configs = _resolve(options, len(GRADES if dataset is None else dataset.grades), faults)
     with faults:
@@ -125,6 +129,19 @@ def prepare(options: RunOptions, progress: Progress) -> StudyPlan[BoundSpace]:
     assert dataset is not None
     assert resolved is not None
     return _make_plan(options, resolved, dataset, slots, progress)
+
+
+def _check_trainer(name: str) -> None:
+    """Check that the processes that train can import a training function; they call it.
+
+    Raises:
+        UsageError: when there is no such function.
+    """
+    if not is_function(name):
+        raise UsageError(f"trainer {name!r} should be module:function, such as my_training:make")
+    if name.startswith("__main__:"):
+        raise UsageError(f"trainer {name}: the processes that train cannot import it; move it to a Python file")
+    find_function(name, "trainer", UsageError)
 
 
 def _resolve(

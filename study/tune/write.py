@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import yaml
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune import Result, ResultGrid
 
@@ -20,6 +21,7 @@ from drft.training.records import EpochRecord, best_record
 from study.executors.ray.trainable import RENAMED
 from study.results.epochs import pack
 from study.results.image_list import write_image_list
+from study.results.predictions_file import load_predictions
 from study.results.study_folder import StudyFolder
 from study.results.study_metadata import StudyMetadata, open_study, record_metadata
 from study.setup.floor import find_floor
@@ -61,7 +63,8 @@ def write_study(
         The folder of the study.
 
     Raises:
-        UsageError: when there is such a study, or the space, the data or an option cannot be used.
+        UsageError: when there is such a study, when the space, the data or an option cannot be used, or when they are
+            not those of the trainable.
     """
     run = replace(run_options(space, data, options), study=name, results=Path(results), trials=max(1, len(grid)))
     run = replace(run, command=f"study.tune.write_study(..., name={name!r})")
@@ -71,6 +74,10 @@ def write_study(
     plan = prepare(run, silent)
     metadata = replace(plan.metadata, sampler=TUNE, pruner=TUNE)
     trials = [_read_trial(grid[number], plan, metadata) for number in range(len(grid))]
+    for number, trial in enumerate(trials):
+        if other := _trained_with_another(trial, grid[number], plan, metadata):
+            advice = "give write_study the space, data and options of the trainable"
+            raise StudyError(f"trial {number} of the Tune run was trained with {other}: {advice}")
     with whole_folder(plan.folder) as draft:
         folder = StudyFolder(draft, plan.dataset.grades)
         folder.write_study(metadata.space, metadata.overview())
@@ -133,6 +140,35 @@ def _read_trial(result: Result, plan: StudyPlan[BoundSpace], metadata: StudyMeta
     trial.datetime_start = ended - timedelta(seconds=metrics.get("time_total_s", 0.0))
     trial.datetime_complete = ended
     return trial
+
+
+def _trained_with_another(
+    trial: FrozenTrial, result: Result, plan: StudyPlan[BoundSpace], metadata: StudyMetadata
+) -> str:
+    """Return in what the files of a trial differ from the plan, or nothing; a trial that failed has no files."""
+    if trial.state == TrialState.FAIL or result.checkpoint is None:
+        return ""
+    with result.checkpoint.as_directory() as path:
+        files = StudyFolder(Path(path)).trial(0)
+        if not files.is_dir():
+            return ""
+        recorded = yaml.safe_load((files / "config.yaml").read_text())
+        predictions = load_predictions(files / "predictions.npz", "validation")
+    there, here = (_flat(values) for values in (recorded, json.loads(trial.user_attrs["config"])))
+    if other := [name for name in here if there.get(name) != here[name]]:
+        return f"another {other[0]} ({there.get(other[0])} there, {here[other[0]]} here)"
+    labels = {image.id: image.grade for image in plan.dataset.images}
+    validated = zip(predictions.ids, predictions.grades.tolist(), strict=True)
+    # The predictions of a trainer of one's own may be of other images.
+    return "other data" if not metadata.trainer and any(labels.get(id_) != label for id_, label in validated) else ""
+
+
+def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Return the settings of a configuration by their paths, such as ``depth_phase.lr``."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{above}{name}.") if isinstance(value, Mapping) else {f"{above}{name}": value}
+    return flat
 
 
 def _failure(result: Result) -> str:

@@ -68,6 +68,15 @@ def test_every_file_that_cannot_be_decoded_is_named(tiny_dataset, model, tmp_pat
     assert [line.split()[0] for line in caught.value.faults] == [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
 
 
+def test_paths_may_be_texts_and_one_path_is_no_list(tiny_dataset, model):
+    path = tiny_dataset.images[0].path
+    expected = predict_images(model, 32, [path])
+    np.testing.assert_array_equal(predict_images(model, 32, iter([str(path)])), expected)
+    for one in (path, str(path)):
+        with pytest.raises(DataError, match="images to predict should be a list of paths, not one path: write"):
+            predict_images(model, 32, one)
+
+
 @pytest.mark.parametrize("tensor", ["fc.weight", "fc.bias", "layer4.0.bn1.weight"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_prediction_that_is_not_finite_is_an_error(tiny_dataset, model, tensor, value):

@@ -5,7 +5,7 @@ suspect labels in a report have a column ``decision`` too: then only rows with `
 and the column ``proposed`` has the new label.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -107,7 +107,7 @@ def _read_changes(options: Mapping[str, str], origins: Mapping[str, Origin], gra
     """Read the files of corrections and check them against the images of the source, given by id and origin."""
     faults = DataErrors()
     kinds = [kind for kind in OPTIONS if kind in options]
-    files = faults.collect(lambda kind: _read_file(kind, expand_home(options[kind]), faults), kinds)
+    files = faults.collect(lambda kind: _read_file(kind, expand_home(options[kind]), origins, faults), kinds)
     rows = {file.kind: file.rows for file in files}
     for file in files:
         faults.add(_wrong_images(file.rows, origins))
@@ -129,8 +129,8 @@ def _read_changes(options: Mapping[str, str], origins: Mapping[str, Origin], gra
     )
 
 
-def _read_file(kind: Kind, path: Path, faults: DataErrors) -> _CorrectionFile:
-    """Read the corrections of one kind; unknown decisions are added to ``faults``."""
+def _read_file(kind: Kind, path: Path, known: Container[str], faults: DataErrors) -> _CorrectionFile:
+    """Read the corrections of one kind; unknown decisions and lost rows of known images are added to ``faults``."""
     table = read_table(path)
     id_column, decision_column = table.find_column("id"), table.find_column("decision")
     names = ("proposed",) if decision_column else ("label", "grade")
@@ -143,6 +143,7 @@ def _read_file(kind: Kind, path: Path, faults: DataErrors) -> _CorrectionFile:
             "columns 'label' and 'grade': keep one of them" if found else f"no column {names[0]!r} with the new labels"
         )
         raise DataError(f"{path} has {fault}; {columns}")
+    faults.add(table.lost_rows(id_column, lambda cell: id_ if (id_ := text_of_cell(cell)) in known else None))
     rows, others = [], 0
     for line, cells in table.rows:
         decision = cells[decision_column].casefold() if decision_column else kind

@@ -8,7 +8,7 @@ Recognised by their columns as tables of retinopathy grades: APTOS 2019 (``id_co
 import csv
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -73,6 +73,8 @@ class CsvTable:
     path: Path
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    joined: tuple[tuple[int, tuple[Row, ...]], ...] = ()
+    """Lines that quotation marks join to one row: the number of the first, and all with enough cells as rows."""
 
     def location(self, line: int) -> str:
         """Return the name of a line for messages."""
@@ -89,6 +91,34 @@ class CsvTable:
             names = " and ".join(map(repr, found))
             raise DataError(f"{self.path.name}: the header names one column {len(found)} times ({names}): keep one")
         return next(iter(found), None)
+
+    def lost_rows(self, column: str, key: Callable[[str], object]) -> Iterator[str]:
+        """Yield one sentence for each row in which two stray quotation marks enclose other rows.
+
+        Texts with line breaks are accepted. A line in quotation marks is a lost row when it has a cell for each column,
+        and names in ``column`` what ``key`` finds and no row names.
+
+        Args:
+            column: the column that every row needs.
+            key: what a cell of this column names; raises ``DataError`` or returns None when it names nothing.
+        """
+        if not self.joined:
+            return
+
+        def named(rows: Sequence[Row]) -> list[tuple[int, str, object]]:
+            cells = [(line, row[column]) for line, row in rows]
+            found = DataErrors().collect(lambda cell: (*cell, key(cell[1])), cells)
+            return [row for row in found if row[2] is not None]
+
+        known = {found for _, _, found in named(self.rows)}
+        for first, lines in self.joined:
+            lost = [(line, name) for line, name, found in named(lines) if found not in known]
+            if lost:
+                line, name = lost[0]
+                yield (
+                    f"{self.location(first)}: it has quotation marks around other rows, such as that of {name!r} in "
+                    f"line {line}: remove or double the stray marks"
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +154,10 @@ def read_table(path: Path) -> CsvTable:
             has more cells than the header.
     """
     lines, skipped, delimiter = _read_lines(path)
-    header, rows = _parse_lines(path, lines, skipped, delimiter)
+    header, rows, joined = _parse_lines(path, lines, skipped, delimiter)
     if not rows:
         raise DataError(f"{path} has no rows below its header: it should name one image and its label per line")
-    return CsvTable(path, tuple(name for name in header if name), tuple(rows))
+    return CsvTable(path, tuple(name for name in header if name), tuple(rows), tuple(joined))
 
 
 def has_columns(path: Path, names: Sequence[str]) -> bool:
@@ -195,6 +225,7 @@ def read_label_table(path: Path, options: Mapping[str, str]) -> SourceLabels:
     gradable, notes = _gradable_rows(table)
     pairs = _eye_pairs(table, folder)
     faults = DataErrors()
+    faults.add(table.lost_rows(columns.image, images.find))
     rows = faults.collect(lambda row: _label_row(table, columns, images, pairs, row), gradable)
     if pairs:
         notes.append(f"Images that {PAIRS} pairs are the two eyes of one patient and stay on one side.")
@@ -225,8 +256,10 @@ def _normalize(name: str) -> str:
     return re.sub(r"[\s_-]+", " ", name).strip().casefold()
 
 
-def _parse_lines(path: Path, lines: Sequence[str], skipped: int, delimiter: str) -> tuple[Sequence[str], list[Row]]:
-    """Return the header, and the rows with the numbers of their first lines."""
+def _parse_lines(
+    path: Path, lines: Sequence[str], skipped: int, delimiter: str
+) -> tuple[Sequence[str], list[Row], list[tuple[int, tuple[Row, ...]]]]:
+    """Return the header, the rows with the numbers of their first lines, and the lines that quotation marks join."""
     # A reader that is not strict takes all lines after a quotation mark that is not closed for one cell.
     reader = csv.reader(lines[skipped:], delimiter=delimiter, strict=True)
     faults = DataErrors()
@@ -235,7 +268,7 @@ def _parse_lines(path: Path, lines: Sequence[str], skipped: int, delimiter: str)
         header = [name.strip() for name in next(reader, ())]
         named = max((number for number, name in enumerate(header, start=1) if name), default=0)
         rows = []
-        line = skipped + reader.line_num + 1
+        spans = [range(line, line := skipped + reader.line_num + 1)]
         for row in reader:
             if any(cell.strip() for cell in row[named:]):
                 fault = f"it has more cells than the header has names ({named})"
@@ -243,12 +276,17 @@ def _parse_lines(path: Path, lines: Sequence[str], skipped: int, delimiter: str)
                 faults.add([f"{path.name}, line {line}: {fault}: {advice}"])
             elif any(cell.strip() for cell in row):
                 rows.append((line, _cells(header, row)))
-            line = skipped + reader.line_num + 1
+            spans.append(range(line, line := skipped + reader.line_num + 1))
     except csv.Error as error:
         advice = "close or remove its quotation mark" if '"' in lines[line - 1] else "fix the line"
         raise DataError(f"{path}, line {line} is not CSV ({error}): {advice}") from None
     faults.raise_all()
-    return header, rows
+    joined = []
+    for span in spans:
+        split = [(number, lines[number - 1].replace('"', "").split(delimiter)) for number in span if len(span) > 1]
+        if full := tuple((number, _cells(header, cells)) for number, cells in split if len(cells) >= named):
+            joined.append((span[0], full))
+    return header, rows, joined
 
 
 def _cells(header: Sequence[str], row: Sequence[str]) -> Mapping[str, str]:
@@ -316,7 +354,7 @@ def _label_row(
     name = cells[columns.image]
     if not name:
         raise DataError(f"{table.location(line)}: no image is named in column {columns.image!r}: complete the line")
-    for role, column in (("image", columns.image), ("label", columns.grade)):
+    for role, column in columns.known.items():
         if "\n" in cells[column]:
             raise DataError(
                 f"{table.location(line)}: the {role} in column {column!r} contains a line break: write it on one line, "

@@ -100,16 +100,15 @@ class ImageFiles:
     def find(self, name: str) -> Path:
         """Return the image that a table calls ``name``, with or without folders and suffix.
 
+        The folders may begin above the folder of the images: ``images/a.png`` names ``a.png`` in the folder ``images``.
+
         Raises:
             DataError: when the name leads out of the folder, or no file or several files match.
         """
         if leads_out(name):
             raise DataError(f"image name {name!r} leads out of {self.path}: use names of files in that folder")
         normalized = _comparable(PurePosixPath(name.replace("\\", "/")).as_posix())
-        keys = (normalized, stem_of(normalized))
-        exact = (index.get(key) for index in (self._by_path, self._by_tail) for key in keys)
-        folded = (self._folded.get(key.casefold()) for key in keys)
-        matches = next(filter(None, chain(exact, folded)), ())
+        matches = self._matching(normalized) or self._matching(self._inside(normalized))
         if not matches:
             hint = f" (the link {self.links[0]} leads elsewhere and is not followed)" if self.links else ""
             raise DataError(f"no image {name!r} in {self.path}{hint}: add the file or remove the line")
@@ -117,6 +116,18 @@ class ImageFiles:
             paths = " and ".join(str(file.relative_to(self.path)) for file in matches[:2])
             raise DataError(f"image {name!r} is ambiguous, it may be {paths}: write the one meant in the table")
         return matches[0]
+
+    def _matching(self, name: str) -> Sequence[Path]:
+        keys = (name, stem_of(name))
+        exact = (index.get(key) for index in (self._by_path, self._by_tail) for key in keys)
+        folded = (self._folded.get(key.casefold()) for key in keys)
+        return next(filter(None, chain(exact, folded)), ())
+
+    def _inside(self, name: str) -> str:
+        """Return a name without folders in which this folder is; empty where it begins with other folders."""
+        above = [_comparable(part) for part in self.path.absolute().parts]
+        ends = ("/".join([*above[start:], ""]) for start in range(1, len(above)))
+        return next((name.removeprefix(end) for end in ends if name.startswith(end)), "")
 
 
 def leads_out(name: str) -> bool:

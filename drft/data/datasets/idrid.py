@@ -165,7 +165,13 @@ def _image_folder(table: Path, name_end: str, names: set[str]) -> ImageFiles:
 def _label_rows(
     table: CsvTable, columns: ColumnRoles, images: ImageFiles, origin: Origin | None = None
 ) -> list[LabelRow]:
-    """Return the rows of a table; without ``origin`` it is the Kaggle table, whose test images end in ``test``."""
+    """Return the rows of a table; without ``origin`` it is the Kaggle table, whose test images end in ``test``.
+
+    Raises:
+        DataError: when quotation marks enclose rows.
+    """
+    if lost := list(table.lost_rows(columns.image, images.find)):
+        raise DataError(lost)
     rows = []
     for line, cells in table.rows:
         name = cells[columns.image]

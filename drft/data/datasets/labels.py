@@ -201,6 +201,12 @@ def repeated_rows(rows: Sequence[LabelRow]) -> Iterator[str]:
             yield f"{first.name} and {second.name} have the same {what}: rename one of them"
         else:
             yield f"{second.location}: {second.name!r} is listed before, in {first.location}: remove one of the lines"
+    listed: dict[Path, LabelRow] = {}
+    for path, row in DataErrors().collect(lambda row: (row.folder.find(row.name), row), rows):
+        first = listed.setdefault(path, row)
+        if first.id != row.id:
+            same = f"{row.name!r} is the same file as {first.name!r} in {first.location}"
+            yield f"{row.location}: {same}: remove one of the lines"
 
 
 def unused_images(labels: SourceLabels, used: set[Path]) -> Iterator[str]:

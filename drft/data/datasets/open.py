@@ -67,7 +67,13 @@ def open_dataset(
 
 
 def option_texts(options: Mapping[str, object]) -> dict[str, str]:
-    """Return options of a source as a study records them: texts by name, without those that are False or None."""
+    """Return options of a source as a study records them: texts by name, without those that are False or None.
+
+    Raises:
+        DataError: when they are no mapping.
+    """
+    if not isinstance(options, Mapping):
+        raise DataError(f"the options of the data should be a mapping of names to values, not {options!r}")
     return {
         "grade_column" if name == "label_column" else name: _text(value)
         for name, value in options.items()

@@ -120,6 +120,19 @@ def test_values_that_only_python_can_give_are_named_all_at_once():
         "executor should be local or ray, not 'dask'",
         "log should be tensorboard or mlflow or wandb, not 'tensorbord' (did you mean 'tensorboard'?)",
     )
+    with pytest.raises(UsageError) as caught:
+        RunOptions(data=3, sampler=len, pruner=5, trainer=None, settings=["depth=1"], callbacks=[dict])
+    assert caught.value.faults == (
+        "data should be a text, not 3",
+        "sampler should be a text such as module:function, not <built-in function len>",
+        "pruner should be a text such as module:function, not 5",
+        "trainer should be a text such as module:function, not None",
+        "settings should be a mapping of paths to values, not ['depth=1']",
+        "callbacks should be a list of objects, such as [MyCallback()], not [<class 'dict'>]",
+    )
+    with pytest.raises(UsageError, match="options of the data should be a mapping of names to values"):
+        RunOptions(data_options=["images=x"])
     assert RunOptions(trials=np.int64(20), jobs=None).trials == 20
+    assert RunOptions(weights=Path("own.pth")).weights == "own.pth"
     # The cross-validation is called with no time left where the search took it all.
     assert RunOptions(timeout=0.0).timeout == 0.0

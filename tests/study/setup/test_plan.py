@@ -69,6 +69,21 @@ def test_a_plan_writes_nothing(ready, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.yaml"]
 
 
+@pytest.mark.parametrize(
+    ("trainer", "fault"),
+    [
+        ("no_such_module:make", "no_such_module cannot be imported: ModuleNotFoundError"),
+        ("json:missing", "the module json has no function missing"),
+        ("json", "trainer 'json' should be module:function, such as my_training:make"),
+        ("__main__:make", "the processes that train cannot import it"),
+    ],
+)
+def test_a_trainer_that_cannot_be_imported_is_refused_before_the_study_exists(ready, trainer, fault):
+    with pytest.raises(UsageError, match=fault) as caught:
+        ready(trainer=trainer)
+    assert len(caught.value.faults) == 1
+
+
 def test_a_study_is_named_after_space_data_and_backbone(ready):
     assert ready().metadata.name == "tiny-my-labels-test_resnet"
     assert ready(study="mine").folder.as_posix() == "results/mine"

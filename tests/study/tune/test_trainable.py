@@ -107,6 +107,14 @@ def test_trainings_equal_those_of_this_process_and_the_report_shows_them(folder,
         assert study.checkpoint_file(number).is_file()
     page = write_report("small", tmp_path).read_text()
     assert "tune" in page
+    write_table(folder / "other.csv", ("image", "label"), *((f"{n}.png", "ab"[n % 3 == 0]) for n in range(60)))
+    for options, fault in (
+        ({"settings": {"batch_size": 8}}, r"trial 0 .* was trained with another batch_size \(32 there, 8 here\)"),
+        ({"data": str(folder / "other.csv")}, "trial 0 .* was trained with other data: give write_study"),
+    ):
+        with pytest.raises(StudyError, match=fault):
+            write_study(grid, SMALL, name="wrong", results=tmp_path, **{"data": source} | options)
+    assert not (tmp_path / "wrong").exists()
 
 
 def test_a_trial_has_as_many_threads_as_cpus(folder):

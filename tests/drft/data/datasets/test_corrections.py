@@ -123,6 +123,13 @@ def test_unusable_files(source, write, text, fault):
         open_dataset(source, options={"relabel": write(text)})
 
 
+def test_rows_between_stray_quotation_marks_are_named(source, write):
+    path = write('id,label,note\ntrain/a,1,"dark\ntrain/b,2,"\ntrain/c,3,\n')
+
+    with pytest.raises(DataError, match=r"line 2: it has quotation marks around other rows, such as that of 'train/b'"):
+        open_dataset(source, options={"relabel": path})
+
+
 def test_a_missing_file(source, tmp_path):
     with pytest.raises(DataError, match=r"none.csv cannot be read \(No such file"):
         open_dataset(source, options={"exclude": str(tmp_path / "none.csv")})

@@ -134,6 +134,7 @@ def test_unused_images_and_a_missing_test_part_are_noted(table):
         ('image,"notes,level\na,none,1\n', "line 1 is not CSV"),
         ('image,level\na,1\n"b\nc",2\n', "line 3: the image in column .* contains a line break"),
         ('image,level\na,"1\n2"\n', "line 2: the label in column 'level' contains a line break"),
+        ('image,level,patient\na,1,"p\n1"\n', "line 2: the group in column 'patient' contains a line break"),
         ("image,notes,level\na,large, red,1\nb,,2\n", r"csv, line 2: .*more cells than the header has names \(3\)"),
         ("image,notes,level,,\na,large, red,1\n", r"line 2: .*more cells than the header has names \(3\)"),
         ("image,level,level\na,1,2\n", r"the header names one column 2 times \('level' and 'level'\): keep one"),
@@ -167,6 +168,34 @@ def test_notes_may_have_line_breaks_and_separators_in_quotation_marks(table):
     assert grades(open_dataset(str(table(text.replace("7", "2"))))) == {"train/a": 1, "train/b": 2}
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        'a,1,"2 mm\nb,2,"\n',  # the marks are the first and the last of two cells
+        'a,1,"2 mm\nb,2,3 mm"\n',
+        'a,1,"2 mm\r\nb,2,\r\nmissing,2,3 mm"\r\n',
+    ],
+)
+def test_rows_between_stray_quotation_marks_are_named(table, rows):
+    fault = r"labels.csv, line 2: it has quotation marks around other rows, such as that of 'b' in line 3: remove"
+    with pytest.raises(DataError, match=fault) as raised:
+        open_dataset(str(table(f"image,level,notes\n{rows}")))
+    assert len(raised.value.faults) == 1
+
+
+def test_a_stray_quotation_mark_in_the_header_is_named(table):
+    with pytest.raises(DataError, match=r"line 1: it has quotation marks around other rows, such as that of 'a'"):
+        open_dataset(str(table('image,level,"notes\na,1,"\nb,2,none\n')))
+
+
+@pytest.mark.parametrize(
+    "note", ["as\nb,1,too", "as\nc,1,which is missing", "as\nz", "of\nz, perhaps", 'with ""z""\n1,2,3', "1,2,3\n"]
+)
+def test_texts_with_line_breaks_are_no_rows(table, note):
+    text = f'image,level,notes\na,1,"{note}"\nb,2,\n'
+    assert grades(open_dataset(str(table(text, ("a", "b", "z"))))) == {"train/a": 1, "train/b": 2}
+
+
 def test_a_first_column_without_a_name_is_accepted(table):
     assert grades(open_dataset(str(table(",image,level\n0,a,1\n1,b,2\n")))) == {"train/a": 1, "train/b": 2}
 
@@ -189,6 +218,14 @@ def test_a_name_that_matches_two_files_is_an_error(table, draw_image):
         open_dataset(str(path))
 
 
+@pytest.mark.parametrize("again", ["A.PNG,1,train", "images/a,2,train", "images\\a.png,1,train", "a,1,test"])
+def test_a_file_with_two_names_is_listed_twice(table, again):
+    path = table(f"image,level,split\na,1,train\nb,2,train\n{again}\n")
+
+    with pytest.raises(DataError, match=r"csv, line 4: .* is the same file as 'a' in labels.csv, line 2: remove one"):
+        open_dataset(str(path))
+
+
 def test_folders_in_names_distinguish_equal_names(table, draw_image):
     path = table("image,level\nimages/a,1\nother/a.png,2\n")
     draw_image(path.parent / "other" / "a.png", 9)
@@ -196,6 +233,17 @@ def test_folders_in_names_distinguish_equal_names(table, draw_image):
     dataset = open_dataset(str(path))
 
     assert [image.path.parent.name for image in dataset.images] == ["images", "other"]
+
+
+@pytest.mark.parametrize("name", ["images/a.png", "images\\a.png", "images/a", "set/images/a.png"])
+def test_names_may_begin_with_the_folder_of_the_images(table, draw_image, name):
+    path = table(f"image,level\n{name},1\nb,2\n", images="set/images")
+    options = {"images": path.parent / "set" / "images"}
+    assert [image.path.name for image in open_dataset(str(path), options=options).images] == ["a.png", "b.png"]
+
+    path.write_text(f"image,level\nother/{name},1\nb,2\n")
+    with pytest.raises(DataError, match="line 2: no image 'other/"):
+        open_dataset(str(path), options=options)
 
 
 def test_a_wrong_column_option_reports_the_nearest_and_all_columns(table):
