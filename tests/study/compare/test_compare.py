@@ -323,6 +323,8 @@ def test_tables_are_exported_as_csv_and_parquet(table, results, tmp_path):
     parquet = pd.read_parquet(tmp_path / "t.parquet")
     assert parquet.shape == expected.shape
     assert list(parquet.iloc[:, 0]) == list(expected.iloc[:, 0])
+    invoke(export, "one", "--results", results, "--table", table, "--out", tmp_path / "named.parquet")
+    assert (tmp_path / "named.parquet").read_bytes() == (tmp_path / "t.parquet").read_bytes()
 
 
 def test_parquet_needs_a_file_and_pyarrow(results, tmp_path, monkeypatch):
