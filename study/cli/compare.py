@@ -28,7 +28,10 @@ def command(studies: tuple[str, ...], out: Path | None, results: Path, storage: 
     if out is not None:
         check_folder(out)
     comparison = compare(studies, results, storage)
-    page = write_comparison(comparison, out or default_folder(comparison, results))
+    if out is None:
+        page = write_comparison(comparison, default_folder(comparison, results), "--results")
+    else:
+        page = write_comparison(comparison, out)
     print_table(*side_by_side(comparison))
     click.echo()
     for against in comparison.against:

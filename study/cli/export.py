@@ -14,7 +14,12 @@ from study.cli.options import data_options, select_data_options, study_options
 @click.option("--refit", is_flag=True, help="Train one network of the recommended depth on all training images.")
 @click.option("--onnx", is_flag=True, help="Also write the model as ONNX, and compare the two.")
 @click.option("--table", type=click.Choice(["trials", "epochs"]), help="Write this table instead of a model.")
-@click.option("--format", "form", type=click.Choice(["csv", "parquet"]), help="Format of the table; csv by default.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["csv", "parquet"]),
+    help="Format of the table; parquet by default if the name of --out ends so, else csv.",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -72,5 +77,7 @@ def command(
         raise click.UsageError("--trial, --refit and --onnx are for models: leave them out, or leave --table out")
     from study.export.tables import export_table
 
-    text = export_table(read_study(study, results, storage), table, form or "csv", out)
+    if form is None:
+        form = "parquet" if out is not None and out.suffix.lower() == ".parquet" else "csv"
+    text = export_table(read_study(study, results, storage), table, form, out)
     click.echo(out if text is None else text, nl=text is None)

@@ -142,6 +142,8 @@ def _ends(curve: Curve) -> str:
     medians = [median for _, median, _ in curve.validation]
     peak = curve.steps[medians.index(max(medians))]
     ends = f"training ends at {percent(curve.train[-1][1])}, validation at {percent(curve.validation[-1][1])}"
+    if peak == curve.steps[-1]:
+        return f"{ends}, its peak"
     return f"{ends} after its peak at epoch {peak} of {curve.steps[-1]}"
 
 

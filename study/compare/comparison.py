@@ -105,7 +105,7 @@ def compare(studies: Sequence[str], results: Path = Path("results"), storage: st
         StudyError: when there is no such study, one is named twice, or there are too few or too many.
     """
     if not 2 <= len(studies) <= MOST:
-        raise StudyError(f"{len(studies)} studies cannot be compared: name 2 to {MOST}")
+        raise StudyError(f"name 2 to {MOST} studies to compare, not {len(studies)}")
     loaded = [read_study(study, results, storage) for study in studies]
     names = [study.info.name for study in loaded]
     twice = sorted({name for name in names if names.count(name) > 1})

@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from study.compare.chapters import comparison_chapters
 from study.compare.comparison import Comparison
 from study.report.chapters import all_figures
+from study.report.disclaimer import RENDERED
 from study.report.json_csv import plain
 from study.report.page import environment, figures_json
 from study.report.write import png_files, write_files
@@ -17,18 +19,25 @@ _LONGEST = 150
 """Letters of the longest name of a folder that is made of the names of studies."""
 
 
-def write_comparison(comparison: Comparison, folder: Path) -> Path:
+def write_comparison(comparison: Comparison, folder: Path, option: str = "--out") -> Path:
     """Write ``index.html``, ``compare.md``, its images and ``summary.json`` into a folder; return the page's path.
+
+    Args:
+        comparison: of the studies.
+        folder: the folder; it need not exist.
+        option: the command-line option that names it.
 
     Raises:
         StudyError: when the folder cannot be written.
     """
     chapters = comparison_chapters(comparison)
     names = [side.name for side in comparison.sides]
+    rendered = [info.name for info in comparison.infos if info.dataset["rendered"]]
     context = {
         "name": ", ".join(names),
         "names": names,
-        "rendered": any(info.dataset["rendered"] for info in comparison.infos),
+        "rendered": bool(rendered),
+        "rendered_note": _rendered_note(rendered, names),
         "chapters": chapters,
         "provenance": [(info.name, info.command) for info in comparison.infos],
     }
@@ -39,8 +48,16 @@ def write_comparison(comparison: Comparison, folder: Path) -> Path:
         "compare.md": markdown.render(context),
         "index.html": page.render(context, figures=figures_json(all_figures(chapters))),
     }
-    write_files(folder, files)
+    write_files(folder, files, option)
     return folder / "index.html"
+
+
+def _rendered_note(rendered: Sequence[str], names: Sequence[str]) -> str:
+    """Return the banner of the page; it names the studies of rendered images if there are others."""
+    if len(rendered) == len(names):
+        return RENDERED
+    drawn = " and ".join(rendered)
+    return f"Rendered images, not patients: a program drew those of {drawn}. No result on them applies to real eyes."
 
 
 def default_folder(comparison: Comparison, results: Path) -> Path:

@@ -176,7 +176,7 @@ def _listen(host: str, port: int) -> tuple[socket.socket, str]:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.create_server(address[:2], family=family)
     except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = str(getattr(error, "strerror", None) or error).partition(" (while attempting")[0]  # of create_server
         raise StudyError(f"cannot listen at {host}:{port} ({reason}): choose another --port or --host") from None
     shown = f"[{host}]" if ":" in host else host
     return listening, f"http://{shown}:{listening.getsockname()[1]}"

@@ -160,7 +160,8 @@ def _recommended(study: StudyResults, advice: str) -> tuple[Finalists, Verdict]:
     finalists, verdict = read_finalists(study), read_verdict(study)
     if isinstance(verdict, Withheld) or finalists is None:
         reason = verdict.reason if isinstance(verdict, Withheld) else "there are no finalists"
-        raise StudyError(f"study {study.info.name!r} recommends no depth, {reason}; or {advice}")
+        link = "; or " if ": " in reason else ": "  # some reasons end with what can be done about them
+        raise StudyError(f"study {study.info.name!r} recommends no depth, since {reason}{link}{advice}")
     return finalists, verdict
 
 

@@ -49,8 +49,8 @@ def score_difference(metric: Metric, value: float) -> str:
 
 
 def number(value: float, decimals: int = 1) -> str:
-    """Format a number with a true minus sign."""
-    return f"{value:.{decimals}f}".replace("-", "\N{MINUS SIGN}")
+    """Format a number with a true minus sign; what rounds to zero has none."""
+    return f"{value:z.{decimals}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def p_value(p: float) -> str:

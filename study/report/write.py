@@ -64,7 +64,7 @@ def write_report(
         "report.md": markdown_page(loaded, statistics, chapters),
         "index.html": html_page(loaded, statistics, chapters, small),
     }
-    write_files(folder, files)
+    write_files(folder, files, "--results" if out is None else "--out")
     return folder / "index.html"
 
 
@@ -85,15 +85,20 @@ def check_folder(folder: Path) -> None:
         )
 
 
-def write_files(folder: Path, files: Mapping[str, str | bytes]) -> None:
+def write_files(folder: Path, files: Mapping[str, str | bytes], option: str) -> None:
     """Write files in order, each atomically, and remove the images of the former report that are not among them.
+
+    Args:
+        folder: of the report; it need not exist.
+        files: content by name.
+        option: the command-line option that names the folder.
 
     Raises:
         StudyError: when the folder cannot be written.
     """
     former = {name for text in files if text.endswith(".md") for name in _images_of(folder / text)}
     for name, content in files.items():
-        write_whole(folder / name, content)
+        write_whole(folder / name, content, f"choose another folder with {option}")
     for name in former.difference(files):
         (folder / name).unlink(missing_ok=True)
 

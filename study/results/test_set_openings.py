@@ -38,8 +38,12 @@ class Opening(NamedTuple):
 
     def before(self, moment: datetime | None) -> bool:
         """Return whether it was before a moment of local time, as Optuna records it; not before None."""
-        opened = datetime.fromisoformat(self.opened)
-        return moment is not None and opened.astimezone().replace(tzinfo=None) < moment
+        return moment is not None and self.moment < moment.astimezone()
+
+    @property
+    def moment(self) -> datetime:
+        """Date and time in UTC; where none is written, the time zone is the local one."""
+        return datetime.fromisoformat(self.opened).astimezone(UTC)
 
 
 def record_opening(location: StudyLocation, dataset: Mapping[str, Any]) -> Opening:
@@ -79,7 +83,7 @@ def find_openings(location: StudyLocation, dataset: Mapping[str, Any]) -> tuple[
     """
     own = own_opening(location)
     found = {*_listed(location.folder.parent / FILE, dataset), *([own] if own else [])}
-    return tuple(sorted(found, key=lambda opening: (opening.opened, opening.study)))
+    return tuple(sorted(found, key=lambda opening: (opening.moment, opening.study)))
 
 
 def openings_of(results: StudyResults) -> tuple[Opening, ...]:
@@ -110,7 +114,7 @@ def own_opening(location: StudyLocation) -> Opening | None:
         return None
     if confirmation is None or not confirmation.finished or confirmation.results.info.finished is None:
         return None
-    return Opening(location.name, confirmation.results.info.finished.isoformat())
+    return Opening(location.name, confirmation.results.info.finished.astimezone(UTC).isoformat())
 
 
 def openings_text(openings: Sequence[Opening]) -> str:

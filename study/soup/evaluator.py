@@ -78,9 +78,9 @@ class Evaluator:
     """Predicts the images of a data set with combinations of trials, as trainings do after each epoch.
 
     Everything before the deepest block that any of the trials trained is the same for all combinations, and is
-    computed once. Combined weights produce other activations than those of any trial. Batch-norm statistics that a
-    trial changed are therefore estimated again on plain training images (Izmailov et al. 2018); the others stay
-    pretrained. A single trial keeps its own statistics.
+    computed once. Combined weights produce other activations than those of any trial. Batch-norm statistics that one
+    of the combined trials changed are therefore estimated again on plain training images (Izmailov et al. 2018); the
+    others stay pretrained. A single trial keeps its own statistics.
 
     Args:
         dataset: the images.
@@ -101,7 +101,6 @@ class Evaluator:
         self._net, self._link, self._pretrained = model.net.eval(), model.probabilities, model.pretrained
         depth = max(ingredient.config.depth for ingredient in ingredients)
         self._prefix = self._context.prefix(depth, only_this_boundary=False)
-        self._norms = self._changed_norms()
         # Caches of this object: one on the class would keep every evaluator alive.
         self._features = cache(self._open_features)
         self._predictions = cache(self._predict)
@@ -157,37 +156,39 @@ class Evaluator:
             combined = interpolate(states[0], self._pretrained, alpha, head_names(self._net))
         self._net.load_state_dict({**self._pretrained, **combined})
         # At alpha 0 the backbone is the pretrained one, and its statistics are right.
-        if self._norms and (len(trials) > 1 or alpha):
-            self._estimate_statistics()
+        if len(trials) > 1 or alpha:
+            self._estimate_statistics(self._changed_norms(trials))
         if len(trials) == 1 and alpha is None:
             self._link.load_state_dict(self._link_states[trials[0]])
         elif self._link.state_dict():  # a link that is learned is learned again, as at the end of a training
             rows = np.arange(len(self._features("train")))
             self._link.fit(self._outputs("train", rows), torch.from_numpy(self.grades("train")))
 
-    def _changed_norms(self) -> list[BatchNorm]:
-        """Return the batch norms whose running statistics any trial changed."""
+    def _changed_norms(self, trials: Sequence[int]) -> list[BatchNorm]:
+        """Return the batch norms whose running statistics any of these trials changed."""
         changed = {
             name.removesuffix(".running_mean")
-            for state in self._states.values()
-            for name, tensor in state.items()
+            for trial in trials
+            for name, tensor in self._states[trial].items()
             if name.endswith(".running_mean") and not torch.equal(tensor, self._pretrained[name])
         }
         modules = self._net.named_modules()
         return [module for name, module in modules if name in changed and isinstance(module, BatchNorm)]
 
     @torch.no_grad()
-    def _estimate_statistics(self) -> None:
-        """Estimate the statistics of changed batch norms; the rest of the network stays in evaluation mode."""
+    def _estimate_statistics(self, norms: Sequence[BatchNorm]) -> None:
+        """Estimate the statistics of batch norms; the rest of the network stays in evaluation mode."""
+        if not norms:
+            return
         # torch.optim.swa_utils.update_bn resets all batch norms and puts the whole network into training mode.
-        momenta = [norm.momentum for norm in self._norms]
-        for norm in self._norms:
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None  # a cumulative average: all batches have equal weight
             norm.train()
         images = len(self._features("train"))
         self._outputs("train", np.linspace(0, images - 1, min(images, _STATISTICS_IMAGES)).astype(np.int64))
-        for norm, momentum in zip(self._norms, momenta, strict=True):
+        for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
             norm.eval()
 

@@ -37,7 +37,7 @@ LIMITS = (
         "but each initializes its own head, so their weights may be too far apart to be averaged."
     ),
     "WiSE-FT keeps the tuned head: the head after the head phase is not stored.",
-    "For combined weights, batch-norm statistics that a trial changed are estimated again on training images.",
+    "In combined weights, batch-norm statistics that one of the trials changed are estimated again on training images.",
     "Only `drft-study confirm` scores soups and ensembles on images that were used for no choice.",
 )
 

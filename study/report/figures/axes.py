@@ -74,10 +74,11 @@ def add_trials(
 
 def depth_markers(depths: Sequence[int], size: int | Sequence[int] = 9) -> dict[str, object]:
     """Return markers for points coloured by depth, with a colour bar."""
+    ticks = whole_ticks(max(depths, default=0) - min(depths, default=0), 5)
     return {
         "size": size,
         "opacity": 0.85,
         "color": list(depths),
         "colorscale": DEPTH_SCALE,
-        "colorbar": {"title": {"text": "depth"}, "thickness": 10, "outlinewidth": 0, "tickformat": "d"},
+        "colorbar": {"title": {"text": "depth"}, "thickness": 10, "outlinewidth": 0, **ticks},
     }

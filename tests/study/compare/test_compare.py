@@ -13,14 +13,14 @@ from optuna.trial import TrialState
 
 from drft.config.trial_config import TrialConfig, with_values
 from drft.errors import StudyError
-from study.analysis import Withheld, summarize
+from study.analysis import Curve, Withheld, summarize
 from study.analysis.evidence import read_verdict
 from study.cli.compare import command
 from study.cli.export import command as export
 from study.compare.changes import changes
-from study.compare.chapters import against_text, side_by_side
+from study.compare.chapters import _ends, against_text, side_by_side
 from study.compare.comparison import _read, compare
-from study.compare.write import default_folder
+from study.compare.write import default_folder, write_comparison
 from study.results.study_results import read_study
 
 COMPLETE, PRUNED = TrialState.COMPLETE, TrialState.PRUNED
@@ -208,7 +208,11 @@ def test_depths_of_several_backbones_are_those_of_the_best_trial_as_in_the_repor
 
 @pytest.mark.parametrize(
     ("studies", "message"),
-    [(["one"], "cannot be compared"), (["one", "one"], "named twice"), (["one", "twoo"], "did you mean 'two'")],
+    [
+        (["one"], "name 2 to 8 studies to compare, not 1"),
+        (["one", "one"], "named twice"),
+        (["one", "twoo"], "did you mean 'two'"),
+    ],
 )
 def test_studies_that_cannot_be_compared_are_refused(studies, message, results):
     with pytest.raises(StudyError, match=message):
@@ -264,6 +268,35 @@ def test_studies_without_a_completed_trial_can_be_compared(make_study, tmp_path)
     assert "no trial has completed" in (tmp_path / "here" / "compare.md").read_text()
 
 
+def test_a_folder_that_cannot_be_written_is_named_with_its_option(make_study, tmp_path):
+    for name in "ab":
+        make_study(tmp_path, name, [PRUNED])
+    (tmp_path / "taken").write_text("")
+    refused = CliRunner().invoke(command, ["a", "b", "--results", str(tmp_path), "--out", str(tmp_path / "taken")])
+    assert str(refused.exception).endswith("choose another folder with --out")
+    (tmp_path / "compare-a-b").write_text("")
+    refused = CliRunner().invoke(command, ["a", "b", "--results", str(tmp_path)])
+    assert str(refused.exception).endswith("choose another folder with --results")
+
+
+def test_the_banner_names_the_studies_of_rendered_images_if_there_are_others(results, tmp_path):
+    for studies, banner in (
+        (("one", "two"), "Rendered images, not patients: a program drew this data set."),
+        (("one", "three"), "Rendered images, not patients: a program drew those of one."),
+    ):
+        write_comparison(compare(studies, results), tmp_path / studies[1])
+        for name in ("index.html", "compare.md"):
+            assert banner in (tmp_path / studies[1] / name).read_text()
+
+
+@pytest.mark.parametrize(
+    ("medians", "end"), [((0.4, 0.6), "60.0%, its peak"), ((0.7, 0.6), "60.0% after its peak at epoch 1 of 2")]
+)
+def test_a_curve_that_ends_at_its_peak_is_not_after_it(medians, end):
+    quartiles = tuple((median, median, median) for median in medians)
+    assert _ends(Curve(0, 3, 1, (1, 2), quartiles, quartiles)).endswith(f"validation at {end}")
+
+
 def test_a_named_folder_may_hold_a_former_comparison_but_no_other_page(make_study, tmp_path):
     for name in "ab":
         make_study(tmp_path, name, [PRUNED])
@@ -290,6 +323,8 @@ def test_tables_are_exported_as_csv_and_parquet(table, results, tmp_path):
     parquet = pd.read_parquet(tmp_path / "t.parquet")
     assert parquet.shape == expected.shape
     assert list(parquet.iloc[:, 0]) == list(expected.iloc[:, 0])
+    invoke(export, "one", "--results", results, "--table", table, "--out", tmp_path / "named.parquet")
+    assert (tmp_path / "named.parquet").read_bytes() == (tmp_path / "t.parquet").read_bytes()
 
 
 def test_parquet_needs_a_file_and_pyarrow(results, tmp_path, monkeypatch):

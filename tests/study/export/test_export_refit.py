@@ -125,8 +125,8 @@ def test_a_study_without_a_verdict_is_refused_in_one_line(export, lengths, tmp_p
     code, out, err = export("old", "--refit", "--out", tmp_path / "model")
     assert (code, out) == (2, "")
     assert err == (
-        "error: study 'old' recommends no depth, the study was not run with --goal depth, so no depth was "
-        "cross-validated; or leave --refit out\n"
+        "error: study 'old' recommends no depth, since the study was not run with --goal depth, so no depth was "
+        "cross-validated: leave --refit out\n"
     )
     assert not lengths
     assert list(tmp_path.iterdir()) == []

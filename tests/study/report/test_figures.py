@@ -5,7 +5,7 @@ import pytest
 from study.analysis import Curve
 from study.analysis.importance import DimensionImportance, Importance
 from study.report.figures import MAX_PANELS, curve_panels, evenly_spaced, importance_bars
-from study.report.figures.axes import whole_ticks
+from study.report.figures.axes import depth_markers, whole_ticks
 from study.report.style import QUIET, VALIDATION
 
 
@@ -43,6 +43,11 @@ def test_importance_within_chance_is_grey():
 @pytest.mark.parametrize(("last", "ticks", "apart"), [(0, 5, 1), (2, 5, 1), (10, 5, 2), (11, 5, 3), (100, 12, 9)])
 def test_ticks_are_whole(last, ticks, apart):
     assert whole_ticks(last, ticks)["dtick"] == apart
+
+
+@pytest.mark.parametrize(("depths", "apart"), [((0, 1, 2), 1), ((3,), 1), ((10, 12), 1), ((0, 30), 6), ((), 1)])
+def test_the_colour_bar_names_each_depth_once(depths, apart):
+    assert depth_markers(depths)["colorbar"].items() >= {("tick0", 0), ("dtick", apart)}
 
 
 def test_figures_are_plain_json():

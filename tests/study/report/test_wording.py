@@ -19,6 +19,7 @@ def noise(best, trial, detectable):
 
 def test_number_formats():
     assert (percent(0.6142), points(0.0414), number(-1.25)) == ("61.4%", "4.1 points", "\N{MINUS SIGN}1.2")
+    assert (number(-0.04), number(-0.0), number(-0.004, 2)) == ("0.0", "0.0", "0.00")
     assert interval(Estimate(0.1, 0.05, 0.15, 7)) == "95% interval 5.0 to 15.0, n = 7"
     assert interval(Estimate(0.1, None, None, 1)) == "n = 1, too few for an interval"
 

@@ -69,6 +69,14 @@ def test_a_named_folder_with_files_of_somebody_else_is_refused(make_study, tmp_p
     assert (site / name).read_bytes() == b"<title>My page</title>\xff"
 
 
+def test_a_named_folder_that_cannot_be_written_is_refused_with_its_option(make_study, tmp_path):
+    make_study(tmp_path, "demo", [TrialState.FAIL])
+    for folder, option in (("taken", "--out"), ("demo/report", "--results")):
+        (tmp_path / folder).write_text("")
+        with pytest.raises(StudyError, match=f"choose another folder with {option}$"):
+            write_report("demo", tmp_path, out=tmp_path / folder if option == "--out" else None)
+
+
 def test_summary_agrees_with_the_tables(report):
     summary = json.loads((report / "summary.json").read_text())
     trials = pd.read_csv(report / "trials.csv")

@@ -3,7 +3,8 @@
 import json
 import re
 import shutil
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from optuna.trial import TrialState
@@ -94,6 +95,22 @@ def test_several_openings_are_listed_by_date(results):
     with (results / FILE).open("a") as file:
         file.write(json.dumps({"study": "zero", "opened": "2020-02-02T00:00:00+00:00", **DATA}) + "\n")
     assert [opening.study for opening in openings(results)] == ["zero", "one"]
+
+
+def test_openings_are_ordered_by_their_moments_and_not_by_their_texts(results):
+    with (results / FILE).open("a") as file:
+        for study, opened in (("late", "2020-02-02T01:00:00-09:00"), ("early", "2020-02-02T09:00:00+00:00")):
+            file.write(json.dumps({"study": study, "opened": opened, **DATA}) + "\n")
+    assert [opening.study for opening in openings(results)] == ["early", "late", "one"]
+
+
+def test_the_end_of_a_confirmation_is_recorded_with_its_time_zone(results, monkeypatch):
+    ended = datetime(2020, 2, 2, 12)  # noqa: DTZ001 (Optuna's times are naive)
+    info = SimpleNamespace(finished=ended)
+    confirmation = SimpleNamespace(finished=True, results=SimpleNamespace(info=info))
+    monkeypatch.setattr("study.results.test_set_openings.read_planned_study", lambda *_: confirmation)
+    opening = own_opening(read_study("two", results).location)
+    assert opening == Opening("two", ended.astimezone(UTC).isoformat())
 
 
 def test_a_damaged_line_is_named_and_costs_itself_alone(results, capsys):

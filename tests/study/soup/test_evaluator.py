@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import timm
 import torch
 
 from drft.config.trial_config import with_values
@@ -38,3 +39,19 @@ def test_a_single_trial_predicts_as_in_its_training(tiny_dataset, tiny_config):
     evaluator.probabilities(EnsembleRecipe("soup", "weights", (0, 1)), "validation")
     predicted = evaluator.probabilities(EnsembleRecipe("best trial", "weights", (0,)), "validation")
     assert np.allclose(predicted, result.predictions["validation"].probabilities[result.best.step - 1], atol=2e-3)
+
+
+def test_statistics_that_none_of_the_combined_trials_changed_stay(tiny_dataset, tiny_config):
+    """A trial of the head alone is the same network at every alpha, whatever other trials are among the best."""
+    config = tiny_config("none", 0)
+    state = {name: torch.from_numpy(array) for name, array in run_trial(config, tiny_dataset).best_state.items()}
+    tensors = timm.create_model("test_resnet").state_dict()
+    last = [name for name in tensors if name.endswith(".running_mean")][-1]
+    deeper = Ingredient(1, with_values(config, {"depth": 1}), {**state, last: tensors[last] + 1})
+    evaluator = Evaluator(tiny_dataset, [Ingredient(0, config, state), deeper])
+    alone, half, soup = (
+        evaluator.probabilities(EnsembleRecipe("", "weights", trials, alpha), "validation")
+        for trials, alpha in (((0,), None), ((0,), 0.5), ((0, 1), None))
+    )
+    assert np.allclose(half, alone, atol=1e-6)
+    assert not np.allclose(soup, alone, atol=1e-3)
