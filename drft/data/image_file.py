@@ -61,9 +61,9 @@ _MAX_SCANS = 200
 """Scans of the longest JPEG file that is decoded. Each takes the time of a whole image; encoders write about ten."""
 
 _FORMAT_NAMES = "JPEG, PNG, TIFF, BMP or WebP"
-_CUT_OFF = "is cut off, its end is missing: copy it again or remove its line"
+_CUT_OFF = "is cut off, its end is missing: copy it again or leave it out"
 _TOO_MANY_PIXELS = (
-    f"has more than {MAX_PIXELS // 1_000_000} million pixels or {MAX_SIDE} in a row: make it smaller or remove its line"
+    f"has more than {MAX_PIXELS // 1_000_000} million pixels or {MAX_SIDE} in a row: make it smaller or leave it out"
 )
 _SIGNATURES = re.compile(rb"\xff\xd8|\x89PNG\r\n\x1a\n|RIFF....WEBP|BM|II[*+]\0|MM\0[*+]", re.DOTALL)
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
@@ -109,16 +109,15 @@ class ImageFile:
         """
         content = _read_bytes(path)
         if not content:
-            raise DataError(f"{path} is empty: replace it or remove its line from the label table")
+            raise DataError(f"{path} is empty: replace it or leave it out")
         if not _SIGNATURES.match(content):
             raise DataError(
-                f"{path} is no image file ({_FORMAT_NAMES}) and cannot be decoded: "
-                "replace it or remove its line from the label table"
+                f"{path} is no image file ({_FORMAT_NAMES}) and cannot be decoded: replace it or leave it out"
             )
         file_format, size = _open(path, content, lambda image: (str(image.format), image.size))
         markers = [marker for marker, _, _ in _jpeg_segments(content)] if content.startswith(b"\xff\xd8") else []
         if (scans := markers.count(0xDA)) > _MAX_SCANS:
-            raise DataError(f"{path} has {scans} scans, which take too long to decode: save it anew or remove its line")
+            raise DataError(f"{path} has {scans} scans, which take too long to decode: save it anew or leave it out")
         if size[0] * size[1] > MAX_PIXELS or max(size) > MAX_SIDE:
             raise DataError(f"{path} {_TOO_MANY_PIXELS}")
         whole = content if 0xD9 in markers else _to_its_end(path, content)
@@ -167,13 +166,13 @@ def _read_bytes(path: Path) -> bytes:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
             kind = "a folder" if stat.S_ISDIR(mode) else "a named pipe" if stat.S_ISFIFO(mode) else "a device"
-            raise DataError(f"{path} is {kind} and no image file: replace it or remove its line")
+            raise DataError(f"{path} is {kind} and no image file: replace it or leave it out")
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror or error}): fix it or remove its line") from None
+        raise DataError(f"{path} cannot be read ({error.strerror or error}): fix it or leave it out") from None
     if len(content) > MAX_BYTES:
-        raise DataError(f"{path} has more than {MAX_BYTES // 1_000_000} MB: make it smaller or remove its line")
+        raise DataError(f"{path} has more than {MAX_BYTES // 1_000_000} MB: make it smaller or leave it out")
     return content
 
 
@@ -199,7 +198,7 @@ def _open(path: Path, content: bytes, work: Callable[[Image.Image], _Result]) ->
     reason = " ".join(str(first).split()) or type(first).__name__
     if isinstance(first, UnidentifiedImageError):
         reason = f"its beginning is damaged or not that of {_FORMAT_NAMES}"
-    raise DataError(f"{path} cannot be decoded ({reason}): copy it again or remove its line")
+    raise DataError(f"{path} cannot be decoded ({reason}): copy it again or leave it out")
 
 
 def _to_its_end(path: Path, content: bytes) -> bytes:

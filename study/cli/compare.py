@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from study.cli.options import study_options
+from study.cli.options import FilePath, study_options
 
 
 @click.command()
 @click.argument("studies", nargs=-1, required=True)
-@click.option("--out", type=click.Path(path_type=Path), help="Folder to write; results/compare-A-B by default.")
+@click.option("--out", type=FilePath(), help="Folder to write; results/compare-A-B by default.")
 @study_options
 def command(studies: tuple[str, ...], out: Path | None, results: Path, storage: str | None) -> None:
     """Compare two or more STUDIES, and print the path of the page.
@@ -26,7 +26,7 @@ def command(studies: tuple[str, ...], out: Path | None, results: Path, storage: 
     from study.report.write import check_folder
 
     if out is not None:
-        check_folder(out)
+        check_folder(out, "comparison")
     comparison = compare(studies, results, storage)
     if out is None:
         page = write_comparison(comparison, default_folder(comparison, results), "--results")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from study.cli.options import study_options
+from study.cli.options import FilePath, study_options
 
 
 @click.command()
@@ -15,7 +15,7 @@ from study.cli.options import study_options
 @click.option(
     "--password-file",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     help="Ask for the password in FILE (HTTP Basic, any user name). It is sent practically unencrypted: put a "
     "proxy with TLS in front if other machines connect.",
 )

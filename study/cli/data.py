@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from study.cli.options import class_options, data_options, select_data_options
+from study.cli.options import FilePath, class_options, data_options, select_data_options
 
 
 @click.group(name="data")
@@ -19,10 +19,8 @@ def command() -> None:
 @click.argument("source")
 @data_options
 @class_options
-@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="File for all findings.")
-@click.option(
-    "--html", "html_file", type=click.Path(path_type=Path, dir_okay=False), help="File for a page with images."
-)
+@click.option("--json", "json_file", type=FilePath(dir_okay=False), help="File for all findings.")
+@click.option("--html", "html_file", type=FilePath(dir_okay=False), help="File for a page with images.")
 def check(source: str, json_file: Path | None, html_file: Path | None, **values: Any) -> None:
     """Check SOURCE: files, duplicates, labels, columns and size.
 
@@ -67,7 +65,7 @@ def check(source: str, json_file: Path | None, html_file: Path | None, **values:
 @class_options
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FilePath(dir_okay=False),
     default="preview.png",
     show_default=True,
     help="PNG file to write.",

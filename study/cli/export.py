@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import click
 
-from study.cli.options import data_options, select_data_options, study_options
+from study.cli.options import FilePath, data_options, select_data_options, study_options
 
 
 @click.command()
@@ -22,7 +22,7 @@ from study.cli.options import data_options, select_data_options, study_options
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     help="Folder of the model, or file of the table. Without it, CSV is printed.",
 )
 @click.option("--data", help="Data source for --refit; that of the study by default.")

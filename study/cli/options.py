@@ -50,6 +50,19 @@ class ChoiceOrFunction(click.Choice[str]):
         return super().convert(value, param, ctx)
 
 
+class FilePath(click.Path):
+    """A path that is not empty: an unset variable of the shell would name the working folder."""
+
+    def __init__(self, *, dir_okay: bool = True) -> None:
+        super().__init__(path_type=Path, dir_okay=dir_okay)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        if not str(value):
+            self.fail("it is empty: name a file or a folder", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class Duration(click.ParamType[float]):
     """A time above zero, such as ``600``, ``90s``, ``10m``, ``2h`` or ``1h30m``."""
 
@@ -85,7 +98,7 @@ def study_options(command: Function) -> Function:
         command,
         click.option(
             "--results",
-            type=click.Path(path_type=Path),
+            type=FilePath(),
             default=Path("results"),
             show_default=True,
             help="Folder of the studies.",

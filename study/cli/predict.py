@@ -6,16 +6,17 @@ from pathlib import Path
 
 import click
 
+from study.cli.options import FilePath
 from study.report.disclaimer import FULL_DISCLAIMER
 
 
 @click.command(epilog=FULL_DISCLAIMER)
-@click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("checkpoint", type=FilePath())
+@click.argument("images", nargs=-1, required=True, type=FilePath())
 @click.option(
     "--csv",
     "table",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FilePath(dir_okay=False),
     help="CSV file to write, in place of a table here.",
 )
 def command(checkpoint: Path, images: Sequence[Path], table: Path | None) -> None:

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import click
 
-from study.cli.options import study_options
+from study.cli.options import FilePath, study_options
 
 
 @click.command()
 @click.argument("study")
 @study_options
 @click.option("--images/--no-images", default=True, help="Show small copies of images whose labels are suspect.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the report; that of the study by default.")
+@click.option("--out", type=FilePath(), help="Folder of the report; that of the study by default.")
 def command(study: str, results: Path, storage: str | None, *, images: bool, out: Path | None) -> None:
     """Write the report of STUDY and print its path.
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from drft.errors import StudyError
 from study.analysis import summarize
@@ -18,8 +19,8 @@ from study.results.study_results import read_study
 _NAMES = ("index.html", "report.md", "compare.md", "summary.json", "trials.csv", "epochs.csv", "suspects.csv")
 """Names of the files of reports and comparisons."""
 
-_OUR_TITLE = re.compile(r"<title>[^<]* · drft-study \w+</title>")
-"""The title of their pages."""
+_TITLE = re.compile(r"<title>[^<]* · drft-study (\w+)</title>")
+"""The title of their pages, which ends with the kind of page."""
 
 
 def write_report(
@@ -45,7 +46,7 @@ def write_report(
         StudyError: when there is no such study, or the folder cannot be written or holds files of somebody else.
     """
     if out is not None:
-        check_folder(Path(out))
+        check_folder(Path(out), "report")
     loaded = read_study(study, results, storage)
     statistics = summarize(loaded)
     chapters = write_chapters(loaded, statistics)
@@ -68,19 +69,22 @@ def write_report(
     return folder / "index.html"
 
 
-def check_folder(folder: Path) -> None:
-    """Check that no file of somebody else would be replaced in a folder that a user names.
+def check_folder(folder: Path, kind: Literal["report", "comparison"]) -> None:
+    """Check that a folder that a user names holds nothing that would be replaced, but a former page of the same kind.
 
     Raises:
-        StudyError: when the folder has files of the names of a report, and no page of drft-study.
+        StudyError: when the folder is that of a study, or has files of the names of a report and no such page.
     """
+    if any((folder / name).exists() for name in ("study.yaml", "study.db")):
+        raise StudyError(f"{folder} is the folder of a study: name another folder with --out")
     page = folder / "index.html"
-    if page.is_file() and _OUR_TITLE.search(page.read_text(encoding="utf-8", errors="replace")):
+    title = _TITLE.search(page.read_text(encoding="utf-8", errors="replace")) if page.is_file() else None
+    if title is not None and title[1] == kind:
         return
     found = [name for name in _NAMES if (folder / name).exists()]
     if found:
         raise StudyError(
-            f"{folder} holds {', '.join(found)} and no report of drft-study: name another folder with --out, or remove "
+            f"{folder} holds {', '.join(found)} and no {kind} of drft-study: name another folder with --out, or remove "
             "what would be replaced"
         )
 

@@ -42,6 +42,7 @@ from study.setup.faults import OptionErrors
 from study.setup.goal import choose_goal, recorded_goal
 from study.setup.options import RunOptions
 from study.setup.resolve import ResolvedSpace, config_of, resolve_space
+from study.setup.torch_process import TorchProcess
 from study.space import BoundSpace, Space
 from study.space.suggester import Suggester
 from study.storage.backend import Storage
@@ -132,7 +133,7 @@ def prepare(options: RunOptions, progress: Progress) -> StudyPlan[BoundSpace]:
 
 
 def _check_trainer(name: str) -> None:
-    """Check that the processes that train can import a training function; they call it.
+    """Check that a process like those that train can import a training function.
 
     Raises:
         UsageError: when there is no such function.
@@ -141,6 +142,11 @@ def _check_trainer(name: str) -> None:
         raise UsageError(f"trainer {name!r} should be module:function, such as my_training:make")
     if name.startswith("__main__:"):
         raise UsageError(f"trainer {name}: the processes that train cannot import it; move it to a Python file")
+    with TorchProcess("drft-probe", "imports the trainer", {}) as process:
+        process.call(_import_trainer, name)
+
+
+def _import_trainer(name: str) -> None:
     find_function(name, "trainer", UsageError)
 
 

@@ -53,3 +53,14 @@ def test_a_name_that_is_too_long_is_one_line(tmp_path: Path, monkeypatch, capsys
     assert error.endswith("File name too long: choose a shorter name\n")
     assert error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words", [("report", "demo", "--out", ""), ("status", "demo", "--results", ""), ("predict", "", "x")]
+)
+def test_an_empty_path_is_not_the_working_folder(tmp_path: Path, monkeypatch, capsys, words: tuple[str, ...]):
+    monkeypatch.chdir(tmp_path)
+    code, error = fail(monkeypatch, capsys, *words)
+    assert code == 2
+    assert "it is empty: name a file or a folder" in error
+    assert list(tmp_path.iterdir()) == []

@@ -21,6 +21,7 @@ from study.compare.changes import changes
 from study.compare.chapters import _ends, against_text, side_by_side
 from study.compare.comparison import _read, compare
 from study.compare.write import default_folder, write_comparison
+from study.report.write import write_report
 from study.results.study_results import read_study
 
 COMPLETE, PRUNED = TrialState.COMPLETE, TrialState.PRUNED
@@ -305,8 +306,20 @@ def test_a_named_folder_may_hold_a_former_comparison_but_no_other_page(make_stud
         assert CliRunner().invoke(command, arguments).exit_code == 0
     (tmp_path / "here" / "index.html").write_text("<title>My page</title>")
     refused = CliRunner().invoke(command, arguments)
-    assert "holds index.html, compare.md, summary.json and no report of drft-study" in str(refused.exception)
+    assert "holds index.html, compare.md, summary.json and no comparison of drft-study" in str(refused.exception)
     assert (tmp_path / "here" / "index.html").read_text() == "<title>My page</title>"
+
+
+def test_a_comparison_replaces_no_report_and_is_written_into_no_study(make_study, tmp_path):
+    for name in "ab":
+        make_study(tmp_path, name, [PRUNED])
+    page = write_report("a", tmp_path)
+    before = page.read_bytes()
+    for folder, reason in ((page.parent, "and no comparison of drft-study"), (tmp_path / "b", "the folder of a study")):
+        refused = CliRunner().invoke(command, ["a", "b", "--results", str(tmp_path), "--out", str(folder)])
+        assert reason in str(refused.exception)
+    assert page.read_bytes() == before
+    assert not (tmp_path / "b" / "index.html").exists()
 
 
 @pytest.mark.parametrize("table", ["trials", "epochs"])
