@@ -75,6 +75,7 @@ def corrected_selection(
     Valid for independent validation images. The interval is conservative, as in the paper: out-of-bag scores rest on
     some 37 % of the images. A resample holds fewer different images than the set, so that the corrected score is rather
     too low than too high. It does not account for an adaptive sampler that used the same images, nor for pruned trials.
+    Where no image is wrong, all these accuracies are equal and show no uncertainty: the interval is Wilson's then.
     Withheld with fewer than two candidates, and below ``MIN_IMAGES`` images.
 
     Args:
@@ -93,7 +94,10 @@ def corrected_selection(
     everything = np.ones((1, n), dtype=np.float32)
     observed = float(_scored(candidates, scored_by).at(select(candidates, everything)).scores(everything)[0, 0])
     mean = float(scores.mean())
-    return CorrectedScore(observed, Estimate(mean, *percentile_interval(scores), n), observed - mean, k)
+    corrected = Estimate(mean, *percentile_interval(scores), n)
+    if np.ptp(scores) == 0 and (scored_by or candidates.metric) == "accuracy":
+        corrected = proportion(round(mean * n), n)
+    return CorrectedScore(observed, corrected, observed - mean, k)
 
 
 def corrected_difference(
@@ -115,7 +119,10 @@ def corrected_difference(
     if n < MIN_IMAGES:
         return Withheld(f"a resampled selection needs at least {MIN_IMAGES} validation images, there are {n}")
     weights = _some_left_out(n, resamples, seed)
-    differences = _scores_outside(one, weights, "accuracy") - _scores_outside(other, weights, "accuracy")
+    scores = [_scores_outside(candidates, weights, "accuracy") for candidates in (one, other)]
+    if not np.ptp(scores, axis=1).any():  # as above
+        return difference_of_proportions(*(proportion(round(each.mean() * n), n) for each in scores))._replace(n=n)
+    differences = scores[0] - scores[1]
     return Estimate(float(differences.mean()), *percentile_interval(differences), n)
 
 

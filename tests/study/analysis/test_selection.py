@@ -108,6 +108,16 @@ def test_the_difference_of_two_selections_is_paired_by_image():
     assert isinstance(corrected_difference(as_candidates(correct[:, :10]), as_candidates(correct[:, :10])), Withheld)
 
 
+def test_a_selection_without_errors_is_uncertain():
+    perfect = as_candidates(np.ones((3, 100), dtype=bool))
+    corrected = corrected_selection(perfect).corrected
+    assert (corrected.value, corrected.high) == (1, 1)
+    assert 0.95 < corrected.low < 0.98
+    difference = corrected_difference(perfect, perfect)
+    assert difference.value == 0
+    assert -0.05 < difference.low < -0.02 < 0.02 < difference.high < 0.05
+
+
 def test_first_candidate_is_selected_on_ties():
     assert first_best(np.array([[0.5, 0.7, 0.7], [0.3, 0.3, 0.3]])).tolist() == [1, 0]
 
