@@ -22,7 +22,7 @@ from drft.errors import DrftError
 from drft.training.records import EpochRecord
 from study.executors import Workload
 from study.executors.ray.executor import SETTINGS
-from study.executors.ray.trainable import logged_metrics
+from study.executors.ray.metrics import logged_metrics
 
 
 class TrialTimes(tune.Callback):

@@ -21,7 +21,7 @@ from drft.files.atomic import default_cache_dir
 from drft.training.records import EpochRecord, TrialResult, best_record
 from study.executors import Failed, Finished, Job, LocalExecutor, Reported, Slot, Workload
 from study.executors.ray.cluster import TrialResources
-from study.executors.ray.trainable import epoch_metrics
+from study.executors.ray.metrics import epoch_metrics
 from study.executors.resources import cores, thread_limit
 from study.results.study_folder import StudyFolder
 from study.setup.plan import check_classes, decode

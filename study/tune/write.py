@@ -18,7 +18,7 @@ from drft.data.progress import silent
 from drft.errors import DrftError, StudyError, one_line
 from drft.files.atomic import whole_folder
 from drft.training.records import EpochRecord, best_record
-from study.executors.ray.trainable import RENAMED
+from study.executors.ray.metrics import RENAMED
 from study.results.epochs import pack
 from study.results.image_list import write_image_list
 from study.results.predictions_file import load_predictions

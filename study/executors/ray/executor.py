@@ -17,7 +17,6 @@ from typing import Any, Self
 
 import ray
 from ray import tune
-from ray.tune.logger import JsonLoggerCallback, LoggerCallback, TBXLoggerCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -26,6 +25,7 @@ from study.executors.base import Event, Failed, Finished, Job, Reported, Started
 from study.executors.local.process import set_environment
 from study.executors.ray.cluster import Cluster
 from study.executors.ray.files import ShippedFiles
+from study.executors.ray.metrics import HideReports, JsonOfEpochs, TensorBoardOfEpochs
 from study.executors.ray.trainable import Report, Setup, Training, as_tune_config
 from study.executors.resources import thread_limit
 
@@ -340,8 +340,8 @@ class RayExecutor:
 
     def _fit(self) -> None:
         with tempfile.TemporaryDirectory() as temporary, set_environment(SETTINGS):
-            share, logged = self._cluster.share, self._folder is not None
-            loggers: Sequence[Any] = (_JsonOfEpochs, _TensorBoardOfEpochs) if logged else ()
+            share = self._cluster.share
+            loggers: Sequence[Any] = (JsonOfEpochs, TensorBoardOfEpochs) if self._folder else ()
             bundle = {"CPU": share.cpus, **({"GPU": share.gpus} if share.gpus else {})}
             training = tune.with_resources(
                 tune.with_parameters(Training, setup=self._setup),
@@ -363,13 +363,13 @@ class RayExecutor:
                     name="ray",
                     storage_path=str(self._folder or temporary),
                     stop=_AtTheEnd(self),
-                    callbacks=[_HideReports(), *(logger() for logger in loggers)],
+                    callbacks=[HideReports(), *(logger() for logger in loggers)],
                     verbose=0,
                     failure_config=tune.FailureConfig(max_failures=0),  # the tuner repeats what has failed
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 ),
             )
-            with set_environment({} if logged else _NEVER):
+            with set_environment({} if self._folder else _NEVER):
                 tuner.fit()
 
     def __enter__(self) -> Self:
@@ -448,29 +448,6 @@ class _AtTheEnd(_Held, tune.Stopper):
 
     def stop_all(self) -> bool:
         return self._executor.closing
-
-
-class _HideReports(LoggerCallback):
-    """Takes the reports out of the results, which other callbacks write and Tune keeps."""
-
-    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
-        del result["report"]
-
-
-class _EpochsAlone(LoggerCallback):
-    """Writes the results of epochs, and not those that bring an actor, a start or an end."""
-
-    def log_trial_result(self, iteration: int, trial: Any, result: dict[str, Any]) -> None:
-        if result["epoch"]:
-            super().log_trial_result(iteration, trial, result)
-
-
-class _JsonOfEpochs(_EpochsAlone, JsonLoggerCallback):
-    pass
-
-
-class _TensorBoardOfEpochs(_EpochsAlone, TBXLoggerCallback):
-    pass
 
 
 def _last_line(error: str) -> str:

@@ -9,7 +9,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,13 @@ from typing import Any
 import ray
 from ray import tune
 
-from drft.config.trial_config import Metric, TrialConfig, with_values
+from drft.config.trial_config import TrialConfig, with_values
 from drft.errors import DrftError, UsageError
-from drft.training.records import EpochRecord
 from study.executors.base import Event, Finished, Job, Reported, Started, Workload
 from study.executors.local.executor import LocalExecutor
 from study.executors.ray.cluster import Cluster
 from study.executors.ray.files import ShippedFiles, bring
+from study.executors.ray.metrics import logged_metrics
 from study.executors.resources import Slot
 
 _PATIENCE = 2.0
@@ -31,12 +31,6 @@ _PATIENCE = 2.0
 
 _FIRST_EPOCH = 0.05
 """Seconds after its start in which an epoch is reported together with it: each step costs Tune about 10 ms."""
-
-RENAMED = {"step": "epoch", "epoch": "phase_epoch"}
-"""Fields of an ``EpochRecord`` with other names in Tune, where an epoch is counted through both phases."""
-
-_LOGGED = ("epoch", "train_accuracy", "val_accuracy", "gap", "train_loss", "val_loss")
-"""What Tune is told of an epoch beside the study's metric: it keeps statistics of each, which takes time."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -185,15 +179,3 @@ class Training(tune.Trainable):
         """End the worker."""
         if self._executor is not None:
             self._executor.__exit__()
-
-
-def epoch_metrics(record: EpochRecord) -> dict[str, Any]:
-    """Return an epoch as Tune and its loggers see it: the fields of the record, renamed, and ``gap``."""
-    return {**{RENAMED.get(name, name): value for name, value in asdict(record).items()}, "gap": record.gap}
-
-
-def logged_metrics(record: EpochRecord, metric: Metric = "accuracy") -> dict[str, Any]:
-    """Return what Tune's loggers write of an epoch of a study with this metric."""
-    metrics = epoch_metrics(record)
-    own = "val_loss" if metric == "nll" else f"val_{metric}"
-    return {name: metrics[name] for name in (*_LOGGED, own)}
