@@ -3,6 +3,14 @@
 ``Tuner.fit`` runs in a thread beside the tuner's loop. Tune's searcher hands out the jobs that the loop submits, and
 Tune's trial scheduler passes every result to the loop and returns its answer. What counts stands in the study: Tune
 sees a training that was pruned or has failed as one that ended.
+
+Tune places the trainings, and starts and reuses their actors. What it lacks is here:
+
+- the number of places, since the tuner asks for as many trials and no more (``slots``);
+- the next training for an actor that is free, where Tune would end the actor (``for_free_actor``);
+- another try for a job that never began: those of Tune would train again what the study counts as failed (``lose``);
+- the end of a place whose worker cannot start, such as one with a broken GPU (``_retire``);
+- another start of Tune where it ends by an error of its own (``_run_tune``).
 """
 
 import logging
