@@ -264,6 +264,20 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
+def flat_settings(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn ``{"depth_phase": {"lr": 1e-3}}`` into ``{"depth_phase.lr": 1e-3}``."""
+    settings: dict[str, Any] = {}
+    sections = [("", tree)]
+    while sections:
+        prefix, section = sections.pop(0)
+        for name, value in section.items():
+            if isinstance(value, Mapping):
+                sections.append((f"{prefix}{name}.", value))
+            else:
+                settings[f"{prefix}{name}"] = value
+    return settings
+
+
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``base`` with the values of the nested mapping ``changes`` in place of its own."""
     result = dict(base)

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from drft.config.trial_config import TrialConfig
+from drft.config.trial_config import flat_settings
 from drft.errors import UsageError, one_line
 from drft.extras import install_command
 from drft.training.records import EpochRecord, FoldEpoch, TrialResult
@@ -83,7 +83,7 @@ class LoggerCallback(Callback):
 
     def on_trial_begin(self, job: Job, event: Started) -> None:
         """Log the settings of the trial."""
-        self._calls.put(("begin_trial", (job.number, flat_settings(job.config))))
+        self._calls.put(("begin_trial", (job.number, flat_settings(job.config.model_dump(mode="json")))))
 
     def on_epoch(self, job: Job, record: EpochRecord) -> None:
         """Log the epoch; the epochs of the folds follow one another."""
@@ -130,20 +130,6 @@ class LoggerCallback(Callback):
         if self._error and not self._error_shown:
             self._error_shown = True
             self._notify(f"--log {self._name} does not work, and nothing more is logged ({self._error})")
-
-
-def flat_settings(config: TrialConfig) -> dict[str, Any]:
-    """Return the settings of a configuration by their path, such as ``depth_phase.lr``."""
-    settings: dict[str, Any] = {}
-    sections = [("", config.model_dump(mode="json"))]
-    while sections:
-        prefix, section = sections.pop(0)
-        for name, value in section.items():
-            if isinstance(value, Mapping):
-                sections.append((f"{prefix}{name}.", dict(value)))
-            else:
-                settings[f"{prefix}{name}"] = value
-    return settings
 
 
 def final_metrics(result: TrialResult) -> dict[str, float]:

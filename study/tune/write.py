@@ -13,7 +13,7 @@ import yaml
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune import Result, ResultGrid
 
-from drft.config.trial_config import TrialConfig
+from drft.config.trial_config import TrialConfig, flat_settings
 from drft.data.progress import silent
 from drft.errors import DrftError, StudyError, one_line
 from drft.files.atomic import whole_folder
@@ -74,8 +74,10 @@ def write_study(
     plan = prepare(run, silent)
     metadata = replace(plan.metadata, sampler=TUNE, pruner=TUNE)
     trials = [_read_trial(grid[number], plan, metadata) for number in range(len(grid))]
+    labels = {image.id: image.grade for image in plan.dataset.images}
     for number, trial in enumerate(trials):
-        if other := _trained_with_another(trial, grid[number], plan, metadata):
+        # The predictions of a trainer of one's own may be of other images.
+        if other := _trained_with_another(trial, grid[number], None if metadata.trainer else labels):
             advice = "give write_study the space, data and options of the trainable"
             raise StudyError(f"trial {number} of the Tune run was trained with {other}: {advice}")
     with whole_folder(plan.folder) as draft:
@@ -142,10 +144,11 @@ def _read_trial(result: Result, plan: StudyPlan[BoundSpace], metadata: StudyMeta
     return trial
 
 
-def _trained_with_another(
-    trial: FrozenTrial, result: Result, plan: StudyPlan[BoundSpace], metadata: StudyMetadata
-) -> str:
-    """Return in what the files of a trial differ from the plan, or nothing; a trial that failed has no files."""
+def _trained_with_another(trial: FrozenTrial, result: Result, labels: Mapping[str, int] | None) -> str:
+    """Return in what the files of a trial differ from its configuration and from the images' labels, or nothing.
+
+    A trial that failed has no files. With ``labels`` None, its images are not compared.
+    """
     if trial.state == TrialState.FAIL or result.checkpoint is None:
         return ""
     with result.checkpoint.as_directory() as path:
@@ -154,21 +157,11 @@ def _trained_with_another(
             return ""
         recorded = yaml.safe_load((files / "config.yaml").read_text())
         predictions = load_predictions(files / "predictions.npz", "validation")
-    there, here = (_flat(values) for values in (recorded, json.loads(trial.user_attrs["config"])))
+    there, here = (flat_settings(values) for values in (recorded, json.loads(trial.user_attrs["config"])))
     if other := [name for name in here if there.get(name) != here[name]]:
         return f"another {other[0]} ({there.get(other[0])} there, {here[other[0]]} here)"
-    labels = {image.id: image.grade for image in plan.dataset.images}
     validated = zip(predictions.ids, predictions.grades.tolist(), strict=True)
-    # The predictions of a trainer of one's own may be of other images.
-    return "other data" if not metadata.trainer and any(labels.get(id_) != label for id_, label in validated) else ""
-
-
-def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Return the settings of a configuration by their paths, such as ``depth_phase.lr``."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{above}{name}.") if isinstance(value, Mapping) else {f"{above}{name}": value}
-    return flat
+    return "other data" if labels is not None and any(labels.get(id_) != label for id_, label in validated) else ""
 
 
 def _failure(result: Result) -> str:

@@ -6,9 +6,10 @@ import types
 
 import pytest
 
+from drft.config.trial_config import flat_settings
 from drft.errors import UsageError
 from study.callbacks.logger import Logger
-from study.callbacks.logger_callback import LoggerCallback, check_logger, flat_settings
+from study.callbacks.logger_callback import LoggerCallback, check_logger
 from study.executors.base import Job, Started
 from study.results.progress import StudyProgress
 from study.run import run_study
@@ -145,6 +146,6 @@ def test_a_missing_package_is_one_line_and_nothing_is_written(tmp_path, monkeypa
 
 
 def test_settings_are_named_by_their_path():
-    settings = flat_settings(scripted(depth=4))
+    settings = flat_settings(scripted(depth=4).model_dump(mode="json"))
     assert settings["depth"] == 4
     assert settings["head_phase.epochs"] == 2
