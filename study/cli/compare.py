@@ -28,10 +28,8 @@ def command(studies: tuple[str, ...], out: Path | None, results: Path, storage: 
     if out is not None:
         check_folder(out, "comparison")
     comparison = compare(studies, results, storage)
-    if out is None:
-        page = write_comparison(comparison, default_folder(comparison, results), "--results")
-    else:
-        page = write_comparison(comparison, out)
+    option = "--results" if out is None else "--out"
+    page = write_comparison(comparison, out or default_folder(comparison, results), option)
     print_table(*side_by_side(comparison))
     click.echo()
     for against in comparison.against:

@@ -147,6 +147,7 @@ def _check_trainer(name: str) -> None:
 
 
 def _import_trainer(name: str) -> None:
+    """Import a training function in another process, and leave it there: this one should not import torch."""
     find_function(name, "trainer", UsageError)
 
 

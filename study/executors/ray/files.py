@@ -85,7 +85,7 @@ def bring(shipped: ShippedFile, node: str, cache_dir: Path | None) -> Path:
         with whole_file(path, durable=False) as draft:
             draft.write_bytes(content.data)
     except RayError as error:
-        reason = one_line(getattr(error, "cause", error))
+        reason = one_line(getattr(error, "cause", None) or error)
         raise DataError(f"{shipped.file} cannot be read on the tuner's node: {reason}") from error
     except OSError as error:
         raise DataError(
